@@ -1,0 +1,104 @@
+"""What all jobs share: options, the console, the running Ray, and errors in a user's words."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from typer.core import TyperCommand
+
+from rayreel.encoders.load import encoder_identities
+from rayreel.errors import RayreelError
+from rayreel.features.key import key_name
+from rayreel.features.store import FeatureStore, open_store
+from rayreel.settings import Settings
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file with settings.", show_default=False)]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PART.KEY=VALUE", help="One setting, such as train.epochs=5. May be repeated."),
+]
+StorageRoot = Annotated[
+    str | None,
+    typer.Option("--storage", help="Folder or s3:// URI of all state. [default: $RAYREEL_STORAGE or ./storage]"),
+]
+
+console = Console(soft_wrap=True)
+
+
+def run(main: Callable[..., None]) -> None:
+    """Run a job's main as a command; a user's error is printed in its own words and exits with 1."""
+    logging.basicConfig(level=os.environ.get("RAYREEL_LOG", "WARNING").upper(), format="%(levelname)s %(name)s: %(message)s")
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+    app.command(cls=TyperCommand, epilog=settings_help())(main)
+    try:
+        app()
+    except RayreelError as error:
+        tell(error)
+        sys.exit(1)
+
+
+def tell(error: RayreelError) -> None:
+    """Print an error as its name and its message."""
+    console.print(f"[bold red]{type(error).__name__}:[/] {error}", highlight=False)
+
+
+def settings_help() -> str:
+    """The settings that --set and --config know, with their defaults."""
+    lines = ["[bold]Settings[/] (--set, --config; environment RAYREEL_PART__KEY):\n"]
+    for part, field in Settings.model_fields.items():
+        for key, leaf in getattr(field.annotation, "model_fields", {}).items():
+            lines.append(f"{part}.{key} = {leaf.default!s}: {leaf.description or ''}\n".replace("[", r"\["))
+    return "\n".join(lines)
+
+
+def step(text: str) -> None:
+    """Say what the job does now."""
+    console.print(f"[bold cyan]▸[/] {text}", highlight=False)
+
+
+def facts(title: str, rows: dict[str, Any]) -> Table:
+    """A table of two columns."""
+    table = Table(title=title, show_header=False, title_justify="left")
+    for key, value in rows.items():
+        table.add_row(key, str(value))
+    return table
+
+
+def finish(wrote: str, following: str) -> None:
+    """Say at the end what was written and what comes next."""
+    console.print(f"Wrote {wrote}", highlight=False)
+    console.print(f"Next:  {following}", highlight=False)
+
+
+def features(settings: Settings) -> FeatureStore:
+    """The feature store of the configured encoders. Raises NoFeatures before the first extraction."""
+    return open_store(settings.place, store_name(settings))
+
+
+def store_name(settings: Settings) -> str:
+    """The key name that the configured encoders and sampling give."""
+    return key_name(encoder_identities(settings.encoders, settings.weights_cache), settings.sampling)
+
+
+def use_ray() -> None:
+    """Join the running cluster, or start one for this process: two workers and an encoder need 4 CPUs, real or not."""
+    import ray
+    import ray.data
+
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        ray.init(address="auto", **quiet)
+    except ConnectionError:
+        ray.init(address="local", num_cpus=max(4, os.cpu_count() or 1), **quiet)
+    ray.data.DataContext.get_current().enable_progress_bars = False  # jobs show their own
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+

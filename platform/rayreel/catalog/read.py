@@ -1,0 +1,76 @@
+"""Read a catalog, whatever it is, and account for every row of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rayreel.catalog.folder import SUFFIXES, read_folder
+from rayreel.catalog.manifest import is_remote, local_path, read_manifest
+from rayreel.catalog.problem import CatalogError, Problem
+from rayreel.catalog.video import Video
+from rayreel.failures import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """The videos of a source, and its rows that cannot be used. Every `video_id` in `videos` is there once."""
+
+    source: str
+    videos: list[Video] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """Rows of the source: videos and problems."""
+        return len(self.videos) + len(self.problems)
+
+
+def read_catalog(source: str | Path) -> Catalog:
+    """Read a folder of videos, or a manifest at a path or s3://, gs://, https://.
+
+    Local files are looked for, remote ones are not. Of rows with one `video_id` the first counts. Raises CatalogError
+    where there is no source, it is of no known kind, or it has no rows.
+    """
+    source = local_path(str(source))
+    is_folder = not is_remote(source) and Path(source).is_dir()
+    catalog, first = Catalog(source), dict[str, str]()
+    for number, item in enumerate(_rows(source, is_folder), start=1):
+        row = None if is_folder else number
+        checked = item if isinstance(item, Problem) else _check(item, source, row, first)
+        if isinstance(checked, Problem):
+            catalog.problems.append(checked)
+        else:
+            catalog.videos.append(checked)
+    if not len(catalog):
+        kinds = ", ".join(sorted(SUFFIXES)) if is_folder else "one row per video below the column names"
+        raise CatalogError(f"{source} has no videos. Expected {kinds}.")
+    return catalog
+
+
+def _rows(source: str, is_folder: bool) -> Iterator[Video | Problem]:
+    if is_folder:
+        return read_folder(Path(source))
+    if not is_remote(source) and not Path(source).exists():
+        raise CatalogError(f"There is no {source}. Give a folder of videos or a .csv, .tsv, .jsonl or .parquet file.")
+    return read_manifest(source)
+
+
+def _check(video: Video, source: str, row: int | None, first: dict[str, str]) -> Video | Problem:
+    here = video.uri if row is None else f"row {row}"
+    where = here if row is None else f"{source} {here}"
+    if (earlier := first.setdefault(video.video_id, here)) != here:
+        detail = f"{where}: the video_id {video.video_id!r} is already taken by {earlier}; give each video its own."
+        return Problem(row, video.video_id, video.uri, Reason.DUPLICATE_ID, detail)
+    if not is_remote(video.uri) and (fault := _missing(video.uri)):
+        detail = f"{where}: there is no file {video.uri} ({fault}); relative paths count from the catalog's folder."
+        return Problem(row, video.video_id, video.uri, Reason.MISSING_FILE, detail)
+    return video
+
+
+def _missing(path: str) -> str:
+    """Why a path is no file; empty where it is one."""
+    try:
+        return "" if Path(path).stat() and Path(path).is_file() else "it is a folder or a device"
+    except OSError as error:
+        return error.strerror or "not found"
+    except ValueError as error:  # a NUL in the path
+        return str(error)

@@ -1,0 +1,1 @@
+"""Frozen encoders: frames, waveform windows and text to vectors."""

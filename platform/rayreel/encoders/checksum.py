@@ -1,0 +1,24 @@
+"""The sha256 of a file, computed once for as long as the file does not change."""
+
+import hashlib
+import os
+from pathlib import Path
+
+
+def sha256_of(path: Path, memo_dir: Path) -> str:
+    """Return the hex sha256 of `path`.
+
+    The result is kept in `memo_dir` under the file's inode, size and modification time, not beside the file: a weights
+    folder may be read-only or belong to another tool, and a rename must not cost a second pass over 440 MB.
+    """
+    stat = path.stat()
+    memo = memo_dir / f"{stat.st_dev:x}-{stat.st_ino:x}-{stat.st_size:x}-{stat.st_mtime_ns:x}"
+    if memo.exists():
+        return memo.read_text()
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    memo_dir.mkdir(parents=True, exist_ok=True)
+    part = memo.with_name(f"{memo.name}.{os.getpid()}")
+    part.write_text(digest)
+    part.replace(memo)
+    return digest

@@ -1,0 +1,23 @@
+"""Where an encoder computes."""
+
+import torch
+
+from rayreel.errors import RayreelError
+
+
+def best_device() -> torch.device:
+    """Return the fastest device of this machine: CUDA, then Apple's MPS, then the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def device_named(name: str) -> torch.device:
+    """Turn a configured name into a device; `auto` means the best one. Raises RayreelError where it is absent."""
+    if name == "auto":
+        return best_device()
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise RayreelError(f"device {name}: this machine has no usable CUDA device. Choose auto or cpu.")
+    return torch.device(name)

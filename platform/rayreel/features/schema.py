@@ -1,0 +1,66 @@
+"""The feature row and the quarantine row: what is in the Parquet files."""
+
+import json
+from typing import Any
+
+import pyarrow as pa
+
+from rayreel.catalog.video import Video
+from rayreel.encoders.encoder import Modality
+
+QUARANTINE = pa.schema(
+    [
+        ("video_id", pa.string()),
+        ("uri", pa.string()),
+        ("version", pa.string()),
+        ("stage", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
+_CATALOG = [
+    ("video_id", pa.string()),
+    ("uri", pa.string()),
+    ("title", pa.string()),
+    ("description", pa.string()),
+    ("category", pa.string()),
+    ("tags", pa.list_(pa.string())),
+    ("created_at", pa.timestamp("us", tz="UTC")),
+    ("extra", pa.string()),  # JSON: catalogs differ in their own columns, the store's schema must not
+]
+_FILE = [
+    ("version", pa.string()),
+    ("content_hash", pa.string()),
+    ("duration_s", pa.float32()),
+    ("width", pa.int32()),
+    ("height", pa.int32()),
+    ("fps", pa.float32()),
+    ("has_audio", pa.bool_()),
+]
+
+
+def feature_schema(dims: dict[Modality, int]) -> pa.Schema:
+    """One row per video; vectors are float16, null where a modality is absent.
+
+    visual [n_frames, Dv] and audio [n_windows, Da] keep every vector, so that later views and pooling are free.
+    """
+    vector = {modality: pa.list_(pa.float16(), dim) for modality, dim in dims.items()}
+    return pa.schema(
+        [
+            *_CATALOG,
+            *_FILE,
+            ("visual", pa.list_(vector[Modality.VISUAL])),
+            ("audio", pa.list_(vector[Modality.AUDIO])),
+            ("text", vector[Modality.TEXT]),
+            ("transcript", pa.string()),
+            ("encoder_key", pa.string()),
+            ("extracted_at", pa.timestamp("us", tz="UTC")),
+        ]
+    )
+
+
+def catalog_columns(video: Video) -> dict[str, Any]:
+    """A video's catalog columns as they stand in a feature row."""
+    return video.model_dump(exclude={"extra"}) | {"extra": json.dumps(video.extra, sort_keys=True)}

@@ -1,0 +1,128 @@
+"""The stages of extraction: decode on CPU tasks, encode on actors that hold the frozen networks, write."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from rayreel.catalog.video import Video
+from rayreel.encoders.encoder import Modality
+from rayreel.encoders.load import load_encoders
+from rayreel.encoders.presets import EncodersConfig
+from rayreel.features.key import EncoderKey
+from rayreel.features.rows import DECODED, decoded_row, frames_of, windows_of
+from rayreel.features.schema import QUARANTINE, catalog_columns, feature_schema
+from rayreel.features.store import FeatureStore
+from rayreel.media.config import AUDIO_RATE_HZ, Limits, SamplingConfig
+from rayreel.media.decode import decode
+
+EXTRACTED = "extracted"
+OUTCOMES = pa.schema([("outcome", pa.string()), ("videos", pa.int64())])
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeVideos:
+    """Catalog rows in, frames and sound or a reason out."""
+
+    sampling: SamplingConfig
+    limits: Limits
+    frame_size: int
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """TODO rows → DECODED rows, one for one."""
+        rows = [
+            decoded_row(text, version, self._decode(text))
+            for text, version in zip(block["video"].to_pylist(), block["version"].to_pylist(), strict=True)
+        ]
+        return pa.Table.from_pylist(rows, schema=DECODED)
+
+    def _decode(self, text: str) -> Any:  # noqa: ANN401
+        return decode(json.loads(text)["uri"], self.sampling, self.frame_size, self.limits)
+
+
+class EncodeVideos:
+    """Frames, sound and text in, feature vectors out. Batches run over frames, not over videos."""
+
+    def __init__(self, config: EncodersConfig, key: EncoderKey, cache: Path) -> None:
+        self.encoders = load_encoders(config, cache)
+        self.key = key
+        self.samples = round(key.sampling.audio_window_s * AUDIO_RATE_HZ)
+        self.schema = feature_schema(key.dims).append(pa.field("reason", pa.string())).append(
+            pa.field("detail", pa.string())
+        )
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """DECODED rows → feature rows with `reason` and `detail` behind, one for one; failures pass through."""
+        videos = [Video.model_validate_json(text) for text in block["video"].to_pylist()]
+        dims = self.key.dims
+        vectors = {
+            Modality.VISUAL: _ragged(
+                self.encoders.visual.encode(frames_of(block, self.key.frame_size)),
+                block["n_frames"].to_pylist(),
+                dims[Modality.VISUAL],
+            ),
+            Modality.AUDIO: _ragged(
+                self.encoders.audio.encode(windows_of(block, self.samples)),
+                block["n_windows"].to_pylist(),
+                dims[Modality.AUDIO],
+            ),
+            Modality.TEXT: self._text(videos, block["reason"].is_null().to_pylist()),
+        }
+        return self._table(block, videos, vectors)
+
+    def _text(self, videos: list[Video], good: list[bool]) -> pa.Array:
+        texts = [video.text() if ok else "" for video, ok in zip(videos, good, strict=True)]
+        dim = self.key.dims[Modality.TEXT]
+        found = iter(self.encoders.text.encode([text for text in texts if text]).astype(np.float16))
+        return pa.array([next(found) if text else None for text in texts], pa.list_(pa.float16(), dim))
+
+    def _table(self, block: pa.Table, videos: list[Video], vectors: dict[Modality, pa.Array]) -> pa.Table:
+        catalog = pa.Table.from_pylist([catalog_columns(video) for video in videos], schema=_first(self.schema, 8))
+        columns = {name: catalog[name] for name in catalog.column_names}
+        columns |= {name: block[name] for name in block.column_names if name in self.schema.names}
+        columns |= {modality.value: array for modality, array in vectors.items()}
+        columns["transcript"] = pa.nulls(len(videos), pa.string())
+        columns["encoder_key"] = pa.array([str(self.key)] * len(videos))
+        columns["extracted_at"] = pa.array([datetime.now(UTC)] * len(videos), pa.timestamp("us", tz="UTC"))
+        return pa.table([columns[name] for name in self.schema.names], schema=self.schema)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRows:
+    """Good rows to the feature store, the others to quarantine; at once, so that a killed run keeps what it has done."""
+
+    store: FeatureStore
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Encoded rows in; out comes how many of each outcome were written."""
+        good = pc.is_null(block["reason"])
+        features, bad = block.filter(good), block.filter(pc.invert(good))
+        self.store.add(features.select(self.store.schema.names), _quarantine(bad))
+        outcomes = Counter({EXTRACTED: features.num_rows}) + Counter(bad["reason"].to_pylist())
+        return pa.table({"outcome": list(outcomes), "videos": list(outcomes.values())}, schema=OUTCOMES)
+
+
+def _quarantine(bad: pa.Table) -> pa.Table:
+    columns = {name: bad[name] for name in ("video_id", "uri", "version", "reason", "detail")}
+    columns["stage"] = pa.array(["decode"] * bad.num_rows, pa.string())
+    columns["at"] = pa.array([datetime.now(UTC)] * bad.num_rows, pa.timestamp("us", tz="UTC"))
+    return pa.table([columns[name] for name in QUARANTINE.names], schema=QUARANTINE)
+
+
+def _first(schema: pa.Schema, count: int) -> pa.Schema:
+    return pa.schema([schema.field(i) for i in range(count)])
+
+
+def _ragged(vectors: NDArray[np.float32], counts: list[int | None], dim: int) -> pa.Array:
+    """Vectors [sum of counts, dim] as one list of vectors per video; null where a video has none."""
+    inner = pa.FixedSizeListArray.from_arrays(pa.array(vectors.astype(np.float16).ravel()), dim)
+    offsets = np.concatenate([[0], np.cumsum([count or 0 for count in counts])]).astype(np.int32)
+    missing = np.array([not count for count in counts])
+    return pa.ListArray.from_arrays(offsets, inner, mask=pa.array(missing))

@@ -1,0 +1,42 @@
+"""A client of the index, whichever Milvus it is."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pymilvus import MilvusClient, MilvusException
+from pymilvus.exceptions import ConnectionConfigException
+from tenacity import Retrying, retry_if_exception_type, retry_if_not_exception_type, stop_after_delay, wait_fixed
+
+from rayreel.index.config import IndexConfig, IndexUnavailable, resolve
+from rayreel.index.embedded import embedded_address
+
+ATTEMPT_S = 5.0
+
+
+def connect(config: IndexConfig, data_dir: Path) -> MilvusClient:
+    """Connect to the configured Milvus, or to the Milvus Lite that owns `data_dir`; wait until it answers.
+
+    Raises:
+        IndexUnavailable: nothing answered within `config.timeout_s`, or Milvus Lite cannot start.
+    """
+    config = resolve(config)
+    uri = config.uri or embedded_address(data_dir)
+    attempts = Retrying(
+        retry=retry_if_exception_type(MilvusException) & retry_if_not_exception_type(ConnectionConfigException),
+        stop=stop_after_delay(config.timeout_s),
+        wait=wait_fixed(0.2),
+        reraise=True,
+    )
+    attempt_s = min(ATTEMPT_S, config.timeout_s)
+    try:
+        return attempts(MilvusClient, uri=uri, token=config.token.get_secret_value(), timeout=attempt_s)
+    except MilvusException as error:
+        raise IndexUnavailable(
+            f"Milvus at {_without_credentials(uri)}: {error.message}. Start it or correct MILVUS_URI and MILVUS_TOKEN; "
+            "without MILVUS_URI the embedded Milvus Lite is used."
+        ) from error
+
+
+def _without_credentials(uri: str) -> str:
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -1,0 +1,158 @@
+"""Milvus Lite in a Ray actor: one process owns the data directory, everyone else connects to it by address.
+
+Milvus Lite locks its directory for one process. A named detached actor is that process, so every job and replica of a
+Ray cluster shares one index exactly as it would share a standalone Milvus.
+"""
+
+import hashlib
+import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
+
+from rayreel.index.config import IndexUnavailable
+
+NAMESPACE = "rayreel"
+# Above Ray's worker ports and below Linux's ephemeral ones, so that nothing takes the port while an owner restarts.
+PORTS = range(20_000, 30_000)
+START_TIMEOUT_S = 120.0
+MAX_MESSAGE_BYTES = 256 * 1024 * 1024
+REMEDY = "Stop the process that holds the directory, choose another storage root, or set MILVUS_URI to a Milvus server."
+
+
+class MilvusLiteOwner:
+    """Owns one Milvus Lite directory and serves it on 127.0.0.1. To be run as an actor, see `embedded_address`.
+
+    Not `milvus_lite.adapter.grpc.server.start_server_in_thread`: that one leaves SO_REUSEPORT on, so that two servers
+    could share a port and its requests; and it opens collections at their first request, without a lock (two
+    first requests make two `Collection` objects of one directory) and unloaded (a search after a restart fails).
+    """
+
+    def __init__(self, data_dir: str, port: int) -> None:
+        self._address = f"127.0.0.1:{port}"
+        self._database = _open_loaded(data_dir)
+        self._server = _serve(self._database, self._address)
+
+    def location(self) -> tuple[str, str]:
+        """Return where the server answers and the id of the Ray node it is on."""
+        return f"http://{self._address}", ray.get_runtime_context().get_node_id()
+
+    def close(self) -> None:
+        """Finish what is running, write everything down and release the directory. Idempotent."""
+        self._server.stop(grace=5).wait()
+        self._database.close()
+
+
+def owner_name(data_dir: Path) -> str:
+    """Name of the actor that owns a directory."""
+    return f"milvus-lite-{_digest(data_dir):016x}"
+
+
+def embedded_address(data_dir: Path) -> str:
+    """Return the http address of the Milvus Lite that owns `data_dir`, started if need be.
+
+    Raises:
+        IndexUnavailable: Ray is not running here, another process holds the directory, or its owner is elsewhere.
+    """
+    if not ray.is_initialized():
+        raise IndexUnavailable(f"Milvus Lite in {data_dir}: Ray is not running. Call ray.init(), or set MILVUS_URI.")
+    try:
+        address, node = _locate_owner(data_dir)
+    except (RayActorError, GetTimeoutError) as error:
+        cause = str(error).strip().splitlines()[-1]
+        raise IndexUnavailable(f"Milvus Lite in {data_dir} did not start: {cause}. {REMEDY}") from error
+    if node != ray.get_runtime_context().get_node_id():
+        raise IndexUnavailable(
+            f"Milvus Lite in {data_dir} runs on Ray node {node} and serves that machine only. "
+            "Set MILVUS_URI to a Milvus server that every node reaches."
+        )
+    return address
+
+
+def stop_embedded(data_dir: Path) -> None:
+    """Write everything down, release the directory and end its owner. Nothing happens where there is none."""
+    try:
+        owner = ray.get_actor(owner_name(data_dir), namespace=NAMESPACE)
+    except ValueError:
+        return
+    ray.get(owner.close.remote())
+    ray.kill(owner, no_restart=True)
+
+
+def _owner_is_going(error: BaseException) -> bool:
+    """An owner that was just stopped keeps its name for a moment; one that failed to start will fail again."""
+    return isinstance(error, ActorDiedError) and not error.actor_init_failed
+
+
+@retry(retry=retry_if_exception(_owner_is_going), stop=stop_after_delay(10), wait=wait_fixed(0.1), reraise=True)
+def _locate_owner(data_dir: Path) -> tuple[str, str]:
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    owner = (
+        ray.remote(MilvusLiteOwner)
+        .options(
+            name=owner_name(data_dir),
+            namespace=NAMESPACE,
+            lifetime="detached",
+            get_if_exists=True,
+            num_cpus=0,
+            max_restarts=-1,
+            max_task_retries=-1,
+            scheduling_strategy=here,
+        )
+        .remote(str(data_dir.resolve()), _free_port(data_dir))
+    )
+    location: tuple[str, str] = ray.get(owner.location.remote(), timeout=START_TIMEOUT_S)
+    return location
+
+
+def _digest(data_dir: Path) -> int:
+    return int.from_bytes(hashlib.blake2b(str(data_dir.resolve()).encode(), digest_size=8).digest())
+
+
+def _free_port(data_dir: Path) -> int:
+    """A directory's own port, or the next free one. Chosen before the actor is, so that its restarts keep it."""
+    start = _digest(data_dir) % len(PORTS)
+    for offset in range(len(PORTS)):
+        port = PORTS[(start + offset) % len(PORTS)]
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise IndexUnavailable(f"Milvus Lite in {data_dir}: no free port in {PORTS}. Set MILVUS_URI to a Milvus server.")
+
+
+def _open_loaded(data_dir: str) -> Any:  # noqa: ANN401
+    """Open the directory with every collection in memory, index included, as it was before a restart."""
+    import faiss
+    from milvus_lite.db import MilvusLite
+
+    # Ray gives an actor without CPUs one OpenMP thread; an HNSW build takes twice as long on one as on two.
+    faiss.omp_set_num_threads(len(os.sched_getaffinity(0)))
+    database = MilvusLite(data_dir)
+    for name in database.list_collections():
+        database.get_collection(name).load()
+    return database
+
+
+def _serve(database: Any, address: str) -> Any:  # noqa: ANN401
+    import grpc  # type: ignore[import-untyped]
+    from milvus_lite.adapter.grpc.servicer import MilvusServicer
+    from pymilvus.grpc_gen.milvus_pb2_grpc import add_MilvusServiceServicer_to_server
+
+    options = [
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ]
+    server = grpc.server(ThreadPoolExecutor(max_workers=10), options=options)
+    add_MilvusServiceServicer_to_server(MilvusServicer(database), server)
+    server.add_insecure_port(address)
+    server.start()
+    return server

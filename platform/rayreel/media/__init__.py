@@ -1,0 +1,1 @@
+"""Media: bytes to frames and waveform, and what is wrong with a file."""

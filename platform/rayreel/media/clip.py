@@ -1,0 +1,32 @@
+"""What decoding gives: a few frames, a few windows of sound, and facts about the file."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the container says of the video; width and height are those of the coded picture, before rotation."""
+
+    duration_s: float
+    width: int
+    height: int
+    fps: float
+    has_audio: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """Decoded samples of one video.
+
+    frames: uint8 RGB [n, size, size, 3], n from 1 to `SamplingConfig.frames`, in time order, no frame twice.
+    windows: float32 [w, samples] at 16 kHz in [-1, 1]; None when there is no sound: no track, or pure silence, which
+    says nothing about a video and would make all silent videos look alike.
+    """
+
+    frames: NDArray[np.uint8]
+    windows: NDArray[np.float32] | None
+    facts: Facts
+    content_hash: str

@@ -1,0 +1,72 @@
+"""The border: open a local file for decoding, or say why not."""
+
+import time
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+
+from rayreel.failures import Reason, Rejected
+from rayreel.media.config import Limits
+
+# Demuxers that read one self-contained file. Playlists (hls, concat, dash) and images would open other files.
+ALLOWED_FORMATS = ("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf", "ogg")
+_EINVAL = 22
+
+
+def open_video(path: Path, limits: Limits) -> InputContainer | Rejected:
+    """Open a local file for decoding, or say why not. Never follows a playlist to another file.
+
+    The caller closes the container.
+    """
+    options = {"protocol_whitelist": "file", "format_whitelist": ",".join(ALLOWED_FORMATS)}
+    try:
+        size = path.stat().st_size
+        if size > limits.max_bytes:
+            return Rejected(Reason.TOO_LARGE, f"{size:,} bytes; the limit is {limits.max_bytes:,}")
+        container = av.open(path, options=options, timeout=limits.timeout_s)
+    except FileNotFoundError:
+        return Rejected(Reason.MISSING_FILE, f"{path}: no such file")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        return _why_not_open(path, error)
+    if isinstance(problem := check(container, limits), Rejected):
+        container.close()
+        return problem
+    return container
+
+
+def check(container: InputContainer, limits: Limits) -> Rejected | None:
+    """What a container declares, against the limits; None when all is well."""
+    if len(container.streams) > limits.max_streams:
+        return Rejected(Reason.TOO_LARGE, f"{len(container.streams)} streams; the limit is {limits.max_streams}")
+    if not container.streams.video:
+        return Rejected(Reason.NO_VIDEO_STREAM, f"only {', '.join(s.type for s in container.streams) or 'nothing'}")
+    context = container.streams.video[0].codec_context
+    if context is None:
+        return Rejected(Reason.UNSUPPORTED_CODEC, "no decoder for the video stream")
+    if context.width * context.height > limits.max_pixels:
+        return Rejected(Reason.TOO_LARGE, f"frames of {context.width}x{context.height}")
+    seconds = (container.duration or 0) / av.time_base
+    if seconds > limits.max_duration_s:
+        return Rejected(Reason.TOO_LONG, f"{seconds:.0f} s; the limit is {limits.max_duration_s:.0f} s")
+    return None
+
+
+class Deadline:
+    """Wall time left for one video."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def check(self) -> None:
+        """Raise TimeoutError once the time is over."""
+        if time.monotonic() > self._end:
+            raise TimeoutError(f"decoding took longer than {self._seconds:.0f} s")
+
+
+def _why_not_open(path: Path, error: Exception) -> Rejected:
+    # FFmpeg answers EINVAL, not "invalid data", when it knows the format and the white list does not hold it.
+    if getattr(error, "errno", None) == _EINVAL:
+        return Rejected(Reason.CONTAINER_NOT_ALLOWED, f"{path.name}: not one of {', '.join(ALLOWED_FORMATS)}")
+    return Rejected(Reason.UNREADABLE, f"{path.name}: {error}")

@@ -1,0 +1,1 @@
+"""Release: registry versions, promotion."""

@@ -1,0 +1,52 @@
+"""The registered model: features in, embeddings out, loadable by anyone with MLflow."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.models import ModelSignature
+from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.types import Schema
+from mlflow.types.schema import Array, ColSpec, DataType
+
+from rayreel.encoders.encoder import Modality
+from rayreel.tower.embed import embed_query
+from rayreel.tower.save import load_tower
+
+ARTIFACT = "tower"
+
+
+class TowerModel(PythonModel):  # type: ignore[misc]
+    """pyfunc flavour of a tower: one row per video, one embedding out."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Read the tower from the model's artifacts."""
+        self.tower = load_tower(Path(context.artifacts[ARTIFACT]))
+
+    def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: Any = None) -> list[list[float]]:  # noqa: ANN401
+        """Columns visual [n, Dv], audio [n, Da], text [Dt], each optional or null -> unit embeddings [rows, dim]."""
+        rows = model_input.to_dict(orient="records")
+        return [embed_query(self.tower, _vectors(row)).tolist() for row in rows]
+
+
+def signature() -> ModelSignature:
+    """What the model takes and gives, as MLflow checks it."""
+    matrix, vector = Array(Array(DataType.float)), Array(DataType.float)
+    inputs = [
+        ColSpec(vector if modality is Modality.TEXT else matrix, name=modality.value, required=False)
+        for modality in Modality
+    ]
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec(vector)]))
+
+
+def _vectors(row: dict[str, Any]) -> dict[Modality, np.ndarray[Any, np.dtype[np.float32]]]:
+    found = {}
+    for modality in Modality:
+        value = row.get(modality.value)
+        if value is not None and not (isinstance(value, float) and np.isnan(value)):
+            stacked = np.stack([np.asarray(part, np.float32) for part in value])
+            found[modality] = stacked if stacked.ndim == 2 else stacked[None]
+    return found
+
+

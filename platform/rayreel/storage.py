@@ -1,0 +1,66 @@
+"""The one place where state lives: a local folder or an object store."""
+
+from pathlib import Path
+
+import pyarrow.fs as pafs
+
+from rayreel.errors import RayreelError
+
+
+class Storage:
+    """A storage root (`storage`, `/mnt/x`, `s3://bucket/prefix`) seen through pyarrow's file systems."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = str(root) if "://" in str(root) else str(Path(root).resolve())
+        self.filesystem, self._base = pafs.FileSystem.from_uri(self.root)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the root is a folder on this machine or a mounted one."""
+        return isinstance(self.filesystem, pafs.LocalFileSystem)
+
+    def path(self, *parts: str) -> str:
+        """A path below the root, for `filesystem`."""
+        return "/".join((self._base, *parts))
+
+    def uri(self, *parts: str) -> str:
+        """A path below the root, for libraries that take URIs."""
+        return "/".join((self.root.rstrip("/"), *parts))
+
+    def local(self, *parts: str, what: str) -> Path:
+        """A real folder below the root, for parts that need one (SQLite, Milvus Lite, weights)."""
+        if not self.is_local:
+            raise RayreelError(f"{what} needs a local folder, but --storage is {self.root}")
+        return Path(self._base, *parts)
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a whole file at once: readers see the old one or the new one, never a part."""
+        self.filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
+        # Object stores show an object only when its upload has ended; a local folder needs the rename.
+        target = f"{path}.part" if self.is_local else path
+        with self.filesystem.open_output_stream(target) as out:
+            out.write(content)
+        if self.is_local:
+            self.filesystem.move(target, path)
+
+    def read(self, path: str) -> bytes | None:
+        """A file's content, or None when there is none."""
+        if not self.exists(path):
+            return None
+        with self.filesystem.open_input_stream(path) as file:
+            return bytes(file.read())
+
+    def exists(self, path: str) -> bool:
+        """Whether a file or folder is there."""
+        return bool(self.filesystem.get_file_info(path).type != pafs.FileType.NotFound)
+
+    def files(self, folder: str, suffix: str) -> list[str]:
+        """Files directly in a folder, sorted; none when there is no such folder."""
+        selector = pafs.FileSelector(folder, allow_not_found=True)
+        return sorted(info.path for info in self.filesystem.get_file_info(selector) if info.path.endswith(suffix))
+
+    def folders(self, folder: str) -> list[str]:
+        """Names of the folders directly in a folder, sorted."""
+        selector = pafs.FileSelector(folder, allow_not_found=True)
+        entries = self.filesystem.get_file_info(selector)
+        return sorted(entry.base_name for entry in entries if entry.type == pafs.FileType.Directory)

@@ -1,0 +1,43 @@
+"""Features to embeddings with a finished tower."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rayreel.encoders.encoder import Modality
+from rayreel.features.matrix import FeatureMatrix, all_rows
+from rayreel.tower.batch import FeatureBatch
+from rayreel.tower.tower import VideoTower
+
+
+def collate(matrix: FeatureMatrix, rows: NDArray[np.int64]) -> FeatureBatch:
+    """The named rows as a batch; `ids_B` are the row numbers."""
+    padded = {modality: matrix.vectors[modality].padded(rows) for modality in Modality}
+    return FeatureBatch(
+        {modality: torch.from_numpy(x).float() for modality, (x, _) in padded.items()},
+        {modality: torch.from_numpy(mask) for modality, (_, mask) in padded.items()},
+        torch.from_numpy(rows),
+    )
+
+
+@torch.inference_mode()
+def embed(tower: VideoTower, matrix: FeatureMatrix, batch: int = 1024) -> NDArray[np.float32]:
+    """Unit embeddings of all rows [N, dim], on the device the tower is on."""
+    tower.eval()
+    device = next(tower.parameters()).device
+    parts = [tower(collate(matrix, rows).to(device)).cpu().numpy() for rows in all_rows(len(matrix), batch)]
+    return np.concatenate(parts) if parts else np.empty((0, tower.config.dim), np.float32)
+
+
+@torch.inference_mode()
+def embed_query(tower: VideoTower, vectors: dict[Modality, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The unit embedding [dim] of one query from what is known of it: [n, D] per modality, absent ones left out."""
+    tower.eval()
+    device = next(tower.parameters()).device
+    shown = {m: vectors.get(m, np.zeros((0, tower.dims[m]), np.float32)) for m in Modality}
+    batch = FeatureBatch(
+        {m: torch.from_numpy(np.zeros((1, 1, tower.dims[m]), np.float32) if not len(x) else x[None]) for m, x in shown.items()},
+        {m: torch.ones(1, max(1, len(x)), dtype=torch.bool) & bool(len(x)) for m, x in shown.items()},
+    )
+    embedding: NDArray[np.float32] = tower(batch.to(device))[0].cpu().numpy()
+    return embedding

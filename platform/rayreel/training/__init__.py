@@ -1,0 +1,1 @@
+"""Training: Ray Train loop, pairs, checkpoints, tracking in MLflow."""

@@ -1,0 +1,120 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from rayreel.catalog.folder import read_folder
+from rayreel.catalog.problem import Problem
+from rayreel.catalog.video import Video
+from rayreel.failures import Reason
+
+
+def put(path: Path, content: str | bytes = b"video") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def only(folder: Path) -> Video | Problem:
+    (item,) = read_folder(folder)
+    return item
+
+
+def test_videos_come_in_sorted_order_with_id_category_and_absolute_path(tmp_path: Path) -> None:
+    for name in ("zoo/b.MP4", "zoo/deep/a.webm", "art/c.3gp", "top.mov"):
+        put(tmp_path / name)
+    videos = list(read_folder(tmp_path))
+    assert [(v.video_id, v.category) for v in videos if isinstance(v, Video)] == [
+        ("art/c", "art"),
+        ("top", ""),
+        ("zoo/b", "zoo"),
+        ("zoo/deep/a", "zoo"),
+    ]
+    assert [Path(v.uri) for v in videos] == sorted(tmp_path.rglob("*.*"))
+
+
+def test_hidden_and_other_files_are_passed_over(tmp_path: Path) -> None:
+    for name in (".a.mp4", ".cache/b.mp4", "notes.md", "cover.jpg", "kept.mp4"):
+        put(tmp_path / name)
+    assert only(tmp_path).video_id == "kept"
+
+
+def test_a_title_falls_back_to_the_file_name_in_words(tmp_path: Path) -> None:
+    put(tmp_path / "red_fox-at_dawn.mp4")
+    assert only(tmp_path).title == "red fox at dawn"
+
+
+def test_a_text_sidecar_gives_title_and_description(tmp_path: Path) -> None:
+    put(tmp_path / "a.mp4")
+    put(tmp_path / "a.txt", b"\xef\xbb\xbfRed fox\r\nIn the snow.\nTwice.\n")
+    video = only(tmp_path)
+    assert (video.title, video.description) == ("Red fox", "In the snow.\nTwice.")
+
+
+def test_a_json_sidecar_wins_over_text_and_folder_and_keeps_other_keys(tmp_path: Path) -> None:
+    put(tmp_path / "zoo/a.mp4")
+    put(tmp_path / "zoo/a.txt", "From text\nA description.")
+    sidecar = {"title": "From json", "description": None, "category": "foxes", "tags": ["red", "snow"]}
+    other = {"created_at": "20240131", "views": 12, "parts": [1, 2], "video_id": "not this"}
+    put(tmp_path / "zoo/a.json", json.dumps(sidecar | other))
+    video = only(tmp_path)
+    assert isinstance(video, Video)
+    assert (video.video_id, video.title, video.description) == ("zoo/a", "From json", "A description.")
+    assert (video.category, video.tags) == ("foxes", ("red", "snow"))
+    assert video.created_at is not None and video.created_at.isoformat() == "2024-01-31T00:00:00+00:00"
+    assert video.extra == {"views": 12, "parts": "[1, 2]"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.json", b'{"title": ', "not valid JSON"),
+        ("a.json", b'["a title"]', "one JSON object"),
+        ("a.json", b'{"created_at": "soon"}', "created_at holds 'soon', which is not a date"),
+        ("a.json", b'{"created_at": 2024}', "created_at holds 2024, which is not a date"),
+        ("a.json", b"[" * 100_000, "nested too deeply"),
+        ("a.txt", b"caf\xe9", "not UTF-8"),
+    ],
+)
+def test_a_broken_sidecar_is_a_problem_that_names_it_and_stops_nothing(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    put(tmp_path / "a.mp4")
+    put(tmp_path / "b.mp4")
+    sidecar = put(tmp_path / name, content)
+    problem, video = read_folder(tmp_path)
+    assert isinstance(problem, Problem) and problem.reason is Reason.INVALID_ROW
+    assert (problem.video_id, problem.row) == ("a", None)
+    assert str(sidecar) in problem.detail and said in problem.detail
+    assert video.video_id == "b"
+
+
+def test_links_out_of_the_folder_are_problems_and_links_inside_are_videos(tmp_path: Path) -> None:
+    outside, folder = tmp_path / "outside", tmp_path / "folder"
+    put(outside / "secret.mp4")
+    put(outside / "secret.txt", "secret title")
+    real = put(folder / "real.mp4")
+    (folder / "inner.mp4").symlink_to(real)
+    (folder / "outer.mp4").symlink_to(outside / "secret.mp4")
+    (folder / "outer_folder").symlink_to(outside)
+    put(folder / "told.mp4")
+    (folder / "told.txt").symlink_to(outside / "secret.txt")
+    items = list(read_folder(folder))
+    assert [item.video_id for item in items if isinstance(item, Video)] == ["inner", "real"]
+    problems = [item for item in items if isinstance(item, Problem)]
+    assert [problem.video_id for problem in problems] == ["outer", "outer_folder", "told"]
+    assert all("leads out" in problem.detail for problem in problems)
+
+
+def test_links_in_a_circle_end(tmp_path: Path) -> None:
+    put(tmp_path / "sub/a.mp4")
+    (tmp_path / "sub/again").symlink_to(tmp_path)
+    (tmp_path / "self.mp4").symlink_to(tmp_path / "self.mp4")
+    assert [item.video_id for item in read_folder(tmp_path)] == ["self", "sub/a"]
+
+
+def test_a_file_name_that_is_not_utf8_is_a_problem_that_can_be_written_down(tmp_path: Path) -> None:
+    put(Path(str(tmp_path) + "/caf\udce9.mp4"))
+    problem = only(tmp_path)
+    assert isinstance(problem, Problem) and problem.reason is Reason.INVALID_ROW
+    assert f"{problem.video_id} {problem.uri} {problem.detail}".encode()

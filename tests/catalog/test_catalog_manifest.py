@@ -1,0 +1,236 @@
+import datetime as dt
+import json
+import tracemalloc
+from pathlib import Path
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from rayreel.catalog.manifest import parse_cell, read_manifest
+from rayreel.catalog.problem import CatalogError, Problem
+from rayreel.catalog.video import Video
+from rayreel.failures import Reason
+
+
+def read(tmp_path: Path, name: str, content: str | bytes) -> list[Video | Problem]:
+    path = tmp_path / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return list(read_manifest(str(path)))
+
+
+def ids(items: list[Video | Problem]) -> list[str]:
+    return [item.video_id for item in items if isinstance(item, Video)]
+
+
+def faults(items: list[Video | Problem]) -> list[Problem]:
+    return [item for item in items if isinstance(item, Problem)]
+
+
+def test_a_csv_cell_may_hold_commas_quotes_and_newlines(tmp_path: Path) -> None:
+    text = '\ufeffvideo_id,uri,title,tags\r\n1,a.mp4,"Red, ""green""\nand blue",x | y|\r\n'
+    (video,) = read(tmp_path, "c.csv", text)
+    assert isinstance(video, Video)
+    assert (video.video_id, video.title, video.tags) == ("1", 'Red, "green"\nand blue', ("x", "y"))
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ("12", 12),
+        ("-3", -3),
+        ("2.5", 2.5),
+        (".5", 0.5),
+        ("1e-05", 1e-5),
+        ("True", True),
+        ("false", False),
+        ("", None),
+        ("NaN", None),
+        ("007", "007"),
+        ("12e4", "12e4"),
+        ("1_000", "1_000"),
+        ("9" * 25, "9" * 25),
+        ("v1.2.3", "v1.2.3"),
+    ],
+)
+def test_an_extra_csv_cell_becomes_a_number_only_where_it_is_one(cell: str, value: object) -> None:
+    assert parse_cell(cell) == value and type(parse_cell(cell)) is type(value)
+
+
+def test_numbers_in_the_known_columns_stay_text(tmp_path: Path) -> None:
+    (video,) = read(tmp_path, "c.tsv", "video_id\turi\ttitle\tyear\n007\ta.mp4\t1984\t1984\n")
+    assert isinstance(video, Video)
+    assert (video.video_id, video.title, video.extra) == ("007", "1984", {"year": 1984})
+
+
+def test_broken_csv_rows_are_problems_with_row_and_line_and_the_others_go_on(tmp_path: Path) -> None:
+    rows = [
+        "video_id,uri,title,created_at",
+        'a,a.mp4,"two\nlines",',
+        "b,b.mp4,one,two,three",
+        "c,c.mp4",
+        "",
+        ",d.mp4,no id,",
+        "e,,no uri,",
+        "f,f.mp4,bad date,2024-13-01",
+        "g,g.mp4,good,2024-12-01",
+    ]
+    items = read(tmp_path, "c.csv", "\n".join(rows))
+    assert ids(items) == ["a", "g"]
+    told = [(p.row, p.video_id, p.detail.partition("c.csv ")[2].partition(";")[0]) for p in faults(items)]
+    assert told == [
+        (2, "b", "row 2 (line 4): it has 5 cells where the header has 4"),
+        (3, "c", "row 3 (line 5): it has 2 cells where the header has 4"),
+        (4, "", "row 4 (line 7): video_id is empty."),
+        (5, "e", "row 5 (line 8): uri is empty."),
+        (
+            6,
+            "f",
+            "row 6 (line 9): created_at holds '2024-13-01', which is not a date such as 2024-01-31 or "
+            "2024-01-31T12:00:00Z.",
+        ),
+    ]
+    assert {p.reason for p in faults(items)} == {Reason.INVALID_ROW}
+
+
+def test_a_quote_left_open_costs_its_own_row_only(tmp_path: Path) -> None:
+    many = "".join(f"{i},{i}.mp4,{'x' * 50}\n" for i in range(5000))
+    items = read(tmp_path, "c.csv", f'video_id,uri,title\na,a.mp4,"open\n{many}b,b.mp4,"good, ""really"""\n')
+    assert ids(items) == [*map(str, range(5000)), "b"]
+    (problem,) = faults(items)
+    assert problem.row == 1 and "(line 2): its quotes do not match" in problem.detail
+
+
+def test_a_byte_that_is_not_utf8_costs_its_own_row_only(tmp_path: Path) -> None:
+    content = b"video_id,uri,title,note\na,a.mp4,caf\xe9,\nb,b.mp4,,caf\xe9\nc,c.mp4,caf\xc3\xa9,\n"
+    items = read(tmp_path, "c.csv", content)
+    assert [problem.detail.split(": ")[1] for problem in faults(items)] == [
+        "title is not valid UTF-8 text.",
+        "note is not valid UTF-8 text.",
+    ]
+    assert ids(items) == ["c"]
+
+
+def test_the_nameless_index_column_of_a_data_frame_is_dropped(tmp_path: Path) -> None:
+    (video,) = read(tmp_path, "c.csv", ",video_id,uri\n0,a,a.mp4\n")
+    assert isinstance(video, Video) and video.extra == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("c.csv", "id;uri\n1;a.mp4\n", "lacks the column(s) video_id, uri; it has 'id;uri'"),
+        ("c.csv", "", "it has none"),
+        ("c.csv", "video_id,uri,x,x\n", "column(s) x more than once"),
+        ("c.csv", "video_id,uri\n".encode("utf-16"), "Save it as UTF-8"),
+        (
+            "c.jsonl",
+            '{"id": 1, "uri": "a"}\n{"id": 2, "uri": "b"}\n',
+            "lacks the column(s) video_id; it has 'id', 'uri'",
+        ),
+        ("c.parquet", b"no parquet", "is not readable as Parquet"),
+        ("c.xlsx", "", "must end in .csv"),
+    ],
+)
+def test_a_file_that_is_no_manifest_is_an_error_that_names_it(
+    tmp_path: Path, name: str, content: str | bytes, said: str
+) -> None:
+    with pytest.raises(CatalogError) as error:
+        read(tmp_path, name, content)
+    assert said in str(error.value) and str(tmp_path / name) in str(error.value)
+
+
+def test_a_parquet_file_without_the_columns_is_an_error(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": ["a"]}), tmp_path / "c.parquet")
+    with pytest.raises(CatalogError, match=r"lacks the column\(s\) video_id, uri; it has 'id'"):
+        list(read_manifest(str(tmp_path / "c.parquet")))
+
+
+def test_jsonl_rows_keep_types_and_broken_lines_are_problems(tmp_path: Path) -> None:
+    good = {"video_id": 7, "uri": "a.mp4", "tags": ["x", None], "views": 3, "hd": True, "stats": {"a": 1}}
+    lines = [json.dumps(good), "", '{"video_id": ', "[1]", '{"video_id": "b"}', '{"video_id": [1], "uri": "c"}']
+    video, *rest = read(tmp_path, "c.ndjson", "\n".join(lines))
+    assert isinstance(video, Video)
+    assert (video.video_id, video.tags) == ("7", ("x",))
+    assert video.extra == {"views": 3, "hd": True, "stats": '{"a": 1}'} and video.extra["hd"] is True
+    assert [p.row for p in faults(rest)] == [2, 3, 4, 5]
+    says = ["(line 3): it is not valid JSON", "holds '[1]', not a JSON", "uri is missing", "video_id holds [1], which"]
+    assert [said in p.detail for said, p in zip(says, faults(rest), strict=True)] == [True] * 4
+
+
+def test_parquet_types_become_plain_values(tmp_path: Path) -> None:
+    noon = dt.datetime(2024, 1, 31, 12)
+    columns = {
+        "video_id": pa.array([1, 2]),
+        "uri": pa.array(["a.mp4", None]),
+        "title": pa.array([float("nan"), 5.5]),
+        "created_at": pa.array([noon, None], pa.timestamp("ns")),
+        "score": pa.array([float("nan"), 1.0]),
+        "seen": pa.array([dt.date(2024, 1, 1), None]),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "c.parquet")
+    video, problem = read_manifest(str(tmp_path / "c.parquet"))
+    assert isinstance(video, Video) and isinstance(problem, Problem)
+    assert (video.video_id, video.title, video.created_at) == ("1", "", noon.replace(tzinfo=dt.UTC))
+    assert video.extra == {"score": None, "seen": "2024-01-01"}
+    assert (problem.row, problem.video_id) == (2, "2")
+    assert problem.detail.endswith("c.parquet row 2: uri is empty.")
+
+
+def test_uris_are_made_absolute_from_the_manifest(tmp_path: Path) -> None:
+    given = {
+        "clips/a.mp4": f"{tmp_path}/lists/clips/a.mp4",
+        "../b.mp4": f"{tmp_path}/b.mp4",
+        "/data/c.mp4": "/data/c.mp4",
+        "file:///data/d%20e.mp4": "/data/d e.mp4",
+        "s3://bucket/f.mp4": "s3://bucket/f.mp4",
+        "https://host/g.mp4?x=1": "https://host/g.mp4?x=1",
+    }
+    (tmp_path / "lists").mkdir()
+    rows = "".join(f"{i},{uri}\n" for i, uri in enumerate(given))
+    items = read(tmp_path, "lists/c.csv", f"video_id,uri\n{rows}h,file://data/h.mp4\n")
+    assert [item.uri for item in items[:-1]] == list(given.values())
+    assert "names the machine 'data'" in faults(items)[0].detail
+
+
+def test_a_remote_manifest_is_read_and_its_relative_uris_stay_remote() -> None:
+    with fsspec.open("memory://bucket/lists/c.csv", "w") as file:
+        file.write("video_id,uri\na,../clips/a b.mp4\nb,s3://other/b.mp4\n")
+    uris = [item.uri for item in read_manifest("memory://bucket/lists/c.csv")]
+    assert uris == ["memory://bucket/clips/a b.mp4", "s3://other/b.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("memory://bucket/nowhere.csv", "There is no file"),
+        ("/nowhere/c.jsonl", "There is no file"),
+        ("nosuchscheme://bucket/c.csv", "cannot be opened"),
+    ],
+)
+def test_a_manifest_that_cannot_be_opened_is_an_error(uri: str, said: str) -> None:
+    with pytest.raises(CatalogError, match=said):
+        list(read_manifest(uri))
+
+
+@pytest.mark.parametrize("name", ["c.csv", "c.jsonl", "c.parquet"])
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, name: str) -> None:
+    def peak(rows: int) -> int:
+        columns = {"video_id": [str(i) for i in range(rows)], "uri": ["a.mp4"] * rows, "title": ["x" * 200] * rows}
+        lines = {
+            "c.csv": ["video_id,uri,title", *(f"{i},a.mp4,{'x' * 200}" for i in range(rows))],
+            "c.jsonl": [json.dumps({name: values[i] for name, values in columns.items()}) for i in range(rows)],
+        }
+        if name == "c.parquet":
+            pq.write_table(pa.table(columns), tmp_path / name)
+        else:
+            (tmp_path / name).write_text("\n".join(lines[name]))
+        tracemalloc.start()
+        count = sum(1 for _ in read_manifest(str(tmp_path / name)))
+        top = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert count == rows
+        return top
+
+    assert peak(4000) < 1.5 * peak(1000) + 200_000

@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import pytest
+
+from rayreel.catalog.problem import CatalogError
+from rayreel.catalog.read import read_catalog
+from rayreel.catalog.video import Video
+from rayreel.failures import Reason
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        (folder / name).write_bytes(b"video")
+    return folder
+
+
+def manifest(clips: Path, *rows: str) -> Path:
+    path = clips.parent / "catalog.csv"
+    path.write_text("\n".join(["video_id,uri", *rows]))
+    return path
+
+
+def test_every_row_is_a_video_or_a_problem(clips: Path) -> None:
+    rows = ["a,clips/a.mp4", "c,clips/c.mp4", ",x", "a,clips/b.mp4", "r,s3://bucket/r.mp4", "d,clips"]
+    catalog = read_catalog(manifest(clips, *rows))
+    assert len(catalog) == len(rows)
+    assert [video.video_id for video in catalog.videos] == ["a", "r"]
+    assert [(problem.row, problem.reason) for problem in catalog.problems] == [
+        (2, Reason.MISSING_FILE),
+        (3, Reason.INVALID_ROW),
+        (4, Reason.DUPLICATE_ID),
+        (6, Reason.MISSING_FILE),
+    ]
+
+
+def test_a_duplicate_names_the_row_that_came_first(clips: Path) -> None:
+    path = manifest(clips, ",broken", "a,clips/a.mp4", "b,clips/b.mp4", "a,clips/b.mp4", "a,clips/b.mp4")
+    problems = read_catalog(path).problems[1:]
+    assert [problem.row for problem in problems] == [4, 5]
+    assert all("already taken by row 2" in problem.detail for problem in problems)
+    assert problems[0].detail.startswith(f"{path} row 4:")
+
+
+def test_a_missing_file_is_named_with_the_place_it_was_looked_for(clips: Path) -> None:
+    (problem,) = read_catalog(manifest(clips, "c,clips/c.mp4")).problems
+    assert str(clips / "c.mp4") in problem.detail and problem.detail.startswith(f"{clips.parent / 'catalog.csv'} row 1")
+
+
+@pytest.mark.parametrize("uri", ["x" * 5000, "nul\0.mp4", "clips/a.mp4/below"])
+def test_a_path_no_file_system_would_take_is_missing_too(clips: Path, uri: str) -> None:
+    assert [problem.reason for problem in read_catalog(manifest(clips, f"x,{uri}")).problems] == [Reason.MISSING_FILE]
+
+
+def test_two_files_of_one_name_in_a_folder_clash(clips: Path) -> None:
+    (clips / "a.webm").write_bytes(b"video")
+    catalog = read_catalog(clips)
+    (problem,) = catalog.problems
+    assert (problem.row, problem.reason, problem.uri) == (None, Reason.DUPLICATE_ID, str(clips / "a.webm"))
+    assert str(clips / "a.mp4") in problem.detail
+    assert len(catalog) == 3
+
+
+def test_a_link_to_nothing_is_a_missing_file(clips: Path) -> None:
+    (clips / "gone.mp4").symlink_to(clips / "nothing.mp4")
+    assert [problem.reason for problem in read_catalog(clips).problems] == [Reason.MISSING_FILE]
+
+
+def test_file_uris_and_paths_are_one_and_the_same(clips: Path) -> None:
+    path = manifest(clips, f"a,{(clips / 'a.mp4').as_uri()}")
+    catalog = read_catalog(path.as_uri())
+    assert catalog == read_catalog(str(path))
+    assert [video.uri for video in catalog.videos] == [str(clips / "a.mp4")]
+
+
+def test_the_fingerprint_follows_values_not_the_order_of_columns(clips: Path) -> None:
+    one, two, other = (
+        Video(video_id="a", uri="/a.mp4", extra=extra).fingerprint()
+        for extra in ({"x": 1, "y": 2}, {"y": 2, "x": 1}, {"x": 1, "y": 3})
+    )
+    assert one == two != other
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("nowhere", "There is no"),
+        ("nowhere.csv", "There is no"),
+        ("empty", "has no videos"),
+        ("empty.csv", "has no videos"),
+        ("notes.md", "must end in .csv"),
+    ],
+)
+def test_a_source_that_is_no_catalog_is_an_error_with_a_remedy(tmp_path: Path, source: str, said: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty.csv").write_text("video_id,uri\n")
+    (tmp_path / "notes.md").write_text("notes")
+    with pytest.raises(CatalogError) as error:
+        read_catalog(tmp_path / source)
+    assert said in str(error.value) and str(tmp_path / source) in str(error.value)

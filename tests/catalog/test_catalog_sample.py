@@ -1,0 +1,160 @@
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pydantic import ValidationError
+
+from rayreel.catalog.interactions import read_interactions
+from rayreel.catalog.manifest import read_manifest
+from rayreel.catalog.sample import (
+    THEMES,
+    SampleConfig,
+    plan_sample,
+    simulate_interactions,
+    write_interactions,
+    write_manifest,
+)
+from rayreel.catalog.video import Video
+
+CONFIG = SampleConfig()
+CLIPS = plan_sample(CONFIG)
+
+
+def views_of(table: pa.Table, column: str) -> dict[str, list]:
+    """One column's values by user, in the table's order."""
+    views: dict[str, list] = {}
+    for row in table.to_pylist():
+        views.setdefault(row["user_id"], []).append(row[column])
+    return views
+
+
+def favourites(categories: list[str]) -> tuple[int, float]:
+    """How few categories hold seven views in ten, and what share the three most seen hold."""
+    counts = [count for _, count in Counter(categories).most_common()]
+    needed = next(n for n in range(1, len(counts) + 1) if sum(counts[:n]) >= 0.7 * len(categories))
+    return needed, sum(counts[:3]) / len(categories)
+
+
+def test_one_seed_gives_one_plan_and_another_seed_another() -> None:
+    assert plan_sample(CONFIG) == CLIPS
+    other = plan_sample(CONFIG.model_copy(update={"seed": 1}))
+    assert all(a.look != b.look and a.seed != b.seed for a, b in zip(CLIPS, other, strict=True))
+
+
+def test_a_larger_set_begins_with_the_smaller_one() -> None:
+    assert plan_sample(SampleConfig(clips=30)) == CLIPS[:30]
+
+
+def test_clips_are_dealt_evenly_over_the_asked_categories() -> None:
+    assert set(Counter(clip.category for clip in CLIPS).values()) == {10}
+    assert {clip.category for clip in plan_sample(SampleConfig(clips=9, categories=3))} == {t.name for t in THEMES[:3]}
+
+
+def test_ids_files_titles_and_seeds_are_never_used_twice() -> None:
+    for field in ("video_id", "file", "title", "seed"):
+        assert len({getattr(clip, field) for clip in CLIPS}) == len(CLIPS), field
+
+
+def test_lengths_stay_within_bounds_and_differ() -> None:
+    lengths = {clip.seconds for clip in CLIPS}
+    assert min(lengths) >= 2.0
+    assert max(lengths) <= 4.0
+    assert len(lengths) > 20
+
+
+def test_frames_come_wide_square_and_upright_with_even_sides() -> None:
+    sizes = {(clip.look.width, clip.look.height) for clip in CLIPS}
+    assert {(w > h) - (w < h) for w, h in sizes} == {-1, 0, 1}
+    assert all(w % 2 == 0 and h % 2 == 0 for w, h in sizes)
+
+
+def test_no_title_gives_its_category_away_verbatim() -> None:
+    assert not [c.title for c in CLIPS if c.category.replace("_", " ") in c.title.lower()]
+
+
+def test_titles_share_about_a_quarter_of_their_words_between_categories() -> None:
+    stop = {"the", "a", "an", "of", "in", "on", "and", "at", "for", "from", "with", "to", "over", "by"}
+    words = [(word.strip("(),:").lower(), clip.category) for clip in CLIPS for word in clip.title.split()]
+    homes: dict[str, set[str]] = {}
+    for word, category in words:
+        homes.setdefault(word, set()).add(category)
+    content = [word for word, _ in words if word not in stop]
+    assert 0.2 <= sum(len(homes[word]) > 1 for word in content) / len(content) <= 0.4
+
+
+def test_two_clips_of_a_category_are_alike_but_never_the_same() -> None:
+    for theme in THEMES:
+        clips = [clip for clip in CLIPS if clip.category == theme.name]
+        assert {clip.look.backdrop for clip in clips} == {theme.look.backdrop}
+        assert {clip.motion.kind for clip in clips} == {theme.motion.kind}
+        assert len({clip.look.palette for clip in clips}) == len({clip.sound for clip in clips}) == len(clips)
+
+
+def test_bounds_in_the_wrong_order_are_refused_with_a_remedy() -> None:
+    with pytest.raises(ValidationError, match="lower min_seconds or raise max_seconds"):
+        SampleConfig(min_seconds=5)
+
+
+def test_viewers_spend_four_views_in_five_on_two_or_three_categories() -> None:
+    category = {clip.video_id: clip.category for clip in CLIPS}
+    seen = views_of(simulate_interactions(CLIPS, CONFIG), "video_id")
+    taste = [favourites([category[video] for video in videos]) for videos in seen.values()]
+    assert len(seen) == CONFIG.users
+    assert sum(needed <= 3 for needed, _ in taste) >= 0.9 * len(taste)
+    assert 0.75 <= sum(share for _, share in taste) / len(taste) <= 0.92
+
+
+def test_viewers_watch_their_categories_longer_and_rate_them_higher() -> None:
+    clip_of = {clip.video_id: clip for clip in CLIPS}
+    rows = simulate_interactions(CLIPS, CONFIG).to_pylist()
+    counts: dict[str, Counter[str]] = {}
+    for row in rows:
+        counts.setdefault(row["user_id"], Counter())[clip_of[row["video_id"]].category] += 1
+    sides: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+    for row in rows:
+        clip = clip_of[row["video_id"]]
+        often = counts[row["user_id"]][clip.category] >= 4
+        assert 1 <= row["rating"] <= 5
+        assert 0 <= row["dwell_s"] <= clip.seconds + 0.01
+        sides[often].append((row["rating"], row["dwell_s"] / clip.seconds))
+    means = {often: [sum(column) / len(side) for column in zip(*side, strict=True)] for often, side in sides.items()}
+    assert means[True][0] > means[False][0] + 0.8
+    assert means[True][1] > means[False][1] + 0.2
+
+
+def test_views_move_forward_in_time_follow_every_upload_and_never_repeat_a_clip() -> None:
+    table = simulate_interactions(CLIPS, CONFIG)
+    times = table["timestamp"].to_pylist()
+    assert table.schema.field("timestamp").type == pa.timestamp("us", tz="UTC")
+    assert times == sorted(times)
+    assert min(times) >= datetime(2026, 1, 1, tzinfo=UTC) > max(clip.created_at for clip in CLIPS)
+    assert all(len(set(videos)) == len(videos) for videos in views_of(table, "video_id").values())
+    assert 18 <= table.num_rows / CONFIG.users <= 22
+
+
+def test_one_seed_gives_one_history_and_another_seed_another() -> None:
+    table = simulate_interactions(CLIPS, CONFIG)
+    assert simulate_interactions(CLIPS, CONFIG).equals(table)
+    assert not simulate_interactions(CLIPS, CONFIG.model_copy(update={"seed": 1})).equals(table)
+
+
+def test_a_set_of_one_clip_still_has_viewers() -> None:
+    config = SampleConfig(clips=1, users=3)
+    assert simulate_interactions(plan_sample(config), config)["user_id"].unique().to_pylist()
+
+
+def test_the_catalog_reads_back_what_was_planned(tmp_path: Path) -> None:
+    rows = list(read_manifest(str(write_manifest(CLIPS, tmp_path))))
+    assert len(rows) == len(CLIPS)
+    for row, clip in zip(rows, CLIPS, strict=True):
+        assert isinstance(row, Video)
+        assert row.uri == str(tmp_path / clip.file)
+        for field in ("video_id", "title", "description", "category", "tags", "created_at"):
+            assert getattr(row, field) == getattr(clip, field)
+
+
+def test_the_history_reads_back_as_simulated(tmp_path: Path) -> None:
+    table = simulate_interactions(CLIPS, CONFIG)
+    assert read_interactions(write_interactions(table, tmp_path)).select(table.column_names).equals(table)

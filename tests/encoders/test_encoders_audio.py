@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+import torch
+from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForPreTraining
+
+from rayreel.encoders.logmel import LogMelAudio
+from rayreel.encoders.wav2vec import Wav2Vec2Audio, load_wav2vec2
+
+CPU = torch.device("cpu")
+TINY = Wav2Vec2Config(
+    hidden_size=24, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48, conv_dim=(16,) * 7,
+    num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4, codevector_dim=8, proj_codevector_dim=8,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def log_mel() -> LogMelAudio:
+    return LogMelAudio("log_mel", CPU, batch=3)
+
+
+@pytest.fixture(scope="module")
+def pretraining() -> Wav2Vec2ForPreTraining:
+    torch.manual_seed(1)
+    return Wav2Vec2ForPreTraining(TINY).eval()
+
+
+@pytest.fixture(scope="module")
+def wav2vec2(pretraining: Wav2Vec2ForPreTraining, tmp_path_factory: pytest.TempPathFactory) -> Wav2Vec2Audio:
+    """From a checkpoint as the hub has it: a pickle with pre-training heads and the old names of weight norm."""
+    folder = tmp_path_factory.mktemp("wav2vec2-base")
+    old = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+    state = pretraining.state_dict()
+    for new_name, old_name in old.items():
+        state = {key.replace(new_name, old_name): value for key, value in state.items()}
+    torch.save(state, folder / "pytorch_model.bin")
+    TINY.save_pretrained(folder)
+    return load_wav2vec2(folder, "wav2vec2@test", CPU, batch=2)
+
+
+def tone(hertz: float, seconds: float = 0.5) -> np.ndarray:
+    t = np.arange(int(16_000 * seconds)) / 16_000
+    return (0.5 * np.sin(2 * np.pi * hertz * t)).astype(np.float32)
+
+
+@pytest.mark.parametrize("hertz", [440.0, 1000.0, 3000.0, 6000.0])
+def test_a_pure_tone_is_loudest_in_its_own_mel_band(log_mel: LogMelAudio, hertz: float) -> None:
+    mel = 2595 * np.log10(1 + np.array([125.0, 7500.0, hertz]) / 700)
+    centres = np.linspace(mel[0], mel[1], 66)[1:-1]
+    loudest = int(log_mel.encode(tone(hertz)[None])[0, :64].argmax())
+    assert abs(loudest - int(np.abs(centres - mel[2]).argmin())) <= 1
+
+
+def test_a_steady_tone_changes_less_over_time_than_a_chirp(log_mel: LogMelAudio) -> None:
+    t = np.arange(8000) / 16_000
+    chirp = np.sin(2 * np.pi * (300 * t + 4000 * t**2)).astype(np.float32)
+    change = log_mel.encode(np.stack([tone(1000), chirp]))[:, 128:].mean(axis=1)
+    assert change[1] > 3 * change[0]
+
+
+def test_log_mel_of_silence_and_of_a_click_too_short_for_a_frame_is_finite(log_mel: LogMelAudio) -> None:
+    assert np.isfinite(log_mel.encode(np.zeros((2, 8000), dtype=np.float32))).all()
+    assert np.isfinite(log_mel.encode(np.ones((1, 10), dtype=np.float32))).all()
+
+
+def test_order_and_batch_size_change_no_window_vector(log_mel: LogMelAudio, wav2vec2: Wav2Vec2Audio) -> None:
+    windows = np.random.default_rng(0).normal(0, 0.1, (7, 4000)).astype(np.float32)
+    for encoder in (log_mel, wav2vec2):
+        alone = np.concatenate([encoder.encode(window[None]) for window in windows])
+        np.testing.assert_allclose(encoder.encode(windows), alone, atol=1e-4)
+        np.testing.assert_allclose(encoder.encode(windows[::-1]), alone[::-1], atol=1e-4)
+
+
+def test_no_windows_give_no_vectors(log_mel: LogMelAudio, wav2vec2: Wav2Vec2Audio) -> None:
+    assert log_mel.encode(np.zeros((0, 8000), dtype=np.float32)).shape == (0, 192)
+    assert wav2vec2.encode(np.zeros((0, 8000), dtype=np.float32)).shape == (0, 24)
+
+
+def test_wav2vec2_equals_the_models_own_feature_extractor_and_network(
+    pretraining: Wav2Vec2ForPreTraining, wav2vec2: Wav2Vec2Audio
+) -> None:
+    windows = np.random.default_rng(0).normal(0.2, 0.1, (3, 4000)).astype(np.float32)
+    inputs = Wav2Vec2FeatureExtractor(do_normalize=True)(list(windows), sampling_rate=16_000, return_tensors="pt")
+    with torch.inference_mode():
+        expected = pretraining.wav2vec2(inputs.input_values).last_hidden_state.mean(dim=1)
+    np.testing.assert_allclose(wav2vec2.encode(windows), expected, atol=1e-4)
+
+
+def test_wav2vec2_of_silence_and_of_a_click_is_finite(wav2vec2: Wav2Vec2Audio) -> None:
+    assert np.isfinite(wav2vec2.encode(np.zeros((1, 4000), dtype=np.float32))).all()
+    assert np.isfinite(wav2vec2.encode(np.ones((1, 10), dtype=np.float32))).all()

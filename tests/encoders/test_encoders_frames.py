@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from rayreel.encoders.encoder import Vectors
+from rayreel.encoders.load import load_encoder
+from rayreel.encoders.presets import EncodersConfig, Modality
+from rayreel.encoders.torchvision_frames import TorchvisionFrames, load_resnet50
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def frames() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (5, 224, 224, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def mobilenet(weights_cache: Path) -> TorchvisionFrames:
+    return load_encoder(Modality.VISUAL, EncodersConfig(device="cpu", batch=2), weights_cache)
+
+
+def imagenet_normalised(frames: np.ndarray) -> torch.Tensor:
+    normalise = torchvision.transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    return normalise(torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous() / 255)
+
+
+def test_mobilenet_gives_the_pooled_features_of_torchvisions_network(
+    mobilenet: TorchvisionFrames, frames: np.ndarray, weights_cache: Path
+) -> None:
+    reference = torchvision.models.mobilenet_v2()
+    state = torch.load(weights_cache / "mobilenet_v2" / "mobilenet_v2-b0353104.pth", weights_only=True)
+    reference.load_state_dict(state)
+    with torch.inference_mode():
+        expected = reference.eval().features(imagenet_normalised(frames)).mean(dim=(2, 3))
+    np.testing.assert_allclose(mobilenet.encode(frames), expected, atol=1e-4)
+
+
+def test_mobilenet_sees_that_brightness_matters_less_than_content(mobilenet: TorchvisionFrames) -> None:
+    y, x = np.mgrid[0:224, 0:224]
+    disc = np.repeat((((y - 112) ** 2 + (x - 112) ** 2 < 70**2) * 200)[..., None], 3, axis=2).astype(np.uint8)
+    stripes = np.repeat((((x // 8) % 2) * 200)[..., None], 3, axis=2).astype(np.uint8)
+    vectors = unit(mobilenet.encode(np.stack([disc, disc // 2 * 2 + 20, stripes])))
+    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2]
+
+
+def test_order_and_batch_size_change_no_frame_vector(mobilenet: TorchvisionFrames, frames: np.ndarray) -> None:
+    together = mobilenet.encode(frames)
+    alone = np.concatenate([mobilenet.encode(frame[None]) for frame in frames])
+    np.testing.assert_allclose(together, alone, atol=1e-4)
+    np.testing.assert_allclose(mobilenet.encode(frames[::-1]), together[::-1], atol=1e-4)
+
+
+def test_no_frames_give_no_vectors(mobilenet: TorchvisionFrames, frames: np.ndarray) -> None:
+    assert mobilenet.encode(frames[:0]).shape == (0, 1280)
+
+
+def test_frames_of_another_size_or_type_are_refused(mobilenet: TorchvisionFrames) -> None:
+    with pytest.raises(ValueError, match="224"):
+        mobilenet.encode(np.zeros((1, 112, 112, 3), dtype=np.uint8))
+    with pytest.raises(ValueError, match="float32"):
+        mobilenet.encode(np.zeros((1, 224, 224, 3), dtype=np.float32))  # type: ignore[arg-type]
+
+
+def test_resnet50_reads_torchvisions_checkpoint_and_gives_its_pooled_features(
+    tmp_path: Path, frames: np.ndarray
+) -> None:
+    torch.manual_seed(3)
+    reference = torchvision.models.resnet50()
+    torch.save(reference.state_dict(), tmp_path / "resnet50-11ad3fa6.pth")
+    encoder = load_resnet50(tmp_path, "resnet50@test", CPU, batch=2)
+    pooled = create_feature_extractor(reference.eval(), ["flatten"])
+    with torch.inference_mode():
+        expected = pooled(imagenet_normalised(frames[:3]))["flatten"]
+    vectors = encoder.encode(frames[:3])
+    assert vectors.shape == (3, encoder.dim) == (3, 2048)
+    np.testing.assert_allclose(vectors, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "resnet50-11ad3fa6.pth")
+    with pytest.raises(RuntimeError, match="Missing key"):
+        load_resnet50(tmp_path, "resnet50@test", CPU, batch=2)
+
+
+def unit(x: Vectors) -> Vectors:
+    return x / np.linalg.norm(x, axis=1, keepdims=True)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.traceback import Traceback
 from typer.core import TyperCommand
 
 from rayreel.encoders.load import encoder_identities
@@ -27,13 +28,21 @@ StorageRoot = Annotated[
     str | None,
     typer.Option("--storage", help="Folder or s3:// URI of all state. [default: $RAYREEL_STORAGE or ./storage]"),
 ]
+Port = Annotated[int | None, typer.Option(help="Port of the HTTP service. [default: as in serve_apps/config.yaml]")]
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Unset, Ray decides by whether this user ever had a token, and `ray job submit` decides otherwise than `ray start`.
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
 console = Console(soft_wrap=True)
+_QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
 def run(main: Callable[..., None]) -> None:
     """Run a job's main as a command; a user's error is printed in its own words and exits with 1."""
-    logging.basicConfig(level=os.environ.get("RAYREEL_LOG", "WARNING").upper(), format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(
+        level=os.environ.get("RAYREEL_LOG", "WARNING").upper(), format="%(levelname)s %(name)s: %(message)s"
+    )
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
     app.command(cls=TyperCommand, epilog=settings_help())(main)
     try:
@@ -44,8 +53,12 @@ def run(main: Callable[..., None]) -> None:
 
 
 def tell(error: RayreelError) -> None:
-    """Print an error as its name and its message."""
-    console.print(f"[bold red]{type(error).__name__}:[/] {error}", highlight=False)
+    """Print an error as its name and its message; under it the traceback of a fault that is ours."""
+    if error.__cause__ is not None and not isinstance(error.__cause__, RayreelError):
+        cause = error.__cause__
+        console.print(Traceback.from_exception(type(cause), cause, cause.__traceback__, max_frames=6, extra_lines=1))
+    console.print(f"[bold red]{type(error).__name__}:[/] ", end="")
+    console.print(str(error), markup=False, highlight=False)
 
 
 def settings_help() -> str:
@@ -89,16 +102,28 @@ def store_name(settings: Settings) -> str:
 def use_ray() -> None:
     """Join the running cluster, or start one for this process: two workers and an encoder need 4 CPUs, real or not."""
     import ray
+
+    if not join_ray():
+        ray.init(address="local", num_cpus=max(4, os.cpu_count() or 1), **_QUIET)
+        _quiet_data()
+
+
+def join_ray() -> bool:
+    """Join the running cluster; False when there is none."""
+    import ray
+
+    if not ray.is_initialized():
+        try:
+            ray.init(address="auto", **_QUIET)
+        except ConnectionError:
+            return False
+        _quiet_data()
+    return True
+
+
+def _quiet_data() -> None:
+    """Jobs show progress of their own."""
     import ray.data
 
-    if ray.is_initialized():
-        return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    try:
-        ray.init(address="auto", **quiet)
-    except ConnectionError:
-        ray.init(address="local", num_cpus=max(4, os.cpu_count() or 1), **quiet)
-    ray.data.DataContext.get_current().enable_progress_bars = False  # jobs show their own
+    ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-

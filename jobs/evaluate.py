@@ -3,9 +3,9 @@
 from typing import Annotated
 
 import typer
-from command import ConfigFile, Sets, StorageRoot, console, finish, run, step
 from rich.table import Table
 
+from command import ConfigFile, Sets, StorageRoot, console, finish, run, step
 from rayreel.evaluation.evaluate import Evaluation, evaluate
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.store import open_store

@@ -3,10 +3,10 @@
 from typing import Annotated
 
 import typer
-from command import ConfigFile, Sets, StorageRoot, console, facts, finish, run, step, store_name, use_ray
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
+from command import ConfigFile, Sets, StorageRoot, console, facts, finish, run, step, store_name, use_ray
 from rayreel.catalog.read import Catalog, read_catalog
 from rayreel.encoders.load import load_encoders
 from rayreel.features.extract import ExtractReport, extract
@@ -81,7 +81,9 @@ def show_quarantine(store: FeatureStore, most: int = 10) -> None:
     """Name the first videos in quarantine and why they are there."""
     bad = store.quarantined()
     for row in bad.slice(0, most).to_pylist():
-        console.print(f"  quarantined [bold]{row['video_id'] or '(no id)'}[/]: {row['reason']}: {row['detail']}", highlight=False)
+        console.print(
+            f"  quarantined [bold]{row['video_id'] or '(no id)'}[/]: {row['reason']}: {row['detail']}", highlight=False
+        )
     if bad.num_rows > most:
         console.print(f"  … and {bad.num_rows - most} more")
 

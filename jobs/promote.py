@@ -3,9 +3,9 @@
 from typing import Annotated
 
 import typer
-from command import ConfigFile, Sets, StorageRoot, console, facts, finish, run, step, use_ray
 from rich.progress import Progress
 
+from command import ConfigFile, Sets, StorageRoot, console, facts, finish, run, step, use_ray
 from rayreel.features.store import open_store
 from rayreel.index.connect import connect
 from rayreel.release import registry
@@ -39,7 +39,11 @@ def promote_tower(settings: Settings, version: Version) -> Promotion:
     with Progress(console=console) as bar:
         task = bar.add_task("indexing", total=None)
         done = promote(
-            version, store, connect(settings.index, settings.place), settings.index, lambda n: bar.update(task, completed=n)
+            version,
+            store,
+            connect(settings.index, settings.milvus_dir),
+            settings.index,
+            lambda n: bar.update(task, completed=n),
         )
     console.print(
         facts(

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from command import ConfigFile, Sets, StorageRoot, console, finish, run, step
 from rich.progress import track
 
-from rayreel.catalog.sample import plan_sample, simulate_interactions, write_interactions, write_manifest
-from rayreel.media.render import render
+from command import ConfigFile, Sets, StorageRoot, console, finish, run, step
+from rayreel.catalog.sample.interactions import simulate_interactions, write_interactions
+from rayreel.catalog.sample.manifest import write_manifest
+from rayreel.catalog.sample.plan import plan_sample
+from rayreel.media.render.encode import render
 from rayreel.settings import Settings, load_settings
 
 

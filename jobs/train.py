@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from command import ConfigFile, Sets, StorageRoot, console, facts, features, finish, run, step, use_ray
 
+from command import ConfigFile, Sets, StorageRoot, console, facts, features, finish, run, step, use_ray
 from rayreel.features.store import FeatureStore
 from rayreel.release import registry
 from rayreel.release.registry import Version

@@ -6,9 +6,10 @@ from typing import Any
 
 import yaml
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableVariable
 
-from rayreel.catalog.sample import SampleConfig
+from rayreel.catalog.sample.config import SampleConfig
 from rayreel.encoders.presets import EncodersConfig
 from rayreel.errors import RayreelError
 from rayreel.evaluation.splits import SplitConfig
@@ -24,7 +25,11 @@ class Settings(BaseSettings):
     """Where state lives and how each part works. Later sources win: defaults, YAML file, RAYREEL_* variables, --set."""
 
     model_config = SettingsConfigDict(
-        env_prefix="RAYREEL_", env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
+        env_prefix="RAYREEL_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
     )
 
     storage: str = Field("storage", description="folder or s3:// URI under which all state lives")
@@ -48,42 +53,47 @@ class Settings(BaseSettings):
         """Where downloaded encoder weights are kept."""
         return self.encoders.cache_dir or self.place.local("weights", what="encoders.cache_dir, unset,")
 
+    @property
+    def milvus_dir(self) -> Path | None:
+        """Where the embedded Milvus keeps its data; None where the storage root is no folder."""
+        return self.place.local("milvus", what="Milvus Lite") if self.place.is_local else None
+
 
 def load_settings(file: Path | None = None, sets: Sequence[str] = (), storage: str | None = None) -> Settings:
     """Resolve the tree. `sets` are `part.key=value`, values in YAML. Raises SettingsError in a user's words."""
     given = _nested(sets)
     if storage is not None:
         given["storage"] = storage
-    if file is not None and not file.is_file():
-        raise SettingsError(f"--config {file}: no such file")
     try:
-        return _source(file)(**given)
+        return Settings(**_merged(_merged(_from_file(file), EnvSettingsSource(Settings)()), given))
     except ValidationError as error:
         raise SettingsError("\n".join(_complaint(problem) for problem in error.errors())) from None
-    except yaml.YAMLError as error:
-        raise SettingsError(f"--config {file} is no YAML: {error}") from None
+    except UnreadableVariable as error:
+        raise SettingsError(f"RAYREEL_ variables: {error}. Give one value each: RAYREEL_TRAIN__EPOCHS=5") from None
 
 
 class SettingsError(RayreelError):
     """A setting that does not exist or has a value it cannot have."""
 
 
-def _source(file: Path | None) -> type[Settings]:
-    """Settings with the YAML file as its lowest source; the file is known only when a job runs."""
+def _from_file(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        tree = yaml.safe_load(file.read_text())
+    except OSError as error:
+        raise SettingsError(f"--config {file}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"--config {file} is no YAML: {error}") from None
+    if not isinstance(tree or {}, dict):
+        raise SettingsError(f"--config {file}: expected settings such as `train: {{epochs: 5}}`")
+    return tree or {}
 
-    class FileSettings(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=file)
 
-    return FileSettings
+def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` laid on `under`, part by part."""
+    parts = {k: _merged(under[k], v) for k, v in over.items() if isinstance(v, dict) and isinstance(under.get(k), dict)}
+    return {**under, **over, **parts}
 
 
 def _nested(sets: Sequence[str]) -> dict[str, Any]:
@@ -96,7 +106,12 @@ def _nested(sets: Sequence[str]) -> dict[str, Any]:
         node = tree
         for parent in parents:
             node = node.setdefault(parent, {})
-        node[leaf] = yaml.safe_load(value)
+            if not isinstance(node, dict):
+                raise SettingsError(f"--set {item}: an earlier --set gives {parent} the value {node!r}")
+        try:
+            node[leaf] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise SettingsError(f"--set {item}: {value!r} is no YAML value: {error}") from None
     return tree
 
 

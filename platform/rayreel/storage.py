@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 
 from rayreel.errors import RayreelError
@@ -11,8 +12,13 @@ class Storage:
     """A storage root (`storage`, `/mnt/x`, `s3://bucket/prefix`) seen through pyarrow's file systems."""
 
     def __init__(self, root: str | Path) -> None:
-        self.root = str(root) if "://" in str(root) else str(Path(root).resolve())
-        self.filesystem, self._base = pafs.FileSystem.from_uri(self.root)
+        self.root = str(root) if "://" in str(root) else str(Path(root).expanduser().resolve())
+        try:
+            self.filesystem, self._base = pafs.FileSystem.from_uri(self.root)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise RayreelError(
+                f"--storage {root}: {error}. Give a folder, s3://bucket/prefix or gs://bucket/prefix."
+            ) from error
 
     @property
     def is_local(self) -> bool:
@@ -25,7 +31,10 @@ class Storage:
 
     def uri(self, *parts: str) -> str:
         """A path below the root, for libraries that take URIs."""
-        return "/".join((self.root.rstrip("/"), *parts))
+        if self.is_local:
+            return "/".join((self.root.rstrip("/"), *parts))
+        root, mark, query = self.root.partition("?")  # s3://bucket/prefix?endpoint_override=…
+        return "/".join((root.rstrip("/"), *parts)) + mark + query
 
     def local(self, *parts: str, what: str) -> Path:
         """A real folder below the root, for parts that need one (SQLite, Milvus Lite, weights)."""

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rayreel.catalog.manifest import parse_cell, read_manifest
+from rayreel.catalog.manifest import read_manifest
 from rayreel.catalog.problem import CatalogError, Problem
 from rayreel.catalog.video import Video
 from rayreel.failures import Reason
@@ -33,29 +33,6 @@ def test_a_csv_cell_may_hold_commas_quotes_and_newlines(tmp_path: Path) -> None:
     (video,) = read(tmp_path, "c.csv", text)
     assert isinstance(video, Video)
     assert (video.video_id, video.title, video.tags) == ("1", 'Red, "green"\nand blue', ("x", "y"))
-
-
-@pytest.mark.parametrize(
-    ("cell", "value"),
-    [
-        ("12", 12),
-        ("-3", -3),
-        ("2.5", 2.5),
-        (".5", 0.5),
-        ("1e-05", 1e-5),
-        ("True", True),
-        ("false", False),
-        ("", None),
-        ("NaN", None),
-        ("007", "007"),
-        ("12e4", "12e4"),
-        ("1_000", "1_000"),
-        ("9" * 25, "9" * 25),
-        ("v1.2.3", "v1.2.3"),
-    ],
-)
-def test_an_extra_csv_cell_becomes_a_number_only_where_it_is_one(cell: str, value: object) -> None:
-    assert parse_cell(cell) == value and type(parse_cell(cell)) is type(value)
 
 
 def test_numbers_in_the_known_columns_stay_text(tmp_path: Path) -> None:

@@ -8,14 +8,11 @@ from pydantic import ValidationError
 
 from rayreel.catalog.interactions import read_interactions
 from rayreel.catalog.manifest import read_manifest
-from rayreel.catalog.sample import (
-    THEMES,
-    SampleConfig,
-    plan_sample,
-    simulate_interactions,
-    write_interactions,
-    write_manifest,
-)
+from rayreel.catalog.sample.config import SampleConfig
+from rayreel.catalog.sample.interactions import simulate_interactions, write_interactions
+from rayreel.catalog.sample.manifest import write_manifest
+from rayreel.catalog.sample.plan import plan_sample
+from rayreel.catalog.sample.themes import THEMES
 from rayreel.catalog.video import Video
 
 CONFIG = SampleConfig()

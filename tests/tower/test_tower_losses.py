@@ -42,9 +42,7 @@ def test_the_same_video_twice_in_a_batch_is_no_negative_of_itself() -> None:
 
 def test_filler_rows_change_nothing() -> None:
     a, b, ids = unit(4, 8, seed=1), unit(4, 8, seed=2), torch.arange(4)
-    filled = InfoNCE()(
-        torch.cat([a, a[:2]]), torch.cat([b, b[2:]]), torch.cat([ids, torch.tensor([FILLER, FILLER])])
-    )
+    filled = InfoNCE()(torch.cat([a, a[:2]]), torch.cat([b, b[2:]]), torch.cat([ids, torch.tensor([FILLER, FILLER])]))
     torch.testing.assert_close(filled, InfoNCE()(a, b, ids))
 
 
@@ -74,11 +72,11 @@ def step_of_one_worker(rank: int, workers: int, rows: int, folder: str) -> None:
     ids[: len(mine)] = mine
     index = ids.clamp(min=0)
     za, zb = F.normalize(net(a[index]), dim=-1), F.normalize(net(b[index]), dim=-1)
-    value = loss(za, zb, ids, all_gather_with_grad, rank, workers)
+    value = loss(za, zb, ids, all_gather_with_grad, rank=rank, workers=workers)
     value.backward()
     for gradient in gradients(net, loss):
         dist.all_reduce(gradient)
-        gradient /= workers
+        gradient.div_(workers)
     dist.all_reduce(value.detach())
     if rank == 0:
         torch.save((value.detach() / workers, gradients(net, loss)), f"{folder}/result.pt")

@@ -9,8 +9,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from rayreel.catalog.manifest import local_path, open_source, require, suffix
+from rayreel.catalog.manifest import require
 from rayreel.catalog.problem import CatalogError
+from rayreel.catalog.source import local_path, open_source, suffix
 
 SCHEMA = pa.schema(
     [

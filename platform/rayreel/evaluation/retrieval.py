@@ -37,11 +37,13 @@ class Task:
 
     def relevant(self, queries: NDArray[np.int64]) -> NDArray[np.bool_]:
         """[Q, C]: same category."""
-        return self.categories[queries][:, None] == self.categories[self.candidates][None]
+        same: NDArray[np.bool_] = self.categories[queries][:, None] == self.categories[self.candidates][None]
+        return same
 
     def allowed(self, queries: NDArray[np.int64]) -> NDArray[np.bool_]:
         """[Q, C]: another group."""
-        return self.groups[queries][:, None] != self.groups[self.candidates][None]
+        other: NDArray[np.bool_] = self.groups[queries][:, None] != self.groups[self.candidates][None]
+        return other
 
 
 def measure(task: Task, scorer: Scorer, ks: Sequence[int] = (5, 10)) -> dict[str, float]:

@@ -33,9 +33,14 @@ class Split:
 
 def groups_of(matrix: FeatureMatrix, config: SplitConfig) -> list[str]:
     """What each video belongs to: its `group_by` value, or itself alone. Copies of one file belong together."""
-    named = [json.loads(extra).get(config.group_by) for extra in matrix.column("extra")]
-    hashes = matrix.column("content_hash")
-    return [f"group {name}" if name not in (None, "") else f"file {digest}" for name, digest in zip(named, hashes, strict=True)]
+    if config.group_by in matrix.rows.column_names:
+        named = matrix.column(config.group_by)
+    else:
+        named = [json.loads(extra).get(config.group_by) for extra in matrix.column("extra")]
+    return [
+        f"group {name}" if name not in (None, "") else f"file {digest}"
+        for name, digest in zip(named, matrix.column("content_hash"), strict=True)
+    ]
 
 
 def split_groups(groups: list[str], config: SplitConfig) -> Split:

@@ -8,7 +8,7 @@ class ExtractConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    videos_per_block: int = Field(16, ge=1, description="videos per decode task and per block; 8 frames are 1.2 MB a video")
+    videos_per_block: int = Field(16, ge=1, description="videos per decode task and block; 8 frames are 1.2 MB a video")
     encoder_actors: int = Field(1, ge=1, description="encoder actors, each holding all networks")
     cpus_per_decode: float = Field(1, gt=0, description="CPUs that one decode task reserves")
     memory_per_decode: int = Field(512 << 20, gt=0, description="memory that one decode task reserves, bytes")

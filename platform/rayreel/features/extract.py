@@ -45,7 +45,10 @@ def extract(
     pipeline: Pipeline,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ExtractReport:
-    """Bring the store up to date with the catalog. Needs a running Ray; `progress` hears (videos done, videos to do)."""
+    """Bring the store up to date with the catalog.
+
+    Needs a running Ray; `progress` hears (videos done, videos to do).
+    """
     started = time.monotonic()
     versions = {video.video_id: version_of(video) for video in catalog.videos}
     problems = {_problem_version(problem): problem for problem in catalog.problems}

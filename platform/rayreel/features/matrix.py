@@ -32,6 +32,13 @@ class Ragged:
         out[mask] = self.values[source[mask]]
         return out, mask
 
+    def of(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
+        """All vectors of these videos, [sum, D]."""
+        chosen = np.zeros(len(self.offsets) - 1, dtype=bool)
+        chosen[rows] = True
+        vectors: NDArray[np.float16] = self.values[np.repeat(chosen, self.counts)]
+        return vectors
+
 
 @dataclass(frozen=True, slots=True)
 class FeatureMatrix:
@@ -59,17 +66,13 @@ def mean_pooled(ragged: Ragged) -> NDArray[np.float32]:
     """Mean vector of each video [N, D]; zero rows where the modality is absent."""
     sums = np.zeros((len(ragged.offsets) - 1, ragged.values.shape[1]), dtype=np.float32)
     np.add.at(sums, np.repeat(np.arange(len(sums)), ragged.counts), ragged.values.astype(np.float32))
-    return sums / np.maximum(ragged.counts, 1)[:, None]
+    return sums / np.maximum(ragged.counts, 1).astype(np.float32)[:, None]
 
 
 def _ragged(column: pa.ChunkedArray) -> Ragged:
     array = column.combine_chunks()
-    if pa.types.is_fixed_size_list(array.type):  # one vector per video: text
-        counts = np.asarray(array.is_valid()).astype(np.int64)
-        inner = array.drop_null()
-    else:
-        counts = np.asarray(array.value_lengths().fill_null(0)).astype(np.int64)
-        inner = array.flatten()
+    counts = np.asarray(array.value_lengths().fill_null(0)).astype(np.int64)
+    inner = array.flatten()
     values = np.asarray(inner.flatten(), dtype=np.float16).reshape(-1, inner.type.list_size)
     return Ragged(values, np.concatenate([[0], np.cumsum(counts)]))
 

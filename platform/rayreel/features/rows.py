@@ -63,7 +63,7 @@ def windows_of(table: pa.Table, samples: int) -> NDArray[np.float32]:
     return _stack(table["windows"], np.float32).reshape(-1, samples)
 
 
-def quarantine_row(
+def quarantine_row(  # noqa: PLR0917 - the columns, in their order
     video_id: str, uri: str, version: str, stage: str, reason: Reason, detail: str
 ) -> dict[str, Any]:
     """A video that could not be used, as a row of the quarantine."""
@@ -79,5 +79,5 @@ def quarantine_row(
 
 
 def _stack(column: pa.ChunkedArray, dtype: type) -> NDArray[Any]:
-    parts = [np.frombuffer(cell.as_buffer(), dtype=dtype) for cell in column if cell.is_valid]
+    parts: list[NDArray[Any]] = [np.frombuffer(cell.as_buffer(), dtype=dtype) for cell in column if cell.is_valid]
     return np.concatenate(parts) if parts else np.empty(0, dtype=dtype)

@@ -44,16 +44,14 @@ _FILE = [
 def feature_schema(dims: dict[Modality, int]) -> pa.Schema:
     """One row per video; vectors are float16, null where a modality is absent.
 
-    visual [n_frames, Dv] and audio [n_windows, Da] keep every vector, so that later views and pooling are free.
+    visual [n_frames, Dv] and audio [n_windows, Da] keep every vector, so that later views and pooling are free. text is
+    [1, Dt], not [Dt]: a Parquet file with a null among fixed-size lists cannot be read again (apache/arrow#35692).
     """
-    vector = {modality: pa.list_(pa.float16(), dim) for modality, dim in dims.items()}
     return pa.schema(
         [
             *_CATALOG,
             *_FILE,
-            ("visual", pa.list_(vector[Modality.VISUAL])),
-            ("audio", pa.list_(vector[Modality.AUDIO])),
-            ("text", vector[Modality.TEXT]),
+            *((modality.value, pa.list_(pa.list_(pa.float16(), dims[modality]))) for modality in Modality),
             ("transcript", pa.string()),
             ("encoder_key", pa.string()),
             ("extracted_at", pa.timestamp("us", tz="UTC")),

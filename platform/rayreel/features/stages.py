@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,8 +55,8 @@ class EncodeVideos:
         self.encoders = load_encoders(config, cache)
         self.key = key
         self.samples = round(key.sampling.audio_window_s * AUDIO_RATE_HZ)
-        self.schema = feature_schema(key.dims).append(pa.field("reason", pa.string())).append(
-            pa.field("detail", pa.string())
+        self.schema = (
+            feature_schema(key.dims).append(pa.field("reason", pa.string())).append(pa.field("detail", pa.string()))
         )
 
     def __call__(self, block: pa.Table) -> pa.Table:
@@ -79,9 +80,8 @@ class EncodeVideos:
 
     def _text(self, videos: list[Video], good: list[bool]) -> pa.Array:
         texts = [video.text() if ok else "" for video, ok in zip(videos, good, strict=True)]
-        dim = self.key.dims[Modality.TEXT]
-        found = iter(self.encoders.text.encode([text for text in texts if text]).astype(np.float16))
-        return pa.array([next(found) if text else None for text in texts], pa.list_(pa.float16(), dim))
+        vectors = self.encoders.text.encode([text for text in texts if text])
+        return _ragged(vectors, [int(bool(text)) for text in texts], self.key.dims[Modality.TEXT])
 
     def _table(self, block: pa.Table, videos: list[Video], vectors: dict[Modality, pa.Array]) -> pa.Table:
         catalog = pa.Table.from_pylist([catalog_columns(video) for video in videos], schema=_first(self.schema, 8))
@@ -96,7 +96,7 @@ class EncodeVideos:
 
 @dataclass(frozen=True, slots=True)
 class StoreRows:
-    """Good rows to the feature store, the others to quarantine; at once, so that a killed run keeps what it has done."""
+    """Good rows to the feature store, the others to quarantine: at once, so that a killed run keeps what is done."""
 
     store: FeatureStore
 
@@ -120,9 +120,9 @@ def _first(schema: pa.Schema, count: int) -> pa.Schema:
     return pa.schema([schema.field(i) for i in range(count)])
 
 
-def _ragged(vectors: NDArray[np.float32], counts: list[int | None], dim: int) -> pa.Array:
+def _ragged(vectors: NDArray[np.float32], counts: Sequence[int | None], dim: int) -> pa.Array:
     """Vectors [sum of counts, dim] as one list of vectors per video; null where a video has none."""
     inner = pa.FixedSizeListArray.from_arrays(pa.array(vectors.astype(np.float16).ravel()), dim)
     offsets = np.concatenate([[0], np.cumsum([count or 0 for count in counts])]).astype(np.int32)
-    missing = np.array([not count for count in counts])
+    missing = np.array([not count for count in counts], dtype=bool)
     return pa.ListArray.from_arrays(offsets, inner, mask=pa.array(missing))

@@ -68,9 +68,12 @@ class FeatureStore:
         """The current catalog's feature rows, ordered by video_id. Raises NoFeatures when there are none."""
         wanted = None if columns is None else list(dict.fromkeys([*columns, *VERSIONS.names]))
         tables = list(self._tables(self._features, wanted))
-        if not tables:
-            raise NoFeatures(f"No features at {self._features}. Run jobs/extract.py --catalog … first.")
-        table = _distinct(self._current(pa.concat_tables(tables)))
+        table = _distinct(self._current(pa.concat_tables(tables))) if tables else None
+        if not table:
+            raise NoFeatures(
+                f"No features of the current catalog at {self._features}. Run jobs/extract.py --catalog …; "
+                f"if it has run, {self._quarantine} says what is wrong with the videos."
+            )
         return table if columns is None else table.select(list(columns))
 
     def quarantined(self) -> pa.Table:

@@ -10,17 +10,19 @@ from tenacity import Retrying, retry_if_exception_type, retry_if_not_exception_t
 from rayreel.index.config import IndexConfig, IndexUnavailable, resolve
 from rayreel.index.embedded import embedded_address
 
+__all__ = ["MilvusClient", "connect"]
+
 ATTEMPT_S = 5.0
 
 
-def connect(config: IndexConfig, data_dir: Path) -> MilvusClient:
-    """Connect to the configured Milvus, or to the Milvus Lite that owns `data_dir`; wait until it answers.
+def connect(config: IndexConfig, data_dir: Path | None) -> MilvusClient:
+    """Connect to the configured Milvus, or else to the Milvus Lite that owns `data_dir`; wait until it answers.
 
     Raises:
         IndexUnavailable: nothing answered within `config.timeout_s`, or Milvus Lite cannot start.
     """
     config = resolve(config)
-    uri = config.uri or embedded_address(data_dir)
+    uri = config.uri or _embedded(data_dir)
     attempts = Retrying(
         retry=retry_if_exception_type(MilvusException) & retry_if_not_exception_type(ConnectionConfigException),
         stop=stop_after_delay(config.timeout_s),
@@ -35,6 +37,12 @@ def connect(config: IndexConfig, data_dir: Path) -> MilvusClient:
             f"Milvus at {_without_credentials(uri)}: {error.message}. Start it or correct MILVUS_URI and MILVUS_TOKEN; "
             "without MILVUS_URI the embedded Milvus Lite is used."
         ) from error
+
+
+def _embedded(data_dir: Path | None) -> str:
+    if data_dir is None:
+        raise IndexUnavailable("No Milvus: the storage root is no folder to embed one in. Set MILVUS_URI.")
+    return embedded_address(data_dir)
 
 
 def _without_credentials(uri: str) -> str:

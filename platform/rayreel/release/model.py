@@ -1,5 +1,6 @@
 """The registered model: features in, embeddings out, loadable by anyone with MLflow."""
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from mlflow.types.schema import Array, ColSpec, DataType
 from rayreel.encoders.encoder import Modality
 from rayreel.tower.embed import embed_query
 from rayreel.tower.save import load_tower
+from rayreel.tower.tower import VideoTower
 
 ARTIFACT = "tower"
 
@@ -25,14 +27,17 @@ class TowerModel(PythonModel):  # type: ignore[misc]
         self.tower = load_tower(Path(context.artifacts[ARTIFACT]))
 
     def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: Any = None) -> list[list[float]]:  # noqa: ANN401
-        """Columns visual [n, Dv], audio [n, Da], text [Dt], each optional or null -> unit embeddings [rows, dim]."""
+        """Columns visual [n, Dv], audio [n, Da], text [Dt], each optional or null -> unit embeddings [rows, dim].
+
+        Raises EmptyQuery for a row with none of them.
+        """
         rows = model_input.to_dict(orient="records")
         return [embed_query(self.tower, _vectors(row)).tolist() for row in rows]
 
 
 def signature() -> ModelSignature:
     """What the model takes and gives, as MLflow checks it."""
-    matrix, vector = Array(Array(DataType.float)), Array(DataType.float)
+    matrix, vector = Array(Array(DataType.double)), Array(DataType.double)
     inputs = [
         ColSpec(vector if modality is Modality.TEXT else matrix, name=modality.value, required=False)
         for modality in Modality
@@ -40,13 +45,16 @@ def signature() -> ModelSignature:
     return ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec(vector)]))
 
 
-def _vectors(row: dict[str, Any]) -> dict[Modality, np.ndarray[Any, np.dtype[np.float32]]]:
+def input_example(tower: VideoTower) -> pd.DataFrame:
+    """One query by text alone, to show what an input looks like."""
+    return pd.DataFrame({Modality.TEXT.value: [[1.0] + [0.0] * (tower.dims[Modality.TEXT] - 1)]})
+
+
+def _vectors(row: dict[Hashable, Any]) -> dict[Modality, np.ndarray[Any, np.dtype[np.float32]]]:
     found = {}
     for modality in Modality:
         value = row.get(modality.value)
-        if value is not None and not (isinstance(value, float) and np.isnan(value)):
+        if value is not None and not (isinstance(value, float) and np.isnan(value)) and len(value):
             stacked = np.stack([np.asarray(part, np.float32) for part in value])
             found[modality] = stacked if stacked.ndim == 2 else stacked[None]
     return found
-
-

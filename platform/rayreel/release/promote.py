@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pymilvus import MilvusClient
-
 from rayreel.errors import RayreelError
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.store import FeatureStore
 from rayreel.index.build import BuildReport, alias_target, build, switch_alias
 from rayreel.index.collection import collection_name
 from rayreel.index.config import IndexConfig
+from rayreel.index.connect import MilvusClient
 from rayreel.release import registry
 from rayreel.release.registry import Version
 from rayreel.release.rows import index_rows
@@ -47,7 +46,8 @@ def promote(
     matrix = FeatureMatrix.from_table(store.read())
     tower = registry.load(version)
     config = config.model_copy(update={"dim": tower.config.dim})
-    report = build(client, version.number, index_rows(matrix, embed(tower, matrix)), config, expected=len(matrix), progress=progress)
+    rows = index_rows(matrix, embed(tower, matrix))
+    report = build(client, version.number, rows, config, expected=len(matrix), progress=progress)
     switch_alias(client, config.alias, report.collection)
     registry.crown(version, indexed=store.fingerprint())
     return Promotion(version, serving, report)

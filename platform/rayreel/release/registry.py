@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from rayreel.errors import RayreelError
 from rayreel.release.card import model_card
-from rayreel.release.model import ARTIFACT, TowerModel, signature
+from rayreel.release.model import ARTIFACT, input_example, signature
 from rayreel.tower.save import load_tower
 from rayreel.tower.tower import VideoTower
 
@@ -54,9 +54,10 @@ def register(tower_folder: Path, tags: dict[str, str], facts: dict[str, Any]) ->
         (folder / "model_card.md").write_text(model_card(MODEL, {**facts, **tags}))
         logged = mlflow.pyfunc.log_model(
             name=ARTIFACT,
-            python_model=TowerModel(),
+            python_model=str(Path(__file__).with_name("model_code.py")),
             artifacts={ARTIFACT: str(folder)},
             signature=signature(),
+            input_example=input_example(load_tower(folder)),
             registered_model_name=MODEL,
             pip_requirements=[f"{name}=={installed(name)}" for name in _NEEDED],
         )
@@ -71,10 +72,14 @@ def register(tower_folder: Path, tags: dict[str, str], facts: dict[str, Any]) ->
 def resolve(name: str) -> Version:
     """The version of a number or an alias. Raises NoSuchVersion."""
     client = mlflow.MlflowClient()
+    ask = client.get_model_version if name.isdigit() else client.get_model_version_by_alias
     try:
-        found = client.get_model_version(MODEL, name) if name.isdigit() else client.get_model_version_by_alias(MODEL, name)
+        found = ask(MODEL, name)
     except MlflowException as error:
-        raise NoSuchVersion(f"{MODEL} has no {name!r} in the registry at {mlflow.get_registry_uri()}: {error.message}. Run jobs/train.py first.") from None
+        raise NoSuchVersion(
+            f"{MODEL} has no {name!r} in the registry at {mlflow.get_registry_uri()}: {error.message}. "
+            "Run jobs/train.py first."
+        ) from None
     tags = found.tags
     return Version(int(found.version), found.run_id, tags["encoder_key"], tags["features"], tags["training"])
 

@@ -12,7 +12,6 @@ from rayreel.index.build import IndexRow
 
 def index_rows(matrix: FeatureMatrix, embeddings_ND: NDArray[np.float32]) -> Iterator[IndexRow]:
     """One index row per video, in row order."""
-    columns = ("video_id", "title", "category", "tags", "uri", "extra")
-    for values, embedding in zip(zip(*(matrix.column(name) for name in columns), strict=True), embeddings_ND, strict=True):
-        video_id, title, category, tags, uri, extra = values
+    columns = [matrix.column(name) for name in ("video_id", "title", "category", "tags", "uri", "extra")]
+    for video_id, title, category, tags, uri, extra, embedding in zip(*columns, embeddings_ND, strict=True):
         yield IndexRow(video_id, embedding, title, category, tuple(tags), uri, json.loads(extra))

@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from rayreel.encoders.encoder import Modality
+from rayreel.errors import RayreelError
 from rayreel.features.matrix import FeatureMatrix, all_rows
 from rayreel.tower.batch import FeatureBatch
 from rayreel.tower.tower import VideoTower
@@ -29,15 +30,25 @@ def embed(tower: VideoTower, matrix: FeatureMatrix, batch: int = 1024) -> NDArra
     return np.concatenate(parts) if parts else np.empty((0, tower.config.dim), np.float32)
 
 
+class EmptyQuery(RayreelError):
+    """A query of which nothing is known."""
+
+
 @torch.inference_mode()
 def embed_query(tower: VideoTower, vectors: dict[Modality, NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The unit embedding [dim] of one query from what is known of it: [n, D] per modality, absent ones left out."""
+    """The unit embedding [dim] of one query from what is known of it: [n, D] per modality, absent ones left out.
+
+    Raises EmptyQuery when every modality is absent.
+    """
+    if not any(len(x) for x in vectors.values()):
+        raise EmptyQuery("A query needs frames, sound or text; this one has none of them.")
     tower.eval()
     device = next(tower.parameters()).device
-    shown = {m: vectors.get(m, np.zeros((0, tower.dims[m]), np.float32)) for m in Modality}
+    absent = {m: np.zeros((1, 1, tower.dims[m]), np.float32) for m in Modality}
+    shown = {m: vectors[m][None] for m in Modality if len(vectors.get(m, ()))}
     batch = FeatureBatch(
-        {m: torch.from_numpy(np.zeros((1, 1, tower.dims[m]), np.float32) if not len(x) else x[None]) for m, x in shown.items()},
-        {m: torch.ones(1, max(1, len(x)), dtype=torch.bool) & bool(len(x)) for m, x in shown.items()},
+        {m: torch.from_numpy(x) for m, x in (absent | shown).items()},
+        {m: torch.full(x.shape[:2], m in shown) for m, x in (absent | shown).items()},
     )
     embedding: NDArray[np.float32] = tower(batch.to(device))[0].cpu().numpy()
     return embedding

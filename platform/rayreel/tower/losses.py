@@ -33,7 +33,7 @@ class InfoNCE(nn.Module):
         self.max_scale = max_scale
 
     def forward(
-        self, a_BD: Tensor, b_BD: Tensor, ids_B: Tensor, gather: Gather = alone, rank: int = 0, workers: int = 1
+        self, a_BD: Tensor, b_BD: Tensor, ids_B: Tensor, gather: Gather = alone, *, rank: int = 0, workers: int = 1
     ) -> Tensor:
         """The scalar loss. `gather` must bring batches of one size from each worker."""
         all_ids = gather(ids_B)

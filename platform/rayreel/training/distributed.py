@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 class _AllGather(torch.autograd.Function):
-    """Forward: concatenate every worker's rows. Backward: each worker gets the sum of all workers' gradients for its rows.
+    """Forward: concatenate every worker's rows. Backward: a worker gets the sum of all workers' gradients for its rows.
 
     Written out because torch.distributed.nn.functional.all_gather is deprecated and its successor lies in a private
     module; the reference behaviour is open_clip's `gather_with_grad`.

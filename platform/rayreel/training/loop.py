@@ -54,7 +54,7 @@ class Contrast(nn.Module):
     def forward(self, a: FeatureBatch, b: FeatureBatch) -> Tensor:
         """The loss of two views of the same videos."""
         gather = all_gather_with_grad if self.workers > 1 else lambda x: x
-        loss: Tensor = self.loss(self.tower(a), self.tower(b), a.ids_B, gather, self.rank, self.workers)
+        loss: Tensor = self.loss(self.tower(a), self.tower(b), a.ids_B, gather, rank=self.rank, workers=self.workers)
         return loss
 
 
@@ -67,15 +67,16 @@ def train_loop(job: TrainJob) -> None:
     split = split_groups(groups, job.splits)
     validate = validation_task(matrix, split, groups)
     torch.manual_seed(job.train.seed)
-    contrast = Contrast(VideoTower(job.tower, job.key.dims), InfoNCE(job.train.temperature), rank, workers)
+    tower = VideoTower(job.tower, job.key.dims)
+    tower.fit_inputs({modality: vectors.of(split.train) for modality, vectors in matrix.vectors.items()})
+    contrast = Contrast(tower, InfoNCE(job.train.temperature), rank, workers)
     model = ray.train.torch.prepare_model(contrast)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=job.train.learning_rate, weight_decay=job.train.weight_decay
-    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=job.train.learning_rate, weight_decay=job.train.weight_decay)
     for epoch in range(_resume(contrast, optimizer), job.train.epochs):
-        loss = _epoch(job.train, model, optimizer, matrix, split, epoch, rank, workers)
+        loss = _epoch(job.train, model, optimizer, matrix, split, epoch=epoch, rank=rank, workers=workers)
         metrics = {"epoch": epoch, "train/loss": loss, "train/temperature": contrast.loss.temperature}
-        metrics |= {f"validation/{k}": v for k, v in measure(validate, by_embedding(embed(contrast.tower, matrix))).items()}
+        scores = measure(validate, by_embedding(embed(contrast.tower, matrix)))
+        metrics |= {f"validation/{name}": score for name, score in scores.items()}
         _report(metrics, contrast, optimizer, epoch, rank)
 
 
@@ -91,6 +92,7 @@ def _epoch(
     optimizer: torch.optim.Optimizer,
     matrix: FeatureMatrix,
     split: Split,
+    *,
     epoch: int,
     rank: int,
     workers: int,
@@ -99,7 +101,7 @@ def _epoch(
     model.train()
     device = ray.train.torch.get_device()
     total, count = torch.zeros(()), 0
-    for step, rows in enumerate(steps(split.train, config.batch_size, epoch, config.seed, rank, workers)):
+    for step, rows in enumerate(steps(split.train, config.batch_size, epoch, config.seed, rank=rank, workers=workers)):
         random = torch.Generator().manual_seed(hash((config.seed, epoch, step, rank)) % 2**63)
         batch = collate(matrix, np.maximum(rows, 0))
         batch = FeatureBatch(batch.vectors, batch.mask, torch.from_numpy(rows))
@@ -138,5 +140,3 @@ def _report(
         state = {"model": contrast.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}
         torch.save(state, Path(folder) / _STATE)
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
-
-

@@ -9,7 +9,7 @@ from rayreel.tower.losses import FILLER
 
 
 def steps(
-    rows: NDArray[np.int64], batch_size: int, epoch: int, seed: int, rank: int = 0, workers: int = 1
+    rows: NDArray[np.int64], batch_size: int, epoch: int, seed: int, *, rank: int = 0, workers: int = 1
 ) -> Iterator[NDArray[np.int64]]:
     """This worker's rows of each step of an epoch, all workers' of one length, short ones filled up with FILLER.
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,9 +24,16 @@ EXPERIMENT = "rayreel"
 def use_tracking(storage: Storage) -> str:
     """Point MLflow at MLFLOW_TRACKING_URI or, without it, at a SQLite file below the storage root; returns the URI."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or _local_uri(storage)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    uri = given or _local_uri(storage)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
+    if not given:
+        # MLflow has put it into the environment, where every later call would take it for the user's.
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
     return uri
 
 
@@ -56,7 +64,7 @@ def log_evaluation(run_id: str, metrics: Mapping[str, float], table: dict[str, d
         mlflow.log_dict(table, "evaluation.json")
 
 
-class EpochMetrics(UserCallback):
+class EpochMetrics(UserCallback):  # type: ignore[misc]
     """Sends each epoch's metrics to the run, from Ray Train's controller. MLflow being away stops no training."""
 
     def __init__(self, tracking_uri: str, run_id: str) -> None:
@@ -66,8 +74,8 @@ class EpochMetrics(UserCallback):
         """Called by Ray Train after each epoch."""
         first = dict(metrics[0])
         epoch = int(first.pop("epoch"))
-        client = mlflow.MlflowClient(self.tracking_uri)
         try:
+            client = mlflow.MlflowClient(self.tracking_uri)
             for key, value in first.items():
                 client.log_metric(self.run_id, _metric_name(key), value, step=epoch)
         except MlflowException as error:
@@ -78,12 +86,11 @@ def git_commit() -> str:
     """The commit of the code that runs, or "unknown" outside a checkout."""
     if commit := os.environ.get("RAYREEL_GIT_COMMIT"):
         return commit
+    git = shutil.which("git")
+    if git is None:  # as in most images
+        return "unknown"
     asked = subprocess.run(
-        ["git", "rev-parse", "HEAD"],  # noqa: S607
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
+        [git, "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
     )
     return asked.stdout.strip() or "unknown"
 
@@ -102,6 +109,6 @@ def _local_uri(storage: Storage) -> str:
 def _use_experiment(storage: Storage) -> None:
     if mlflow.get_experiment_by_name(EXPERIMENT) is None:
         # A server keeps artifacts where it was told to; the local database has to be told here.
-        location = None if "MLFLOW_TRACKING_URI" in os.environ else storage.uri("mlflow", "artifacts")
+        location = None if os.environ.get("MLFLOW_TRACKING_URI") else storage.uri("mlflow", "artifacts")
         mlflow.create_experiment(EXPERIMENT, artifact_location=location)
     mlflow.set_experiment(EXPERIMENT)

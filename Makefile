@@ -1,0 +1,46 @@
+# `make` shows what there is. Everything installs into .venv here and nothing outside this folder is changed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STORAGE ?= storage
+CATALOG ?=
+
+export MLFLOW_DISABLE_TELEMETRY := true
+export RAY_USAGE_STATS_ENABLED := 0
+
+.DEFAULT_GOAL := help
+.PHONY: help install quickstart serve stop test check format clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.installed ## Make .venv with everything in it, in the versions of constraints.txt
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	@touch $@
+
+quickstart: install ## From videos to recommendations over HTTP: make quickstart [CATALOG=folder-or-manifest]
+	$(BIN)/python jobs/quickstart.py --storage $(STORAGE) $(if $(CATALOG),--catalog $(CATALOG))
+
+serve: install ## Start or update the HTTP service
+	$(BIN)/python jobs/serve.py --storage $(STORAGE)
+
+stop: ## End the service and the local Ray cluster
+	-@test ! -x $(BIN)/ray || $(BIN)/ray stop --grace-period 20
+
+test: install ## Run all tests
+	$(BIN)/python -m pytest
+
+check: install ## Lint, formatting, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install ## Format and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: stop ## Remove storage, caches and the environment
+	rm -rf $(STORAGE) $(VENV) .rayreel-test .mypy_cache .ruff_cache .pytest_cache build dist platform/*.egg-info

@@ -1,0 +1,117 @@
+"""From nothing to recommendations over HTTP, on this machine."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, TypeVar
+
+import httpx
+import typer
+from rich.table import Table
+
+from cluster import use_cluster
+from command import ConfigFile, Port, Sets, StorageRoot, console, facts, features, run, step
+from evaluate import evaluate_tower
+from extract import extract_features
+from promote import promote_tower
+from rayreel.catalog.read import read_catalog
+from rayreel.errors import RayreelError
+from rayreel.index.connect import connect
+from rayreel.release.promote import is_current
+from rayreel.release.registry import Version
+from rayreel.settings import Settings, load_settings
+from rayreel.training.tracking import use_tracking
+from sample import make_sample, sample_folder
+from serve import serve
+from train import train_tower, trained_already
+
+T = TypeVar("T")
+
+
+class StepFailed(RayreelError):
+    """A step of the quickstart that did not succeed."""
+
+
+def main(
+    catalog: Annotated[
+        str | None, typer.Option(help="Folder of videos or manifest. [default: a rendered sample set]")
+    ] = None,
+    port: Port = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    storage: StorageRoot = None,
+) -> None:
+    """From a catalog to recommendations over HTTP: extract, train, evaluate, promote, serve, ask.
+
+    A second run reuses what is done. The service is left running at the end; `make stop` ends it.
+    """
+    settings = load_settings(config, sets or [], storage)
+    use_tracking(settings.place)
+    seconds: dict[str, str] = {}
+
+    def doing(name: str, action: Callable[[], T]) -> T:
+        with _timed(name, seconds):
+            return action()
+
+    dashboard = doing("cluster", lambda: use_cluster(settings))
+    source = catalog or str(doing("sample", lambda: make_sample(settings, sample_folder(settings))))
+    doing("extract", lambda: extract_features(settings, read_catalog(source)))
+    version = doing("train", lambda: _tower(settings))
+    doing("evaluate", lambda: evaluate_tower(settings, version))
+    doing("promote", lambda: _release(settings, version))
+    url = doing("serve", lambda: serve(settings, config, sets or [], port))
+    doing("ask", lambda: _ask(settings, url))
+    console.print(facts("Seconds", seconds))
+    console.print(f"Service  {url}/docs", highlight=False)
+    console.print(f"Ray      {dashboard}", highlight=False)
+    console.print(f"MLflow   .venv/bin/mlflow ui --backend-store-uri {use_tracking(settings.place)}", highlight=False)
+    console.print("Stop     make stop", highlight=False)
+
+
+@contextmanager
+def _timed(name: str, seconds: dict[str, str]) -> Iterator[None]:
+    started = time.monotonic()
+    console.rule(name, align="left")
+    try:
+        yield
+    except Exception as error:
+        raise StepFailed(
+            f"step {name}: {type(error).__name__}: {error}\nThe steps before it are done and kept: mend this and run "
+            "the same command again to go on from here."
+        ) from error
+    seconds[name] = f"{time.monotonic() - started:.1f}"
+
+
+def _tower(settings: Settings) -> Version:
+    done = trained_already(settings, features(settings))
+    if done is not None:
+        step(f"Version {done.number} was trained on exactly these features with these settings: kept")
+    return done or train_tower(settings)
+
+
+def _release(settings: Settings, version: Version) -> None:
+    client = connect(settings.index, settings.milvus_dir)
+    if is_current(version, features(settings), client, settings.index):
+        step(f"Version {version.number} serves already, with an index of exactly these features: kept")
+    else:
+        promote_tower(settings, version)
+
+
+def _ask(settings: Settings, url: str) -> None:
+    rows = features(settings).read(["video_id", "title", "category"])
+    query = rows.slice(0, 1).to_pylist()[0]
+    body = {"video_id": query["video_id"], "top_k": 5}
+    answer = httpx.post(f"{url}/v1/recommend", json=body, timeout=30).raise_for_status().json()
+    table = Table("score", "video_id", "category", "title", title_justify="left")
+    table.title = f"More like {query['video_id']} ({query['category']}): {query['title']} · release {answer['release']}"
+    for result in answer["results"]:
+        table.add_row(f"{result['score']:.3f}", result["video_id"], result["category"], result["title"])
+    console.print(table)
+    console.print(
+        f"curl -s {url}/v1/recommend -H 'Content-Type: application/json' -d '{json.dumps(body)}'", highlight=False
+    )
+
+
+if __name__ == "__main__":
+    run(main)

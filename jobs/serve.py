@@ -1,0 +1,80 @@
+"""Start or update the HTTP service on the running cluster."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
+
+from cluster import use_cluster
+from command import ConfigFile, Port, Sets, StorageRoot, console, finish, run, step
+from rayreel.errors import RayreelError
+from rayreel.settings import Settings, load_settings
+
+CONFIG = Path(__file__).parents[1] / "serve_apps" / "config.yaml"
+_PATIENCE_S = 300
+
+
+class NotReady(RayreelError):
+    """The service did not come up."""
+
+
+def main(port: Port = None, config: ConfigFile = None, sets: Sets = None, storage: StorageRoot = None) -> None:
+    """Deploy serve_apps/config.yaml with these settings, on the running Ray cluster or a new local one, and wait.
+
+    The service keeps running; `make stop` ends it.
+    """
+    settings = load_settings(config, sets or [], storage)
+    url = serve(settings, config, sets or [], port)
+    finish(f"nothing; the service runs at {url}", f"open {url}/docs, or end it with make stop")
+
+
+def serve(settings: Settings, config: Path | None, sets: list[str], port: int | None) -> str:
+    """Deploy and wait until a release can be searched; returns the service's URL."""
+    dashboard = use_cluster(settings)
+    wanted = yaml.safe_load(CONFIG.read_text())
+    wanted["applications"][0]["args"] = {
+        "storage": settings.place.root,
+        "sets": sets,
+        "config": str(config.resolve()) if config else None,
+    }
+    http = wanted["http_options"]
+    http["port"] = port or http["port"]
+    url = f"http://{http['host']}:{http['port']}"
+    step(f"Deploying the service to {url}")
+    client = ServeSubmissionClient(dashboard)
+    client.deploy_applications(wanted)
+    with console.status("waiting until it is ready"):
+        _wait(client, url)
+    return url
+
+
+def _wait(client: ServeSubmissionClient, url: str) -> None:
+    last = "no answer yet"
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline:
+        try:
+            answer = httpx.get(f"{url}/readyz", timeout=30)
+            if answer.status_code == httpx.codes.OK:
+                return
+            last = answer.text
+        except httpx.HTTPError as error:
+            last = str(error)
+        if (failed := _failed(client)) is not None:
+            raise NotReady(f"Deploying failed: {failed}")
+        time.sleep(0.5)
+    raise NotReady(f"{url}/readyz was not ready within {_PATIENCE_S} s: {last}. See the dashboard's Serve page.")
+
+
+def _failed(client: ServeSubmissionClient) -> str | None:
+    details: dict[str, Any] = client.get_serve_details()
+    for application in details["applications"].values():
+        if application["status"] == "DEPLOY_FAILED":
+            return str(application["message"])
+    return None
+
+
+if __name__ == "__main__":
+    run(main)

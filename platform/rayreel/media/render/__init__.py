@@ -1,0 +1,1 @@
+"""Draw, synthesise and encode the clips of the sample set."""

@@ -1,0 +1,1 @@
+"""The Serve applications: thin shells around the library."""

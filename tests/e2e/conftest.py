@@ -1,0 +1,84 @@
+"""The quickstart run for real: its own Ray cluster, its own storage, its own port."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chain import ROOT, Chain
+from films import write_film
+from rayreel.catalog.sample.config import SampleConfig
+from rayreel.catalog.sample.manifest import write_manifest
+from rayreel.catalog.sample.plan import plan_sample
+from rayreel.media.render.encode import render
+
+SAMPLE = SampleConfig(clips=32, categories=4, seed=3)
+SMALL = ("train.epochs=3", "splits.test=0.3", "splits.validation=0.3")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def end_cluster(mark: str) -> None:
+    """`ray stop` would end every cluster of the machine; this ends the one whose processes carry the mark."""
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and int(process.name) != os.getpid():
+            try:
+                if f"RAY_TMPDIR={mark}\0".encode() in (process / "environ").read_bytes():
+                    os.kill(int(process.name), signal.SIGKILL)
+            except (OSError, ProcessLookupError):
+                continue
+
+
+def sample_with_trouble(folder: Path) -> Path:
+    """A generated catalog, and in it: a truncated file, a text, a video without sound and one of a single frame."""
+    clips = plan_sample(SAMPLE)
+    for clip in clips:
+        render(clip, folder / clip.file)
+    manifest = write_manifest(clips, folder)
+    whole = (folder / clips[0].file).read_bytes()
+    (folder / "truncated.mp4").write_bytes(whole[: len(whole) // 2])
+    (folder / "notes.mp4").write_text("these are notes, not a video\n" * 40)
+    write_film(folder / "mute.mp4", tone_hz=None)
+    write_film(folder / "still.mp4", frames=1, tone_hz=None)
+    with manifest.open("a") as out:
+        for name in ("truncated", "notes", "mute", "still"):
+            out.write(f"{name},{name}.mp4,A {name} thing,,,,\n")
+        out.write("gone,gone.mp4,Not there,,,,\n")
+        out.write(f"{clips[1].video_id},notes.mp4,The same id again,,,,\n")
+    return manifest
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    folder = tmp_path_factory.mktemp("chain")
+    ray_folder = tempfile.mkdtemp(prefix="rr", dir="/tmp")  # Ray's sockets allow only short paths
+    catalog = sample_with_trouble(folder / "videos")
+    storage, port = folder / "storage", free_port()
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MLFLOW_", "MILVUS_"))},
+        "RAY_TMPDIR": ray_folder,
+        "RAYREEL_STORAGE": str(storage),
+        "RAYREEL_ENCODERS__CACHE_DIR": str(ROOT / ".rayreel-test" / "weights"),
+        "COLUMNS": "200",
+    }
+    words = [sys.executable, "jobs/quickstart.py", "--catalog", str(catalog), "--port", str(port)]
+    words += [word for setting in SMALL for word in ("--set", setting)]
+    try:
+        done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        dashboard = next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("Ray "))
+        yield Chain(done.stdout, f"http://127.0.0.1:{port}", dashboard, catalog, storage, environment)
+    finally:
+        end_cluster(ray_folder)
+        shutil.rmtree(ray_folder, ignore_errors=True)

@@ -1,0 +1,125 @@
+"""The whole chain, from videos to answers over HTTP."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from chain import Chain
+
+pytestmark = pytest.mark.timeout(900)
+
+PROBLEM = "application/problem+json"
+RAY = Path(".venv/bin/ray")
+
+
+def table_row(chain: Chain, name: str) -> str:
+    return next(row.split("│")[2].strip() for row in chain.output.splitlines() if f"│ {name} " in row)
+
+
+def test_every_catalog_row_is_accounted_for_and_the_good_ones_are_indexed(chain: Chain) -> None:
+    # 32 clips, mute and still are good; truncated, notes, gone and the repeated id are not.
+    assert table_row(chain, "rows in") == "38" and table_row(chain, "extracted") == "34"
+    reasons = {"unreadable": "2", "missing_file": "1", "duplicate_id": "1"}
+    assert {reason: table_row(chain, f"quarantined: {reason}") for reason in reasons} == reasons
+    assert chain.ready()["index_size"] == 34
+
+
+def test_the_quickstart_says_every_step_and_ends_with_an_answer(chain: Chain) -> None:
+    for step in ("cluster", "extract", "train", "evaluate", "promote", "serve", "ask"):
+        assert any(row.startswith(f"{step} ─") for row in chain.output.splitlines()), step
+    assert "mean-pooled" in chain.output and "untrained tower" in chain.output
+    assert f"curl -s {chain.url}/v1/recommend" in chain.output
+
+
+def test_the_gateway_is_healthy_and_says_what_serves(chain: Chain) -> None:
+    assert httpx.get(f"{chain.url}/healthz").json() == {"status": "ok"}
+    state = chain.ready()
+    assert state["release"] >= 1 and state["device"] in {"cpu", "cuda", "mps"}
+    assert set(state["encoders"]) == {"visual", "audio", "text"}
+
+
+def test_more_like_a_video_is_of_its_category_and_never_the_video_itself(chain: Chain) -> None:
+    results = chain.recommend(video_id="ocean_waves_001", top_k=5)
+    assert len(results) == 5 and "ocean_waves_001" not in {r["video_id"] for r in results}
+    assert [r["category"] for r in results].count("ocean_waves") >= 4
+    assert [r["score"] for r in results] == sorted((r["score"] for r in results), reverse=True)
+
+
+def test_words_find_videos_of_what_they_say(chain: Chain) -> None:
+    assert chain.recommend(text="a blizzard of snow in winter", top_k=3)[0]["category"] == "snowfall"
+    assert chain.recommend(text="cars in neon light at night", top_k=3)[0]["category"] == "city_traffic"
+
+
+def test_an_uploaded_video_finds_videos_like_it(chain: Chain) -> None:
+    video = chain.catalog.parent / "fireworks" / "fireworks_001.mp4"
+    with video.open("rb") as file:
+        answer = httpx.post(
+            f"{chain.url}/v1/recommend/upload", files={"file": file}, data={"top_k": "4"}, timeout=60
+        ).raise_for_status()
+    results = answer.json()["results"]
+    assert len(results) == 4 and results[0]["category"] == "fireworks"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"video_id": "nobody knows this"}, 404),
+        ({"video_id": 'quote " or 1==1', "top_k": 3}, 404),
+        ({}, 422),
+        ({"video_id": "ocean_waves_001", "text": "both"}, 422),
+        ({"video_id": "ocean_waves_001", "top_k": 0}, 422),
+        ({"text": "   "}, 422),
+        ({"text": "waves", "unknown": 1}, 422),
+    ],
+)
+def test_a_bad_query_is_answered_with_a_problem(chain: Chain, body: dict[str, Any], status: int) -> None:
+    answer = httpx.post(f"{chain.url}/v1/recommend", json=body, timeout=60)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == PROBLEM
+    assert answer.json()["status"] == status and "Traceback" not in answer.text
+
+
+def test_an_upload_that_is_no_video_is_answered_with_a_problem(chain: Chain) -> None:
+    answer = httpx.post(f"{chain.url}/v1/recommend/upload", files={"file": b"no video at all" * 100}, timeout=60)
+    assert answer.status_code == 422 and answer.headers["content-type"] == PROBLEM
+    assert "unreadable" in answer.json()["detail"] and "/tmp" not in answer.text
+
+
+def test_the_api_describes_itself(chain: Chain) -> None:
+    described = httpx.get(f"{chain.url}/openapi.json").json()
+    assert {"/healthz", "/readyz", "/v1/recommend", "/v1/recommend/upload"} <= set(described["paths"])
+    assert httpx.get(f"{chain.url}/docs").status_code == 200
+
+
+def test_the_service_listens_on_loopback_only(chain: Chain) -> None:
+    port = int(chain.url.rsplit(":", 1)[1])
+    listening = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    addresses = {row[1].split(":")[0] for row in listening if row[3] == "0A" and int(row[1].split(":")[1], 16) == port}
+    assert addresses == {"0100007F"}
+
+
+def test_a_submitted_job_trains_a_new_version_and_promotion_switches_the_running_service(chain: Chain) -> None:
+    before = chain.ready()["release"]
+    job = "python jobs/train.py --epochs 2 --set splits.test=0.3 --set splits.validation=0.3"
+    submitted = subprocess.run(
+        [RAY, "job", "submit", "--address", chain.dashboard, "--working-dir", ".", "--", *job.split()],
+        env=chain.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+    promoted = chain.job("jobs/promote.py", "--version", "challenger")
+    assert promoted.returncode == 0, promoted.stdout + promoted.stderr
+    assert chain.ready()["release"] == before + 1
+    assert chain.recommend(video_id="ocean_waves_001", top_k=3)
+
+
+def test_a_second_extraction_touches_nothing(chain: Chain) -> None:
+    again = chain.job("jobs/extract.py", "--catalog", str(chain.catalog))
+    assert again.returncode == 0, again.stdout + again.stderr
+    row = {line.split("│")[1].strip(): line.split("│")[2].strip() for line in again.stdout.splitlines() if "│" in line}
+    assert (row["rows in"], row["extracted"], row["unchanged"]) == ("38", "0", "38")

@@ -1,0 +1,44 @@
+"""What jobs say when something is missing or wrong."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+JOBS = ("sample", "extract", "train", "evaluate", "promote", "serve", "quickstart")
+
+
+def job(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_every_job_explains_itself(name: str) -> None:
+    shown = job(f"jobs/{name}.py", "--help")
+    assert shown.returncode == 0
+    for word in ("--config", "--set", "--storage", "train.epochs"):
+        assert word in shown.stdout, word
+
+
+def test_training_without_features_says_what_to_run_first(tmp_path: Path) -> None:
+    cache = f"encoders.cache_dir={ROOT / '.rayreel-test' / 'weights'}"
+    failed = job("jobs/train.py", "--storage", str(tmp_path), "--set", cache)
+    assert failed.returncode == 1 and "NoFeatures" in failed.stdout and "jobs/extract.py" in failed.stdout
+    assert "Traceback" not in failed.stdout + failed.stderr
+
+
+def test_a_missing_catalog_is_named(tmp_path: Path) -> None:
+    failed = job("jobs/extract.py", "--catalog", str(tmp_path / "none.csv"), "--storage", str(tmp_path))
+    assert failed.returncode == 1 and "none.csv" in failed.stdout
+
+
+def test_an_unknown_setting_is_answered_with_the_known_ones(tmp_path: Path) -> None:
+    failed = job("jobs/train.py", "--storage", str(tmp_path), "--set", "train.epoch=3")
+    assert failed.returncode == 1 and "train.epoch" in failed.stdout and "epochs" in failed.stdout
+
+
+def test_evaluating_before_training_says_so(tmp_path: Path) -> None:
+    failed = job("jobs/evaluate.py", "--storage", str(tmp_path))
+    assert failed.returncode == 1 and "jobs/train.py" in failed.stdout

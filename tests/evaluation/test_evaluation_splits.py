@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+
+from feature_rows import feature_matrix, feature_row
+from rayreel.evaluation.splits import Split, SplitConfig, groups_of, split_groups
+
+CONFIG = SplitConfig()
+GROUPS = [f"file {n}" for n in range(2000)]
+
+
+def sides(split: Split) -> dict[int, str]:
+    parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    return {int(row): name for name, rows in parts.items() for row in rows}
+
+
+def test_every_row_is_on_exactly_one_side() -> None:
+    split = split_groups(GROUPS, CONFIG)
+    joined = np.concatenate([split.train, split.validation, split.test])
+    assert sorted(joined.tolist()) == list(range(len(GROUPS)))
+
+
+def test_the_shares_are_those_asked_for() -> None:
+    split = split_groups(GROUPS, SplitConfig(validation=0.1, test=0.3))
+    assert len(split.test) == pytest.approx(600, abs=80)
+    assert len(split.validation) == pytest.approx(200, abs=50)
+
+
+def test_a_group_never_crosses_to_another_side() -> None:
+    groups = [f"group {n % 40}" for n in range(400)]
+    side = sides(split_groups(groups, CONFIG))
+    assert all(side[n] == side[n % 40] for n in range(400))
+    assert set(side.values()) == {"train", "validation", "test"}
+
+
+def test_adding_videos_moves_nobody() -> None:
+    before = sides(split_groups(GROUPS[:500], CONFIG))
+    after = sides(split_groups(GROUPS, CONFIG))
+    assert {row: after[row] for row in before} == before
+
+
+def test_another_seed_is_another_split_and_the_same_seed_the_same() -> None:
+    again, other = split_groups(GROUPS, CONFIG), split_groups(GROUPS, SplitConfig(seed=1))
+    assert sides(split_groups(GROUPS, CONFIG)) == sides(again) != sides(other)
+
+
+def test_a_larger_test_share_only_takes_from_the_other_sides() -> None:
+    small, large = split_groups(GROUPS, SplitConfig(test=0.1)), split_groups(GROUPS, SplitConfig(test=0.3))
+    assert set(small.test) < set(large.test)
+
+
+def test_nothing_is_held_out_when_nothing_is_asked_for() -> None:
+    split = split_groups(GROUPS, SplitConfig(validation=0, test=0))
+    assert len(split.train) == len(GROUPS)
+
+
+def test_videos_of_one_source_belong_together_and_others_stand_alone() -> None:
+    matrix = feature_matrix(
+        feature_row("a", extra={"source": "x"}),
+        feature_row("b", extra={"source": "x"}),
+        feature_row("c", extra={"source": ""}),
+        feature_row("d", extra={"source": None}),
+        feature_row("e"),
+        feature_row("f", extra={"source": 0}),
+        feature_row("g", extra={"source": 0}),
+    )
+    groups = groups_of(matrix, CONFIG)
+    assert groups[0] == groups[1]
+    assert groups[5] == groups[6]
+    assert len(set(groups)) == 5
+
+
+def test_copies_of_one_file_belong_together() -> None:
+    matrix = feature_matrix(feature_row("a", content_hash="same"), feature_row("b", content_hash="same"))
+    assert len(set(groups_of(matrix, CONFIG))) == 1
+
+
+def test_a_source_named_like_a_files_hash_is_not_that_file() -> None:
+    matrix = feature_matrix(feature_row("a", extra={"source": "sha-b"}), feature_row("b"))
+    assert len(set(groups_of(matrix, CONFIG))) == 2
+
+
+def test_videos_can_be_grouped_by_a_catalog_column_too() -> None:
+    rows = [feature_row("a", title="t"), feature_row("b", title="t"), feature_row("c", title="u")]
+    first, second, third = groups_of(feature_matrix(*rows), SplitConfig(group_by="title"))
+    assert first == second != third

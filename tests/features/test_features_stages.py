@@ -1,0 +1,141 @@
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from rayreel.catalog.video import Video
+from rayreel.encoders.encoder import Modality
+from rayreel.encoders.load import encoder_identities
+from rayreel.encoders.presets import EncodersConfig
+from rayreel.features.key import EncoderKey
+from rayreel.features.matrix import FeatureMatrix
+from rayreel.features.rows import DECODED, TODO
+from rayreel.features.schema import feature_schema
+from rayreel.features.stages import EXTRACTED, DecodeVideos, EncodeVideos, StoreRows
+from rayreel.features.store import FeatureStore
+from rayreel.media.config import Limits, SamplingConfig
+from rayreel.storage import Storage
+
+ENCODERS = EncodersConfig(random_weights=True, device="cpu")
+KEY = EncoderKey(
+    identities=encoder_identities(ENCODERS, Path("unused")),
+    dims={Modality.VISUAL: 1280, Modality.AUDIO: 192, Modality.TEXT: 384},
+    frame_size=224,
+    sampling=SamplingConfig(frames=2, audio_windows=2, audio_window_s=0.2),
+)
+DECODE = DecodeVideos(KEY.sampling, Limits(), KEY.frame_size)
+
+
+@pytest.fixture(scope="module")
+def encode(tmp_path_factory: pytest.TempPathFactory) -> EncodeVideos:
+    return EncodeVideos(ENCODERS, KEY, tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture
+def videos(film: Callable[..., Path], tmp_path: Path) -> list[Video]:
+    """Good, missing, silent and untitled, broken: in this order."""
+    film("good.mp4", frames=12, fps=12)
+    film("silent.mp4", frames=12, fps=12, tone_hz=None)
+    (tmp_path / "broken.mp4").write_bytes(b"no film")
+    return [
+        Video(video_id="good", uri=str(tmp_path / "good.mp4"), title="A red corner", extra={"source": "x"}),
+        Video(video_id="missing", uri=str(tmp_path / "missing.mp4"), title="Gone"),
+        Video(video_id="silent", uri=str(tmp_path / "silent.mp4")),
+        Video(video_id="broken", uri=str(tmp_path / "broken.mp4"), title="Torn"),
+    ]
+
+
+def todo(*videos: Video) -> pa.Table:
+    versions = [f"version of {video.video_id}" for video in videos]
+    return pa.table({"video": [video.model_dump_json() for video in videos], "version": versions}, schema=TODO)
+
+
+def test_decoding_gives_one_row_for_one_in_order_and_failures_as_values(videos: list[Video]) -> None:
+    rows = DECODE(todo(*videos))
+    assert rows.schema.equals(DECODED)
+    assert rows["video"].to_pylist() == [video.model_dump_json() for video in videos]
+    assert rows["reason"].to_pylist() == [None, "missing_file", None, "unreadable"]
+    assert rows["n_frames"].to_pylist() == [2, None, 2, None]
+    assert rows["n_windows"].to_pylist() == [2, None, 0, None]
+    assert "missing.mp4" in rows["detail"][1].as_py()
+
+
+def test_a_batch_of_good_failed_and_silent_videos_keeps_order_and_nulls(
+    encode: EncodeVideos, videos: list[Video]
+) -> None:
+    rows = encode(DECODE(todo(*videos)))
+    assert rows["video_id"].to_pylist() == ["good", "missing", "silent", "broken"]
+    assert rows["version"].to_pylist()[2] == "version of silent"
+    assert rows["reason"].to_pylist() == [None, "missing_file", None, "unreadable"]
+    assert rows["visual"].is_valid().to_pylist() == [True, False, True, False]
+    assert rows["audio"].is_valid().to_pylist() == [True, False, False, False]
+    assert rows["text"].is_valid().to_pylist() == [True, False, False, False]
+    assert rows["has_audio"].to_pylist() == [True, None, False, None]
+
+
+def test_encoded_rows_are_feature_rows_with_the_catalogs_columns_and_the_encoder_key(
+    encode: EncodeVideos, videos: list[Video]
+) -> None:
+    rows = encode(DECODE(todo(*videos)))
+    features = rows.drop_columns(["reason", "detail"])
+    assert features.schema.equals(feature_schema(KEY.dims))
+    good = features.drop_columns([modality.value for modality in Modality]).to_pylist()[0]
+    assert (good["title"], good["extra"], good["width"], good["fps"]) == ("A red corner", '{"source": "x"}', 160, 12.0)
+    assert good["encoder_key"] == str(KEY)
+    assert len(good["content_hash"]) == 64
+    features.validate(full=True)
+
+
+def test_a_videos_vectors_do_not_depend_on_its_neighbours(encode: EncodeVideos, videos: list[Video]) -> None:
+    good, _, silent, broken = videos
+    together = FeatureMatrix.from_table(encode(DECODE(todo(broken, silent, good))))
+    alone = FeatureMatrix.from_table(encode(DECODE(todo(good))))
+    for modality in Modality:
+        mine, _ = together.vectors[modality].padded(np.array([2]))
+        expected, _ = alone.vectors[modality].padded(np.array([0]))
+        np.testing.assert_allclose(mine, expected, atol=2e-3, rtol=2e-3)
+
+
+def test_a_batch_of_failures_alone_passes_through(encode: EncodeVideos, videos: list[Video]) -> None:
+    rows = encode(DECODE(todo(videos[1], videos[3])))
+    assert rows["reason"].to_pylist() == ["missing_file", "unreadable"]
+    assert rows["visual"].null_count == rows["audio"].null_count == rows["text"].null_count == 2
+
+
+def test_an_empty_block_passes_through(encode: EncodeVideos) -> None:
+    assert encode(DECODE(todo())).num_rows == 0
+
+
+def test_storing_counts_every_row_once_and_separates_good_from_bad(
+    encode: EncodeVideos, videos: list[Video], tmp_path: Path
+) -> None:
+    store = FeatureStore(Storage(tmp_path / "storage"), KEY)
+    outcomes = StoreRows(store)(encode(DECODE(todo(*videos)))).to_pylist()
+    assert {row["outcome"]: row["videos"] for row in outcomes} == {EXTRACTED: 2, "missing_file": 1, "unreadable": 1}
+    store.set_catalog([(video.video_id, f"version of {video.video_id}") for video in videos])
+    assert store.read(["video_id"])["video_id"].to_pylist() == ["good", "silent"]
+    assert store.quarantined().select(["video_id", "stage", "reason"]).to_pylist() == [
+        {"video_id": "broken", "stage": "decode", "reason": "unreadable"},
+        {"video_id": "missing", "stage": "decode", "reason": "missing_file"},
+    ]
+
+
+def test_stored_vectors_come_back_as_the_encoders_gave_them(
+    encode: EncodeVideos, videos: list[Video], tmp_path: Path
+) -> None:
+    store = FeatureStore(Storage(tmp_path / "storage"), KEY)
+    rows = encode(DECODE(todo(*videos)))
+    StoreRows(store)(rows)
+    store.set_catalog([("silent", "version of silent"), ("good", "version of good")])
+    before, after = FeatureMatrix.from_table(rows), FeatureMatrix.from_table(store.read())
+    for modality in Modality:
+        np.testing.assert_array_equal(after.vectors[modality].values, before.vectors[modality].values)
+
+
+def test_the_stages_that_travel_to_tasks_can_be_pickled(tmp_path: Path) -> None:
+    store = FeatureStore(Storage(tmp_path), KEY)
+    assert pickle.loads(pickle.dumps(DECODE)) == DECODE
+    assert pickle.loads(pickle.dumps(StoreRows(store))).store.key == KEY

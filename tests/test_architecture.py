@@ -1,0 +1,108 @@
+"""The house rules that a reader of one file cannot see."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import rayreel
+
+PACKAGE = Path(rayreel.__file__).parent
+# In the order of the data flow: each part may know the parts before it, and none behind.
+PARTS = (
+    "catalog",
+    "media",
+    "encoders",
+    "features",
+    "tower",
+    "evaluation",
+    "training",
+    "index",
+    "release",
+    "recommend",
+    "monitoring",
+)
+FOR_ALL = {"errors", "failures", "storage"}
+ONLY_IN = {
+    "av": {"media"},
+    "mlflow": {"training", "release"},
+    "pymilvus": {"index"},
+    "milvus_lite": {"index"},
+}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+NAMES = [str(path.relative_to(PACKAGE)) for path in MODULES]
+
+
+def part_of(path: Path) -> str:
+    """`features` of features/store.py, `settings` of settings.py."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Dotted names of everything a module imports, wherever in it."""
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports name the package, never a dot"
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def own_parts(path: Path) -> set[str]:
+    return {name.split(".")[1] for name in imports(path) if name.startswith("rayreel.")}
+
+
+def public(path: Path) -> Iterator[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
+    """The module, its public functions and classes, and those classes' public methods."""
+    tree = tree_of(path)
+    yield tree
+    waiting: list[ast.stmt] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+            yield node
+            waiting += node.body if isinstance(node, ast.ClassDef) else []
+
+
+def test_every_folder_is_a_known_part() -> None:
+    assert {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()} <= set(PARTS)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_imports_run_down_the_data_flow_only(path: Path) -> None:
+    part = part_of(path)
+    if part in PARTS:
+        allowed = set(PARTS[: PARTS.index(part) + 1]) | FOR_ALL
+    else:
+        allowed = set(PARTS) | FOR_ALL if part == "settings" else FOR_ALL
+    assert own_parts(path) <= allowed
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_each_library_of_an_edge_is_known_to_its_parts_alone(path: Path) -> None:
+    used = {name.split(".")[0] for name in imports(path)}
+    strangers = {library for library, parts in ONLY_IN.items() if library in used and part_of(path) not in parts}
+    assert not strangers
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_the_library_never_prints(path: Path) -> None:
+    calls = [node.func for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
+    assert not [call.lineno for call in calls if isinstance(call, ast.Name) and call.id == "print"]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_everything_public_says_what_it_is(path: Path) -> None:
+    silent = [getattr(node, "name", "the module") for node in public(path) if not ast.get_docstring(node)]
+    assert not silent
+
+
+def test_platform_is_an_import_root_and_no_package() -> None:
+    # As a package it would hide the standard library's module of this name.
+    assert PACKAGE.parent.name == "platform"
+    assert not (PACKAGE.parent / "__init__.py").exists()

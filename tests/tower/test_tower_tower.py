@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from torch.nn import functional as F
+
+from feature_rows import DIMS, feature_matrix, feature_row
+from rayreel.encoders.encoder import Modality
+from rayreel.tower.batch import FeatureBatch
+from rayreel.tower.embed import collate
+from rayreel.tower.tower import TowerConfig, VideoTower
+
+DIM = 16
+
+
+@pytest.fixture
+def tower() -> VideoTower:
+    """As after training: a fresh gate is blind to its input and would hide mistakes."""
+    torch.manual_seed(0)
+    tower = VideoTower(TowerConfig(dim=DIM, gate_hidden=8), DIMS)
+    torch.nn.init.normal_(tower.fusion.gate[-1].weight)
+    return tower.eval()
+
+
+@pytest.fixture
+def batch() -> FeatureBatch:
+    """Whole, silent, untitled, sound alone: all of different lengths."""
+    matrix = feature_matrix(
+        feature_row("whole", frames=5, windows=3),
+        feature_row("silent", frames=2, windows=0),
+        feature_row("untitled", frames=1, windows=1, text=False),
+        feature_row("sound", frames=0, windows=4, text=False),
+    )
+    return collate(matrix, np.arange(4))
+
+
+def alone(batch: FeatureBatch, modality: Modality) -> FeatureBatch:
+    return FeatureBatch(batch.vectors, {m: mask & (m is modality) for m, mask in batch.mask.items()})
+
+
+def test_embeddings_have_unit_length(tower: VideoTower, batch: FeatureBatch) -> None:
+    z = tower(batch)
+    assert z.shape == (4, DIM)
+    torch.testing.assert_close(z.norm(dim=1), torch.ones(4))
+
+
+def test_a_video_with_any_single_modality_is_a_query(tower: VideoTower, batch: FeatureBatch) -> None:
+    embeddings = [tower(alone(batch, modality))[0] for modality in Modality]
+    for z in embeddings:
+        torch.testing.assert_close(z.norm(), torch.tensor(1.0))
+    assert not torch.allclose(embeddings[0], embeddings[1])
+    assert not torch.allclose(embeddings[0], embeddings[2])
+
+
+def test_what_stands_in_masked_places_never_moves_an_embedding(tower: VideoTower, batch: FeatureBatch) -> None:
+    noisy = {
+        m: torch.where(batch.mask[m].unsqueeze(-1), x, 100 * torch.randn_like(x)) for m, x in batch.vectors.items()
+    }
+    torch.testing.assert_close(tower(FeatureBatch(noisy, batch.mask)), tower(batch))
+
+
+def test_padding_never_changes_an_embedding(tower: VideoTower) -> None:
+    rows = [feature_row("a", frames=2, windows=0), feature_row("b", frames=9, windows=7), feature_row("c", frames=1)]
+    matrix = feature_matrix(*rows)
+    together = tower(collate(matrix, np.arange(3)))
+    for n in range(3):
+        torch.testing.assert_close(tower(collate(matrix, np.array([n])))[0], together[n])
+
+
+def test_every_vector_that_is_there_counts(tower: VideoTower, batch: FeatureBatch) -> None:
+    changed = {m: x.clone() for m, x in batch.vectors.items()}
+    changed[Modality.VISUAL][0, 4] += torch.randn(DIMS[Modality.VISUAL])
+    z, moved = tower(batch), tower(FeatureBatch(changed, batch.mask))
+    assert not torch.allclose(z[0], moved[0])
+    torch.testing.assert_close(z[1:], moved[1:])
+
+
+def test_gradients_are_finite_with_absent_modalities_and_padding(tower: VideoTower, batch: FeatureBatch) -> None:
+    tower.train()(batch)[:, 0].sum().backward()
+    for name, parameter in tower.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+
+
+def test_a_modality_that_no_video_of_a_batch_has_gets_a_zero_gradient(tower: VideoTower, batch: FeatureBatch) -> None:
+    seen = FeatureBatch({m: x[:3] for m, x in batch.vectors.items()}, {m: x[:3] for m, x in batch.mask.items()})
+    tower(alone(seen, Modality.VISUAL))[:, 0].sum().backward()
+    for parameter in tower.project[Modality.TEXT.value].parameters():
+        assert parameter.grad is not None
+        assert (parameter.grad == 0).all()
+
+
+def test_dropout_is_on_in_training_and_off_in_evaluation(tower: VideoTower, batch: FeatureBatch) -> None:
+    torch.testing.assert_close(tower.eval()(batch), tower(batch), atol=0, rtol=0)
+    tower.train()
+    assert not torch.allclose(tower(batch), tower(batch))
+
+
+def test_a_fresh_projection_keeps_the_angles_of_the_normalised_features() -> None:
+    tower = VideoTower(TowerConfig(dim=64), DIMS).eval()
+    matrix = feature_matrix(*(feature_row(f"v{n}", frames=1, windows=0, text=False) for n in range(6)))
+    batch = collate(matrix, np.arange(6))
+    x = F.normalize(tower.project[Modality.VISUAL.value][:-1](batch.vectors[Modality.VISUAL][:, 0]), dim=1)
+    z = tower(batch)
+    torch.testing.assert_close(z @ z.T, x @ x.T, atol=1e-5, rtol=0)
+
+
+def test_standardising_by_the_training_videos_undoes_shift_and_scale_of_the_features(tower: VideoTower) -> None:
+    matrix = feature_matrix(*(feature_row(f"v{n}") for n in range(20)))
+    shifted = feature_matrix(
+        *({**row, "visual": [8 * x + 3 for x in row["visual"]]} for row in (feature_row(f"v{n}") for n in range(20)))
+    )
+    rows = np.arange(20)
+    tower.fit_inputs({m: ragged.of(rows) for m, ragged in matrix.vectors.items()})
+    z = tower(collate(matrix, rows))
+    tower.fit_inputs({m: ragged.of(rows) for m, ragged in shifted.vectors.items()})
+    torch.testing.assert_close(tower(collate(shifted, rows)), z, atol=5e-3, rtol=0)
+
+
+def test_a_tower_that_takes_anothers_inputs_standardises_alike(tower: VideoTower, batch: FeatureBatch) -> None:
+    other = VideoTower(tower.config, tower.dims)
+    other.fit_inputs({m: 5 + np.random.default_rng(0).normal(size=(9, d)).astype(np.float16) for m, d in DIMS.items()})
+    tower.take_inputs(other)
+    other.project.load_state_dict(tower.project.state_dict())
+    other.fusion.load_state_dict(tower.fusion.state_dict())
+    torch.testing.assert_close(tower(batch), other.eval()(batch))
+
+
+def test_a_tower_cannot_be_given_a_shape_it_cannot_have() -> None:
+    with pytest.raises(ValidationError):
+        TowerConfig(dim=0)
+    with pytest.raises(ValidationError):
+        TowerConfig(dropout=1.0)
+    with pytest.raises(ValidationError):
+        TowerConfig(gate_prior=(1.0, 0.0, 0.0))

@@ -1,0 +1,115 @@
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+import yaml
+
+from rayreel.storage import Storage
+from rayreel.training.tracking import (
+    EXPERIMENT,
+    EpochMetrics,
+    git_commit,
+    log_evaluation,
+    log_metrics,
+    tracked,
+    use_tracking,
+)
+
+NAMES = ("validation/recall@10", "train/loss", "TF-IDF titles/ndcg@5", "mean-pooled 0.7 visual 0.3 text/precision@5")
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+            patch.setenv(name, "")  # MLflow sets them itself; so patched, they are put back
+            patch.delenv(name)
+        yield Storage(tmp_path_factory.mktemp("storage"))
+        mlflow.set_tracking_uri(None)
+        mlflow.set_registry_uri(None)
+
+
+@pytest.fixture(scope="module")
+def run_id(storage: Storage) -> str:
+    with tracked(storage, "first", {"train.epochs": 3}, {"train": {"epochs": 3}}) as run_id:
+        log_metrics(dict.fromkeys(NAMES, 0.5), step=0)
+    return run_id
+
+
+def test_mlflow_takes_every_metrics_name_and_keeps_them_apart(run_id: str) -> None:
+    assert len(mlflow.get_run(run_id).data.metrics) == len(NAMES)
+
+
+def test_a_run_keeps_its_settings_its_code_and_its_place_below_the_storage_root(run_id: str, storage: Storage) -> None:
+    run = mlflow.get_run(run_id)
+    assert run.data.params == {"train.epochs": "3"}
+    assert run.data.tags["git_commit"] == git_commit()
+    assert run.info.status == "FINISHED"
+    assert mlflow.get_experiment(run.info.experiment_id).name == EXPERIMENT
+    config = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/config.yaml")
+    assert yaml.safe_load(config) == {"train": {"epochs": 3}}
+    assert storage.path("mlflow") in run.info.artifact_uri
+
+
+def test_a_run_that_raises_is_marked_failed(storage: Storage) -> None:
+    with pytest.raises(ZeroDivisionError), tracked(storage, "second", {}, {}) as failed:
+        raise ZeroDivisionError
+    assert mlflow.get_run(failed).info.status == "FAILED"
+
+
+def test_a_report_on_the_test_videos_joins_the_run_that_trained(run_id: str) -> None:
+    log_evaluation(run_id, {"tower/recall@10": 0.25}, {"tower": {"recall@10": 0.25}})
+    run = mlflow.get_run(run_id)
+    assert run.data.metrics["test/tower/recall at 10"] == 0.25
+    assert mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/evaluation.json") == {"tower": {"recall@10": 0.25}}
+
+
+def test_each_epoch_becomes_a_step_of_the_run(run_id: str) -> None:
+    callback = EpochMetrics(mlflow.get_tracking_uri(), run_id)
+    for epoch, loss in enumerate((3.0, 2.0)):
+        callback.after_report(None, [{"epoch": epoch, "epoch/loss": loss}, {"epoch": epoch, "epoch/loss": 9.0}], None)
+    history = mlflow.MlflowClient().get_metric_history(run_id, "epoch/loss")
+    assert [(point.step, point.value) for point in history] == [(0, 3.0), (1, 2.0)]
+
+
+def test_each_storage_root_has_its_own_database_even_in_one_process(storage: Storage, tmp_path: Path) -> None:
+    here, elsewhere = use_tracking(storage), use_tracking(Storage(tmp_path))
+    assert here == f"sqlite:///{storage.path('mlflow', 'mlflow.db')}"
+    assert elsewhere == f"sqlite:///{tmp_path}/mlflow/mlflow.db"
+    assert use_tracking(storage) == here == mlflow.get_tracking_uri() == mlflow.get_registry_uri()
+
+
+def test_a_tracking_server_that_the_user_names_is_used(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example")
+    assert use_tracking(Storage("s3://bucket/x?region=eu-west-1")) == "http://mlflow.example"
+    assert mlflow.get_tracking_uri() == "http://mlflow.example"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    use_tracking(storage)
+
+
+def test_an_absent_mlflow_stops_nothing_and_is_said_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    caplog.set_level(logging.WARNING)
+    EpochMetrics("http://127.0.0.1:9", "0" * 32).after_report(None, [{"epoch": 4, "train/loss": 1.0}], None)
+    assert "metrics of epoch 4 did not reach MLflow" in caplog.text
+
+
+def test_the_commit_is_that_of_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAYREEL_GIT_COMMIT", raising=False)
+    assert re.fullmatch("[0-9a-f]{40}|unknown", git_commit())
+
+
+def test_an_image_without_git_can_be_told_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAYREEL_GIT_COMMIT", "abc123")
+    assert git_commit() == "abc123"
+
+
+def test_without_git_the_commit_is_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("RAYREEL_GIT_COMMIT", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert git_commit() == "unknown"

@@ -36,9 +36,8 @@ def start(settings: Settings) -> None:
     command += [f"--num-cpus={max(4, os.cpu_count() or 1)}", "--include-dashboard=true", "--disable-usage-stats"]
     done = subprocess.run(command, env=environment(settings), capture_output=True, text=True, check=False)
     if done.returncode:
-        raise NoCluster(
-            f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}\n`make stop` ends what is left of it."
-        )
+        said = f"{done.stdout}{done.stderr}"[-3000:]
+        raise NoCluster(f"{' '.join(command)} failed:\n{said}\n`make stop` ends what is left of it.")
 
 
 def environment(settings: Settings) -> dict[str, str]:

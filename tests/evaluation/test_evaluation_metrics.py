@@ -79,3 +79,10 @@ def test_every_metric_is_one_for_a_perfect_ranking_and_zero_for_a_hopeless_one(n
     relevant = np.array([2])
     assert METRICS[name](Ranked(np.array([[True, True]]), relevant), 2)[0] == 1
     assert METRICS[name](Ranked(np.array([[False, False]]), relevant), 2)[0] == 0
+
+
+def test_scores_that_are_all_alike_rank_no_better_than_chance() -> None:
+    categories = np.repeat(np.arange(20), 20)
+    relevant = categories[:, None] == categories[None]
+    alike = rank(np.zeros((400, 400), np.float32), relevant, ~np.eye(400, dtype=bool), k=10)
+    assert precision(alike, 10).mean() == pytest.approx(19 / 399, abs=0.02)

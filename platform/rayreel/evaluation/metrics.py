@@ -10,20 +10,25 @@ from numpy.typing import NDArray
 class Ranked:
     """What Q queries got: hits_QK says which of the K best candidates are relevant, relevant_Q how many there are."""
 
-    hits_QK: NDArray[np.bool_]  # noqa: N815 - tensor names carry their shape
-    relevant_Q: NDArray[np.int64]  # noqa: N815
+    hits_QK: NDArray[np.bool_]
+    relevant_Q: NDArray[np.int64]
 
 
 def rank(
     scores_QN: NDArray[np.float32], relevant_QN: NDArray[np.bool_], allowed_QN: NDArray[np.bool_], k: int
 ) -> Ranked:
-    """Rank the allowed candidates of each query by falling score and keep the k best."""
-    shown = np.where(allowed_QN, scores_QN, -np.inf)
+    """Rank the allowed candidates of each query by falling score and keep the k best.
+
+    Ties fall in a fixed random order: catalogs are often sorted by category, and in their order a method that scores
+    everything alike would look as if it knew something.
+    """
+    shuffled = np.random.default_rng(0).permutation(scores_QN.shape[1])
+    shown = np.where(allowed_QN, scores_QN, -np.inf)[:, shuffled]
+    wanted = (relevant_QN & allowed_QN)[:, shuffled]
     k = min(k, shown.shape[1])
     best = np.argpartition(-shown, k - 1, axis=1)[:, :k]
     order = np.argsort(-np.take_along_axis(shown, best, axis=1), axis=1, kind="stable")
     best = np.take_along_axis(best, order, axis=1)
-    wanted = relevant_QN & allowed_QN
     return Ranked(np.take_along_axis(wanted, best, axis=1), wanted.sum(axis=1))
 
 

@@ -17,11 +17,9 @@ class FeatureBatch:
 
     vectors: dict[Modality, Tensor]
     mask: dict[Modality, Tensor]
-    ids_B: Tensor = field(  # noqa: N815 - tensor names carry their shape
-        default_factory=lambda: torch.empty(0, dtype=torch.long)
-    )
+    ids_B: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
 
-    def present_BM(self) -> Tensor:  # noqa: N802
+    def present_BM(self) -> Tensor:
         """[B, 3] bool: which modalities each video has, in the order of `Modality`."""
         return torch.stack([self.mask[modality].any(dim=1) for modality in Modality], dim=1)
 

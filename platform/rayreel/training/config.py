@@ -14,7 +14,7 @@ class TrainConfig(BaseModel):
     weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay")
     temperature: float = Field(0.07, gt=0, description="where InfoNCE's learnable temperature starts")
     modality_dropout: float = Field(0.3, ge=0, lt=1, description="chance that a view loses a modality it has")
-    workers: int = Field(2, ge=1, description="data-parallel workers; the result does not depend on it")
+    workers: int = Field(2, ge=1, description="data-parallel workers; loss and gradients are those of one process")
     cpus_per_worker: float = Field(1, gt=0, description="CPUs that each worker reserves")
     use_gpu: bool | None = Field(None, description="one GPU per worker; unset: when the cluster has one for each")
     max_failures: int = Field(2, ge=0, description="restarts from the last checkpoint after a lost worker")

@@ -24,6 +24,9 @@ EXPERIMENT = "rayreel"
 def use_tracking(storage: Storage) -> str:
     """Point MLflow at MLFLOW_TRACKING_URI or, without it, at a SQLite file below the storage root; returns the URI."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # A server that is away must not hold every epoch for minutes, which its default of 7 retries does.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -47,7 +47,8 @@ def comparison(result: Evaluation) -> Table:
     title = f"{result.queries} held-out queries, {result.candidates} videos; relevant = same category, other source"
     names = list(next(iter(result.scores.values())))
     best = {name: max(row[name] for row in result.scores.values()) for name in names}
-    table = Table("method", *names, title=title, title_justify="left")
+    heads = (name.replace("recall", "R").replace("precision", "P").replace("ndcg", "nDCG") for name in names)
+    table = Table("method", *heads, title=title, title_justify="left")
     for method, row in result.scores.items():
         cells = (f"[bold]{row[n]:.3f}[/]" if row[n] == best[n] else f"{row[n]:.3f}" for n in names)
         table.add_row(method, *cells)

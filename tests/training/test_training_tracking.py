@@ -18,7 +18,7 @@ from rayreel.training.tracking import (
     use_tracking,
 )
 
-NAMES = ("validation/recall@10", "train/loss", "TF-IDF titles/ndcg@5", "mean-pooled 0.7 visual 0.3 text/precision@5")
+NAMES = ("validation/recall@10", "train/loss", "TF-IDF titles/ndcg@5", "mean-pooled .7 vis .3 txt/precision@5")
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,7 @@ def methods(tower: VideoTower, matrix: FeatureMatrix) -> dict[str, Scorer]:
     return {
         "random": by_chance(matrix),
         "TF-IDF titles": by_titles(matrix),
-        "mean-pooled 0.7 visual 0.3 text": by_pooled_features(matrix, POOLED_WEIGHTS),
+        "mean-pooled .7 vis .3 txt": by_pooled_features(matrix, POOLED_WEIGHTS),
         "untrained tower": by_embedding(embed(untrained(tower), matrix)),
         "tower": by_embedding(embed(tower, matrix)),
     }

@@ -54,7 +54,6 @@ def feature_schema(dims: dict[Modality, int]) -> pa.Schema:
             *((modality.value, pa.list_(pa.list_(pa.float16(), dims[modality]))) for modality in Modality),
             ("transcript", pa.string()),
             ("encoder_key", pa.string()),
-            ("extracted_at", pa.timestamp("us", tz="UTC")),
         ]
     )
 

@@ -90,7 +90,6 @@ class EncodeVideos:
         columns |= {modality.value: array for modality, array in vectors.items()}
         columns["transcript"] = pa.nulls(len(videos), pa.string())
         columns["encoder_key"] = pa.array([str(self.key)] * len(videos))
-        columns["extracted_at"] = pa.array([datetime.now(UTC)] * len(videos), pa.timestamp("us", tz="UTC"))
         return pa.table([columns[name] for name in self.schema.names], schema=self.schema)
 
 

@@ -4,11 +4,12 @@ import hashlib
 import io
 import json
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
 from rayreel.errors import RayreelError
 from rayreel.features.key import EncoderKey
@@ -25,7 +26,7 @@ class NoFeatures(RayreelError):
 class FeatureStore:
     """Features and quarantine of one encoder key.
 
-    Files are only ever added. Which rows count is decided by the current catalog, a small table of (video_id,
+    Rows are only ever added. Which rows count is decided by the current catalog, a small table of (video_id,
     version): a video that changed or left the catalog stays on disk and out of every read, and comes back for free.
     """
 
@@ -33,53 +34,59 @@ class FeatureStore:
         self.storage = storage
         self.key = key
         self.schema = feature_schema(key.dims)
-        self._features = storage.path("features", str(key))
-        self._quarantine = storage.path("quarantine", str(key))
+        self.features = storage.path("features", str(key))
+        self.quarantine = storage.path("quarantine", str(key))
         self._catalog = storage.path("catalog", "current.parquet")
 
     def create(self) -> None:
         """Make the store's folder and write down which encoders its rows come from."""
-        self.storage.write(f"{self._features}/encoders.json", self.key.model_dump_json(indent=2).encode())
+        self._write_changed(f"{self.features}/encoders.json", self.key.model_dump_json(indent=2).encode())
 
     def set_catalog(self, rows: Sequence[tuple[str, str]]) -> None:
         """Make these (video_id, version) the current catalog: what `read` gives from now on."""
         table = pa.table({"video_id": [r[0] for r in rows], "version": [r[1] for r in rows]}, schema=VERSIONS)
-        self.storage.write(self._catalog, _parquet(table))
+        self._write_changed(self._catalog, _parquet(table))
 
     def add(self, features: pa.Table, quarantined: pa.Table) -> None:
         """Add finished rows; each file appears whole or not at all."""
         for folder, table, schema in (
-            (self._features, features, self.schema),
-            (self._quarantine, quarantined, QUARANTINE),
+            (self.features, features, self.schema),
+            (self.quarantine, quarantined, QUARANTINE),
         ):
             if table.num_rows:
-                self.storage.write(f"{folder}/part-{uuid.uuid4().hex}.parquet", _parquet(table.cast(schema)))
+                self.write_part(folder, table.cast(schema))
 
-    def done(self) -> set[tuple[str, str]]:
-        """(video_id, version) of every video that has been through extraction, with success or without."""
-        return {
-            (row["video_id"], row["version"])
-            for folder in (self._features, self._quarantine)
-            for table in self._tables(folder, list(VERSIONS.names))
-            for row in table.to_pylist()
-        }
+    def write_part(self, folder: str, table: pa.Table) -> None:
+        """One more file of a folder."""
+        self.storage.write(f"{folder}/part-{uuid.uuid4().hex}.parquet", _parquet(table))
+
+    def done(self, *, quarantined: bool = True) -> set[tuple[str, str]]:
+        """(video_id, version) of every video that has been extracted and, if wanted, of those that could not be."""
+        folders = [self.features, self.quarantine] if quarantined else [self.features]
+        tables = (self._read(folder, list(VERSIONS.names)) for folder in folders)
+        return {pair for table in tables if table is not None for pair in _pairs(table)}
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The current catalog's feature rows, ordered by video_id. Raises NoFeatures when there are none."""
         wanted = None if columns is None else list(dict.fromkeys([*columns, *VERSIONS.names]))
-        tables = list(self._tables(self._features, wanted))
-        table = _distinct(self._current(pa.concat_tables(tables))) if tables else None
+        found = self._read(self.features, wanted)
+        table = None if found is None else distinct(self._current(found))
         if not table:
             raise NoFeatures(
-                f"No features of the current catalog at {self._features}. Run jobs/extract.py --catalog …; "
-                f"if it has run, {self._quarantine} says what is wrong with the videos."
+                f"No features of the current catalog at {self.features}. Run jobs/extract.py --catalog …; "
+                f"if it has run, {self.quarantine} says what is wrong with the videos."
             )
         return table if columns is None else table.select(list(columns))
 
     def quarantined(self) -> pa.Table:
-        """The current catalog's quarantine rows, ordered by video_id."""
-        tables = list(self._tables(self._quarantine, None))
-        return _distinct(self._current(pa.concat_tables(tables))) if tables else QUARANTINE.empty_table()
+        """The current catalog's quarantine rows, ordered by video_id: the last verdict on each, while it stands."""
+        found = self._read(self.quarantine, None)
+        if found is None:
+            return QUARANTINE.empty_table()
+        rows = self._current(found).sort_by([("at", "descending")])
+        extracted = self.done(quarantined=False)
+        standing = [pair not in extracted for pair in _pairs(rows)]
+        return distinct(rows.filter(pa.array(standing, pa.bool_())))
 
     def fingerprint(self) -> str:
         """Changes when any current row changes (16 hex digits): says what a tower was trained on."""
@@ -98,9 +105,19 @@ class FeatureStore:
             pc.is_in(pc.binary_join_element_wise(table["video_id"], table["version"], "\0"), value_set=pairs)
         )
 
-    def _tables(self, folder: str, columns: list[str] | None) -> Iterator[pa.Table]:
-        for path in self.storage.files(folder, ".parquet"):
-            yield pq.read_table(path, filesystem=self.storage.filesystem, columns=columns)
+    @retry(retry=retry_if_exception_type(FileNotFoundError), stop=stop_after_attempt(5), reraise=True)
+    def _read(self, folder: str, columns: list[str] | None) -> pa.Table | None:
+        """All rows of a folder. A file that is gone was compacted since the folder was listed: it is listed again."""
+        tables = [self.table(path, columns) for path in self.storage.files(folder, ".parquet")]
+        return pa.concat_tables(tables) if tables else None
+
+    def table(self, path: str, columns: list[str] | None = None) -> pa.Table:
+        """The rows of one file."""
+        return pq.read_table(path, filesystem=self.storage.filesystem, columns=columns)
+
+    def _write_changed(self, path: str, content: bytes) -> None:
+        if self.storage.read(path) != content:
+            self.storage.write(path, content)
 
 
 def open_store(storage: Storage, name: str) -> FeatureStore:
@@ -115,13 +132,18 @@ def open_store(storage: Storage, name: str) -> FeatureStore:
     return FeatureStore(storage, EncoderKey.model_validate_json(text))
 
 
-def _distinct(table: pa.Table) -> pa.Table:
-    """Every (video_id, version) once, ordered: a task that Ray ran twice may have written the same rows twice."""
-    order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in VERSIONS.names])
+def distinct(table: pa.Table) -> pa.Table:
+    """Every (video_id, version) once, the first of it, ordered: Ray may have run a task, and written its rows, twice."""
+    numbered = table.append_column("_row", pa.array(range(table.num_rows), pa.int64()))
+    order = pc.sort_indices(numbered, sort_keys=[(name, "ascending") for name in (*VERSIONS.names, "_row")])
     ordered = table.take(order)
-    rows = list(zip(*(ordered[name].to_pylist() for name in VERSIONS.names), strict=True))
+    rows = _pairs(ordered)
     firsts = [i for i, row in enumerate(rows) if i == 0 or row != rows[i - 1]]
     return ordered if len(firsts) == len(rows) else ordered.take(firsts)
+
+
+def _pairs(table: pa.Table) -> list[tuple[str, str]]:
+    return list(zip(*(table[name].to_pylist() for name in VERSIONS.names), strict=True))
 
 
 def _parquet(table: pa.Table) -> bytes:

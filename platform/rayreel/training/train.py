@@ -1,5 +1,6 @@
 """Features become a tower: data-parallel training on a Ray cluster."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,8 @@ class Trained:
 def train(job: TrainJob, name: str, callbacks: Sequence[UserCallback] = ()) -> Trained:
     """Train on the running Ray cluster; checkpoints lie below the storage root under `checkpoints/name`."""
     _check(job)
+    # Workers wait in every report until the controller polls them; epochs on features are shorter than its 2 s.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
     trainer = TorchTrainer(
         train_loop,
         train_loop_config=job,

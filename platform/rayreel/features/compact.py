@@ -1,0 +1,48 @@
+"""Compaction: a store of many small files becomes one of few large ones, with the same rows."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+
+from rayreel.features.store import FeatureStore, distinct
+
+# 2,000 rows of the laptop preset are about 50 MB: large enough to list and read fast, small enough to hold.
+ROWS_PER_FILE = 2000
+
+
+def compact(store: FeatureStore, rows_per_file: int = ROWS_PER_FILE) -> int:
+    """Merge files of less than half of `rows_per_file` rows into files of about that many; returns how many went.
+
+    Killed at any point, nothing is lost: a merged file is there before its sources go, and rows that are there twice
+    count once. Each merge is a Ray task.
+    """
+    merges = [
+        _merge.remote(store, folder, group)
+        for folder in (store.features, store.quarantine)
+        for group in _groups(store, folder, rows_per_file)
+    ]
+    return sum(ray.get(merges))
+
+
+def _groups(store: FeatureStore, folder: str, rows_per_file: int) -> list[list[str]]:
+    """Small files in groups of about `rows_per_file` rows; a file alone is no group."""
+    groups: list[list[str]] = []
+    room = 0
+    for path in store.storage.files(folder, ".parquet"):
+        rows = pq.read_metadata(path, filesystem=store.storage.filesystem).num_rows
+        if rows * 2 > rows_per_file:
+            continue
+        if room < rows:
+            groups.append([])
+            room = rows_per_file
+        groups[-1].append(path)
+        room -= rows
+    return [group for group in groups if len(group) > 1]
+
+
+@ray.remote(num_cpus=1)
+def _merge(store: FeatureStore, folder: str, paths: list[str]) -> int:
+    store.write_part(folder, distinct(pa.concat_tables(store.table(path) for path in paths)))
+    for path in paths:
+        store.storage.filesystem.delete_file(path)
+    return len(paths)

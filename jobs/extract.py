@@ -1,23 +1,33 @@
 """Turn a catalog of videos into a feature store."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from command import ConfigFile, Sets, StorageRoot, console, facts, finish, run, step, store_name, use_ray
 from rayreel.catalog.read import Catalog, read_catalog
 from rayreel.encoders.load import load_encoders
+from rayreel.features.compact import compact
 from rayreel.features.extract import ExtractReport, extract
 from rayreel.features.key import EncoderKey
 from rayreel.features.pipeline import Pipeline
+from rayreel.features.report import Throughput
 from rayreel.features.store import FeatureStore, NoFeatures, open_store
-from rayreel.settings import Settings, load_settings
+from rayreel.settings import Settings, SettingsError, load_settings
 
 
 def main(
     catalog: Annotated[str, typer.Option(help="Folder of videos, or a .csv, .tsv, .jsonl or .parquet manifest.")],
+    retry_quarantined: Annotated[
+        bool, typer.Option("--retry-quarantined", help="Try again what went to quarantine before.")
+    ] = False,
+    max_failures: Annotated[
+        str | None, typer.Option(metavar="N|N%", help="Fail as soon as more rows than this go to quarantine.")
+    ] = None,
     preset: Annotated[str | None, typer.Option(help="Encoders: laptop or standard (encoders.preset).")] = None,
     config: ConfigFile = None,
     sets: Sets = None,
@@ -31,7 +41,8 @@ def main(
     given = [*(sets or []), *([f"encoders.preset={preset}"] if preset else [])]
     settings = load_settings(config, given, storage)
     rows = read_catalog(catalog)
-    report = extract_features(settings, rows)
+    allowed = None if max_failures is None else allowed_failures(max_failures, len(rows))
+    report = extract_features(settings, rows, retry_quarantined=retry_quarantined, max_failures=allowed)
     finish(
         f"features and quarantine below {settings.place.root}",
         f"python jobs/train.py --storage {settings.storage}",
@@ -40,18 +51,52 @@ def main(
         raise typer.Exit(1)
 
 
-def extract_features(settings: Settings, rows: Catalog) -> ExtractReport:
+def extract_features(
+    settings: Settings, rows: Catalog, *, retry_quarantined: bool = False, max_failures: int | None = None
+) -> ExtractReport:
     """Bring the feature store up to date with the catalog and show what happened."""
     step(f"Extracting {len(rows)} rows of {rows.source} with preset {settings.encoders.preset}")
     use_ray()
     store = open_or_make(settings)
     pipeline = Pipeline(settings.encoders, settings.limits, settings.extract, settings.weights_cache)
-    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn(), console=console) as bar:
-        task = bar.add_task("extracting", total=len(rows))
-        report = extract(rows, store, pipeline, lambda done, total: bar.update(task, completed=done, total=total))
+    with live_progress() as progress:
+        report = extract(
+            rows,
+            store,
+            pipeline,
+            retry_quarantined=retry_quarantined,
+            max_failures=max_failures,
+            progress=progress,
+        )
+    compact(store)
     console.print(closing_table(report))
     show_quarantine(store)
     return report
+
+
+@contextmanager
+def live_progress() -> Iterator[Callable[[Throughput, int], None]]:
+    """A progress bar with rates, the queue before the encoders, and the stage that limits."""
+    rates = TextColumn("{task.fields[rates]}")
+    columns = (TextColumn("extracting"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), rates)
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("extracting", total=None, rates="starting")
+
+        def show(now: Throughput, todo: int) -> None:
+            rates = f"{now.videos_per_s:.1f} videos/s · {now.frames_per_s:.0f} frames/s · {now.queue:.0f} queued"
+            bar.update(task, completed=now.videos, total=todo, rates=f"{rates} · {now.limit} limits")
+
+        yield show
+
+
+def allowed_failures(text: str, rows: int) -> int:
+    """`5` rows, or `5%` of all rows."""
+    try:
+        return int(rows * float(text[:-1]) / 100) if text.endswith("%") else int(text)
+    except ValueError:
+        raise SettingsError(
+            f"--max-failures {text}: expected a number of rows, such as 20, or a share, such as 5%"
+        ) from None
 
 
 def open_or_make(settings: Settings) -> FeatureStore:
@@ -71,10 +116,13 @@ def open_or_make(settings: Settings) -> FeatureStore:
 
 def closing_table(report: ExtractReport) -> Table:
     """What became of every row, and how fast."""
-    rows = {"rows in": report.rows, "extracted": report.extracted, "unchanged": report.unchanged}
+    rows: dict[str, int | str] = {"rows in": report.rows, "extracted": report.extracted, "unchanged": report.unchanged}
     rows |= {f"quarantined: {reason}": count for reason, count in sorted(report.reasons.items())}
-    rate = f"{report.videos_per_s:.1f}" if report.extracted else "-"
-    return facts("Extraction", rows | {"seconds": f"{report.seconds:.1f}", "videos/s": rate})
+    rows["seconds"] = f"{report.seconds:.1f}"
+    if report.throughput.videos_per_s:
+        rows["videos/s in steady state"] = f"{report.throughput.videos_per_s:.1f}"
+        rows["frames/s in steady state"] = f"{report.throughput.frames_per_s:.0f}"
+    return facts("Extraction", rows)
 
 
 def show_quarantine(store: FeatureStore, most: int = 10) -> None:

@@ -12,9 +12,10 @@ from rayreel.encoders.load import encoder_identities
 from rayreel.encoders.presets import EncodersConfig
 from rayreel.features.key import EncoderKey
 from rayreel.features.matrix import FeatureMatrix
+from rayreel.features.report import EXTRACTED, BlockReport
 from rayreel.features.rows import DECODED, TODO
 from rayreel.features.schema import feature_schema
-from rayreel.features.stages import EXTRACTED, DecodeVideos, EncodeVideos, StoreRows
+from rayreel.features.stages import DecodeVideos, EncodeVideos, StoreRows
 from rayreel.features.store import FeatureStore
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.storage import Storage
@@ -80,7 +81,7 @@ def test_encoded_rows_are_feature_rows_with_the_catalogs_columns_and_the_encoder
     encode: EncodeVideos, videos: list[Video]
 ) -> None:
     rows = encode(DECODE(todo(*videos)))
-    features = rows.drop_columns(["reason", "detail"])
+    features = rows.select(feature_schema(KEY.dims).names)
     assert features.schema.equals(feature_schema(KEY.dims))
     good = features.drop_columns([modality.value for modality in Modality]).to_pylist()[0]
     assert (good["title"], good["extra"], good["width"], good["fps"]) == ("A red corner", '{"source": "x"}', 160, 12.0)
@@ -109,12 +110,21 @@ def test_an_empty_block_passes_through(encode: EncodeVideos) -> None:
     assert encode(DECODE(todo())).num_rows == 0
 
 
+def test_storing_an_empty_block_writes_nothing(encode: EncodeVideos, tmp_path: Path) -> None:
+    store = FeatureStore(Storage(tmp_path / "storage"), KEY)
+    assert StoreRows(store)(encode(DECODE(todo()))).num_rows == 0
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
 def test_storing_counts_every_row_once_and_separates_good_from_bad(
     encode: EncodeVideos, videos: list[Video], tmp_path: Path
 ) -> None:
     store = FeatureStore(Storage(tmp_path / "storage"), KEY)
-    outcomes = StoreRows(store)(encode(DECODE(todo(*videos)))).to_pylist()
-    assert {row["outcome"]: row["videos"] for row in outcomes} == {EXTRACTED: 2, "missing_file": 1, "unreadable": 1}
+    written = StoreRows(store)(encode(DECODE(todo(*videos))))
+    report = BlockReport.model_validate_json(written["report"][0].as_py())
+    assert report.outcomes == {EXTRACTED: 2, "missing_file": 1, "unreadable": 1}
+    assert report.videos == 4 and report.frames == 4
+    assert report.decode_s > 0 and report.encode_s > 0 and report.waited_s >= 0
     store.set_catalog([(video.video_id, f"version of {video.video_id}") for video in videos])
     assert store.read(["video_id"])["video_id"].to_pylist() == ["good", "silent"]
     assert store.quarantined().select(["video_id", "stage", "reason"]).to_pylist() == [

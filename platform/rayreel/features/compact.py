@@ -17,7 +17,7 @@ def compact(store: FeatureStore, rows_per_file: int = ROWS_PER_FILE) -> int:
     count once. Each merge is a Ray task.
     """
     merges = [
-        _merge.remote(store, folder, group)
+        ray.remote(_merge).remote(store, folder, group)
         for folder in (store.features, store.quarantine)
         for group in _groups(store, folder, rows_per_file)
     ]
@@ -40,9 +40,11 @@ def _groups(store: FeatureStore, folder: str, rows_per_file: int) -> list[list[s
     return [group for group in groups if len(group) > 1]
 
 
-@ray.remote(num_cpus=1)
 def _merge(store: FeatureStore, folder: str, paths: list[str]) -> int:
-    store.write_part(folder, distinct(pa.concat_tables(store.table(path) for path in paths)))
+    rows = pa.concat_tables(store.table(path) for path in paths)
+    if folder == store.quarantine:  # of several verdicts on one video the last stands
+        rows = rows.sort_by([("at", "descending")])
+    store.write_part(folder, distinct(rows))
     for path in paths:
         store.storage.filesystem.delete_file(path)
     return len(paths)

@@ -10,12 +10,18 @@ import pyarrow as pa
 
 from rayreel.catalog.problem import Problem
 from rayreel.catalog.read import Catalog
+from rayreel.catalog.video import Video
+from rayreel.errors import RayreelError
 from rayreel.features.pipeline import Pipeline
+from rayreel.features.report import EXTRACTED, Throughput
 from rayreel.features.rows import quarantine_row
 from rayreel.features.schema import QUARANTINE
-from rayreel.features.stages import EXTRACTED
 from rayreel.features.store import FeatureStore
 from rayreel.features.version import version_of
+
+
+class TooManyFailures(RayreelError):
+    """More videos failed than --max-failures allows: most likely not the videos are wrong but something else is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,44 +33,77 @@ class ExtractReport:
     unchanged: int
     reasons: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
+    throughput: Throughput = field(default_factory=Throughput)
 
     @property
     def quarantined(self) -> int:
         """Rows that went to quarantine in this run."""
         return self.reasons.total()
 
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run has to do: the catalog's rows against what the store holds."""
+
+    versions: dict[str, str]
+    todo: list[Video]
+    problems: dict[str, Problem]
+    new_problems: dict[str, Problem]
+
+    @staticmethod
+    def of(catalog: Catalog, store: FeatureStore, *, retry_quarantined: bool) -> "Plan":
+        """Work out what is new or changed."""
+        versions = {video.video_id: version_of(video) for video in catalog.videos}
+        problems = {_problem_version(problem): problem for problem in catalog.problems}
+        seen = store.done()
+        done = store.done(quarantined=False) if retry_quarantined else seen
+        todo = [video for video in catalog.videos if (video.video_id, versions[video.video_id]) not in done]
+        return Plan(versions, todo, problems, {v: p for v, p in problems.items() if (p.video_id, v) not in seen})
+
     @property
-    def videos_per_s(self) -> float:
-        """Videos that went through decode and encode in this run, per second."""
-        return (self.extracted + self.quarantined) / self.seconds if self.seconds else 0.0
+    def catalog_rows(self) -> list[tuple[str, str]]:
+        """(video_id, version) of every row, good or not."""
+        return [*self.versions.items(), *((problem.video_id, version) for version, problem in self.problems.items())]
 
 
 def extract(
     catalog: Catalog,
     store: FeatureStore,
     pipeline: Pipeline,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    retry_quarantined: bool = False,
+    max_failures: int | None = None,
+    progress: Callable[[Throughput, int], None] = lambda throughput, todo: None,
 ) -> ExtractReport:
-    """Bring the store up to date with the catalog.
+    """Bring the store up to date with the catalog. Needs a running Ray.
 
-    Needs a running Ray; `progress` hears (videos done, videos to do).
+    `progress` hears how it goes and how many videos there are to do. Raises TooManyFailures, and stops, as soon as
+    more than `max_failures` rows of this run went to quarantine; what is done until then is kept.
     """
-    started = time.monotonic()
-    versions = {video.video_id: version_of(video) for video in catalog.videos}
-    problems = {_problem_version(problem): problem for problem in catalog.problems}
+    started, throughput = time.monotonic(), Throughput()
     store.create()
-    done = store.done()
-    store.set_catalog([*versions.items(), *((problem.video_id, version) for version, problem in problems.items())])
-    reasons = _quarantine_problems(store, {v: p for v, p in problems.items() if (p.video_id, v) not in done})
-    todo = [video for video in catalog.videos if (video.video_id, versions[video.video_id]) not in done]
-    unchanged = len(catalog) - len(todo) - reasons.total()
-    done_now = 0
-    for outcomes in pipeline.run(todo, versions, store):
-        reasons.update(outcomes)
-        done_now += outcomes.total()
-        progress(done_now, len(todo))
+    plan = Plan.of(catalog, store, retry_quarantined=retry_quarantined)
+    store.set_catalog(plan.catalog_rows)
+    reasons = _quarantine_problems(store, plan.new_problems)
+    _stop_if_too_many(reasons, max_failures)
+    for block in pipeline.run(plan.todo, plan.versions, store):
+        throughput.add(block)
+        progress(throughput, len(plan.todo))
+        _stop_if_too_many(reasons + throughput.outcomes, max_failures)
+    unchanged = len(catalog) - len(plan.todo) - len(plan.new_problems)
+    reasons.update(throughput.outcomes)
     extracted = reasons.pop(EXTRACTED, 0)
-    return ExtractReport(len(catalog), extracted, unchanged, reasons, time.monotonic() - started)
+    return ExtractReport(len(catalog), extracted, unchanged, reasons, time.monotonic() - started, throughput)
+
+
+def _stop_if_too_many(outcomes: Counter[str], max_failures: int | None) -> None:
+    failed = {reason: count for reason, count in outcomes.items() if reason != EXTRACTED}
+    if max_failures is not None and sum(failed.values()) > max_failures:
+        told = ", ".join(f"{count} {reason}" for reason, count in sorted(failed.items()))
+        raise TooManyFailures(
+            f"{sum(failed.values())} rows failed ({told}); {max_failures} are allowed. What is done is kept. Look at "
+            "the reasons in quarantine, then run again, with --retry-quarantined once the cause is mended."
+        )
 
 
 def _problem_version(problem: Problem) -> str:

@@ -1,6 +1,5 @@
 """The Ray Data pipeline: decode on CPU tasks → encode on an actor pool → write, all at the same time."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import ray.data
 from rayreel.catalog.video import Video
 from rayreel.encoders.presets import EncodersConfig
 from rayreel.features.config import ExtractConfig
+from rayreel.features.report import BlockReport
 from rayreel.features.rows import TODO
 from rayreel.features.stages import DecodeVideos, EncodeVideos, StoreRows
 from rayreel.features.store import FeatureStore
@@ -26,15 +26,13 @@ class Pipeline:
     config: ExtractConfig
     cache: Path
 
-    def run(self, todo: Sequence[Video], versions: dict[str, str], store: FeatureStore) -> Iterator[Counter[str]]:
-        """Extract the videos into the store; yields, block by block, how many had which outcome."""
+    def run(self, todo: Sequence[Video], versions: dict[str, str], store: FeatureStore) -> Iterator[BlockReport]:
+        """Extract the videos into the store; yields a report for every block that has been written."""
         if not todo:
             return
         for written in self._dataset(todo, versions, store).iter_batches(batch_size=None, batch_format="pyarrow"):
-            outcomes: Counter[str] = Counter()
-            for row in written.to_pylist():
-                outcomes[row["outcome"]] += row["videos"]
-            yield outcomes
+            for report in written["report"].to_pylist():
+                yield BlockReport.model_validate_json(report)
 
     def _dataset(self, todo: Sequence[Video], versions: dict[str, str], store: FeatureStore) -> ray.data.Dataset:
         rows = {"video": [v.model_dump_json() for v in todo], "version": [versions[v.video_id] for v in todo]}

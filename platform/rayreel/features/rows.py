@@ -28,6 +28,8 @@ DECODED = pa.schema(
         ("has_audio", pa.bool_()),
         ("reason", pa.string()),
         ("detail", pa.string()),
+        ("decode_s", pa.float64()),
+        ("decoded_at", pa.float64()),
     ]
 )
 

@@ -1,6 +1,7 @@
 """The stages of extraction: decode on CPU tasks, encode on actors that hold the frozen networks, write."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,14 +19,24 @@ from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import load_encoders
 from rayreel.encoders.presets import EncodersConfig
 from rayreel.features.key import EncoderKey
+from rayreel.features.report import EXTRACTED, BlockReport
 from rayreel.features.rows import DECODED, decoded_row, frames_of, windows_of
 from rayreel.features.schema import QUARANTINE, catalog_columns, feature_schema
 from rayreel.features.store import FeatureStore
 from rayreel.media.config import AUDIO_RATE_HZ, Limits, SamplingConfig
 from rayreel.media.decode import decode
 
-EXTRACTED = "extracted"
-OUTCOMES = pa.schema([("outcome", pa.string()), ("videos", pa.int64())])
+# What goes on from the encoder beside the feature row: what is wrong with a video, and how long its block took.
+PASSING = pa.schema(
+    [
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("n_frames", pa.int32()),
+        ("decode_s", pa.float64()),
+        ("waited_s", pa.float64()),
+        ("encode_s", pa.float64()),
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +49,13 @@ class DecodeVideos:
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """TODO rows → DECODED rows, one for one."""
+        started = time.time()
         rows = [
             decoded_row(text, version, self._decode(text))
             for text, version in zip(block["video"].to_pylist(), block["version"].to_pylist(), strict=True)
         ]
-        return pa.Table.from_pylist(rows, schema=DECODED)
+        now = time.time()
+        return pa.Table.from_pylist([row | {"decode_s": now - started, "decoded_at": now} for row in rows], DECODED)
 
     def _decode(self, text: str) -> Any:  # noqa: ANN401
         return decode(json.loads(text)["uri"], self.sampling, self.frame_size, self.limits)
@@ -55,12 +68,11 @@ class EncodeVideos:
         self.encoders = load_encoders(config, cache)
         self.key = key
         self.samples = round(key.sampling.audio_window_s * AUDIO_RATE_HZ)
-        self.schema = (
-            feature_schema(key.dims).append(pa.field("reason", pa.string())).append(pa.field("detail", pa.string()))
-        )
+        self.schema = pa.schema([*feature_schema(key.dims), *PASSING])
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """DECODED rows → feature rows with `reason` and `detail` behind, one for one; failures pass through."""
+        """DECODED rows → feature rows with the columns of PASSING behind, one for one; failures pass through."""
+        started = time.time()
         videos = [Video.model_validate_json(text) for text in block["video"].to_pylist()]
         dims = self.key.dims
         vectors = {
@@ -76,6 +88,9 @@ class EncodeVideos:
             ),
             Modality.TEXT: self._text(videos, block["reason"].is_null().to_pylist()),
         }
+        waited_s = started - (pc.max(block["decoded_at"]).as_py() or started)
+        for name, seconds in (("waited_s", waited_s), ("encode_s", time.time() - started)):
+            block = block.append_column(name, pa.array([seconds] * len(videos), pa.float64()))
         return self._table(block, videos, vectors)
 
     def _text(self, videos: list[Video], good: list[bool]) -> pa.Array:
@@ -100,12 +115,18 @@ class StoreRows:
     store: FeatureStore
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Encoded rows in; out comes how many of each outcome were written."""
+        """Encoded rows in; out comes one row, a BlockReport as JSON, once they are written."""
+        if not block.num_rows:
+            return pa.table({"report": pa.array([], pa.string())})
         good = pc.is_null(block["reason"])
         features, bad = block.filter(good), block.filter(pc.invert(good))
         self.store.add(features.select(self.store.schema.names), _quarantine(bad))
-        outcomes = Counter({EXTRACTED: features.num_rows}) + Counter(bad["reason"].to_pylist())
-        return pa.table({"outcome": list(outcomes), "videos": list(outcomes.values())}, schema=OUTCOMES)
+        report = BlockReport(
+            outcomes=Counter({EXTRACTED: features.num_rows}) + Counter(bad["reason"].to_pylist()),
+            frames=pc.sum(block["n_frames"]).as_py() or 0,
+            **{name: block[name][0].as_py() for name in ("decode_s", "waited_s", "encode_s")},
+        )
+        return pa.table({"report": [report.model_dump_json()]})
 
 
 def _quarantine(bad: pa.Table) -> pa.Table:

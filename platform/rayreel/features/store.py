@@ -133,7 +133,7 @@ def open_store(storage: Storage, name: str) -> FeatureStore:
 
 
 def distinct(table: pa.Table) -> pa.Table:
-    """Every (video_id, version) once, the first of it, ordered: Ray may have run a task, and written its rows, twice."""
+    """Every (video_id, version) once, the first of it, ordered: a task that Ray ran twice wrote its rows twice."""
     numbered = table.append_column("_row", pa.array(range(table.num_rows), pa.int64()))
     order = pc.sort_indices(numbered, sort_keys=[(name, "ascending") for name in (*VERSIONS.names, "_row")])
     ordered = table.take(order)

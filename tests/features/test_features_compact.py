@@ -1,0 +1,78 @@
+"""Compaction: fewer files, the same rows."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import ray
+
+from feature_rows import KEY, feature_row, feature_table
+from rayreel.features.compact import compact
+from rayreel.features.schema import QUARANTINE
+from rayreel.features.store import FeatureStore
+from rayreel.storage import Storage
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _running_ray() -> Iterator[None]:
+    started = not ray.is_initialized()
+    if started:
+        ray.init(address="local", num_cpus=2, include_dashboard=False, configure_logging=False)
+    yield
+    if started:
+        ray.shutdown()
+
+
+def verdict(video_id: str, reason: str, minute: int) -> pa.Table:
+    at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=minute)
+    row = {"video_id": video_id, "version": "1", "stage": "decode", "reason": reason, "at": at}
+    return pa.Table.from_pylist([row], schema=QUARANTINE)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStore:
+    """Twenty rows in as many files, two of them written twice, and three verdicts on one video."""
+    store = FeatureStore(Storage(tmp_path), KEY)
+    ids = [f"v{n:02}" for n in range(20)]
+    for video_id in [*ids, "v03", "v04"]:
+        store.add(feature_table(feature_row(video_id)), QUARANTINE.empty_table())
+    for minute, reason in enumerate(("timeout", "unreadable", "decoder_crash")):
+        store.add(store.schema.empty_table(), verdict("bad", reason, minute))
+    store.set_catalog(sorted(store.done()))
+    return store
+
+
+def files(store: FeatureStore) -> int:
+    return sum(len(store.storage.files(folder, ".parquet")) for folder in (store.features, store.quarantine))
+
+
+def test_rows_stay_and_files_go(store: FeatureStore) -> None:
+    before, fingerprint = store.read(), store.fingerprint()
+    assert compact(store, rows_per_file=8) == 25
+    assert files(store) == 4
+    assert store.read().equals(before) and store.fingerprint() == fingerprint
+
+
+def test_of_several_verdicts_the_last_stands(store: FeatureStore) -> None:
+    assert store.quarantined()["reason"].to_pylist() == ["decoder_crash"]
+    compact(store)
+    assert store.quarantined()["reason"].to_pylist() == ["decoder_crash"]
+
+
+def test_a_compact_store_is_left_alone(store: FeatureStore) -> None:
+    compact(store)
+    assert compact(store) == 0
+
+
+def test_a_kill_between_writing_and_deleting_loses_and_doubles_nothing(store: FeatureStore) -> None:
+    before = store.read()
+    merged = pa.concat_tables(store.table(path) for path in store.storage.files(store.features, ".parquet"))
+    store.write_part(store.features, merged)
+    assert store.read().equals(before)
+
+
+def test_a_success_ends_a_verdict(store: FeatureStore) -> None:
+    store.add(feature_table(feature_row("bad", version="1")), QUARANTINE.empty_table())
+    assert store.quarantined().num_rows == 0

@@ -1,0 +1,42 @@
+"""What a run says of itself while it runs."""
+
+import pytest
+
+from rayreel.features.report import EXTRACTED, BlockReport, Throughput
+
+
+def block(videos: int = 10, *, waited_s: float = 0.0, encode_s: float = 1.0, failed: int = 0) -> BlockReport:
+    outcomes = {EXTRACTED: videos - failed, "unreadable": failed}
+    return BlockReport(outcomes=outcomes, frames=8 * videos, decode_s=1.0, waited_s=waited_s, encode_s=encode_s)
+
+
+def run(*blocks: BlockReport, every_s: float = 2.0) -> Throughput:
+    times = iter(100.0 + every_s * n for n in range(len(blocks)))
+    throughput = Throughput(clock=lambda: next(times))
+    for one in blocks:
+        throughput.add(one)
+    return throughput
+
+
+def test_the_first_block_starts_the_clock_and_is_not_counted_in_the_rate() -> None:
+    throughput = run(block(), block(), block())
+    assert throughput.videos == 30
+    assert (throughput.videos_per_s, throughput.frames_per_s) == (5.0, 40.0)
+
+
+def test_before_two_blocks_there_is_no_rate() -> None:
+    assert run().videos_per_s == run(block()).videos_per_s == 0.0
+
+
+def test_the_queue_is_what_little_says() -> None:
+    # 10 videos every 2 s, each waiting 6 s: 30 videos wait at any time.
+    assert run(*[block(waited_s=6.0)] * 5).queue == pytest.approx(30)
+
+
+def test_the_stage_that_limits_is_the_one_the_other_waits_for() -> None:
+    assert run(*[block(waited_s=5.0, encode_s=1.0)] * 4).limit == "encode"
+    assert run(*[block(waited_s=0.1, encode_s=1.0)] * 4).limit == "decode"
+
+
+def test_failures_are_counted_by_reason() -> None:
+    assert run(block(failed=3), block(failed=1)).outcomes == {EXTRACTED: 16, "unreadable": 4}

@@ -9,7 +9,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart serve stop test check format clean
+.PHONY: help install quickstart serve stop test test-faults check format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ stop: ## End the service and the local Ray cluster
 
 test: install ## Run all tests
 	$(BIN)/python -m pytest
+
+test-faults: install ## Run the long fault tests too: kills, hangs, crashes, lost nodes
+	$(BIN)/python -m pytest tests/faults -m "faults or not faults"
 
 check: install ## Lint, formatting, types
 	$(BIN)/ruff check .

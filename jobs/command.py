@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.traceback import Traceback
 from typer.core import TyperCommand
 
 from rayreel.encoders.load import encoder_identities
@@ -45,6 +44,13 @@ def run(main: Callable[..., None]) -> None:
     )
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
     app.command(cls=TyperCommand, epilog=settings_help())(main)
+    run_app(app)
+
+
+def run_app(app: typer.Typer) -> None:
+    """Run a command, or several in one; a user's error is printed in its own words and exits with 1."""
+    level = os.environ.get("RAYREEL_LOG", "WARNING").upper()
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
     try:
         app()
     except RayreelError as error:
@@ -53,10 +59,7 @@ def run(main: Callable[..., None]) -> None:
 
 
 def tell(error: RayreelError) -> None:
-    """Print an error as its name and its message; under it the traceback of a fault that is ours."""
-    if error.__cause__ is not None and not isinstance(error.__cause__, RayreelError):
-        cause = error.__cause__
-        console.print(Traceback.from_exception(type(cause), cause, cause.__traceback__, max_frames=6, extra_lines=1))
+    """Print an error as its name and its message."""
     console.print(f"[bold red]{type(error).__name__}:[/] ", end="")
     console.print(str(error), markup=False, highlight=False)
 

@@ -1,9 +1,11 @@
 """Turn a catalog of videos into a feature store."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
+import ray
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -13,11 +15,14 @@ from rayreel.catalog.read import Catalog, read_catalog
 from rayreel.encoders.load import load_encoders
 from rayreel.features.compact import compact
 from rayreel.features.extract import ExtractReport, extract
+from rayreel.features.ideal import Ideal, measure_ideal
 from rayreel.features.key import EncoderKey
-from rayreel.features.pipeline import Pipeline
 from rayreel.features.report import Throughput
 from rayreel.features.store import FeatureStore, NoFeatures, open_store
 from rayreel.settings import Settings, SettingsError, load_settings
+
+# Measuring the ideal takes some seconds; a run of fewer videos has no steady state to compare with it.
+ENOUGH_FOR_EFFICIENCY = 100
 
 
 def main(
@@ -58,7 +63,7 @@ def extract_features(
     step(f"Extracting {len(rows)} rows of {rows.source} with preset {settings.encoders.preset}")
     use_ray()
     store = open_or_make(settings)
-    pipeline = Pipeline(settings.encoders, settings.limits, settings.extract, settings.weights_cache)
+    pipeline = settings.pipeline
     with live_progress() as progress:
         report = extract(
             rows,
@@ -70,6 +75,9 @@ def extract_features(
         )
     compact(store)
     console.print(closing_table(report))
+    if report.extracted >= ENOUGH_FOR_EFFICIENCY:
+        ideal = measure_ideal(rows.videos, store.key, pipeline, cores())
+        console.print(efficiency_line(report, ideal) if ideal else "", highlight=False)
     show_quarantine(store)
     return report
 
@@ -97,6 +105,22 @@ def allowed_failures(text: str, rows: int) -> int:
         raise SettingsError(
             f"--max-failures {text}: expected a number of rows, such as 20, or a share, such as 5%"
         ) from None
+
+
+def cores() -> int:
+    """Cores of the cluster. Ray may be told of more CPUs than a single machine has, to share them."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    return os.cpu_count() or 1 if len(nodes) == 1 else int(ray.cluster_resources()["CPU"])
+
+
+def efficiency_line(report: ExtractReport, ideal: Ideal) -> str:
+    """How near to the hardware's limit the run came."""
+    rate = report.throughput.videos_per_s
+    where = f"{ideal.cores} cores" + (f", {ideal.gpus:g} GPUs" if ideal.gpus else "")
+    return (
+        f"efficiency {rate / ideal.videos_per_s:.2f} = {rate:.1f} videos/s in steady state ÷ {ideal.videos_per_s:.1f} "
+        f"ideal ({where}; bare decode {ideal.decode_core_ms:.1f} ms, bare encode {ideal.encode_ms:.1f} ms a video)"
+    )
 
 
 def open_or_make(settings: Settings) -> FeatureStore:

@@ -76,6 +76,8 @@ def _timed(name: str, seconds: dict[str, str]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if not isinstance(error, RayreelError):
+            console.print_exception(max_frames=6, extra_lines=1)
         raise StepFailed(
             f"step {name}: {type(error).__name__}: {error}\nThe steps before it are done and kept: mend this and run "
             "the same command again to go on from here."

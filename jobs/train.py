@@ -65,11 +65,8 @@ def training_digest(settings: Settings) -> str:
 
 
 def trained_already(settings: Settings, store: FeatureStore) -> Version | None:
-    """The challenger, when it was trained on exactly these features with exactly these settings."""
-    found = registry.find(registry.CHALLENGER)
-    if found is None or (found.features, found.training) != (store.fingerprint(), training_digest(settings)):
-        return None
-    return found
+    """The newest version trained on exactly these features with exactly these settings."""
+    return registry.trained_on(store.fingerprint(), training_digest(settings))
 
 
 if __name__ == "__main__":

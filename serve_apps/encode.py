@@ -15,7 +15,7 @@ from rayreel.encoders.load import load_encoders
 from rayreel.failures import Rejected
 from rayreel.features.key import key_name
 from rayreel.media.clip import Clip
-from rayreel.media.decode import decode_file
+from rayreel.media.isolated import IsolatedDecoder
 from rayreel.release import registry
 from rayreel.release.promote import Refused
 from rayreel.settings import Settings
@@ -35,6 +35,7 @@ class Encode:
         use_tracking(settings.place)
         self.encoders = load_encoders(settings.encoders, settings.weights_cache)
         self.device = device_named(settings.encoders.device)
+        self.decoder = IsolatedDecoder(settings.limits.max_memory_bytes)
         # Two towers: while a release is switched, some requests still ask for the one before.
         self.tower = lru_cache(maxsize=2)(self._load)
 
@@ -69,7 +70,9 @@ class Encode:
         with tempfile.NamedTemporaryFile(prefix="rayreel-upload-") as file:
             path = Path(file.name)
             path.write_bytes(content)
-            return decode_file(path, self.settings.sampling, self.encoders.visual.frame_size, self.settings.limits)
+            return self.decoder.decode(
+                str(path), self.settings.sampling, self.encoders.visual.frame_size, self.settings.limits
+            )
 
     def _load(self, version: int) -> VideoTower:
         registered = registry.resolve(str(version))

@@ -14,6 +14,7 @@ from rayreel.encoders.presets import EncodersConfig
 from rayreel.errors import RayreelError
 from rayreel.evaluation.splits import SplitConfig
 from rayreel.features.config import ExtractConfig
+from rayreel.features.pipeline import Pipeline
 from rayreel.index.config import IndexConfig
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.storage import Storage
@@ -52,6 +53,11 @@ class Settings(BaseSettings):
     def weights_cache(self) -> Path:
         """Where downloaded encoder weights are kept."""
         return self.encoders.cache_dir or self.place.local("weights", what="encoders.cache_dir, unset,")
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The extraction pipeline of these settings."""
+        return Pipeline(self.encoders, self.limits, self.extract, self.weights_cache)
 
     @property
     def milvus_dir(self) -> Path | None:

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 
 from chain import ROOT, Chain
 from films import write_film
+from processes import kill_marked
 from rayreel.catalog.sample.config import SampleConfig
 from rayreel.catalog.sample.manifest import write_manifest
 from rayreel.catalog.sample.plan import plan_sample
@@ -27,17 +27,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def end_cluster(mark: str) -> None:
-    """`ray stop` would end every cluster of the machine; this ends the one whose processes carry the mark."""
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit() and int(process.name) != os.getpid():
-            try:
-                if f"RAY_TMPDIR={mark}\0".encode() in (process / "environ").read_bytes():
-                    os.kill(int(process.name), signal.SIGKILL)
-            except (OSError, ProcessLookupError):
-                continue
 
 
 def sample_with_trouble(folder: Path) -> Path:
@@ -80,5 +69,5 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
         dashboard = next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("Ray "))
         yield Chain(done.stdout, f"http://127.0.0.1:{port}", dashboard, catalog, storage, environment)
     finally:
-        end_cluster(ray_folder)
+        kill_marked(ray_folder)  # `ray stop` would end every cluster of the machine
         shutil.rmtree(ray_folder, ignore_errors=True)

@@ -1,7 +1,10 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+
+from rayreel.encoders.compute import Compute
 
 
 @pytest.fixture(scope="session")
@@ -11,5 +14,15 @@ def weights_cache() -> Path:
 
 
 @pytest.fixture(scope="session")
-def cpu() -> torch.device:
-    return torch.device("cpu")
+def compute() -> Compute:
+    """As on a CPU without OpenVINO."""
+    return Compute(torch.device("cpu"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Torch's threads wait for each other by spinning: several on a busy machine take five times as long as one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

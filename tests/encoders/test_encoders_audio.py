@@ -3,10 +3,10 @@ import pytest
 import torch
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForPreTraining
 
+from rayreel.encoders.compute import Compute
 from rayreel.encoders.logmel import LogMelAudio
 from rayreel.encoders.wav2vec import Wav2Vec2Audio, load_wav2vec2
 
-CPU = torch.device("cpu")
 TINY = Wav2Vec2Config(
     hidden_size=24, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48, conv_dim=(16,) * 7,
     num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4, codevector_dim=8, proj_codevector_dim=8,
@@ -14,8 +14,8 @@ TINY = Wav2Vec2Config(
 
 
 @pytest.fixture(scope="module")
-def log_mel() -> LogMelAudio:
-    return LogMelAudio("log_mel", CPU, batch=3)
+def log_mel(compute: Compute) -> LogMelAudio:
+    return LogMelAudio("log_mel", compute)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,9 @@ def pretraining() -> Wav2Vec2ForPreTraining:
 
 
 @pytest.fixture(scope="module")
-def wav2vec2(pretraining: Wav2Vec2ForPreTraining, tmp_path_factory: pytest.TempPathFactory) -> Wav2Vec2Audio:
+def wav2vec2(
+    pretraining: Wav2Vec2ForPreTraining, compute: Compute, tmp_path_factory: pytest.TempPathFactory
+) -> Wav2Vec2Audio:
     """From a checkpoint as the hub has it: a pickle with pre-training heads and the old names of weight norm."""
     folder = tmp_path_factory.mktemp("wav2vec2-base")
     old = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
@@ -34,7 +36,7 @@ def wav2vec2(pretraining: Wav2Vec2ForPreTraining, tmp_path_factory: pytest.TempP
         state = {key.replace(new_name, old_name): value for key, value in state.items()}
     torch.save(state, folder / "pytorch_model.bin")
     TINY.save_pretrained(folder)
-    return load_wav2vec2(folder, "wav2vec2@test", CPU, batch=2)
+    return load_wav2vec2(folder, "wav2vec2@test", compute)
 
 
 def tone(hertz: float, seconds: float = 0.5) -> np.ndarray:
@@ -60,14 +62,6 @@ def test_a_steady_tone_changes_less_over_time_than_a_chirp(log_mel: LogMelAudio)
 def test_log_mel_of_silence_and_of_a_click_too_short_for_a_frame_is_finite(log_mel: LogMelAudio) -> None:
     assert np.isfinite(log_mel.encode(np.zeros((2, 8000), dtype=np.float32))).all()
     assert np.isfinite(log_mel.encode(np.ones((1, 10), dtype=np.float32))).all()
-
-
-def test_order_and_batch_size_change_no_window_vector(log_mel: LogMelAudio, wav2vec2: Wav2Vec2Audio) -> None:
-    windows = np.random.default_rng(0).normal(0, 0.1, (7, 4000)).astype(np.float32)
-    for encoder in (log_mel, wav2vec2):
-        alone = np.concatenate([encoder.encode(window[None]) for window in windows])
-        np.testing.assert_allclose(encoder.encode(windows), alone, atol=1e-4)
-        np.testing.assert_allclose(encoder.encode(windows[::-1]), alone[::-1], atol=1e-4)
 
 
 def test_no_windows_give_no_vectors(log_mel: LogMelAudio, wav2vec2: Wav2Vec2Audio) -> None:

@@ -6,12 +6,11 @@ import torch
 import torchvision
 from torchvision.models.feature_extraction import create_feature_extractor
 
+from rayreel.encoders.compute import Compute
 from rayreel.encoders.encoder import Vectors
 from rayreel.encoders.load import load_encoder
 from rayreel.encoders.presets import EncodersConfig, Modality
 from rayreel.encoders.torchvision_frames import TorchvisionFrames, load_resnet50
-
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +20,7 @@ def frames() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def mobilenet(weights_cache: Path) -> TorchvisionFrames:
-    return load_encoder(Modality.VISUAL, EncodersConfig(device="cpu", batch=2), weights_cache)
+    return load_encoder(Modality.VISUAL, EncodersConfig(device="cpu"), weights_cache)
 
 
 def imagenet_normalised(frames: np.ndarray) -> torch.Tensor:
@@ -48,13 +47,6 @@ def test_mobilenet_sees_that_brightness_matters_less_than_content(mobilenet: Tor
     assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2]
 
 
-def test_order_and_batch_size_change_no_frame_vector(mobilenet: TorchvisionFrames, frames: np.ndarray) -> None:
-    together = mobilenet.encode(frames)
-    alone = np.concatenate([mobilenet.encode(frame[None]) for frame in frames])
-    np.testing.assert_allclose(together, alone, atol=1e-4)
-    np.testing.assert_allclose(mobilenet.encode(frames[::-1]), together[::-1], atol=1e-4)
-
-
 def test_no_frames_give_no_vectors(mobilenet: TorchvisionFrames, frames: np.ndarray) -> None:
     assert mobilenet.encode(frames[:0]).shape == (0, 1280)
 
@@ -67,12 +59,12 @@ def test_frames_of_another_size_or_type_are_refused(mobilenet: TorchvisionFrames
 
 
 def test_resnet50_reads_torchvisions_checkpoint_and_gives_its_pooled_features(
-    tmp_path: Path, frames: np.ndarray
+    tmp_path: Path, frames: np.ndarray, compute: Compute
 ) -> None:
     torch.manual_seed(3)
     reference = torchvision.models.resnet50()
     torch.save(reference.state_dict(), tmp_path / "resnet50-11ad3fa6.pth")
-    encoder = load_resnet50(tmp_path, "resnet50@test", CPU, batch=2)
+    encoder = load_resnet50(tmp_path, "resnet50@test", compute)
     pooled = create_feature_extractor(reference.eval(), ["flatten"])
     with torch.inference_mode():
         expected = pooled(imagenet_normalised(frames[:3]))["flatten"]
@@ -81,10 +73,10 @@ def test_resnet50_reads_torchvisions_checkpoint_and_gives_its_pooled_features(
     np.testing.assert_allclose(vectors, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path, compute: Compute) -> None:
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "resnet50-11ad3fa6.pth")
     with pytest.raises(RuntimeError, match="Missing key"):
-        load_resnet50(tmp_path, "resnet50@test", CPU, batch=2)
+        load_resnet50(tmp_path, "resnet50@test", compute)
 
 
 def unit(x: Vectors) -> Vectors:

@@ -15,12 +15,18 @@ import pytest
 
 from rayreel.encoders.checksum import sha256_of
 from rayreel.encoders.locate import locate
-from rayreel.encoders.weights import RESNET50, HubRepo, Package, UnreachableWeights, Weights, WeightsFile
+from rayreel.encoders.weights import MOBILENET_V2, RESNET50, HubRepo, Package, UnreachableWeights, Weights, WeightsFile
 
 GENUINE, FORGED = b"the genuine parameters", b"something else altogether"
 SHA256 = hashlib.sha256(GENUINE).hexdigest()
 NOWHERE = "http://127.0.0.1:9/toy.pth"  # the discard port: refuses at once
-TOY = Weights(name="toy", size="22 B", files=(WeightsFile("toy.pth", SHA256),), url=NOWHERE)
+
+
+def nowhere() -> str:
+    return NOWHERE
+
+
+TOY = Weights(name="toy", size="22 B", files=(WeightsFile("toy.pth", SHA256),), url=nowhere)
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +89,7 @@ def test_a_forged_file_is_never_used_and_the_message_gives_both_hashes(tmp_path:
 
 
 def test_a_forged_download_is_never_kept(tmp_path: Path, hub: Hub) -> None:
-    toy = replace(TOY, url=hub.put("toy.pth", FORGED))
+    toy = replace(TOY, url=partial(hub.put, "toy.pth", FORGED))
     with pytest.raises(UnreachableWeights, match=SHA256):
         locate(toy, None, tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob("toy.pth"))
@@ -92,12 +98,12 @@ def test_a_forged_download_is_never_kept(tmp_path: Path, hub: Hub) -> None:
 def test_a_spoilt_cache_is_replaced_by_a_download(tmp_path: Path, hub: Hub) -> None:
     (tmp_path / "cache" / "toy").mkdir(parents=True)
     (tmp_path / "cache" / "toy" / "toy.pth").write_bytes(FORGED)
-    folder = locate(replace(TOY, url=hub.put("toy.pth", GENUINE)), None, tmp_path / "cache")
+    folder = locate(replace(TOY, url=partial(hub.put, "toy.pth", GENUINE)), None, tmp_path / "cache")
     assert (folder / "toy.pth").read_bytes() == GENUINE
 
 
 def test_many_at_once_download_once(tmp_path: Path, hub: Hub) -> None:
-    toy = replace(TOY, url=hub.put("toy.pth", GENUINE))
+    toy = replace(TOY, url=partial(hub.put, "toy.pth", GENUINE))
     with ThreadPoolExecutor(8) as pool:
         folders = list(pool.map(lambda _: locate(toy, None, tmp_path / "cache"), range(8)))
     assert set(folders) == {tmp_path / "cache" / "toy"}
@@ -134,7 +140,7 @@ def test_a_python_package_gives_the_named_files_and_nothing_else(
 def test_unreachable_weights_name_the_model_what_was_tried_and_the_remedy(tmp_path: Path) -> None:
     started = perf_counter()
     with pytest.raises(UnreachableWeights) as error:
-        locate(replace(RESNET50, url=NOWHERE), tmp_path, tmp_path / "cache")
+        locate(replace(RESNET50, url=nowhere), tmp_path, tmp_path / "cache")
     message = str(error.value)
     assert message.startswith("resnet50 (97.8 MB): ")
     assert NOWHERE in message
@@ -152,3 +158,9 @@ def test_a_file_is_hashed_again_only_when_it_changes(tmp_path: Path) -> None:
     moved.write_bytes(GENUINE[::-1])
     os.utime(moved, ns=(1, 1))
     assert sha256_of(moved, memo) == hashlib.sha256(GENUINE[::-1]).hexdigest()
+
+
+@pytest.mark.parametrize("weights", [MOBILENET_V2, RESNET50])
+def test_torchvisions_own_address_ends_in_the_file_that_is_looked_for(weights: Weights) -> None:
+    assert weights.url is not None
+    assert weights.url().endswith(f"/{weights.files[0].name}")

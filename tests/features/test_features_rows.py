@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 
 from rayreel.failures import Reason, Rejected
-from rayreel.features.rows import DECODED, decoded_row, frames_of, quarantine_row, windows_of
+from rayreel.features.rows import DECODED, decoded_block, frames_of, quarantine_row, windows_of
 from rayreel.features.schema import QUARANTINE
 from rayreel.media.clip import Clip, Facts
 
@@ -17,7 +17,10 @@ def clip(frames: int, windows: int | None, seed: int) -> Clip:
 
 
 def block(*clips: Clip | Rejected) -> pa.Table:
-    return pa.Table.from_pylist([decoded_row(f"{{{n}}}", "1", one) for n, one in enumerate(clips)], schema=DECODED)
+    table = decoded_block([f"{{{n}}}" for n in range(len(clips))], ["1"] * len(clips), clips)
+    assert table.schema == DECODED
+    table.validate(full=True)
+    return table
 
 
 def test_frames_and_sound_come_back_as_they_went_in_one_video_after_the_other() -> None:
@@ -27,6 +30,13 @@ def test_frames_and_sound_come_back_as_they_went_in_one_video_after_the_other() 
     np.testing.assert_array_equal(windows_of(table, SAMPLES), np.concatenate([loud.windows, short.windows]))
     assert table["n_frames"].to_pylist() == [3, None, 2, 1]
     assert table["n_windows"].to_pylist() == [2, None, 0, 1]
+
+
+def test_a_slice_of_a_block_has_its_own_frames_only() -> None:
+    first, second, third = (clip(n + 1, 1, seed=n) for n in range(3))
+    part = block(first, second, third).slice(1, 1)
+    np.testing.assert_array_equal(frames_of(part, SIZE), second.frames)
+    np.testing.assert_array_equal(windows_of(part, SAMPLES), second.windows)
 
 
 def test_a_block_of_failures_has_no_frames_and_no_sound() -> None:

@@ -1,24 +1,39 @@
-"""Run an encoder over any number of inputs, a bounded number at a time."""
+"""Any number of inputs through a network that takes a fixed number at a time."""
 
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from rayreel.encoders.encoder import Vectors
+from rayreel.encoders.runtime import Inputs, Runtime
 
 
-def encode_batches(inputs: NDArray[Any] | list[Any], batch: int, dim: int, encode: Callable[[Any], Tensor]) -> Vectors:
-    """Apply `encode` (up to `batch` inputs to [B, dim]) to slices of `inputs`; returns [N, dim] in input order.
+def encode_rows(inputs: NDArray[Any], runtime: Runtime, dim: int) -> Vectors:
+    """Map [N, ...] to [N, dim]."""
+    groups = [(np.arange(len(inputs)), (inputs,))]
+    return encode_groups(groups, runtime, len(inputs), dim)
 
-    An `encode` that takes an array copies it in C order before torch sees it: Ray hands out read-only arrays, and torch
-    refuses negative strides.
-    """
-    out_ND = np.empty((len(inputs), dim), dtype=np.float32)
-    with torch.inference_mode():
-        for start in range(0, len(inputs), batch):
-            out_ND[start : start + batch] = encode(inputs[start : start + batch]).float().cpu().numpy()
+
+def encode_groups(groups: Iterable[tuple[NDArray[np.intp], Inputs]], runtime: Runtime, count: int, dim: int) -> Vectors:
+    """Map groups of inputs to [count, dim]; a group is where its rows belong, and arrays of equal shape."""
+    batches = [batch for group in groups for batch in _batches(group, runtime.rows)]
+    out_ND = np.empty((count, dim), dtype=np.float32)
+    vectors = runtime.run(tuple(_filled(array, runtime.rows) for array in arrays) for _, arrays in batches)
+    for (rows, _), vectors_BD in zip(batches, vectors, strict=True):
+        out_ND[rows] = vectors_BD[: len(rows)]
     return out_ND
+
+
+def _batches(group: tuple[NDArray[np.intp], Inputs], size: int) -> Iterator[tuple[NDArray[np.intp], Inputs]]:
+    rows, arrays = group
+    for start in range(0, len(rows), size):
+        part = slice(start, start + size)
+        yield rows[part], tuple(array[part] for array in arrays)
+
+
+def _filled(array: NDArray[Any], rows: int) -> NDArray[Any]:
+    """The last row again and again, not zeros: a text of no tokens has no mean."""
+    missing = rows - len(array)
+    return np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) if missing else array

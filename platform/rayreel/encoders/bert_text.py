@@ -1,48 +1,70 @@
 """Text to vectors by the BERT family: sentence embeddings (mean pooling) or the [CLS] state."""
 
 import string
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import BertConfig, BertModel
 
-from rayreel.encoders.batches import encode_batches
+from rayreel.encoders.batches import encode_groups
 from rayreel.encoders.checkpoint import load_backbone, read_state
+from rayreel.encoders.compute import Compute
 from rayreel.encoders.encoder import Vectors
+from rayreel.encoders.runtime import Inputs
+from rayreel.encoders.start import start
 
 Pooling = Literal["unit_mean", "cls"]
 HEADS = ("cls.", "pooler.", "embeddings.position_ids")
+PADDED_TO = 32  # tokens
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+
+
+class BertNetwork(nn.Module):
+    """BERT and the pooling of its states: [B, T] token ids and mask -> [B, dim]."""
+
+    def __init__(self, backbone: BertModel, pooling: Pooling) -> None:
+        super().__init__()
+        backbone.loss_function = None  # tracing asks for it, and transformers would warn that a backbone has none
+        self.backbone, self.pooling = backbone, pooling
+
+    def forward(self, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        """Map token ids, and a mask that is 0 over padding and 1 elsewhere, to text vectors."""
+        states_BTD: Tensor = self.backbone(ids_BT, attention_mask=mask_BT).last_hidden_state
+        if self.pooling == "cls":
+            return states_BTD[:, 0]
+        weights_BT1 = mask_BT[:, :, None].to(states_BTD.dtype)
+        return F.normalize((states_BTD * weights_BT1).sum(dim=1) / weights_BT1.sum(dim=1), dim=1)
 
 
 class BertText:
     """One vector per text: [N] strings -> [N, dim].
 
     `unit_mean` averages the token states (padding left out) and scales to unit length, as sentence-transformers does
-    (Reimers and Gurevych 2019); `cls` takes the first token's state. Texts beyond `max_tokens` are cut. Batches are
-    made of texts of similar length, because attention over padding is time spent for nothing.
+    (Reimers and Gurevych 2019); `cls` takes the first token's state. Texts beyond `max_tokens` are cut. Where a pass
+    takes several texts they are padded to a length that depends on the text alone, never on its neighbours.
     """
 
     def __init__(
         self,
-        network: nn.Module,
+        backbone: BertModel,
         tokenizer: Tokenizer,
         *,
         pooling: Pooling,
         max_tokens: int,
-        dim: int,
         identity: str,
-        device: torch.device,
-        batch: int,
+        compute: Compute,
     ) -> None:
-        self.identity, self.dim = identity, dim
-        self._device, self._batch, self._pooling = device, batch, pooling
-        self._network = network.eval().to(device)
+        self.identity, self.dim = identity, int(backbone.config.hidden_size)
+        example = torch.ones(1, 16, dtype=torch.long)
+        self._runtime = start(BertNetwork(backbone, pooling), (example, example), compute, any_length=True)
+        self._step = 1 if self._runtime.rows == 1 else PADDED_TO
         tokenizer.enable_truncation(max_tokens)
         tokenizer.no_padding()
         self._tokenizer = tokenizer
@@ -50,46 +72,41 @@ class BertText:
     def encode(self, texts: list[str]) -> Vectors:
         """Map N strings to [N, dim] float32."""
         token_ids = [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
-        order = np.argsort([len(ids) for ids in token_ids], kind="stable")
-        out_ND = np.empty((len(texts), self.dim), dtype=np.float32)
-        out_ND[order] = encode_batches([token_ids[i] for i in order], self._batch, self.dim, self._encode)
-        return out_ND
-
-    def _encode(self, token_ids: list[list[int]]) -> Tensor:
-        rows = [torch.tensor(ids) for ids in token_ids]
-        ids_BT = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self._device)
-        lengths_B = torch.tensor([len(ids) for ids in token_ids], device=self._device)
-        mask_BT = torch.arange(ids_BT.shape[1], device=self._device) < lengths_B[:, None]
-        states_BTD: Tensor = self._network(ids_BT, attention_mask=mask_BT.long()).last_hidden_state
-        if self._pooling == "cls":
-            return states_BTD[:, 0]
-        return F.normalize((states_BTD * mask_BT[:, :, None]).sum(dim=1) / lengths_B[:, None], dim=1)
+        return encode_groups(_by_length(token_ids, self._step), self._runtime, len(texts), self.dim)
 
 
-def load_sentence_bert(folder: Path | None, identity: str, device: torch.device, batch: int) -> BertText:
+def _by_length(token_ids: list[list[int]], step: int) -> Iterator[tuple[NDArray[np.intp], Inputs]]:
+    """Group texts by their length, padded to a multiple of `step`; a group is its texts' places, ids and masks."""
+    lengths_N = np.array([len(ids) for ids in token_ids], dtype=np.intp)
+    padded_N = -(-lengths_N // step) * step
+    for length in np.unique(padded_N):
+        rows = np.flatnonzero(padded_N == length)
+        mask_BT = (np.arange(length) < lengths_N[rows, None]).astype(np.int64)
+        ids_BT = np.zeros_like(mask_BT)
+        ids_BT[mask_BT == 1] = np.concatenate([token_ids[row] for row in rows])
+        yield rows, (ids_BT, mask_BT)
+
+
+def load_sentence_bert(folder: Path | None, identity: str, compute: Compute) -> BertText:
     """A sentence-transformers BERT, 384-d and at most 256 tokens for all-MiniLM-L6-v2."""
-    network, tokenizer, dim = _random_bert(384) if folder is None else _read_bert(folder)
-    return BertText(
-        network, tokenizer, pooling="unit_mean", max_tokens=256, dim=dim, identity=identity, device=device, batch=batch
-    )
+    backbone, tokenizer = _random_bert(384) if folder is None else _read_bert(folder)
+    return BertText(backbone, tokenizer, pooling="unit_mean", max_tokens=256, identity=identity, compute=compute)
 
 
-def load_bert(folder: Path | None, identity: str, device: torch.device, batch: int) -> BertText:
+def load_bert(folder: Path | None, identity: str, compute: Compute) -> BertText:
     """A pre-trained BERT, 768-d and at most 512 tokens for bert-base-uncased (Devlin et al. 2019)."""
-    network, tokenizer, dim = _random_bert(768) if folder is None else _read_bert(folder)
-    return BertText(
-        network, tokenizer, pooling="cls", max_tokens=512, dim=dim, identity=identity, device=device, batch=batch
-    )
+    backbone, tokenizer = _random_bert(768) if folder is None else _read_bert(folder)
+    return BertText(backbone, tokenizer, pooling="cls", max_tokens=512, identity=identity, compute=compute)
 
 
-def _read_bert(folder: Path) -> tuple[nn.Module, Tokenizer, int]:
+def _read_bert(folder: Path) -> tuple[BertModel, Tokenizer]:
     config = BertConfig.from_pretrained(folder)
     network = BertModel(config, add_pooling_layer=False)
     load_backbone(network, read_state(folder / "model.safetensors"), "bert.", HEADS)
-    return network, Tokenizer.from_file(str(folder / "tokenizer.json")), config.hidden_size
+    return network, Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 
-def _random_bert(dim: int) -> tuple[nn.Module, Tokenizer, int]:
+def _random_bert(dim: int) -> tuple[BertModel, Tokenizer]:
     """One layer of the real width over a vocabulary of characters."""
     characters = string.ascii_lowercase + string.digits + string.punctuation
     pieces = [*SPECIAL, *characters, *(f"##{character}" for character in characters)]
@@ -100,4 +117,4 @@ def _random_bert(dim: int) -> tuple[nn.Module, Tokenizer, int]:
     config = BertConfig(
         vocab_size=len(pieces), hidden_size=dim, intermediate_size=4 * dim, num_attention_heads=12, num_hidden_layers=1
     )
-    return BertModel(config, add_pooling_layer=False), tokenizer, dim
+    return BertModel(config, add_pooling_layer=False), tokenizer

@@ -65,7 +65,7 @@ def _problem(weights: Weights, folder: Path, cache_dir: Path) -> str | None:
 def _sources(weights: Weights) -> Iterator[tuple[str, Callable[[Path], None]]]:
     names = [file.name for file in weights.files]
     if weights.url is not None:
-        url = weights.url
+        url = weights.url()
         yield url, lambda into: from_url(url, into / names[0])
     if weights.repo is not None:
         yield f"Hugging Face {weights.repo.repo_id}", partial(from_hugging_face, weights.repo, names)

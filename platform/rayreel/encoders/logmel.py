@@ -1,52 +1,66 @@
 """Waveform windows to log-mel statistics: an audio encoder that needs no weights."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.audio_utils import mel_filter_bank
 
-from rayreel.encoders.batches import encode_batches
+from rayreel.encoders.batches import encode_rows
+from rayreel.encoders.compute import Compute
 from rayreel.encoders.encoder import Vectors
+from rayreel.encoders.torch_runtime import TorchRuntime
 
 SAMPLE_RATE = 16_000
 MEL_BANDS = 64
 FFT, WINDOW, HOP = 512, 400, 160  # samples: 25 ms windows every 10 ms
 
 
-class LogMelAudio:
-    """Mean, standard deviation and mean absolute change over time of 64 log-mel bands: [N, samples] -> [N, 192].
+class LogMel(nn.Module):
+    """Log-mel statistics as a network without parameters: [B, samples] -> [B, 192]."""
 
-    The front end is VGGish's (Hershey et al. 2017): magnitude STFT, 125 to 7500 Hz, log(mel + 0.01). That offset keeps
-    silence finite. Windows shorter than two STFT frames (42 ms) are padded with silence.
-    """
+    bank_MF: Tensor
+    hann: Tensor
 
-    dim = 3 * MEL_BANDS
-
-    def __init__(self, identity: str, device: torch.device, batch: int) -> None:
-        self.identity = identity
-        self._device, self._batch = device, batch
-        self._hann = torch.hann_window(WINDOW, device=device)
+    def __init__(self) -> None:
+        super().__init__()
         bank_FM = mel_filter_bank(FFT // 2 + 1, MEL_BANDS, 125.0, 7500.0, SAMPLE_RATE)
-        self._bank_MF = torch.tensor(bank_FM.T, dtype=torch.float32, device=device)
+        self.register_buffer("bank_MF", torch.tensor(bank_FM.T, dtype=torch.float32))
+        self.register_buffer("hann", torch.hann_window(WINDOW))
 
-    def encode(self, windows_NS: NDArray[np.float32]) -> Vectors:
-        """Map [N, samples] float32 at 16 kHz in [-1, 1] to [N, 192]."""
-        return encode_batches(windows_NS, self._batch, self.dim, self._encode)
-
-    def _encode(self, windows_BS: NDArray[np.float32]) -> Tensor:
-        x_BS = torch.from_numpy(windows_BS.copy(order="C")).float().to(self._device)
-        x_BS = F.pad(x_BS, (0, max(0, FFT + HOP - x_BS.shape[1])))
-        spectrum_BFT = torch.stft(x_BS, FFT, HOP, WINDOW, self._hann, center=False, return_complex=True).abs()
-        mel_BMT = torch.log(self._bank_MF @ spectrum_BFT + 0.01)
+    def forward(self, windows_BS: Tensor) -> Tensor:
+        """Map windows to the mean, the deviation and the mean change of their log-mel bands."""
+        x_BS = F.pad(windows_BS, (0, max(0, FFT + HOP - windows_BS.shape[1])))
+        spectrum_BFT = torch.stft(x_BS, FFT, HOP, WINDOW, self.hann, center=False, return_complex=True).abs()
+        mel_BMT = torch.log(self.bank_MF @ spectrum_BFT + 0.01)
         std_BM, mean_BM = torch.std_mean(mel_BMT, dim=2, correction=0)
         return torch.cat([mean_BM, std_BM, mel_BMT.diff(dim=2).abs().mean(dim=2)], dim=1)
 
 
-def load_log_mel(folder: Path | None, identity: str, device: torch.device, batch: int) -> LogMelAudio:
+class LogMelAudio:
+    """Mean, standard deviation and mean absolute change over time of 64 log-mel bands: [N, samples] -> [N, 192].
+
+    The front end is VGGish's (Hershey et al. 2017): magnitude STFT, 125 to 7500 Hz, log(mel + 0.01). That offset keeps
+    silence finite. Windows shorter than two STFT frames (42 ms) are padded with silence. Always torch, always fp32:
+    there is nothing to gain, and the logarithm of small sums to lose.
+    """
+
+    dim = 3 * MEL_BANDS
+
+    def __init__(self, identity: str, compute: Compute) -> None:
+        self.identity = identity
+        self._runtime = TorchRuntime(LogMel(), replace(compute, dtype=torch.float32, compile=False))
+
+    def encode(self, windows_NS: NDArray[np.float32]) -> Vectors:
+        """Map [N, samples] float32 at 16 kHz in [-1, 1] to [N, 192]."""
+        return encode_rows(windows_NS, self._runtime, self.dim)
+
+
+def load_log_mel(folder: Path | None, identity: str, compute: Compute) -> LogMelAudio:
     """Log-mel statistics have no files; the signature is that of every loader."""
     del folder
-    return LogMelAudio(identity, device, batch)
+    return LogMelAudio(identity, compute)

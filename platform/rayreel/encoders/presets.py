@@ -68,7 +68,19 @@ class EncodersConfig(BaseModel):
     device: str = Field(
         default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, mps, cuda or cuda:N."
     )
-    batch: int = Field(default=32, ge=1, description="Inputs per forward pass. Does not change the vectors.")
+    runtime: Literal["auto", "torch", "openvino"] = Field(
+        default="auto", description="auto: OpenVINO on a CPU where it is installed, torch elsewhere. Same vectors."
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="auto: fp16 on CUDA, fp32 elsewhere. bf16 is faster, but gives other features."
+    )
+    threads: int = Field(default=0, ge=0, description="CPU threads of this process; 0: OMP_NUM_THREADS, or its cores.")
+    batch: int = Field(
+        default=32, ge=1, description="Inputs per forward pass on a GPU, a smaller one filled up; a CPU takes one."
+    )
+    compile: bool = Field(
+        default=False, description="torch.compile the networks torch runs: a slow start, then faster passes."
+    )
     random_weights: bool = Field(
         default=False, description="Tests only: seeded random networks. Their features are refused for release."
     )

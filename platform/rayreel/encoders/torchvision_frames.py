@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2, resnet50
 
-from rayreel.encoders.batches import encode_batches
+from rayreel.encoders.batches import encode_rows
 from rayreel.encoders.checkpoint import read_state
+from rayreel.encoders.compute import Compute
 from rayreel.encoders.encoder import Vectors
+from rayreel.encoders.start import start
 from rayreel.encoders.weights import MOBILENET_V2, RESNET50
 
 FRAME_SIZE = 224
@@ -19,46 +21,58 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-class TorchvisionFrames:
-    """A convolutional network without its classifier. [N, 224, 224, 3] uint8 RGB -> [N, dim] float32.
+class FrameNetwork(nn.Module):
+    """A convolutional network from raw frames on: [B, H, W, 3] uint8 RGB -> [B, dim].
 
-    Batches stay channels-last from the decoder to the convolutions, so no transpose is made.
+    Frames stay channels-last from the decoder to the convolutions, so no transpose is made.
     """
+
+    mean_C11: Tensor
+    std_C11: Tensor
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.register_buffer("mean_C11", 255 * torch.tensor(IMAGENET_MEAN).view(3, 1, 1))
+        self.register_buffer("std_C11", 255 * torch.tensor(IMAGENET_STD).view(3, 1, 1))
+
+    def forward(self, frames_BHWC: Tensor) -> Tensor:
+        """Map frames to pooled features."""
+        x_BCHW = (frames_BHWC.permute(0, 3, 1, 2).float() - self.mean_C11) / self.std_C11
+        features_BD: Tensor = self.backbone(x_BCHW)
+        return features_BD
+
+
+class TorchvisionFrames:
+    """A convolutional network without its classifier. [N, 224, 224, 3] uint8 RGB -> [N, dim] float32."""
 
     frame_size = FRAME_SIZE
 
-    def __init__(self, network: nn.Module, dim: int, identity: str, device: torch.device, batch: int) -> None:
+    def __init__(self, backbone: nn.Module, dim: int, identity: str, compute: Compute) -> None:
         self.identity, self.dim = identity, dim
-        self._device, self._batch = device, batch
-        self._network = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._mean_C11 = torch.tensor(IMAGENET_MEAN, device=device).view(3, 1, 1)
-        self._std_C11 = torch.tensor(IMAGENET_STD, device=device).view(3, 1, 1)
+        example = torch.zeros(1, FRAME_SIZE, FRAME_SIZE, 3, dtype=torch.uint8)
+        self._runtime = start(FrameNetwork(backbone), (example,), compute, any_length=False)
 
     def encode(self, frames_NHWC: NDArray[np.uint8]) -> Vectors:
         """Map [N, 224, 224, 3] uint8 RGB to [N, dim]; another shape or type raises ValueError."""
         if frames_NHWC.shape[1:] != (FRAME_SIZE, FRAME_SIZE, 3) or frames_NHWC.dtype != np.uint8:
             raise ValueError(f"frames must be [N, 224, 224, 3] uint8, not {frames_NHWC.shape} {frames_NHWC.dtype}")
-        return encode_batches(frames_NHWC, self._batch, self.dim, self._encode)
-
-    def _encode(self, frames_NHWC: NDArray[np.uint8]) -> Tensor:
-        x_NCHW = torch.from_numpy(frames_NHWC.copy(order="C")).to(self._device).permute(0, 3, 1, 2).float().div_(255)
-        features_ND: Tensor = self._network(x_NCHW.sub_(self._mean_C11).div_(self._std_C11))
-        return features_ND
+        return encode_rows(frames_NHWC, self._runtime, self.dim)
 
 
-def load_mobilenet_v2(folder: Path | None, identity: str, device: torch.device, batch: int) -> TorchvisionFrames:
+def load_mobilenet_v2(folder: Path | None, identity: str, compute: Compute) -> TorchvisionFrames:
     """MobileNetV2, 1280-d (Sandler et al. 2018). Without a folder the parameters are random."""
     network: Any = mobilenet_v2()
     if folder is not None:
         network.load_state_dict(read_state(folder / MOBILENET_V2.files[0].name), strict=True)
     network.classifier = nn.Identity()
-    return TorchvisionFrames(network, 1280, identity, device, batch)
+    return TorchvisionFrames(network, 1280, identity, compute)
 
 
-def load_resnet50(folder: Path | None, identity: str, device: torch.device, batch: int) -> TorchvisionFrames:
+def load_resnet50(folder: Path | None, identity: str, compute: Compute) -> TorchvisionFrames:
     """ResNet-50, 2048-d (He et al. 2016; torchvision's second recipe). Without a folder the parameters are random."""
     network: Any = resnet50()
     if folder is not None:
         network.load_state_dict(read_state(folder / RESNET50.files[0].name), strict=True)
     network.fc = nn.Identity()
-    return TorchvisionFrames(network, 2048, identity, device, batch)
+    return TorchvisionFrames(network, 2048, identity, compute)

@@ -9,13 +9,29 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-from rayreel.encoders.batches import encode_batches
+from rayreel.encoders.batches import encode_rows
 from rayreel.encoders.checkpoint import load_backbone, read_state
+from rayreel.encoders.compute import Compute
 from rayreel.encoders.encoder import Vectors
+from rayreel.encoders.start import start
 from rayreel.encoders.weights import WAV2VEC2_BASE
 
 RECEPTIVE_FIELD = 400  # samples: what the convolutional front end needs for one output step
 PRETRAINING_HEADS = ("quantizer.", "project_q.", "project_hid.", "dropout_features.")
+
+
+class Wav2Vec2Network(nn.Module):
+    """Wav2Vec2 from the raw waveform on, and the mean over time of its last states: [B, samples] -> [B, dim]."""
+
+    def __init__(self, backbone: Wav2Vec2Model) -> None:
+        super().__init__()
+        backbone.loss_function = None  # tracing asks for it, and transformers would warn that a backbone has none
+        self.backbone = backbone
+
+    def forward(self, windows_BS: Tensor) -> Tensor:
+        """Map windows to the mean of their states."""
+        hidden_BTD: Tensor = self.backbone(F.layer_norm(windows_BS, windows_BS.shape[1:], eps=1e-7)).last_hidden_state
+        return hidden_BTD.mean(dim=1)
 
 
 class Wav2Vec2Audio:
@@ -25,28 +41,22 @@ class Wav2Vec2Audio:
     over samples with epsilon 1e-7. Windows shorter than 25 ms are padded with silence.
     """
 
-    def __init__(self, network: nn.Module, dim: int, identity: str, device: torch.device, batch: int) -> None:
-        self.identity, self.dim = identity, dim
-        self._device, self._batch = device, batch
-        self._network = network.eval().to(device)
+    def __init__(self, backbone: Wav2Vec2Model, identity: str, compute: Compute) -> None:
+        self.identity, self.dim = identity, int(backbone.config.hidden_size)
+        example = torch.zeros(1, 16_000)
+        self._runtime = start(Wav2Vec2Network(backbone), (example,), compute, any_length=True)
 
     def encode(self, windows_NS: NDArray[np.float32]) -> Vectors:
         """Map [N, samples] float32 in [-1, 1] to [N, dim]."""
-        return encode_batches(windows_NS, self._batch, self.dim, self._encode)
-
-    def _encode(self, windows_BS: NDArray[np.float32]) -> Tensor:
-        x_BS = torch.from_numpy(windows_BS.copy(order="C")).float().to(self._device)
-        x_BS = F.layer_norm(x_BS, x_BS.shape[1:], eps=1e-7)
-        x_BS = F.pad(x_BS, (0, max(0, RECEPTIVE_FIELD - x_BS.shape[1])))
-        hidden_BTD: Tensor = self._network(x_BS).last_hidden_state
-        return hidden_BTD.mean(dim=1)
+        missing = max(0, RECEPTIVE_FIELD - windows_NS.shape[1])
+        return encode_rows(np.pad(windows_NS, ((0, 0), (0, missing))), self._runtime, self.dim)
 
 
-def load_wav2vec2(folder: Path | None, identity: str, device: torch.device, batch: int) -> Wav2Vec2Audio:
+def load_wav2vec2(folder: Path | None, identity: str, compute: Compute) -> Wav2Vec2Audio:
     """Wav2Vec2, 768-d for the base model. Without a folder: random parameters and one layer of the base width."""
     config = Wav2Vec2Config(num_hidden_layers=1) if folder is None else Wav2Vec2Config.from_pretrained(folder)
-    network = Wav2Vec2Model(config)
+    backbone = Wav2Vec2Model(config)
     if folder is not None:
         state = read_state(folder / WAV2VEC2_BASE.files[0].name)
-        load_backbone(network, state, "wav2vec2.", PRETRAINING_HEADS)
-    return Wav2Vec2Audio(network, config.hidden_size, identity, device, batch)
+        load_backbone(backbone, state, "wav2vec2.", PRETRAINING_HEADS)
+    return Wav2Vec2Audio(backbone, identity, compute)

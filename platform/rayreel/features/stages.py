@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,13 +17,16 @@ from rayreel.catalog.video import Video
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import load_encoders
 from rayreel.encoders.presets import EncodersConfig
+from rayreel.failures import Reason, Rejected
 from rayreel.features.key import EncoderKey
 from rayreel.features.report import EXTRACTED, BlockReport
-from rayreel.features.rows import DECODED, decoded_row, frames_of, windows_of
+from rayreel.features.rows import DECODED, decoded_block, frames_of, windows_of
 from rayreel.features.schema import QUARANTINE, catalog_columns, feature_schema
 from rayreel.features.store import FeatureStore
+from rayreel.media.clip import Clip
 from rayreel.media.config import AUDIO_RATE_HZ, Limits, SamplingConfig
-from rayreel.media.decode import decode
+from rayreel.media.decode import decode_file
+from rayreel.media.isolated import Decode, process_decoder
 
 # What goes on from the encoder beside the feature row: what is wrong with a video, and how long its block took.
 PASSING = pa.schema(
@@ -46,19 +48,27 @@ class DecodeVideos:
     sampling: SamplingConfig
     limits: Limits
     frame_size: int
+    decode_with: Decode = decode_file
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """TODO rows → DECODED rows, one for one."""
         started = time.time()
-        rows = [
-            decoded_row(text, version, self._decode(text))
-            for text, version in zip(block["video"].to_pylist(), block["version"].to_pylist(), strict=True)
-        ]
+        videos = block["video"].to_pylist()
+        rows = decoded_block(videos, block["version"].to_pylist(), [self._decode(video) for video in videos])
         now = time.time()
-        return pa.Table.from_pylist([row | {"decode_s": now - started, "decoded_at": now} for row in rows], DECODED)
+        for name, seconds in (("decode_s", now - started), ("decoded_at", now)):
+            filled = pa.array([seconds] * len(videos), pa.float64())
+            rows = rows.set_column(DECODED.get_field_index(name), DECODED.field(name), filled)
+        return rows
 
-    def _decode(self, text: str) -> Any:  # noqa: ANN401
-        return decode(json.loads(text)["uri"], self.sampling, self.frame_size, self.limits)
+    def _decode(self, text: str) -> Clip | Rejected:
+        uri = json.loads(text)["uri"]
+        decoder = process_decoder(self.limits.max_memory_bytes, self.limits.allowed_roots, self.decode_with)
+        outcome = decoder.decode(uri, self.sampling, self.frame_size, self.limits)
+        if isinstance(outcome, Rejected) and outcome.reason is Reason.DECODER_CRASH:
+            # Somebody may have killed the decoder for a reason of their own: a file is to blame the second time.
+            outcome = decoder.decode(uri, self.sampling, self.frame_size, self.limits)
+        return outcome
 
 
 class EncodeVideos:

@@ -1,16 +1,28 @@
 """Uniform windows of sound, 16 kHz mono."""
 
+import logging
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import av
 import numpy as np
+from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.packet import Packet
 from numpy.typing import NDArray
 
 from rayreel.media.config import AUDIO_RATE_HZ
 from rayreel.media.open import Deadline
+from rayreel.media.packets import UNREADABLE_FROM_HERE
+
+log = logging.getLogger(__name__)
 
 # Codecs with overlapping blocks need a little sound before a seek point to come out right.
 _PREROLL_S = 0.2
+_JOIN_S = 0.5  # decoding on is cheaper than a seek and its preroll
+_JUMP_S = 0.05  # a greater step between frames is a gap in the track; less is rounding
 SILENCE = 1e-4
 
 
@@ -31,41 +43,106 @@ def sample_windows(
 
     A window that the sound ends in is filled up with silence; one that it does not reach is left out.
     """
-    windows = [_window(container, stream, start, window_s, deadline) for start in starts_s]
-    heard = [window for window in windows if window is not None]
+    if stream.codec_context is None:  # no decoder for it
+        return None
+    heard: list[NDArray[np.float32]] = []
+    for group in _join(starts_s, window_s):
+        track, end = _track(container, stream, group[0], group[-1] + window_s - group[0], deadline)
+        begins = [round((start_s - group[0]) * AUDIO_RATE_HZ) for start_s in group]
+        heard += [track[begin:][: round(window_s * AUDIO_RATE_HZ)] for begin in begins if begin < end]
     if not heard or max(float(np.abs(window).max()) for window in heard) < SILENCE:
         return None
     return np.stack(heard)
 
 
-def _window(
-    container: InputContainer, stream: AudioStream, start_s: float, window_s: float, deadline: Deadline
-) -> NDArray[np.float32] | None:
+def _join(starts_s: Sequence[float], window_s: float) -> list[list[float]]:
+    """Windows that are decoded in one go: those with little between them."""
+    groups = [[starts_s[0]]]
+    for before, start_s in pairwise(starts_s):
+        if start_s - before - window_s < _JOIN_S:
+            groups[-1].append(start_s)
+        else:
+            groups.append([start_s])
+    return groups
+
+
+def _track(
+    container: InputContainer, stream: AudioStream, start_s: float, length_s: float, deadline: Deadline
+) -> tuple[NDArray[np.float32], int]:
+    """Samples from `start_s` on, and how many of them the sound reaches."""
+    # A sample more: windows begin at rounded places.
+    track = np.zeros(round(length_s * AUDIO_RATE_HZ) + 1, dtype=np.float32)
+    end = 0
+    for run in _runs(_frames(container, stream, start_s, length_s, deadline)):
+        position = round((run[0][0] - start_s) * AUDIO_RATE_HZ)
+        resampler = AudioResampler(format="flt", layout="mono", rate=AUDIO_RATE_HZ, frame_size=AUDIO_RATE_HZ)
+        for frame in (*(frame for _, frame in run), None):
+            for piece in resampler.resample(frame):
+                samples = piece.to_ndarray().ravel().astype(np.float32, copy=False)
+                end = max(end, _place(track, samples, position))
+                position += len(samples)
+    # Codecs overshoot, and damaged packets decode to anything.
+    return np.clip(np.nan_to_num(track, copy=False), -1, 1, out=track), end
+
+
+def _frames(
+    container: InputContainer, stream: AudioStream, start_s: float, length_s: float, deadline: Deadline
+) -> Iterator[tuple[float, AudioFrame]]:
+    """Frames of sound with their times, seconds from the track's beginning; broken packets are left out."""
     assert stream.time_base is not None
-    origin = (stream.start_time or 0) * stream.time_base
-    container.seek(int((max(0.0, start_s - _PREROLL_S) + origin) / stream.time_base), stream=stream)
-    resampler = AudioResampler(format="flt", layout="mono", rate=AUDIO_RATE_HZ)
-    window = np.zeros(round(window_s * AUDIO_RATE_HZ), dtype=np.float32)
-    filled, position = 0, None
-    for frame in container.decode(stream):
+    tick_s, origin = float(stream.time_base), stream.start_time or 0  # fractions take as long as decoding
+    begin = int(max(0.0, start_s - _PREROLL_S) / tick_s) + origin
+    for packet in _packets(container, stream, begin):
         deadline.check()
-        if frame.pts is None:
-            continue
-        if position is None:
-            position = round(float(frame.pts * stream.time_base - origin - start_s) * AUDIO_RATE_HZ)
-        for piece in resampler.resample(frame):
-            samples = piece.to_ndarray().ravel().astype(np.float32, copy=False)
-            filled = max(filled, _place(window, samples, position))
-            position += len(samples)
-        if position >= len(window):
-            break
-    return window if filled else None
+        for frame in _decoded(packet):
+            if frame.pts is not None:
+                at_s = (frame.pts - origin) * tick_s
+                if at_s > start_s + length_s:
+                    return
+                yield at_s, frame
 
 
-def _place(window: NDArray[np.float32], samples: NDArray[np.float32], position: int) -> int:
+def _packets(container: InputContainer, stream: AudioStream, begin: int) -> Iterator["Packet[AudioStream]"]:
+    try:
+        container.seek(begin, stream=stream)
+        yield from container.demux(stream)
+    except UNREADABLE_FROM_HERE as error:
+        log.debug("sound ends early", extra={"file": container.name, "error": str(error)})
+
+
+def _decoded(packet: "Packet[AudioStream]") -> list[AudioFrame]:
+    try:
+        return packet.decode()
+    except MemoryError:
+        raise
+    except av.FFmpegError as error:  # damage has many names
+        log.debug("sound skipped", extra={"error": str(error)})
+        return []
+
+
+def _runs(frames: Iterator[tuple[float, AudioFrame]]) -> Iterator[list[tuple[float, AudioFrame]]]:
+    """Frames one resampler can take: of one format, without a gap between them."""
+    run: list[tuple[float, AudioFrame]] = []
+    for at_s, frame in frames:
+        if run and not _continues(*run[-1], at_s, frame):
+            yield run
+            run = []
+        run.append((at_s, frame))
+    if run:
+        yield run
+
+
+def _continues(before_s: float, before: AudioFrame, at_s: float, frame: AudioFrame) -> bool:
+    def form(frame: AudioFrame) -> tuple[str, str, int]:
+        return frame.format.name, frame.layout.name, frame.sample_rate
+
+    return form(before) == form(frame) and abs(at_s - before_s - before.samples / before.sample_rate) < _JUMP_S
+
+
+def _place(track: NDArray[np.float32], samples: NDArray[np.float32], position: int) -> int:
     """Copy samples whose first belongs at `position` (may lie outside); returns the end of what was written."""
-    begin, end = max(0, position), min(len(window), position + len(samples))
+    begin, end = max(0, position), min(len(track), position + len(samples))
     if begin >= end:
         return 0
-    window[begin:end] = samples[begin - position : end - position]
+    track[begin:end] = samples[begin - position : end - position]
     return end

@@ -21,7 +21,8 @@ class Facts:
 class Clip:
     """Decoded samples of one video.
 
-    frames: uint8 RGB [n, size, size, 3], n from 1 to `SamplingConfig.frames`, in time order, no frame twice.
+    frames: uint8 RGB [n * window, size, size, 3], n from 1 to `SamplingConfig.frames`, in time order, no frame twice;
+    with a window above 1 each `window` of them are consecutive, and no window comes twice.
     windows: float32 [w, samples] at 16 kHz in [-1, 1]; None when there is no sound: no track, or pure silence, which
     says nothing about a video and would make all silent videos look alike.
     """

@@ -13,8 +13,12 @@ from rayreel.media.audio import sample_windows, window_starts
 from rayreel.media.clip import Clip, Facts
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.fetch import local_copy
-from rayreel.media.frames import sample_frames, uniform_times
+from rayreel.media.frames import sample_frames
+from rayreel.media.keyframes import read_timeline
 from rayreel.media.open import Deadline, open_video
+from rayreel.media.packets import film_in
+
+_PATIENCE_S = 0.5  # a target in the middle of a video is met by a frame a little before it
 
 
 def decode(uri: str, sampling: SamplingConfig, size: int, limits: Limits) -> Clip | Rejected:
@@ -40,35 +44,27 @@ def decode_file(path: Path, sampling: SamplingConfig, size: int, limits: Limits)
 def _decode_open(
     container: InputContainer, path: Path, sampling: SamplingConfig, size: int, deadline: Deadline
 ) -> Clip | Rejected:
-    video = container.streams.video[0]
-    video.codec_context.thread_count = 1  # parallelism is Ray's: one video, one core
-    duration_s = _duration(container, video)
-    frames = sample_frames(container, video, uniform_times(duration_s, sampling.frames), size, deadline)
-    if not frames:
-        return Rejected(Reason.NO_FRAMES, f"{path.name}: no frame of its {duration_s:.1f} s decodes")
+    film = film_in(container, deadline)
+    timeline = read_timeline(film)
+    if timeline is None:
+        return Rejected(Reason.NO_FRAMES, f"{path.name}: its video stream is empty")
+    half_s = timeline.declared_s / 2
+    cut = Rejected(Reason.TRUNCATED, f"{path.name}: less than half of its {timeline.declared_s:.1f} s can be decoded")
+    if timeline.readable_s < half_s:
+        return cut
+    frames = sample_frames(film, timeline, sampling, size)
+    if not frames.squares:
+        return Rejected(Reason.NO_FRAMES, f"{path.name}: no frame of its {timeline.declared_s:.1f} s decodes")
+    if frames.damaged and frames.last_s < half_s - _PATIENCE_S:
+        return cut
     windows = None
     if container.streams.audio:
-        starts = window_starts(duration_s, sampling.audio_windows, sampling.audio_window_s)
+        starts = window_starts(timeline.declared_s, sampling.audio_windows, sampling.audio_window_s)
         windows = sample_windows(container, container.streams.audio[0], starts, sampling.audio_window_s, deadline)
     with path.open("rb") as file:
         content_hash = hashlib.file_digest(file, "sha256").hexdigest()
-    return Clip(np.stack(frames), windows, _facts(video, duration_s, windows is not None), content_hash)
-
-
-def _duration(container: InputContainer, video: VideoStream) -> float:
-    if video.duration and video.time_base:
-        return float(video.duration * video.time_base)
-    if container.duration:
-        return container.duration / av.time_base
-    return _last_packet_end(container, video)
-
-
-def _last_packet_end(container: InputContainer, video: VideoStream) -> float:
-    """For streams that do not declare a duration: read packets, decode none."""
-    assert video.time_base is not None
-    ends = [p.pts + (p.duration or 0) for p in container.demux(video) if p.pts is not None]
-    container.seek(0)
-    return float((max(ends) - (video.start_time or 0)) * video.time_base) if ends else 0.0
+    facts = _facts(film.stream, timeline.declared_s, windows is not None)
+    return Clip(np.stack(frames.squares), windows, facts, content_hash)
 
 
 def _facts(video: VideoStream, duration_s: float, has_audio: bool) -> Facts:

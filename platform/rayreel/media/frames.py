@@ -1,129 +1,115 @@
-"""n uniform frames of a video, decoded exactly, small and square."""
+"""The sampled frames of a video, small and square, at the least decoding."""
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
-from av.container import InputContainer
-from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from rayreel.media.open import Deadline
+from rayreel.media.config import SamplingConfig
+from rayreel.media.decoder import Decoder
+from rayreel.media.keyframes import Timeline
+from rayreel.media.packets import Film, Sample, survey
+from rayreel.media.plan import Group, choose, near_s, uniform_times
+from rayreel.media.square import Squares
+
+Window = tuple[int, ...]  # ticks of consecutive frames
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
-    """A frame and when it is first shown, seconds; the first frame of a stream is shown at 0.
+class Frames:
+    """Squares [size, size, 3] RGB in time order, when the last one is shown, and whether some packet did not decode."""
 
-    Not counted from the declared start: some containers (AVI) store decode times, a frame late.
+    squares: list[NDArray[np.uint8]]
+    last_s: float
+    damaged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """One run over packets: those from the keyframe at `start` on (None: all), and what is wanted of them."""
+
+    start: int | None
+    samples: Sequence[Sample]
+    windows: list[Window]
+
+
+def sample_frames(film: Film, timeline: Timeline, sampling: SamplingConfig, size: int) -> Frames:
+    """`sampling.window` consecutive frames at each of `sampling.frames` uniform times, chosen by `sampling.mode`.
+
+    One frame shown at several times comes once. A picture that does not decode is replaced by the one before it.
     """
+    decoder = Decoder(film, exact=sampling.mode != "auto" or sampling.window > 1)
+    squares = Squares(size, film.stream.sample_aspect_ratio)
+    taken: dict[int, NDArray[np.uint8]] = {}
+    windows: list[Window] = []
+    for stretch in stretches(film, timeline, sampling):
+        windows += stretch.windows
+        wanted = sorted({tick for window in stretch.windows for tick in window})
+        for tick, picture in decoder.pictures(stretch.start, stretch.samples, wanted):
+            if tick not in taken:
+                taken[tick] = squares.of(picture)
+    return Frames(
+        [taken[tick] for window in _found(windows, sorted(taken)) for tick in window],
+        timeline.seconds(max(taken)) if taken else 0.0,
+        decoder.damaged,
+    )
 
-    frame: VideoFrame
-    at_s: float
+
+def stretches(film: Film, timeline: Timeline, sampling: SamplingConfig) -> Iterator[Stretch]:
+    """Runs over packets in which all targets are found, rising; no group of pictures is in two of them."""
+    times_s = uniform_times(timeline.readable_s, sampling.frames)
+    groups = choose(times_s, timeline.keyframes_s, near_s(sampling, timeline.readable_s))
+    seekable = timeline.starts and (film.told_pts or not any(group.times_s for group in groups.values()))
+    if sampling.window == 1 and seekable and (found := _seek_out(film, timeline, groups)):
+        yield from found
+        return
+    if sampling.window == 1:
+        times_s = sorted(t for k, group in groups.items() for t in _times(timeline, k, group))
+    samples = timeline.samples or survey(film, None)
+    ticks = [timeline.tick(time_s) for time_s in times_s]
+    yield Stretch(None, samples, windows_at(samples, ticks, sampling.window))
 
 
-def uniform_times(duration_s: float, n: int) -> list[float]:
-    """The middles of n equal parts of the duration, seconds."""
-    return [(i + 0.5) * duration_s / n for i in range(n)]
+def windows_at(samples: Sequence[Sample], ticks: Sequence[int], window: int) -> list[Window]:
+    """For each tick the picture shown then and those after it; moved back at the end of the samples to be whole."""
+    shown = sorted({sample.pts for sample in samples if sample.shown})
+    places = [bisect_right(shown, tick) - 1 for tick in ticks]
+    begins = [min(place, max(0, len(shown) - window)) for place in places if place >= 0]
+    return [(*(part := shown[begin : begin + window]), *part[-1:] * (window - len(part))) for begin in begins]
 
 
-def sample_frames(
-    container: InputContainer, stream: VideoStream, times_s: Sequence[float], size: int, deadline: Deadline
-) -> list[NDArray[np.uint8]]:
-    """The frames on screen at rising `times_s`, each [size, size, 3] RGB; one frame shown at several times comes once.
+def _seek_out(film: Film, timeline: Timeline, groups: dict[int, Group]) -> list[Stretch]:
+    """A stretch per group of pictures; none at all where the index leads astray.
 
-    Times after the last decodable frame give nothing, so a truncated file gives fewer frames than asked.
+    An index knows when a keyframe is decoded, and how much later it is shown only roughly (open groups). A target that
+    turns out to lie before its keyframe goes to the group before; so nothing is decoded until all are settled.
     """
-    squares: list[NDArray[np.uint8]] = []
-    last_s = -1.0
-    for shown in frames_at(container, stream, times_s, deadline):
-        if shown.at_s > last_s:
-            squares.append(square(shown.frame, size, stream.sample_aspect_ratio))
-            last_s = shown.at_s
-    return squares
+    found: list[Stretch] = []
+    early: tuple[float, ...] = ()
+    for k in range(max(groups), -1, -1):
+        group = groups.get(k, Group())
+        ticks = {timeline.tick(time_s): time_s for time_s in (*group.times_s, *early)}
+        if not ticks and not group.keyframe:
+            continue
+        samples = survey(film, timeline.starts[k], max(ticks, default=-math.inf))
+        early = tuple(time_s for tick, time_s in ticks.items() if not samples or tick < samples[0].pts)
+        windows = windows_at(samples, [tick for tick in ticks if ticks[tick] not in early], window=1)
+        if group.keyframe and samples and samples[0].shown:
+            windows.append((samples[0].pts,))
+        if windows:
+            found.append(Stretch(timeline.starts[k], samples, windows))
+    return [] if early else found[::-1]
 
 
-def frames_at(
-    container: InputContainer, stream: VideoStream, times_s: Sequence[float], deadline: Deadline
-) -> Iterator[Timed]:
-    """For each time the last frame shown at or before it; every group of pictures is decoded at most once."""
-    keyframes_s = _keyframe_times(stream)
-    frames = _decode(container, stream, deadline)
-    current = next(frames, None)
-    origin = current.frame.pts if current else 0
-    following: Timed | None = None
-    for time_s in times_s:
-        if current is None:
-            return
-        if _jump_pays(keyframes_s, (following or current).at_s, time_s):
-            landed = _seek(container, stream, time_s, origin, deadline)
-            if landed is None or landed[0].at_s > time_s:  # a wrong index: decoding from the start is always right
-                landed = _seek(container, stream, 0.0, origin, deadline)
-            if landed is None:
-                return
-            (current, frames), following = landed, None
-        while following is None or following.at_s <= time_s:
-            current, following = following or current, next(frames, None)
-            if following is None:
-                break
-        yield current
-        if following is None and time_s > current.at_s + _patience(stream):
-            return
+def _times(timeline: Timeline, k: int, group: Group) -> list[float]:
+    return [*group.times_s, *([timeline.keyframes_s[k]] if group.keyframe else [])]
 
 
-def square(frame: VideoFrame, size: int, aspect: Fraction | None) -> NDArray[np.uint8]:
-    """Short side to `size` inside the scaler, turned upright, centre crop: uint8 RGB [size, size, 3].
-
-    `aspect` is the stream's pixel aspect; pixels that are not square are stretched to what a viewer sees.
-    """
-    width = frame.width * (float(aspect) if aspect else 1.0)
-    scale = size / min(width, frame.height)
-    small = frame.reformat(
-        width=max(size, round(width * scale)), height=max(size, round(frame.height * scale)), format="rgb24"
-    ).to_ndarray()
-    upright = np.rot90(small, k=frame.rotation // 90)
-    top, left = (upright.shape[0] - size) // 2, (upright.shape[1] - size) // 2
-    return np.ascontiguousarray(upright[top : top + size, left : left + size])
-
-
-def _patience(stream: VideoStream) -> float:
-    """How long the last frame may stay on screen: two frame times, or a tenth of a second for odd rates."""
-    return max(0.1, 2 / float(stream.average_rate)) if stream.average_rate else 0.1
-
-
-def _decode(
-    container: InputContainer, stream: VideoStream, deadline: Deadline, origin: int | None = None
-) -> Iterator[Timed]:
-    for frame in container.decode(stream):
-        deadline.check()
-        if frame.pts is not None and stream.time_base is not None:
-            origin = frame.pts if origin is None else origin
-            yield Timed(frame, float((frame.pts - origin) * stream.time_base))
-
-
-def _seek(
-    container: InputContainer, stream: VideoStream, time_s: float, origin: int | None, deadline: Deadline
-) -> tuple[Timed, Iterator[Timed]] | None:
-    assert stream.time_base is not None
-    container.seek(int(time_s / stream.time_base) + (origin or 0), stream=stream)
-    frames = _decode(container, stream, deadline, origin)
-    first = next(frames, None)
-    return None if first is None else (first, frames)
-
-
-def _keyframe_times(stream: VideoStream) -> list[float]:
-    """From the container's index, without reading packets; empty when it has none.
-
-    These are decode times, ahead of display times by the reordering delay: near enough to tell whether a jump pays.
-    """
-    if stream.time_base is None:
+def _found(windows: Sequence[Window], ticks: Sequence[int]) -> list[Window]:
+    """Windows in terms of the pictures that did decode, rising, none twice."""
+    if not ticks:
         return []
-    return sorted(float(entry.timestamp * stream.time_base) for entry in stream.index_entries if entry.is_keyframe)
-
-
-def _jump_pays(keyframes_s: list[float], now_s: float, time_s: float) -> bool:
-    """Whether a jump skips a whole group of pictures; for less than one, a seek costs more than it saves."""
-    return bisect_right(keyframes_s, time_s) > bisect_right(keyframes_s, now_s) + 1
+    return sorted({tuple(ticks[max(0, bisect_right(ticks, tick) - 1)] for tick in window) for window in windows})

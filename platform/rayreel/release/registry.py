@@ -15,8 +15,11 @@ from rayreel.release.card import model_card
 from rayreel.release.model import ARTIFACT, input_example, signature
 from rayreel.tower.save import load_tower
 from rayreel.tower.tower import VideoTower
+from rayreel.training.tracking import TrackingUnavailable
 
 MODEL = "rayreel-tower"
+# What MLflow says of a model, version or alias that is not there; everything else is a fault of the server.
+_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _INDEXED = "indexed_features"
 CHALLENGER, CHAMPION = "challenger", "champion"
 _NEEDED = ("rayreel", "torch", "safetensors", "pydantic", "pyarrow", "numpy", "pandas")
@@ -76,9 +79,10 @@ def resolve(name: str) -> Version:
     try:
         found = ask(MODEL, name)
     except MlflowException as error:
+        if error.error_code not in _ABSENT:
+            raise TrackingUnavailable.of(error) from error
         raise NoSuchVersion(
-            f"{MODEL} has no {name!r} in the registry at {mlflow.get_registry_uri()}: {error.message}. "
-            "Run jobs/train.py first."
+            f"{MODEL} has no {name!r} in the registry at {mlflow.get_registry_uri()}. Run jobs/train.py first."
         ) from None
     tags = found.tags
     return Version(int(found.version), found.run_id, tags["encoder_key"], tags["features"], tags["training"])
@@ -90,6 +94,13 @@ def find(name: str) -> Version | None:
         return resolve(name)
     except NoSuchVersion:
         return None
+
+
+def trained_on(features: str, training: str) -> Version | None:
+    """The newest version trained on exactly these features with exactly this configuration."""
+    wanted = f"name='{MODEL}' and tag.features='{features}' and tag.training='{training}'"
+    found = mlflow.MlflowClient().search_model_versions(wanted)
+    return resolve(str(max(int(version.version) for version in found))) if found else None
 
 
 def load(version: Version) -> VideoTower:

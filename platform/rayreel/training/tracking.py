@@ -14,11 +14,25 @@ import mlflow
 from mlflow.exceptions import MlflowException
 from ray.train import Checkpoint, UserCallback
 
+from rayreel.errors import RayreelError
 from rayreel.storage import Storage
 
 log = logging.getLogger(__name__)
 
 EXPERIMENT = "rayreel"
+
+
+class TrackingUnavailable(RayreelError):
+    """MLflow does not answer."""
+
+    @staticmethod
+    def of(error: MlflowException) -> "TrackingUnavailable":
+        """MLflow's own words are long; their end says what went wrong."""
+        cause = str(error.message).strip().rsplit(": ", 1)[-1].strip("\"')")
+        return TrackingUnavailable(
+            f"MLflow at {mlflow.get_tracking_uri()} does not answer ({cause}). Start it or correct "
+            "MLFLOW_TRACKING_URI; without it a SQLite file below the storage root is used."
+        )
 
 
 def use_tracking(storage: Storage) -> str:
@@ -30,6 +44,7 @@ def use_tracking(storage: Storage) -> str:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     given = os.environ.get("MLFLOW_TRACKING_URI")
     uri = given or _local_uri(storage)
     mlflow.set_tracking_uri(uri)
@@ -47,7 +62,10 @@ def tracked(storage: Storage, name: str, parameters: Mapping[str, Any], config: 
     `parameters` are for comparing runs; `config` is the resolved settings tree, kept as an artifact.
     """
     use_tracking(storage)
-    _use_experiment(storage)
+    try:
+        _use_experiment(storage)
+    except MlflowException as error:
+        raise TrackingUnavailable.of(error) from error
     with mlflow.start_run(run_name=name) as run:
         mlflow.log_params(dict(parameters))
         mlflow.log_dict(config, "config.yaml")

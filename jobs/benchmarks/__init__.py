@@ -1,0 +1,1 @@
+"""Comparisons in one run, each printing ratios."""

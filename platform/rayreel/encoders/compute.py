@@ -1,0 +1,67 @@
+"""Where and how the networks compute: device, runtime, precision, threads."""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
+
+import torch
+
+from rayreel.encoders.device import device_named
+from rayreel.encoders.presets import EncodersConfig
+from rayreel.errors import RayreelError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """A configuration's `auto`s, decided for this machine.
+
+    `rows` inputs make a forward pass, always: kernels differ with the shape of a batch, and a video's vectors must be
+    the same to the last bit whichever videos share its batch, or a resumed extraction would give another store. On a
+    CPU that is one row: frames and sound are fastest so, and a video has but one text.
+    """
+
+    device: torch.device
+    runtime: Literal["torch", "openvino"] = "torch"
+    dtype: torch.dtype = torch.float32
+    rows: int = 1
+    threads: int = 1
+    compile: bool = False
+
+
+def compute_of(config: EncodersConfig) -> Compute:
+    """Decide what `config` leaves open. `threads` is set for torch in the whole process. Raises RayreelError."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    device = device_named(config.device)
+    return Compute(
+        device,
+        _runtime(config.runtime, device),
+        _dtype(config.precision, device),
+        rows=1 if device.type == "cpu" else config.batch,
+        threads=torch.get_num_threads(),  # OMP_NUM_THREADS, which Ray sets to an actor's num_cpus, or the affinity
+        compile=config.compile,
+    )
+
+
+def _runtime(name: str, device: torch.device) -> Literal["torch", "openvino"]:
+    if name == "torch" or (name == "auto" and device.type != "cpu"):
+        return "torch"
+    if device.type != "cpu":
+        raise RayreelError(
+            f"runtime openvino: it computes on the CPU, not on {device}. Set device cpu, or runtime auto."
+        )
+    if find_spec("openvino") is not None:
+        return "openvino"
+    if name == "auto":
+        return "torch"
+    raise RayreelError("runtime openvino: the package is not installed. pip install openvino, or set runtime auto.")
+
+
+def _dtype(precision: str, device: torch.device) -> torch.dtype:
+    if precision == "auto":
+        return torch.float16 if device.type == "cuda" else torch.float32
+    if precision == "fp16" and device.type == "cpu":
+        raise RayreelError("precision fp16: CPUs do not compute in it. Choose auto, fp32 or bf16, or a GPU.")
+    return DTYPES[precision]

@@ -1,0 +1,20 @@
+"""What runs a frozen network, whichever engine does it."""
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from rayreel.encoders.encoder import Vectors
+
+Inputs = tuple[NDArray[Any], ...]
+
+
+class Runtime(Protocol):
+    """Forward passes of one network. `rows` is how many inputs each pass takes: never fewer, never more."""
+
+    rows: int
+
+    def run(self, batches: Iterable[Inputs]) -> Iterable[Vectors]:
+        """Map each batch (the arguments of the network's `forward`, [rows, ...] each) to [rows, dim], in order."""
+        ...

@@ -1,0 +1,40 @@
+"""Forward passes on torch: any device."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rayreel.encoders.compute import Compute
+from rayreel.encoders.encoder import Vectors
+from rayreel.encoders.runtime import Inputs
+
+
+class TorchRuntime:
+    """A network on one device, in fp32 or under autocast. Convolutions run channels-last, as frames are decoded."""
+
+    def __init__(self, network: nn.Module, compute: Compute) -> None:
+        self.rows = compute.rows
+        self._device, self._dtype = compute.device, compute.dtype
+        network = network.eval().to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = torch.compile(network) if compute.compile else network
+
+    def run(self, batches: Iterable[Inputs]) -> Iterable[Vectors]:
+        """Map each batch to [rows, dim] float32. A GPU gets all its work before the first result is waited for."""
+        outputs = [self._forward(inputs) for inputs in batches]
+        return [output.cpu().numpy() for output in outputs]
+
+    def _forward(self, inputs: Inputs) -> Tensor:
+        reduced = self._dtype != torch.float32
+        with torch.inference_mode(), torch.autocast(self._device.type, self._dtype, enabled=reduced):
+            output: Tensor = self._network(*(self._moved(array) for array in inputs))
+            return output.float()
+
+    def _moved(self, array: NDArray[np.generic]) -> Tensor:
+        # Copied in C order: Ray hands out read-only arrays, and torch refuses negative strides.
+        tensor = torch.from_numpy(array.copy(order="C"))
+        if self._device.type == "cuda":
+            return tensor.pin_memory().to(self._device, non_blocking=True)
+        return tensor.to(self._device)

@@ -1,0 +1,64 @@
+"""Which pictures to decode from which keyframe, before anything is decoded."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rayreel.media.config import SamplingConfig
+
+# `auto` meets a target with any picture this near: a share of the time between targets, and in seconds.
+_NEAR_STEP = 0.5
+_NEAR_S = 1.0
+_EDGE_S = 1e-3  # a keyframe before the first picture shown is cut off by an edit list
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What is taken of one group of pictures: the pictures on at `times_s`, and its keyframe or not."""
+
+    times_s: tuple[float, ...] = ()
+    keyframe: bool = False
+
+
+def uniform_times(duration_s: float, n: int) -> list[float]:
+    """The middles of n equal parts of the duration, seconds."""
+    return [(i + 0.5) * duration_s / n for i in range(n)]
+
+
+def near_s(sampling: SamplingConfig, duration_s: float) -> float:
+    """How far from a target a picture may lie and still meet it, seconds; below 0 for none but the one on screen."""
+    match sampling.mode:
+        case "exact":
+            return -1.0
+        case "keyframe":
+            return math.inf
+    return min(_NEAR_STEP * duration_s / sampling.frames, _NEAR_S)
+
+
+def choose(times_s: Sequence[float], keyframes_s: Sequence[float], near_s: float) -> dict[int, Group]:
+    """What to take of each group of pictures, by number of keyframe, for rising `times_s`.
+
+    A target with a near keyframe costs one picture. In a group that is decoded on for another target's sake, those
+    before that one cost nothing more and are taken exactly; it alone, which sets the cost, as early as is near.
+    """
+    owners = [max(0, bisect_right(keyframes_s, time_s) - 1) for time_s in times_s]
+    nearest = [_nearest(keyframes_s, time_s) for time_s in times_s]
+    last: dict[int, float] = {}
+    for time_s, owner, near in zip(times_s, owners, nearest, strict=True):
+        if keyframes_s[near] < -_EDGE_S or abs(keyframes_s[near] - time_s) > near_s:
+            last[owner] = time_s
+    groups: dict[int, Group] = {}
+    for time_s, owner, near in zip(times_s, owners, nearest, strict=True):
+        if time_s <= last.get(owner, -math.inf):
+            group = groups.get(owner, Group())
+            early_s = near_s if time_s == last[owner] and 0 < near_s < math.inf else 0.0
+            groups[owner] = replace(group, times_s=(*group.times_s, max(time_s - early_s, keyframes_s[owner])))
+        else:
+            groups[near] = replace(groups.get(near, Group()), keyframe=True)
+    return groups
+
+
+def _nearest(keyframes_s: Sequence[float], time_s: float) -> int:
+    after = bisect_right(keyframes_s, time_s)
+    return min(range(max(0, after - 1), min(after + 1, len(keyframes_s))), key=lambda k: abs(keyframes_s[k] - time_s))

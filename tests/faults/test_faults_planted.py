@@ -1,0 +1,94 @@
+"""A decoder that crashes or hangs on one file costs that file, and a lost node costs time."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from chain import ROOT
+from films import write_film
+from planted import faulty
+from rayreel.catalog.read import Catalog, read_catalog
+from rayreel.encoders.load import load_encoders
+from rayreel.encoders.presets import EncodersConfig
+from rayreel.features.config import ExtractConfig
+from rayreel.features.extract import ExtractReport, extract
+from rayreel.features.key import EncoderKey
+from rayreel.features.pipeline import Pipeline
+from rayreel.features.store import FeatureStore
+from rayreel.media.config import Limits, SamplingConfig
+from rayreel.storage import Storage
+
+WEIGHTS = ROOT / ".rayreel-test" / "weights"
+ENCODERS = EncodersConfig(cache_dir=WEIGHTS)
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStore:
+    encoders = load_encoders(ENCODERS, WEIGHTS)
+    key = EncoderKey(identities=encoders.identities, dims=encoders.dims, frame_size=224, sampling=SamplingConfig())
+    return FeatureStore(Storage(tmp_path / "storage"), key)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for number in range(10):
+        write_film(folder / f"film{number}.mp4", frames=40 + number, tone_hz=None)
+    return folder
+
+
+@pytest.fixture
+def one_node() -> Iterator[None]:
+    if ray.is_initialized():
+        ray.shutdown()
+    ray.init(address="local", num_cpus=4, include_dashboard=False, configure_logging=False)
+    yield
+    ray.shutdown()
+
+
+def test_a_crash_and_a_hang_cost_their_own_files_only(folder: Path, store: FeatureStore, one_node: None) -> None:
+    write_film(folder / "crash.mp4", frames=40, tone_hz=None)
+    write_film(folder / "hang.mp4", frames=40, tone_hz=None)
+    pipeline = Pipeline(ENCODERS, Limits(timeout_s=2), ExtractConfig(videos_per_block=4), WEIGHTS, faulty)
+    report = extract(read_catalog(folder), store, pipeline)
+    assert report.extracted == 10
+    assert report.reasons == {"decoder_crash": 1, "timeout": 1}
+    assert {row["video_id"]: row["reason"] for row in store.quarantined().to_pylist()} == {
+        "crash": "decoder_crash",
+        "hang": "timeout",
+    }
+
+
+@pytest.mark.faults
+def test_a_lost_node_costs_time_and_nothing_else(folder: Path, store: FeatureStore) -> None:
+    rows = read_catalog(folder).videos
+    many = [video.model_copy(update={"video_id": f"{video.video_id}-{n}"}) for n in range(30) for video in rows]
+    if ray.is_initialized():
+        ray.shutdown()
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    lost = cluster.add_node(num_cpus=2)
+    ray.init(address=cluster.address, configure_logging=False)
+    try:
+        done: list[ExtractReport] = []
+        pipeline = Pipeline(ENCODERS, Limits(), ExtractConfig(), WEIGHTS)
+        work = threading.Thread(target=lambda: done.append(extract(Catalog("many", many), store, pipeline)))
+        work.start()
+        while len(store.storage.files(store.features, ".parquet")) < 2:
+            assert work.is_alive()
+            time.sleep(0.1)
+        cluster.remove_node(lost, allow_graceful=False)
+        work.join()
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    assert done and done[0].extracted == 300
+    table: pa.Table = store.read(["video_id"])
+    assert table["video_id"].to_pylist() == sorted(video.video_id for video in many)

@@ -1,0 +1,39 @@
+"""The small decisions of the extract job."""
+
+import pytest
+
+from extract import allowed_failures, efficiency_line
+from rayreel.features.extract import ExtractReport
+from rayreel.features.ideal import Ideal
+from rayreel.features.report import BlockReport, Throughput
+from rayreel.settings import SettingsError
+
+
+@pytest.mark.parametrize(("text", "rows", "allowed"), [("5", 100, 5), ("5%", 100, 5), ("2.5%", 200, 5), ("0", 9, 0)])
+def test_failures_are_allowed_by_number_or_by_share(text: str, rows: int, allowed: int) -> None:
+    assert allowed_failures(text, rows) == allowed
+
+
+@pytest.mark.parametrize("text", ["many", "%", "five%"])
+def test_what_is_neither_is_answered_with_examples(text: str) -> None:
+    with pytest.raises(SettingsError, match="expected a number"):
+        allowed_failures(text, 10)
+
+
+def test_on_cpus_alone_the_stages_share_the_cores() -> None:
+    ideal = Ideal(decode_rate=60, encode_rate=30, cores=2, gpus=0)
+    assert ideal.videos_per_s == pytest.approx(20)
+    assert ideal.decode_core_ms == pytest.approx(33.33, abs=0.01)
+
+
+def test_with_gpus_the_slower_stage_counts() -> None:
+    assert Ideal(decode_rate=60, encode_rate=300, cores=16, gpus=1).videos_per_s == 60
+
+
+def test_efficiency_is_the_steady_rate_over_the_ideal_one() -> None:
+    times = iter([0.0, 1.0, 2.0])
+    throughput = Throughput(clock=lambda: next(times))
+    for _ in range(3):
+        throughput.add(BlockReport(outcomes={"extracted": 10}, frames=80, decode_s=1, waited_s=0, encode_s=1))
+    line = efficiency_line(ExtractReport(30, 30, 0, throughput=throughput), Ideal(60, 15, 2, 0))
+    assert line.startswith("efficiency 0.83 = 10.0 videos/s")

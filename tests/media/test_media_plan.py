@@ -1,0 +1,50 @@
+"""What is chosen before anything is decoded."""
+
+import math
+
+import pytest
+
+from rayreel.media.config import SamplingConfig
+from rayreel.media.plan import Group, choose, near_s, uniform_times
+
+
+def test_targets_are_the_middles_of_equal_parts() -> None:
+    assert uniform_times(8.0, 4) == [1.0, 3.0, 5.0, 7.0]
+
+
+def test_exact_decodes_on_to_every_target_in_the_group_that_holds_it() -> None:
+    chosen = choose([1.0, 3.0, 5.0, 7.0], [0.0, 3.0, 4.0], near_s=-1.0)
+    assert chosen == {0: Group((1.0,)), 1: Group((3.0,)), 2: Group((5.0, 7.0))}
+
+
+def test_keyframe_takes_the_nearest_one_on_either_side() -> None:
+    chosen = choose([1.0, 3.0, 5.0, 7.0], [0.0, 1.8, 3.1, 6.9, 7.9], near_s=math.inf)
+    assert {k: group for k, group in chosen.items() if group.keyframe} == chosen
+    assert sorted(chosen) == [1, 2, 3]
+
+
+def test_a_near_keyframe_stands_for_a_target_and_a_far_target_is_decoded_on_to() -> None:
+    chosen = choose([1.0, 3.0, 5.0, 7.0], [0.0, 3.2, 5.0], near_s=0.5)
+    assert chosen == {0: Group((0.5,)), 1: Group(keyframe=True), 2: Group((5.0, 6.5))}
+
+
+def test_targets_before_a_far_one_in_its_group_are_taken_exactly_since_they_are_free() -> None:
+    assert choose([1.0, 3.0, 5.0], [0.9], near_s=0.5) == {0: Group((1.0, 3.0, 4.5))}
+
+
+def test_the_last_target_of_a_group_is_never_moved_before_its_keyframe() -> None:
+    assert choose([5.0], [0.0, 4.4], near_s=0.55) == {1: Group((4.45,))}
+    assert choose([5.0], [0.0, 4.0], near_s=0.9) == {1: Group((4.1,))}
+
+
+def test_a_keyframe_that_an_edit_list_hides_is_never_taken_itself() -> None:
+    assert choose([0.2, 0.6], [-0.1], near_s=math.inf) == {0: Group((0.2, 0.6))}
+
+
+@pytest.mark.parametrize(("duration_s", "frames", "near"), [(8.0, 8, 0.5), (3600.0, 8, 1.0), (0.8, 8, 0.05)])
+def test_auto_calls_near_half_a_step_and_at_most_a_second(duration_s: float, frames: int, near: float) -> None:
+    assert near_s(SamplingConfig(frames=frames, mode="auto"), duration_s) == pytest.approx(near)
+
+
+def test_the_default_is_auto_with_single_frames() -> None:
+    assert (SamplingConfig().mode, SamplingConfig().window) == ("auto", 1)

@@ -1,4 +1,6 @@
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,13 +12,15 @@ from rayreel.catalog.video import Video
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import encoder_identities
 from rayreel.encoders.presets import EncodersConfig
+from rayreel.features.decoding import DecodeVideos
+from rayreel.features.encoding import EncodeVideos
 from rayreel.features.key import EncoderKey
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.report import EXTRACTED, BlockReport
 from rayreel.features.rows import DECODED, TODO
 from rayreel.features.schema import feature_schema
-from rayreel.features.stages import DecodeVideos, EncodeVideos, StoreRows
 from rayreel.features.store import FeatureStore
+from rayreel.features.storing import StoreRows
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.storage import Storage
 
@@ -149,3 +153,10 @@ def test_the_stages_that_travel_to_tasks_can_be_pickled(tmp_path: Path) -> None:
     store = FeatureStore(Storage(tmp_path), KEY)
     assert pickle.loads(pickle.dumps(DECODE)) == DECODE
     assert pickle.loads(pickle.dumps(StoreRows(store))).store.key == KEY
+
+
+@pytest.mark.parametrize("module", ["decoding", "storing"])
+def test_decode_and_store_workers_load_no_network_library(module: str) -> None:
+    program = f"import sys, rayreel.features.{module}; print('torch' in sys.modules, 'transformers' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["False", "False"]

@@ -9,8 +9,17 @@ class ExtractConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     videos_per_block: int = Field(16, ge=1, description="videos per decode task and block; 8 frames are 1.2 MB a video")
-    encoder_actors: int = Field(1, ge=1, description="encoder actors, each holding all networks")
-    cpus_per_decode: float = Field(1, gt=0, description="CPUs that one decode task reserves")
+    blocks_in_flight: int = Field(16, ge=2, description="decoded blocks held between the stages, over the cluster")
+    encoder_actors: int = Field(0, ge=0, description="encoder actors; 0: one per GPU or, without any, per 4 CPUs")
+    encoder_threads: int = Field(1, ge=1, description="threads of one encoder actor where it computes on CPUs")
+    cpus_per_decode: float = Field(
+        0.5,
+        gt=0,
+        description="CPUs that one decode task reserves; each uses one thread, and more of them than cores "
+        "keep the cores busy while some wait for blocks",
+    )
     memory_per_decode: int = Field(512 << 20, gt=0, description="memory that one decode task reserves, bytes")
     cpus_per_encoder: float = Field(1, ge=0, description="CPUs that one encoder actor reserves")
-    gpus_per_encoder: float = Field(0, ge=0, description="GPUs, whole or a share, that one encoder actor reserves")
+    gpus_per_encoder: float | None = Field(
+        None, ge=0, description="GPUs, whole or a share, that one encoder actor reserves; unset: 1 where there are any"
+    )

@@ -55,8 +55,9 @@ def measure_ideal(
     decoders = [_loop(pipeline, key, chosen, gpus=0) for _ in range(cores)]
     decode_rate = sum(ray.get([loop.decode.remote() for loop in decoders]))
     encoders = decoders
-    if gpus := pipeline.config.gpus_per_encoder * pipeline.config.encoder_actors:
-        encoders = [_loop(pipeline, key, chosen, gpus=gpus) for _ in range(pipeline.config.encoder_actors)]
+    if gpus := pipeline.gpus_per_encoder() * pipeline.encoder_actors():
+        share = pipeline.gpus_per_encoder()
+        encoders = [_loop(pipeline, key, chosen, gpus=share) for _ in range(pipeline.encoder_actors())]
         ray.get([loop.decode.remote() for loop in encoders])
     encode_rate = sum(ray.get([loop.encode.remote() for loop in encoders]))
     for loop in {*decoders, *encoders}:
@@ -65,8 +66,7 @@ def measure_ideal(
 
 
 def _loop(pipeline: Pipeline, key: EncoderKey, videos: list[Video], gpus: float) -> ray.actor.ActorHandle:
-    share = gpus / pipeline.config.encoder_actors if gpus else 0
-    return ray.remote(_BareLoop).options(num_cpus=0, num_gpus=share).remote(pipeline, key, videos)
+    return ray.remote(_BareLoop).options(num_cpus=0, num_gpus=gpus).remote(pipeline, key, videos)
 
 
 class _BareLoop:

@@ -10,11 +10,14 @@ import ray.data
 from rayreel.catalog.video import Video
 from rayreel.encoders.presets import EncodersConfig
 from rayreel.features.config import ExtractConfig
+from rayreel.features.decoding import DecodeVideos
+from rayreel.features.encoding import EncodeVideos
+from rayreel.features.key import EncoderKey
 from rayreel.features.report import BlockReport
 from rayreel.features.rows import TODO
-from rayreel.features.stages import DecodeVideos, EncodeVideos, StoreRows
 from rayreel.features.store import FeatureStore
-from rayreel.media.config import Limits
+from rayreel.features.storing import StoreRows
+from rayreel.media.config import AUDIO_RATE_HZ, Limits
 from rayreel.media.decode import decode_file
 from rayreel.media.isolated import Decode
 
@@ -40,7 +43,38 @@ class Pipeline:
             for report in written["report"].to_pylist():
                 yield BlockReport.model_validate_json(report)
 
+    def gpus_per_encoder(self) -> float:
+        """GPUs of one encoder actor on the running cluster."""
+        given = self.config.gpus_per_encoder
+        return float(ray.cluster_resources().get("GPU", 0) > 0) if given is None else given
+
+    def encoder_actors(self) -> int:
+        """Encoder actors on the running cluster."""
+        resources = ray.cluster_resources()
+        if self.config.encoder_actors:
+            return self.config.encoder_actors
+        if gpus := self.gpus_per_encoder():
+            return max(1, int(resources.get("GPU", 0) / gpus))
+        return max(1, int(resources["CPU"] / 4))
+
+    def encoder_config(self) -> EncodersConfig:
+        """The encoders as an actor loads them; on CPUs one thread each, as more only spin where cores are shared."""
+        threads = self.encoders.threads or (0 if self.gpus_per_encoder() else self.config.encoder_threads)
+        return self.encoders.model_copy(update={"threads": threads})
+
+    def _bound_memory(self, key: EncoderKey) -> None:
+        """Let decoding run ahead of encoding by so many blocks and no further: no spilling, flat memory."""
+        sampling = key.sampling
+        pictures = sampling.frames * sampling.window * key.frame_size**2 * 3
+        sound = round(sampling.audio_windows * sampling.audio_window_s * AUDIO_RATE_HZ) * 4
+        most = self.config.blocks_in_flight * self.config.videos_per_block * (pictures + sound)
+        context = ray.data.DataContext.get_current()
+        context.execution_options.resource_limits = ray.data.ExecutionResources.for_limits(object_store_memory=most)
+        # Ray Data measures each worker's memory every second by walking its page tables: a tenth of a core each here.
+        context.memory_usage_poll_interval_s = None
+
     def _dataset(self, todo: Sequence[Video], versions: dict[str, str], store: FeatureStore) -> ray.data.Dataset:
+        self._bound_memory(store.key)
         rows = {"video": [v.model_dump_json() for v in todo], "version": [versions[v.video_id] for v in todo]}
         blocks = -(-len(todo) // self.config.videos_per_block)
         return (
@@ -55,13 +89,13 @@ class Pipeline:
             )
             .map_batches(
                 EncodeVideos,
-                fn_constructor_kwargs={"config": self.encoders, "key": store.key, "cache": self.cache},
+                fn_constructor_kwargs={"config": self.encoder_config(), "key": store.key, "cache": self.cache},
                 batch_size=None,
                 batch_format="pyarrow",
                 zero_copy_batch=True,
-                compute=ray.data.ActorPoolStrategy(size=self.config.encoder_actors),
+                compute=ray.data.ActorPoolStrategy(size=self.encoder_actors()),
                 num_cpus=self.config.cpus_per_encoder,
-                num_gpus=self.config.gpus_per_encoder,
+                num_gpus=self.gpus_per_encoder(),
             )
-            .map_batches(StoreRows(store), batch_size=None, batch_format="pyarrow", num_cpus=0.1)
+            .map_batches(StoreRows(store), batch_size=None, batch_format="pyarrow", num_cpus=0.05)
         )

@@ -36,6 +36,19 @@ DECODED = pa.schema(
 )
 
 
+# What goes on from the encoder beside the feature row: what is wrong with a video, and how long its block took.
+PASSING = pa.schema(
+    [
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("n_frames", pa.int32()),
+        ("decode_s", pa.float64()),
+        ("waited_s", pa.float64()),
+        ("encode_s", pa.float64()),
+    ]
+)
+
+
 def decoded_block(videos: Sequence[str], versions: Sequence[str], clips: Sequence[Clip | Rejected]) -> pa.Table:
     """Clips, or why there are none, as rows of DECODED; how long it took is still to be filled in."""
     facts = [_facts(clip) | {"video": v, "version": n} for v, n, clip in zip(videos, versions, clips, strict=True)]

@@ -14,8 +14,8 @@ from rayreel.media.open import Deadline
 
 log = logging.getLogger(__name__)
 
-# The second is -1, what demuxers answer when they cannot seek.
-UNREADABLE_FROM_HERE = (av.error.InvalidDataError, av.error.PermissionError)
+# The second is -1, what demuxers answer when they cannot seek; the third is for a damaged index's absurd times.
+UNREADABLE_FROM_HERE = (av.error.InvalidDataError, av.error.PermissionError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)

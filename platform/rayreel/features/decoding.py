@@ -1,0 +1,44 @@
+"""The first stage of extraction: catalog rows in, frames and sound out. Runs on CPU tasks, so it imports no network."""
+
+import json
+import time
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from rayreel.failures import Reason, Rejected
+from rayreel.features.rows import DECODED, decoded_block
+from rayreel.media.clip import Clip
+from rayreel.media.config import Limits, SamplingConfig
+from rayreel.media.decode import decode_file
+from rayreel.media.isolated import Decode, process_decoder
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeVideos:
+    """Catalog rows in, frames and sound or a reason out."""
+
+    sampling: SamplingConfig
+    limits: Limits
+    frame_size: int
+    decode_with: Decode = decode_file
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """TODO rows → DECODED rows, one for one."""
+        started = time.time()
+        videos = block["video"].to_pylist()
+        rows = decoded_block(videos, block["version"].to_pylist(), [self._decode(video) for video in videos])
+        now = time.time()
+        for name, seconds in (("decode_s", now - started), ("decoded_at", now)):
+            filled = pa.array([seconds] * len(videos), pa.float64())
+            rows = rows.set_column(DECODED.get_field_index(name), DECODED.field(name), filled)
+        return rows
+
+    def _decode(self, text: str) -> Clip | Rejected:
+        uri = json.loads(text)["uri"]
+        decoder = process_decoder(self.limits.max_memory_bytes, self.limits.allowed_roots, self.decode_with)
+        outcome = decoder.decode(uri, self.sampling, self.frame_size, self.limits)
+        if isinstance(outcome, Rejected) and outcome.reason is Reason.DECODER_CRASH:
+            # Somebody may have killed the decoder for a reason of their own: a file is to blame the second time.
+            outcome = decoder.decode(uri, self.sampling, self.frame_size, self.limits)
+        return outcome

@@ -1,0 +1,40 @@
+"""The last stage of extraction: finished rows to the store and to quarantine."""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rayreel.features.report import EXTRACTED, BlockReport
+from rayreel.features.schema import QUARANTINE
+from rayreel.features.store import FeatureStore
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRows:
+    """Good rows to the feature store, the others to quarantine: at once, so that a killed run keeps what is done."""
+
+    store: FeatureStore
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Encoded rows in; out comes one row, a BlockReport as JSON, once they are written."""
+        if not block.num_rows:
+            return pa.table({"report": pa.array([], pa.string())})
+        good = pc.is_null(block["reason"])
+        features, bad = block.filter(good), block.filter(pc.invert(good))
+        self.store.add(features.select(self.store.schema.names), _quarantine(bad))
+        report = BlockReport(
+            outcomes=Counter({EXTRACTED: features.num_rows}) + Counter(bad["reason"].to_pylist()),
+            frames=pc.sum(block["n_frames"]).as_py() or 0,
+            **{name: block[name][0].as_py() for name in ("decode_s", "waited_s", "encode_s")},
+        )
+        return pa.table({"report": [report.model_dump_json()]})
+
+
+def _quarantine(bad: pa.Table) -> pa.Table:
+    columns = {name: bad[name] for name in ("video_id", "uri", "version", "reason", "detail")}
+    columns["stage"] = pa.array(["decode"] * bad.num_rows, pa.string())
+    columns["at"] = pa.array([datetime.now(UTC)] * bad.num_rows, pa.timestamp("us", tz="UTC"))
+    return pa.table([columns[name] for name in QUARANTINE.names], schema=QUARANTINE)

@@ -49,7 +49,8 @@ def folder(tmp_path: Path) -> Path:
 def one_node() -> Iterator[None]:
     if ray.is_initialized():
         ray.shutdown()
-    ray.init(address="local", num_cpus=4, include_dashboard=False, configure_logging=False)
+    workers_find = {"env_vars": {"PYTHONPATH": str(ROOT / "tests")}}
+    ray.init(address="local", num_cpus=4, include_dashboard=False, configure_logging=False, runtime_env=workers_find)
     yield
     ray.shutdown()
 

@@ -22,7 +22,7 @@ from rayreel.features.store import FeatureStore, NoFeatures, open_store
 from rayreel.settings import Settings, SettingsError, load_settings
 
 # Measuring the ideal takes some seconds; a run of fewer videos has no steady state to compare with it.
-ENOUGH_FOR_EFFICIENCY = 100
+ENOUGH_FOR_EFFICIENCY = 200
 
 
 def main(
@@ -115,11 +115,11 @@ def cores() -> int:
 
 def efficiency_line(report: ExtractReport, ideal: Ideal) -> str:
     """How near to the hardware's limit the run came."""
-    rate = report.throughput.videos_per_s
-    where = f"{ideal.cores} cores" + (f", {ideal.gpus:g} GPUs" if ideal.gpus else "")
+    run, where = report.throughput, f"{ideal.cores} cores" + (f", {ideal.gpus:g} GPUs" if ideal.gpus else "")
     return (
-        f"efficiency {rate / ideal.videos_per_s:.2f} = {rate:.1f} videos/s in steady state ÷ {ideal.videos_per_s:.1f} "
-        f"ideal ({where}; bare decode {ideal.decode_core_ms:.1f} ms, bare encode {ideal.encode_ms:.1f} ms a video)"
+        f"efficiency {ideal.efficiency(run):.2f}: decoding {run.decoded} and encoding {run.encoded} videos took "
+        f"{run.seconds:.1f} s in steady state; bare loops would do {ideal.videos_per_s:.1f} videos/s "
+        f"({where}; decode {ideal.decode_core_ms:.1f} ms, encode {ideal.encode_ms:.1f} ms a video)"
     )
 
 

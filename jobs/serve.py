@@ -14,6 +14,7 @@ from rayreel.errors import RayreelError
 from rayreel.settings import Settings, load_settings
 
 CONFIG = Path(__file__).parents[1] / "serve_apps" / "config.yaml"
+APPLICATION = "rayreel"
 _PATIENCE_S = 300
 
 
@@ -52,28 +53,27 @@ def serve(settings: Settings, config: Path | None, sets: list[str], port: int | 
 
 
 def _wait(client: ServeSubmissionClient, url: str) -> None:
-    last = "no answer yet"
+    """Until the new replicas, and only they, are there and ready: an updated service goes on answering from the old."""
+    last: str | None = "not deployed yet"
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
-        try:
-            answer = httpx.get(f"{url}/readyz", timeout=30)
-            if answer.status_code == httpx.codes.OK:
-                return
-            last = answer.text
-        except httpx.HTTPError as error:
-            last = str(error)
-        if (failed := _failed(client)) is not None:
-            raise NotReady(f"Deploying failed: {failed}")
+        application: dict[str, Any] = client.get_serve_details()["applications"].get(APPLICATION, {})
+        status = application.get("status")
+        if status == "DEPLOY_FAILED":
+            raise NotReady(f"Deploying failed: {application['message']}")
+        if status == "RUNNING" and (last := _complaint(url)) is None:
+            return
         time.sleep(0.5)
     raise NotReady(f"{url}/readyz was not ready within {_PATIENCE_S} s: {last}. See the dashboard's Serve page.")
 
 
-def _failed(client: ServeSubmissionClient) -> str | None:
-    details: dict[str, Any] = client.get_serve_details()
-    for application in details["applications"].values():
-        if application["status"] == "DEPLOY_FAILED":
-            return str(application["message"])
-    return None
+def _complaint(url: str) -> str | None:
+    """What keeps the service from being ready; None when it is."""
+    try:
+        answer = httpx.get(f"{url}/readyz", timeout=30)
+    except httpx.HTTPError as error:
+        return str(error)
+    return None if answer.status_code == httpx.codes.OK else answer.text
 
 
 if __name__ == "__main__":

@@ -5,9 +5,13 @@ import pytest
 from rayreel.features.report import EXTRACTED, BlockReport, Throughput
 
 
-def block(videos: int = 10, *, waited_s: float = 0.0, encode_s: float = 1.0, failed: int = 0) -> BlockReport:
+def block(
+    videos: int = 10, *, waited_s: float = 0.0, encode_s: float = 1.0, failed: int = 0, decoded_at: float = 1e9
+) -> BlockReport:
     outcomes = {EXTRACTED: videos - failed, "unreadable": failed}
-    return BlockReport(outcomes=outcomes, frames=8 * videos, decode_s=1.0, waited_s=waited_s, encode_s=encode_s)
+    return BlockReport(
+        outcomes=outcomes, frames=8 * videos, decode_s=1.0, decoded_at=decoded_at, waited_s=waited_s, encode_s=encode_s
+    )
 
 
 def run(*blocks: BlockReport, every_s: float = 2.0) -> Throughput:
@@ -29,8 +33,8 @@ def test_before_two_blocks_there_is_no_rate() -> None:
 
 
 def test_the_queue_is_what_little_says() -> None:
-    # 10 videos every 2 s, each waiting 6 s: 30 videos wait at any time.
-    assert run(*[block(waited_s=6.0)] * 5).queue == pytest.approx(30)
+    # 10 videos every 2 s, each waiting 6 s: 30 videos wait at any time; what waited before the clock does not count.
+    assert run(*[block(waited_s=6.0)] * 101).queue == pytest.approx(30, abs=1)
 
 
 def test_the_stage_that_limits_is_the_one_the_other_waits_for() -> None:
@@ -40,3 +44,10 @@ def test_the_stage_that_limits_is_the_one_the_other_waits_for() -> None:
 
 def test_failures_are_counted_by_reason() -> None:
     assert run(block(failed=3), block(failed=1)).outcomes == {EXTRACTED: 16, "unreadable": 4}
+
+
+def test_what_was_decoded_before_the_encoders_were_ready_flatters_no_rate() -> None:
+    early, late = block(decoded_at=50.0), block(decoded_at=150.0)
+    throughput = run(early, early, early, late, late)
+    assert (throughput.encoded, throughput.decoded) == (40, 20)
+    assert throughput.videos_per_s == 2.5

@@ -34,6 +34,9 @@ def test_efficiency_is_the_steady_rate_over_the_ideal_one() -> None:
     times = iter([0.0, 1.0, 2.0])
     throughput = Throughput(clock=lambda: next(times))
     for _ in range(3):
-        throughput.add(BlockReport(outcomes={"extracted": 10}, frames=80, decode_s=1, waited_s=0, encode_s=1))
+        throughput.add(
+            BlockReport(outcomes={"extracted": 10}, frames=80, decode_s=1, decoded_at=9, waited_s=0, encode_s=1)
+        )
     line = efficiency_line(ExtractReport(30, 30, 0, throughput=throughput), Ideal(60, 15, 2, 0))
-    assert line.startswith("efficiency 0.83 = 10.0 videos/s")
+    # 20 videos in 2 s; bare loops need 20/60 + 20/15 s.
+    assert line.startswith("efficiency 0.83: decoding 20 and encoding 20 videos took 2.0 s")

@@ -12,6 +12,7 @@ from rayreel.catalog.video import Video
 from rayreel.encoders.load import load_encoders
 from rayreel.features.key import EncoderKey
 from rayreel.features.pipeline import Pipeline
+from rayreel.features.report import Throughput
 from rayreel.media.clip import Clip
 from rayreel.media.decode import decode
 
@@ -31,6 +32,12 @@ class Ideal:
         if self.gpus:
             return min(self.decode_rate, self.encode_rate)
         return 1 / (1 / self.decode_rate + 1 / self.encode_rate)
+
+    def efficiency(self, run: Throughput) -> float:
+        """The time that the bare loops would need for what a run decoded and encoded, over the time it took."""
+        decode_s, encode_s = run.decoded / self.decode_rate, run.encoded / self.encode_rate
+        needed_s = max(decode_s, encode_s) if self.gpus else decode_s + encode_s
+        return needed_s / run.seconds if run.seconds else 0.0
 
     @property
     def decode_core_ms(self) -> float:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from time import monotonic
+from time import time
 
 from pydantic import BaseModel, ConfigDict
 
@@ -11,13 +11,17 @@ EXTRACTED = "extracted"
 
 
 class BlockReport(BaseModel):
-    """One finished block. Seconds are wall time: of its decode task, of its encode call, and of the wait between."""
+    """One finished block. Seconds are wall time: of its decode task, of its encode call, and of the wait between.
+
+    `decoded_at` is when its decoding ended, seconds since 1970.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     outcomes: dict[str, int]
     frames: int
     decode_s: float
+    decoded_at: float
     waited_s: float
     encode_s: float
 
@@ -29,29 +33,37 @@ class BlockReport(BaseModel):
 
 @dataclass
 class Throughput:
-    """How fast a run goes, told block by block. The first block only starts the clock: it paid for starting up."""
+    """How fast a run goes, told block by block.
 
-    clock: Callable[[], float] = monotonic
+    The clock starts with the first finished block: what came before paid for starting up. Decoders start sooner than
+    encoders; what they had decoded by then is not counted as decoded, so that no rate is flattered by it.
+    """
+
+    clock: Callable[[], float] = time
     videos: int = 0
-    frames: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
+    decoded: int = 0
+    encoded: int = 0
+    _frames: int = 0
     _first: float | None = None
     _last: float = 0.0
-    _skipped: tuple[int, int] = (0, 0)
     _waited: float = 0.0
-    _encoded: float = 0.0
+    _encoding: float = 0.0
 
     def add(self, block: BlockReport) -> None:
         """Take in a finished block."""
         self._last = self.clock()
         self.videos += block.videos
-        self.frames += block.frames
         self.outcomes.update(block.outcomes)
         if self._first is None:
-            self._first, self._skipped = self._last, (self.videos, self.frames)
+            self._first = self._last
             return
-        self._waited += block.waited_s * block.videos
-        self._encoded += block.encode_s * block.videos
+        self.encoded += block.videos
+        self._waited += min(block.waited_s, self.seconds) * block.videos
+        self._encoding += block.encode_s * block.videos
+        if block.decoded_at > self._first:
+            self.decoded += block.videos
+            self._frames += block.frames
 
     @property
     def seconds(self) -> float:
@@ -60,13 +72,13 @@ class Throughput:
 
     @property
     def videos_per_s(self) -> float:
-        """Videos per second in steady state; 0 before two blocks are done."""
-        return (self.videos - self._skipped[0]) / self.seconds if self.seconds else 0.0
+        """Videos per second that were decoded and encoded since the clock started."""
+        return min(self.decoded, self.encoded) / self.seconds if self.seconds else 0.0
 
     @property
     def frames_per_s(self) -> float:
-        """Frames per second in steady state."""
-        return (self.frames - self._skipped[1]) / self.seconds if self.seconds else 0.0
+        """Frames per second, likewise."""
+        return self._frames / self.seconds if self.seconds else 0.0
 
     @property
     def queue(self) -> float:
@@ -76,4 +88,4 @@ class Throughput:
     @property
     def limit(self) -> str:
         """The stage that the other waits for: decode, when a block finds the encoder idle, else encode."""
-        return "encode" if self._waited > self._encoded else "decode"
+        return "encode" if self._waited > self._encoding else "decode"

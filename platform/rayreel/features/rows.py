@@ -43,6 +43,7 @@ PASSING = pa.schema(
         ("detail", pa.string()),
         ("n_frames", pa.int32()),
         ("decode_s", pa.float64()),
+        ("decoded_at", pa.float64()),
         ("waited_s", pa.float64()),
         ("encode_s", pa.float64()),
     ]

@@ -28,7 +28,7 @@ class StoreRows:
         report = BlockReport(
             outcomes=Counter({EXTRACTED: features.num_rows}) + Counter(bad["reason"].to_pylist()),
             frames=pc.sum(block["n_frames"]).as_py() or 0,
-            **{name: block[name][0].as_py() for name in ("decode_s", "waited_s", "encode_s")},
+            **{name: block[name][0].as_py() for name in ("decode_s", "decoded_at", "waited_s", "encode_s")},
         )
         return pa.table({"report": [report.model_dump_json()]})
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rayreel.media.clip import Clip
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.decode import decode_file
-from rayreel.media.square import square
+from rayreel.media.square import Squares
 
 Frames = NDArray[np.uint8]
 Sampler = Callable[[Path], Frames | None]
@@ -40,11 +40,8 @@ def full_decode(path: Path, frames: int = 8) -> Frames | None:
         total = stream.frames or sum(1 for _ in container.demux(stream))
         wanted = {int((i + 0.5) * total / frames) for i in range(frames)}
         container.seek(0)
-        kept = [
-            square(picture, SIZE, stream.sample_aspect_ratio)
-            for number, picture in enumerate(container.decode(stream))
-            if number in wanted
-        ]
+        squares = Squares(SIZE, stream.sample_aspect_ratio)
+        kept = [squares.of(picture) for number, picture in enumerate(container.decode(stream)) if number in wanted]
     return np.stack(kept) if kept else None
 
 

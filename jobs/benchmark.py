@@ -75,7 +75,8 @@ def growth(
     for count in (int(number) for number in ids.split(",")):
         step(f"{count} ids")
         grown = measure_growth(catalog, count, settings)
-        table.add_row(str(count), f"{grown.videos_per_s:.1f}", *(f"{value:.0f}" for value in grown.megabytes))
+        rate = f"{grown.videos_per_s:.1f}" if grown.videos_per_s else "too short a run"
+        table.add_row(str(count), rate, *(f"{value:.0f}" for value in grown.megabytes))
     console.print(table)
 
 
@@ -105,7 +106,7 @@ def rates_table(rates: dict[str, float]) -> Table:
     table = Table("extraction", "videos/s", "ratio", title="Decode and encode, end to end", title_justify="left")
     first = next(iter(rates.values()))
     for name, rate in rates.items():
-        table.add_row(name, f"{rate:.1f}", f"{rate / first:.1f} x")
+        table.add_row(name, *((f"{rate:.1f}", f"{rate / first:.1f} x") if rate else ("too short a run", "")))
     return table
 
 

@@ -1,11 +1,9 @@
 """Turn a catalog of videos into a feature store."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
-import ray
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -17,6 +15,7 @@ from rayreel.features.compact import compact
 from rayreel.features.extract import ExtractReport, extract
 from rayreel.features.ideal import Ideal, measure_ideal
 from rayreel.features.key import EncoderKey
+from rayreel.features.pipeline import cores
 from rayreel.features.report import Throughput
 from rayreel.features.store import FeatureStore, NoFeatures, open_store
 from rayreel.settings import Settings, SettingsError, load_settings
@@ -105,12 +104,6 @@ def allowed_failures(text: str, rows: int) -> int:
         raise SettingsError(
             f"--max-failures {text}: expected a number of rows, such as 20, or a share, such as 5%"
         ) from None
-
-
-def cores() -> int:
-    """Cores of the cluster. Ray may be told of more CPUs than a single machine has, to share them."""
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    return os.cpu_count() or 1 if len(nodes) == 1 else int(ray.cluster_resources()["CPU"])
 
 
 def efficiency_line(report: ExtractReport, ideal: Ideal) -> str:

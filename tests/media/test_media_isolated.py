@@ -66,6 +66,13 @@ def test_a_clip_from_the_child_equals_the_one_decoded_here(film: FilmMaker, soun
     assert (here.facts, here.content_hash) == (there.facts, there.content_hash)
 
 
+def test_decoding_yields_the_cores_to_the_networks_of_its_machine(film: FilmMaker, sound: IsolatedDecoder) -> None:
+    take(sound, film())
+    assert sound.pid is not None
+    nice = min(19, os.getpriority(os.PRIO_PROCESS, 0) + 5)
+    assert os.getpriority(os.PRIO_PROCESS, sound.pid) == nice
+
+
 def test_a_clip_stays_what_it_is_when_the_next_one_is_decoded(film: FilmMaker, sound: IsolatedDecoder) -> None:
     first = take(sound, film("a.mp4", frames=50))
     assert isinstance(first, Clip)

@@ -10,8 +10,13 @@ class ExtractConfig(BaseModel):
 
     videos_per_block: int = Field(16, ge=1, description="videos per decode task and block; 8 frames are 1.2 MB a video")
     blocks_in_flight: int = Field(16, ge=2, description="decoded blocks held between the stages, over the cluster")
-    encoder_actors: int = Field(0, ge=0, description="encoder actors; 0: one per GPU or, without any, per 4 CPUs")
-    encoder_threads: int = Field(1, ge=1, description="threads of one encoder actor where it computes on CPUs")
+    encoder_actors: int = Field(0, ge=0, description="encoder actors; 0: one per GPU or, without any, per 2 cores")
+    encoder_threads: int = Field(
+        1,
+        ge=1,
+        description="threads of one encoder actor where it computes on CPUs; 2 for networks that take more time than "
+        "decoding, such as preset standard's",
+    )
     cpus_per_decode: float = Field(
         0.5,
         gt=0,

@@ -1,5 +1,6 @@
 """The Ray Data pipeline: decode on CPU tasks → encode on an actor pool → write, all at the same time."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,12 @@ from rayreel.features.storing import StoreRows
 from rayreel.media.config import AUDIO_RATE_HZ, Limits
 from rayreel.media.decode import decode_file
 from rayreel.media.isolated import Decode
+
+
+def cores() -> int:
+    """Cores of the cluster. Ray may be told of more CPUs than a single machine has, to share them."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    return os.cpu_count() or 1 if len(nodes) == 1 else int(ray.cluster_resources()["CPU"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +57,11 @@ class Pipeline:
 
     def encoder_actors(self) -> int:
         """Encoder actors on the running cluster."""
-        resources = ray.cluster_resources()
         if self.config.encoder_actors:
             return self.config.encoder_actors
         if gpus := self.gpus_per_encoder():
-            return max(1, int(resources.get("GPU", 0) / gpus))
-        return max(1, int(resources["CPU"] / 4))
+            return max(1, int(ray.cluster_resources().get("GPU", 0) / gpus))
+        return max(1, cores() // 2)
 
     def encoder_config(self) -> EncodersConfig:
         """The encoders as an actor loads them; on CPUs one thread each, as more only spin where cores are shared."""

@@ -37,6 +37,7 @@ MAX_MEMORY_BYTES = 2 << 30
 # Decoding watches its own deadline and mostly ends by itself; this is for a decoder that no longer looks up.
 GRACE_S = 2.0
 _START_S = 60.0
+_NICER = 5
 _OUT_OF_MEMORY = 77
 # The child holds no secrets: what it decodes may be written to take it over. The fetching is done by the parent.
 _ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR", "TZ")
@@ -220,6 +221,8 @@ def serve(connection_fd: int, memory_fd: int, max_memory_bytes: int, decode_with
     """What the child does until it or its parent dies: answer each question with a clip or a rejection."""
     _die_with_parent()
     _limit(max_memory_bytes)
+    # Networks go first where they share cores with decoding: with full queues before them decoders would have to stop.
+    os.nice(_NICER)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     logging.basicConfig(level=logging.ERROR)  # a line per damaged packet would drown the log of whoever shares stderr
     decode: Decode = pkgutil.resolve_name(decode_with)

@@ -27,6 +27,7 @@ from rayreel.features.ideal import measure_ideal
 from rayreel.settings import Settings, load_settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode="rich", help=__doc__)
+DEFAULT_IDS = "16,200,1000,5000"
 CatalogOption = Annotated[str, typer.Option(help="Folder of videos or manifest.")]
 
 
@@ -64,19 +65,24 @@ def extract(
 @app.command()
 def growth(
     catalog: CatalogOption,
-    ids: Annotated[str, typer.Option(help="Numbers of ids, by comma.")] = "200,1000,5000",
+    ids: Annotated[str, typer.Option(help="Numbers of ids, by comma; the first pays for starting up.")] = DEFAULT_IDS,
     config: ConfigFile = None,
     sets: Sets = None,
     storage: StorageRoot = None,
 ) -> None:
-    """Extract more and more ids over the same files: rate and peak memory should stay flat, nothing spill."""
+    """Extract more and more ids over the same files: rate and peak memory should stay flat, nothing spill.
+
+    The rate of a row is that of its additional ids: (ids - ids of the row before) / (seconds - seconds of that row).
+    """
     settings = load_settings(config, sets or [], storage)
-    table = Table("ids", "videos/s", "driver MB", "largest worker MB", "object store MB", "spilled MB")
+    table = Table("ids", "seconds", "videos/s", "driver MB", "largest worker MB", "object store MB", "spilled MB")
+    before: tuple[int, float] | None = None
     for count in (int(number) for number in ids.split(",")):
         step(f"{count} ids")
         grown = measure_growth(catalog, count, settings)
-        rate = f"{grown.videos_per_s:.1f}" if grown.videos_per_s else "too short a run"
-        table.add_row(str(count), rate, *(f"{value:.0f}" for value in grown.megabytes))
+        rate = f"{(count - before[0]) / (grown.seconds - before[1]):.1f}" if before else "start-up"
+        table.add_row(str(count), f"{grown.seconds:.1f}", rate, *(f"{value:.0f}" for value in grown.megabytes))
+        before = count, grown.seconds
     console.print(table)
 
 

@@ -20,9 +20,9 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """One run: its rate, and peaks in megabytes of driver, largest worker, object store, and what was spilled."""
+    """One run: how long it took, and peaks in megabytes of driver, largest worker, object store, and what spilled."""
 
-    videos_per_s: float
+    seconds: float
     megabytes: tuple[float, float, float, float]
 
 
@@ -39,10 +39,10 @@ def measure_growth(catalog: str, ids: int, settings: Settings) -> Growth:
             watch.start()
             output = run.communicate()[0]
             watch.stop()
-        if run.returncode:
+        seconds = re.search(r"│ seconds +│ +([\d.]+)", output)
+        if run.returncode or seconds is None:
             raise RayreelError(f"extraction of {ids} ids failed:\n{output}")
-        rate = re.search(r"videos/s in steady state │ +([\d.]+)", output)
-        return Growth(float(rate[1]) if rate else 0.0, watch.peaks_mb())
+        return Growth(float(seconds[1]), watch.peaks_mb())
 
 
 class _Watch(threading.Thread):
@@ -82,10 +82,16 @@ class _Watch(threading.Thread):
         elif name.startswith(b"ray::"):
             self._note("worker", resident - shared)
         if b"raylet" in name.split(b"\0")[0]:
-            self._note("store", shared)
+            self._note("store", _store_bytes(process))
 
     def _note(self, name: str, value: int) -> None:
         self._peak[name] = max(self._peak[name], value)
+
+
+def _store_bytes(raylet: Path) -> int:
+    """Memory that the object store has touched so far: its file has no name any more, but the raylet holds it open."""
+    files = [fd for fd in (raylet / "fd").iterdir() if str(fd.readlink()).startswith("/dev/shm/plasma")]  # noqa: S108
+    return sum({(stat := fd.stat()).st_ino: stat.st_blocks * 512 for fd in files}.values())
 
 
 def _manifest(catalog: str, ids: int, folder: Path) -> Path:

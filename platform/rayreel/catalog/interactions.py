@@ -1,5 +1,6 @@
 """Who watched what: the interactions that pairs, splits and user evaluation are made of."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 
 from rayreel.catalog.manifest import require
 from rayreel.catalog.problem import CatalogError
+from rayreel.catalog.recbole import read_atomic
 from rayreel.catalog.source import local_path, open_source, suffix
 
 SCHEMA = pa.schema(
@@ -33,41 +35,43 @@ REQUIRED = ("user_id", "video_id", "timestamp")
 MILLISECONDS_FROM = 2e10  # read as seconds this is the year 2603; pydantic draws the same line for `created_at`
 
 
-def read_interactions(path: str | Path) -> pa.Table:
-    """Read CSV or Parquet into the columns of SCHEMA, in the file's order.
+def read_interactions(path: str | Path, names: Mapping[str, str] | None = None) -> pa.Table:
+    """Read CSV, Parquet or RecBole's .inter into the columns of SCHEMA, in the file's order.
 
-    `timestamp` may be ISO text (UTC unless it names a zone), epoch seconds or epoch milliseconds. `rating` and
-    `dwell_s` are null where the file lacks them; other columns are dropped. Raises CatalogError, naming the first bad
-    row.
+    `names` maps a file's own column names to those of SCHEMA; an .inter file's `item_id` is the `video_id`. `timestamp`
+    may be ISO text (UTC unless it names a zone), epoch seconds or epoch milliseconds. `rating` and `dwell_s` are null
+    where the file lacks them; other columns are dropped. Raises CatalogError, naming the first bad row.
     """
     uri = local_path(str(path))
-    table = _read(uri)
+    table = _read(uri, names or ({"item_id": "video_id"} if suffix(uri) == ".inter" else {}))
     columns = [_column(table, field, uri) for field in SCHEMA]
     return pa.table(columns, schema=SCHEMA)
 
 
-def _read(uri: str) -> pa.Table:
-    readers = {".csv": _read_csv, ".parquet": _read_parquet}
+def _read(uri: str, names: Mapping[str, str]) -> pa.Table:
+    readers = {".csv": _read_csv, ".parquet": _read_parquet, ".inter": read_atomic}
     if (read := readers.get(suffix(uri))) is None:
         raise CatalogError(f"{uri} is no interactions file: its name must end in {', '.join(readers)}. Convert it.")
+    own = {name: name for name in SCHEMA.names} | {ours: theirs for theirs, ours in names.items()}
     with open_source(uri) as file:
         try:
-            table = read(file)
+            table = read(file, list(own.values()))
         except (pa.ArrowException, OSError) as error:
             raise CatalogError(f"{uri} cannot be read: {error}. Mend or export it again.") from error
-    require(table.column_names, REQUIRED, uri)
-    return table
+    require(table.column_names, [own[name] for name in REQUIRED], uri)
+    return pa.table({ours: table[theirs] for ours, theirs in own.items() if theirs in table.column_names})
 
 
-def _read_csv(file: Any) -> pa.Table:  # noqa: ANN401
+def _read_csv(file: Any, columns: list[str]) -> pa.Table:  # noqa: ANN401
     # Read as text: user 007 is not user 7, and a bad cell is reported with its row.
-    options = pa_csv.ConvertOptions(column_types=dict.fromkeys(SCHEMA.names, pa.string()))
-    return pa_csv.read_csv(file, convert_options=options)
+    return pa_csv.read_csv(
+        file, convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()))
+    )
 
 
-def _read_parquet(file: Any) -> pa.Table:  # noqa: ANN401
+def _read_parquet(file: Any, columns: list[str]) -> pa.Table:  # noqa: ANN401
     parquet = pq.ParquetFile(file)
-    return parquet.read(columns=[name for name in SCHEMA.names if name in parquet.schema_arrow.names])
+    return parquet.read(columns=[name for name in columns if name in parquet.schema_arrow.names])
 
 
 def _column(table: pa.Table, field: pa.Field, uri: str) -> pa.Array:

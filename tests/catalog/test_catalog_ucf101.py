@@ -1,0 +1,140 @@
+"""UCF101 in small: two classes, three groups each."""
+
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from rayreel.catalog.problem import CatalogError
+from rayreel.catalog.ucf101 import (
+    NotUnpacked,
+    find_ucf101,
+    read_classes,
+    read_split,
+    read_ucf101,
+    unpack_splits,
+)
+
+# The class and the clips of push-ups differ in a capital in the original too.
+CLASSES = {"Archery": "Archery", "HandstandPushups": "HandStandPushups"}
+
+
+def clip(name: str, group: int, number: int) -> str:
+    return f"{name}/v_{CLASSES[name]}_g{group:02d}_c{number:02d}.avi"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Group 1 of each class is the test's; CR LF as in the official lists."""
+    splits = tmp_path / "ucfTrainTestlist"
+    splits.mkdir()
+    (splits / "classInd.txt").write_text("1 Archery\r\n2 HandstandPushups\r\n")
+    train, test = [], []
+    for number, name in enumerate(CLASSES, start=1):
+        for group in (1, 2, 3):
+            for cut in (1, 2):
+                path = tmp_path / "UCF-101" / clip(name, group, cut)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
+                line = clip(name, group, cut)
+                (test if group == 1 else train).append(line if group == 1 else f"{line} {number}")
+    (splits / "trainlist01.txt").write_text("\r\n".join(train) + "\r\n")
+    (splits / "testlist01.txt").write_text("\r\n".join(test) + "\r\n")
+    return tmp_path
+
+
+def test_a_clip_has_its_class_its_group_and_its_official_side(folder: Path) -> None:
+    read = read_ucf101(*find_ucf101(folder))
+    assert len(read.videos) == 12 and not read.left_out
+    clips = {video.video_id: video for video in read.videos}
+    pushup = clips["v_HandStandPushups_g01_c02"]
+    assert pushup.category == "HandstandPushups"
+    assert pushup.extra == {"source": "v_HandStandPushups_g01", "split": "test", "class_index": 2}
+    assert pushup.uri == str(folder / "UCF-101" / clip("HandstandPushups", 1, 2))
+    assert Counter(video.extra["split"] for video in read.videos) == {"train": 8, "test": 4}
+
+
+def test_no_text_tells_the_class(folder: Path) -> None:
+    assert {video.text() for video in read_ucf101(*find_ucf101(folder)).videos} == {""}
+
+
+def test_no_group_is_on_both_sides(folder: Path) -> None:
+    sides: dict[object, set[object]] = {}
+    for video in read_ucf101(*find_ucf101(folder)).videos:
+        sides.setdefault(video.extra["source"], set()).add(video.extra["split"])
+    assert len(sides) == 6 and all(len(side) == 1 for side in sides.values())
+
+
+def test_lists_that_tear_a_group_apart_are_refused(folder: Path) -> None:
+    lists = folder / "ucfTrainTestlist"
+    (lists / "testlist01.txt").write_text(clip("Archery", 2, 2) + "\n")
+    with pytest.raises(CatalogError, match="clips of v_Archery_g02 on both sides"):
+        read_split(lists, 1)
+
+
+def test_what_is_left_out_is_counted_by_reason(folder: Path) -> None:
+    clips = folder / "UCF-101"
+    (clips / clip("Archery", 3, 2)).unlink()
+    (clips / clip("Archery", 4, 1)).touch()
+    (clips / "Archery" / "holiday.avi").touch()
+    (clips / "Archery" / "notes.txt").touch()
+    read = read_ucf101(*find_ucf101(folder))
+    assert read.left_out == {
+        "listed, but no such file": 1,
+        "in neither list of fold 1": 1,
+        "not named v_Class_gNN_cMM": 1,
+    }
+    assert len(read.videos) == 11
+
+
+def test_without_lists_every_clip_counts_and_has_no_side(folder: Path) -> None:
+    (folder / "UCF-101" / clip("Archery", 9, 1)).touch()
+    read = read_ucf101(folder / "UCF-101")
+    assert len(read.videos) == 13
+    assert read.videos[0].extra == {"source": "v_Archery_g01"}
+
+
+def test_some_classes_may_be_chosen(folder: Path) -> None:
+    read = read_ucf101(*find_ucf101(folder), classes=["Archery"])
+    assert {video.category for video in read.videos} == {"Archery"}
+    assert len(read.videos) == 6 and not read.left_out
+    with pytest.raises(CatalogError, match=r"has no class Chess\. It has Archery, HandstandPushups"):
+        read_ucf101(*find_ucf101(folder), classes=["Chess"])
+
+
+def test_a_fold_without_lists_is_told_with_their_address(folder: Path) -> None:
+    with pytest.raises(CatalogError, match=r"trainlist03\.txt cannot be read: .*UCF101TrainTestSplits"):
+        read_ucf101(*find_ucf101(folder), fold=3)
+
+
+def test_class_numbers_may_be_missing_but_not_wrong(folder: Path) -> None:
+    path = folder / "ucfTrainTestlist" / "classInd.txt"
+    path.write_text("Archery 1\n")
+    with pytest.raises(CatalogError, match="holds 'Archery 1'"):
+        read_classes(path.parent)
+    path.unlink()
+    assert read_classes(path.parent) == {}
+
+
+def test_an_archive_that_is_not_unpacked_is_told_with_the_ways_to_do_it(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="There is neither"):
+        find_ucf101(tmp_path)
+    (tmp_path / "UCF101.rar").touch()
+    with pytest.raises(NotUnpacked, match=r"unrar x .*UCF101\.rar .*7z x .* or bsdtar -xf"):
+        find_ucf101(tmp_path)
+
+
+def test_the_lists_are_unpacked_beside_their_archive(folder: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "fresh" / "lists.zip"
+    archive.parent.mkdir()
+    with zipfile.ZipFile(archive, "w") as content:
+        for path in (folder / "ucfTrainTestlist").iterdir():
+            content.write(path, f"ucfTrainTestlist/{path.name}")
+        content.writestr("ucfTrainTestlist/../../escaped.txt", "")
+    unpacked = unpack_splits(archive)
+    assert read_split(unpacked, 1) == read_split(folder / "ucfTrainTestlist", 1)
+    assert not (tmp_path / "escaped.txt").exists()
+    archive.write_bytes(b"<html>")
+    with pytest.raises(CatalogError, match="is no zip file"):
+        unpack_splits(archive)

@@ -1,6 +1,7 @@
 """Compare ways of doing the same work, in one run, and print ratios."""
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -18,13 +19,36 @@ from benchmarks.extraction import (
     through_pipeline,
 )
 from benchmarks.memory import measure_growth
+from benchmarks.movielens import MOVIELENS_SETTINGS, MOVIELENS_TOWERS, store_items
+from benchmarks.planted import (
+    PLANTED_SETTINGS,
+    PLANTED_TOWERS,
+    UNTAUGHT,
+    PlantedConfig,
+    World,
+    oracles,
+    store_world,
+    verdict,
+)
 from benchmarks.samplers import full_decode, opencv_seeks
+from benchmarks.standings import PARTS, standings
+from benchmarks.training import Line, encode_anew, measure_memory, measure_speed
+from benchmarks.variants import settings_of, train_variants
 from command import ConfigFile, Sets, StorageRoot, console, run_app, step, use_ray
+from evaluate import shown
 from extract import efficiency_line
+from rayreel.catalog.interactions import read_interactions
 from rayreel.catalog.read import read_catalog
+from rayreel.catalog.recbole import items_table
 from rayreel.encoders.load import load_encoders
+from rayreel.evaluation import report
+from rayreel.evaluation.evaluate import evaluate
+from rayreel.evaluation.exam import Exam
+from rayreel.evaluation.methods import baselines, towers
 from rayreel.features.ideal import measure_ideal
+from rayreel.features.matrix import FeatureMatrix
 from rayreel.settings import Settings, load_settings
+from rayreel.storage import Storage
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode="rich", help=__doc__)
 DEFAULT_IDS = "16,200,1000,5000"
@@ -84,6 +108,104 @@ def growth(
         table.add_row(str(count), f"{grown.seconds:.1f}", rate, *(f"{value:.0f}" for value in grown.megabytes))
         before = count, grown.seconds
     console.print(table)
+
+
+@app.command()
+def train(
+    catalog: Annotated[
+        str | None, typer.Option(help="Folder of videos or manifest, for the cost of encoding. [default: a few made]")
+    ] = None,
+    rows: Annotated[int, typer.Option(help="Videos to train on, as wide as the laptop preset makes them.")] = 50_000,
+    batch: Annotated[int, typer.Option(help="Videos per step.")] = 1024,
+    epochs: Annotated[int, typer.Option(min=3, help="Epochs; the first is not counted.")] = 4,
+    memory_rows: Annotated[str, typer.Option(help="Numbers of small rows to map, by comma.")] = "50000,1000000",
+    config: ConfigFile = None,
+    sets: Sets = None,
+    storage: StorageRoot = None,
+) -> None:
+    """Train beside a bare torch loop, on two workers, beside encoding anew in every epoch; and memory by rows."""
+    settings = load_settings(config, sets or [], storage)
+    os.environ.pop("OMP_NUM_THREADS", None)  # Ray gives a process as many threads as it has CPUs
+    step("Encoding one video after the other")
+    encoding = encode_anew(catalog, settings)
+    use_ray()
+    step(f"Training on {rows} videos")
+    lines = measure_speed(settings.train.model_copy(update={"batch_size": batch, "epochs": epochs}), rows, encoding)
+    counts = [int(number) for number in memory_rows.split(",") if number]
+    step(f"Training on {memory_rows or 'no'} small videos, mapped")
+    console.print(ratios_table([*lines, *measure_memory(settings.train, counts, batch)]))
+
+
+@app.command()
+def movielens(
+    interactions: Annotated[str, typer.Option(help="Who rated what: RecBole's .inter, such as ml-100k.inter.")],
+    items: Annotated[str, typer.Option(help="Titles and genres: RecBole's .item, such as ml-100k.item.")],
+    config: ConfigFile = None,
+    sets: Sets = None,
+    storage: StorageRoot = None,
+) -> None:
+    """Find users' next movie by titles and genres alone, beside popularity, item-kNN and matrix factorisation.
+
+    Towers are trained as jobs/train.py does, with settings that validation chose; --set changes them.
+    """
+    variants = settings_of(MOVIELENS_TOWERS, MOVIELENS_SETTINGS, config, sets, storage)
+    settings = next(iter(variants.values()))
+    views = read_interactions(interactions)
+    step("Encoding titles and genres")
+    store = store_items(items_table(items), settings, Storage(settings.place.uri("benchmarks", "movielens")))
+    trained = train_variants(variants, store, views)
+    best, *others = trained
+    result = evaluate(
+        trained[best].tower,
+        FeatureMatrix.from_table(store.read()),
+        settings.splits,
+        settings.evaluation.model_copy(update={"relevance": ()}),
+        views,
+        rivals={name: trained[name].tower for name in others},
+    )
+    step(f"tower is {best}, chosen on validation; views of {settings.splits.user_cut} cut")
+    for name, section in result.sections.items():
+        if name.startswith("users"):
+            console.print(shown(report.table_of(section), console.width))
+            console.print(report.verdict(result, section), markup=False, highlight=False)
+
+
+@app.command()
+def planted(
+    videos: Annotated[int, typer.Option(help="Videos to make up.")] = 3000,
+    users: Annotated[int, typer.Option(help="Users to make up.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Another seed, another world.")] = 0,
+    config: ConfigFile = None,
+    sets: Sets = None,
+) -> None:
+    """Learn from who watched what which small part of the features matters; with oracles that know it."""
+    variants = settings_of(PLANTED_TOWERS, PLANTED_SETTINGS, config, sets, None)
+    settings = next(iter(variants.values()))
+    step(f"Making {videos} videos, {users} users and their views")
+    world = World(PlantedConfig(videos=videos, users=users, seed=seed))
+    with tempfile.TemporaryDirectory(prefix="rayreel-benchmark-") as folder:
+        store, views = store_world(world, Storage(folder)), world.interactions()
+        trained = train_variants(variants, store, views)
+        matrix = FeatureMatrix.from_table(store.read())
+    exam = Exam.of(matrix, settings.splits, settings.evaluation, views)
+    untaught = baselines(next(iter(trained.values())).tower, exam)
+    taught = {name: towers(variant.tower, matrix) for name, variant in trained.items()}
+    found = standings(exam, {**untaught, **taught, **oracles(world, exam)})
+    console.print(found.table())
+    content = {UNTAUGHT, *untaught} - {"random", "popularity", "item-kNN", "matrix factorisation"}
+    for part in PARTS:
+        console.print(verdict(found, content, part), highlight=False)
+
+
+def ratios_table(lines: list[Line]) -> Table:
+    """Each measurement, its ratio to another, and what the ratio should be."""
+    title = "Training: start-up and first epoch left out"
+    table = Table("what", "measured", "ratio", "to", "target", title=title, title_justify="left")
+    for line in lines:
+        table.add_row(
+            line.what, line.measured, "" if line.ratio is None else f"{line.ratio:,.2f} x", line.to, line.target
+        )
+    return table
 
 
 def decoding_table(paths: list[Path], settings: Settings) -> Table:

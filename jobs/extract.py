@@ -32,7 +32,7 @@ def main(
     max_failures: Annotated[
         str | None, typer.Option(metavar="N|N%", help="Fail as soon as more rows than this go to quarantine.")
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="Encoders: laptop or standard (encoders.preset).")] = None,
+    preset: Annotated[str | None, typer.Option(help="Encoders: laptop, standard or action (encoders.preset).")] = None,
     config: ConfigFile = None,
     sets: Sets = None,
     storage: StorageRoot = None,

@@ -68,9 +68,14 @@ def feature_matrix(*rows: dict[str, Any]) -> FeatureMatrix:
 
 def clusters(categories: int = 4, each: int = 25, spread: float = 0.3, **columns: object) -> FeatureMatrix:
     """Videos whose features of every modality lie around the centre of their category."""
+    return FeatureMatrix.from_table(clusters_table(categories, each, spread, **columns))
+
+
+def clusters_table(categories: int = 4, each: int = 25, spread: float = 0.3, **columns: object) -> pa.Table:
+    """The same as `FeatureStore.read` would give it."""
     rng = np.random.default_rng(0)
     centres = [{m: 2 * rng.normal(size=dim) for m, dim in DIMS.items()} for _ in range(categories)]
-    return feature_matrix(
+    return feature_table(
         *(
             feature_row(
                 f"v{n:03}", centre=centres[n % categories], spread=spread, category=f"c{n % categories}", **columns

@@ -72,6 +72,20 @@ def test_values_are_read_as_yaml() -> None:
     assert settings.storage == "a=b"
 
 
+def test_a_range_of_workers_is_no_number_of_sixties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings(sets=["train.workers=1:4"]).train.workers == "1:4"
+    assert load_settings(written(tmp_path / "c.yaml", "train: {workers: 1:4}")).train.workers == "1:4"
+    monkeypatch.setenv("RAYREEL_TRAIN__WORKERS", "1:4")
+    assert load_settings().train.workers == "1:4"
+    monkeypatch.setenv("RAYREEL_TRAIN__WORKERS", "3")
+    assert load_settings().train.workers == 3
+
+
+@pytest.mark.parametrize(("text", "number"), [("12", 12), ("-3", -3), ("0x10", 16), ("1_000", 1000), ("0", 0)])
+def test_whole_numbers_are_read_as_ever(text: str, number: int) -> None:
+    assert load_settings(sets=[f"train.seed={text}"]).train.seed == number
+
+
 def test_settings_cannot_be_changed_afterwards() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().storage = "elsewhere"

@@ -1,25 +1,30 @@
 """One typed tree of settings, made of the parts' own configs."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableVariable
 
 from rayreel.catalog.sample.config import SampleConfig
 from rayreel.encoders.presets import EncodersConfig
 from rayreel.errors import RayreelError
+from rayreel.evaluation.config import EvaluationConfig
 from rayreel.evaluation.splits import SplitConfig
 from rayreel.features.config import ExtractConfig
 from rayreel.features.pipeline import Pipeline
 from rayreel.index.config import IndexConfig
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.storage import Storage
+from rayreel.tower.losses.config import LossConfig
 from rayreel.tower.tower import TowerConfig
+from rayreel.training.action.config import ActionConfig
 from rayreel.training.config import TrainConfig
+from rayreel.training.pairs.config import PairsConfig
 
 
 class Settings(BaseSettings):
@@ -35,14 +40,31 @@ class Settings(BaseSettings):
 
     storage: str = Field("storage", description="folder or s3:// URI under which all state lives")
     sample: SampleConfig = SampleConfig()
-    sampling: SamplingConfig = SamplingConfig()
     limits: Limits = Limits()
     encoders: EncodersConfig = EncodersConfig()
+    sampling: SamplingConfig = SamplingConfig()
     extract: ExtractConfig = ExtractConfig()
+    interactions: str | None = Field(None, description="who watched what: CSV, Parquet or RecBole .inter file")
     splits: SplitConfig = SplitConfig()
     tower: TowerConfig = TowerConfig()
+    loss: LossConfig = LossConfig()
+    pairs: PairsConfig = PairsConfig()
     train: TrainConfig = TrainConfig()
+    action: ActionConfig = ActionConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     index: IndexConfig = IndexConfig()
+
+    @field_validator("encoders", mode="before")
+    @classmethod
+    def _trained_encoders_lie_below_the_root(cls, tree: Any, info: ValidationInfo) -> Any:  # noqa: ANN401
+        unset = isinstance(tree, dict) and tree.get("storage") is None
+        return {**tree, "storage": info.data.get("storage")} if unset else tree
+
+    @field_validator("sampling")
+    @classmethod
+    def _windows_are_as_the_encoder_reads_them(cls, sampling: SamplingConfig, info: ValidationInfo) -> SamplingConfig:
+        encoders: EncodersConfig | None = info.data.get("encoders")
+        return sampling if encoders is None else encoders.sampled(sampling)
 
     @property
     def place(self) -> Storage:
@@ -82,11 +104,27 @@ class SettingsError(RayreelError):
     """A setting that does not exist or has a value it cannot have."""
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which 1:4 is the text it looks like; YAML 1.1 counts in sixties and reads 64."""
+
+
+_INTEGER = re.compile(r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)$")
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in known if tag != "tag:yaml.org,2002:int"]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", _INTEGER, list("-+0123456789"))
+
+
+def _yaml(text: str) -> Any:  # noqa: ANN401
+    return yaml.load(text, _Loader)  # noqa: S506 - a safe loader
+
+
 def _from_file(file: Path | None) -> dict[str, Any]:
     if file is None:
         return {}
     try:
-        tree = yaml.safe_load(file.read_text())
+        tree = _yaml(file.read_text())
     except OSError as error:
         raise SettingsError(f"--config {file}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -115,7 +153,7 @@ def _nested(sets: Sequence[str]) -> dict[str, Any]:
             if not isinstance(node, dict):
                 raise SettingsError(f"--set {item}: an earlier --set gives {parent} the value {node!r}")
         try:
-            node[leaf] = yaml.safe_load(value)
+            node[leaf] = _yaml(value)
         except yaml.YAMLError as error:
             raise SettingsError(f"--set {item}: {value!r} is no YAML value: {error}") from None
     return tree

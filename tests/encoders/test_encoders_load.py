@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rayreel.encoders.device import best_device, device_named
-from rayreel.encoders.encoder import Modality
+from rayreel.encoders.encoder import FrameEncoder, Modality
 from rayreel.encoders.load import encoder_identities, load_encoder, load_encoders
 from rayreel.encoders.presets import ENCODERS, PRESETS, EncodersConfig, UnknownEncoder
 from rayreel.errors import RayreelError
@@ -49,7 +49,7 @@ def test_every_known_encoder_builds_with_random_weights_and_says_so(tmp_path: Pa
             config = EncodersConfig(**{modality.value: name}, random_weights=True, device="cpu")
             encoder = load_encoder(modality, config, tmp_path)
             assert ("random" in encoder.identity) == (spec.weights is not None)
-            assert encoder.encode(example(modality)).shape == (2, encoder.dim)
+            assert encoder.encode(example(modality, encoder)).shape == (2, encoder.dim)
 
 
 def test_every_preset_names_known_encoders() -> None:
@@ -74,9 +74,9 @@ def test_auto_is_the_best_device_and_an_absent_one_is_named() -> None:
             device_named("cuda:0")
 
 
-def example(modality: Modality) -> object:
+def example(modality: Modality, encoder: FrameEncoder) -> object:
     if modality is Modality.VISUAL:
-        return np.zeros((2, 224, 224, 3), dtype=np.uint8)
+        return np.zeros((2 * encoder.window, encoder.frame_size, encoder.frame_size, 3), dtype=np.uint8)
     if modality is Modality.AUDIO:
         return np.zeros((2, 8000), dtype=np.float32)
     return ["a dog", "stocks fall"]

@@ -1,63 +1,211 @@
+import json
+
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from feature_rows import DIMS, clusters, feature_matrix, feature_row
+from rayreel.encoders.encoder import Modality
 from rayreel.errors import RayreelError
-from rayreel.evaluation.evaluate import evaluate, untrained
+from rayreel.evaluation import report
+from rayreel.evaluation.config import EvaluationConfig
+from rayreel.evaluation.evaluate import Evaluation, evaluate
+from rayreel.evaluation.plots import page
 from rayreel.evaluation.splits import SplitConfig, groups_of, split_groups
-from rayreel.tower.embed import embed
 from rayreel.tower.tower import TowerConfig, VideoTower
+from watching import watched
 
 SPLITS = SplitConfig(test=0.3)
+QUICK = EvaluationConfig(ks=(1, 3, 10), neighbour_ks=(1, 5), bootstrap=200)
+MEAN_POOLED = "mean-pooled .7 vis .3 txt"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def tower() -> VideoTower:
     torch.manual_seed(7)
     return VideoTower(TowerConfig(dim=32), DIMS)
 
 
-def test_on_clear_clusters_the_tower_finds_what_chance_does_not(tower: VideoTower) -> None:
-    found = evaluate(tower, clusters(), SPLITS)
-    assert found.scores["tower"]["ndcg@10"] > 0.95
-    assert found.scores["mean-pooled .7 vis .3 txt"]["ndcg@10"] > 0.95
-    assert found.scores["random"]["ndcg@10"] == pytest.approx(24 / 99, abs=0.12)
+def viewers() -> pa.Table:
+    """Each of 80 users watches videos of one category of `clusters()`."""
+    rng = np.random.default_rng(0)
+    watches = []
+    for user in range(80):
+        liked = rng.permutation(np.arange(user % 4, 100, 4))[:12]
+        watches += [(f"u{user}", f"v{row:03}", float(rng.integers(10**6))) for row in liked]
+    return watched(*watches)
 
 
-def test_the_tower_stands_behind_every_baseline_with_the_same_metrics(tower: VideoTower) -> None:
-    scores = evaluate(tower, clusters(), SPLITS, ks=(3,)).scores
-    assert list(scores)[-1] == "tower"
-    assert {"random", "TF-IDF titles", "untrained tower"} <= set(scores)
-    assert all(set(row) == {"recall@3", "precision@3", "ndcg@3"} for row in scores.values())
+@pytest.fixture(scope="module")
+def found(tower: VideoTower) -> Evaluation:
+    return evaluate(tower, clusters(tags=["all"]), SPLITS, QUICK, viewers())
 
 
-def test_only_held_out_videos_are_queries_and_all_videos_are_candidates(tower: VideoTower) -> None:
+def mean(found: Evaluation, section: str, method: str, metric: str = "ndcg@10") -> float:
+    return found.sections[section].scores[method][metric].mean
+
+
+def test_on_clear_clusters_the_tower_finds_what_chance_does_not(found: Evaluation) -> None:
+    assert mean(found, "category", "tower") > 0.95 and mean(found, "category", MEAN_POOLED) > 0.95
+    assert mean(found, "category", "random") == pytest.approx(24 / 99, abs=0.12)
+    assert mean(found, "neighbours", "tower", "hit_rate@1") > 0.95
+
+
+def test_the_tower_stands_behind_every_baseline_with_the_same_metrics(found: Evaluation) -> None:
+    content = {"random", "popularity", "TF-IDF titles", "visual alone", "audio alone", "text alone"}
+    content |= {MEAN_POOLED, "untrained tower"}
+    ablations = {"tower, visual only", "tower, visual+audio only"}
+    for name, section in found.sections.items():
+        users = {"item-kNN", "matrix factorisation"} if name.startswith("users") else set()
+        assert set(section.scores) == content | users | ablations | {"tower"}, name
+        assert list(section.scores)[-1] == "tower"
+        assert len({frozenset(row) for row in section.scores.values()}) == 1
+        assert set(section.versus) == set(section.scores) - {"tower"}
+
+
+def test_every_protocol_that_the_data_allow_is_reported(found: Evaluation) -> None:
+    assert list(found.sections) == [
+        *("category", "tags", "co_watch", "neighbours", "users", "users, warm", "users, cold"),
+    ]
+    assert list(found.sections["neighbours"].scores["tower"]) == ["hit_rate@1", "hit_rate@5"]
+
+
+def test_only_what_was_asked_for_makes_videos_alike(tower: VideoTower) -> None:
+    quick = QUICK.model_copy(update={"relevance": ("tags",)})
+    assert list(evaluate(tower, clusters(tags=["all"]), SPLITS, quick).sections) == ["tags", "neighbours"]
+
+
+def test_only_held_out_videos_are_queries_and_all_videos_are_candidates(found: Evaluation) -> None:
     matrix = clusters()
-    found = evaluate(tower, matrix, SPLITS)
     held_out = split_groups(groups_of(matrix, SPLITS), SPLITS).test
-    assert found.queries == found.held_out == len(held_out)
-    assert found.candidates == len(matrix)
+    category = found.sections["category"]
+    assert category.queries == found.held_out == len(held_out)
+    assert category.candidates == found.videos == len(matrix)
+    assert found.sections["neighbours"].candidates < len(matrix)
 
 
-def test_the_flat_form_names_method_and_metric(tower: VideoTower) -> None:
-    found = evaluate(tower, clusters(), SPLITS)
-    assert found.flat["tower/recall@5"] == found.scores["tower"]["recall@5"]
+def test_warm_and_cold_targets_are_told_apart_and_only_content_finds_the_cold(found: Evaluation) -> None:
+    everybody, warm, cold = (found.sections[name] for name in ("users", "users, warm", "users, cold"))
+    assert warm.queries > 5 and cold.queries > 5 and warm.queries + cold.queries <= everybody.queries
+    for method in ("popularity", "item-kNN", "matrix factorisation"):
+        assert mean(found, "users, cold", method, "recall@10") < 0.1
+    assert mean(found, "users, cold", "tower", "recall@10") > 0.3
+    assert mean(found, "users, warm", "item-kNN", "recall@10") > 0.5
+
+
+def test_a_clear_lead_is_significant_and_an_even_race_is_not(found: Evaluation) -> None:
+    versus = found.sections["category"].versus
+    assert versus["random"]["ndcg@10"].p < 0.1 and versus["random"]["ndcg@10"].low > 0.5
+    assert versus[MEAN_POOLED]["ndcg@10"].p == 1
+    for section in found.sections.values():
+        for row in section.scores.values():
+            known = [score for score in row.values() if score.low is not None and score.high is not None]
+            assert all(score.low <= score.mean + 1e-9 <= score.high + 2e-9 for score in known)
+
+
+def test_lists_are_also_judged_by_coverage_diversity_and_popularity(found: Evaluation) -> None:
+    row = found.sections["users"].scores
+    assert row["popularity"]["popularity@10"].mean > 0.9 > 0.6 > row["random"]["popularity@10"].mean  # noqa: PLR0133
+    assert row["popularity"]["coverage@10"].mean < 0.3 < row["random"]["coverage@10"].mean
+    assert row["tower"]["diversity@10"].mean < 0.2 < row["random"]["diversity@10"].mean
+
+
+def test_without_interactions_nobody_knows_what_is_popular(tower: VideoTower) -> None:
+    bare = evaluate(tower, clusters(), SPLITS, QUICK)
+    assert list(bare.sections) == ["category", "neighbours"]
+    assert "popularity" not in bare.sections["category"].scores
+    assert "popularity@10" not in bare.sections["category"].scores["tower"]
+
+
+def test_a_modality_that_nobody_has_is_no_baseline(tower: VideoTower) -> None:
+    matrix = clusters()
+    silent = matrix.vectors[Modality.AUDIO].__class__(
+        matrix.vectors[Modality.AUDIO].values[:0], np.zeros(len(matrix) + 1, np.int64)
+    )
+    mute = matrix.__class__(matrix.vectors | {Modality.AUDIO: silent}, matrix.rows)
+    assert "audio alone" not in evaluate(tower, mute, SPLITS, QUICK).baselines
+
+
+def test_the_validation_part_asks_about_validation_videos(tower: VideoTower) -> None:
+    matrix = clusters()
+    split = split_groups(groups_of(matrix, SPLITS), SPLITS)
+    chosen = evaluate(tower, matrix, SPLITS, QUICK, part="validation")
+    assert chosen.held_out == chosen.sections["category"].queries == len(split.validation)
+    assert chosen.sections["category"].candidates == len(matrix) - len(split.test)
+
+
+def test_more_towers_stand_in_the_same_tables(tower: VideoTower) -> None:
+    rivals = {"the same again": tower}
+    section = evaluate(tower, clusters(), SPLITS, QUICK, rivals=rivals).sections["category"]
+    assert section.scores["the same again"] == section.scores["tower"]
+    assert section.versus["the same again"]["ndcg@10"].p == 1
+
+
+def test_a_report_is_the_same_every_time(tower: VideoTower, found: Evaluation) -> None:
+    again = evaluate(tower, clusters(tags=["all"]), SPLITS, QUICK, viewers())
+    for name, section in again.sections.items():
+        for method in set(section.scores) - {"matrix factorisation"}:
+            assert section.scores[method] == found.sections[name].scores[method]
 
 
 def test_a_catalog_without_categories_cannot_be_evaluated_and_says_what_to_do(tower: VideoTower) -> None:
     matrix = feature_matrix(*(feature_row(f"v{n}") for n in range(20)))
-    with pytest.raises(RayreelError, match=r"category column.*splits\.test=") as caught:
-        evaluate(tower, matrix, SPLITS)
+    with pytest.raises(RayreelError, match=r"category column.*--interactions.*splits\.test=") as caught:
+        evaluate(tower, matrix, SPLITS, QUICK)
     assert f"of {len(split_groups(groups_of(matrix, SPLITS), SPLITS).test)} held-out videos" in str(caught.value)
 
 
-def test_an_untrained_tower_is_the_same_every_time_and_leaves_randomness_alone(tower: VideoTower) -> None:
-    matrix = clusters(each=3)
-    torch.manual_seed(1)
-    expected = torch.rand(1)
-    torch.manual_seed(1)
-    first, second = embed(untrained(tower), matrix), embed(untrained(tower), matrix)
-    torch.testing.assert_close(torch.rand(1), expected)
-    np.testing.assert_array_equal(first, second)
-    assert not np.allclose(first, embed(tower, matrix))
+def test_a_length_to_show_that_is_not_measured_is_refused() -> None:
+    with pytest.raises(ValueError, match="at = 10 is none of ks"):
+        EvaluationConfig(ks=(1, 5))
+
+
+def test_the_flat_form_names_section_method_and_metric(found: Evaluation) -> None:
+    assert found.flat["category/tower/recall@10"] == mean(found, "category", "tower", "recall@10")
+    assert found.flat["neighbours/tower/hit_rate@5"] == mean(found, "neighbours", "tower", "hit_rate@5")
+    assert "category/tower/recall@3" not in found.flat
+
+
+def test_the_markdown_has_a_table_for_every_section_and_says_who_was_beaten(found: Evaluation) -> None:
+    text = report.markdown(found)
+    for name, section in found.sections.items():
+        assert f"## {name}\n" in text and report.verdict(found, section) in text
+        assert f"| {section.scores['tower'][section.headline].mean:.3f} [" in text.replace("**", "")
+    assert all(line.count("|") > 3 for line in text.splitlines() if line.startswith("|"))
+
+
+def test_the_best_of_a_column_stands_out_ties_together_and_what_is_no_merit_never(found: Evaluation) -> None:
+    table = report.table_of(found.sections["users"])
+    scores = list(found.sections["users"].scores.values())
+    best = max(row["ndcg@10"].mean for row in scores)
+    assert table.best[1] == {n for n, row in enumerate(scores) if row["ndcg@10"].mean == best}
+    marked = dict(zip(table.heads, table.best, strict=True))
+    assert marked["pop@10"] == marked["cov@10"] == marked["div@10"] == marked["method"] == set()
+
+
+def test_the_verdict_never_claims_what_is_not_significant(found: Evaluation) -> None:
+    said = report.verdict(found, found.sections["category"])
+    beaten, rest = said.split(";")
+    assert "category, nDCG@10: the tower beats random" in beaten
+    assert MEAN_POOLED in rest and "no difference shown" in rest and "tower, visual" not in said
+
+
+def test_everything_survives_json(found: Evaluation) -> None:
+    tree = json.loads(json.dumps(report.as_json(found)))
+    row = tree["sections"]["users"]["scores"]["item-kNN"]["recall@3"]
+    assert row["mean"] == mean(found, "users", "item-kNN", "recall@3") and row["low"] <= row["mean"] <= row["high"]
+
+
+def test_the_plots_are_one_page_that_needs_no_network(found: Evaluation) -> None:
+    html = page(found, {"train/loss": [(0, 3.0), (1, 2.0)]})
+    assert html.count("plotly-graph-div") >= 2 * len(found.sections) - 1
+    assert 'src="http' not in html and "train\\u002floss" in html.replace("train/loss", "train\\u002floss")
+    for title in ("category: metrics at k", "category: ndcg@10 by category", "users: metrics at k", "Training"):
+        assert title in html
+
+
+def test_the_category_map_holds_the_mean_of_each_categorys_queries(found: Evaluation) -> None:
+    rows = found.sections["category"].by_category
+    assert set(rows["tower"]) == {"c0", "c1", "c2", "c3"} and list(rows)[-1] == "tower"
+    assert np.mean(list(rows["random"].values())) == pytest.approx(mean(found, "category", "random"), abs=0.1)

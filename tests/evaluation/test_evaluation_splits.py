@@ -83,3 +83,29 @@ def test_videos_can_be_grouped_by_a_catalog_column_too() -> None:
     rows = [feature_row("a", title="t"), feature_row("b", title="t"), feature_row("c", title="u")]
     first, second, third = groups_of(feature_matrix(*rows), SplitConfig(group_by="title"))
     assert first == second != third
+
+
+def test_copies_of_one_file_in_two_sources_make_these_one_group() -> None:
+    rows = [
+        feature_row("a", extra={"source": "x"}, content_hash="one"),
+        feature_row("b", extra={"source": "y"}, content_hash="one"),
+        feature_row("c", extra={"source": "y"}, content_hash="two"),
+        feature_row("d", content_hash="two"),
+        feature_row("e", extra={"source": "z"}),
+    ]
+    first, second, third, fourth, other = groups_of(feature_matrix(*rows), CONFIG)
+    assert first == second == third == fourth == "group y" != other
+
+
+def test_no_source_and_no_file_crosses_however_they_are_tied() -> None:
+    rng = np.random.default_rng(0)
+    sources, files = rng.integers(0, 60, 300), rng.integers(0, 250, 300)
+    rows = [
+        feature_row(f"v{n}", extra={"source": str(s)} if s < 50 else {}, content_hash=f"f{f}")
+        for n, (s, f) in enumerate(zip(sources, files, strict=True))
+    ]
+    side = sides(split_groups(groups_of(feature_matrix(*rows), CONFIG), SplitConfig(validation=0.3, test=0.3)))
+    for kinds, known in ((sources, sources < 50), (files, files >= 0)):
+        for kind in np.unique(kinds[known]):
+            assert len({side[int(row)] for row in np.flatnonzero((kinds == kind) & known)}) == 1
+    assert set(side.values()) == {"train", "validation", "test"}

@@ -1,54 +1,140 @@
 import pytest
 import torch
+from torch import nn
 
-from rayreel.tower.fusion import GatedFusion
+from rayreel.tower.fusion import AttentionFusion, ConcatFusion, GatedFusion
 
 PRESENT = torch.tensor([[True, True, True], [True, False, True], [False, True, False]])
+PRIOR = (0.6, 0.1, 0.3)
+FUSIONS = {
+    "gated": lambda: GatedFusion(modalities=3, dim=8, hidden=16, prior=PRIOR),
+    "concat": lambda: ConcatFusion(modalities=3, dim=8, hidden=16, prior=PRIOR),
+    "attention": lambda: AttentionFusion(modalities=3, dim=8, heads=2, prior=PRIOR),
+}
 
 
-@pytest.fixture
-def fusion() -> GatedFusion:
-    """As after training: a fresh gate is blind to its input and would hide mistakes."""
+@pytest.fixture(params=FUSIONS)
+def fresh(request: pytest.FixtureRequest) -> nn.Module:
     torch.manual_seed(0)
-    fusion = GatedFusion(modalities=3, dim=8, hidden=16)
-    torch.nn.init.normal_(fusion.gate[-1].weight)
+    fusion: nn.Module = FUSIONS[request.param]()
     return fusion
 
 
-def test_before_training_the_gate_is_its_prior_shared_among_those_present() -> None:
-    fusion = GatedFusion(modalities=3, dim=8, prior=(0.6, 0.1, 0.3))
-    _, gate = fusion(torch.randn(3, 3, 8), PRESENT)
-    torch.testing.assert_close(gate, torch.tensor([[0.6, 0.1, 0.3], [2 / 3, 0, 1 / 3], [0, 1, 0]]))
+@pytest.fixture
+def fusion(fresh: nn.Module) -> nn.Module:
+    """As after training: a fresh fusion is blind to its input and would hide mistakes."""
+    for parameter in fresh.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    return fresh
 
 
-def test_the_gates_of_each_video_sum_to_one_and_absent_modalities_get_none(fusion: GatedFusion) -> None:
-    _, gate = fusion(torch.randn(3, 3, 8), PRESENT)
-    torch.testing.assert_close(gate.sum(dim=1), torch.ones(3))
-    assert (gate[~PRESENT] == 0).all()
-    assert (gate[PRESENT] > 0).all()
+@pytest.fixture(params=["gated", "attention"])
+def weighing(request: pytest.FixtureRequest) -> GatedFusion | AttentionFusion:
+    """The fusions that give each modality a share, as after training."""
+    torch.manual_seed(0)
+    fusion: GatedFusion | AttentionFusion = FUSIONS[request.param]()
+    for parameter in fusion.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    return fusion
 
 
-def test_a_modality_alone_passes_unchanged(fusion: GatedFusion) -> None:
+def test_before_training_the_result_is_the_sum_weighted_by_the_prior_of_those_present(fresh: nn.Module) -> None:
     x = torch.randn(3, 3, 8)
-    fused, _ = fusion(x, PRESENT)
-    torch.testing.assert_close(fused[2], x[2, 1])
+    expected = [0.6 * x[0, 0] + 0.1 * x[0, 1] + 0.3 * x[0, 2], (2 * x[1, 0] + x[1, 2]) / 3, x[2, 1]]
+    torch.testing.assert_close(fresh(x, PRESENT), torch.stack(expected))
 
 
-def test_an_absent_modality_never_moves_the_fused_vector(fusion: GatedFusion) -> None:
+def test_an_absent_modality_never_moves_the_fused_vector(fusion: nn.Module) -> None:
     x = torch.randn(3, 3, 8)
-    noisy = torch.where(PRESENT.unsqueeze(-1), x, torch.randn(3, 3, 8))
+    noisy = torch.where(PRESENT.unsqueeze(-1), x, 100 * torch.randn(3, 3, 8))
     torch.testing.assert_close(fusion(x, PRESENT), fusion(noisy, PRESENT))
 
 
-def test_the_gate_depends_on_the_video(fusion: GatedFusion) -> None:
-    _, gate = fusion(torch.randn(2, 3, 8), torch.ones(2, 3, dtype=torch.bool))
-    assert not torch.allclose(gate[0], gate[1])
+def test_every_present_modality_moves_the_fused_vector(fusion: nn.Module) -> None:
+    x = torch.randn(1, 3, 8)
+    for m in range(3):
+        moved = x.clone()
+        moved[0, m] += 1
+        assert not torch.allclose(fusion(moved, PRESENT[:1]), fusion(x, PRESENT[:1]))
 
 
-def test_absent_modalities_get_no_gradient_and_present_ones_a_finite_one(fusion: GatedFusion) -> None:
+def test_a_trained_fusion_is_no_fixed_sum(fusion: nn.Module) -> None:
+    x, present = torch.randn(2, 3, 8), torch.ones(1, 3, dtype=torch.bool)
+    whole = fusion((x[:1] + x[1:]) / 2, present)
+    assert not torch.allclose(whole, (fusion(x[:1], present) + fusion(x[1:], present)) / 2, atol=1e-3)
+
+
+def test_a_video_is_fused_the_same_whatever_else_is_in_the_batch(fusion: nn.Module) -> None:
+    x = torch.randn(3, 3, 8)
+    together = fusion(x, PRESENT)
+    for n in range(3):
+        torch.testing.assert_close(fusion(x[n : n + 1], PRESENT[n : n + 1]), together[n : n + 1])
+
+
+def test_absent_modalities_get_no_gradient_and_all_else_a_finite_one(fusion: nn.Module) -> None:
     x = torch.randn(3, 3, 8, requires_grad=True)
-    fusion(x, PRESENT)[0].square().sum().backward()
-    assert x.grad is not None
-    assert x.grad.isfinite().all()
+    fusion(x, PRESENT).square().sum().backward()
+    assert x.grad is not None and x.grad.isfinite().all()
     assert (x.grad[~PRESENT] == 0).all()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in fusion.parameters())
+    assert x.grad[PRESENT].any(dim=-1).all()
+    for name, parameter in fusion.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
+
+
+def test_training_and_embedding_fuse_alike(fusion: nn.Module) -> None:
+    x = torch.randn(3, 3, 8)
+    learning = fusion.train()(x, PRESENT)
+    with torch.inference_mode():
+        torch.testing.assert_close(fusion.eval()(x, PRESENT), learning)
+
+
+def test_the_shares_of_each_video_sum_to_one_and_absent_modalities_get_none(
+    weighing: GatedFusion | AttentionFusion,
+) -> None:
+    shares = weighing.shares(torch.randn(3, 3, 8), PRESENT)
+    torch.testing.assert_close(shares.sum(dim=1), torch.ones(3))
+    assert (shares[~PRESENT] == 0).all()
+    assert (shares[PRESENT] > 0).all()
+
+
+def test_the_shares_depend_on_the_video(weighing: GatedFusion | AttentionFusion) -> None:
+    shares = weighing.shares(torch.randn(2, 3, 8), torch.ones(2, 3, dtype=torch.bool))
+    assert not torch.allclose(shares[0], shares[1])
+
+
+def test_the_gated_sum_is_the_one_worked_out_by_hand() -> None:
+    """A gate of one hidden unit that reads the first feature of the first modality: GELU(3) = 2.99595."""
+    fusion = GatedFusion(modalities=2, dim=2, hidden=1)
+    with torch.no_grad():
+        fusion.gate[0].weight.copy_(torch.tensor([[1.0, 0, 0, 0]]))
+        fusion.gate[0].bias.zero_()
+        fusion.gate[2].weight.copy_(torch.tensor([[1.0], [0.0]]))
+    fused = fusion(torch.tensor([[[3.0, 0], [0, 1]]]), torch.ones(1, 2, dtype=torch.bool))
+    share = torch.tensor(2.99595).sigmoid()
+    torch.testing.assert_close(fused, torch.stack([3 * share, 1 - share]).unsqueeze(0))
+
+
+def test_the_concatenation_adds_the_network_worked_out_by_hand() -> None:
+    """Half of each, plus GELU(3 + 1) = 3.99987 from a unit that reads one feature of each modality."""
+    fusion = ConcatFusion(modalities=2, dim=2, hidden=1)
+    with torch.no_grad():
+        fusion.joint[0].weight.copy_(torch.tensor([[1.0, 0, 0, 1]]))
+        fusion.joint[0].bias.zero_()
+        fusion.joint[2].weight.copy_(torch.tensor([[0.0], [2.0]]))
+    fused = fusion(torch.tensor([[[3.0, 0], [0, 1]]]), torch.ones(1, 2, dtype=torch.bool))
+    torch.testing.assert_close(fused, torch.tensor([[1.5, 0.5 + 2 * 3.99987]]))
+
+
+def test_the_attention_is_the_one_worked_out_by_hand() -> None:
+    """Blind queries attend evenly: each token gains the mean of all normalised tokens, (1, -1) and (-1, 1) or twice."""
+    fusion = AttentionFusion(modalities=2, dim=2, heads=1)
+    with torch.no_grad():
+        fusion.modality.zero_()
+        fusion.attention.in_proj_weight.zero_()
+        fusion.attention.in_proj_weight[4:] = torch.eye(2)
+        fusion.attention.out_proj.weight.copy_(torch.eye(2))
+    x = torch.tensor([[[3.0, 1], [1, 7]], [[3.0, 1], [5, 1]]])
+    expected = torch.tensor([[2.0, 4], [4 + 1, 1 - 1]])
+    torch.testing.assert_close(fusion(x, torch.ones(2, 2, dtype=torch.bool)), expected, atol=1e-4, rtol=0)
+    alone = torch.tensor([[True, False]] * 2)
+    torch.testing.assert_close(fusion(x, alone), torch.tensor([[4.0, 0]] * 2), atol=1e-4, rtol=0)

@@ -1,10 +1,13 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from feature_rows import DIMS, feature_matrix, feature_row
+from rayreel.encoders.encoder import Modality
 from rayreel.tower.embed import embed
 from rayreel.tower.save import CONFIG, load_tower, save_tower
 from rayreel.tower.tower import TowerConfig, VideoTower
@@ -19,6 +22,26 @@ def tower(seed: int = 0) -> VideoTower:
 
 def test_a_tower_read_again_gives_identical_embeddings(tmp_path: Path) -> None:
     save_tower(saved := tower(), tmp_path)
+    np.testing.assert_array_equal(embed(load_tower(tmp_path), MATRIX), embed(saved, MATRIX))
+
+
+@pytest.mark.parametrize(
+    "shape", [{"fusion": "concat", "projection": 8}, {"fusion": "attention", "pooling": "attention"}]
+)
+def test_towers_of_every_shape_can_be_read_again(shape: dict[str, Any], tmp_path: Path) -> None:
+    save_tower(saved := VideoTower(TowerConfig(dim=16, **shape), DIMS), tmp_path)
+    np.testing.assert_array_equal(embed(load_tower(tmp_path), MATRIX), embed(saved, MATRIX))
+
+
+def test_a_tower_of_before_there_were_fusions_and_poolings_to_choose_is_read_as_what_it_was(tmp_path: Path) -> None:
+    save_tower(saved := tower(), tmp_path)
+    content = json.loads((tmp_path / CONFIG).read_text())
+    content["config"] = {"dim": 16, "gate_hidden": 4, "gate_prior": [0.45, 0.1, 0.45], "dropout": 0.3}
+    (tmp_path / CONFIG).write_text(json.dumps(content))
+    names = {f"project.{m.value}.{n}" for m in Modality for n in ("0.mean", "0.spread", "3.weight")}
+    assert saved.state_dict().keys() == names | {
+        f"fusion.gate.{n}" for n in ("0.weight", "0.bias", "2.weight", "2.bias")
+    }
     np.testing.assert_array_equal(embed(load_tower(tmp_path), MATRIX), embed(saved, MATRIX))
 
 

@@ -1,42 +1,139 @@
+import io
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 
-from feature_rows import DIMS, clusters
-from rayreel.evaluation.splits import SplitConfig, groups_of, split_groups
-from rayreel.tower.embed import collate
-from rayreel.tower.losses import InfoNCE
+from feature_rows import DIMS, KEY, feature_row, feature_table
+from rayreel.errors import RayreelError
+from rayreel.evaluation.splits import SplitConfig
+from rayreel.features.schema import QUARANTINE
+from rayreel.features.store import FeatureStore
+from rayreel.storage import Storage
+from rayreel.tower.losses.config import LossConfig
 from rayreel.tower.tower import TowerConfig, VideoTower
-from rayreel.training.loop import SCORE, Contrast, validation_task
-from rayreel.training.views import two_views
+from rayreel.training.config import TrainConfig
+from rayreel.training.job import TrainJob, prepare
+from rayreel.training.loop import Run, fresh_learner, steps_per_epoch
+from rayreel.training.pairs.config import PairsConfig
+from rayreel.training.pairs.problem import PairsImpossible
+from rayreel.training.progress import Progress
 
-SPLITS = SplitConfig(validation=0.2, test=0.3)
-
-
-def test_choosing_an_epoch_never_sees_a_test_video() -> None:
-    matrix = clusters()
-    groups = groups_of(matrix, SPLITS)
-    split = split_groups(groups, SPLITS)
-    task = validation_task(matrix, split, groups)
-    assert task.queries.tolist() == split.validation.tolist()
-    assert set(task.candidates) == set(split.train) | set(split.validation)
-    assert not set(task.candidates) & set(split.test)
+MINED = PairsConfig(negatives="mined", mined_from_rank=1, mined_to_rank=8)
 
 
-def test_the_score_that_chooses_an_epoch_is_measured_on_validation() -> None:
-    assert SCORE.startswith("validation/")
+def job(root: Path, videos: int = 60, pairs: PairsConfig | None = None, **train: object) -> TrainJob:
+    store = FeatureStore(Storage(root), KEY)
+    store.create()
+    rows = [feature_row(f"v{n:02}", category=f"c{n % 3}") for n in range(videos)]
+    store.add(feature_table(*rows), QUARANTINE.empty_table())
+    store.set_catalog([(f"v{n:02}", "1") for n in range(videos)])
+    return TrainJob(
+        str(root),
+        KEY,
+        store.fingerprint(),
+        TowerConfig(dim=16, gate_hidden=8, heads=2),
+        TrainConfig.model_validate({"batch_size": 8} | train),
+        SplitConfig(validation=0.2, test=0.2),
+        pairs=pairs or PairsConfig(),
+    )
 
 
-def test_a_few_steps_on_clear_clusters_bring_the_loss_down() -> None:
-    torch.manual_seed(0)
-    matrix = clusters(categories=16, each=1)
-    batch = collate(matrix, np.arange(len(matrix)))
-    model = Contrast(VideoTower(TowerConfig(dim=16), DIMS), InfoNCE(), rank=0, workers=1)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    losses = []
-    for step in range(40):
-        optimizer.zero_grad()
-        loss = model(*two_views(batch, 0.2, torch.Generator().manual_seed(step)))
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+def started(what: TrainJob) -> Run:
+    ready = prepare(what)
+    return Run(what, ready, fresh_learner(what, ready), Progress())
+
+
+def test_towers_of_one_seed_begin_alike_and_of_two_seeds_differently(tmp_path: Path) -> None:
+    what = job(tmp_path)
+    ready = prepare(what)
+    first, again = fresh_learner(what, ready), fresh_learner(what, ready)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters, again.parameters, strict=True))
+    other = job(tmp_path, seed=1)
+    assert not torch.equal(first.parameters[0], fresh_learner(other, ready).parameters[0])
+
+
+def test_inputs_are_standardised_by_training_videos_only(tmp_path: Path) -> None:
+    what = job(tmp_path)
+    ready = prepare(what)
+    expected = VideoTower(what.tower, DIMS)
+    expected.fit_inputs({m: vectors.of(ready.split.train) for m, vectors in ready.matrix.vectors.items()})
+    fitted = dict(fresh_learner(what, ready).tower.named_buffers())
+    for name, buffer in expected.named_buffers():
+        torch.testing.assert_close(fitted[name], buffer)
+
+
+def test_statistics_of_a_large_catalog_come_from_a_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    what = job(tmp_path)
+    ready = prepare(what)
+    whole = dict(fresh_learner(what, ready).tower.named_buffers())
+    monkeypatch.setattr("rayreel.training.loop._FITTED_ON", 10)
+    part = dict(fresh_learner(what, ready).tower.named_buffers())
+    assert all(not torch.equal(whole[name], part[name]) for name in whole)
+
+
+@pytest.mark.parametrize("kind", ["infonce", "supcon", "triplet", "contrastive"])
+def test_an_epoch_takes_every_step_and_teaches(kind: str, tmp_path: Path) -> None:
+    what = replace(job(tmp_path), loss=LossConfig(kind=kind))
+    run = started(what)
+    before = run.learner.parameters[0].clone()
+    assert run.epoch() is None
+    assert run.progress.step == run.progress.taken == steps_per_epoch(what.train, run.ready)
+    assert not torch.equal(before, run.learner.parameters[0])
+
+
+def test_negatives_are_mined_anew_each_epoch_and_kept_within_one(tmp_path: Path) -> None:
+    run = started(job(tmp_path, pairs=MINED))
+    run.epoch()
+    first = run.ready.plan.mined_TR
+    state = {"learner": run.learner.state(), "progress": run.progress.state(), "mined": torch.from_numpy(first)}
+    run.progress.end_epoch(0.0)
+    run.epoch()
+    assert not np.array_equal(run.ready.plan.mined_TR, first)
+    again = started(job(tmp_path, pairs=MINED))
+    again.load(state)
+    again.epoch()
+    assert np.array_equal(again.ready.plan.mined_TR, first)
+
+
+def test_a_run_that_goes_on_within_an_epoch_ends_it_as_if_nothing_had_been(tmp_path: Path) -> None:
+    whole, broken = started(job(tmp_path, pairs=MINED)), started(job(tmp_path, pairs=MINED, prefetch=0))
+    whole.epoch()
+    states = []
+    take = broken.learner.take
+
+    def noting(*words: object) -> object:
+        taken = take(*words)  # type: ignore[arg-type]
+        mined = torch.from_numpy(broken.ready.plan.mined_TR)
+        progress = Progress.of(broken.progress.state())
+        progress.add(progress.step, taken)
+        states.append({"learner": _copied(broken.learner.state()), "progress": progress.state(), "mined": mined})
+        return taken
+
+    broken.learner.take = noting  # type: ignore[method-assign,assignment]
+    broken.epoch()
+    resumed = started(job(tmp_path, pairs=MINED))
+    resumed.load(states[1])
+    resumed.epoch()
+    assert resumed.progress == whole.progress
+    assert all(torch.equal(a, b) for a, b in zip(whole.learner.parameters, resumed.learner.parameters, strict=True))
+
+
+def _copied(state: dict[str, object]) -> dict[str, object]:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    copied: dict[str, object] = torch.load(buffer, weights_only=True)
+    return copied
+
+
+def test_too_few_videos_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(RayreelError, match=r"at least 8 .*splits\.test"):
+        prepare(job(tmp_path, videos=9))
+
+
+def test_pairs_that_the_data_cannot_give_are_refused_before_training(tmp_path: Path) -> None:
+    with pytest.raises(PairsImpossible):
+        prepare(job(tmp_path, pairs=PairsConfig(co_watched=1)))

@@ -1,51 +1,47 @@
 import numpy as np
 import pytest
 
-from rayreel.tower.losses import FILLER
-from rayreel.training.order import steps
+from rayreel.tower.losses.joined import FILLER
+from rayreel.training.order import count_steps, filled, joined_steps, positions
 
 ROWS = np.arange(100, 175)
 
 
 def test_every_video_is_in_one_step_of_each_epoch() -> None:
     for epoch in range(3):
-        joined = np.concatenate(list(steps(ROWS, 16, epoch, seed=0)))
+        joined = np.concatenate([rows for _, rows in joined_steps(ROWS, 16, epoch, seed=0)])
         assert sorted(joined.tolist()) == ROWS.tolist()
 
 
-@pytest.mark.parametrize("workers", [2, 3, 4])
-def test_the_workers_together_take_the_steps_of_one(workers: int) -> None:
-    alone = [set(rows.tolist()) for rows in steps(ROWS, 16, 0, seed=0)]
-    shares = zip(*(steps(ROWS, 16, 0, seed=0, rank=rank, workers=workers) for rank in range(workers)), strict=True)
-    joined = [np.concatenate(share) for share in shares]
-    assert [set(rows.tolist()) - {FILLER} for rows in joined] == alone
-    assert sum((rows != FILLER).sum() for rows in joined) == len(ROWS)
+def test_epochs_and_seeds_differ_in_order_and_a_repeat_does_not() -> None:
+    def first(epoch: int, seed: int) -> list[int]:
+        return next(joined_steps(ROWS, 16, epoch, seed))[1].tolist()
+
+    assert first(0, 0) == first(0, 0)
+    assert len({tuple(first(epoch, seed)) for epoch, seed in ((0, 0), (1, 0), (0, 1))}) == 3
 
 
-@pytest.mark.parametrize("workers", [2, 3, 4])
-def test_in_every_step_all_workers_have_batches_of_one_length(workers: int) -> None:
-    ranks = [list(steps(ROWS, 16, 0, seed=0, rank=rank, workers=workers)) for rank in range(workers)]
-    assert all(len({len(rows) for rows in step}) == 1 for step in zip(*ranks, strict=True))
+def test_an_epoch_entered_in_the_middle_goes_on_with_the_same_steps() -> None:
+    whole = list(joined_steps(ROWS, 16, 1, seed=0))
+    rest = list(joined_steps(ROWS, 16, 1, seed=0, first=3))
+    assert [step for step, _ in rest] == [3, 4]
+    assert all((a == b).all() for (_, a), (_, b) in zip(whole[3:], rest, strict=True))
+
+
+def test_a_last_batch_of_a_single_video_is_left_out() -> None:
+    sizes = [len(rows) for _, rows in joined_steps(np.arange(33), 16, 0, seed=0)]
+    assert sizes == [16, 16]
+    assert count_steps(33, 16) == 2 and count_steps(34, 16) == 3 and count_steps(32, 16) == 2
+
+
+@pytest.mark.parametrize("joined", [16, 11, 3])
+@pytest.mark.parametrize("workers", [1, 2, 3, 4])
+def test_shares_in_rank_order_are_the_joined_batch_with_fillers_at_its_end(joined: int, workers: int) -> None:
+    shares = [positions(joined, rank, workers) for rank in range(workers)]
+    assert len({len(share) for share in shares}) == 1
+    assert np.concatenate(shares).tolist() == filled(np.arange(joined), workers).tolist()
+    assert [place for place in np.concatenate(shares) if place != FILLER] == list(range(joined))
 
 
 def test_a_worker_without_videos_in_a_short_step_still_takes_part() -> None:
-    last = list(steps(np.arange(18), 16, 0, seed=0, rank=3, workers=4))[-1]
-    assert last.tolist() == [FILLER]
-
-
-def test_the_order_depends_on_seed_and_epoch_only() -> None:
-    def order(epoch: int, seed: int) -> list[int]:
-        return [int(row) for rows in steps(ROWS, 16, epoch, seed) for row in rows]
-
-    np.random.seed(1)
-    first = order(epoch=2, seed=3)
-    np.random.seed(2)
-    assert order(epoch=2, seed=3) == first
-    assert order(epoch=3, seed=3) != first
-    assert order(epoch=2, seed=4) != first
-    assert order(epoch=3, seed=2) != first
-
-
-def test_a_last_batch_of_one_video_is_left_out() -> None:
-    assert [len(rows) for rows in steps(np.arange(17), 16, 0, seed=0)] == [16]
-    assert [len(rows) for rows in steps(np.arange(18), 16, 0, seed=0)] == [16, 2]
+    assert positions(2, 3, 4).tolist() == [FILLER]

@@ -1,4 +1,3 @@
-import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +9,13 @@ import yaml
 from rayreel.storage import Storage
 from rayreel.training.tracking import (
     EXPERIMENT,
-    EpochMetrics,
+    TrackingUnavailable,
     git_commit,
-    log_evaluation,
     log_metrics,
+    log_report,
+    run_config,
     tracked,
+    training_history,
     use_tracking,
 )
 
@@ -60,19 +61,23 @@ def test_a_run_that_raises_is_marked_failed(storage: Storage) -> None:
     assert mlflow.get_run(failed).info.status == "FAILED"
 
 
-def test_a_report_on_the_test_videos_joins_the_run_that_trained(run_id: str) -> None:
-    log_evaluation(run_id, {"tower/recall@10": 0.25}, {"tower": {"recall@10": 0.25}})
+def test_a_report_on_the_test_videos_joins_the_run_that_trained(run_id: str, tmp_path: Path) -> None:
+    (tmp_path / "evaluation.md").write_text("# Evaluation")
+    log_report(run_id, {"tower/recall@10": 0.25} | {f"m{n}": 0.0 for n in range(1200)}, tmp_path)
     run = mlflow.get_run(run_id)
     assert run.data.metrics["test/tower/recall at 10"] == 0.25
-    assert mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/evaluation.json") == {"tower": {"recall@10": 0.25}}
+    assert len([name for name in run.data.metrics if name.startswith("test/")]) == 1201
+    assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/evaluation/evaluation.md") == "# Evaluation"
 
 
-def test_each_epoch_becomes_a_step_of_the_run(run_id: str) -> None:
-    callback = EpochMetrics(mlflow.get_tracking_uri(), run_id)
-    for epoch, loss in enumerate((3.0, 2.0)):
-        callback.after_report(None, [{"epoch": epoch, "epoch/loss": loss}, {"epoch": epoch, "epoch/loss": 9.0}], None)
-    history = mlflow.MlflowClient().get_metric_history(run_id, "epoch/loss")
-    assert [(point.step, point.value) for point in history] == [(0, 3.0), (1, 2.0)]
+def test_a_run_tells_how_its_training_went_and_with_what_settings(run_id: str) -> None:
+    with mlflow.start_run(run_id=run_id):
+        log_metrics({"curve/loss": 3.0}, step=0)
+        log_metrics({"curve/loss": 2.0}, step=1)
+    history = training_history(run_id)
+    assert history["curve/loss"] == [(0, 3.0), (1, 2.0)]
+    assert not any(name.startswith("test/") for name in history)
+    assert run_config(run_id) == {"train": {"epochs": 3}}
 
 
 def test_each_storage_root_has_its_own_database_even_in_one_process(storage: Storage, tmp_path: Path) -> None:
@@ -90,13 +95,38 @@ def test_a_tracking_server_that_the_user_names_is_used(storage: Storage, monkeyp
     use_tracking(storage)
 
 
-def test_an_absent_mlflow_stops_nothing_and_is_said_in_the_log(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_an_absent_mlflow_at_the_start_is_a_users_error(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with (
+        pytest.raises(TrackingUnavailable, match=r"127\.0\.0\.1:9.*MLFLOW_TRACKING_URI") as caught,
+        tracked(storage, "nobody", {}, {}, remedy="resume it"),
+    ):
+        pytest.fail("nothing may begin")
+    assert "resume it" not in str(caught.value)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    use_tracking(storage)
+
+
+def test_an_mlflow_that_goes_within_a_run_is_a_users_error_with_what_to_do(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    caplog.set_level(logging.WARNING)
-    EpochMetrics("http://127.0.0.1:9", "0" * 32).after_report(None, [{"epoch": 4, "train/loss": 1.0}], None)
-    assert "metrics of epoch 4 did not reach MLflow" in caplog.text
+    with (
+        pytest.raises(TrackingUnavailable, match="resume it"),
+        tracked(storage, "going", {}, {}, remedy="resume it") as run_id,
+    ):
+        mlflow.MlflowClient("http://127.0.0.1:9").log_metric(run_id, "late", 1.0)
+    assert mlflow.get_run(run_id).info.status == "FAILED"
+
+
+def test_a_run_can_go_on_and_ends_well(storage: Storage) -> None:
+    with pytest.raises(ZeroDivisionError), tracked(storage, "third", {}, {}) as first:
+        raise ZeroDivisionError
+    with tracked(storage, "third", {}, {}, run_id=first) as again:
+        log_metrics({"late": 1.0})
+    assert again == first
+    assert mlflow.get_run(first).info.status == "FINISHED" and mlflow.get_run(first).data.metrics == {"late": 1.0}
 
 
 def test_the_commit_is_that_of_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:

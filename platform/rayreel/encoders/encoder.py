@@ -18,14 +18,15 @@ class Modality(StrEnum):
 
 
 class FrameEncoder(Protocol):
-    """RGB frames to one vector each."""
+    """RGB frames to one vector for each `window` consecutive ones: for each frame where that is 1."""
 
     identity: str
     dim: int
     frame_size: int
+    window: int
 
     def encode(self, frames_NHWC: NDArray[np.uint8]) -> Vectors:
-        """Map [N, frame_size, frame_size, 3] uint8 RGB to [N, dim]."""
+        """Map [N * window, frame_size, frame_size, 3] uint8 RGB to [N, dim]."""
         ...
 
 

@@ -12,6 +12,7 @@ from rayreel.encoders.compute import compute_of
 from rayreel.encoders.encoder import AudioEncoder, FrameEncoder, Modality, TextEncoder
 from rayreel.encoders.locate import locate
 from rayreel.encoders.presets import ENCODERS, EncodersConfig
+from rayreel.encoders.trained import read_facts
 
 SEED = 0  # of random weights: two processes must build the same network
 
@@ -46,6 +47,10 @@ def load_encoders(config: EncodersConfig, cache_dir: Path) -> Encoders:
 def load_encoder(modality: Modality, config: EncodersConfig, cache_dir: Path) -> Any:  # noqa: ANN401 - by modality
     """Build the encoder of one modality, as an actor that encodes only frames wants it."""
     name = config.resolve()[modality]
+    if name not in ENCODERS[modality]:
+        from rayreel.encoders.windows import load_trained  # torchvision's video networks take a second
+
+        return load_trained(name, config.storage, _how(config), compute_of(config))
     folder, identity = _located(modality, name, config, cache_dir)
     with torch.random.fork_rng(devices=[]):  # a caller's random numbers must not depend on building a network
         torch.default_generator.manual_seed(SEED)  # the CPU's alone, where networks are built
@@ -59,13 +64,21 @@ def encoder_identities(config: EncodersConfig, cache_dir: Path) -> dict[Modality
 
 
 def _located(modality: Modality, name: str, config: EncodersConfig, cache_dir: Path) -> tuple[Path | None, str]:
-    spec = ENCODERS[modality][name]
+    spec = ENCODERS[modality].get(name)
+    if spec is None:
+        facts = read_facts(name, config.storage)
+        assert facts is not None, f"{name} was resolved"
+        return None, facts.identity + _how(config)
     if spec.weights is None:
         return None, f"{name}+{spec.preprocessing}"
-    # The runtime, fp16 and fp32 give the same vectors to a cosine of 0.999; bf16 does not (MobileNetV2: down to 0.984).
-    how = f"{spec.preprocessing}+bf16" if config.precision == "bf16" else spec.preprocessing
+    how = spec.preprocessing + _how(config)
     if config.random_weights:
         return None, f"{name}@random{SEED}+{how}"
     folder = locate(spec.weights, config.weights_dir, cache_dir)
     digest = sha256_of(folder / spec.weights.files[0].name, cache_dir / ".sha256")
     return folder, f"{name}@{digest[:12]}+{how}"
+
+
+def _how(config: EncodersConfig) -> str:
+    """fp16, fp32 and the runtime give the same vectors to a cosine of 0.999; bf16 does not (MobileNetV2: 0.984)."""
+    return "+bf16" if config.precision == "bf16" else ""

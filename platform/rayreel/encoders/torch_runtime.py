@@ -18,7 +18,9 @@ class TorchRuntime:
     def __init__(self, network: nn.Module, compute: Compute) -> None:
         self.rows = compute.rows
         self._device, self._dtype = compute.device, compute.dtype
-        network = network.eval().to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        has_time = any(parameter.dim() == 5 for parameter in network.parameters())
+        order = torch.channels_last_3d if has_time else torch.channels_last
+        network = network.eval().to(compute.device, memory_format=order)  # type: ignore[call-overload]
         self._network = torch.compile(network) if compute.compile else network
 
     def run(self, batches: Iterable[Inputs]) -> Iterable[Vectors]:

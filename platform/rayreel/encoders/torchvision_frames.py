@@ -47,6 +47,7 @@ class TorchvisionFrames:
     """A convolutional network without its classifier. [N, 224, 224, 3] uint8 RGB -> [N, dim] float32."""
 
     frame_size = FRAME_SIZE
+    window = 1
 
     def __init__(self, backbone: nn.Module, dim: int, identity: str, compute: Compute) -> None:
         self.identity, self.dim = identity, dim

@@ -77,6 +77,13 @@ RESNET50 = Weights(
     url=partial(torchvision_url, "ResNet50_Weights.IMAGENET1K_V2"),
 )
 
+R2PLUS1D_18 = Weights(
+    name="r2plus1d_18",
+    size="120 MB",
+    files=(WeightsFile("r2plus1d_18-91a641e6.pth", "91a641e6"),),
+    url=partial(torchvision_url, "R2Plus1D_18_Weights.KINETICS400_V1"),
+)
+
 ALL_MINILM_L6_V2 = Weights(
     name="all-MiniLM-L6-v2",
     size="90.9 MB",

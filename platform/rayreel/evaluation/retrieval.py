@@ -1,62 +1,104 @@
-"""Item-to-item retrieval: given a held-out video, are videos of its category found?"""
+"""Item-to-item retrieval: given a held-out video, are videos like it found?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.preprocessing import MultiLabelBinarizer
 
-from rayreel.evaluation.baselines import Scorer
-from rayreel.evaluation.metrics import METRICS, Ranked, rank
+from rayreel.evaluation.metrics import per_query
+from rayreel.evaluation.ranking import rank
+from rayreel.evaluation.scorers import Rows, Scorer, Vectors, by_embedding
+from rayreel.evaluation.task import Task
 
-_QUERIES_AT_ONCE = 1024
+_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class ItemTask:
     """Queries, candidates and what counts as found.
 
-    A candidate is relevant when it has the query's category. The query and everything of its group (other cuts of
-    the same source) are no candidates: finding those shows nothing.
+    A candidate is relevant where traits_NX[query] and shown_XC[:, candidate] share anything. The query and everything
+    of its group (other cuts of the same source) are no candidates: finding those shows nothing.
     """
 
     queries: NDArray[np.int64]
     candidates: NDArray[np.int64]
-    categories: NDArray[np.str_]
-    groups: NDArray[np.str_]
+    traits_NX: sparse.csr_array
+    shown_XC: sparse.csr_array
+    groups_N: NDArray[np.int64]
 
     @staticmethod
-    def of(
-        queries: NDArray[np.int64], candidates: NDArray[np.int64], categories: Sequence[str], groups: Sequence[str]
-    ) -> "Task":
-        """Leave out queries with no category, or with no relevant candidate: no ranking could be right for them."""
-        names, owners = np.array(categories, dtype=np.str_), np.array(groups, dtype=np.str_)
-        task = Task(queries, candidates, names, owners)
-        answerable = (task.relevant(queries) & task.allowed(queries)).any(axis=1) & (names[queries] != "")
-        return Task(queries[answerable], candidates, names, owners)
+    def of(queries: Rows, candidates: Rows, categories: Sequence[str], groups: Sequence[str]) -> "ItemTask":
+        """Relevant is what has the query's category."""
+        return ItemTask.by_tags(queries, candidates, [[name] if name else [] for name in categories], groups)
 
-    def relevant(self, queries: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """[Q, C]: same category."""
-        same: NDArray[np.bool_] = self.categories[queries][:, None] == self.categories[self.candidates][None]
-        return same
+    @staticmethod
+    def by_tags(queries: Rows, candidates: Rows, tags: Sequence[Sequence[str]], groups: Sequence[str]) -> "ItemTask":
+        """Relevant is what shares a tag with the query."""
+        traits_NX = _incidence(tags)
+        shuffled = _shuffled(candidates)
+        return _answerable(ItemTask(queries, shuffled, traits_NX, traits_NX[shuffled].T.tocsr(), _codes(groups)))
 
-    def allowed(self, queries: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """[Q, C]: another group."""
-        other: NDArray[np.bool_] = self.groups[queries][:, None] != self.groups[self.candidates][None]
-        return other
+    @staticmethod
+    def by_co_watch(
+        queries: Rows, candidates: Rows, together_NN: sparse.csr_array, groups: Sequence[str]
+    ) -> "ItemTask":
+        """Relevant is what was watched together with the query; together_NN is symmetric."""
+        shuffled = _shuffled(candidates)
+        place_NC = sparse.eye_array(len(groups), format="csc", dtype=np.float32)[:, shuffled].tocsr()
+        return _answerable(ItemTask(queries, shuffled, together_NN, place_NC, _codes(groups)))
+
+    @property
+    def clusters(self) -> NDArray[np.int64]:
+        """The queries' groups."""
+        return self.groups_N[self.queries]
+
+    def relevant(self, queries: Rows) -> sparse.csr_array:
+        """[q, C]: shares a trait, and is of another group."""
+        shared_QC = (self.traits_NX[queries] @ self.shown_XC).astype(np.bool_)
+        return (shared_QC > self.barred(queries)).tocsr()
+
+    def barred(self, queries: Rows) -> sparse.csr_array:
+        """[q, C]: the query's own group."""
+        groups = int(self.groups_N.max()) + 1
+        members_GC = _one_hot(self.groups_N[self.candidates], groups).T.tocsr()
+        return (_one_hot(self.groups_N[queries], groups) @ members_GC).astype(np.bool_)
+
+    def by(self, vectors_ND: Vectors) -> Scorer:
+        """Inner product of query and candidate."""
+        return by_embedding(vectors_ND)
 
 
 def measure(task: Task, scorer: Scorer, ks: Sequence[int] = (5, 10)) -> dict[str, float]:
     """Mean of every metric over the queries, such as {"recall@10": …}; empty when there are no queries."""
     if len(task.queries) == 0:
         return {}
-    parts = [
-        _ranked(task, scorer, task.queries[start : start + _QUERIES_AT_ONCE], max(ks))
-        for start in range(0, len(task.queries), _QUERIES_AT_ONCE)
-    ]
-    ranked = Ranked(np.concatenate([p.hits_QK for p in parts]), np.concatenate([p.relevant_Q for p in parts]))
-    return {f"{name}@{k}": float(metric(ranked, k).mean()) for name, metric in METRICS.items() for k in ks}
+    return {name: float(values.mean()) for name, values in per_query(rank(task, scorer, max(ks)), ks).items()}
 
 
-def _ranked(task: Task, scorer: Scorer, queries: NDArray[np.int64], k: int) -> Ranked:
-    return rank(scorer(queries)[:, task.candidates], task.relevant(queries), task.allowed(queries), k)
+def _answerable(task: ItemTask) -> ItemTask:
+    """Leave out queries with nothing to find: no ranking could be right for them."""
+    chunks = [task.queries[start : start + _AT_ONCE] for start in range(0, len(task.queries), _AT_ONCE)]
+    kept = [chunk[np.diff(task.relevant(chunk).indptr) > 0] for chunk in chunks]
+    queries = np.concatenate([np.empty(0, np.int64), *kept])
+    return ItemTask(queries, task.candidates, task.traits_NX, task.shown_XC, task.groups_N)
+
+
+def _shuffled(candidates: Rows) -> NDArray[np.int64]:
+    return np.random.default_rng(0).permutation(candidates)
+
+
+def _codes(groups: Sequence[str]) -> NDArray[np.int64]:
+    return np.unique(np.array(groups, dtype=np.str_), return_inverse=True)[1].astype(np.int64)
+
+
+def _incidence(labels: Sequence[Sequence[str]]) -> sparse.csr_array:
+    found = MultiLabelBinarizer(sparse_output=True).fit_transform(labels)
+    return sparse.csr_array(found, dtype=np.float32)
+
+
+def _one_hot(codes: NDArray[np.int64], kinds: int) -> sparse.csr_array:
+    return sparse.csr_array((np.ones(len(codes), np.int8), codes, np.arange(len(codes) + 1)), (len(codes), kinds))

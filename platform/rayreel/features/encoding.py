@@ -37,7 +37,7 @@ class EncodeVideos:
         vectors = {
             Modality.VISUAL: _ragged(
                 self.encoders.visual.encode(frames_of(block, self.key.frame_size)),
-                block["n_frames"].to_pylist(),
+                [(count or 0) // self.encoders.visual.window for count in block["n_frames"].to_pylist()],
                 dims[Modality.VISUAL],
             ),
             Modality.AUDIO: _ragged(

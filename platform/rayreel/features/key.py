@@ -26,7 +26,7 @@ class EncoderKey(BaseModel):
     @property
     def is_random(self) -> bool:
         """Whether any of the networks was never trained: good for tests, refused by promotion."""
-        return any("random" in identity for identity in self.identities.values())
+        return any("@random" in identity for identity in self.identities.values())
 
 
 def key_name(identities: dict[Modality, str], sampling: SamplingConfig) -> str:

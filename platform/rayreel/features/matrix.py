@@ -1,6 +1,6 @@
 """Feature rows as arrays: what training, evaluation and indexing compute on."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ class Ragged:
 
     def padded(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
         """[len(rows), N, D] and its mask [len(rows), N], N being the largest count among them, at least 1."""
-        counts = self.counts[rows]
+        counts = self.offsets[rows + 1] - self.offsets[rows]
         mask = np.arange(max(1, int(counts.max(initial=0)))) < counts[:, None]
         out = np.zeros((*mask.shape, self.values.shape[1]), dtype=np.float16)
         source = self.offsets[rows][:, None] + np.arange(mask.shape[1])
@@ -54,6 +54,12 @@ class FeatureMatrix:
         """One catalog column, in row order."""
         values: list[Any] = self.rows[name].to_pylist()
         return values
+
+    def showing(self, modalities: Collection[Modality]) -> "FeatureMatrix":
+        """The same videos without any vectors of the other modalities."""
+        nothing = np.zeros(len(self) + 1, dtype=np.int64)
+        shown = {m: v if m in modalities else Ragged(v.values[:0], nothing) for m, v in self.vectors.items()}
+        return FeatureMatrix(shown, self.rows)
 
     @staticmethod
     def from_table(table: pa.Table) -> "FeatureMatrix":

@@ -38,10 +38,13 @@ class EmptyQuery(RayreelError):
 def embed_query(tower: VideoTower, vectors: dict[Modality, NDArray[np.float32]]) -> NDArray[np.float32]:
     """The unit embedding [dim] of one query from what is known of it: [n, D] per modality, absent ones left out.
 
-    Raises EmptyQuery when every modality is absent.
+    Raises EmptyQuery when every modality that the tower looks at is absent.
     """
-    if not any(len(x) for x in vectors.values()):
-        raise EmptyQuery("A query needs frames, sound or text; this one has none of them.")
+    if not any(len(vectors.get(m, ())) for m in tower.config.modalities):
+        looked_at = ", ".join(tower.config.modalities)
+        raise EmptyQuery(
+            f"A query needs frames, sound or text; this one has none of what the tower reads: {looked_at}."
+        )
     tower.eval()
     device = next(tower.parameters()).device
     absent = {m: np.zeros((1, 1, tower.dims[m]), np.float32) for m in Modality}

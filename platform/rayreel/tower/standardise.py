@@ -35,5 +35,5 @@ class Standardise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[…, D] -> [D], bounded, so that a query unlike anything seen before still gives a usable vector."""
-        standardised: Tensor = ((x - self.mean) / self.spread).clamp(-_FAR, _FAR)
-        return standardised
+        # In place: new memory for each operation would cost three times as much as the arithmetic.
+        return (x - self.mean).div_(self.spread).clamp_(-_FAR, _FAR)

@@ -1,16 +1,18 @@
 """The tower: standardising, LayerNorm and a projection per modality, pooling, fusion, unit length."""
 
+from typing import Literal, Self
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rayreel.encoders.encoder import Modality
 from rayreel.tower.batch import FeatureBatch
-from rayreel.tower.fusion import GatedFusion
-from rayreel.tower.pooling import masked_mean
+from rayreel.tower.fusion import AttentionFusion, ConcatFusion, GatedFusion
+from rayreel.tower.pooling import AttentionPooling, masked_max, masked_mean
 from rayreel.tower.standardise import Standardise
 
 
@@ -19,12 +21,30 @@ class TowerConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dim: int = Field(512, ge=8, le=4096, description="length of the embedding")
-    gate_hidden: int = Field(256, ge=1, description="hidden units of the fusion gate")
+    modalities: tuple[Modality, ...] = Field(
+        tuple(Modality), min_length=1, description="what the tower looks at; the rest is as if absent, for ablations"
+    )
+    dim: int = Field(512, ge=8, le=4096, description="length of the embedding; 128 to 1024 is usual")
+    projection: int | None = Field(None, ge=8, le=4096, description="width of a projected modality; unset: dim")
+    pooling: Literal["mean", "max", "attention"] = Field("mean", description="frames and windows of sound to one")
+    fusion: Literal["gated", "concat", "attention"] = Field("gated", description="modalities to one")
+    heads: int = Field(4, ge=1, description="heads of attention fusion; they divide the width of a projected modality")
+    gate_hidden: int = Field(256, ge=1, description="hidden units of the fusion's gate or, with concat, its network")
     gate_prior: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field(
         (0.45, 0.1, 0.45), description="share of visual, audio and text before training has learned better"
     )
     dropout: float = Field(0.3, ge=0, lt=1, description="dropout on the standardised features, in training only")
+
+    @property
+    def width(self) -> int:
+        """Width of a projected modality."""
+        return self.projection or self.dim
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> Self:
+        if self.fusion == "attention" and self.width % self.heads:
+            raise ValueError(f"{self.heads} heads do not divide a width of {self.width}: set tower.heads to a divisor")
+        return self
 
 
 class VideoTower(nn.Module):
@@ -38,7 +58,11 @@ class VideoTower(nn.Module):
         super().__init__()
         self.config, self.dims = config, dims
         self.project = nn.ModuleDict({modality.value: _projection(dims[modality], config) for modality in Modality})
-        self.fusion = GatedFusion(len(Modality), config.dim, config.gate_hidden, config.gate_prior)
+        self.pool = nn.ModuleDict(
+            {m.value: AttentionPooling(config.width) for m in Modality if config.pooling == "attention"}
+        )
+        self.fusion = _fusion(config)
+        self.out = nn.Identity() if config.width == config.dim else _orthogonal(config.width, config.dim)
 
     def fit_inputs(self, vectors: dict[Modality, NDArray[np.float16]]) -> None:
         """Standardise by the statistics of these feature vectors, [N, D] per modality: the training videos'."""
@@ -51,26 +75,58 @@ class VideoTower(nn.Module):
             self._standardise(modality).load_state_dict(other._standardise(modality).state_dict())
 
     def forward(self, batch: FeatureBatch) -> Tensor:
-        """FeatureBatch of B videos -> z_BD of unit length. Every video needs at least one modality."""
+        """FeatureBatch of B videos -> z_BD of unit length; zero for a video with nothing that this tower looks at."""
         pooled = [self._pool(batch, modality) for modality in Modality]
-        fused_BD, _ = self.fusion(torch.stack(pooled, dim=1), batch.present_BM())
-        return F.normalize(fused_BD, dim=-1)
+        looked_at_M = torch.tensor([m in self.config.modalities for m in Modality], device=pooled[0].device)
+        seen_BM = batch.present_BM() & looked_at_M
+        blind_B1 = ~seen_BM.any(dim=1, keepdim=True)
+        # Fusion needs something in every row; what it makes of the blind ones is thrown away.
+        fused_BD = self.out(self.fusion(torch.stack(pooled, dim=1), seen_BM | blind_B1))
+        return F.normalize(fused_BD.float().masked_fill(blind_B1, 0), dim=-1)
 
     def _pool(self, batch: FeatureBatch, modality: Modality) -> Tensor:
-        projected_BND = self.project[modality.value](batch.vectors[modality])
-        # Unit length before fusion, so that the gate alone decides how much a modality counts.
-        return F.normalize(masked_mean(projected_BND, batch.mask[modality]), dim=-1)
+        standardise, norm, dropout, linear = self._projection(modality)
+        x_BND, mask_BN = norm(standardise(batch.vectors[modality])), batch.mask[modality]
+        if self.config.pooling == "mean":
+            # A linear map of the mean is the mean of the linear maps, and there is one of it instead of N.
+            pooled_BD = linear(dropout(masked_mean(x_BND, mask_BN)))
+        elif self.config.pooling == "max":
+            pooled_BD = masked_max(linear(dropout(x_BND)), mask_BN)
+        else:
+            pooled_BD = self.pool[modality.value](linear(dropout(x_BND)), mask_BN)
+        # Unit length before fusion, so that fusion alone decides how much a modality counts. In float32: half precision
+        # knows no number as small as the one that keeps an absent modality from being divided by zero.
+        return F.normalize(pooled_BD.float(), dim=-1)
+
+    def _projection(self, modality: Modality) -> nn.Sequential:
+        projection = self.project[modality.value]
+        assert isinstance(projection, nn.Sequential)
+        return projection
 
     def _standardise(self, modality: Modality) -> Standardise:
-        projection = self.project[modality.value]
-        assert isinstance(projection, nn.Sequential) and isinstance(projection[0], Standardise)
-        return projection[0]
+        standardise = self._projection(modality)[0]
+        assert isinstance(standardise, Standardise)
+        return standardise
 
 
 def _projection(dim: int, config: TowerConfig) -> nn.Sequential:
-    linear = nn.Linear(dim, config.dim, bias=False)
-    # Orthogonal rows keep the angles of the frozen features: training starts from what the encoders already know.
+    norm, dropout = nn.LayerNorm(dim, elementwise_affine=False), nn.Dropout(config.dropout)
+    return nn.Sequential(Standardise(dim), norm, dropout, _orthogonal(dim, config.width))
+
+
+def _orthogonal(dim: int, out: int) -> nn.Linear:
+    """A projection that keeps angles: training starts from what the encoders already know."""
+    linear = nn.Linear(dim, out, bias=False)
     nn.init.orthogonal_(linear.weight)
-    return nn.Sequential(
-        Standardise(dim), nn.LayerNorm(dim, elementwise_affine=False), nn.Dropout(config.dropout), linear
-    )
+    return linear
+
+
+def _fusion(config: TowerConfig) -> GatedFusion | ConcatFusion | AttentionFusion:
+    modalities = len(Modality)
+    match config.fusion:
+        case "gated":
+            return GatedFusion(modalities, config.width, config.gate_hidden, config.gate_prior)
+        case "concat":
+            return ConcatFusion(modalities, config.width, config.gate_hidden, config.gate_prior)
+        case "attention":
+            return AttentionFusion(modalities, config.width, config.heads, config.gate_prior)

@@ -1,8 +1,17 @@
-"""Gathering over workers with gradient."""
+"""What the workers of a step tell each other: embeddings, with gradient, and the sum of gradients."""
 
+from collections.abc import Iterable
+
+import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+
+def world() -> tuple[int, int]:
+    """This worker's rank and the number of workers; (0, 1) outside a group."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
 class _AllGather(torch.autograd.Function):
@@ -28,7 +37,47 @@ class _AllGather(torch.autograd.Function):
 
 def all_gather_with_grad(x: Tensor) -> Tensor:
     """Rows of every worker, in rank order; equal shapes needed. Gradients flow to every worker's rows."""
-    if dist.get_world_size() == 1:
+    if world()[1] == 1:
         return x
     gathered: Tensor = _AllGather.apply(x)
     return gathered
+
+
+def sum_gradients(parameters: Iterable[nn.Parameter], share: Tensor) -> Tensor:
+    """Replace every gradient by its sum over the workers and return the sum of their shares of the loss.
+
+    One message for all of it. A parameter that took no part gets a gradient of zeros, however many workers there are:
+    an optimiser treats none and zero differently. No DDP: losses give shares that add up, and DDP would average, and
+    would have to be told of every second forward and every unused parameter.
+    """
+    shown = list(parameters)
+    for parameter in shown:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    if world()[1] == 1:
+        return share.detach()
+    gradients = [parameter.grad for parameter in shown if parameter.grad is not None]
+    flat = torch.cat([share.detach().reshape(1).to(gradients[0].dtype), *(g.reshape(-1) for g in gradients)])
+    dist.all_reduce(flat)
+    total, *parts = torch.split_with_sizes(flat, [1, *(g.numel() for g in gradients)])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))
+    return total[0]
+
+
+def gather_rows(mine: NDArray[np.float32], device: torch.device) -> NDArray[np.float32]:
+    """Rows [n, D] of every worker in rank order; all but the last workers' n equal, none larger than the first's."""
+    rank, workers = world()
+    if workers == 1:
+        return mine
+    counts = torch.zeros(workers, dtype=torch.long, device=device)
+    counts[rank] = len(mine)
+    dist.all_reduce(counts)
+    padded = torch.zeros((int(counts.max()), mine.shape[1]), device=device)
+    padded[: len(mine)] = torch.from_numpy(mine)
+    parts = [torch.empty_like(padded) for _ in range(workers)]
+    dist.all_gather(parts, padded)
+    rows: NDArray[np.float32] = np.concatenate(
+        [part[:count].cpu().numpy() for part, count in zip(parts, counts.tolist(), strict=True)]
+    )
+    return rows

@@ -1,30 +1,43 @@
-"""Which videos make up each step, for each worker, without the workers talking to each other."""
+"""Which videos make up each step, and which of them are whose, without the workers talking to each other."""
 
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rayreel.tower.losses import FILLER
+from rayreel.tower.losses.joined import FILLER
 
 
-def steps(
-    rows: NDArray[np.int64], batch_size: int, epoch: int, seed: int, *, rank: int = 0, workers: int = 1
-) -> Iterator[NDArray[np.int64]]:
-    """This worker's rows of each step of an epoch, all workers' of one length, short ones filled up with FILLER.
+def joined_steps(
+    rows: NDArray[np.int64], batch_size: int, epoch: int, seed: int, *, first: int = 0
+) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """(step, rows) of an epoch from step `first` on: every row once.
 
     The order depends on seed and epoch only, so that a restart, with more or fewer workers, takes the same steps.
     A last batch of a single video is left out: it would have no negatives.
     """
     order = np.random.default_rng([seed, epoch]).permutation(rows)
-    for start in range(0, len(order), batch_size):
-        joined = order[start : start + batch_size]
-        if len(joined) > 1:
-            yield _share(joined, rank, workers)
+    for step in range(first, count_steps(len(rows), batch_size)):
+        yield step, order[step * batch_size : (step + 1) * batch_size]
 
 
-def _share(joined: NDArray[np.int64], rank: int, workers: int) -> NDArray[np.int64]:
-    share = np.full(-(-len(joined) // workers), FILLER, dtype=np.int64)
-    mine = joined[rank::workers]
-    share[: len(mine)] = mine
-    return share
+def count_steps(rows: int, batch_size: int) -> int:
+    """Steps of an epoch."""
+    whole, rest = divmod(rows, batch_size)
+    return whole + (rest > 1)
+
+
+def positions(joined: int, rank: int, workers: int) -> NDArray[np.int64]:
+    """Where this worker's share lies in a joined batch of so many rows; FILLER beyond its end.
+
+    Shares follow each other in rank order, as a gather brings them, and are of one length for all workers.
+    """
+    each = -(-joined // workers)
+    mine = np.arange(rank * each, (rank + 1) * each)
+    return np.where(mine < joined, mine, FILLER)
+
+
+def filled(values_J: NDArray[np.int64], workers: int) -> NDArray[np.int64]:
+    """The joined batch as a gather brings it: shares of one length, FILLER at the end."""
+    lacking = -len(values_J) % workers
+    return np.concatenate([values_J, np.full((lacking, *values_J.shape[1:]), FILLER, dtype=np.int64)])

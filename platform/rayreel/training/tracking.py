@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import yaml
 from mlflow.exceptions import MlflowException
-from ray.train import Checkpoint, UserCallback
 
 from rayreel.errors import RayreelError
 from rayreel.storage import Storage
@@ -20,27 +20,28 @@ from rayreel.storage import Storage
 log = logging.getLogger(__name__)
 
 EXPERIMENT = "rayreel"
+_AT_ONCE = 500  # a server refuses more than 1000 metrics in one request
+# What MLflow's client calls a server that cannot be reached or is not well; all else is a fault of the request.
+_AWAY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
 
 
 class TrackingUnavailable(RayreelError):
     """MLflow does not answer."""
 
     @staticmethod
-    def of(error: MlflowException) -> "TrackingUnavailable":
-        """MLflow's own words are long; their end says what went wrong."""
+    def of(error: MlflowException, remedy: str = "") -> "TrackingUnavailable":
+        """MLflow's own words are long; their end says what went wrong. `remedy` follows on what is always true."""
         cause = str(error.message).strip().rsplit(": ", 1)[-1].strip("\"')")
         return TrackingUnavailable(
             f"MLflow at {mlflow.get_tracking_uri()} does not answer ({cause}). Start it or correct "
-            "MLFLOW_TRACKING_URI; without it a SQLite file below the storage root is used."
+            f"MLFLOW_TRACKING_URI; without it a SQLite file below the storage root is used. {remedy}".rstrip()
         )
 
 
 def use_tracking(storage: Storage) -> str:
     """Point MLflow at MLFLOW_TRACKING_URI or, without it, at a SQLite file below the storage root; returns the URI."""
+    bound_retries()
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # A server that is away must not hold every epoch for minutes, which its default of 7 retries does.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -55,52 +56,92 @@ def use_tracking(storage: Storage) -> str:
     return uri
 
 
-@contextmanager
-def tracked(storage: Storage, name: str, parameters: Mapping[str, Any], config: dict[str, Any]) -> Iterator[str]:
-    """A run that ends with the block, failed if the block raises; yields its id.
+def bound_retries() -> None:
+    """In every process that talks to MLflow: a server that is away must not hold an epoch for minutes, as 7 would."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
-    `parameters` are for comparing runs; `config` is the resolved settings tree, kept as an artifact.
+
+@contextmanager
+def tracked(
+    storage: Storage,
+    name: str,
+    parameters: Mapping[str, Any],
+    config: dict[str, Any],
+    *,
+    run_id: str | None = None,
+    remedy: str = "",
+) -> Iterator[str]:
+    """A run that ends with the block, failed if the block raises; yields its id. With `run_id` that run goes on.
+
+    `parameters` are for comparing runs; `config` is the resolved settings tree, kept as an artifact. Raises
+    TrackingUnavailable, with `remedy` at its end, where MLflow does not answer, be it at the start or in the block.
     """
     use_tracking(storage)
+    status = "FAILED"
     try:
-        _use_experiment(storage)
+        try:
+            run_id = _begin(storage, name, parameters, config) if run_id is None else _go_on(run_id)
+        except MlflowException as error:
+            raise TrackingUnavailable.of(error) from error
+        yield run_id
+        status = "FINISHED"
     except MlflowException as error:
-        raise TrackingUnavailable.of(error) from error
-    with mlflow.start_run(run_name=name) as run:
-        mlflow.log_params(dict(parameters))
-        mlflow.log_dict(config, "config.yaml")
-        mlflow.set_tag("git_commit", git_commit())
-        yield str(run.info.run_id)
+        if error.error_code not in _AWAY:
+            raise
+        raise TrackingUnavailable.of(error, remedy) from error
+    finally:
+        _end(status)
+
+
+def _begin(storage: Storage, name: str, parameters: Mapping[str, Any], config: dict[str, Any]) -> str:
+    _use_experiment(storage)
+    run = mlflow.start_run(run_name=name)
+    mlflow.log_params(dict(parameters))
+    mlflow.log_dict(config, "config.yaml")
+    mlflow.set_tag("git_commit", git_commit())
+    return str(run.info.run_id)
+
+
+def _go_on(run_id: str) -> str:
+    mlflow.start_run(run_id=run_id)
+    return run_id
+
+
+def _end(status: str) -> None:
+    try:
+        mlflow.end_run(status)
+    except MlflowException as error:
+        log.warning("MLflow did not hear that the run has ended; --resume tells it: %s", error)
 
 
 def log_metrics(metrics: Mapping[str, float], step: int | None = None) -> None:
     """Metrics of the active run; names are made such as MLflow accepts."""
-    mlflow.log_metrics({_metric_name(key): float(value) for key, value in metrics.items()}, step=step)
+    mlflow.log_metrics({metric_name(key): float(value) for key, value in metrics.items()}, step=step)
 
 
-def log_evaluation(run_id: str, metrics: Mapping[str, float], table: dict[str, dict[str, float]]) -> None:
-    """Add a report on the test videos to the run that trained the tower."""
+def log_report(run_id: str, metrics: Mapping[str, float], folder: Path) -> None:
+    """Add a report on the test videos to the run that trained the tower: its metrics, its files as `evaluation/`."""
+    named = [(f"test/{key}", value) for key, value in metrics.items()]
     with mlflow.start_run(run_id=run_id):
-        log_metrics({f"test/{key}": value for key, value in metrics.items()})
-        mlflow.log_dict(table, "evaluation.json")
+        for start in range(0, len(named), _AT_ONCE):
+            log_metrics(dict(named[start : start + _AT_ONCE]))
+        mlflow.log_artifacts(str(folder), "evaluation")
 
 
-class EpochMetrics(UserCallback):  # type: ignore[misc]
-    """Sends each epoch's metrics to the run, from Ray Train's controller. MLflow being away stops no training."""
+def training_history(run_id: str) -> dict[str, list[tuple[int, float]]]:
+    """(step, value) of every metric that a run logged while it trained."""
+    client = mlflow.MlflowClient()
+    names = [name for name in client.get_run(run_id).data.metrics if not name.startswith("test/")]
+    history = {name: client.get_metric_history(run_id, name) for name in sorted(names)}
+    return {name: sorted((point.step, point.value) for point in points) for name, points in history.items()}
 
-    def __init__(self, tracking_uri: str, run_id: str) -> None:
-        self.tracking_uri, self.run_id = tracking_uri, run_id
 
-    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Checkpoint | None) -> None:  # noqa: ANN401
-        """Called by Ray Train after each epoch."""
-        first = dict(metrics[0])
-        epoch = int(first.pop("epoch"))
-        try:
-            client = mlflow.MlflowClient(self.tracking_uri)
-            for key, value in first.items():
-                client.log_metric(self.run_id, _metric_name(key), value, step=epoch)
-        except MlflowException as error:
-            log.warning("metrics of epoch %d did not reach MLflow: %s", epoch, error)
+def run_config(run_id: str) -> dict[str, Any]:
+    """The settings tree that a run was started with."""
+    uri = mlflow.get_run(run_id).info.artifact_uri
+    tree: dict[str, Any] = yaml.safe_load(mlflow.artifacts.load_text(f"{uri}/config.yaml"))
+    return tree
 
 
 def git_commit() -> str:
@@ -116,7 +157,7 @@ def git_commit() -> str:
     return asked.stdout.strip() or "unknown"
 
 
-def _metric_name(name: str) -> str:
+def metric_name(name: str) -> str:
     """MLflow takes letters, digits and _-. :/ in a metric's name."""
     return re.sub(r"[^\w\-. :/]", "_", name.replace("@", " at "))
 

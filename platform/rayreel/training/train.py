@@ -6,23 +6,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, Result, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchTrainer
 
-from rayreel.errors import RayreelError
-from rayreel.evaluation.splits import groups_of, split_groups
-from rayreel.features.matrix import FeatureMatrix
-from rayreel.features.store import FeatureStore
 from rayreel.storage import Storage
 from rayreel.training.config import TrainConfig
-from rayreel.training.loop import SCORE, TrainJob, train_loop, validation_task
-
-_FEWEST = 8
+from rayreel.training.job import TrainJob, prepare
+from rayreel.training.loop import Outcome, train_loop
+from rayreel.training.progress import Diverged
+from rayreel.training.validation import SCORE
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """The best epoch of a run, chosen on validation."""
+    """The best epoch of a run, chosen on validation, and how many epochs there were."""
 
     checkpoint: Checkpoint
     metrics: dict[str, Any]
@@ -30,8 +27,12 @@ class Trained:
 
 
 def train(job: TrainJob, name: str, callbacks: Sequence[UserCallback] = ()) -> Trained:
-    """Train on the running Ray cluster; checkpoints lie below the storage root under `checkpoints/name`."""
-    _check(job)
+    """Train on the running Ray cluster; checkpoints lie below the storage root under `checkpoints/name`.
+
+    A name whose run was interrupted goes on from its latest checkpoint; one whose run had ended gives its result.
+    Raises Diverged, naming the last good checkpoint, and RayreelError for what training could not start with.
+    """
+    prepare(job)  # what is wrong with the data is said here, before workers fail on it
     # Workers wait in every report until the controller polls them; epochs on features are shorter than its 2 s.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
     trainer = TorchTrainer(
@@ -48,32 +49,32 @@ def train(job: TrainJob, name: str, callbacks: Sequence[UserCallback] = ()) -> T
             callbacks=list(callbacks),
         ),
     )
-    result = trainer.fit()
+    return _best(trainer.fit(), job.train)
+
+
+def _best(result: Result, config: TrainConfig) -> Trained:
+    outcome = result.return_value
+    assert isinstance(outcome, Outcome), "a run that ends has an outcome"
+    if outcome.diverged is not None:
+        kept = (
+            f"The last good checkpoint is {result.checkpoint.path}." if result.checkpoint else "It had no checkpoint."
+        )
+        raise Diverged(
+            f"{outcome.diverged}. {kept} Lower the learning rate, such as --set "
+            f"train.learning_rate={config.learning_rate / 3:.1g}, lengthen --set train.warmup=0.1, or compute in fp32 "
+            "with --set train.precision=fp32."
+        )
     checkpoint, metrics = max(result.best_checkpoints, key=lambda kept: kept[1][SCORE])
-    return Trained(checkpoint, metrics, job.train.epochs)
+    return Trained(checkpoint, metrics, outcome.epochs)
 
 
 def _scaling(config: TrainConfig) -> ScalingConfig:
+    fewest, most = config.fewest_workers, config.most_workers
     use_gpu = config.use_gpu
     if use_gpu is None:
-        use_gpu = ray.cluster_resources().get("GPU", 0) >= config.workers
+        use_gpu = ray.cluster_resources().get("GPU", 0) >= fewest
     return ScalingConfig(
-        num_workers=config.workers, use_gpu=use_gpu, resources_per_worker={"CPU": config.cpus_per_worker}
+        num_workers=fewest if fewest == most else (fewest, most),
+        use_gpu=use_gpu,
+        resources_per_worker={"CPU": config.cpus_per_worker},
     )
-
-
-def _check(job: TrainJob) -> None:
-    """Say before the workers start what they would fail on."""
-    matrix = FeatureMatrix.from_table(FeatureStore(Storage(job.storage), job.key).read())
-    groups = groups_of(matrix, job.splits)
-    split = split_groups(groups, job.splits)
-    if len(split.train) < _FEWEST:
-        raise RayreelError(
-            f"{len(split.train)} videos for training, of {len(matrix)} in the feature store; at least {_FEWEST} are "
-            "needed. Extract more videos, or hold out less: --set splits.test=0.1"
-        )
-    if len(validation_task(matrix, split, groups).queries) == 0:
-        raise RayreelError(
-            f"No epoch can be chosen: none of the {len(split.validation)} validation videos has a category that "
-            "another video shares. Give the catalog a category column, or --set splits.validation=0.2"
-        )

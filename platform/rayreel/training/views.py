@@ -1,47 +1,124 @@
-"""Two views of each video: what InfoNCE pulls together."""
+"""What the two sides of each pair show of their videos."""
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rayreel.encoders.encoder import Modality
 from rayreel.tower.batch import FeatureBatch
+from rayreel.training.pairs.config import PairsConfig
+from rayreel.training.pairs.sources import Kind
 
 Masks = dict[Modality, Tensor]
 
 
-def two_views(
-    batch: FeatureBatch, modality_dropout: float, random: torch.Generator
-) -> tuple[FeatureBatch, FeatureBatch]:
-    """Deal each video's frames and windows of sound out to two views, then drop whole modalities by chance.
+@dataclass(frozen=True, slots=True)
+class Dice:
+    """All random numbers that the views of R pairs take, drawn for a joined step so that workers can share them out.
 
-    No frame and no window is in both views; what there is only one of, such as the text, is in both until a view
-    loses it. So the tower cannot match views by recognising a vector: it has to find what a video's moments have in
-    common and, where modalities were dropped, its modalities. A view that would be empty loses nothing.
+    deal_RN: a number per vector and modality, for who gets which; odd_RM: who gets one more; keep_R2M: which modalities
+    drop out on each side; flip_R1: which side of a cross-modal pair shows the text; seed_R: noise.
     """
-    halves = {modality: _deal(batch.mask[modality], random) for modality in Modality}
+
+    deal_RN: Masks
+    odd_RM: Tensor
+    keep_R2M: Tensor
+    flip_R1: Tensor
+    seed_R: Tensor
+
+    def of(self, positions: NDArray[np.int64]) -> "Dice":
+        """Those of some of the pairs, by their place in the joined step; a filler may have any pair's."""
+        chosen = torch.from_numpy(positions)
+        deal = {modality: x[chosen] for modality, x in self.deal_RN.items()}
+        return Dice(deal, self.odd_RM[chosen], self.keep_R2M[chosen], self.flip_R1[chosen], self.seed_R[chosen])
+
+
+def dice(counts: dict[Modality, int], rows: int, random: torch.Generator) -> Dice:
+    """For `rows` pairs, fillers not counted; `counts`: the largest number of vectors of a modality in the matrix."""
+    return Dice(
+        {modality: torch.rand((rows, max(1, counts[modality])), generator=random) for modality in Modality},
+        torch.randint(0, 2, (rows, len(Modality)), generator=random),
+        torch.rand((rows, 2, len(Modality)), generator=random),
+        torch.randint(0, 2, (rows, 1), generator=random).bool(),
+        torch.randint(0, 2**62, (rows,), generator=random),
+    )
+
+
+def make_views(
+    a: FeatureBatch, b: FeatureBatch, kinds_B: NDArray[np.int8], dice: Dice, config: PairsConfig
+) -> tuple[FeatureBatch, FeatureBatch]:
+    """The two views of B pairs: a holds the anchors' videos, b the partners', the same ones where a video is its own.
+
+    Two views of one video: its frames and windows of sound are dealt out, none to both; only what there is one of,
+    such as the text, is in both. So the tower cannot match views by recognising a vector: it has to find what a video's
+    moments have in common. Cross-modal: pictures and sound on one side, text on the other, or two views where a side
+    would be empty. Two videos: all there is of both. Noise: all there is, on the b side blurred.
+    Views, and videos of a pair, then lose whole modalities by chance; a view that would be empty loses nothing.
+    Raises nothing; kinds that are FILLER are treated as views. Works on the CPU.
+    """
+    kinds = torch.from_numpy(kinds_B).unsqueeze(1)
+    cross_B1 = (kinds == Kind.CROSS_MODAL) & _has_both_sides(a)
+    noise_B1 = kinds == Kind.NOISE
+    whole_B1 = noise_B1 | (kinds == Kind.CO_WATCHED) | (kinds == Kind.LABEL) | (kinds == Kind.CO_LIKED)
     views = []
-    for side in (0, 1):
-        half = {m: halves[m][side] for m in Modality}
-        masks = _refill({m: mask & _keep(mask, modality_dropout, random) for m, mask in half.items()}, half)
-        views.append(FeatureBatch(batch.vectors, masks, batch.ids_B))
-    return views[0], views[1]
+    for side, batch in enumerate((a, b)):
+        shown = {m: torch.where(whole_B1, batch.mask[m], _dealt(a, batch, m, side, dice)) for m in Modality}
+        shown |= {m: torch.where(cross_B1, batch.mask[m] & _crossed(m, side, dice), shown[m]) for m in Modality}
+        kept_BM = (dice.keep_R2M[:, side] >= config.modality_dropout) | cross_B1 | noise_B1
+        masks = {m: shown[m] & kept_BM[:, place : place + 1] for place, m in enumerate(Modality)}
+        views.append(FeatureBatch(batch.vectors, _refill(masks, shown), batch.ids_B))
+    return views[0], _blurred(views[1], noise_B1.squeeze(1), dice, config.noise_std)
 
 
-def _deal(mask_BN: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Split the vectors that are there in two at random, an only one to both; of an odd number, one more to either."""
-    dice = torch.rand(mask_BN.shape, generator=random).masked_fill(~mask_BN, torch.inf)
-    rank_BN = dice.argsort(dim=1).argsort(dim=1)
+def _dealt(a: FeatureBatch, batch: FeatureBatch, modality: Modality, side: int, dice: Dice) -> Tensor:
+    """What `side` gets of the vectors dealt out: an only one to both; of an odd number, one more to either."""
+    mask_BN = a.mask[modality]
+    number_BN = dice.deal_RN[modality][:, : mask_BN.shape[1]].masked_fill(~mask_BN, torch.inf)
+    rank_BN = number_BN.argsort(dim=1).argsort(dim=1)
     count_B1 = mask_BN.sum(dim=1, keepdim=True)
-    first_B1 = (count_B1 + torch.randint(0, 2, count_B1.shape, generator=random)) // 2
-    single_B1 = count_B1 == 1
-    return mask_BN & ((rank_BN < first_B1) | single_B1), mask_BN & ((rank_BN >= first_B1) | single_B1)
+    place = list(Modality).index(modality)
+    first_B1 = (count_B1 + dice.odd_RM[:, place : place + 1]) // 2
+    got_BN = (rank_BN < first_B1) if side == 0 else (rank_BN >= first_B1)
+    return _of_width(mask_BN & (got_BN | (count_B1 == 1)), batch.mask[modality].shape[1])
 
 
-def _keep(mask_BN: Tensor, modality_dropout: float, random: torch.Generator) -> Tensor:
-    return torch.rand((len(mask_BN), 1), generator=random) >= modality_dropout
+def _of_width(mask_BN: Tensor, width: int) -> Tensor:
+    """Cut or filled up: partners are padded to their own largest count."""
+    return torch.nn.functional.pad(mask_BN, (0, width - mask_BN.shape[1]))
+
+
+def _has_both_sides(batch: FeatureBatch) -> Tensor:
+    """[B, 1]: videos that can be shown as text alone and as pictures or sound alone."""
+    there = {modality: batch.mask[modality].any(dim=1, keepdim=True) for modality in Modality}
+    return there[Modality.TEXT] & (there[Modality.VISUAL] | there[Modality.AUDIO])
+
+
+def _crossed(modality: Modality, side: int, dice: Dice) -> Tensor:
+    """[B, 1]: does this side of a cross-modal pair show the modality? Unflipped, b has the text."""
+    has_text_B1 = dice.flip_R1 ^ (side == 1)
+    return has_text_B1 if modality is Modality.TEXT else ~has_text_B1
 
 
 def _refill(masks: Masks, full: Masks) -> Masks:
     """Give rows that have lost everything all that `full` has."""
     empty_B1 = ~torch.stack([mask.any(dim=1) for mask in masks.values()], dim=1).any(dim=1, keepdim=True)
     return {modality: mask | (full[modality] & empty_B1) for modality, mask in masks.items()}
+
+
+def _blurred(batch: FeatureBatch, noise_B: Tensor, dice: Dice, std: float) -> FeatureBatch:
+    """Gaussian noise on all vectors of these rows, in proportion to each vector's root mean square."""
+    if not noise_B.any():
+        return batch
+    vectors = {modality: x.clone() for modality, x in batch.vectors.items()}
+    for row in noise_B.nonzero().flatten().tolist():
+        # A generator per row: what a pair gets must not depend on which other pairs its worker has.
+        random = torch.Generator().manual_seed(int(dice.seed_R[row]))
+        for modality in Modality:
+            x_ND = vectors[modality][row, batch.mask[modality][row]]
+            noise_ND = torch.randn(x_ND.shape, generator=random)
+            scale_N1 = std * x_ND.square().mean(dim=1, keepdim=True).sqrt()
+            vectors[modality][row, batch.mask[modality][row]] = x_ND + scale_N1 * noise_ND
+    return FeatureBatch(vectors, batch.mask, batch.ids_B)

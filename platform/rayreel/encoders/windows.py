@@ -1,0 +1,101 @@
+"""Windows of consecutive frames to vectors: what moves, not only what is there."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torchvision.models.video import r2plus1d_18
+
+from rayreel.encoders.batches import encode_rows
+from rayreel.encoders.checkpoint import read_state
+from rayreel.encoders.compute import Compute
+from rayreel.encoders.encoder import Vectors
+from rayreel.encoders.r2plus1d import R2Plus1D
+from rayreel.encoders.start import start
+from rayreel.encoders.trained import TrainedFacts, read_weights
+from rayreel.encoders.weights import R2PLUS1D_18
+
+KINETICS_MEAN = (0.43216, 0.394666, 0.37645)
+KINETICS_STD = (0.22803, 0.22145, 0.216989)
+
+
+class WindowNetwork(nn.Module):
+    """A video network from raw frames on: [B, T, H, W, 3] uint8 RGB -> [B, dim]."""
+
+    mean_C: Tensor
+    std_C: Tensor
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.register_buffer("mean_C", 255 * torch.tensor(KINETICS_MEAN), persistent=False)
+        self.register_buffer("std_C", 255 * torch.tensor(KINETICS_STD), persistent=False)
+
+    def forward(self, frames_BTHWC: Tensor) -> Tensor:
+        """Map windows of frames to pooled features."""
+        x_BTHWC = (frames_BTHWC.float() - self.mean_C) / self.std_C
+        features_BD: Tensor = self.backbone(x_BTHWC.permute(0, 4, 1, 2, 3))
+        return features_BD
+
+
+class WindowEncoder:
+    """One vector per window: [N * window, size, size, 3] uint8 RGB -> [N, dim] float32.
+
+    Of each window every `stride`-th frame is looked at.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, *, frames: int, stride: int, size: int, dim: int, identity: str, compute: Compute
+    ) -> None:
+        self.identity, self.dim, self.frame_size = identity, dim, size
+        self.window, self._stride = frames * stride, stride
+        example = torch.zeros(1, frames, size, size, 3, dtype=torch.uint8)
+        self._runtime = start(WindowNetwork(backbone), (example,), compute, any_length=False)
+
+    def encode(self, frames_NHWC: NDArray[np.uint8]) -> Vectors:
+        """Map whole windows, one after the other, to [N, dim]; another shape or type raises ValueError."""
+        size, count = self.frame_size, len(frames_NHWC)
+        if frames_NHWC.shape[1:] != (size, size, 3) or frames_NHWC.dtype != np.uint8 or count % self.window:
+            raise ValueError(
+                f"frames must be [N * {self.window}, {size}, {size}, 3] uint8, "
+                f"not {frames_NHWC.shape} {frames_NHWC.dtype}"
+            )
+        windows_NTHWC = frames_NHWC.reshape(-1, self.window, size, size, 3)[:, :: self._stride]
+        return encode_rows(np.ascontiguousarray(windows_NTHWC), self._runtime, self.dim)
+
+
+def load_r2plus1d_18(folder: Path | None, identity: str, compute: Compute) -> WindowEncoder:
+    """R(2+1)D-18, 512-d, Kinetics-400 (Tran et al. 2018). Without a folder the parameters are random."""
+    network: Any = r2plus1d_18()
+    if folder is not None:
+        network.load_state_dict(read_state(folder / R2PLUS1D_18.files[0].name), strict=True)
+    network.fc = nn.Identity()
+    return WindowEncoder(network, frames=16, stride=1, size=112, dim=512, identity=identity, compute=compute)
+
+
+def load_trained(reference: str, root: str | None, how: str, compute: Compute) -> WindowEncoder:
+    """An encoder of one's own training, by its name below the storage root or by its folder; `how` joins its identity.
+
+    Raises RayreelError where it is absent or damaged.
+    """
+    facts, weights = read_weights(reference, root)
+    return encoder_of(facts, weights, compute, how)
+
+
+def encoder_of(facts: TrainedFacts, weights: bytes, compute: Compute, how: str = "") -> WindowEncoder:
+    """The encoder of these facts and this safetensors file."""
+    backbone, looks_at = R2Plus1D(facts.network), facts.network
+    backbone.load_state_dict(safetensors.torch.load(weights), strict=True)
+    return WindowEncoder(
+        backbone,
+        frames=looks_at.frames,
+        stride=looks_at.stride,
+        size=looks_at.size,
+        dim=backbone.dim,
+        identity=facts.identity + how,
+        compute=compute,
+    )

@@ -1,0 +1,90 @@
+"""The exam: from a catalog and its interactions, the tasks that towers are chosen and reported by."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from rayreel.evaluation.config import EvaluationConfig
+from rayreel.evaluation.cowatch import watched_together
+from rayreel.evaluation.retrieval import ItemTask
+from rayreel.evaluation.splits import Split, SplitConfig, groups_of, split_groups
+from rayreel.evaluation.task import Task
+from rayreel.evaluation.users import Period, UserSplit, UserTask, split_interactions
+from rayreel.features.matrix import FeatureMatrix
+
+Part = Literal["validation", "test"]
+
+
+class Protocol(StrEnum):
+    """What is asked. All but the last ask for videos like a video."""
+
+    CATEGORY = "category"
+    TAGS = "tags"
+    CO_WATCH = "co_watch"
+    NEIGHBOURS = "neighbours"
+    USERS = "users"
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """All that tasks are made of, prepared once. `users` is None without interactions."""
+
+    matrix: FeatureMatrix
+    groups: list[str]
+    split: Split
+    users: UserSplit | None
+    config: EvaluationConfig
+
+    @staticmethod
+    def of(
+        matrix: FeatureMatrix, splits: SplitConfig, config: EvaluationConfig, interactions: pa.Table | None = None
+    ) -> "Exam":
+        """Split videos and interactions. Raises NoInteractions when none of them is about these videos."""
+        groups = groups_of(matrix, splits)
+        split = split_groups(groups, splits)
+        users = None if interactions is None else split_interactions(interactions, matrix, split, splits)
+        return Exam(matrix, groups, split, users, config)
+
+    def task(self, protocol: Protocol, part: Part) -> Task | None:
+        """The task on this part of the split; None where the catalog has nothing that it could ask.
+
+        Validation never touches test videos nor the test period. Nearest neighbours are looked for in training.
+        """
+        task = self._users(part) if protocol is Protocol.USERS else self._items(protocol, part)
+        return task if task is not None and len(task.queries) else None
+
+    def candidates(self, part: Part) -> NDArray[np.int64]:
+        """What may be answered: everything, and for validation everything but the test videos."""
+        left_out = self.split.test if part == "validation" else np.empty(0, np.int64)
+        return np.setdiff1d(np.arange(len(self.matrix)), left_out)
+
+    def _items(self, protocol: Protocol, part: Part) -> Task | None:
+        queries, candidates = getattr(self.split, part), self.candidates(part)
+        match protocol:
+            case Protocol.TAGS:
+                return ItemTask.by_tags(queries, candidates, self.matrix.column("tags"), self.groups)
+            case Protocol.CO_WATCH:
+                return self._co_watch(queries, candidates, part)
+            case Protocol.NEIGHBOURS:
+                return ItemTask.of(queries, self.split.train, self.matrix.column("category"), self.groups)
+            case _:
+                return ItemTask.of(queries, candidates, self.matrix.column("category"), self.groups)
+
+    def _co_watch(self, queries: NDArray[np.int64], candidates: NDArray[np.int64], part: Part) -> Task | None:
+        if self.users is None:
+            return None
+        views, period = self.users.views, Period.VALIDATION if part == "validation" else Period.TEST
+        seen = views.only((self.users.periods <= period) & np.isin(views.rows, candidates))
+        counts_NN = watched_together(seen, len(self.matrix), self.config.co_watch_window_s)
+        together_NN = (counts_NN >= self.config.co_watch_views).astype(np.float32).tocsr()
+        return ItemTask.by_co_watch(queries, candidates, together_NN, self.groups)
+
+    def _users(self, part: Part) -> Task | None:
+        if self.users is None:
+            return None
+        asked = self.users.validation if part == "validation" else self.users.test
+        return UserTask.of(asked, self.candidates(part), len(self.matrix), self.config.history)

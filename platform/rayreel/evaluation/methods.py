@@ -1,0 +1,71 @@
+"""The methods that a report compares. Each is made when its turn comes, so that one set of vectors lives at a time."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+
+from rayreel.encoders.encoder import Modality
+from rayreel.evaluation.collaborative import by_factors, by_item_knn
+from rayreel.evaluation.content import ABLATIONS, POOLED_WEIGHTS, embed_shown, pooled, titles, untrained
+from rayreel.evaluation.exam import Exam
+from rayreel.evaluation.scorers import Scorer, Vectors, by_chance, by_value
+from rayreel.evaluation.task import Task
+from rayreel.evaluation.users import UserSplit, UserTask
+from rayreel.features.matrix import FeatureMatrix
+from rayreel.tower.embed import embed
+from rayreel.tower.tower import VideoTower
+
+TOWER = "tower"
+
+Method = Callable[[Task], Scorer | None]
+"""How a method scores a task's queries; None where it does not apply."""
+
+Make = Callable[[], Method]
+
+
+def towers(tower: VideoTower, matrix: FeatureMatrix) -> Make:
+    """A tower that sees everything."""
+    return _of_vectors(partial(embed, tower, matrix))
+
+
+def baselines(tower: VideoTower, exam: Exam) -> dict[str, Make]:
+    """What the tower has to beat; those that need users, or a modality, only where there are any."""
+    there = [modality for modality in Modality if exam.matrix.vectors[modality].counts.any()]
+    return {
+        "random": lambda: lambda _: by_chance(exam.config.seed),
+        **({} if exam.users is None else _of_users(exam.users, exam.config.seed)),
+        "TF-IDF titles": _of_vectors(partial(titles, exam.matrix)),
+        **{f"{m.value} alone": _of_vectors(partial(pooled, exam.matrix, {m: 1.0})) for m in there},
+        "mean-pooled .7 vis .3 txt": _of_vectors(partial(pooled, exam.matrix, POOLED_WEIGHTS)),
+        "untrained tower": _of_vectors(lambda: embed(untrained(tower), exam.matrix)),
+    }
+
+
+def others(tower: VideoTower, rivals: Mapping[str, VideoTower], matrix: FeatureMatrix) -> dict[str, Make]:
+    """More towers, and this tower shown only some modalities."""
+    ablated = {f"{TOWER}, {name} only": partial(embed_shown, tower, matrix, shown) for name, shown in ABLATIONS.items()}
+    rows = {name: towers(rival, matrix) for name, rival in rivals.items()}
+    return {**rows, **{name: _of_vectors(make) for name, make in ablated.items()}}
+
+
+def _of_vectors(make: Callable[[], Vectors]) -> Make:
+    def method() -> Method:
+        vectors_ND = make()
+        return lambda task: task.by(vectors_ND)
+
+    return method
+
+
+def _of_users(users: UserSplit, seed: int) -> dict[str, Make]:
+    def item_knn(task: Task) -> Scorer | None:
+        return by_item_knn(users, task.asked) if isinstance(task, UserTask) else None
+
+    def factors(task: Task) -> Scorer | None:
+        return by_factors(users, task.asked, seed=seed) if isinstance(task, UserTask) else None
+
+    return {
+        "popularity": lambda: lambda _: by_value(users.views_N.astype(np.float32)),
+        "item-kNN": lambda: item_knn,
+        "matrix factorisation": lambda: factors,
+    }

@@ -1,0 +1,72 @@
+"""Plots of a report and of a training run, in one page that needs no network."""
+
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from rayreel.evaluation.evaluate import Evaluation
+from rayreel.evaluation.methods import TOWER
+from rayreel.evaluation.metrics import METRICS
+from rayreel.evaluation.trial import Section
+
+Curve = Sequence[tuple[int, float]]
+
+_COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#9d755d", "#72b7b2", "#eeca3b", "#ff9da6", "#79706e")
+_COLUMNS, _MOST_CATEGORIES = 3, 40
+
+
+def page(evaluation: Evaluation, training: Mapping[str, Curve] | None = None) -> str:
+    """HTML with curves over list lengths, categories by methods, and how training went. All scripts are inside it."""
+    figures = [figure for section in evaluation.sections.values() for figure in _of_section(section)]
+    figures += [training_curves(training)] if training else []
+    body = [f.to_html(full_html=False, include_plotlyjs=number == 0) for number, f in enumerate(figures)]
+    return f'<!doctype html><meta charset="utf-8"><title>Evaluation</title>{"".join(body)}'
+
+
+def metric_curves(section: Section) -> go.Figure:
+    """Every metric over the length of the list, one line per method, the tower's thick."""
+    names = [name for name in METRICS if any(key.startswith(f"{name}@") for key in section.scores[TOWER])]
+    figure = _grid(names)
+    for number, (method, row) in enumerate(section.scores.items()):
+        style = {"color": "black", "width": 4} if method == TOWER else {"color": _COLOURS[number % len(_COLOURS)]}
+        for place, name in enumerate(names):
+            points = [(int(key.split("@")[1]), score.mean) for key, score in row.items() if key.startswith(f"{name}@")]
+            x, y = zip(*points, strict=True)
+            line = go.Scatter(x=x, y=y, name=method, legendgroup=method, showlegend=place == 0, line=style)
+            figure.add_trace(line, place // _COLUMNS + 1, place % _COLUMNS + 1)
+    figure.update_xaxes(type="log", title="k")
+    return figure.update_layout(title=f"{section.name}: metrics at k, {section.queries} queries")
+
+
+def category_map(section: Section) -> go.Figure:
+    """The headline metric by category and method, the tower's best categories on top."""
+    tower = section.by_category[TOWER]
+    categories = sorted(tower, key=lambda name: tower[name])[-_MOST_CATEGORIES:]
+    values = [[row[name] for row in section.by_category.values()] for name in categories]
+    cells = go.Heatmap(
+        z=values, x=list(section.by_category), y=categories, colorscale="Viridis", texttemplate="%{z:.2f}"
+    )
+    title = f"{section.name}: {section.headline} by category"
+    return go.Figure(cells, {"title": title, "height": 200 + 22 * len(categories)})
+
+
+def training_curves(history: Mapping[str, Curve]) -> go.Figure:
+    """Every metric of a run over its steps."""
+    figure = _grid(list(history))
+    for place, (name, points) in enumerate(history.items()):
+        x, y = zip(*points, strict=True)
+        line = go.Scatter(x=x, y=y, name=name, showlegend=False, line={"color": _COLOURS[0]})
+        figure.add_trace(line, place // _COLUMNS + 1, place % _COLUMNS + 1)
+    return figure.update_layout(title="Training")
+
+
+def _of_section(section: Section) -> list[go.Figure]:
+    several = len(section.by_category[TOWER]) > 1
+    return [metric_curves(section), *([category_map(section)] if several else [])]
+
+
+def _grid(titles: Sequence[str]) -> go.Figure:
+    rows = -(-len(titles) // _COLUMNS)
+    figure = make_subplots(rows, _COLUMNS, subplot_titles=titles)
+    return figure.update_layout(height=120 + 280 * rows)

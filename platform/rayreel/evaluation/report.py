@@ -1,0 +1,130 @@
+"""The report: tables for people, JSON for programs, and one sentence on what they say."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rayreel.evaluation.evaluate import Evaluation
+from rayreel.evaluation.methods import TOWER
+from rayreel.evaluation.metrics import METRICS
+from rayreel.evaluation.trial import Score, Section, Versus
+
+_SIGNIFICANT = 0.05
+_SHORT = {
+    "precision": "P",
+    "recall": "R",
+    "hit_rate": "HR",
+    "ndcg": "nDCG",
+    "mrr": "MRR",
+    "map": "MAP",
+    "diversity": "div",
+    "coverage": "cov",
+    "popularity": "pop",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells as text, methods as rows; `best` says which rows of each column are the best, if any is."""
+
+    title: str
+    heads: list[str]
+    rows: list[list[str]]
+    best: list[set[int]]
+
+
+def table_of(section: Section) -> Table:
+    """The section's table: the headline metric with its interval, the tower's lead over each method, the rest."""
+    first, *rest = section.shown
+    heads = ["method", f"{_short(first, section)} [95 %]", "tower ahead by (p)", *(_short(n, section) for n in rest)]
+    rows = [
+        [
+            method,
+            _sure(row[first]),
+            _lead(section.versus.get(method, {}).get(first)),
+            *(f"{row[n].mean:.3f}" for n in rest),
+        ]
+        for method, row in section.scores.items()
+    ]
+    best = [set[int](), _best(section, first), set[int](), *(_best(section, name) for name in rest)]
+    return Table(f"{section.name}: {section.queries} queries, {section.candidates} candidates", heads, rows, best)
+
+
+def markdown(evaluation: Evaluation) -> str:
+    """All tables, each with its verdict and the headline metric at every length."""
+    parts = [f"# Evaluation\n\n{evaluation.held_out} of {evaluation.videos} videos held out. {_NOTE}\n"]
+    for section in evaluation.sections.values():
+        tables = (table_of(section), _by_length(section))
+        parts.append(f"## {section.name}\n\n{section.about} {section.queries} queries.\n")
+        parts += [markdown_of(table) for table in tables if len(table.heads) > 2]
+        parts.append(verdict(evaluation, section) + "\n")
+    return "\n".join(parts)
+
+
+def as_json(evaluation: Evaluation) -> dict[str, Any]:
+    """Everything: every metric at every length with its interval, and the tower's lead with p."""
+    return asdict(evaluation)
+
+
+def verdict(evaluation: Evaluation, section: Section) -> str:
+    """Whether the tower beats each baseline by more than luck, by the section's headline metric."""
+    leads = {m: section.versus[m][section.headline] for m in evaluation.baselines if m in section.versus}
+    ahead = [m for m, v in leads.items() if v.p < _SIGNIFICANT and v.difference > 0]
+    behind = [m for m, v in leads.items() if v.p < _SIGNIFICANT and v.difference < 0]
+    undecided = [f"{m} ({v.difference:+.3f}, p {v.p:.2f})" for m, v in leads.items() if v.p >= _SIGNIFICANT]
+    said = [f"{section.name}, {_short(section.headline, section)}: the tower beats {_listed(ahead)}"]
+    said += [f"is worse than {_listed(behind)}"] if behind else []
+    said += [f"no difference shown to {_listed(undecided)}"] if undecided else []
+    return "; ".join(said) + "."
+
+
+_NOTE = (
+    "In brackets: 95 % bootstrap interval of the mean over queries. p: two-sided randomisation test of the tower "
+    "against the method on the same queries, adjusted for the number of methods (Holm). Both take the videos of one "
+    "source together. div: mean cosine distance within a list, in the space of mean-pooled features; cov: share of "
+    "the candidates shown to anybody; pop: mean popularity percentile of what is shown, 0.5 is no bias."
+)
+
+
+def _by_length(section: Section) -> Table:
+    metric = section.headline.split("@")[0]
+    names = [name for name in section.scores[TOWER] if name.startswith(f"{metric}@")]
+    heads = ["method", *(_short(name, section) for name in names)]
+    rows = [[method, *(_sure(row[name]) for name in names)] for method, row in section.scores.items()]
+    return Table("", heads, rows, [set(), *(_best(section, name) for name in names)])
+
+
+def markdown_of(table: Table) -> str:
+    """One table, the best of each column in bold."""
+    rows = [
+        [f"**{cell}**" if place in table.best[n] else cell for n, cell in enumerate(row)]
+        for place, row in enumerate(table.rows)
+    ]
+    lines = [table.heads, ["---"] * len(table.heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _best(section: Section, metric: str) -> set[int]:
+    """The highest where higher is better: of varied or popular lists it is not known."""
+    means = [row[metric].mean for row in section.scores.values()]
+    if metric.partition("@")[0] not in METRICS or max(means) == min(means):
+        return set()
+    return {place for place, mean in enumerate(means) if mean == max(means)}
+
+
+def _short(metric: str, section: Section) -> str:
+    name, _, k = metric.partition("@")
+    short = "R" if name == "hit_rate" and section.only_hits else _SHORT[name]
+    return f"{short}@{k}"
+
+
+def _sure(score: Score) -> str:
+    bounds = "" if score.low is None else f" [{score.low:.3f}, {score.high:.3f}]"
+    return f"{score.mean:.3f}{bounds}"
+
+
+def _lead(versus: Versus | None) -> str:
+    return "" if versus is None else f"{versus.difference:+.3f} ({versus.p:.3f})"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) or "none of the baselines"

@@ -1,0 +1,59 @@
+"""The network and its head: windows of frames to classes, and how well."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rayreel.encoders.r2plus1d import R2Plus1D
+from rayreel.encoders.trained import R2Plus1DConfig
+from rayreel.encoders.windows import WindowNetwork
+from rayreel.training.action.data import LabelledClips
+from rayreel.training.distributed import world
+
+
+class ActionClassifier(nn.Module):
+    """What is trained end to end: [B, T, S, S, 3] uint8 RGB -> logits [B, classes]. The head goes after training."""
+
+    def __init__(self, config: R2Plus1DConfig, classes: int) -> None:
+        super().__init__()
+        self.backbone = R2Plus1D(config)
+        self.network = WindowNetwork(self.backbone)
+        self.head = nn.Linear(self.backbone.dim, classes)
+
+    def forward(self, frames_BTHWC: Tensor) -> Tensor:
+        """Map windows to logits."""
+        with torch.autocast("cuda", torch.bfloat16, enabled=frames_BTHWC.is_cuda):
+            logits_BK: Tensor = self.head(self.network(frames_BTHWC))
+        return logits_BK.float()
+
+
+@torch.inference_mode()
+def confusion_of(
+    model: ActionClassifier, data: LabelledClips, rows: NDArray[np.int64], device: torch.device
+) -> tuple[NDArray[np.int64], float]:
+    """Clips by true and found class [classes, classes], and the mean cross-entropy; summed over all workers.
+
+    A clip's probabilities are the mean over its windows, as Tran et al. measure it.
+    """
+    model.eval()
+    rank, workers = world()
+    count = len(data.classes)
+    told = torch.zeros(count * count + 1, dtype=torch.float64)
+    for row in rows[rank::workers]:
+        windows_BTHWC = torch.from_numpy(np.array(data.clips[row])).to(device)
+        probability_K = F.softmax(model(windows_BTHWC), dim=1).mean(dim=0).double().cpu()
+        label = int(data.labels_N[row])
+        told[label * count + int(probability_K.argmax())] += 1
+        told[-1] -= probability_K[label].clamp_min(1e-12).log()
+    if workers > 1:
+        told = told.to(device)
+        torch.distributed.all_reduce(told)
+    confusion_KK = told[:-1].cpu().numpy().astype(np.int64).reshape(count, count)
+    return confusion_KK, float(told[-1]) / max(1, len(rows))
+
+
+def accuracy(confusion_KK: NDArray[np.int64]) -> float:
+    """Share of clips whose class was found."""
+    return float(np.trace(confusion_KK) / max(1, confusion_KK.sum()))

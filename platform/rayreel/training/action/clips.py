@@ -1,0 +1,104 @@
+"""Decoded clips below the storage root: decoded once, mapped into memory by every worker and every later run."""
+
+import hashlib
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from rayreel.catalog.video import Video
+from rayreel.features.rows import frames_of
+from rayreel.storage import Storage
+from rayreel.training.action.config import ActionConfig
+
+CLIPS = pa.schema(
+    [
+        ("video_id", pa.string()),
+        ("version", pa.string()),
+        ("content_hash", pa.string()),
+        ("windows", pa.int32()),
+        ("frames", pa.large_binary()),  # uint8 RGB [windows, frames, size, size, 3]
+    ]
+)
+Clip = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class ClipStore:
+    """Arrow files of one way to sample; what is decoded otherwise lies in another folder."""
+
+    root: str
+    config: ActionConfig
+
+    @property
+    def folder(self) -> str:
+        """Where the files lie, for the root's file system."""
+        looks_at = self.config.sampling.model_dump_json() + self.config.network.model_dump_json(exclude={"channels"})
+        return Storage(self.root).path("clips", hashlib.sha256(looks_at.encode()).hexdigest()[:12])
+
+    def add(self, decoded: pa.Table) -> None:
+        """Add the good ones of DECODED rows, every `stride`-th frame of each window; the file appears whole."""
+        good = decoded.filter(pc.is_null(decoded["reason"]))
+        if good.num_rows:
+            storage = Storage(self.root)
+            storage.write(f"{self.folder}/part-{uuid.uuid4().hex}.arrow", _ipc(self._thinned(good)))
+
+    def read(self) -> pa.Table:
+        """All clips, those that Ray decoded twice twice. Local files are mapped: reading them takes no memory."""
+        storage = Storage(self.root)
+        tables = [_open(storage, path) for path in storage.files(self.folder, ".arrow")]
+        return pa.concat_tables(tables) if tables else CLIPS.empty_table()
+
+    def done(self) -> set[tuple[str, str]]:
+        """(video_id, version) of every clip that is there."""
+        rows = self.read().select(["video_id", "version"])
+        return set(zip(rows["video_id"].to_pylist(), rows["version"].to_pylist(), strict=True))
+
+    def arrays(self, column: pa.ChunkedArray) -> Iterator[Clip]:
+        """Every cell of a `frames` column as [windows, frames, size, size, 3], without a copy."""
+        network = self.config.network
+        for chunk in column.chunks:
+            for cell in chunk:
+                pixels = np.frombuffer(cell.as_buffer(), np.uint8)
+                yield pixels.reshape(-1, network.frames, network.size, network.size, 3)
+
+    def _thinned(self, good: pa.Table) -> pa.Table:
+        network = self.config.network
+        frames = frames_of(good, network.size).reshape(-1, network.window, network.size, network.size, 3)
+        taken = np.ascontiguousarray(frames[:, :: network.stride])
+        counts = [count // network.window for count in good["n_frames"].to_pylist()]
+        ends = np.cumsum([0, *counts])
+        cells = [taken[start:end].tobytes() for start, end in pairwise(ends)]
+        return pa.table(
+            {
+                "video_id": _ids(good),
+                "version": good["version"],
+                "content_hash": good["content_hash"],
+                "windows": counts,
+                "frames": cells,
+            },
+            schema=CLIPS,
+        )
+
+
+def _ids(decoded: pa.Table) -> Sequence[str]:
+    return [Video.model_validate_json(text).video_id for text in decoded["video"].to_pylist()]
+
+
+def _ipc(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, CLIPS) as writer:
+        writer.write_table(table)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def _open(storage: Storage, path: str) -> pa.Table:
+    if storage.is_local:
+        return pa.ipc.open_file(pa.memory_map(path)).read_all()
+    return pa.ipc.open_file(pa.py_buffer(storage.read(path))).read_all()

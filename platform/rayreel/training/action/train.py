@@ -1,0 +1,84 @@
+"""Decoded clips become a video network: data-parallel training on a Ray cluster."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
+from ray.train.torch import TorchTrainer
+
+from rayreel.encoders.trained import WEIGHTS, TrainedFacts
+from rayreel.storage import Storage
+from rayreel.training.action.data import check_clips
+from rayreel.training.action.loop import TEST, ActionJob, action_loop
+from rayreel.training.progress import Diverged
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedAction:
+    """The best epoch's network without its head, and how it did; `counts` are clips by class and part.
+
+    `left_out` are classes of which no clip fell to training.
+    """
+
+    facts: TrainedFacts
+    weights: bytes
+    metrics: dict[str, float]
+    confusion_KK: NDArray[np.int64]
+    counts: dict[str, tuple[int, int, int]]
+    left_out: tuple[str, ...]
+
+
+def train_action(job: ActionJob, encoder: str, name: str, callbacks: Sequence[UserCallback] = ()) -> TrainedAction:
+    """Train on the running Ray cluster; checkpoints lie below the storage root under `checkpoints/name`.
+
+    `encoder` is what the network will be called. Raises RayreelError where the clips cannot be learnt from, and
+    Diverged where the loss is no number any more.
+    """
+    data = job.load()
+    check_clips(data)
+    # Workers wait in every report until the controller polls them; short epochs are over before its 2 s.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+    trainer = TorchTrainer(
+        action_loop,
+        train_loop_config=job,
+        scaling_config=_scaling(job),
+        run_config=RunConfig(
+            name=name,
+            storage_path=Storage(job.storage).uri("checkpoints"),
+            checkpoint_config=CheckpointConfig(num_to_keep=1),
+            failure_config=FailureConfig(max_failures=job.action.max_failures),
+            callbacks=list(callbacks),
+        ),
+    )
+    result = trainer.fit()
+    if result.return_value:
+        rate = job.action.learning_rate
+        raise Diverged(f"{encoder}: {result.return_value}. Lower the rate: --set action.learning_rate={rate / 3:.1g}")
+    with result.checkpoint.as_directory() as folder:
+        weights = (Path(folder) / WEIGHTS).read_bytes()
+        confusion = json.loads((Path(folder) / TEST).read_text())["confusion"]
+    sha256 = hashlib.sha256(weights).hexdigest()
+    facts = TrainedFacts(name=encoder, network=job.action.network, classes=data.classes, sha256=sha256)
+    return TrainedAction(facts, weights, _numbers(result.metrics), np.array(confusion), data.counts(), data.left_out)
+
+
+def _numbers(metrics: dict[str, Any]) -> dict[str, float]:
+    return {key: float(value) for key, value in metrics.items() if "/" in key}
+
+
+def _scaling(job: ActionJob) -> ScalingConfig:
+    config = job.action
+    use_gpu = config.use_gpu
+    if use_gpu is None:
+        use_gpu = ray.cluster_resources().get("GPU", 0) >= config.workers
+    return ScalingConfig(
+        num_workers=config.workers, use_gpu=use_gpu, resources_per_worker={"CPU": config.cpus_per_worker}
+    )

@@ -1,0 +1,158 @@
+"""What a worker computes on in a step, made ready ahead of time."""
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rayreel.encoders.encoder import Modality
+from rayreel.features.matrix import FeatureMatrix
+from rayreel.tower.batch import FeatureBatch
+from rayreel.tower.embed import collate
+from rayreel.tower.losses.joined import FILLER, Joined
+from rayreel.training.order import filled, positions
+from rayreel.training.pairs.config import PairsConfig
+from rayreel.training.pairs.plan import PairPlan
+from rayreel.training.views import dice, make_views
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class PairBatch:
+    """This worker's share of a step: two views of each pair, mined negatives if any, and who is who over all shares."""
+
+    a: FeatureBatch
+    b: FeatureBatch
+    negatives: FeatureBatch | None
+    joined: Joined
+
+    def to(self, device: torch.device) -> "PairBatch":
+        """The same on another device."""
+        negatives = None if self.negatives is None else self.negatives.to(device)
+        return PairBatch(self.a.to(device), self.b.to(device), negatives, self.joined.to(device))
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """Makes the batches of one worker.
+
+    Whatever is drawn for a step is drawn for the joined batch, by seed, epoch and step alone: any number of workers,
+    and a restarted one, sees the same pairs and the same views.
+    """
+
+    matrix: FeatureMatrix
+    plan: PairPlan
+    config: PairsConfig
+    seed: int
+    log_q: bool = False
+    rank: int = 0
+    workers: int = 1
+
+    def largest(self) -> dict[Modality, int]:
+        """The largest number of vectors of each modality in any video."""
+        return {m: int(self.matrix.vectors[m].counts.max(initial=0)) for m in Modality}
+
+    def make(self, anchors_J: NDArray[np.int64], epoch: int, step: int, largest: dict[Modality, int]) -> PairBatch:
+        """The share of a step with these anchors."""
+        seeds = np.random.SeedSequence([self.seed, epoch, step])
+        drawn = self.plan.draw(anchors_J, np.random.default_rng(seeds))
+        random = torch.Generator().manual_seed(int(seeds.generate_state(1, np.uint64)[0] >> 1))
+        place_B = positions(len(anchors_J), self.rank, self.workers)
+        kinds_B, shown_B = _at(drawn.kinds_J, place_B), np.maximum(place_B, 0)
+        anchors_B, partners_B = _at(anchors_J, place_B), _at(drawn.partners_J, place_B)
+        a = self._features(anchors_B)
+        same = np.array_equal(anchors_B, partners_B)
+        b = FeatureBatch(a.vectors, a.mask, a.ids_B) if same else self._features(partners_B)
+        views = make_views(a, b, kinds_B, dice(largest, len(anchors_J), random).of(shown_B), self.config)
+        negatives = None if drawn.negatives_J is None else self._negatives(drawn.negatives_J, place_B)
+        return PairBatch(*views, negatives, self._joined(anchors_J, drawn.partners_J, drawn.negatives_J, len(place_B)))
+
+    def _features(self, rows_B: NDArray[np.int64]) -> FeatureBatch:
+        batch = collate(self.matrix, np.maximum(rows_B, 0))
+        return FeatureBatch(batch.vectors, batch.mask, torch.from_numpy(rows_B))
+
+    def _negatives(self, negatives_JE: NDArray[np.int64], place_B: NDArray[np.int64]) -> FeatureBatch:
+        each = self.config.mined_per_pair
+        return self._features(_at(negatives_JE.reshape(-1, each), place_B).reshape(-1))
+
+    def _joined(
+        self,
+        anchors_J: NDArray[np.int64],
+        partners_J: NDArray[np.int64],
+        negatives_JE: NDArray[np.int64] | None,
+        count: int,
+    ) -> Joined:
+        a_ids, b_ids = filled(anchors_J, self.workers), filled(partners_J, self.workers)
+        log_q = torch.from_numpy(self.plan.log_q_N[np.maximum(b_ids, 0)]) if self.log_q else None
+        negative_ids = None
+        if negatives_JE is not None:
+            per_pair = negatives_JE.reshape(-1, self.config.mined_per_pair)
+            negative_ids = torch.from_numpy(filled(per_pair, self.workers).reshape(-1))
+        return Joined(
+            torch.from_numpy(a_ids),
+            torch.from_numpy(b_ids),
+            self.rank * count,
+            count,
+            self.plan.alike,
+            self.plan.distinct,
+            log_q,
+            negative_ids,
+        )
+
+
+def _at(values_J: NDArray[T], place_B: NDArray[np.int64]) -> NDArray[T]:  # type: ignore[type-var]
+    """The values at these places, FILLER where the place is FILLER."""
+    chosen = values_J[np.maximum(place_B, 0)].copy()
+    chosen[place_B == FILLER] = FILLER
+    return chosen
+
+
+def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
+    """The same items, made by a thread that is up to `depth` of them ahead; 0: made when asked for.
+
+    An exception of the making thread is raised here. Leaving the loop early ends the thread.
+    """
+    if depth == 0:
+        yield from items
+        return
+    ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(depth)
+    left = threading.Event()
+    thread = threading.Thread(target=_fill, args=(items, ready, left), daemon=True, name="prefetch")
+    thread.start()
+    try:
+        while True:
+            item, error = ready.get()
+            if error is not None:
+                raise error
+            if item is None:
+                return
+            yield item
+    finally:
+        left.set()
+        while thread.is_alive():
+            _drain(ready)
+            thread.join(timeout=0.05)
+
+
+def _fill(
+    items: Iterable[T], ready: "queue.Queue[tuple[T | None, BaseException | None]]", left: threading.Event
+) -> None:
+    try:
+        for item in items:
+            ready.put((item, None))
+            if left.is_set():
+                return
+        ready.put((None, None))
+    except BaseException as error:  # noqa: BLE001 - handed over to the thread that asked
+        ready.put((None, error))
+
+
+def _drain(ready: "queue.Queue[tuple[T | None, BaseException | None]]") -> None:
+    while not ready.empty():
+        ready.get_nowait()

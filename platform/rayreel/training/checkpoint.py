@@ -1,0 +1,36 @@
+"""What a checkpoint holds: the tower, ready to embed, and all that training needs to go on."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import torch
+
+from rayreel.tower.save import save_tower
+from rayreel.training.progress import Progress
+from rayreel.training.step import Learner
+
+_STATE = "state.pt"
+
+
+@contextmanager
+def written(learner: Learner, progress: Progress, extra: dict[str, Any]) -> Iterator[ray.train.Checkpoint]:
+    """A checkpoint in a temporary folder, to be reported before the block ends."""
+    with tempfile.TemporaryDirectory() as folder:
+        save_tower(learner.tower, Path(folder))
+        state = {"learner": learner.state(), "progress": progress.state(), **extra}
+        torch.save(state, Path(folder) / _STATE)
+        yield ray.train.Checkpoint.from_directory(folder)
+
+
+def latest() -> dict[str, Any] | None:
+    """The state of this run's latest checkpoint, on the CPU; None before there is one."""
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        return None
+    with checkpoint.as_directory() as folder:
+        state: dict[str, Any] = torch.load(Path(folder) / _STATE, map_location="cpu", weights_only=True)
+    return state

@@ -1,0 +1,122 @@
+"""Features mapped from disk: one uncompressed copy per machine, read by all its workers, held in no one's memory."""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from rayreel.encoders.encoder import Modality
+from rayreel.features.matrix import FeatureMatrix, Ragged
+from rayreel.features.store import VERSIONS, FeatureStore
+
+_ROWS_AT_ONCE = 512
+_VECTORS = [modality.value for modality in Modality]
+
+
+def map_features(store: FeatureStore, fingerprint: str, scratch: Path) -> FeatureMatrix:
+    """The current catalog's features in order of video_id, as `FeatureMatrix.from_table(store.read())` would give them.
+
+    The first worker of a machine copies them, the others wait for it and map its copy. The copy is keyed by the
+    store's fingerprint; that of an earlier state of the same store goes.
+    """
+    place = hashlib.blake2b(store.features.encode(), digest_size=8).hexdigest()
+    folder = scratch / place / fingerprint
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(scratch / f"{place}.lock"):
+        if not folder.exists():
+            _clear(folder.parent)
+            part = folder.with_suffix(".part")
+            _copy(store, part)
+            part.rename(folder)
+    return _open(folder)
+
+
+def _clear(folder: Path) -> None:
+    """A worker that still maps an old copy keeps its pages until it ends."""
+    for old in folder.iterdir():
+        shutil.rmtree(old)
+
+
+def _copy(store: FeatureStore, folder: Path) -> None:
+    """Two passes over the store, a few hundred rows at a time: how many vectors each video has, then the vectors."""
+    folder.mkdir()
+    rows = store.read([name for name in store.schema.names if name not in _VECTORS])
+    where = _Where(pd.MultiIndex.from_frame(rows.select(VERSIONS.names).to_pandas()))
+    counts = {modality: np.zeros(len(rows), dtype=np.int64) for modality in Modality}
+    for chunk in where.chunks(store):
+        for modality, ragged in chunk.vectors.items():
+            counts[modality][chunk.rows] = ragged.counts[chunk.kept]
+    _write_rows(rows, folder / "rows.arrow")
+    offsets = {modality: np.concatenate([[0], np.cumsum(counts[modality])]) for modality in Modality}
+    outs = {m: _create(folder, m, offsets[m], store.key.dims[m]) for m in Modality}
+    for chunk in where.chunks(store):
+        for modality, ragged in chunk.vectors.items():
+            target = _flat(offsets[modality], chunk.rows)
+            outs[modality][target] = ragged.values[_flat(ragged.offsets, chunk.kept)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """A few rows of a file: vectors of all of them; `kept` of them belong to the matrix, as its `rows`."""
+
+    vectors: dict[Modality, Ragged]
+    kept: NDArray[np.int64]
+    rows: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """Which row of the matrix each (video_id, version) is."""
+
+    index: pd.MultiIndex
+
+    def chunks(self, store: FeatureStore) -> Iterator[_Chunk]:
+        """All current rows of the store, each once: of a row that is there twice, the first."""
+        missing = np.ones(len(self.index), dtype=bool)
+        for path in store.storage.files(store.features, ".parquet"):
+            # Without the two options Arrow would hold the whole file.
+            file = pq.ParquetFile(path, filesystem=store.storage.filesystem, pre_buffer=False, buffer_size=1 << 20)
+            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=[*VERSIONS.names, *_VECTORS]):
+                table = pa.Table.from_batches([batch])
+                found = self.index.get_indexer(pd.MultiIndex.from_frame(table.select(VERSIONS.names).to_pandas()))
+                first = np.zeros(len(found), dtype=bool)
+                first[np.unique(found, return_index=True)[1]] = True
+                kept = np.flatnonzero((found >= 0) & first & missing[found])
+                missing[found[kept]] = False
+                yield _Chunk(FeatureMatrix.from_table(table).vectors, kept, found[kept].astype(np.int64))
+
+
+def _flat(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where the vectors of these rows lie, one row's after another's."""
+    counts = offsets[rows + 1] - offsets[rows]
+    starts = np.repeat(offsets[rows] - np.cumsum(counts) + counts, counts)
+    return starts + np.arange(counts.sum())
+
+
+def _create(folder: Path, modality: Modality, offsets: NDArray[np.int64], dim: int) -> NDArray[np.float16]:
+    np.save(folder / f"{modality.value}.offsets.npy", offsets)
+    # A file of no bytes cannot be mapped: a modality that no video has gets a row that none owns.
+    shape = (max(1, int(offsets[-1])), dim)
+    return np.lib.format.open_memmap(folder / f"{modality.value}.npy", mode="w+", dtype=np.float16, shape=shape)
+
+
+def _write_rows(rows: pa.Table, path: Path) -> None:
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, rows.schema) as out:
+        out.write_table(rows)
+
+
+def _open(folder: Path) -> FeatureMatrix:
+    vectors = {}
+    for modality in Modality:
+        values = np.load(folder / f"{modality.value}.npy", mmap_mode="r")
+        offsets = np.load(folder / f"{modality.value}.offsets.npy")
+        vectors[modality] = Ragged(values[: offsets[-1]], offsets)
+    return FeatureMatrix(vectors, pa.ipc.open_file(pa.memory_map(str(folder / "rows.arrow"))).read_all())

@@ -1,0 +1,80 @@
+"""The sources of a mixture, made from the data, or why one cannot be."""
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from rayreel.encoders.encoder import Modality
+from rayreel.features.matrix import FeatureMatrix
+from rayreel.training.pairs.co_liked import co_liked
+from rayreel.training.pairs.co_watched import co_watched, of_training
+from rayreel.training.pairs.codes import codes_of
+from rayreel.training.pairs.config import PairsConfig
+from rayreel.training.pairs.graph import Graph
+from rayreel.training.pairs.jaccard import LabelSets
+from rayreel.training.pairs.label import SameLabel
+from rayreel.training.pairs.problem import PairsImpossible
+from rayreel.training.pairs.sources import Itself, Kind, PairSource
+
+_NO_PAIRS = {
+    Kind.CROSS_MODAL: "no training video has text beside pictures or sound. Extract with text",
+    Kind.LABEL: "no category has two training videos. Give the catalog a `category` column",
+    Kind.CO_WATCHED: "nobody watched two training videos together. Widen pairs.co_watch_window_s",
+    Kind.CO_LIKED: "nobody gave two training videos of overlapping categories or tags pairs.min_rating. Lower it or "
+    "pairs.min_jaccard",
+}
+
+
+def sources_of(
+    matrix: FeatureMatrix,
+    in_train_N: NDArray[np.bool_],
+    config: PairsConfig,
+    interactions: pa.Table | None,
+    labels: LabelSets | None,
+) -> dict[Kind, PairSource]:
+    """Every source that has weight, and VIEWS, which all anchors can fall back on, in the order of `Kind`.
+
+    `labels` are needed for CO_LIKED only. Raises PairsImpossible if a source has no partner for any training row.
+    """
+    sources: dict[Kind, PairSource] = {Kind.VIEWS: Itself(in_train_N)}
+    if config.co_watched > 0:
+        watched, rows = of_training(_needed(interactions, Kind.CO_WATCHED), matrix, in_train_N)
+        sources[Kind.CO_WATCHED] = Graph.of(co_watched(watched, rows, len(matrix), config))
+    if config.cross_modal > 0:
+        sources[Kind.CROSS_MODAL] = Itself(in_train_N & _has_both_sides(matrix))
+    if config.label > 0:
+        sources[Kind.LABEL] = SameLabel.of(codes_of(matrix.rows["category"]), np.flatnonzero(in_train_N))
+    if config.co_liked > 0:
+        assert labels is not None
+        rated, rows = of_training(_needed(interactions, Kind.CO_LIKED), matrix, in_train_N)
+        sources[Kind.CO_LIKED] = Graph.of(co_liked(_with_ratings(rated), rows, labels, config))
+    if config.noise > 0:
+        sources[Kind.NOISE] = Itself(in_train_N)
+    for kind, why in _NO_PAIRS.items():
+        if kind in sources and not sources[kind].has_N().any():
+            raise _impossible(kind, why)
+    return sources
+
+
+def _has_both_sides(matrix: FeatureMatrix) -> NDArray[np.bool_]:
+    """[N]: rows with text, and with pictures or sound."""
+    there = {modality: matrix.vectors[modality].counts > 0 for modality in Modality}
+    both: NDArray[np.bool_] = there[Modality.TEXT] & (there[Modality.VISUAL] | there[Modality.AUDIO])
+    return both
+
+
+def _needed(interactions: pa.Table | None, kind: Kind) -> pa.Table:
+    if interactions is None:
+        raise _impossible(kind, "there are no interactions. Give them with --interactions FILE")
+    return interactions
+
+
+def _with_ratings(interactions: pa.Table) -> pa.Table:
+    if interactions["rating"].null_count == len(interactions):
+        raise _impossible(Kind.CO_LIKED, "no interaction with a training video has a rating. Give a `rating` column")
+    return interactions
+
+
+def _impossible(kind: Kind, why: str) -> PairsImpossible:
+    name = f"pairs.{kind.name.lower()}"
+    return PairsImpossible(f"{name} has weight, but {why}, or set {name}=0.")

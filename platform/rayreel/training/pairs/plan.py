@@ -1,0 +1,174 @@
+"""The pair plan: for the anchors of a step, a partner, where it comes from, and mined negatives."""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from rayreel.features.matrix import FeatureMatrix
+from rayreel.tower.losses.joined import FILLER, Relation
+from rayreel.training.pairs.codes import codes_of
+from rayreel.training.pairs.config import PairsConfig
+from rayreel.training.pairs.graph import Graph
+from rayreel.training.pairs.jaccard import LabelSets
+from rayreel.training.pairs.mining import mine
+from rayreel.training.pairs.mixture import sources_of
+from rayreel.training.pairs.problem import PairsImpossible
+from rayreel.training.pairs.relations import Alike, Distinct
+from rayreel.training.pairs.sources import NONE, Kind, PairSource
+
+T = TypeVar("T", bound=np.generic)
+
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What goes with the J anchors of a step; FILLER everywhere for an anchor that is FILLER.
+
+    partners_J: row numbers. kinds_J: the source of each pair, a `Kind`. negatives_J: mined negatives, config's
+    `mined_per_pair` E for each anchor, one anchor's after another's: [J · E], so those of the anchors first … last lie
+    at first · E … last · E; FILLER where none was mined; None unless negatives are mined.
+    """
+
+    partners_J: NDArray[np.int64]
+    kinds_J: NDArray[np.int8]
+    negatives_J: NDArray[np.int64] | None
+
+
+@dataclass(slots=True)
+class PairPlan:
+    """Where pairs come from. All ids are row numbers of the matrix, and all drawn rows are training rows.
+
+    An epoch has every training video once as anchor; each draws a source by weight among those that have a partner for
+    it, and two views of itself where none has.
+    alike: same video, same file, or known positives of the sources that have weight. distinct: which videos may be
+    negatives of each other at all; None: all that are not alike. log_q_N: log probability that a row is the partner
+    of a random training anchor, for the logQ correction (finite for rows that never are). place_N: where a row stands
+    among the T training rows, NONE for others. upto_TK: running chance of each source. mined_TR: mined negatives,
+    None until `mine`; a run that stops within an epoch needs them again to go on as it was.
+    """
+
+    train_rows: NDArray[np.int64]
+    config: PairsConfig
+    sources: dict[Kind, PairSource]
+    place_N: NDArray[np.int64]
+    upto_TK: NDArray[np.float64]
+    alike: Relation
+    distinct: Relation | None
+    log_q_N: NDArray[np.float32]
+    mined_TR: NDArray[np.int32] | None = None
+
+    @staticmethod
+    def of(
+        matrix: FeatureMatrix,
+        train_rows: NDArray[np.int64],
+        config: PairsConfig,
+        interactions: pa.Table | None,
+        *,
+        labels_matter: bool = False,
+    ) -> "PairPlan":
+        """The plan of config's mixture; with `labels_matter` videos of one category are alike whatever the mixture.
+
+        `interactions` must be cut to the training period; those with videos outside `train_rows` are ignored.
+        Raises PairsImpossible if a source with weight has nothing to make pairs of.
+        """
+        if config.negatives == "mined" and len(train_rows) <= config.mined_from_rank + 1:
+            raise PairsImpossible(
+                f"pairs.negatives is mined, but {len(train_rows)} training videos are too few to leave out the nearest "
+                f"{config.mined_from_rank}. Lower pairs.mined_from_rank or set pairs.negatives=batch."
+            )
+        place_N = np.full(len(matrix), NONE)
+        place_N[train_rows] = np.arange(len(train_rows))
+        labels = LabelSets.of(matrix.column("category"), matrix.column("tags")) if config.co_liked > 0 else None
+        sources = sources_of(matrix, place_N != NONE, config, interactions, labels)
+        chance_TK = _chances(sources, train_rows, config)
+        codes = [codes_of(matrix.rows["content_hash"])]
+        if labels_matter or config.label > 0:
+            codes.append(codes_of(matrix.rows["category"]))
+        return PairPlan(
+            train_rows,
+            config,
+            sources,
+            place_N,
+            np.cumsum(chance_TK, axis=1),
+            Alike(codes, [source.weights for source in sources.values() if isinstance(source, Graph)]),
+            None if labels is None else Distinct(labels, config.max_jaccard_negative),
+            _log_q(sources, train_rows, chance_TK, len(matrix)),
+        )
+
+    def draw(self, anchors_J: NDArray[np.int64], rng: np.random.Generator) -> Drawn:
+        """Pairs for these anchors, training rows or FILLER.
+
+        Fillers use up no random number: the same anchors draw the same pairs however they are padded.
+        """
+        real_J = anchors_J != FILLER
+        anchors = anchors_J[real_J]
+        if (self.place_N[anchors] == NONE).any():
+            raise ValueError("anchors must be training rows")
+        kinds, partners = self._pairs(anchors, rng)
+        per_pair = self.config.mined_per_pair
+        negatives = self._negatives(anchors, rng).reshape(-1) if self.config.negatives == "mined" else None
+        return Drawn(
+            _padded(partners, real_J),
+            _padded(kinds, real_J),
+            None if negatives is None else _padded(negatives, np.repeat(real_J, per_pair)),
+        )
+
+    def mine(self, embeddings_ND: NDArray[np.float32], device: torch.device = _CPU) -> None:
+        """Refresh the mined negatives from the current unit embeddings of all rows [N, D]; see `mining.mine`."""
+        self.mined_TR = mine(embeddings_ND, self.train_rows, self.alike, self.distinct, self.config, device=device)
+
+    def _pairs(
+        self, anchors: NDArray[np.int64], rng: np.random.Generator
+    ) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+        upto_JK = self.upto_TK[self.place_N[anchors]]
+        # Scaled to end at exactly 1: no number lies beyond, and a source without a partner is never hit.
+        chosen_J = (rng.random((len(anchors), 1)) >= upto_JK / upto_JK[:, -1:]).sum(axis=1)
+        kinds = np.array(list(self.sources), dtype=np.int8)[chosen_J]
+        partners = anchors.copy()
+        for kind, source in self.sources.items():
+            partners[kinds == kind] = source.partners(anchors[kinds == kind], rng)
+        return kinds, partners
+
+    def _negatives(self, anchors: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+        """[J, E]."""
+        per_pair = self.config.mined_per_pair
+        if self.mined_TR is None:
+            return np.full((len(anchors), per_pair), FILLER)
+        mined_JR = self.mined_TR[self.place_N[anchors]].astype(np.int64)
+        count_J1 = (mined_JR != FILLER).sum(axis=1, keepdims=True)
+        return np.take_along_axis(mined_JR, (rng.random((len(anchors), per_pair)) * count_J1).astype(np.int64), axis=1)
+
+
+def _chances(
+    sources: dict[Kind, PairSource], train_rows: NDArray[np.int64], config: PairsConfig
+) -> NDArray[np.float64]:
+    """[T, K]: how likely a training row draws each source."""
+    weight_K = np.array([getattr(config, kind.name.lower()) for kind in sources], dtype=np.float64)
+    weight_TK = np.stack([source.has_N()[train_rows] for source in sources.values()], axis=1) * weight_K
+    weight_TK[weight_TK.sum(axis=1) == 0, list(sources).index(Kind.VIEWS)] = 1
+    chances: NDArray[np.float64] = weight_TK / weight_TK.sum(axis=1, keepdims=True)
+    return chances
+
+
+def _log_q(
+    sources: dict[Kind, PairSource], train_rows: NDArray[np.int64], chance_TK: NDArray[np.float64], count: int
+) -> NDArray[np.float32]:
+    """[N]: exact, not estimated from a stream as in Yi et al. 2019, since all chances are known."""
+    drawn_N = np.zeros(count)
+    for place, source in enumerate(sources.values()):
+        weight_N = np.zeros(count)
+        weight_N[train_rows] = chance_TK[:, place] / len(train_rows)
+        drawn_N += source.landing(weight_N)
+    return np.log(np.maximum(drawn_N, np.finfo(np.float32).tiny)).astype(np.float32)
+
+
+def _padded(values: NDArray[T], real: NDArray[np.bool_]) -> NDArray[T]:
+    """The values where `real`, FILLER elsewhere."""
+    padded = np.full(len(real), FILLER, dtype=values.dtype)
+    padded[real] = values
+    return padded

@@ -1,0 +1,90 @@
+"""Run the trials of a sweep, a few at a time."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import ray
+from ray import tune
+
+from rayreel.storage import Storage
+from rayreel.training.config import TrainConfig
+from rayreel.training.sweep.trial import Outcome, Trial, learn
+
+_NUMBER = "number"
+
+
+def run_trials(
+    trials: Sequence[Trial],
+    name: str,
+    parent: str,
+    uri: str,
+    *,
+    parallel: int = 2,
+    tell: Callable[[Outcome], None] = lambda _: None,
+) -> list[Outcome]:
+    """Train all trials on the running Ray cluster, at most `parallel` at a time; outcomes in the trials' order.
+
+    `parent` is the MLflow run, at `uri`, that gets a run below it for each. `tell` hears of each outcome when it is
+    known. A trial that fails is an outcome with its trouble. Below the storage root, `sweeps/name` keeps Tune's state.
+    """
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # MLflow has it all
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one speaks even when told not to
+    storage = Storage(trials[0].job.storage)
+    most = at_once([trial.job.train for trial in trials], parallel, ray.cluster_resources())
+    trainable = tune.with_parameters(_trainable, trials=list(trials), parent=parent, uri=uri)
+    tuner = tune.Tuner(
+        # No CPU for a trial itself: it waits for its workers, and a CPU that it held could be the one they wait for.
+        tune.with_resources(trainable, {"memory": 1 << 20}),
+        param_space={_NUMBER: tune.grid_search(list(range(len(trials))))},
+        tune_config=tune.TuneConfig(max_concurrent_trials=most),
+        run_config=tune.RunConfig(
+            name=name, storage_path=storage.uri("sweeps"), verbose=0, callbacks=[_Told(trials, tell)]
+        ),
+    )
+    found = {
+        result.config[_NUMBER]: _outcome(trials, result.config, result.metrics, result.error) for result in tuner.fit()
+    }
+    return [found[number] for number in range(len(trials))]
+
+
+def at_once(configs: Sequence[TrainConfig], parallel: int, there: Mapping[str, float]) -> int:
+    """How many trials can have all their workers at the same time, `parallel` at most and at least one.
+
+    `there` are a cluster's resources by Ray's names.
+    """
+    cpus = max(config.most_workers * config.cpus_per_worker for config in configs)
+    most = int(there.get("CPU", 1) // cpus)
+    if (gpus := there.get("GPU", 0)) and any(config.use_gpu is not False for config in configs):
+        most = min(most, int(gpus // max(config.most_workers for config in configs)))
+    return max(1, min(parallel, most))
+
+
+def _trainable(config: dict[str, Any], trials: list[Trial], parent: str, uri: str) -> None:
+    tune.report(learn(trials[config[_NUMBER]], parent, uri))
+
+
+class _Told(tune.Callback):  # type: ignore[misc]
+    """Passes on each outcome."""
+
+    def __init__(self, trials: Sequence[Trial], tell: Callable[[Outcome], None]) -> None:
+        self._trials, self._tell = trials, tell
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
+        """Called by Tune, in the driver."""
+        self._tell(_outcome(self._trials, trial.config, trial.last_result, None))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
+        """Called by Tune when a trial raises."""
+        self._tell(_outcome(self._trials, trial.config, {}, trial.get_pickled_error()))
+
+
+def _outcome(
+    trials: Sequence[Trial], config: dict[str, Any], metrics: dict[str, Any] | None, error: Exception | None
+) -> Outcome:
+    trial = trials[config[_NUMBER]]
+    if error is not None:
+        # A RayTaskError's text is a traceback, whose last line says what it was.
+        return Outcome(trial, trouble=f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}")
+    fields = set(Outcome.__dataclass_fields__) - {"trial"}
+    return Outcome(trial, **{key: value for key, value in (metrics or {}).items() if key in fields})

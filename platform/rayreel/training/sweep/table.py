@@ -1,0 +1,116 @@
+"""The table of a sweep, for people and for programs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rayreel.evaluation import report
+from rayreel.evaluation.report import Table
+from rayreel.evaluation.trial import Score, Section
+from rayreel.training.sweep.compare import Comparison
+from rayreel.training.sweep.trial import Outcome
+from rayreel.training.validation import SCORE
+
+# Of users the table shows all and the cold ones; the report of the best trial has the rest.
+_SHOWN = ("category", "tags", "co_watch", "users", "users, cold")
+
+
+def table_of(comparison: Comparison) -> Table:
+    """A row per cell, the best first, then the baselines; columns: validation, and each protocol's headline on test.
+
+    The protocol that trials were chosen by comes first. One seed: with 95 % intervals over queries, and the best one's
+    lead by that protocol with p. Several: mean ± standard deviation over seeds, and their number.
+    """
+    sections = _shown(comparison)
+    cells: dict[str, list[Outcome]] = {}
+    for outcome in comparison.outcomes:
+        cells.setdefault(outcome.trial.label, []).append(outcome)
+    repeated = any(len(outcomes) > 1 for outcomes in cells.values())
+    rows = [_row(comparison, label, outcomes, sections) for label, outcomes in cells.items()]
+    rows += [[name, "", *(_baseline(s, name) for s in sections)] for name in comparison.evaluation.baselines]
+    heads = [
+        "trial",
+        f"{SCORE} ({comparison.by})",
+        *(f"{s.name} {s.headline} {'' if repeated else '[95 %]'}".strip() for s in sections),
+    ]
+    if not repeated:
+        methods = [*(comparison.method(o) for o in comparison.outcomes), *comparison.evaluation.baselines]
+        heads.insert(3, "best ahead by (p)")
+        rows = [[*row[:3], _lead(sections[0], name), *row[3:]] for row, name in zip(rows, methods, strict=True)]
+    title = f"{len(cells)} cells, best on validation first; {comparison.evaluation.held_out} test videos"
+    return Table(title, heads, rows, [set() for _ in heads])
+
+
+def troubles(outcomes: Sequence[Outcome]) -> list[str]:
+    """A line for each trial that failed."""
+    return [f"{o.trial.label}, seed {o.trial.seed}: {o.trouble}" for o in outcomes if o.trouble is not None]
+
+
+def markdown(comparison: Comparison, settings: Sequence[str]) -> str:
+    """The table, what all cells have in common, and what went wrong."""
+    table = table_of(comparison)
+    lines = [f"# Sweep\n\n{table.title}. Every cell: {', '.join(settings) or 'as configured'}.\n"]
+    lines += [report.markdown_of(table), *(f"- {line}" for line in troubles(comparison.outcomes))]
+    return "\n".join(lines)
+
+
+def as_json(comparison: Comparison) -> dict[str, Any]:
+    """Every trial with its settings and scores, and the whole test."""
+    return {
+        "selected_by": f"{SCORE} ({comparison.by})",
+        "best": comparison.best.trial.name,
+        "trials": [_as_json(comparison, outcome) for outcome in comparison.outcomes],
+        "evaluation": report.as_json(comparison.evaluation),
+    }
+
+
+def _as_json(comparison: Comparison, outcome: Outcome) -> dict[str, Any]:
+    trial = outcome.trial
+    return {
+        "name": trial.name,
+        "label": trial.label,
+        "seed": trial.seed,
+        "parameters": trial.parameters,
+        "run_id": outcome.run_id,
+        "checkpoint": outcome.checkpoint,
+        "epochs": outcome.epochs,
+        "samples_per_s": outcome.samples_per_s,
+        "trouble": outcome.trouble,
+        SCORE: outcome.score,
+        "test": comparison.test(outcome),
+    }
+
+
+def _shown(comparison: Comparison) -> list[Section]:
+    sections = comparison.evaluation.sections
+    return sorted((sections[name] for name in _SHOWN if name in sections), key=lambda s: s.name != comparison.by)
+
+
+def _row(comparison: Comparison, label: str, outcomes: list[Outcome], sections: list[Section]) -> list[str]:
+    through = [outcome for outcome in outcomes if outcome.trouble is None]
+    if not through:
+        return [label, "failed", *("" for _ in sections)]
+    scores = [[section.scores[comparison.method(o)][section.headline] for o in through] for section in sections]
+    repeated = len(outcomes) > 1
+    cells = [_spread([score.mean for score in each]) if repeated else _sure(each[0]) for each in scores]
+    return [label, _spread([o.score for o in through]) if repeated else f"{through[0].score:.3f}", *cells]
+
+
+def _spread(values: Sequence[float]) -> str:
+    deviation = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.3f}{deviation} ({len(values)})"
+
+
+def _baseline(section: Section, name: str) -> str:
+    scores = section.scores.get(name)
+    return "" if scores is None else _sure(scores[section.headline])
+
+
+def _sure(score: Score) -> str:
+    return f"{score.mean:.3f} [{score.low:.3f}, {score.high:.3f}]"
+
+
+def _lead(section: Section, method: str) -> str:
+    versus = section.versus.get(method)
+    return "" if versus is None else f"{versus[section.headline].difference:+.3f} ({versus[section.headline].p:.3f})"

@@ -1,0 +1,84 @@
+"""One trial: a cell's settings and a seed, trained and tracked as jobs/train.py does it."""
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import mlflow
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from rayreel.errors import RayreelError
+from rayreel.storage import Storage
+from rayreel.training.job import TrainJob
+from rayreel.training.journal import EpochMetrics, Journal
+from rayreel.training.sweep.grid import Cell
+from rayreel.training.tracking import log_metrics, tracked
+from rayreel.training.train import train
+from rayreel.training.validation import SCORE
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A cell's settings with a seed. `label` tells the cell from the others, `name` is the folder of its checkpoints.
+
+    `parameters` are for comparing runs in MLflow, `config` is the resolved settings tree.
+    """
+
+    name: str
+    cell: Cell
+    label: str
+    seed: int
+    job: TrainJob
+    parameters: dict[str, Any]
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a trial came to: the best epoch's checkpoint and score on validation, or what went wrong."""
+
+    trial: Trial
+    run_id: str = ""
+    checkpoint: str = ""
+    score: float = float("nan")
+    epochs: int = 0
+    samples_per_s: float = float("nan")
+    trouble: str | None = None
+
+
+def learn(trial: Trial, parent: str, uri: str) -> dict[str, Any]:
+    """Train, in an MLflow run below `parent`; returns the fields of its Outcome. What a user can mend is a value."""
+    os.environ["MLFLOW_TRACKING_URI"] = uri  # the driver's: this process may be on another machine
+    try:
+        with tracked(Storage(trial.job.storage), trial.name, trial.parameters, trial.config) as run_id:
+            mlflow.set_tag(MLFLOW_PARENT_RUN_ID, parent)
+            return {"run_id": run_id, **_train(trial, uri, run_id)}
+    except RayreelError as error:
+        return {"trouble": f"{type(error).__name__}: {error}"}
+
+
+def _train(trial: Trial, uri: str, run_id: str) -> dict[str, Any]:
+    journal = Journal(trial.job.storage, trial.name)
+    trained = train(trial.job, trial.name, [EpochMetrics(journal, uri, run_id)])
+    try:
+        journal.deliver(uri, run_id)
+    except MlflowException as error:  # what was trained is there, and can be compared
+        log.warning("metrics of %s did not all reach MLflow and are kept in its journal: %s", trial.name, error)
+    return {
+        "checkpoint": trained.checkpoint.path,
+        "score": float(trained.metrics[SCORE]),
+        "epochs": trained.epochs,
+        "samples_per_s": float(trained.metrics.get("train/samples_per_s", float("nan"))),
+    }
+
+
+def log_test(outcome: Outcome, metrics: Mapping[str, float]) -> None:
+    """Add metrics on the test videos to the trial's own run, if it has any."""
+    if metrics:
+        with mlflow.start_run(run_id=outcome.run_id):
+            log_metrics({f"test/{key}": value for key, value in metrics.items()})

@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+from feature_rows import feature_matrix, feature_row
+from rayreel.evaluation.collaborative import by_factors, by_item_knn
+from rayreel.evaluation.retrieval import measure
+from rayreel.evaluation.scorers import Scorer, by_chance
+from rayreel.evaluation.splits import Split, SplitConfig
+from rayreel.evaluation.users import UserSplit, UserTask, split_interactions
+from watching import watched
+
+COUNT = 60
+VIDEOS = feature_matrix(*(feature_row(f"v{n:02}") for n in range(COUNT)))
+SPLIT = Split(np.arange(50), np.empty(0, np.int64), np.arange(50, COUNT))
+MAKERS = {"item-kNN": by_item_knn, "matrix factorisation": by_factors}
+
+
+@pytest.fixture(scope="module")
+def split() -> UserSplit:
+    """Each user watches videos of one of four kinds only."""
+    rng = np.random.default_rng(0)
+    watches = []
+    for user in range(80):
+        liked = rng.permutation(np.arange(user % 4, COUNT, 4))[:10]
+        watches += [(f"u{user}", f"v{row:02}", float(rng.integers(100_000))) for row in liked]
+    return split_interactions(watched(*watches), VIDEOS, SPLIT, SplitConfig(test_period=0.2))
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_planted_tastes_are_found(name: str, split: UserSplit) -> None:
+    task = UserTask.of(split.test, SPLIT.train, COUNT)
+    assert measure(task, MAKERS[name](split, split.test), ks=(10,))["recall@10"] > 0.6
+    assert measure(task, by_chance(), ks=(10,))["recall@10"] < 0.4
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_of_videos_without_training_views_nothing_is_known(name: str, split: UserSplit) -> None:
+    scorer: Scorer = MAKERS[name](split, split.test)
+    np.testing.assert_allclose(scorer(SPLIT.test)(np.arange(5)), 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_scores_belong_to_the_candidates_asked_about(name: str, split: UserSplit) -> None:
+    answer = MAKERS[name](split, split.test)
+    every, some = answer(np.arange(COUNT))(np.array([2, 4])), answer(np.array([9, 3]))(np.array([4]))
+    np.testing.assert_allclose(every[1, [9, 3]], some[0], rtol=1e-3)
+
+
+def test_factorisation_is_the_same_for_the_same_seed(split: UserSplit) -> None:
+    first, again, other = (by_factors(split, split.test, seed=seed)(SPLIT.train)(np.arange(3)) for seed in (1, 1, 2))
+    np.testing.assert_allclose(first, again, rtol=1e-4)
+    assert not np.allclose(first, other, rtol=1e-2)

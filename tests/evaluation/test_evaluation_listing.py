@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+from rayreel.evaluation.listing import coverage, diversity, percentiles, popularity
+from rayreel.evaluation.metrics import NOBODY, Ranked
+
+
+def shown(*lists: list[int]) -> Ranked:
+    places = np.array(lists)
+    return Ranked(places, np.zeros(places.shape, bool), np.ones(len(places), np.int64))
+
+
+def test_coverage_counts_every_shown_video_once_and_no_empty_place() -> None:
+    lists = shown([0, 1, 2], [1, 3, NOBODY])
+    assert coverage(lists, 3, candidates=8) == 4 / 8
+    assert coverage(lists, 1, candidates=8) == 2 / 8
+
+
+def test_diversity_is_the_mean_cosine_distance_of_the_pairs() -> None:
+    rng = np.random.default_rng(0)
+    unit = rng.normal(size=(9, 4)).astype(np.float32)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    found = diversity(shown([3, 1, 4, 0], [2, 7, 1, 8]), [1, 2, 4], unit)
+    assert set(found) == {"diversity@2", "diversity@4"}
+    for number, places in enumerate(([3, 1, 4, 0], [2, 7, 1, 8])):
+        cosines = unit[places] @ unit[places].T
+        assert found["diversity@4"][number] == pytest.approx(1 - cosines[np.triu_indices(4, 1)].mean(), abs=1e-6)
+        assert found["diversity@2"][number] == pytest.approx(1 - cosines[0, 1], abs=1e-6)
+
+
+def test_copies_have_no_diversity_and_empty_places_do_not_count() -> None:
+    unit = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
+    found = diversity(shown([0, 1, NOBODY], [0, 2, NOBODY], [0, NOBODY, NOBODY]), [3], unit)["diversity@3"]
+    np.testing.assert_allclose(found, [0, 1, 0], atol=1e-6)
+
+
+def test_diversity_does_not_depend_on_how_many_lists_are_taken_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    unit, lists = rng.normal(size=(20, 3)).astype(np.float32), shown(*rng.integers(0, 20, (11, 5)).tolist())
+    whole = diversity(lists, [2, 5], unit)
+    monkeypatch.setattr("rayreel.evaluation.listing._CELLS", 40)
+    for name, values in diversity(lists, [2, 5], unit).items():
+        np.testing.assert_array_equal(values, whole[name])
+
+
+def test_showing_everything_alike_has_no_popularity_bias_and_showing_the_most_watched_has_most() -> None:
+    views = np.array([5, 0, 100, 0, 7])
+    rank = percentiles(views, np.array([0, 1, 2, 3]))  # row 4 is no candidate
+    assert rank[:4].mean() == 0.5 and rank[1] == rank[3] < rank[0] < rank[2]
+    found = popularity(shown([2, 0, NOBODY], [1, 3, 0]), [1, 3], rank)
+    assert found["popularity@1"].tolist() == [rank[2], rank[1]]
+    assert found["popularity@3"][0] == pytest.approx((rank[2] + rank[0]) / 2)

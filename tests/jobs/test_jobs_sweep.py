@@ -1,0 +1,136 @@
+"""One small sweep on a Ray of its own: two cells that train, two that cannot."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+import ray
+from rich.console import Console
+
+import sweep
+from command import store_name
+from feature_rows import DIMS, KEY, feature_row, feature_table
+from rayreel.encoders.load import encoder_identities
+from rayreel.errors import RayreelError
+from rayreel.features.key import EncoderKey
+from rayreel.features.schema import QUARANTINE
+from rayreel.features.store import FeatureStore
+from rayreel.release import registry
+from rayreel.settings import Settings, load_settings
+
+pytestmark = pytest.mark.timeout(600)
+
+EPOCHS = 2
+SETS = [
+    f"train.epochs={EPOCHS}",
+    "train.workers=1",
+    "train.batch_size=16",
+    "tower.dim=16",
+    "evaluation.bootstrap=100",
+    "splits.validation=0.2",
+    "encoders.random_weights=true",
+]
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep printed and left in MLflow."""
+
+    output: str
+    parent: mlflow.entities.Run
+    children: list[mlflow.entities.Run]
+    tree: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    folder = tempfile.mkdtemp(prefix="rr", dir="/tmp")  # Ray's sockets allow only short paths
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", folder)
+        patch.setenv("OMP_NUM_THREADS", "1")
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+            patch.setenv(name, "")  # MLflow sets them itself; so patched, they are put back
+            patch.delenv(name)
+        ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+        yield
+        ray.shutdown()
+        mlflow.set_tracking_uri(None)
+        mlflow.set_registry_uri(None)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def store_features(settings: Settings) -> None:
+    """90 videos in three categories, under the key that the settings give."""
+    identities = encoder_identities(settings.encoders, settings.weights_cache)
+    key = EncoderKey(identities=identities, dims=DIMS, frame_size=KEY.frame_size, sampling=settings.sampling)
+    assert str(key) == store_name(settings)
+    rng = np.random.default_rng(0)
+    centres = [{m: rng.normal(size=dim) for m, dim in DIMS.items()} for _ in range(3)]
+    rows = [feature_row(f"v{n:02}", centre=centres[n % 3], category=f"c{n % 3}") for n in range(90)]
+    store = FeatureStore(settings.place, key)
+    store.create()
+    store.add(feature_table(*rows), QUARANTINE.empty_table())
+    store.set_catalog([(row["video_id"], row["version"]) for row in rows])
+
+
+@pytest.fixture(scope="module")
+def swept(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Swept:
+    folder = str(tmp_path_factory.mktemp("storage"))
+    store_features(load_settings(None, SETS, folder))
+    console = Console(record=True, width=250, soft_wrap=True)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("sweep", "command"):
+            patch.setattr(f"{module}.console", console)
+        grid = ["loss.kind=infonce,triplet", "pairs.co_liked=0,1"]
+        sweep.main(grid=grid, register_best=True, sets=SETS, storage=folder)
+    runs = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    parent = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
+    text = mlflow.artifacts.load_text(f"{parent.info.artifact_uri}/evaluation/sweep.json")
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    return Swept(console.export_text(), parent, children, json.loads(text))
+
+
+def test_a_trial_that_cannot_train_is_a_row_with_its_reason_and_ends_nothing(swept: Swept) -> None:
+    troubles = {trial["label"]: trial["trouble"] for trial in swept.tree["trials"]}
+    assert len(troubles) == 4
+    for label, trouble in troubles.items():
+        assert (trouble is None) == ("pairs.co_liked=0" in label)
+    assert swept.output.count("│ failed") == 2 and "no interactions" in swept.output
+
+
+def test_every_trial_is_a_run_below_the_one_of_the_sweep(swept: Swept) -> None:
+    assert sorted(run.info.status for run in swept.children) == ["FAILED", "FAILED", "FINISHED", "FINISHED"]
+    assert swept.parent.info.status == "FINISHED"
+    client = mlflow.MlflowClient()
+    for run in swept.children:
+        if run.info.status == "FINISHED":
+            assert len(client.get_metric_history(run.info.run_id, "train/loss")) == EPOCHS
+            assert "test/category/ndcg at 10" in run.data.metrics
+
+
+def test_trials_stand_by_their_validation_score_and_the_best_is_registered(swept: Swept) -> None:
+    through = [trial for trial in swept.tree["trials"] if trial["trouble"] is None]
+    scores = [trial["validation/recall@10"] for trial in through]
+    assert scores == sorted(scores, reverse=True)
+    assert swept.tree["best"] == through[0]["name"]
+    assert registry.resolve(registry.CHALLENGER).run_id == through[0]["run_id"]
+
+
+def test_the_table_has_baselines_beside_the_trials_on_test(swept: Swept) -> None:
+    lines = [line for line in swept.output.splitlines() if line.startswith("│")]
+    first = {line.split("│")[1].strip() for line in lines}
+    assert {"loss.kind=infonce, pairs.co_liked=0", "random", "mean-pooled .7 vis .3 txt", "untrained tower"} <= first
+    markdown = mlflow.artifacts.load_text(f"{swept.parent.info.artifact_uri}/evaluation/sweep.md")
+    assert "| loss.kind=triplet, pairs.co_liked=0 |" in markdown and "PairsImpossible" in markdown
+
+
+def test_a_setting_that_does_not_exist_is_found_before_anything_trains(tmp_path: Path) -> None:
+    with pytest.raises(RayreelError, match=r"tower\.colour"):
+        sweep.main(grid=["tower.colour=red,blue"], sets=SETS, storage=str(tmp_path))

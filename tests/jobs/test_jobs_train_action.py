@@ -1,0 +1,144 @@
+"""The action job on generated films, and extraction with what it trained."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import ray
+
+import command
+from extract import extract_features
+from moving import KINDS, write_moving_films
+from rayreel.catalog.read import read_catalog
+from rayreel.encoders.encoder import Modality
+from rayreel.encoders.load import load_encoder
+from rayreel.encoders.presets import UnknownEncoder
+from rayreel.errors import RayreelError
+from rayreel.features.matrix import FeatureMatrix
+from rayreel.features.store import open_store
+from rayreel.settings import Settings, load_settings
+from rayreel.training.action.clips import ClipStore
+from rayreel.training.action.register import MODEL, Registered
+from rayreel.training.progress import Diverged
+from train_action import train_encoder
+
+SMALL = (
+    "action.network={frames: 6, stride: 2, size: 24, channels: [8, 16]}",
+    "action.windows=2",
+    "action.epochs=14",
+    "action.batch_size=8",
+    "action.learning_rate=0.005",
+    "splits.validation=0.2",
+    "splits.test=0.3",
+    "sampling.frames=2",
+    "encoders.random_weights=true",  # of the text encoder, which has nothing to do here
+    "encoders.device=cpu",
+)
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished run of the job."""
+
+    settings: Settings
+    films: Path
+    registered: Registered
+    printed: str
+
+    def with_encoder(self, name: str) -> Settings:
+        return load_settings(None, [*SMALL, f"encoders.visual={name}"], self.settings.storage)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
+    folder = tmp_path_factory.mktemp("action")
+    films = write_moving_films(folder / "films", groups=7, each=3)
+    (films / "down" / "torn.mp4").write_bytes(b"no film")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+            patch.setenv(name, "")
+            patch.delenv(name)
+        ray_folder = tempfile.mkdtemp(prefix="rr", dir="/tmp")  # Ray's sockets allow only short paths
+        patch.setenv("RAY_TMPDIR", ray_folder)
+        settings = load_settings(None, SMALL, str(folder / "storage"))
+        with command.console.capture() as capture:
+            registered = train_encoder(settings, read_catalog(films), "moves")
+        yield Done(settings, films, registered, capture.get())
+        ray.shutdown()
+        shutil.rmtree(ray_folder, ignore_errors=True)
+        mlflow.set_tracking_uri(None)
+        mlflow.set_registry_uri(None)
+
+
+def test_the_job_tells_the_clips_of_each_class_and_what_is_not_usable(done: Done) -> None:
+    assert all(kind in done.printed for kind in KINDS)
+    assert "unreadable" in done.printed
+    assert "test/accuracy" in done.printed
+
+
+def test_the_run_is_tracked_and_its_network_beats_chance_on_recordings_it_never_saw(done: Done) -> None:
+    version = mlflow.MlflowClient().get_model_version(MODEL, str(done.registered.version))
+    run = mlflow.get_run(version.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["test/accuracy"] > 0.5  # by chance one third
+    epochs = mlflow.MlflowClient().get_metric_history(run.info.run_id, "validation/accuracy")
+    assert len(epochs) > 3
+
+
+def test_in_the_features_that_the_trained_network_extracts_recordings_of_one_motion_lie_together(done: Done) -> None:
+    settings = done.with_encoder("moves")
+    report = extract_features(settings, read_catalog(done.films))
+    assert (report.extracted, report.quarantined) == (63, 1)
+    name = next(name for name in settings.place.folders(settings.place.path("features")) if name.startswith("moves+"))
+    matrix = FeatureMatrix.from_table(open_store(settings.place, name).read())
+    visual = matrix.vectors[Modality.VISUAL]
+    assert visual.values.shape == (126, 16)
+    assert set(visual.counts) == {2}
+    kinds = np.array(matrix.column("category")).repeat(2)
+    x = visual.values.astype(np.float64)
+    sources = np.array([name[: -len("_c01")] for name in matrix.column("video_id")]).repeat(2)
+    distance = np.linalg.norm(x[:, None] - x[None], axis=2) + 1e9 * (sources[:, None] == sources)
+    assert (kinds[distance.argmin(axis=1)] == kinds).mean() > 0.6
+
+
+def test_the_registered_model_gives_the_encoders_vectors(done: Done) -> None:
+    encoder = load_encoder(Modality.VISUAL, done.with_encoder("moves").encoders, Path("unused"))
+    frames = np.random.default_rng(0).integers(0, 256, (2, 12, 24, 24, 3), dtype=np.uint8)
+    model = mlflow.pyfunc.load_model(f"models:/{MODEL}/{done.registered.version}")
+    np.testing.assert_allclose(model.predict(frames), encoder.encode(frames.reshape(24, 24, 24, 3)), atol=1e-3)
+
+
+def test_a_name_is_given_once(done: Done) -> None:
+    with pytest.raises(RayreelError, match="already"):
+        train_encoder(done.settings, read_catalog(done.films), "moves")
+    with pytest.raises(RayreelError, match="already"):
+        train_encoder(done.settings, read_catalog(done.films), "resnet50")
+
+
+def test_a_loss_that_is_no_number_any_more_ends_the_run_with_advice_and_leaves_no_encoder(done: Done) -> None:
+    wild = (*SMALL, "action.learning_rate=1e30", "action.workers=1", "action.epochs=3")
+    settings = load_settings(None, wild, done.settings.storage)
+    with pytest.raises(Diverged, match=r"wild.*action\.learning_rate"):
+        train_encoder(settings, read_catalog(done.films), "wild")
+    assert settings.place.folders(settings.place.path("encoders")) == ["moves"]
+
+
+def test_a_name_that_was_never_trained_is_answered_with_those_that_were(done: Done) -> None:
+    with pytest.raises(UnknownEncoder, match="moves"):
+        done.with_encoder("movez")
+
+
+def test_clips_are_decoded_once(done: Done) -> None:
+    store = ClipStore(done.settings.place.root, done.settings.action)
+    assert len(store.done()) == store.read().num_rows == 63
+
+
+def test_the_action_preset_brings_its_window(tmp_path: Path) -> None:
+    settings = load_settings(None, ["encoders.preset=action"], str(tmp_path))
+    assert (settings.sampling.window, settings.sampling.frames) == (16, 8)
+    assert settings.encoders.storage == str(tmp_path)

@@ -1,0 +1,124 @@
+"""InfoNCE against values worked out by hand."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from rayreel.tower.losses.infonce import InfoNCE
+from rayreel.tower.losses.joined import FILLER, Joined
+from unit_vectors import at, unit, videos
+
+
+def test_the_loss_of_two_orthogonal_videos_is_the_one_worked_out_by_hand() -> None:
+    a = torch.eye(2)
+    loss = InfoNCE(temperature=0.5)(a, a, videos(0, 1))
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(-2)))
+
+
+def test_matching_views_cost_less_than_mixed_up_ones() -> None:
+    a, joined = unit(8, 16), videos(*range(8))
+    assert InfoNCE()(a, a, joined) < InfoNCE()(a, a.roll(1, dims=0), joined)
+
+
+def test_both_directions_count_alike() -> None:
+    a, b, joined = unit(4, 8, seed=1), unit(4, 8, seed=2), videos(0, 1, 2, 3)
+    torch.testing.assert_close(InfoNCE()(a, b, joined), InfoNCE()(b, a, joined))
+
+
+def test_the_same_video_twice_in_a_batch_is_no_negative_of_itself() -> None:
+    rows = torch.tensor([0, 1, 2, 0])
+    a, b, loss = unit(3, 8, seed=1)[rows], unit(3, 8, seed=2)[rows], InfoNCE()
+    logits = loss.log_scale.exp() * a @ b.T
+    logits[0, 3] = logits[3, 0] = -torch.inf
+    expected = (F.cross_entropy(logits, torch.arange(4)) + F.cross_entropy(logits.T, torch.arange(4))) / 2
+    torch.testing.assert_close(loss(a, b, videos(*rows.tolist())), expected)
+
+
+def test_a_pair_of_two_videos_bars_the_candidates_alike_to_the_view_in_question() -> None:
+    """Video 0 is alike to 1, its partner; 2 stands with 3. Of 5 and 1, only the view of 1 is alike to a view of 0."""
+    a, b, loss = unit(3, 8, seed=1), unit(3, 8, seed=2), InfoNCE()
+    joined = Joined(
+        torch.tensor([0, 2, 5]),
+        torch.tensor([1, 3, 1]),
+        0,
+        3,
+        alike=lambda x, y: (x.unsqueeze(1) == y) | (x.unsqueeze(1) + y == 1),
+    )
+    logits = loss.log_scale.exp() * a @ b.T
+    forth, back = logits.clone(), logits.T.clone()
+    forth[0, 2] = -torch.inf
+    back[2, 0] = -torch.inf
+    expected = (F.cross_entropy(forth, torch.arange(3)) + F.cross_entropy(back, torch.arange(3))) / 2
+    torch.testing.assert_close(loss(a, b, joined), expected)
+
+
+def test_videos_that_are_not_distinct_are_no_negatives_either() -> None:
+    a, b, loss = unit(4, 8, seed=1), unit(4, 8, seed=2), InfoNCE()
+    joined = replace(videos(0, 1, 2, 3), distinct=lambda x, y: x.unsqueeze(1) // 2 != y // 2)
+    logits = loss.log_scale.exp() * a @ b.T
+    for i, j in ((0, 1), (1, 0), (2, 3), (3, 2)):
+        logits[i, j] = -torch.inf
+    expected = (F.cross_entropy(logits, torch.arange(4)) + F.cross_entropy(logits.T, torch.arange(4))) / 2
+    torch.testing.assert_close(loss(a, b, joined), expected)
+
+
+def test_explicit_negatives_are_candidates_of_a_but_not_of_b() -> None:
+    a, negative = at(0, 90), at(60)
+    joined = replace(videos(0, 1), negative_ids_K=torch.tensor([7]))
+    forth = [1 + math.exp(-2) + math.exp(2 * (math.cos(math.radians(angle)) - 1)) for angle in (60, 30)]
+    expected = (sum(map(math.log, forth)) + 2 * math.log(1 + math.exp(-2))) / 4
+    assert InfoNCE(temperature=0.5)(a, a, joined, negatives_ED=negative).item() == pytest.approx(expected)
+
+
+def test_an_explicit_negative_does_not_count_where_it_is_alike_or_a_filler() -> None:
+    a, b, negatives = unit(2, 8, seed=1), unit(2, 8, seed=2), unit(3, 8, seed=3)
+    of_one = replace(videos(0, 1), negative_ids_K=torch.tensor([0, FILLER, FILLER]))
+    loss = InfoNCE()
+    logits = loss.log_scale.exp() * a @ torch.cat([b, negatives[:1]]).T
+    logits[0, 2] = -torch.inf
+    back = loss.log_scale.exp() * b @ a.T
+    expected = (F.cross_entropy(logits, torch.arange(2)) + F.cross_entropy(back, torch.arange(2))) / 2
+    torch.testing.assert_close(loss(a, b, of_one, negatives_ED=negatives), expected)
+
+
+def test_candidates_of_a_are_corrected_for_how_often_they_are_drawn() -> None:
+    """b of the second video is drawn e times as often: it counts e times less than b of the first."""
+    joined = replace(videos(0, 1), log_q_J=torch.tensor([-3.0, -2.0]))
+    cos30 = math.cos(math.radians(30))
+    forth = math.log(1 + math.exp(2 * (0.5 - 1) - 1)) + math.log(1 + math.exp(2 * (0 - cos30) + 1))
+    back = math.log(1 + math.exp(2 * (0 - 1))) + math.log(1 + math.exp(2 * (0.5 - cos30)))
+    loss = InfoNCE(temperature=0.5)(at(0, 90), at(0, 60), joined)
+    assert loss.item() == pytest.approx((forth + back) / 4, rel=1e-5)
+
+
+def test_partners_drawn_equally_often_need_no_correction_also_beside_explicit_negatives() -> None:
+    a, b, negatives = unit(3, 8, seed=1), unit(3, 8, seed=2), unit(2, 8, seed=3)
+    plain = replace(videos(0, 1, FILLER), negative_ids_K=torch.tensor([8, 9]))
+    even = replace(plain, log_q_J=torch.tensor([-9.0, -9.0, 0.0]))
+    torch.testing.assert_close(
+        InfoNCE()(a, b, even, negatives_ED=negatives), InfoNCE()(a, b, plain, negatives_ED=negatives)
+    )
+
+
+def test_the_correction_can_be_switched_off() -> None:
+    a, b, plain = unit(2, 8, seed=1), unit(2, 8, seed=2), videos(0, 1)
+    popular = replace(plain, log_q_J=torch.tensor([-3.0, -1.0]))
+    torch.testing.assert_close(InfoNCE(log_q=False)(a, b, popular), InfoNCE()(a, b, plain))
+    assert InfoNCE()(a, b, popular) != InfoNCE()(a, b, plain)
+
+
+def test_the_temperature_starts_where_it_is_told_and_learns() -> None:
+    loss = InfoNCE(temperature=0.2)
+    assert loss.temperature == pytest.approx(0.2)
+    loss(unit(4, 8, seed=1), unit(4, 8, seed=2), videos(0, 1, 2, 3)).backward()
+    assert loss.log_scale.grad is not None and loss.log_scale.grad.abs() > 0
+
+
+def test_the_temperature_never_falls_below_its_floor() -> None:
+    loss, floor = InfoNCE(temperature=1e-4), InfoNCE(temperature=1e-2)
+    a, b = unit(4, 8, seed=1), unit(4, 8, seed=2)
+    assert loss.temperature == pytest.approx(1e-2)
+    torch.testing.assert_close(loss(a, b, videos(0, 1, 2, 3)), floor(a, b, videos(0, 1, 2, 3)))

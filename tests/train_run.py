@@ -1,0 +1,74 @@
+"""`jobs/train.py` in a process of its own, on planted features, to be disturbed."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from chain import ROOT
+from feature_rows import DIMS, clusters_table
+from processes import kill_marked
+from rayreel.encoders.load import encoder_identities
+from rayreel.features.key import EncoderKey
+from rayreel.features.schema import QUARANTINE
+from rayreel.features.store import FeatureStore
+from rayreel.settings import load_settings
+
+CACHE = f"encoders.cache_dir={ROOT / '.rayreel-test' / 'weights'}"
+SETTINGS = (
+    CACHE,
+    "train.epochs=4",
+    "train.batch_size=16",
+    "train.checkpoint_steps=1",
+    "tower.dim=16",
+    "splits.validation=0.2",
+)
+
+
+def plant_features(storage: Path, videos: int = 120) -> None:
+    """A store of the default encoders' name with videos in four categories."""
+    settings = load_settings(sets=[CACHE], storage=str(storage))
+    identities = encoder_identities(settings.encoders, settings.weights_cache)
+    key = EncoderKey(identities=identities, dims=DIMS, frame_size=32, sampling=settings.sampling)
+    store = FeatureStore(settings.place, key)
+    store.create()
+    table = clusters_table(categories=4, each=videos // 4)
+    store.add(table, QUARANTINE.empty_table())
+    store.set_catalog(list(zip(table["video_id"].to_pylist(), table["version"].to_pylist(), strict=True)))
+
+
+class TrainRun:
+    """A run with a Ray of its own. Without words it starts one; with `--resume NAME` it goes on with one."""
+
+    def __init__(self, storage: Path, ray_folder: str, *words: str, **variables: str) -> None:
+        self.storage, self.ray_folder = storage, ray_folder
+        self.log = storage.parent / f"{storage.name}.log"
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "RAYREEL_", "MLFLOW_"))}
+        environment = kept | {"RAY_TMPDIR": ray_folder, "OMP_NUM_THREADS": "1", "COLUMNS": "200"} | variables
+        given = words or tuple(word for setting in SETTINGS for word in ("--set", setting))
+        command = [sys.executable, "jobs/train.py", "--storage", str(storage), *given]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+
+    def wait(self, timeout_s: float = 300) -> int:
+        """The exit status."""
+        return self.process.wait(timeout_s)
+
+    def wait_for_checkpoints(self, count: int, timeout_s: float = 200) -> None:
+        """Wait until so many checkpoints were there at once; the run must not be over by then."""
+        deadline = time.monotonic() + timeout_s
+        while len(list(self.storage.glob("checkpoints/*/checkpoint_*/state.pt"))) < count:
+            assert self.process.poll() is None, f"over too early:\n{self.output()}"
+            assert time.monotonic() < deadline, self.output()
+            time.sleep(0.02)
+
+    def end(self) -> None:
+        """SIGKILL everything of it."""
+        self.process.kill()
+        self.process.wait()
+        kill_marked(self.ray_folder)
+
+    def output(self) -> str:
+        """What it printed."""
+        return self.log.read_text()

@@ -1,0 +1,127 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing as mp
+
+from moving import KINDS, moving_frames
+from rayreel.catalog.video import Video
+from rayreel.evaluation.splits import Split, SplitConfig
+from rayreel.training.action.classifier import accuracy, confusion_of
+from rayreel.training.action.config import ActionConfig
+from rayreel.training.action.data import LabelledClips, list_clips
+from rayreel.training.action.loop import ActionJob, ActionRun
+
+EACH = 24
+CONFIG = ActionConfig(
+    network={"frames": 6, "stride": 2, "size": 24, "channels": (8, 16)},
+    windows=2,
+    epochs=12,
+    patience=0,
+    batch_size=8,
+    learning_rate=5e-3,
+)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def moving_clips() -> LabelledClips:
+    """Two windows of each film; the classes look alike in any single frame."""
+    films = [(kind, seed) for kind in range(len(KINDS)) for seed in range(EACH)]
+    clips = []
+    for kind, seed in films:
+        frames = np.stack(list(moving_frames(KINDS[kind], seed, 24, 48)))[:, ::2, ::2]
+        clips.append(np.stack([frames[0:12:2], frames[12:24:2]]))
+    rows, place = np.arange(len(films)), np.array([seed for _, seed in films])
+    split = Split(rows[place < 14], rows[(place >= 14) & (place < 18)], rows[place >= 18])
+    return LabelledClips(clips, np.array([kind for kind, _ in films]), KINDS, split)
+
+
+def run_of(data: LabelledClips, **changes: object) -> ActionRun:
+    listed = list_clips([Video(video_id="x", uri="/x.mp4", category="x")], "source")
+    return ActionRun(ActionJob("unused", listed, CONFIG.model_copy(update=changes), SplitConfig()), data, CPU)
+
+
+def test_training_tells_motions_apart_that_no_single_frame_shows() -> None:
+    run = run_of(moving_clips())
+    losses = []
+    while not run.over:
+        losses.append(run.train_epoch()["train/loss"])
+    run.model.load_state_dict(run.best["model"])
+    confusion, _ = confusion_of(run.model, run.data, run.data.split.test, CPU)
+    assert confusion.sum(axis=1).tolist() == [6, 6, 6]
+    assert accuracy(confusion) > 0.7  # by chance one third
+    assert losses[-1] < 0.85 * losses[0]
+
+
+def test_the_best_epoch_is_kept_and_training_ends_when_validation_stays_worse() -> None:
+    run = run_of(moving_clips(), patience=2)
+    over = []
+    for right, loss in [(0.5, 1.0), (0.6, 2.0), (0.6, 1.5), (0.6, 1.6), (0.5, 0.1)]:
+        with torch.no_grad():
+            run.model.head.bias.fill_(loss)
+        run._choose({"validation/accuracy": right, "validation/loss": loss})
+        run.epoch += 1
+        over.append(run.over)
+    assert run.best["epoch"] == 2
+    assert run.best["model"]["head.bias"].tolist() == [1.5] * len(KINDS)
+    assert over == [False, False, False, False, True]
+
+
+def test_a_restart_goes_on_exactly_where_the_checkpoint_was_taken(tmp_path: Path) -> None:
+    data = moving_clips()
+    undisturbed = run_of(data, epochs=2)
+    first = undisturbed.train_epoch()
+    torch.save(undisturbed.state(), tmp_path / "state.pt")
+    second = undisturbed.train_epoch()
+    restarted = run_of(data, epochs=2, seed=0)
+    restarted.restore(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert restarted.train_epoch() == second != first
+    assert restarted.over
+
+
+def _shares(rank: int, workers: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", f"file://{folder}/store{workers}", world_size=workers, rank=rank)
+    run = run_of(moving_clips())
+    loss = run.step(0, run.data.split.train[:5])
+    confusion, mean = confusion_of(run.model, run.data, run.data.split.validation[:5], CPU)
+    if rank == 0:
+        torch.save(
+            {"loss": loss, "model": run.model.state_dict(), "told": (confusion.tolist(), mean)}, f"{folder}/{workers}"
+        )
+    torch.distributed.destroy_process_group()
+
+
+def test_a_step_of_two_workers_on_an_uneven_batch_is_the_step_of_one_process(tmp_path: Path) -> None:
+    run = run_of(moving_clips())
+    loss = run.step(0, run.data.split.train[:5])
+    confusion, mean = confusion_of(run.model, run.data, run.data.split.validation[:5], CPU)
+    mp.spawn(_shares, (2, str(tmp_path)), nprocs=2)
+    theirs = torch.load(tmp_path / "2", weights_only=True)
+    assert theirs["loss"] == pytest.approx(loss, abs=1e-5)
+    assert theirs["told"][0] == confusion.tolist()
+    assert theirs["told"][1] == pytest.approx(mean, abs=1e-5)
+    for name, value in run.model.state_dict().items():
+        torch.testing.assert_close(theirs["model"][name], value, atol=1e-5, rtol=1e-4)
+
+
+def test_the_rate_rises_and_then_falls_to_nothing() -> None:
+    run = run_of(moving_clips())
+    rates = []
+    for run.epoch in range(CONFIG.epochs):
+        rates += [run._rate(step) for step in range(6)]
+    top = int(np.argmax(rates))
+    assert max(rates) == pytest.approx(CONFIG.learning_rate, rel=0.02)
+    assert 0 < top < len(rates) // 5
+    assert rates == sorted(rates[: top + 1]) + sorted(rates[top + 1 :], reverse=True)
+    assert rates[-1] < 0.01 * max(rates)

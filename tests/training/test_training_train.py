@@ -1,0 +1,159 @@
+"""Training on a Ray cluster of this test's own: undisturbed, killed, broken off and resumed."""
+
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+
+from feature_rows import DIMS, KEY, feature_row, feature_table
+from processes import marked, title
+from rayreel.errors import RayreelError
+from rayreel.evaluation.splits import SplitConfig
+from rayreel.features.schema import QUARANTINE
+from rayreel.features.store import FeatureStore
+from rayreel.storage import Storage
+from rayreel.tower.save import load_tower
+from rayreel.tower.tower import TowerConfig
+from rayreel.training.config import TrainConfig
+from rayreel.training.job import TrainJob
+from rayreel.training.journal import EpochMetrics, Journal
+from rayreel.training.pairs.config import PairsConfig
+from rayreel.training.progress import Diverged
+from rayreel.training.train import Trained, train
+from rayreel.training.validation import SCORE
+
+pytestmark = pytest.mark.timeout(600)
+
+MINED = PairsConfig(label=1, negatives="mined", mined_from_rank=1, mined_to_rank=8)
+TRAIN = TrainConfig(epochs=3, batch_size=16, workers=2, checkpoint_steps=1, learning_rate=1e-3)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    folder = tempfile.mkdtemp(prefix="rr", dir="/tmp")  # Ray's sockets allow only short paths
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", folder)
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+        yield folder
+        ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Storage:
+    """90 videos in three categories."""
+    root = Storage(tmp_path_factory.mktemp("storage"))
+    store = FeatureStore(root, KEY)
+    rng = np.random.default_rng(0)
+    centres = [{m: rng.normal(size=dim) for m, dim in DIMS.items()} for _ in range(3)]
+    rows = [feature_row(f"v{n:02}", centre=centres[n % 3], category=f"c{n % 3}") for n in range(90)]
+    store.create()
+    store.add(feature_table(*rows), QUARANTINE.empty_table())
+    store.set_catalog([(f"v{n:02}", "1") for n in range(90)])
+    return root
+
+
+def job(storage: Storage, train: TrainConfig = TRAIN, pairs: PairsConfig = MINED) -> TrainJob:
+    fingerprint = FeatureStore(storage, KEY).fingerprint()
+    tower = TowerConfig(dim=16, gate_hidden=8, heads=2)
+    splits = SplitConfig(validation=0.2, test=0.2)
+    return TrainJob(storage.root, KEY, fingerprint, tower, train, splits, pairs=pairs)
+
+
+def run(storage: Storage, name: str, **changes: object) -> tuple[Trained, list[dict[str, float]]]:
+    journal = Journal(storage.root, name)
+    # Nobody listens there: an MLflow that is away stops no run.
+    callback = EpochMetrics(journal, "http://127.0.0.1:9", "0" * 32)
+    trained = train(job(storage, TrainConfig.model_validate(TRAIN.model_dump() | changes)), name, [callback])
+    return trained, [entry.metrics for entry in journal.read()]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(cluster: str, storage: Storage) -> tuple[Trained, list[dict[str, float]]]:
+    return run(storage, "undisturbed")
+
+
+def weights(trained: Trained) -> dict[str, np.ndarray]:
+    with trained.checkpoint.as_directory() as folder:
+        return {name: value.numpy() for name, value in load_tower(Path(folder)).state_dict().items()}
+
+
+def assert_same(one: tuple[Trained, list[dict[str, float]]], other: tuple[Trained, list[dict[str, float]]]) -> None:
+    assert len(one[1]) == len(other[1])
+    for ours, theirs in zip(one[1], other[1], strict=True):
+        assert ours.keys() == theirs.keys()
+        for name in ours.keys() - {"train/samples_per_s"}:
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-6), name
+    for name, value in weights(one[0]).items():
+        np.testing.assert_allclose(value, weights(other[0])[name], rtol=1e-5, atol=1e-7)
+
+
+def test_the_best_epoch_is_the_one_with_the_best_validation_score(
+    undisturbed: tuple[Trained, list[dict[str, float]]],
+) -> None:
+    trained, epochs = undisturbed
+    assert trained.epochs == 3 == len(epochs)
+    assert trained.metrics[SCORE] == max(metrics[SCORE] for metrics in epochs)
+    assert {"train/loss", "train/gradient_norm", "train/learning_rate", "train/temperature"} <= set(epochs[0])
+
+
+def test_a_killed_worker_changes_no_result(
+    undisturbed: tuple[Trained, list[dict[str, float]]], storage: Storage, cluster: str
+) -> None:
+    """Killed within an epoch, after a step's checkpoint: the run goes on with the next step."""
+    killed: list[str] = []
+
+    def kill() -> None:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            folder = Path(storage.path("checkpoints", "killed"))
+            if len(list(folder.glob("checkpoint_*/state.pt"))) >= 2:
+                break
+            time.sleep(0.01)
+        for pid in marked(cluster):
+            if "RayTrainWorker" in title(pid):
+                os.kill(pid, signal.SIGKILL)
+                killed.append(title(pid))
+                return
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    result = run(storage, "killed")
+    killer.join()
+    assert killed
+    assert_same(result, undisturbed)
+
+
+def test_an_ended_run_of_the_same_name_gives_its_result_again(
+    undisturbed: tuple[Trained, list[dict[str, float]]], storage: Storage
+) -> None:
+    assert_same(run(storage, "undisturbed"), undisturbed)
+
+
+def test_mapped_features_and_no_prefetching_train_the_same_tower(
+    undisturbed: tuple[Trained, list[dict[str, float]]], storage: Storage, tmp_path: Path
+) -> None:
+    other = run(storage, "mapped", ingest="mapped", scratch=tmp_path, prefetch=0, checkpoint_steps=0)
+    assert_same(other, undisturbed)
+
+
+def test_a_diverging_run_ends_at_once_and_names_the_last_good_checkpoint(cluster: str, storage: Storage) -> None:
+    with pytest.raises(Diverged, match=r"epoch \d, step \d, at learning rate .*checkpoint_.*train\.learning_rate"):
+        run(storage, "diverging", learning_rate=300, warmup=0.9)
+
+
+def test_training_without_anything_to_select_by_says_what_to_do(storage: Storage) -> None:
+    with pytest.raises(RayreelError, match="category or tags column"):
+        run(storage, "unselectable", select="tags")

@@ -1,0 +1,108 @@
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from feature_rows import feature_matrix, feature_row
+from rayreel.catalog.interactions import SCHEMA
+from rayreel.evaluation.config import EvaluationConfig
+from rayreel.evaluation.splits import Split, SplitConfig, groups_of, split_groups
+from rayreel.features.matrix import FeatureMatrix
+from rayreel.training.config import Select
+from rayreel.training.pairs.config import PairsConfig
+from rayreel.training.validation import SCORE, NothingToSelectBy, Validation, seen_by_validation, user_split, validation
+
+SPLITS = SplitConfig(validation=0.2, test=0.3)
+CO_WATCHED = PairsConfig(co_watched=1)
+
+
+def matrix_of(*, categories: bool = True, tags: bool = False, count: int = 80) -> FeatureMatrix:
+    def columns(n: int) -> dict[str, object]:
+        return {"category": f"c{n % 4}" if categories else "", "tags": [f"t{n % 5}"] if tags else []}
+
+    return feature_matrix(*(feature_row(f"v{n:03}", **columns(n)) for n in range(count)))
+
+
+def watched(matrix: FeatureMatrix, users: int = 60, each: int = 6) -> pa.Table:
+    rng, start = np.random.default_rng(0), datetime(2026, 1, 1, tzinfo=UTC)
+    ids = matrix.column("video_id")
+    rows = [
+        {"user_id": f"u{u}", "video_id": ids[v], "timestamp": start + timedelta(hours=float(rng.uniform(0, 1000)))}
+        for u in range(users)
+        for v in rng.choice(len(ids), each, replace=False)
+    ]
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def chosen(
+    matrix: FeatureMatrix,
+    select: str = "auto",
+    pairs: PairsConfig | None = None,
+    interactions: pa.Table | None = None,
+    most: int = 1000,
+) -> tuple[Validation, Split]:
+    groups = groups_of(matrix, SPLITS)
+    split = split_groups(groups, SPLITS)
+    seen = seen_by_validation(matrix, split, groups, user_split(interactions, matrix, split, SPLITS), most=most)
+    return validation(seen, Select(select), pairs or PairsConfig(), EvaluationConfig()), split
+
+
+def test_the_score_that_chooses_an_epoch_is_measured_on_validation() -> None:
+    assert SCORE.startswith("validation/")
+    judge, _ = chosen(matrix_of())
+    scores = judge.measure(np.random.default_rng(0).normal(size=(80, 4)).astype(np.float32))
+    assert SCORE in scores and all(name.startswith("validation/") for name in scores)
+
+
+@pytest.mark.parametrize("select", ["category", "tags", "co_watch", "users"])
+def test_choosing_an_epoch_never_sees_a_test_video(select: str) -> None:
+    matrix = matrix_of(tags=True)
+    judge, split = chosen(matrix, select, interactions=watched(matrix))
+    assert judge.by == select
+    assert not set(judge.rows.tolist()) & set(split.test.tolist())
+    assert set(judge.task.candidates.tolist()) == set(split.train.tolist()) | set(split.validation.tolist())
+
+
+def test_items_are_asked_for_by_validation_videos_only() -> None:
+    judge, split = chosen(matrix_of())
+    assert set(judge.task.queries.tolist()) <= set(split.validation.tolist())
+
+
+def test_auto_takes_the_first_that_the_data_have() -> None:
+    assert chosen(matrix_of(tags=True))[0].by is Select.CATEGORY
+    assert chosen(matrix_of(categories=False, tags=True))[0].by is Select.TAGS
+    bare = matrix_of(categories=False)
+    assert chosen(bare, interactions=watched(bare))[0].by is Select.USERS
+
+
+def test_auto_judges_by_users_where_pairs_come_from_them() -> None:
+    matrix = matrix_of()
+    assert chosen(matrix, pairs=CO_WATCHED, interactions=watched(matrix))[0].by is Select.USERS
+    assert chosen(matrix, interactions=watched(matrix))[0].by is Select.CATEGORY
+
+
+@pytest.mark.parametrize("select", ["auto", "tags", "users", "co_watch"])
+def test_nothing_to_ask_about_is_said_with_what_to_do(select: str) -> None:
+    with pytest.raises(NothingToSelectBy, match=r"category or tags column.*splits\.validation"):
+        chosen(matrix_of(categories=False), select)
+
+
+@pytest.mark.parametrize("select", ["category", "users"])
+def test_a_large_catalog_is_judged_on_a_fixed_part_of_it(select: str) -> None:
+    matrix = matrix_of()
+    first, _ = chosen(matrix, select, interactions=watched(matrix), most=40)
+    again, _ = chosen(matrix, select, interactions=watched(matrix), most=40)
+    assert len(first.task.candidates) == 40 and len(first.rows) <= 80
+    assert first.rows.tolist() == again.rows.tolist()
+    assert 0 < len(first.task.queries) <= 40
+
+
+def test_the_rows_are_all_that_the_measure_reads() -> None:
+    matrix = matrix_of()
+    for select in ("category", "users"):
+        judge, _ = chosen(matrix, select, interactions=watched(matrix), most=40)
+        embedding = np.random.default_rng(0).normal(size=(80, 4)).astype(np.float32)
+        other = np.zeros_like(embedding)
+        other[judge.rows] = embedding[judge.rows]
+        assert judge.measure(embedding) == judge.measure(other)

@@ -1,0 +1,73 @@
+"""A small training run without Ray: clusters of videos, pairs of several kinds, and workers as plain processes."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from feature_rows import DIMS, clusters
+from rayreel.features.matrix import FeatureMatrix
+from rayreel.tower.losses.config import LossConfig
+from rayreel.tower.losses.make import make_loss
+from rayreel.tower.tower import TowerConfig, VideoTower
+from rayreel.training.batches import Batches
+from rayreel.training.config import TrainConfig
+from rayreel.training.distributed import world
+from rayreel.training.pairs.config import PairsConfig
+from rayreel.training.pairs.plan import PairPlan
+from rayreel.training.step import Learner
+
+T = TypeVar("T")
+
+MIXED = PairsConfig(label=1, cross_modal=1, negatives="mined", mined_per_pair=2, mined_from_rank=2, mined_to_rank=12)
+
+
+def small_matrix() -> FeatureMatrix:
+    """60 videos of four categories."""
+    return clusters(categories=4, each=15)
+
+
+def learner(matrix: FeatureMatrix, loss: LossConfig | None = None, dropout: float = 0.0, **train: object) -> Learner:
+    """A fresh one, always the same."""
+    torch.manual_seed(0)
+    tower = VideoTower(TowerConfig(dim=16, gate_hidden=8, dropout=dropout), DIMS)
+    tower.fit_inputs({modality: ragged.values for modality, ragged in matrix.vectors.items()})
+    return Learner(tower, make_loss(loss or LossConfig()), TrainConfig.model_validate(train), steps=20)
+
+
+def batches(matrix: FeatureMatrix, pairs: PairsConfig | None = None, *, log_q: bool = False) -> Batches:
+    """Of this process's rank; mined negatives come from fixed random embeddings."""
+    rows = np.arange(len(matrix))
+    plan = PairPlan.of(matrix, rows, pairs or PairsConfig(), None)
+    if plan.config.negatives == "mined":
+        embedding = np.random.default_rng(0).normal(size=(len(matrix), 8)).astype(np.float32)
+        plan.mine(embedding / np.linalg.norm(embedding, axis=1, keepdims=True))
+    return Batches(matrix, plan, plan.config, 0, log_q, *world())
+
+
+def gradients_of(taught: Learner) -> dict[str, torch.Tensor]:
+    """By parameter."""
+    named = [*taught.tower.named_parameters(), *taught.loss.named_parameters()]
+    return {name: parameter.grad.clone() for name, parameter in named if parameter.grad is not None}
+
+
+def with_workers(workers: int, act: Callable[..., T], folder: Path, *words: object) -> T:
+    """What `act(*words)` returns on rank 0 of a group of so many processes."""
+    if workers == 1:
+        return act(*words)
+    mp.spawn(_work, (workers, act, str(folder), words), nprocs=workers)
+    result: T = torch.load(folder / f"{workers}.pt", weights_only=False)
+    return result
+
+
+def _work(rank: int, workers: int, act: Callable[..., Any], folder: str, words: tuple[Any, ...]) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/group{workers}", rank=rank, world_size=workers)
+    result = act(*words)
+    if rank == 0:
+        torch.save(result, f"{folder}/{workers}.pt")
+    dist.destroy_process_group()

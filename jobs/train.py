@@ -80,7 +80,9 @@ def train_tower(settings: Settings) -> Version:
 def resume_run(settings: Settings, name: str) -> Version:
     """Go on with an interrupted run where it was, in its MLflow run; only the storage root is today's."""
     record = find_run(settings.place, name)
-    began = Settings(**{**record.settings, "storage": settings.storage})
+    # Encoders trained below the storage root have moved with it, where it has.
+    encoders = {**record.settings["encoders"], "storage": None}
+    began = Settings(**{**record.settings, "storage": settings.storage, "encoders": encoders})
     data = data_of(began)
     check_unchanged(record, data.features, data.interactions_digest)
     step(f"Going on with {record.name}: {began.train.epochs} epochs, {began.train.workers} workers")

@@ -75,14 +75,14 @@ class _Watch(threading.Thread):
                 return
             _, resident, shared, *_ = (int(pages) * _PAGE for pages in (process / "statm").read_text().split())
             name = (process / "cmdline").read_bytes()
-        except (OSError, ValueError):
+            store = _store_bytes(process) if b"raylet" in name.split(b"\0")[0] else 0
+        except (OSError, ValueError):  # gone, or a file of it closed, since it was listed
             return
         if int(process.name) == self._driver:
             self._note("driver", resident - shared)
         elif name.startswith(b"ray::"):
             self._note("worker", resident - shared)
-        if b"raylet" in name.split(b"\0")[0]:
-            self._note("store", _store_bytes(process))
+        self._note("store", store)
 
     def _note(self, name: str, value: int) -> None:
         self._peak[name] = max(self._peak[name], value)

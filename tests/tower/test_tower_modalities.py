@@ -7,7 +7,6 @@ from rayreel.encoders.encoder import Modality
 from rayreel.tower.embed import EmptyQuery, collate, embed, embed_query
 from rayreel.tower.tower import TowerConfig, VideoTower
 
-
 ROWS = np.arange(2)
 
 

@@ -7,11 +7,12 @@ import pytest
 from feature_rows import feature_matrix, feature_row
 from rayreel.catalog.interactions import SCHEMA
 from rayreel.evaluation.config import EvaluationConfig
-from rayreel.evaluation.splits import Split, SplitConfig, groups_of, split_groups
+from rayreel.evaluation.exam import Exam
+from rayreel.evaluation.splits import Split, SplitConfig
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.training.config import Select
 from rayreel.training.pairs.config import PairsConfig
-from rayreel.training.validation import SCORE, NothingToSelectBy, Validation, seen_by_validation, user_split, validation
+from rayreel.training.validation import SCORE, NothingToSelectBy, Validation, validation
 
 SPLITS = SplitConfig(validation=0.2, test=0.3)
 CO_WATCHED = PairsConfig(co_watched=1)
@@ -42,10 +43,8 @@ def chosen(
     interactions: pa.Table | None = None,
     most: int = 1000,
 ) -> tuple[Validation, Split]:
-    groups = groups_of(matrix, SPLITS)
-    split = split_groups(groups, SPLITS)
-    seen = seen_by_validation(matrix, split, groups, user_split(interactions, matrix, split, SPLITS), most=most)
-    return validation(seen, Select(select), pairs or PairsConfig(), EvaluationConfig()), split
+    exam = Exam.of(matrix, SPLITS, EvaluationConfig(), interactions, most=most)
+    return validation(exam, Select(select), pairs or PairsConfig()), exam.split
 
 
 def test_the_score_that_chooses_an_epoch_is_measured_on_validation() -> None:

@@ -31,23 +31,31 @@ class Protocol(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Exam:
-    """All that tasks are made of, prepared once. `users` is None without interactions."""
+    """All that tasks are made of, prepared once. `users` is None without interactions.
+
+    With `most`, validation looks at so many videos at most, a fixed random part of them: it is done after every epoch.
+    """
 
     matrix: FeatureMatrix
     groups: list[str]
     split: Split
     users: UserSplit | None
     config: EvaluationConfig
+    most: int | None = None
 
     @staticmethod
     def of(
-        matrix: FeatureMatrix, splits: SplitConfig, config: EvaluationConfig, interactions: pa.Table | None = None
+        matrix: FeatureMatrix,
+        splits: SplitConfig,
+        config: EvaluationConfig,
+        interactions: pa.Table | None = None,
+        most: int | None = None,
     ) -> "Exam":
         """Split videos and interactions. Raises NoInteractions when none of them is about these videos."""
         groups = groups_of(matrix, splits)
         split = split_groups(groups, splits)
         users = None if interactions is None else split_interactions(interactions, matrix, split, splits)
-        return Exam(matrix, groups, split, users, config)
+        return Exam(matrix, groups, split, users, config, most)
 
     def task(self, protocol: Protocol, part: Part) -> Task | None:
         """The task on this part of the split; None where the catalog has nothing that it could ask.
@@ -59,11 +67,16 @@ class Exam:
 
     def candidates(self, part: Part) -> NDArray[np.int64]:
         """What may be answered: everything, and for validation everything but the test videos."""
-        left_out = self.split.test if part == "validation" else np.empty(0, np.int64)
-        return np.setdiff1d(np.arange(len(self.matrix)), left_out)
+        if part == "test":
+            return np.arange(len(self.matrix))
+        known = np.setdiff1d(np.arange(len(self.matrix)), self.split.test)
+        if self.most is None or len(known) <= self.most:
+            return known
+        return np.sort(np.random.default_rng(0).choice(known, self.most, replace=False))
 
     def _items(self, protocol: Protocol, part: Part) -> Task | None:
-        queries, candidates = getattr(self.split, part), self.candidates(part)
+        candidates = self.candidates(part)
+        queries = np.intersect1d(getattr(self.split, part), candidates)
         match protocol:
             case Protocol.TAGS:
                 return ItemTask.by_tags(queries, candidates, self.matrix.column("tags"), self.groups)

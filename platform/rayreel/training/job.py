@@ -6,7 +6,8 @@ import pyarrow as pa
 
 from rayreel.errors import RayreelError
 from rayreel.evaluation.config import EvaluationConfig
-from rayreel.evaluation.splits import Split, SplitConfig, groups_of, split_groups
+from rayreel.evaluation.exam import Exam
+from rayreel.evaluation.splits import Split, SplitConfig
 from rayreel.features.key import EncoderKey
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.store import FeatureStore
@@ -17,7 +18,7 @@ from rayreel.training.config import TrainConfig
 from rayreel.training.data import open_features
 from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.pairs.plan import PairPlan
-from rayreel.training.validation import Validation, seen_by_validation, user_split, validation
+from rayreel.training.validation import Validation, validation
 
 _FEWEST = 8
 
@@ -56,20 +57,17 @@ def prepare(job: TrainJob, workers_here: int = 1) -> Prepared:
     """
     store = FeatureStore(Storage(job.storage), job.key)
     matrix = open_features(store, job.features, job.train, workers_here).showing(job.tower.modalities)
-    groups = groups_of(matrix, job.splits)
-    split = split_groups(groups, job.splits)
-    if len(split.train) < _FEWEST:
+    exam = Exam.of(matrix, job.splits, job.evaluation, job.interactions, most=job.train.validation_videos)
+    if len(exam.split.train) < _FEWEST:
         raise RayreelError(
-            f"{len(split.train)} videos for training, of {len(matrix)} in the feature store; at least {_FEWEST} are "
-            "needed. Extract more videos, or hold out less: --set splits.test=0.1"
+            f"{len(exam.split.train)} videos for training, of {len(matrix)} in the feature store; at least {_FEWEST} "
+            "are needed. Extract more videos, or hold out less: --set splits.test=0.1"
         )
-    users = user_split(job.interactions, matrix, split, job.splits)
     plan = PairPlan.of(
         matrix,
-        split.train,
+        exam.split.train,
         job.pairs,
-        None if users is None else users.training,
+        None if exam.users is None else exam.users.training,
         labels_matter=job.loss.kind == "supcon",
     )
-    seen = seen_by_validation(matrix, split, groups, users, most=job.train.validation_videos)
-    return Prepared(matrix, split, plan, validation(seen, job.train.select, job.pairs, job.evaluation))
+    return Prepared(matrix, exam.split, plan, validation(exam, job.train.select, job.pairs))

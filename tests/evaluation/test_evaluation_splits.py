@@ -81,7 +81,7 @@ def test_a_source_named_like_a_files_hash_is_not_that_file() -> None:
 
 def test_videos_can_be_grouped_by_a_catalog_column_too() -> None:
     rows = [feature_row("a", title="t"), feature_row("b", title="t"), feature_row("c", title="u")]
-    first, second, third = groups_of(feature_matrix(*rows), SplitConfig(group_by="title"))
+    first, second, third = groups_of(feature_matrix(*rows), SplitConfig(group_by="title")).to_pylist()
     assert first == second != third
 
 
@@ -93,7 +93,7 @@ def test_copies_of_one_file_in_two_sources_make_these_one_group() -> None:
         feature_row("d", content_hash="two"),
         feature_row("e", extra={"source": "z"}),
     ]
-    first, second, third, fourth, other = groups_of(feature_matrix(*rows), CONFIG)
+    first, second, third, fourth, other = groups_of(feature_matrix(*rows), CONFIG).to_pylist()
     assert first == second == third == fourth == "group y" != other
 
 

@@ -37,7 +37,7 @@ class Exam:
     """
 
     matrix: FeatureMatrix
-    groups: list[str]
+    groups: pa.StringArray
     split: Split
     users: UserSplit | None
     config: EvaluationConfig
@@ -74,6 +74,10 @@ class Exam:
             return known
         return np.sort(np.random.default_rng(0).choice(known, self.most, replace=False))
 
+    @property
+    def _categories(self) -> pa.StringArray:
+        return self.matrix.rows["category"].combine_chunks()
+
     def _items(self, protocol: Protocol, part: Part) -> Task | None:
         candidates = self.candidates(part)
         queries = np.intersect1d(getattr(self.split, part), candidates)
@@ -83,9 +87,9 @@ class Exam:
             case Protocol.CO_WATCH:
                 return self._co_watch(queries, candidates, part)
             case Protocol.NEIGHBOURS:
-                return ItemTask.of(queries, self.split.train, self.matrix.column("category"), self.groups)
+                return ItemTask.of(queries, self.split.train, self._categories, self.groups)
             case _:
-                return ItemTask.of(queries, candidates, self.matrix.column("category"), self.groups)
+                return ItemTask.of(queries, candidates, self._categories, self.groups)
 
     def _co_watch(self, queries: NDArray[np.int64], candidates: NDArray[np.int64], part: Part) -> Task | None:
         if self.users is None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.preprocessing import MultiLabelBinarizer
@@ -11,6 +12,7 @@ from sklearn.preprocessing import MultiLabelBinarizer
 from rayreel.evaluation.metrics import per_query
 from rayreel.evaluation.ranking import rank
 from rayreel.evaluation.scorers import Rows, Scorer, Vectors, by_embedding
+from rayreel.evaluation.splits import Names, coded
 from rayreel.evaluation.task import Task
 
 _AT_ONCE = 1024
@@ -31,25 +33,27 @@ class ItemTask:
     groups_N: NDArray[np.int64]
 
     @staticmethod
-    def of(queries: Rows, candidates: Rows, categories: Sequence[str], groups: Sequence[str]) -> "ItemTask":
+    def of(queries: Rows, candidates: Rows, categories: Names, groups: Names) -> "ItemTask":
         """Relevant is what has the query's category."""
-        return ItemTask.by_tags(queries, candidates, [[name] if name else [] for name in categories], groups)
+        return ItemTask._by_traits(queries, candidates, _categories(categories), groups)
 
     @staticmethod
-    def by_tags(queries: Rows, candidates: Rows, tags: Sequence[Sequence[str]], groups: Sequence[str]) -> "ItemTask":
+    def by_tags(queries: Rows, candidates: Rows, tags: Sequence[Sequence[str]], groups: Names) -> "ItemTask":
         """Relevant is what shares a tag with the query."""
-        traits_NX = _incidence(tags)
-        shuffled = _shuffled(candidates)
-        return _answerable(ItemTask(queries, shuffled, traits_NX, traits_NX[shuffled].T.tocsr(), _codes(groups)))
+        found = MultiLabelBinarizer(sparse_output=True).fit_transform(tags)
+        return ItemTask._by_traits(queries, candidates, sparse.csr_array(found, dtype=np.float32), groups)
 
     @staticmethod
-    def by_co_watch(
-        queries: Rows, candidates: Rows, together_NN: sparse.csr_array, groups: Sequence[str]
-    ) -> "ItemTask":
+    def _by_traits(queries: Rows, candidates: Rows, traits_NX: sparse.csr_array, groups: Names) -> "ItemTask":
+        shuffled = _shuffled(candidates)
+        return _answerable(ItemTask(queries, shuffled, traits_NX, traits_NX[shuffled].T.tocsr(), coded(groups)[0]))
+
+    @staticmethod
+    def by_co_watch(queries: Rows, candidates: Rows, together_NN: sparse.csr_array, groups: Names) -> "ItemTask":
         """Relevant is what was watched together with the query; together_NN is symmetric."""
         shuffled = _shuffled(candidates)
         place_NC = sparse.eye_array(len(groups), format="csc", dtype=np.float32)[:, shuffled].tocsr()
-        return _answerable(ItemTask(queries, shuffled, together_NN, place_NC, _codes(groups)))
+        return _answerable(ItemTask(queries, shuffled, together_NN, place_NC, coded(groups)[0]))
 
     @property
     def clusters(self) -> NDArray[np.int64]:
@@ -91,13 +95,12 @@ def _shuffled(candidates: Rows) -> NDArray[np.int64]:
     return np.random.default_rng(0).permutation(candidates)
 
 
-def _codes(groups: Sequence[str]) -> NDArray[np.int64]:
-    return np.unique(np.array(groups, dtype=np.str_), return_inverse=True)[1].astype(np.int64)
-
-
-def _incidence(labels: Sequence[Sequence[str]]) -> sparse.csr_array:
-    found = MultiLabelBinarizer(sparse_output=True).fit_transform(labels)
-    return sparse.csr_array(found, dtype=np.float32)
+def _categories(names: Names) -> sparse.csr_array:
+    """[N, kinds], 1 where a video is of a kind; an empty name is none."""
+    code_N, kinds = coded(names)
+    named_N = np.asarray(pc.not_equal(kinds, ""))[code_N]
+    offsets = np.concatenate([[0], np.cumsum(named_N)])
+    return sparse.csr_array((np.ones(offsets[-1], np.float32), code_N[named_N], offsets), (len(code_N), len(kinds)))
 
 
 def _one_hot(codes: NDArray[np.int64], kinds: int) -> sparse.csr_array:

@@ -1,7 +1,6 @@
 """Compare ways of doing the same work, in one run, and print ratios."""
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -19,36 +18,21 @@ from benchmarks.extraction import (
     through_pipeline,
 )
 from benchmarks.memory import measure_growth
-from benchmarks.movielens import MOVIELENS_SETTINGS, MOVIELENS_TOWERS, store_items
-from benchmarks.planted import (
-    PLANTED_SETTINGS,
-    PLANTED_TOWERS,
-    UNTAUGHT,
-    PlantedConfig,
-    World,
-    oracles,
-    store_world,
-    verdict,
-)
+from benchmarks.movielens import measure_items
+from benchmarks.planted import measure_planted, verdict
 from benchmarks.samplers import full_decode, opencv_seeks
-from benchmarks.standings import PARTS, standings
+from benchmarks.standings import PARTS
 from benchmarks.training import Line, encode_anew, measure_memory, measure_speed
-from benchmarks.variants import settings_of, train_variants
+from benchmarks.variants import Given
+from benchmarks.world import WorldConfig
 from command import ConfigFile, Sets, StorageRoot, console, run_app, step, use_ray
 from evaluate import shown
 from extract import efficiency_line
-from rayreel.catalog.interactions import read_interactions
 from rayreel.catalog.read import read_catalog
-from rayreel.catalog.recbole import items_table
 from rayreel.encoders.load import load_encoders
 from rayreel.evaluation import report
-from rayreel.evaluation.evaluate import evaluate
-from rayreel.evaluation.exam import Exam
-from rayreel.evaluation.methods import baselines, towers
 from rayreel.features.ideal import measure_ideal
-from rayreel.features.matrix import FeatureMatrix
 from rayreel.settings import Settings, load_settings
-from rayreel.storage import Storage
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode="rich", help=__doc__)
 DEFAULT_IDS = "16,200,1000,5000"
@@ -148,26 +132,10 @@ def movielens(
 
     Towers are trained as jobs/train.py does, with settings that validation chose; --set changes them.
     """
-    variants = settings_of(MOVIELENS_TOWERS, MOVIELENS_SETTINGS, config, sets, storage)
-    settings = next(iter(variants.values()))
-    views = read_interactions(interactions)
-    step("Encoding titles and genres")
-    store = store_items(items_table(items), settings, Storage(settings.place.uri("benchmarks", "movielens")))
-    trained = train_variants(variants, store, views)
-    best, *others = trained
-    result = evaluate(
-        trained[best].tower,
-        FeatureMatrix.from_table(store.read()),
-        settings.splits,
-        settings.evaluation.model_copy(update={"relevance": ()}),
-        views,
-        rivals={name: trained[name].tower for name in others},
-    )
-    step(f"tower is {best}, chosen on validation; views of {settings.splits.user_cut} cut")
-    for name, section in result.sections.items():
-        if name.startswith("users"):
-            console.print(shown(report.table_of(section), console.width))
-            console.print(report.verdict(result, section), markup=False, highlight=False)
+    result = measure_items(interactions, items, Given(config, sets or [], storage))
+    for section in result.sections.values():
+        console.print(shown(report.table_of(section), console.width))
+        console.print(report.verdict(result, section), markup=False, highlight=False)
 
 
 @app.command()
@@ -179,22 +147,10 @@ def planted(
     sets: Sets = None,
 ) -> None:
     """Learn from who watched what which small part of the features matters; with oracles that know it."""
-    variants = settings_of(PLANTED_TOWERS, PLANTED_SETTINGS, config, sets, None)
-    settings = next(iter(variants.values()))
-    step(f"Making {videos} videos, {users} users and their views")
-    world = World(PlantedConfig(videos=videos, users=users, seed=seed))
-    with tempfile.TemporaryDirectory(prefix="rayreel-benchmark-") as folder:
-        store, views = store_world(world, Storage(folder)), world.interactions()
-        trained = train_variants(variants, store, views)
-        matrix = FeatureMatrix.from_table(store.read())
-    exam = Exam.of(matrix, settings.splits, settings.evaluation, views)
-    untaught = baselines(next(iter(trained.values())).tower, exam)
-    taught = {name: towers(variant.tower, matrix) for name, variant in trained.items()}
-    found = standings(exam, {**untaught, **taught, **oracles(world, exam)})
+    found = measure_planted(WorldConfig(videos=videos, users=users, seed=seed), Given(config, sets or []))
     console.print(found.table())
-    content = {UNTAUGHT, *untaught} - {"random", "popularity", "item-kNN", "matrix factorisation"}
     for part in PARTS:
-        console.print(verdict(found, content, part), highlight=False)
+        console.print(verdict(found, part), markup=False, highlight=False)
 
 
 def ratios_table(lines: list[Line]) -> Table:

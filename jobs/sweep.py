@@ -111,7 +111,7 @@ def _sweep(
 
 def _tell(outcome: Outcome) -> None:
     came_to = f"{SCORE} {outcome.score:.3f} in {outcome.epochs} epochs"
-    step(f"{outcome.trial.label}, seed {outcome.trial.seed}: {outcome.trouble or came_to}")
+    step(f"{outcome.trial.title}: {outcome.trouble or came_to}")
 
 
 def _log(comparison: Comparison, parent: str, cells: Sequence[Cell]) -> None:

@@ -23,7 +23,7 @@ PARTS = ("all", "warm", "cold")
 class Standings:
     """Metrics at 10 of each method by query, and which queries a part has.
 
-    Warm: training knows views of the target; cold: the target is held out.
+    Warm: training knows views of the target; cold: it is a test video. Other targets are validation videos.
     """
 
     scores: dict[str, dict[str, Values]]

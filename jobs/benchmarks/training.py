@@ -122,7 +122,7 @@ def measure_memory(config: TrainConfig, counts: Sequence[int], batch: int) -> li
         lines += [
             Line(f"own memory in training, {count:,} videos", f"{later:,.0f} MB", later / own[0], to, "0.8 to 1.2"),
             Line("… at most, while it starts", f"{start:,.0f} MB"),
-            Line("… pages of mapped files", f"{mapped:,.0f} MB"),
+            Line("… libraries and mapped files", f"{mapped:,.0f} MB"),
         ]
     return lines
 

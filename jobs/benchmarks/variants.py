@@ -25,15 +25,17 @@ class Variant:
     score: float
 
 
-def settings_of(
-    variants: Mapping[str, Sequence[str]],
-    found: Sequence[str],
-    config: Path | None,
-    sets: Sequence[str] | None,
-    storage: str | None = None,
-) -> dict[str, Settings]:
-    """The settings of each variant: the found ones stand above the file's, --set above all."""
-    return {name: load_settings(config, [*found, *own, *(sets or [])], storage) for name, own in variants.items()}
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a user gave for settings: --config, --set and --storage."""
+
+    config: Path | None = None
+    sets: Sequence[str] = ()
+    storage: str | None = None
+
+    def over(self, found: Sequence[str]) -> Settings:
+        """Found settings stand above the file's and below --set."""
+        return load_settings(self.config, [*found, *self.sets], self.storage)
 
 
 def train_variants(variants: Mapping[str, Settings], store: FeatureStore, interactions: pa.Table) -> dict[str, Variant]:

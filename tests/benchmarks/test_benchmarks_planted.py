@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.planted import ALL_KNOWN, ITEMS_KNOWN, KEY, PlantedConfig, World, oracles
+from benchmarks.planted import ALL_KNOWN, ITEMS_KNOWN, oracles
 from benchmarks.standings import Standings, standings
+from benchmarks.world import KEY, World, WorldConfig
 from rayreel.evaluation.config import EvaluationConfig
 from rayreel.evaluation.exam import Exam
 from rayreel.evaluation.methods import baselines, towers
@@ -22,9 +23,9 @@ from rayreel.training.loop import fresh_learner, steps_per_epoch
 from rayreel.training.order import joined_steps
 from rayreel.training.pairs.config import DAY_S, PairsConfig
 from rayreel.training.pairs.plan import PairPlan
-from rayreel.training.validation import seen_by_validation, validation
+from rayreel.training.validation import validation
 
-SMALL = PlantedConfig(videos=600, users=600, views=30, tastes=6, styles=20, taste_std=0.5)
+SMALL = WorldConfig(videos=600, users=600, views=30, tastes=6, styles=20, taste_std=0.5)
 CONTENT = ("TF-IDF titles", "visual alone", "audio alone", "text alone", "mean-pooled .7 vis .3 txt", "untrained tower")
 
 
@@ -46,8 +47,7 @@ def taught(pairs: PairsConfig) -> VideoTower:
     train = TrainConfig(epochs=60, batch_size=128, learning_rate=3e-3, select=Select.USERS)
     job = TrainJob("", KEY, "", tower=TowerConfig(dim=64), train=train, pairs=pairs)
     plan = PairPlan.of(own.matrix, own.split.train, pairs, own.users.training)
-    seen = seen_by_validation(own.matrix, own.split, own.groups, own.users, most=1000)
-    ready = Prepared(own.matrix, own.split, plan, validation(seen, train.select, pairs, own.config))
+    ready = Prepared(own.matrix, own.split, plan, validation(own, train.select, pairs))
     learner, batches = fresh_learner(job, ready), Batches(own.matrix, plan, pairs, train.seed)
     for epoch in range(train.epochs):
         for step, anchors in joined_steps(own.split.train, train.batch_size, epoch, train.seed):

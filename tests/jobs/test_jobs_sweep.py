@@ -1,4 +1,4 @@
-"""One small sweep on a Ray of its own: two cells that train, two that cannot."""
+"""One small sweep on a Ray of its own: two cells that train, and one that cannot."""
 
 import json
 import shutil
@@ -28,11 +28,14 @@ from rayreel.settings import Settings, load_settings
 pytestmark = pytest.mark.timeout(600)
 
 EPOCHS = 2
+GRID = ["pairs.mined_from_rank=1,5,80"]  # of fewer training videos than 80
 SETS = [
     f"train.epochs={EPOCHS}",
     "train.workers=1",
     "train.batch_size=16",
     "tower.dim=16",
+    "pairs.negatives=mined",
+    "pairs.mined_to_rank=90",
     "evaluation.bootstrap=100",
     "splits.validation=0.2",
     "encoders.random_weights=true",
@@ -88,8 +91,7 @@ def swept(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Swept:
     with pytest.MonkeyPatch.context() as patch:
         for module in ("sweep", "command"):
             patch.setattr(f"{module}.console", console)
-        grid = ["loss.kind=infonce,triplet", "pairs.co_liked=0,1"]
-        sweep.main(grid=grid, register_best=True, sets=SETS, storage=folder)
+        sweep.main(grid=GRID, register_best=True, sets=SETS, storage=folder)
     runs = mlflow.search_runs(search_all_experiments=True, output_format="list")
     parent = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
     text = mlflow.artifacts.load_text(f"{parent.info.artifact_uri}/evaluation/sweep.json")
@@ -99,14 +101,14 @@ def swept(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Swept:
 
 def test_a_trial_that_cannot_train_is_a_row_with_its_reason_and_ends_nothing(swept: Swept) -> None:
     troubles = {trial["label"]: trial["trouble"] for trial in swept.tree["trials"]}
-    assert len(troubles) == 4
+    assert len(troubles) == 3
     for label, trouble in troubles.items():
-        assert (trouble is None) == ("pairs.co_liked=0" in label)
-    assert swept.output.count("│ failed") == 2 and "no interactions" in swept.output
+        assert (trouble is None) == (label != "pairs.mined_from_rank=80")
+    assert swept.output.count("│ failed") == 1 and "too few to leave out the nearest 80" in swept.output
 
 
 def test_every_trial_is_a_run_below_the_one_of_the_sweep(swept: Swept) -> None:
-    assert sorted(run.info.status for run in swept.children) == ["FAILED", "FAILED", "FINISHED", "FINISHED"]
+    assert sorted(run.info.status for run in swept.children) == ["FAILED", "FINISHED", "FINISHED"]
     assert swept.parent.info.status == "FINISHED"
     client = mlflow.MlflowClient()
     for run in swept.children:
@@ -126,9 +128,9 @@ def test_trials_stand_by_their_validation_score_and_the_best_is_registered(swept
 def test_the_table_has_baselines_beside_the_trials_on_test(swept: Swept) -> None:
     lines = [line for line in swept.output.splitlines() if line.startswith("│")]
     first = {line.split("│")[1].strip() for line in lines}
-    assert {"loss.kind=infonce, pairs.co_liked=0", "random", "mean-pooled .7 vis .3 txt", "untrained tower"} <= first
+    assert {"pairs.mined_from_rank=1", "random", "mean-pooled .7 vis .3 txt", "untrained tower"} <= first
     markdown = mlflow.artifacts.load_text(f"{swept.parent.info.artifact_uri}/evaluation/sweep.md")
-    assert "| loss.kind=triplet, pairs.co_liked=0 |" in markdown and "PairsImpossible" in markdown
+    assert "| pairs.mined_from_rank=5 |" in markdown and "PairsImpossible" in markdown
 
 
 def test_a_setting_that_does_not_exist_is_found_before_anything_trains(tmp_path: Path) -> None:

@@ -40,9 +40,9 @@ def by_factors(users: UserSplit, asked: UserQueries, factors: int = _FACTORS, se
 
     The users' factors are solved for from their histories, the videos' factors fixed.
     """
-    model = AlternatingLeastSquares(factors, alpha=_CONFIDENCE, random_state=seed)
     history_QN = sparse.csr_matrix(asked.history(users.training_UN.shape[1]))
     with threadpool_limits(1, user_api="blas"):  # the library brings threads of its own
+        model = AlternatingLeastSquares(factors, alpha=_CONFIDENCE, random_state=seed)
         model.fit(sparse.csr_matrix(users.training_UN), show_progress=False)
         users_QF = model.recalculate_user(np.arange(history_QN.shape[0]), history_QN)
 

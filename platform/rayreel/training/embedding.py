@@ -1,5 +1,7 @@
 """Embeddings of many videos, the work shared out among the workers."""
 
+import mmap
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,3 +26,14 @@ def embed_rows(
         for start in range(0, len(mine), at_once)
     ]
     return gather_rows(np.concatenate(parts) if parts else np.empty((0, tower.config.dim), np.float32), device)
+
+
+def blank(rows: int, dim: int) -> NDArray[np.float32]:
+    """Zeros [rows, dim] that take memory only where they are written, to the page.
+
+    np.zeros asks for huge pages: a thousand rows written here and there would take 2 MB each.
+    """
+    pages = mmap.mmap(-1, max(1, 4 * rows * dim), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):  # Linux
+        pages.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(pages, np.float32, rows * dim).reshape(rows, dim)

@@ -70,4 +70,7 @@ def prepare(job: TrainJob, workers_here: int = 1) -> Prepared:
         None if exam.users is None else exam.users.training,
         labels_matter=job.loss.kind == "supcon",
     )
-    return Prepared(matrix, exam.split, plan, validation(exam, job.train.select, job.pairs))
+    judged = validation(exam, job.train.select, job.pairs)
+    # What reading took stays with Arrow for its next read; of a million videos that is more than training itself takes.
+    pa.default_memory_pool().release_unused()
+    return Prepared(matrix, exam.split, plan, judged)

@@ -45,7 +45,7 @@ class Comparison:
 
     def method(self, outcome: Outcome) -> str:
         """What the outcome is called in `evaluation`."""
-        return TOWER if outcome is self.best else outcome.trial.name
+        return TOWER if outcome is self.best else outcome.trial.title
 
     def test(self, outcome: Outcome) -> dict[str, float]:
         """Its metrics on the test videos, such as {"category/ndcg@10": …}; none if it failed."""
@@ -70,8 +70,8 @@ def compare(
     if ordered[0].trouble is not None:
         raise NothingTrained(f"None of {len(ordered)} trials came through. The first: {ordered[0].trouble}")
     select = ordered[0].trial.job.train.select
-    towers = {o.trial.name: _tower(o, storage) for o in ordered if o.trouble is None}
-    best = towers.pop(ordered[0].trial.name)
+    towers = {o.trial.title: _tower(o, storage) for o in ordered if o.trouble is None}
+    best = towers.pop(ordered[0].trial.title)
     return Comparison(ordered, evaluate(best, matrix, splits, config, interactions, rivals=towers), select)
 
 

@@ -1,11 +1,13 @@
 """Run the trials of a sweep, a few at a time."""
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ray
 from ray import tune
+from ray.exceptions import RayTaskError
 
 from rayreel.storage import Storage
 from rayreel.training.config import TrainConfig
@@ -30,6 +32,7 @@ def run_trials(
     """
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # MLflow has it all
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one speaks even when told not to
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # of a failed trial, error.txt has the traceback
     storage = Storage(trials[0].job.storage)
     most = at_once([trial.job.train for trial in trials], parallel, ray.cluster_resources())
     trainable = tune.with_parameters(_trainable, trials=list(trials), parent=parent, uri=uri)
@@ -75,8 +78,14 @@ class _Told(tune.Callback):  # type: ignore[misc]
         self._tell(_outcome(self._trials, trial.config, trial.last_result, None))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
-        """Called by Tune when a trial raises."""
-        self._tell(_outcome(self._trials, trial.config, {}, trial.get_pickled_error()))
+        """Called by Tune when a trial raises; what it raised is not yet where Tune looks for it."""
+        self._tell(Outcome(self._trials[trial.config[_NUMBER]], trouble="ended with an error"))
+
+
+def _last_line(error: Exception) -> str:
+    """A RayTaskError's text is a traceback, whose last line names the error of the task."""
+    last = str(error).strip().rpartition("\n")[2]
+    return last if isinstance(error, RayTaskError) else f"{type(error).__name__}: {last}"
 
 
 def _outcome(
@@ -84,7 +93,6 @@ def _outcome(
 ) -> Outcome:
     trial = trials[config[_NUMBER]]
     if error is not None:
-        # A RayTaskError's text is a traceback, whose last line says what it was.
-        return Outcome(trial, trouble=f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}")
+        return Outcome(trial, trouble=_last_line(error))
     fields = set(Outcome.__dataclass_fields__) - {"trial"}
     return Outcome(trial, **{key: value for key, value in (metrics or {}).items() if key in fields})

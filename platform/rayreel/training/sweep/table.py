@@ -31,7 +31,7 @@ def table_of(comparison: Comparison) -> Table:
     rows += [[name, "", *(_baseline(s, name) for s in sections)] for name in comparison.evaluation.baselines]
     heads = [
         "trial",
-        f"{SCORE} ({comparison.by})",
+        f"{SCORE} ({sections[0].name})",
         *(f"{s.name} {s.headline} {'' if repeated else '[95 %]'}".strip() for s in sections),
     ]
     if not repeated:
@@ -44,7 +44,7 @@ def table_of(comparison: Comparison) -> Table:
 
 def troubles(outcomes: Sequence[Outcome]) -> list[str]:
     """A line for each trial that failed."""
-    return [f"{o.trial.label}, seed {o.trial.seed}: {o.trouble}" for o in outcomes if o.trouble is not None]
+    return [f"{o.trial.title}: {o.trouble}" for o in outcomes if o.trouble is not None]
 
 
 def markdown(comparison: Comparison, settings: Sequence[str]) -> str:
@@ -66,7 +66,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
 
 
 def _as_json(comparison: Comparison, outcome: Outcome) -> dict[str, Any]:
-    trial = outcome.trial
+    trial, through = outcome.trial, outcome.trouble is None
     return {
         "name": trial.name,
         "label": trial.label,
@@ -75,9 +75,9 @@ def _as_json(comparison: Comparison, outcome: Outcome) -> dict[str, Any]:
         "run_id": outcome.run_id,
         "checkpoint": outcome.checkpoint,
         "epochs": outcome.epochs,
-        "samples_per_s": outcome.samples_per_s,
+        "samples_per_s": outcome.samples_per_s if through else None,
         "trouble": outcome.trouble,
-        SCORE: outcome.score,
+        SCORE: outcome.score if through else None,
         "test": comparison.test(outcome),
     }
 

@@ -37,17 +37,22 @@ class Trial:
     parameters: dict[str, Any]
     config: dict[str, Any]
 
+    @property
+    def title(self) -> str:
+        """What it is called in tables."""
+        return f"{self.label}, seed {self.seed}"
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a trial came to: the best epoch's checkpoint and score on validation, or what went wrong."""
+    """What a trial came to: the best epoch's checkpoint and score on validation, or trouble and nothing else."""
 
     trial: Trial
     run_id: str = ""
     checkpoint: str = ""
-    score: float = float("nan")
+    score: float = 0.0
     epochs: int = 0
-    samples_per_s: float = float("nan")
+    samples_per_s: float = 0.0
     trouble: str | None = None
 
 
@@ -73,7 +78,7 @@ def _train(trial: Trial, uri: str, run_id: str) -> dict[str, Any]:
         "checkpoint": trained.checkpoint.path,
         "score": float(trained.metrics[SCORE]),
         "epochs": trained.epochs,
-        "samples_per_s": float(trained.metrics.get("train/samples_per_s", float("nan"))),
+        "samples_per_s": float(trained.metrics["train/samples_per_s"]),
     }
 
 

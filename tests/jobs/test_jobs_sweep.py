@@ -61,6 +61,7 @@ def cluster() -> Iterator[None]:
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
             patch.setenv(name, "")  # MLflow sets them itself; so patched, they are put back
             patch.delenv(name)
+        ray.shutdown()  # an earlier module's Ray may live as long as the session
         ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
         yield
         ray.shutdown()

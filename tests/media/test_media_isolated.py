@@ -136,6 +136,15 @@ def test_a_child_killed_between_two_videos_is_replaced_without_loss(film: FilmMa
     assert isinstance(take(sound, path), Clip)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C as Python has it: Ray Train, once used in a process, answers it in a way of its own."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_video_never_hands_its_clip_to_the_next(film: FilmMaker, faulty: IsolatedDecoder) -> None:
     hanging, good = film("hang.mp4", frames=3), film("good.mp4", frames=3)
     take(faulty, good)

@@ -45,6 +45,7 @@ def cluster() -> Iterator[str]:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        ray.shutdown()  # an earlier module's Ray may live as long as the session
         ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
         yield folder
         ray.shutdown()

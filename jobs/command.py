@@ -107,7 +107,7 @@ def use_ray() -> None:
     import ray
 
     if not join_ray():
-        ray.init(address="local", num_cpus=max(4, os.cpu_count() or 1), **_QUIET)
+        ray.init(address="local", num_cpus=max(4, os.cpu_count() or 1), include_dashboard=False, **_QUIET)
         _quiet_data()
 
 

@@ -8,8 +8,10 @@ class ExtractConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    videos_per_block: int = Field(16, ge=1, description="videos per decode task and block; 8 frames are 1.2 MB a video")
-    blocks_in_flight: int = Field(16, ge=2, description="decoded blocks held between the stages, over the cluster")
+    videos_per_block: int = Field(
+        32, ge=1, description="videos per decode task and block, fewer in small runs; 8 frames are 1.2 MB a video"
+    )
+    blocks_in_flight: int = Field(8, ge=2, description="decoded blocks held between the stages, over the cluster")
     encoder_actors: int = Field(0, ge=0, description="encoder actors; 0: one per GPU or, without any, per 2 cores")
     encoder_threads: int = Field(
         1,

@@ -10,6 +10,7 @@ import ray
 
 from rayreel.catalog.video import Video
 from rayreel.encoders.load import load_encoders
+from rayreel.failures import Rejected
 from rayreel.features.key import EncoderKey
 from rayreel.features.pipeline import Pipeline
 from rayreel.features.report import Throughput
@@ -51,25 +52,41 @@ class Ideal:
 
 
 def measure_ideal(
-    videos: Sequence[Video], key: EncoderKey, pipeline: Pipeline, cores: int, *, sample: int = 64, seed: int = 0
+    videos: Sequence[Video], key: EncoderKey, pipeline: Pipeline, cores: int, *, sample: int = 96, seed: int = 0
 ) -> Ideal | None:
     """Run the bare loops on a sample of the videos, one process per core (and per encoder GPU), all at once.
 
     Bare means: the same sampling, the same networks, nothing else; no Ray Data, no isolation, no writing. All cores
-    are busy while it measures, because a core alone is faster than one among many. None when no video decodes.
+    are busy while it measures, because a core alone is faster than one among many; and where the stages share the
+    cores, loops take them in turns, so that some encode while others decode, as in any pipeline. None when no video
+    decodes.
     """
     chosen = random.Random(seed).sample(list(videos), min(sample, len(videos)))
-    decoders = [_loop(pipeline, key, chosen, gpus=0) for _ in range(cores)]
-    decode_rate = sum(ray.get([loop.decode.remote() for loop in decoders]))
-    encoders = decoders
-    if gpus := pipeline.gpus_per_encoder() * pipeline.encoder_actors():
-        share = pipeline.gpus_per_encoder()
-        encoders = [_loop(pipeline, key, chosen, gpus=share) for _ in range(pipeline.encoder_actors())]
-        ray.get([loop.decode.remote() for loop in encoders])
-    encode_rate = sum(ray.get([loop.encode.remote() for loop in encoders]))
-    for loop in {*decoders, *encoders}:
+    gpus = pipeline.gpus_per_encoder()
+    paces = _paces([_loop(pipeline, key, chosen, gpus=0) for _ in range(cores)], encoding=not gpus)
+    if gpus:
+        encoders = [_loop(pipeline, key, chosen, gpus=gpus) for _ in range(pipeline.encoder_actors())]
+        paces = Pace(paces.decode_rate, _paces(encoders, encoding=True).encode_rate)
+    if not (paces.decode_rate and paces.encode_rate):
+        return None
+    return Ideal(paces.decode_rate, paces.encode_rate, cores, gpus * pipeline.encoder_actors() if gpus else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Videos per second of a stage that had all the time for itself; 0 for one that was not run."""
+
+    decode_rate: float
+    encode_rate: float
+
+
+def _paces(loops: list[ray.actor.ActorHandle], *, encoding: bool) -> Pace:
+    """The loops' rates together; a first round makes sure that all have started before any is timed."""
+    ray.get([loop.run.remote(1, encoding) for loop in loops])
+    paces: list[Pace] = ray.get([loop.run.remote(None, encoding) for loop in loops])
+    for loop in loops:
         ray.kill(loop)
-    return Ideal(decode_rate, encode_rate, cores, gpus) if decode_rate and encode_rate else None
+    return Pace(sum(pace.decode_rate for pace in paces), sum(pace.encode_rate for pace in paces))
 
 
 def _loop(pipeline: Pipeline, key: EncoderKey, videos: list[Video], gpus: float) -> ray.actor.ActorHandle:
@@ -81,29 +98,26 @@ class _BareLoop:
 
     def __init__(self, pipeline: Pipeline, key: EncoderKey, videos: list[Video]) -> None:
         self.pipeline, self.key, self.videos = pipeline, key, videos
-        self.encoders = load_encoders(pipeline.encoders, pipeline.cache)
-        self.clips: list[Clip] = []
+        self.encoders = load_encoders(pipeline.encoder_config(), pipeline.cache)
 
-    def decode(self) -> float:
-        """Videos decoded per second, one after the other in this process."""
-        started = time.perf_counter()
-        limits = self.pipeline.limits
-        decoded = [decode(video.uri, self.key.sampling, self.key.frame_size, limits) for video in self.videos]
-        seconds = time.perf_counter() - started
-        self.clips = [clip for clip in decoded if isinstance(clip, Clip)]
-        return len(decoded) / seconds if self.clips else 0.0
-
-    def encode(self) -> float:
-        """Videos encoded per second, in blocks as the pipeline has them, from memory."""
+    def run(self, blocks: int | None, encoding: bool) -> Pace:
+        """Decode a block, encode it, take the next; each stage's rate is of the time spent in it."""
         size = self.pipeline.config.videos_per_block
-        blocks = [self.clips[start : start + size] for start in range(0, len(self.clips), size)]
-        if not blocks:
-            return 0.0
-        self._encode(blocks[0])
-        started = time.perf_counter()
-        for block in blocks:
-            self._encode(block)
-        return len(self.clips) / (time.perf_counter() - started)
+        decode_s = encode_s = 0.0
+        decoded = encoded = 0
+        for start in range(0, len(self.videos), size)[:blocks]:
+            videos = self.videos[start : start + size]
+            begun = time.perf_counter()
+            clips = [clip for clip in map(self._decode, videos) if isinstance(clip, Clip)]
+            between = time.perf_counter()
+            if encoding and clips:
+                self._encode(clips)
+            decode_s, encode_s = decode_s + between - begun, encode_s + time.perf_counter() - between
+            decoded, encoded = decoded + len(videos), encoded + encoding * len(clips)
+        return Pace(decoded / decode_s, encoded / encode_s)
+
+    def _decode(self, video: Video) -> Clip | Rejected:
+        return decode(video.uri, self.key.sampling, self.key.frame_size, self.pipeline.limits)
 
     def _encode(self, clips: list[Clip]) -> None:
         self.encoders.visual.encode(np.concatenate([clip.frames for clip in clips]))

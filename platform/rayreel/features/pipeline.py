@@ -82,7 +82,8 @@ class Pipeline:
     def _dataset(self, todo: Sequence[Video], versions: dict[str, str], store: FeatureStore) -> ray.data.Dataset:
         self._bound_memory(store.key)
         rows = {"video": [v.model_dump_json() for v in todo], "version": [versions[v.video_id] for v in todo]}
-        blocks = -(-len(todo) // self.config.videos_per_block)
+        # A small run is cut finer, so that every core has something to do.
+        blocks = max(-(-len(todo) // self.config.videos_per_block), min(len(todo), 4 * cores()))
         return (
             ray.data.from_arrow(pa.table(rows, schema=TODO), override_num_blocks=blocks)
             .map_batches(

@@ -45,3 +45,12 @@ def test_shares_in_rank_order_are_the_joined_batch_with_fillers_at_its_end(joine
 
 def test_a_worker_without_videos_in_a_short_step_still_takes_part() -> None:
     assert positions(2, 3, 4).tolist() == [FILLER]
+
+
+def test_rows_drawn_by_chance_come_as_often_as_that_and_make_no_longer_epoch() -> None:
+    chance = np.zeros(len(ROWS))
+    chance[[3, 7]] = 0.75, 0.25
+    epochs = [np.concatenate([r for _, r in joined_steps(ROWS, 16, e, 0, chance_R=chance)]) for e in range(20)]
+    assert {len(rows) for rows in epochs} == {len(ROWS)}
+    assert set(np.concatenate(epochs).tolist()) == {103, 107}
+    assert (np.concatenate(epochs) == 103).mean() == pytest.approx(0.75, abs=0.05)

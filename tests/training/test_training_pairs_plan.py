@@ -253,3 +253,18 @@ def test_a_source_with_nothing_to_pair_says_what_to_do(
     with pytest.raises(PairsImpossible, match=remedy) as problem:
         plan_of(PairsConfig(**weights), interactions, matrix)
     assert next(iter(weights)) in str(problem.value)
+
+
+def test_anchors_by_watches_have_the_chance_of_being_watched_and_log_q_knows() -> None:
+    watches = watched(*((f"u{n}", video, 10.0 * n) for n in range(30) for video in ("v001", f"v{n + 10:03}")))
+    plan = plan_of(PairsConfig(anchors="watches", views=1), watches)
+    assert plan.anchor_T is not None
+    chances = dict(zip(TRAIN.tolist(), plan.anchor_T.tolist(), strict=True))
+    assert plan.anchor_T.sum() == pytest.approx(1)
+    assert chances[1] == pytest.approx(30 * chances[11]) and chances[2] == 0
+    assert np.exp(plan.log_q_N[1]) == pytest.approx(chances[1], rel=1e-5)
+
+
+def test_anchors_by_watches_without_watches_say_what_to_do() -> None:
+    with pytest.raises(PairsImpossible, match="--interactions"):
+        plan_of(PairsConfig(anchors="watches"))

@@ -128,7 +128,15 @@ class Run:
     def _batches(self) -> Iterator[tuple[int, PairBatch]]:
         config, largest = self.job.train, self.batches.largest()
         train, epoch = self.ready.split.train, self.progress.epoch
-        for step, anchors in joined_steps(train, config.batch_size, epoch, config.seed, first=self.progress.step):
+        steps = joined_steps(
+            train,
+            config.batch_size,
+            epoch,
+            config.seed,
+            first=self.progress.step,
+            chance_R=self.ready.plan.anchor_T,
+        )
+        for step, anchors in steps:
             yield step, self.batches.make(anchors, epoch, step, largest)
 
     def _mine(self) -> None:

@@ -9,14 +9,21 @@ from rayreel.tower.losses.joined import FILLER
 
 
 def joined_steps(
-    rows: NDArray[np.int64], batch_size: int, epoch: int, seed: int, *, first: int = 0
+    rows: NDArray[np.int64],
+    batch_size: int,
+    epoch: int,
+    seed: int,
+    *,
+    first: int = 0,
+    chance_R: NDArray[np.float64] | None = None,
 ) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """(step, rows) of an epoch from step `first` on: every row once.
+    """(step, rows) of an epoch from step `first` on: every row once, or as many drawn by chance with replacement.
 
     The order depends on seed and epoch only, so that a restart, with more or fewer workers, takes the same steps.
     A last batch of a single video is left out: it would have no negatives.
     """
-    order = np.random.default_rng([seed, epoch]).permutation(rows)
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(rows) if chance_R is None else rng.choice(rows, len(rows), p=chance_R)
     for step in range(first, count_steps(len(rows), batch_size)):
         yield step, order[step * batch_size : (step + 1) * batch_size]
 

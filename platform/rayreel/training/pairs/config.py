@@ -22,6 +22,12 @@ class PairsConfig(BaseModel):
     co_liked: float = Field(0, ge=0, description="weight of a similar video that the same users rated well")
     noise: float = Field(0, ge=0, description="weight of the video plus noise; teaches nothing, for ablations only")
 
+    anchors: Literal["videos", "watches"] = Field(
+        "videos",
+        description="what an epoch takes pairs of: every video once; or as many, drawn by how often they are watched, "
+        "as users' next views are",
+    )
+
     co_watch_window_s: float = Field(
         3 * DAY_S, gt=0, description="co-watched: within this time; interest lasts for days, and logs are thin"
     )

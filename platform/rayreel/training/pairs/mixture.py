@@ -56,6 +56,20 @@ def sources_of(
     return sources
 
 
+def watch_shares(
+    matrix: FeatureMatrix, train_rows: NDArray[np.int64], interactions: pa.Table | None
+) -> NDArray[np.float64]:
+    """[T]: how large a share of the watches of training videos each of them has. Raises PairsImpossible without any."""
+    in_train_N = np.isin(np.arange(len(matrix)), train_rows)
+    rows = np.empty(0, np.int64) if interactions is None else of_training(interactions, matrix, in_train_N)[1]
+    if len(rows) == 0:
+        raise PairsImpossible(
+            "pairs.anchors is watches, but no interaction is with a training video. Give them with --interactions "
+            "FILE, or set pairs.anchors=videos."
+        )
+    return np.bincount(rows, minlength=len(matrix))[train_rows] / len(rows)
+
+
 def _has_both_sides(matrix: FeatureMatrix) -> NDArray[np.bool_]:
     """[N]: rows with text, and with pictures or sound."""
     there = {modality: matrix.vectors[modality].counts > 0 for modality in Modality}

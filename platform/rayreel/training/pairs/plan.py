@@ -15,7 +15,7 @@ from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.pairs.graph import Graph
 from rayreel.training.pairs.jaccard import LabelSets
 from rayreel.training.pairs.mining import mine
-from rayreel.training.pairs.mixture import sources_of
+from rayreel.training.pairs.mixture import sources_of, watch_shares
 from rayreel.training.pairs.problem import PairsImpossible
 from rayreel.training.pairs.relations import Alike, Distinct
 from rayreel.training.pairs.sources import NONE, Kind, PairSource
@@ -43,8 +43,8 @@ class Drawn:
 class PairPlan:
     """Where pairs come from. All ids are row numbers of the matrix, and all drawn rows are training rows.
 
-    An epoch has every training video once as anchor; each draws a source by weight among those that have a partner for
-    it, and two views of itself where none has.
+    An epoch has every training video once as anchor or, with `anchor_T`, as many drawn by these chances. Each draws a
+    source by weight among those that have a partner for it, and two views of itself where none has.
     alike: same video, same file, or known positives of the sources that have weight. distinct: which videos may be
     negatives of each other at all; None: all that are not alike. log_q_N: log probability that a row is the partner
     of a random training anchor, for the logQ correction (finite for rows that never are). place_N: where a row stands
@@ -60,6 +60,7 @@ class PairPlan:
     alike: Relation
     distinct: Relation | None
     log_q_N: NDArray[np.float32]
+    anchor_T: NDArray[np.float64] | None = None
     mined_TR: NDArray[np.int32] | None = None
 
     @staticmethod
@@ -86,6 +87,7 @@ class PairPlan:
         labels = LabelSets.of(matrix.column("category"), matrix.column("tags")) if config.co_liked > 0 else None
         sources = sources_of(matrix, place_N != NONE, config, interactions, labels)
         chance_TK = _chances(sources, train_rows, config)
+        anchor_T = watch_shares(matrix, train_rows, interactions) if config.anchors == "watches" else None
         codes = [codes_of(matrix.rows["content_hash"])]
         if labels_matter or config.label > 0:
             codes.append(codes_of(matrix.rows["category"]))
@@ -97,7 +99,8 @@ class PairPlan:
             np.cumsum(chance_TK, axis=1),
             Alike(codes, [source.weights for source in sources.values() if isinstance(source, Graph)]),
             None if labels is None else Distinct(labels, config.max_jaccard_negative),
-            _log_q(sources, train_rows, chance_TK, len(matrix)),
+            _log_q(sources, train_rows, chance_TK, anchor_T, len(matrix)),
+            anchor_T,
         )
 
     def draw(self, anchors_J: NDArray[np.int64], rng: np.random.Generator) -> Drawn:
@@ -156,13 +159,18 @@ def _chances(
 
 
 def _log_q(
-    sources: dict[Kind, PairSource], train_rows: NDArray[np.int64], chance_TK: NDArray[np.float64], count: int
+    sources: dict[Kind, PairSource],
+    train_rows: NDArray[np.int64],
+    chance_TK: NDArray[np.float64],
+    anchor_T: NDArray[np.float64] | None,
+    count: int,
 ) -> NDArray[np.float32]:
     """[N]: exact, not estimated from a stream as in Yi et al. 2019, since all chances are known."""
+    share_T = np.full(len(train_rows), 1 / len(train_rows)) if anchor_T is None else anchor_T
     drawn_N = np.zeros(count)
     for place, source in enumerate(sources.values()):
         weight_N = np.zeros(count)
-        weight_N[train_rows] = chance_TK[:, place] / len(train_rows)
+        weight_N[train_rows] = chance_TK[:, place] * share_T
         drawn_N += source.landing(weight_N)
     return np.log(np.maximum(drawn_N, np.finfo(np.float32).tiny)).astype(np.float32)
 

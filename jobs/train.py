@@ -123,7 +123,8 @@ def _train_and_register(settings: Settings, data: Data, record: RunRecord) -> Ve
     with trained.checkpoint.as_directory() as folder:
         version = registry.register(Path(folder), about, {**trained.metrics, "git commit": git_commit()})
     record.done(place, version.number)
-    shown = {key: f"{value:.4g}" for key, value in trained.metrics.items()}
+    # MLflow has the lists of other lengths.
+    shown = {key: f"{value:.4g}" for key, value in trained.metrics.items() if "@" not in key or key.endswith("@10")}
     console.print(facts(f"Best of {trained.epochs} epochs", shown))
     return version
 

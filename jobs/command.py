@@ -112,10 +112,12 @@ def use_ray() -> None:
 
 
 def join_ray() -> bool:
-    """Join the running cluster; False when there is none."""
+    """Join the running cluster; False when there is none, or with RAY_ADDRESS=local when none is wanted."""
     import ray
 
     if not ray.is_initialized():
+        if os.environ.get("RAY_ADDRESS") == "local":
+            return False
         try:
             ray.init(address="auto", **_QUIET)
         except ConnectionError:

@@ -1,19 +1,31 @@
-"""A real Milvus Lite, owned by a real actor."""
+"""A real Milvus Lite, owned by a real actor; the same behind TLS and a token; and whatever Milvus the tester names.
 
-from collections.abc import Iterator
+RAYREEL_TEST_MILVUS_URI, with RAYREEL_TEST_MILVUS_TOKEN and RAYREEL_TEST_MILVUS_CA where it wants them, names one for
+tests only: they make and drop collections videos_v900001 and on, and the alias videos_in_test.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import ray
+from pydantic import SecretStr
 from pymilvus import MilvusClient
 
-from rayreel.index.build import IndexRow
+from milvus_behind_tls import SERVER_NAME, TOKEN, serve_behind_tls
+from rayreel.index.alias import alias_target, collections, drop_collection
+from rayreel.index.collection import collection_name
 from rayreel.index.config import IndexConfig
 from rayreel.index.connect import connect
 from rayreel.index.embedded import stop_embedded
+from rayreel.index.write import IndexRow, create_collection, make_searchable, upsert
 
 DIM = 32
+FIRST = 900_000
+TARGETS = ["embedded", "behind TLS"] + ["named by the tester"] * ("RAYREEL_TEST_MILVUS_URI" in os.environ)
+Fill = Callable[[int, Iterable[IndexRow]], str]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,8 +47,9 @@ def ray_cluster() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def config() -> IndexConfig:
-    return IndexConfig(dim=DIM, batch_rows=100)
+def plain() -> IndexConfig:
+    """Of the embedded Milvus Lite."""
+    return IndexConfig(dim=DIM, batch_rows=100, alias="videos_in_test")
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +60,55 @@ def data_dir(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(scope="module")
-def client(data_dir: Path, config: IndexConfig) -> MilvusClient:
-    return connect(config, data_dir)
+def embedded(data_dir: Path, plain: IndexConfig) -> MilvusClient:
+    return connect(plain, data_dir)
+
+
+@pytest.fixture(scope="module", params=TARGETS)
+def config(
+    request: pytest.FixtureRequest, plain: IndexConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[IndexConfig]:
+    if request.param == "embedded":
+        yield plain
+    elif request.param == "behind TLS":
+        with serve_behind_tls(tmp_path_factory.mktemp("tls")) as (uri, certificate):
+            given = {"uri": uri, "token": SecretStr(TOKEN), "tls_ca_cert": certificate, "tls_server_name": SERVER_NAME}
+            yield plain.model_copy(update=given)
+    else:
+        yield plain.model_copy(update=named_by_the_tester())
+
+
+def named_by_the_tester() -> dict[str, object]:
+    uri = os.environ["RAYREEL_TEST_MILVUS_URI"]
+    certificate = os.environ.get("RAYREEL_TEST_MILVUS_CA")
+    token = SecretStr(os.environ.get("RAYREEL_TEST_MILVUS_TOKEN", ""))
+    return {"uri": uri, "token": token, "tls_ca_cert": Path(certificate) if certificate else None}
+
+
+@pytest.fixture(scope="module")
+def client(config: IndexConfig, request: pytest.FixtureRequest) -> Iterator[MilvusClient]:
+    client = connect(config, None) if config.uri else request.getfixturevalue("embedded")
+    yield client
+    if alias_target(client, config.alias):
+        client.drop_alias(config.alias)
+    for collection in collections(client):
+        if collection.version >= FIRST:
+            drop_collection(client, collection.name)
+
+
+@pytest.fixture(scope="module")
+def fill(client: MilvusClient, config: IndexConfig) -> Fill:
+    """Make the collection of a version anew, with some rows, ready to be searched; return its name."""
+
+    def fill(version: int, rows: Iterable[IndexRow]) -> str:
+        collection = collection_name(FIRST + version)
+        drop_collection(client, collection)
+        create_collection(client, collection, config)
+        upsert(client, collection, rows, config)
+        make_searchable(client, collection, config)
+        return collection
+
+    return fill
 
 
 @pytest.fixture(scope="session")
@@ -58,4 +118,16 @@ def rows() -> list[IndexRow]:
     centres = rng.normal(size=(6, DIM))
     points = centres[np.arange(300) % 6] + 0.6 * rng.normal(size=(300, DIM))
     unit = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
-    return [IndexRow(f"v{n}", unit[n], title=f"video {n}", category=f"c{n % 6}") for n in range(300)]
+    return [
+        IndexRow(
+            f"v{n}",
+            unit[n],
+            title=f"video {n}",
+            category=f"c{n % 6}",
+            tags=(f"t{n % 5}", f"u{n % 7}"),
+            extra={"views": n, "lang": ("de", "en")[n % 2], "created_at": 1e9 + n, "duration_s": 3.5},
+            version=f"hash{n}",
+            text=f"video {n} of the tide{n % 10} and the moon{n}",
+        )
+        for n in range(300)
+    ]

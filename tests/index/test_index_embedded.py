@@ -2,18 +2,31 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import ray
 from milvus_lite.db import MilvusLite
+from pydantic import SecretStr
 from pymilvus import MilvusClient
 
-from rayreel.index.build import IndexRow, build, switch_alias
+from milvus_behind_tls import SERVER_NAME, TOKEN, serve_behind_tls
+from rayreel.index.alias import switch_alias
 from rayreel.index.config import IndexConfig, IndexUnavailable
 from rayreel.index.connect import connect
 from rayreel.index.embedded import NAMESPACE, embedded_address, owner_name, stop_embedded
+from rayreel.index.retry import ask
 from rayreel.index.search import VideoIndex
+from rayreel.index.write import IndexRow, create_collection, make_searchable, stored_versions, upsert
+
+
+def fill(client: MilvusClient, version: int, rows: list[IndexRow], config: IndexConfig) -> None:
+    create_collection(client, f"videos_v{version}", config)
+    upsert(client, f"videos_v{version}", rows, config)
+    make_searchable(client, f"videos_v{version}", config)
 
 
 def owner_pid(data_dir: Path) -> int:
@@ -22,24 +35,52 @@ def owner_pid(data_dir: Path) -> int:
 
 
 def test_a_killed_owner_returns_at_its_address_with_rows_and_alias(
-    client: MilvusClient, data_dir: Path, config: IndexConfig, rows: list[IndexRow]
+    embedded: MilvusClient, data_dir: Path, plain: IndexConfig, rows: list[IndexRow]
 ) -> None:
-    build(client, 1, rows, config, expected=300)
-    switch_alias(client, "videos", "videos_v1")
+    fill(embedded, 1, rows, plain)
+    switch_alias(embedded, plain.alias, "videos_v1")
     address, killed = embedded_address(data_dir), owner_pid(data_dir)
     os.kill(killed, signal.SIGKILL)
-    index = VideoIndex(client, config)
+    index = VideoIndex(embedded, plain)
     assert len(index.search(rows[0].embedding, 10)) == 10
     assert (index.release(), index.count()) == (1, 300)
     assert embedded_address(data_dir) == address
     assert owner_pid(data_dir) != killed
 
 
-def test_a_server_that_hangs_is_an_error_within_the_timeout(
-    client: MilvusClient, data_dir: Path, config: IndexConfig, rows: list[IndexRow]
+def test_kills_during_upserts_lose_no_acknowledged_row_and_end_no_upsert(
+    embedded: MilvusClient, data_dir: Path, plain: IndexConfig, rows: list[IndexRow]
 ) -> None:
-    build(client, 3, rows[:5], config, expected=5)
-    impatient = VideoIndex(client, config.model_copy(update={"timeout_s": 0.5}), "videos_v3")
+    fill(embedded, 4, [], plain)
+    acknowledged: list[str] = []
+
+    def add(writer: int) -> None:
+        for n in range(40):
+            batch = [replace(row, video_id=f"{writer}-{n}-{row.video_id}") for row in rows[:20]]
+            upsert(embedded, "videos_v4", batch, plain)
+            acknowledged.extend(row.video_id for row in batch)
+            if n % 8 == 7:
+                ask(60, embedded.flush, "videos_v4", timeout=60)
+
+    with ThreadPoolExecutor(3) as pool:
+        adding = [pool.submit(add, writer) for writer in range(3)]
+        for kill_after in (100, 900, 1500):
+            while len(acknowledged) < kill_after and not all(one.done() for one in adding):
+                time.sleep(0.001)
+            before = list(acknowledged)
+            os.kill(owner_pid(data_dir), signal.SIGKILL)
+            assert stored_versions(embedded, "videos_v4", plain).keys() >= set(before)
+        for one in adding:
+            one.result()
+    assert stored_versions(embedded, "videos_v4", plain).keys() == set(acknowledged)
+    assert len(acknowledged) == 2400
+
+
+def test_a_server_that_hangs_is_an_error_within_the_timeout(
+    embedded: MilvusClient, data_dir: Path, plain: IndexConfig, rows: list[IndexRow]
+) -> None:
+    fill(embedded, 3, rows[:5], plain)
+    impatient = VideoIndex(embedded, plain.model_copy(update={"timeout_s": 0.5}), "videos_v3")
     pid = owner_pid(data_dir)
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -50,32 +91,32 @@ def test_a_server_that_hangs_is_an_error_within_the_timeout(
     assert len(impatient.search(rows[0].embedding, 3)) == 3
 
 
-def test_everyone_gets_the_same_owner_however_the_path_is_written(client: MilvusClient, data_dir: Path) -> None:
+def test_everyone_gets_the_same_owner_however_the_path_is_written(embedded: MilvusClient, data_dir: Path) -> None:
     assert embedded_address(data_dir / ".." / data_dir.name) == embedded_address(data_dir)
 
 
 def test_another_directory_is_another_index(
-    client: MilvusClient, config: IndexConfig, rows: list[IndexRow], tmp_path: Path
+    embedded: MilvusClient, plain: IndexConfig, rows: list[IndexRow], tmp_path: Path
 ) -> None:
-    build(client, 2, rows, config, expected=300)
-    other = connect(config, tmp_path)
+    fill(embedded, 2, rows, plain)
+    other = connect(plain, tmp_path)
     try:
         assert other.list_collections() == []
-        build(other, 2, rows[:5], config, expected=5)
-        assert VideoIndex(client, config, "videos_v2").count() == 300
+        fill(other, 2, rows[:5], plain)
+        assert VideoIndex(embedded, plain, "videos_v2").count() == 300
     finally:
         stop_embedded(tmp_path)
 
 
 def test_stopping_releases_the_directory_and_a_new_owner_finds_everything(
-    ray_cluster: None, config: IndexConfig, rows: list[IndexRow], tmp_path: Path
+    ray_cluster: None, plain: IndexConfig, rows: list[IndexRow], tmp_path: Path
 ) -> None:
-    build(connect(config, tmp_path), 1, rows[:20], config, expected=20)
+    fill(connect(plain, tmp_path), 1, rows[:20], plain)
     stop_embedded(tmp_path)
     with MilvusLite(str(tmp_path)) as database:
         assert database.list_collections() == ["videos_v1"]
     try:
-        assert len(VideoIndex(connect(config, tmp_path), config, "videos_v1").similar("v3", 7)) == 7
+        assert len(VideoIndex(connect(plain, tmp_path), plain, "videos_v1").similar("v3", 7)) == 7
     finally:
         stop_embedded(tmp_path)
 
@@ -101,12 +142,25 @@ def test_without_ray_the_error_says_how_to_start_it() -> None:
 
 
 def test_an_unreachable_server_is_named_without_its_password(tmp_path: Path) -> None:
-    config = IndexConfig(uri="http://root:hunter2@127.0.0.1:9", timeout_s=1)
+    plain = IndexConfig(uri="http://root:hunter2@127.0.0.1:9", timeout_s=1)
     with pytest.raises(IndexUnavailable, match=r"http://127\.0\.0\.1:9") as caught:
-        connect(config, tmp_path)
+        connect(plain, tmp_path)
     assert "hunter2" not in str(caught.value)
 
 
 def test_an_address_that_is_none_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(IndexUnavailable, match="MILVUS_URI"):
         connect(IndexConfig(uri="milvus:19530", timeout_s=60), tmp_path)
+
+
+def test_a_wrong_token_and_an_untrusted_certificate_are_refused_in_words(plain: IndexConfig, tmp_path: Path) -> None:
+    with serve_behind_tls(tmp_path) as (uri, certificate):
+        given = {"uri": uri, "token": SecretStr(TOKEN), "tls_ca_cert": certificate, "tls_server_name": SERVER_NAME}
+        config = plain.model_copy(update={**given, "timeout_s": 1})
+        wrong = {"token": SecretStr("root:guessed")}, {"tls_ca_cert": None}, {"tls_server_name": "other.example"}
+        for one in wrong:
+            with pytest.raises(IndexUnavailable, match="MILVUS_URI and MILVUS_TOKEN") as caught:
+                connect(config.model_copy(update=one), None)
+            assert "guessed" not in str(caught.value)
+        # Last: pymilvus shares a connection that stands among all clients of one address and token.
+        assert connect(config, None).list_collections() == []

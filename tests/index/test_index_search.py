@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 from pymilvus import MilvusClient
 
-from rayreel.index.build import IndexRow, build, switch_alias
+from conftest import FIRST, Fill
+from rayreel.index import search
+from rayreel.index.alias import switch_alias
 from rayreel.index.config import IndexConfig
-from rayreel.index.search import NoRelease, UnknownVideo, VideoIndex
+from rayreel.index.filters import matches, parse_filter
+from rayreel.index.search import Hit, NoRelease, UnknownVideo, VideoIndex, fused
+from rayreel.index.write import IndexRow
 
 NASTY = [
     'quo"te',
@@ -23,9 +27,8 @@ NASTY = [
 
 
 @pytest.fixture(scope="module")
-def index(client: MilvusClient, config: IndexConfig, rows: list[IndexRow]) -> VideoIndex:
-    build(client, 1, rows, config, expected=300)
-    switch_alias(client, "videos", "videos_v1")
+def index(client: MilvusClient, config: IndexConfig, rows: list[IndexRow], fill: Fill) -> VideoIndex:
+    switch_alias(client, config.alias, fill(1, rows))
     return VideoIndex(client, config)
 
 
@@ -34,37 +37,134 @@ def nearest(rows: list[IndexRow], query: np.ndarray) -> list[str]:
     return [rows[n].video_id for n in np.argsort(-scores)]
 
 
+def ids(hits: list[Hit]) -> list[str]:
+    return [hit.video_id for hit in hits]
+
+
 def test_search_agrees_with_exact_search(index: VideoIndex, rows: list[IndexRow]) -> None:
     for row in rows[::30]:
         hits = index.search(row.embedding, 10)
-        assert [hit.video_id for hit in hits] == nearest(rows, row.embedding)[:10]
+        assert ids(hits) == nearest(rows, row.embedding)[:10]
         assert hits[0].score == pytest.approx(1.0, abs=1e-5)
 
 
-def test_a_hit_carries_title_and_category(index: VideoIndex, rows: list[IndexRow]) -> None:
+def test_a_hit_carries_what_a_page_shows(index: VideoIndex, rows: list[IndexRow]) -> None:
     (hit,) = index.search(rows[8].embedding, 1)
-    assert (hit.video_id, hit.title, hit.category) == ("v8", "video 8", "c2")
+    extra = {"views": 8, "lang": "de", "created_at": 1e9 + 8, "duration_s": 3.5}
+    assert hit == Hit("v8", hit.score, "video 8", "c2", ("t3", "u1"), extra)
 
 
 def test_excluding_the_nearest_hundreds_still_fills_the_page(index: VideoIndex, rows: list[IndexRow]) -> None:
     ranking = nearest(rows, rows[0].embedding)
-    hits = index.search(rows[0].embedding, 20, exclude=ranking[:250])
-    assert [hit.video_id for hit in hits] == ranking[250:270]
+    assert ids(index.search(rows[0].embedding, 20, exclude=ranking[:250])) == ranking[250:270]
 
 
 def test_an_exhausted_collection_gives_what_is_left(index: VideoIndex, rows: list[IndexRow]) -> None:
     hits = index.search(rows[0].embedding, 20, exclude=[row.video_id for row in rows[3:]])
-    assert {hit.video_id for hit in hits} == {"v0", "v1", "v2"}
+    assert set(ids(hits)) == {"v0", "v1", "v2"}
 
 
 def test_similar_leaves_out_the_video_itself_and_what_was_seen(index: VideoIndex, rows: list[IndexRow]) -> None:
     ranking = nearest(rows, rows[0].embedding)
     hits = index.similar("v0", 5, exclude=[ranking[1], ranking[3]])
-    assert [hit.video_id for hit in hits] == [ranking[2], *ranking[4:8]]
+    assert ids(hits) == [ranking[2], *ranking[4:8]]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"category": "c3"},
+        {"video_id": {"in": ["v3", "v299"]}},
+        {"extra.views": {"lt": 4}},
+        {"tags": {"all": ["t0", "u0"]}, "not": {"extra.lang": "de"}},
+        {"created_at": {"gte": 1e9 + 10, "lt": 1e9 + 60}},
+        {"duration_s": {"gt": 4}},
+    ],
+)
+def test_a_filtered_search_is_exact_search_over_what_passes(
+    index: VideoIndex, rows: list[IndexRow], written: dict[str, object]
+) -> None:
+    wanted = parse_filter(written)
+    passing = [row for row in rows if matches(wanted, vars_of(row))]
+    for query in (rows[0].embedding, rows[100].embedding):
+        expected = nearest(passing, query)[:20] if passing else []
+        assert ids(index.search(query, 20, filter=wanted)) == expected
+        assert ids(index.search(query, 5, exclude=expected[:3], filter=wanted)) == expected[3:8]
+
+
+def vars_of(row: IndexRow) -> dict[str, object]:
+    return {name: getattr(row, name) for name in ("video_id", "category", "tags", "extra")}
+
+
+def test_a_filter_that_few_far_videos_pass_is_filled_even_where_the_walk_ends_early(
+    index: VideoIndex, rows: list[IndexRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(VideoIndex, "_nearest", lambda *_: [])
+    wanted = parse_filter({"category": {"in": ["c4", "c5"]}})
+    expected = nearest([row for row in rows if row.category in ("c4", "c5")], rows[0].embedding)
+    assert ids(index.search(rows[0].embedding, 100, filter=wanted)) == expected
+
+
+def test_where_too_many_pass_the_widest_walk_decides(
+    index: VideoIndex, rows: list[IndexRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "EXACT_ROWS", 10)
+    wanted = parse_filter({"category": {"in": ["c4", "c5"]}})
+    expected = nearest([row for row in rows if row.category in ("c4", "c5")], rows[0].embedding)
+    assert set(ids(index.search(rows[0].embedding, 200, filter=wanted))) == set(expected)
+
+
+def test_words_find_what_was_said_and_respect_filter_and_exclusions(index: VideoIndex) -> None:
+    assert ids(index.by_words("a MOON7!", 10)) == ["v7"]
+    tides = index.by_words("tide4", 50)
+    assert {int(hit.video_id[1:]) % 10 for hit in tides} == {4}
+    assert len(tides) == 30
+    german = parse_filter({"extra.lang": "de", "extra.views": {"lt": 100}})
+    assert set(ids(index.by_words("tide4", 50, ["v4"], filter=german))) == {f"v{n}" for n in range(14, 100, 10)}
+    assert index.by_words("nobody said this", 10) == []
+    assert index.by_words("?!", 10) == []
+
+
+def test_a_hybrid_search_is_reciprocal_rank_fusion_of_both_rankings(index: VideoIndex, rows: list[IndexRow]) -> None:
+    query, text = rows[0].embedding, "moon250 moon7 tide3"
+    dense, words = ids(index.search(query, 50)), ids(index.by_words(text, 50))
+    hits = index.hybrid(query, text, 10)
+    scores = {
+        video_id: sum(1 / (61 + ranking.index(video_id)) for ranking in (dense, words) if video_id in ranking)
+        for video_id in {*dense, *words}
+    }
+    assert [hit.score for hit in hits] == pytest.approx(sorted(scores.values(), reverse=True)[:10])
+    assert all(hit.score == pytest.approx(scores[hit.video_id]) for hit in hits)
+    assert {"v0", "v7", "v250"} <= set(ids(hits))
+
+
+def test_a_hybrid_search_filters_and_excludes_in_both_rankings(index: VideoIndex, rows: list[IndexRow]) -> None:
+    english = parse_filter({"extra.lang": "en"})
+    hits = index.hybrid(rows[0].embedding, "moon250 moon7 tide3", 30, ["v7"], filter=english)
+    assert len(hits) == 30
+    assert all(hit.extra["lang"] == "en" and hit.video_id != "v7" for hit in hits)
+
+
+def test_fusion_prefers_what_both_rankings_hold() -> None:
+    def ranking(*names: str) -> list[Hit]:
+        return [Hit(name, 0.0, "", "") for name in names]
+
+    hits = fused([ranking("a", "b", "c"), ranking("d", "b")])
+    assert [hit.video_id for hit in hits] == ["b", "a", "d", "c"]
+    assert hits[0].score == pytest.approx(2 / 62)
 
 
 def test_a_video_comes_back_as_it_was_sent(index: VideoIndex, rows: list[IndexRow]) -> None:
     np.testing.assert_array_equal(index.get("v17"), rows[17].embedding)
+
+
+def test_many_vectors_come_in_few_calls_and_unknown_ids_are_left_out(
+    index: VideoIndex, rows: list[IndexRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "EXACT_ROWS", 40)
+    found = index.vectors([row.video_id for row in rows] + ["nobody"])
+    assert found.keys() == {row.video_id for row in rows}
+    assert all((found[row.video_id] == row.embedding).all() for row in rows)
 
 
 def test_an_unknown_video_is_none_to_get_and_an_error_to_similar(index: VideoIndex) -> None:
@@ -74,29 +174,27 @@ def test_an_unknown_video_is_none_to_get_and_an_error_to_similar(index: VideoInd
 
 
 def test_ids_of_any_characters_are_found_and_excluded(
-    client: MilvusClient, config: IndexConfig, rows: list[IndexRow]
+    client: MilvusClient, config: IndexConfig, rows: list[IndexRow], fill: Fill
 ) -> None:
     nasty = [replace(row, video_id=name) for row, name in zip(rows, NASTY, strict=False)]
-    build(client, 2, nasty, config, expected=len(NASTY))
-    index = VideoIndex(client, config, "videos_v2")
+    index = VideoIndex(client, config, fill(2, nasty))
     for row in nasty:
         np.testing.assert_array_equal(index.get(row.video_id), row.embedding)
-        others = {hit.video_id for hit in index.similar(row.video_id, len(NASTY))}
-        assert others == set(NASTY) - {row.video_id}
+        assert set(ids(index.similar(row.video_id, len(NASTY)))) == set(NASTY) - {row.video_id}
     assert index.search(rows[0].embedding, 5, exclude=NASTY) == []
 
 
 def test_a_request_pinned_to_a_release_does_not_see_the_alias_move(
-    client: MilvusClient, config: IndexConfig, index: VideoIndex, rows: list[IndexRow]
+    client: MilvusClient, config: IndexConfig, index: VideoIndex, rows: list[IndexRow], fill: Fill
 ) -> None:
-    build(client, 3, rows[:2], config, expected=2)
     pinned = index.collection()
-    switch_alias(client, "videos", "videos_v3")
-    assert (index.release(), index.count()) == (3, 2)
+    switch_alias(client, config.alias, fill(3, rows[:2]))
+    assert (index.release(), index.count()) == (FIRST + 3, 2)
     assert index.count(collection=pinned) == 300
     assert len(index.similar("v100", 10, collection=pinned)) == 10
-    switch_alias(client, "videos", "videos_v1")
-    assert (index.release(), index.count()) == (1, 300)
+    assert len(index.hybrid(rows[0].embedding, "moon7", 10, collection=pinned)) == 10
+    switch_alias(client, config.alias, pinned)
+    assert (index.release(), index.count()) == (FIRST + 1, 300)
 
 
 def test_before_any_promotion_a_search_says_so(client: MilvusClient, config: IndexConfig, rows: list[IndexRow]) -> None:

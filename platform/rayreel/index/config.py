@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -19,6 +20,10 @@ class IndexConfig(BaseModel):
 
     uri: str = Field("", description="Address of a Milvus, http(s)://host:port. Empty: MILVUS_URI, else Milvus Lite.")
     token: SecretStr = Field(SecretStr(""), description="user:password or API key. Empty: MILVUS_TOKEN.")
+    tls_ca_cert: Path | None = Field(
+        None, description="PEM file of the authority that signed an https Milvus' certificate. Empty: the public ones."
+    )
+    tls_server_name: str = Field("", description="Name in that certificate where it differs from the address.")
     alias: str = Field("videos", pattern=r"^[A-Za-z_]\w*$", description="The alias of the release that serves.")
     dim: int = Field(512, gt=1, description="Width of an embedding.")
     hnsw_m: int = Field(16, ge=2, le=2048, description="HNSW: links per node.")

@@ -1,6 +1,7 @@
 """A client of the index, whichever Milvus it is."""
 
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from pymilvus import MilvusClient, MilvusException
@@ -31,7 +32,9 @@ def connect(config: IndexConfig, data_dir: Path | None) -> MilvusClient:
     )
     attempt_s = min(ATTEMPT_S, config.timeout_s)
     try:
-        return attempts(MilvusClient, uri=uri, token=config.token.get_secret_value(), timeout=attempt_s)
+        return attempts(
+            MilvusClient, uri=uri, token=config.token.get_secret_value(), timeout=attempt_s, **_tls(config, uri)
+        )
     except MilvusException as error:
         raise IndexUnavailable(
             f"Milvus at {_without_credentials(uri)}: {error.message}. Start it or correct MILVUS_URI and MILVUS_TOKEN; "
@@ -43,6 +46,17 @@ def _embedded(data_dir: Path | None) -> str:
     if data_dir is None:
         raise IndexUnavailable("No Milvus: the storage root is no folder to embed one in. Set MILVUS_URI.")
     return embedded_address(data_dir)
+
+
+def _tls(config: IndexConfig, uri: str) -> dict[str, Any]:
+    """How to trust the server. pymilvus encrypts by the https:// of the address, not by these."""
+    if urlsplit(uri).scheme != "https":
+        return {}
+    given = {
+        "server_pem_path": str(config.tls_ca_cert) if config.tls_ca_cert else "",
+        "server_name": config.tls_server_name,
+    }
+    return {key: value for key, value in given.items() if value}
 
 
 def _without_credentials(uri: str) -> str:

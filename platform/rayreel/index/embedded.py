@@ -131,11 +131,12 @@ def _free_port(data_dir: Path) -> int:
 def _open_loaded(data_dir: str) -> Any:  # noqa: ANN401
     """Open the directory with every collection in memory, index included, as it was before a restart."""
     import faiss
-    from milvus_lite.db import MilvusLite
+
+    from rayreel.index.lite import open_database
 
     # Ray gives an actor without CPUs one OpenMP thread; an HNSW build takes twice as long on one as on two.
     faiss.omp_set_num_threads(len(os.sched_getaffinity(0)))
-    database = MilvusLite(data_dir)
+    database = open_database(data_dir)
     for name in database.list_collections():
         database.get_collection(name).load()
     return database
@@ -143,16 +144,20 @@ def _open_loaded(data_dir: str) -> Any:  # noqa: ANN401
 
 def _serve(database: Any, address: str) -> Any:  # noqa: ANN401
     import grpc  # type: ignore[import-untyped]
-    from milvus_lite.adapter.grpc.servicer import MilvusServicer
     from pymilvus.grpc_gen.milvus_pb2_grpc import add_MilvusServiceServicer_to_server
+
+    from rayreel.index.lite import Servicer
 
     options = [
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        # pymilvus asks an idle connection every 10 s whether it lives; gRPC would cut it off for asking so often.
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ]
     server = grpc.server(ThreadPoolExecutor(max_workers=10), options=options)
-    add_MilvusServiceServicer_to_server(MilvusServicer(database), server)
+    add_MilvusServiceServicer_to_server(Servicer(database), server)
     server.add_insecure_port(address)
     server.start()
     return server

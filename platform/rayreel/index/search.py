@@ -1,26 +1,34 @@
 """Nearest videos, from one release."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import NDArray
-from pymilvus import MilvusClient, MilvusException
-from pymilvus.client.types import Status
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
+from pymilvus import MilvusClient
 
 from rayreel.errors import RayreelError
-from rayreel.index.build import alias_target
-from rayreel.index.collection import id_list, version_of
-from rayreel.index.config import IndexConfig, IndexUnavailable
+from rayreel.index.alias import alias_target
+from rayreel.index.collection import id_list, untyped, version_of
+from rayreel.index.config import IndexConfig
+from rayreel.index.filters import Filter, to_milvus
+from rayreel.index.retry import ask
 
 Vector = NDArray[np.float32]
 
-
-def _is_disconnected(error: BaseException) -> bool:
-    return isinstance(error, MilvusException) and error.code in (Status.CONNECT_FAILED, grpc.StatusCode.UNAVAILABLE)
+COLUMNS = ["title", "category", "tags", "extra"]
+# Cormack, Clarke and Buettcher 2009: reciprocal rank fusion, and its constant.
+RRF_K = 60
+# Each ranking gives at least so many to the fusion: what one ranks low the other may rank high.
+FUSION_DEPTH = 50
+# Milvus answers a search with at most so many.
+MOST = 16_384
+# HNSW walks over rows that a filter refuses, so it needs more candidates to meet enough that pass.
+FILTERED_EF = 4
+# When a filtered walk still ends short, that many matching rows are compared one by one.
+EXACT_ROWS = 2_000
+WIDEST_EF = 32_768
 
 
 class NoRelease(RayreelError):
@@ -33,12 +41,17 @@ class UnknownVideo(RayreelError):
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A video found, with its cosine similarity to the query in [-1, 1]."""
+    """A video found. `score` is its cosine similarity to the query in [-1, 1]; of a hybrid search, the fused one.
+
+    `extra` holds the catalog's own columns with created_at (epoch seconds) and duration_s.
+    """
 
     video_id: str
     score: float
     title: str
     category: str
+    tags: tuple[str, ...] = ()
+    extra: dict[str, Any] | None = None
 
 
 class VideoIndex:
@@ -52,13 +65,6 @@ class VideoIndex:
         self._client = client
         self._config = config
         self._bound = collection
-        # pymilvus tries to reconnect once and gives up; a server that restarts takes a few seconds.
-        self._through_restarts = Retrying(
-            retry=retry_if_exception(_is_disconnected),
-            stop=stop_after_delay(config.timeout_s),
-            wait=wait_exponential(0.05, max=1),
-            reraise=True,
-        )
 
     def collection(self) -> str:
         """Return the name of the collection that answers now.
@@ -82,38 +88,88 @@ class VideoIndex:
 
     def get(self, video_id: str, *, collection: str | None = None) -> Vector | None:
         """Return a video's embedding, float32 [dim], or None where the release does not hold it."""
-        rows = self._ask(
-            self._client.query,
-            collection or self.collection(),
-            filter=f"video_id in {id_list([video_id])}",
-            output_fields=["embedding"],
-        )
-        return np.asarray(rows[0]["embedding"], dtype=np.float32) if rows else None
+        return self.vectors([video_id], collection=collection).get(video_id)
+
+    def vectors(self, ids: Iterable[str], *, collection: str | None = None) -> dict[str, Vector]:
+        """Return the embeddings, float32 [dim], of those of some videos that the release holds."""
+        wanted = list(ids)
+        pinned = collection or self.collection()
+        found: dict[str, Vector] = {}
+        for start in range(0, len(wanted), EXACT_ROWS):
+            condition = f"video_id in {id_list(wanted[start : start + EXACT_ROWS])}"
+            rows = self._ask(self._client.query, pinned, filter=condition, output_fields=["video_id", "embedding"])
+            found |= {row["video_id"]: np.asarray(row["embedding"], dtype=np.float32) for row in rows}
+        return found
 
     def search(
-        self, embedding: Vector, top_k: int, exclude: Sequence[str] = (), *, collection: str | None = None
+        self,
+        embedding: Vector,
+        top_k: int,
+        exclude: Sequence[str] = (),
+        *,
+        filter: Filter | None = None,
+        collection: str | None = None,
     ) -> list[Hit]:
-        """Return the `top_k` most similar videos that are not in `exclude`, best first; fewer only when there are.
+        """Return the `top_k` most similar videos that pass, best first; fewer only when fewer pass.
 
         Args:
             embedding: float32 [dim], encoded by the tower of the same release.
-            top_k: how many, at most 16 384 (Milvus' limit).
+            top_k: how many; with `exclude` at most 16 384 (Milvus' limit).
             exclude: ids never to return.
+            filter: what videos have to satisfy.
             collection: the release to ask; the alias' when absent.
         """
-        # HNSW gathers `ef` candidates and filters after: without room for the excluded ones, results run short.
-        room = top_k + len(exclude)
+        pinned = collection or self.collection()
+        # Asking for more and dropping the excluded is exact, and cheaper than an expression that every row must pass.
+        room = min(top_k + len(exclude), MOST)
+        expression = to_milvus(filter) if filter else ""
+        ef = max(self._config.ef_search, room) * (FILTERED_EF if filter else 1)
+        hits = _without(exclude, self._nearest(embedding, room, expression, ef, pinned))
+        if filter and len(hits) < top_k:
+            hits = _without(exclude, self._exact(embedding, room, expression, pinned))
+        return hits[:top_k]
+
+    def hybrid(
+        self,
+        embedding: Vector,
+        text: str,
+        top_k: int,
+        exclude: Sequence[str] = (),
+        *,
+        filter: Filter | None = None,
+        collection: str | None = None,
+    ) -> list[Hit]:
+        """Return the best of two rankings, by similarity and by the words of `text` (BM25), fused by reciprocal rank.
+
+        Arguments as for `search`. A hit's score is the sum of 1 / (60 + rank) over the rankings that hold it.
+        """
+        pinned = collection or self.collection()
+        depth = max(top_k, FUSION_DEPTH)
+        dense = self.search(embedding, depth, exclude, filter=filter, collection=pinned)
+        words = self.by_words(text, depth, exclude, filter=filter, collection=pinned)
+        return fused([dense, words])[:top_k]
+
+    def by_words(
+        self,
+        text: str,
+        top_k: int,
+        exclude: Sequence[str] = (),
+        *,
+        filter: Filter | None = None,
+        collection: str | None = None,
+    ) -> list[Hit]:
+        """Return the videos whose title, description or transcript holds words of `text`, by their BM25 score."""
         answers = self._ask(
             self._client.search,
             collection or self.collection(),
-            data=[np.asarray(embedding, dtype=np.float32)],
-            anns_field="embedding",
-            filter=f"video_id not in {id_list(exclude)}" if exclude else "",
-            limit=top_k,
-            output_fields=["title", "category"],
-            search_params={"params": {"ef": max(self._config.ef_search, room)}},
+            data=[text],
+            anns_field="sparse",
+            filter=to_milvus(filter) if filter else "",
+            limit=min(top_k + len(exclude), MOST),
+            output_fields=COLUMNS,
+            search_params={"metric_type": "BM25"},
         )
-        return [Hit(hit["video_id"], hit["distance"], hit["title"], hit["category"]) for hit in answers[0]]
+        return _without(exclude, map(_hit, answers[0]))[:top_k]
 
     def similar(
         self, video_id: str, top_k: int, exclude: Sequence[str] = (), *, collection: str | None = None
@@ -129,13 +185,58 @@ class VideoIndex:
             raise UnknownVideo(f"{video_id!r} is not in {pinned}. Extract and index it, or query by its file instead.")
         return self.search(embedding, top_k, [video_id, *exclude], collection=pinned)
 
+    def _nearest(self, embedding: Vector, limit: int, expression: str, ef: int, collection: str) -> list[Hit]:
+        answers = self._ask(
+            self._client.search,
+            collection,
+            data=[np.asarray(embedding, dtype=np.float32)],
+            anns_field="embedding",
+            filter=expression,
+            limit=limit,
+            output_fields=COLUMNS,
+            search_params={"params": {"ef": ef}},
+        )
+        return [_hit(hit) for hit in answers[0]]
+
+    def _exact(self, embedding: Vector, limit: int, expression: str, collection: str) -> list[Hit]:
+        """Compare every row that passes; where too many do, let HNSW keep as many candidates as it can."""
+        columns = ["video_id", "embedding", *COLUMNS]
+        rows = self._ask(self._client.query, collection, filter=expression, output_fields=columns, limit=EXACT_ROWS + 1)
+        if not rows:
+            return []
+        if len(rows) > EXACT_ROWS:
+            return self._nearest(embedding, limit, expression, WIDEST_EF, collection)
+        rows_ND = np.asarray([row["embedding"] for row in rows], dtype=np.float32)
+        query_D = np.asarray(embedding, dtype=np.float32)
+        scores_N = rows_ND @ query_D / (np.linalg.norm(rows_ND, axis=1) * np.linalg.norm(query_D))
+        order = np.argsort(-scores_N, kind="stable")[:limit]
+        return [_hit({**rows[n], "distance": float(scores_N[n])}) for n in order]
+
     def _ask(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:  # noqa: ANN401
-        try:
-            return self._through_restarts(call, *args, **options, timeout=self._config.timeout_s)
-        except (MilvusException, grpc.RpcError) as error:
-            if isinstance(error, MilvusException) and not _is_disconnected(error):
-                raise
-            raise IndexUnavailable(
-                f"Milvus did not answer within {self._config.timeout_s:g} s: {error}. Restart it or raise timeout_s; "
-                "with Milvus Lite, the cause is in the Ray logs of actor MilvusLiteOwner."
-            ) from error
+        return ask(self._config.timeout_s, call, *args, timeout=self._config.timeout_s, **options)
+
+
+def fused(rankings: Iterable[Sequence[Hit]]) -> list[Hit]:
+    """Join rankings by reciprocal rank fusion (Cormack et al. 2009, k = 60), best first."""
+    scores: dict[str, float] = {}
+    hits: dict[str, Hit] = {}
+    for ranking in rankings:
+        for rank, hit in enumerate(ranking, start=1):
+            scores[hit.video_id] = scores.get(hit.video_id, 0.0) + 1 / (RRF_K + rank)
+            hits.setdefault(hit.video_id, hit)
+    best = sorted(scores, key=lambda video_id: -scores[video_id])
+    return [_rescored(hits[video_id], scores[video_id]) for video_id in best]
+
+
+def _without(ids: Iterable[str], hits: Iterable[Hit]) -> list[Hit]:
+    refused = set(ids)
+    return [hit for hit in hits if hit.video_id not in refused]
+
+
+def _rescored(hit: Hit, score: float) -> Hit:
+    return Hit(hit.video_id, score, hit.title, hit.category, hit.tags, hit.extra)
+
+
+def _hit(row: dict[str, Any]) -> Hit:
+    extra = untyped(row["extra"])
+    return Hit(row["video_id"], row["distance"], row["title"], row["category"], tuple(row["tags"]), extra)

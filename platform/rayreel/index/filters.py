@@ -1,0 +1,152 @@
+"""Filters as users write them: a small JSON grammar, checked here, never a string that Milvus would read.
+
+`{"category": "sport"}`, `{"tags": {"any": ["ball", "net"]}}`, `{"extra.views": {"gte": 100}}`, `{"not": {...}}`,
+`{"or": [{...}, {...}]}`; several keys in one object mean and.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, cast
+
+from rayreel.errors import RayreelError
+from rayreel.index.collection import EXTRA_TEXT_BYTES, TAG_BYTES
+from rayreel.index.conditions import BYTES, EXTRA, MOMENTS, And, Equal, Filter, Not, OneOf, Or, Range, Tagged, shortened
+
+__all__ = ["BadFilter", "Filter", "matches", "parse_filter", "to_milvus"]
+
+DEPTH = 5
+TERMS = 64
+VALUES = 200
+TEXT_CHARACTERS = 4096
+# The doubles that are whole numbers without gaps; beyond, engines disagree on which integers are equal.
+LARGEST = 2.0**53
+BOUNDS = ("gt", "gte", "lt", "lte")
+KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+
+class BadFilter(RayreelError):
+    """A filter that the grammar does not know. The message names the place."""
+
+
+def parse_filter(written: Any, place: str = "filter") -> Filter:  # noqa: ANN401
+    """Read a filter from JSON values.
+
+    Bounds: 5 levels, 64 conditions, 200 values in a list, 4096 characters in a text, numbers up to 2**53 in magnitude.
+
+    Raises:
+        BadFilter: it breaks the grammar or a bound.
+    """
+    parsed = _object(written, place, DEPTH)
+    if (terms := _terms(parsed)) > TERMS:
+        raise BadFilter(f"{place}: {terms} conditions, at most {TERMS} are allowed. Join values of one field by 'in'.")
+    return parsed
+
+
+def to_milvus(condition: Filter) -> str:
+    """Return the filter in Milvus' language; texts are escaped, whatever they hold."""
+    return condition.milvus()
+
+
+def matches(condition: Filter, row: Mapping[str, Any]) -> bool:
+    """Whether a row satisfies the filter, exactly as Milvus decides it.
+
+    Args:
+        condition: what `parse_filter` gave.
+        row: video_id, category, tags, extra (a dict), created_at in epoch seconds and duration_s; any may be absent.
+    """
+    return condition.matches(row)
+
+
+def _object(written: Any, place: str, depth: int) -> Filter:  # noqa: ANN401
+    if not isinstance(written, Mapping) or not written:
+        raise BadFilter(f'{place}: an object with at least one condition is due, such as {{"category": "sport"}}.')
+    if depth == 0:
+        raise BadFilter(f"{place}: nested deeper than {DEPTH} levels. Flatten the filter.")
+    parts = [_condition(key, value, f"{place}.{key}", depth) for key, value in written.items()]
+    return parts[0] if len(parts) == 1 else And(conditions=tuple(parts))
+
+
+def _condition(key: Any, value: Any, place: str, depth: int) -> Filter:  # noqa: ANN401
+    match key:
+        case "and" | "or":
+            parts = tuple(_object(part, f"{place}[{n}]", depth - 1) for n, part in enumerate(_list(value, place)))
+            return And(conditions=parts) if key == "and" else Or(conditions=parts)
+        case "not":
+            return Not(condition=_object(value, place, depth - 1))
+        case "video_id" | "category":
+            field = cast("Literal['video_id', 'category']", key)
+            texts = [_text(text, place, BYTES[field]) for text in _one_of(value, place)]
+            return OneOf(field=field, values=tuple(texts))
+        case "tags":
+            return _tagged(value, place)
+        case "created_at" | "duration_s":
+            return _range(key, value, place)
+        case str() if key.startswith(EXTRA) and KEY.fullmatch(key.removeprefix(EXTRA)):
+            return _own(key.removeprefix(EXTRA), value, place)
+    raise BadFilter(
+        f"{place}: no such field. There are video_id, category, tags, {', '.join(MOMENTS)}, extra.<key> (a key is "
+        "letters, digits and _), and, or, not."
+    )
+
+
+def _own(key: str, value: Any, place: str) -> Filter:  # noqa: ANN401
+    if isinstance(value, Mapping) and not value.keys() <= {"in"}:
+        return _range(key, value, place)
+    return Equal(key=key, values=tuple(_scalar(item, place) for item in _one_of(value, place)))
+
+
+def _tagged(value: Any, place: str) -> Tagged:  # noqa: ANN401
+    if isinstance(value, Mapping) and len(value) == 1 and (how := next(iter(value))) in ("any", "all"):
+        texts = [_text(text, f"{place}.{how}", TAG_BYTES) for text in _list(value[how], f"{place}.{how}")]
+        return Tagged(values=tuple(texts), every=how == "all")
+    raise BadFilter(f'{place}: {{"any": [...]}} or {{"all": [...]}} is due.')
+
+
+def _range(key: str, value: Any, place: str) -> Range:  # noqa: ANN401
+    if not isinstance(value, Mapping) or not value or not value.keys() <= set(BOUNDS):
+        raise BadFilter(f"{place}: bounds are due: {', '.join(BOUNDS)}.")
+    return Range(key=key, **{bound: _number(number, f"{place}.{bound}") for bound, number in value.items()})
+
+
+def _one_of(value: Any, place: str) -> list[Any]:  # noqa: ANN401
+    """A single value stands for a list of one."""
+    if not isinstance(value, Mapping):
+        return [value]
+    if value.keys() != {"in"}:
+        raise BadFilter(f'{place}: a value or {{"in": [...]}} is due.')
+    return _list(value["in"], f"{place}.in")
+
+
+def _list(value: Any, place: str) -> list[Any]:  # noqa: ANN401
+    if not isinstance(value, (list, tuple)) or not 1 <= len(value) <= VALUES:
+        raise BadFilter(f"{place}: a list of 1 to {VALUES} is due.")
+    return list(value)
+
+
+def _scalar(value: Any, place: str) -> str | bool | float:  # noqa: ANN401
+    if isinstance(value, bool):
+        return value
+    return _text(value, place, EXTRA_TEXT_BYTES) if isinstance(value, str) else _number(value, place)
+
+
+def _text(value: Any, place: str, limit: int) -> str:  # noqa: ANN401
+    if not isinstance(value, str) or len(value) > TEXT_CHARACTERS:
+        raise BadFilter(f"{place}: a text of at most {TEXT_CHARACTERS} characters is due.")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise BadFilter(f"{place}: the text is not valid Unicode.")
+    return shortened(value, limit)
+
+
+def _number(value: Any, place: str) -> float:  # noqa: ANN401
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST:
+        raise BadFilter(f"{place}: a number between -2**53 and 2**53 is due.")
+    return float(value)
+
+
+def _terms(condition: Filter) -> int:
+    match condition:
+        case And() | Or():
+            return sum(map(_terms, condition.conditions))
+        case Not():
+            return _terms(condition.condition)
+    return 1

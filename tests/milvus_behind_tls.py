@@ -1,0 +1,78 @@
+"""Milvus Lite as a server that wants TLS and a token, as a hosted Milvus does."""
+
+import base64
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from pymilvus.grpc_gen.milvus_pb2_grpc import add_MilvusServiceServicer_to_server
+
+from rayreel.index.lite import Servicer, open_database
+
+TOKEN = "root:a secret"
+SERVER_NAME = "milvus.example"
+
+
+@contextmanager
+def serve_behind_tls(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Serve a fresh Milvus Lite; give its address and the certificate to trust."""
+    key, certificate = _self_made()
+    (folder / "ca.pem").write_bytes(certificate)
+    database = open_database(str(folder / "data"))
+    server = grpc.server(ThreadPoolExecutor(10), interceptors=[TokenCheck()])
+    add_MilvusServiceServicer_to_server(Servicer(database), server)
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, certificate)]))
+    server.start()
+    try:
+        yield f"https://127.0.0.1:{port}", folder / "ca.pem"
+    finally:
+        server.stop(grace=1).wait()
+        database.close()
+
+
+class TokenCheck(grpc.ServerInterceptor):
+    """Refuses every call without the token, as Milvus sends it: base64 in the authorization header."""
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler],
+        details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler:
+        given = dict(details.invocation_metadata).get("authorization", "")
+        if given == base64.b64encode(TOKEN.encode()).decode():
+            return continuation(details)
+        return grpc.unary_unary_rpc_method_handler(_refuse)
+
+
+def _refuse(_: object, context: grpc.ServicerContext) -> None:
+    context.abort(grpc.StatusCode.UNAUTHENTICATED, "auth check failure, please check the token")
+
+
+def _self_made() -> tuple[bytes, bytes]:
+    """A private key and a certificate of it, both PEM, good for a day."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, SERVER_NAME)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(SERVER_NAME)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return private, certificate.public_bytes(serialization.Encoding.PEM)

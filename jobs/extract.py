@@ -26,6 +26,9 @@ ENOUGH_FOR_EFFICIENCY = 200
 
 def main(
     catalog: Annotated[str, typer.Option(help="Folder of videos, or a .csv, .tsv, .jsonl or .parquet manifest.")],
+    add: Annotated[
+        bool, typer.Option("--add", help="Add the catalog to the current one instead of replacing it.")
+    ] = False,
     retry_quarantined: Annotated[
         bool, typer.Option("--retry-quarantined", help="Try again what went to quarantine before.")
     ] = False,
@@ -46,7 +49,7 @@ def main(
     settings = load_settings(config, given, storage)
     rows = read_catalog(catalog)
     allowed = None if max_failures is None else allowed_failures(max_failures, len(rows))
-    report = extract_features(settings, rows, retry_quarantined=retry_quarantined, max_failures=allowed)
+    report = extract_features(settings, rows, retry_quarantined=retry_quarantined, max_failures=allowed, adding=add)
     finish(
         f"features and quarantine below {settings.place.root}",
         f"python jobs/train.py --storage {settings.storage}",
@@ -56,7 +59,12 @@ def main(
 
 
 def extract_features(
-    settings: Settings, rows: Catalog, *, retry_quarantined: bool = False, max_failures: int | None = None
+    settings: Settings,
+    rows: Catalog,
+    *,
+    retry_quarantined: bool = False,
+    max_failures: int | None = None,
+    adding: bool = False,
 ) -> ExtractReport:
     """Bring the feature store up to date with the catalog and show what happened."""
     step(f"Extracting {len(rows)} rows of {rows.source} with preset {settings.encoders.preset}")
@@ -70,6 +78,7 @@ def extract_features(
             pipeline,
             retry_quarantined=retry_quarantined,
             max_failures=max_failures,
+            adding=adding,
             progress=progress,
         )
     compact(store)
@@ -134,6 +143,8 @@ def open_or_make(settings: Settings) -> FeatureStore:
 def closing_table(report: ExtractReport) -> Table:
     """What became of every row, and how fast."""
     rows: dict[str, int | str] = {"rows in": report.rows, "extracted": report.extracted, "unchanged": report.unchanged}
+    amended = {"deleted over the API": report.deleted, "replaced over the API": report.replaced}
+    rows |= {name: count for name, count in amended.items() if count}
     rows |= {f"quarantined: {reason}": count for reason, count in sorted(report.reasons.items())}
     rows["seconds"] = f"{report.seconds:.1f}"
     if report.throughput.videos_per_s:

@@ -13,6 +13,7 @@ from rayreel.evaluation.config import EvaluationConfig
 from rayreel.evaluation.evaluate import Evaluation, evaluate
 from rayreel.evaluation.plots import page
 from rayreel.evaluation.splits import SplitConfig, groups_of, split_groups
+from rayreel.tower.embed import embed
 from rayreel.tower.tower import TowerConfig, VideoTower
 from watching import watched
 
@@ -140,6 +141,12 @@ def test_more_towers_stand_in_the_same_tables(tower: VideoTower) -> None:
     section = evaluate(tower, clusters(), SPLITS, QUICK, rivals=rivals).sections["category"]
     assert section.scores["the same again"] == section.scores["tower"]
     assert section.versus["the same again"]["ndcg@10"].p == 1
+
+
+def test_a_rival_of_other_features_comes_as_its_embeddings(tower: VideoTower) -> None:
+    rivals = {"the same again": embed(tower, clusters())}
+    section = evaluate(tower, clusters(), SPLITS, QUICK, rivals=rivals).sections["category"]
+    assert section.scores["the same again"] == section.scores["tower"]
 
 
 def test_a_report_is_the_same_every_time(tower: VideoTower, found: Evaluation) -> None:

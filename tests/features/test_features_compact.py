@@ -9,7 +9,7 @@ import pytest
 import ray
 
 from feature_rows import KEY, feature_row, feature_table
-from rayreel.features.compact import compact
+from rayreel.features.compact import _merge, compact
 from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore
 from rayreel.storage import Storage
@@ -76,3 +76,9 @@ def test_a_kill_between_writing_and_deleting_loses_and_doubles_nothing(store: Fe
 def test_a_success_ends_a_verdict(store: FeatureStore) -> None:
     store.add(feature_table(feature_row("bad", version="1")), QUARANTINE.empty_table())
     assert store.quarantined().num_rows == 0
+
+
+def test_files_that_another_compaction_took_away_are_left_to_it(store: FeatureStore) -> None:
+    paths = store.storage.files(store.features, ".parquet")
+    assert _merge(store, store.features, [*paths[:3], f"{store.features}/gone.parquet"]) == 0
+    assert store.storage.files(store.features, ".parquet") == paths

@@ -1,8 +1,10 @@
 """The small decisions of the extract job."""
 
+from collections import Counter
+
 import pytest
 
-from extract import allowed_failures, efficiency_line
+from extract import allowed_failures, closing_table, efficiency_line
 from rayreel.features.extract import ExtractReport
 from rayreel.features.ideal import Ideal
 from rayreel.features.report import BlockReport, Throughput
@@ -40,3 +42,13 @@ def test_efficiency_is_the_steady_rate_over_the_ideal_one() -> None:
     line = efficiency_line(ExtractReport(30, 30, 0, throughput=throughput), Ideal(60, 15, 2, 0))
     # 20 videos in 2 s; bare loops need 20/60 + 20/15 s.
     assert line.startswith("efficiency 0.83: decoding 20 and encoding 20 videos took 2.0 s")
+
+
+def test_the_closing_table_accounts_for_every_row() -> None:
+    table = closing_table(ExtractReport(10, 4, 1, Counter({"unreadable": 2}), deleted=2, replaced=1))
+    names, counts = (list(column.cells) for column in table.columns)
+    told = dict(zip(names, counts, strict=True))
+    assert told["deleted over the API"] == "2" and told["replaced over the API"] == "1"
+    assert sum(int(count) for name, count in told.items() if name not in {"rows in", "seconds"}) == 10
+    plain = closing_table(ExtractReport(10, 10, 0))
+    assert not any("API" in str(name) for name in plain.columns[0].cells)

@@ -1,31 +1,174 @@
+"""A release's rows: parts that are only added, of which the last wins."""
+
+import threading
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from feature_rows import feature_matrix, feature_row
-from rayreel.release.rows import index_rows
-
-MATRIX = feature_matrix(
-    feature_row("a", title="A", category="c", tags=["x", "y"], extra={"likes": 3, "place": {"city": "Rome"}}),
-    feature_row("b"),
-)
-Z = np.eye(2, 4, dtype=np.float32)
+from rayreel.encoders.encoder import Modality
+from rayreel.release import rows as module
+from rayreel.release.rows import ROWS, ReleaseRows, embeddings, part_embeddings, tombstones, videos
+from rayreel.storage import Storage
+from release_rows import DIM, release_row, release_table, unit
 
 
-def test_each_video_brings_its_own_embedding_and_catalog_columns() -> None:
-    first, second = index_rows(MATRIX, Z)
-    assert (first.video_id, first.title, first.category, first.uri) == ("a", "A", "c", "/films/a.mp4")
-    assert first.tags == ("x", "y")
-    np.testing.assert_array_equal(first.embedding, Z[0])
-    np.testing.assert_array_equal(second.embedding, Z[1])
-    assert (second.video_id, second.tags) == ("b", ())
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"{host}:{port}"
+    server.stop()
 
 
-def test_a_catalogs_own_columns_reach_the_index() -> None:
-    first, second = index_rows(MATRIX, Z)
-    assert first.extra == {"likes": 3, "place": {"city": "Rome"}}
-    assert second.extra == {}
+@pytest.fixture(params=["folder", "object store"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    if request.param == "folder":
+        return Storage(tmp_path / "a=1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    address = request.getfixturevalue("s3")
+    options = f"scheme=http&endpoint_override={address}&region=us-east-1&allow_bucket_creation=true"
+    return Storage(f"s3://bucket{abs(hash(tmp_path))}/prefix?{options}")
 
 
-def test_embeddings_of_other_videos_are_refused() -> None:
-    with pytest.raises(ValueError, match="zip"):
-        list(index_rows(MATRIX, np.eye(3, dtype=np.float32)))
+@pytest.fixture
+def rows(storage: Storage) -> ReleaseRows:
+    return ReleaseRows(storage, 3)
+
+
+def test_the_last_part_wins_whatever_it_says_of_a_video(rows: ReleaseRows) -> None:
+    rows.add(release_table(release_row("a"), release_row("b"), release_row("c")))
+    rows.add(release_table(release_row("b", "2", title="new")))
+    rows.add(tombstones(["a", "c"]))
+    last = rows.add(release_table(release_row("c", "3")))
+    changes = rows.read()
+    assert [(row.video_id, row.version) for row in videos(changes.rows)] == [("b", "2"), ("c", "3")]
+    assert changes.deleted == {"a"}
+    assert changes.last == last
+    assert rows.current() == {"b": "2", "c": "3"}
+
+
+def test_only_what_lies_between_two_parts_is_read(rows: ReleaseRows) -> None:
+    first, second, third = (rows.add(release_table(release_row(video_id))) for video_id in "abc")
+    assert rows.parts() == [first, second, third] == sorted([third, second, first])
+    assert rows.parts(after=first) == [second, third]
+    assert rows.read(first, second).rows["video_id"].to_pylist() == ["b"]
+    assert rows.read(upto=second).rows["video_id"].to_pylist() == ["a", "b"]
+
+
+def test_behind_the_last_part_nothing_has_changed(rows: ReleaseRows) -> None:
+    assert (len(rows.read()), rows.read().last, rows.current()) == (0, "", {})
+    last = rows.add(release_table(release_row("a")))
+    changes = rows.read(last)
+    assert (len(changes), changes.last) == (0, last)
+
+
+def test_rows_come_back_as_they_were_written(rows: ReleaseRows) -> None:
+    table = release_table(
+        release_row("a", sound=False, tags=[], extra={"views": 3}, created_at=1.5e9), release_row("b", duration_s=None)
+    )
+    rows.add(table)
+    assert rows.read().rows.equals(table)
+    a, b = videos(rows.read().rows)
+    assert (a.tags, a.extra, a.created_at, b.tags, b.duration_s) == ((), {"views": 3}, 1.5e9, ("t",), None)
+    assert a.fields()["extra"] == {"views": 3} and a.fields()["video_id"] == "a"
+
+
+def test_vectors_come_back_as_arrays_with_zeros_where_a_part_is_absent(rows: ReleaseRows) -> None:
+    rows.add(release_table(release_row("a", sound=False), release_row("b")))
+    found = rows.read().rows
+    np.testing.assert_array_equal(embeddings(found), np.stack([unit("a 1"), unit("b 1")]))
+    sound, present = part_embeddings(found, Modality.AUDIO)
+    assert present.tolist() == [False, True]
+    np.testing.assert_array_equal(sound, np.stack([np.zeros(DIM), unit("audio b")]).astype(np.float16))
+    nothing, nobody = part_embeddings(release_table(release_row("a", sound=False)), Modality.AUDIO)
+    assert nothing.shape == (1, DIM) and not nothing.any() and not nobody.any()
+
+
+def test_without_rows_there_are_no_vectors(rows: ReleaseRows) -> None:
+    assert len(embeddings(ROWS.empty_table())) == 0
+    assert len(part_embeddings(ROWS.empty_table(), Modality.TEXT)[0]) == 0
+
+
+def test_who_has_read_up_to_a_part_misses_nothing_that_is_written_at_the_same_time(tmp_path: Path) -> None:
+    def write(writer: str) -> None:
+        rows = ReleaseRows(Storage(tmp_path), 1)
+        for number in range(20):
+            rows.add(release_table(release_row(f"{writer}{number:02}")))
+
+    writers = [threading.Thread(target=write, args=(name,)) for name in "abcd"]
+    for writer in writers:
+        writer.start()
+    seen: set[str] = set()
+    position, reader = "", ReleaseRows(Storage(tmp_path), 1)
+    while alive := any(writer.is_alive() for writer in writers) or reader.parts(position):
+        changes = reader.read(position)
+        seen |= set(changes.rows["video_id"].to_pylist())
+        position = changes.last
+    assert not alive
+    assert seen == {f"{writer}{number:02}" for writer in "abcd" for number in range(20)}
+
+
+def test_releases_have_rows_of_their_own(storage: Storage) -> None:
+    first, second = ReleaseRows(storage, 1), ReleaseRows(storage, 2)
+    first.add(release_table(release_row("a")))
+    assert second.current() == {}
+    second.add(release_table(release_row("b")))
+    first.drop()
+    first.drop()
+    assert (first.current(), second.current()) == ({}, {"b": "1"})
+
+
+def test_the_marker_stays_where_it_was_set(rows: ReleaseRows) -> None:
+    assert rows.marker() == ""
+    part = rows.add(release_table(release_row("a")))
+    rows.set_marker(part)
+    assert ReleaseRows(rows.storage, 3).marker() == part
+
+
+def test_compaction_changes_files_and_nothing_else(rows: ReleaseRows) -> None:
+    rows.add(release_table(release_row("a"), release_row("b")))
+    middle = rows.add(tombstones(["a"]))
+    last = rows.add(release_table(release_row("c"), release_row("b", "2")))
+    before = rows.read()
+    assert rows.compact(last) == 3
+    assert len(rows.parts()) == 1
+    after = rows.read()
+    assert after.rows.equals(before.rows) and after.deleted == before.deleted == {"a"}
+    assert rows.parts(after=last) == [], "who has read everything has nothing new to read"
+    assert rows.read(after=middle).rows["video_id"].to_pylist() == ["b", "c"]
+    rows.add(release_table(release_row("d")))
+    assert rows.parts(after=last) == rows.parts()[1:]
+
+
+def test_parts_behind_a_snapshot_are_not_merged_with_those_in_it(rows: ReleaseRows) -> None:
+    names = [rows.add(release_table(release_row(video_id))) for video_id in "abcde"]
+    assert rows.compact(names[2]) == 3
+    assert rows.parts(after=names[2]) == names[3:]
+    assert rows.read(after=names[2]).rows["video_id"].to_pylist() == ["d", "e"]
+
+
+def test_large_parts_are_left_alone_and_split_the_runs(rows: ReleaseRows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ROWS_PER_PART", 4)
+    for ids in ("a", "b", "cdef", "g", "hi", "jk", "l"):
+        rows.add(release_table(*(release_row(video_id) for video_id in ids)))
+    before = rows.current()
+    rows.compact(rows.parts()[-1])
+    assert [sorted(rows.read(*span).rows["video_id"].to_pylist()) for span in spans(rows)] == [
+        ["a", "b"],
+        ["c", "d", "e", "f"],
+        ["g", "h", "i"],
+        ["j", "k", "l"],
+    ]
+    assert rows.current() == before
+
+
+def spans(rows: ReleaseRows) -> list[tuple[str, str]]:
+    parts = ["", *rows.parts()]
+    return list(pairwise(parts))

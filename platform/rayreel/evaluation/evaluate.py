@@ -13,6 +13,7 @@ from rayreel.evaluation.config import EvaluationConfig
 from rayreel.evaluation.content import POOLED_WEIGHTS, pooled
 from rayreel.evaluation.exam import Exam, Part, Protocol
 from rayreel.evaluation.methods import TOWER, baselines, others, towers
+from rayreel.evaluation.scorers import Vectors
 from rayreel.evaluation.splits import SplitConfig
 from rayreel.evaluation.task import Task
 from rayreel.evaluation.trial import Lists, Section, Trial
@@ -49,12 +50,13 @@ def evaluate(
     interactions: pa.Table | None = None,
     *,
     part: Part = "test",
-    rivals: Mapping[str, VideoTower] | None = None,
+    rivals: Mapping[str, "VideoTower | Vectors"] | None = None,
 ) -> Evaluation:
     """Every protocol that the catalog and its interactions allow, with all baselines beside the tower.
 
-    `rivals` are more towers to stand in the tables, each compared with `tower`. One method is computed at a time, so
-    that memory holds one set of vectors, not all. Raises RayreelError when there is nothing to ask.
+    `rivals` are more towers to stand in the tables, each compared with `tower`; a tower of other features comes as its
+    embeddings [N, dim] of the same videos. One method is computed at a time, so that memory holds one set of vectors,
+    not all. Raises RayreelError when there is nothing to ask.
     """
     exam = Exam.of(matrix, splits, config or EvaluationConfig(), interactions)
     trials = list(_trials(exam, part))

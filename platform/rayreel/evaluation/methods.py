@@ -42,11 +42,15 @@ def baselines(tower: VideoTower, exam: Exam) -> dict[str, Make]:
     }
 
 
-def others(tower: VideoTower, rivals: Mapping[str, VideoTower], matrix: FeatureMatrix) -> dict[str, Make]:
-    """More towers, and this tower shown only some modalities."""
+def others(tower: VideoTower, rivals: Mapping[str, "VideoTower | Vectors"], matrix: FeatureMatrix) -> dict[str, Make]:
+    """More towers, or their embeddings, and this tower shown only some modalities."""
     ablated = {f"{TOWER}, {name} only": partial(embed_shown, tower, matrix, shown) for name, shown in ABLATIONS.items()}
-    rows = {name: towers(rival, matrix) for name, rival in rivals.items()}
+    rows = {name: _of_vectors(partial(_embedded, rival, matrix)) for name, rival in rivals.items()}
     return {**rows, **{name: _of_vectors(make) for name, make in ablated.items()}}
+
+
+def _embedded(rival: "VideoTower | Vectors", matrix: FeatureMatrix) -> Vectors:
+    return embed(rival, matrix) if isinstance(rival, VideoTower) else rival
 
 
 def _of_vectors(make: Callable[[], Vectors]) -> Make:

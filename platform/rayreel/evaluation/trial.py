@@ -26,12 +26,16 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Versus:
-    """The tower's mean minus a method's on the same queries, its 95 % interval, and p (Holm over the methods)."""
+    """The tower's mean minus a method's on the same queries, its 95 % interval, and p (Holm over the methods).
+
+    `p_alone` is for whoever asks about this method only.
+    """
 
     difference: float
     low: float
     high: float
     p: float
+    p_alone: float = 1.0
 
 
 @dataclass(slots=True)
@@ -140,5 +144,5 @@ def _adjusted(versus: dict[str, dict[str, Versus]]) -> dict[str, dict[str, Versu
     for metric in next(iter(versus.values()), {}):
         p = holm([row[metric].p for row in versus.values()])
         for (method, row), value in zip(versus.items(), p, strict=True):
-            adjusted[method][metric] = replace(row[metric], p=value)
+            adjusted[method][metric] = replace(row[metric], p=value, p_alone=row[metric].p)
     return adjusted

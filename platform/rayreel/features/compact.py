@@ -1,5 +1,7 @@
 """Compaction: a store of many small files becomes one of few large ones, with the same rows."""
 
+from contextlib import suppress
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
@@ -14,7 +16,7 @@ def compact(store: FeatureStore, rows_per_file: int = ROWS_PER_FILE) -> int:
     """Merge files of less than half of `rows_per_file` rows into files of about that many; returns how many went.
 
     Killed at any point, nothing is lost: a merged file is there before its sources go, and rows that are there twice
-    count once. Each merge is a Ray task.
+    count once. So does a file that somebody else merges at the same time. Each merge is a Ray task.
     """
     merges = [
         ray.remote(_merge).remote(store, folder, group)
@@ -29,7 +31,10 @@ def _groups(store: FeatureStore, folder: str, rows_per_file: int) -> list[list[s
     groups: list[list[str]] = []
     room = 0
     for path in store.storage.files(folder, ".parquet"):
-        rows = pq.read_metadata(path, filesystem=store.storage.filesystem).num_rows
+        try:
+            rows = pq.read_metadata(path, filesystem=store.storage.filesystem).num_rows
+        except FileNotFoundError:
+            continue
         if rows * 2 > rows_per_file:
             continue
         if room < rows:
@@ -41,10 +46,14 @@ def _groups(store: FeatureStore, folder: str, rows_per_file: int) -> list[list[s
 
 
 def _merge(store: FeatureStore, folder: str, paths: list[str]) -> int:
-    rows = pa.concat_tables(store.table(path) for path in paths)
+    try:
+        rows = pa.concat_tables(store.table(path) for path in paths)
+    except FileNotFoundError:
+        return 0
     if folder == store.quarantine:  # of several verdicts on one video the last stands
         rows = rows.sort_by([("at", "descending")])
     store.write_part(folder, distinct(rows))
     for path in paths:
-        store.storage.filesystem.delete_file(path)
+        with suppress(FileNotFoundError):
+            store.storage.filesystem.delete_file(path)
     return len(paths)

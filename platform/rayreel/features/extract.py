@@ -26,7 +26,11 @@ class TooManyFailures(RayreelError):
 
 @dataclass(frozen=True, slots=True)
 class ExtractReport:
-    """What became of every catalog row: rows == extracted + quarantined + unchanged."""
+    """What became of every catalog row: rows == extracted + quarantined + unchanged + deleted + replaced.
+
+    `deleted` and `replaced` count rows of videos that were deleted or replaced over the API: an amendment stands above
+    the catalog.
+    """
 
     rows: int
     extracted: int
@@ -34,6 +38,8 @@ class ExtractReport:
     reasons: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     throughput: Throughput = field(default_factory=Throughput)
+    deleted: int = 0
+    replaced: int = 0
 
     @property
     def quarantined(self) -> int:
@@ -49,16 +55,25 @@ class Plan:
     todo: list[Video]
     problems: dict[str, Problem]
     new_problems: dict[str, Problem]
+    amended: Counter[str] = field(default_factory=Counter)
 
     @staticmethod
-    def of(catalog: Catalog, store: FeatureStore, *, retry_quarantined: bool) -> "Plan":
-        """Work out what is new or changed."""
+    def of(catalog: Catalog, store: FeatureStore, *, retry_quarantined: bool, adding: bool = False) -> "Plan":
+        """Work out what is new or changed. Videos that were deleted or replaced over the API are left as they are.
+
+        `adding` stands above amendments: what is added by hand is meant.
+        """
         versions = {video.video_id: version_of(video) for video in catalog.videos}
         problems = {_problem_version(problem): problem for problem in catalog.problems}
         seen = store.done()
         done = store.done(quarantined=False) if retry_quarantined else seen
-        todo = [video for video in catalog.videos if (video.video_id, versions[video.video_id]) not in done]
-        return Plan(versions, todo, problems, {v: p for v, p in problems.items() if (p.video_id, v) not in seen})
+        words = {} if adding else store.amendments.read()
+        overruled = {i: words[i] for i, version in versions.items() if i in words and words[i] != version}
+        amended = Counter("deleted" if word is None else "replaced" for word in overruled.values())
+        rest = [video for video in catalog.videos if video.video_id not in overruled]
+        todo = [video for video in rest if (video.video_id, versions[video.video_id]) not in done]
+        new_problems = {v: p for v, p in problems.items() if (p.video_id, v) not in seen}
+        return Plan(versions, todo, problems, new_problems, amended)
 
     @property
     def catalog_rows(self) -> list[tuple[str, str]]:
@@ -73,27 +88,43 @@ def extract(
     *,
     retry_quarantined: bool = False,
     max_failures: int | None = None,
+    adding: bool = False,
     progress: Callable[[Throughput, int], None] = lambda throughput, todo: None,
 ) -> ExtractReport:
     """Bring the store up to date with the catalog. Needs a running Ray.
 
+    With `adding` the catalog is added to the current one instead of replacing it, and brings back what was deleted.
     `progress` hears how it goes and how many videos there are to do. Raises TooManyFailures, and stops, as soon as
     more than `max_failures` rows of this run went to quarantine; what is done until then is kept.
     """
     started, throughput = time.monotonic(), Throughput()
     store.create()
-    plan = Plan.of(catalog, store, retry_quarantined=retry_quarantined)
-    store.set_catalog(plan.catalog_rows)
+    plan = Plan.of(catalog, store, retry_quarantined=retry_quarantined, adding=adding)
+    enter(store, plan, adding=adding)
     reasons = _quarantine_problems(store, plan.new_problems)
     _stop_if_too_many(reasons, max_failures)
     for block in pipeline.run(plan.todo, plan.versions, store):
         throughput.add(block)
         progress(throughput, len(plan.todo))
         _stop_if_too_many(reasons + throughput.outcomes, max_failures)
-    unchanged = len(catalog) - len(plan.todo) - len(plan.new_problems)
+    unchanged = len(catalog) - len(plan.todo) - len(plan.new_problems) - plan.amended.total()
     reasons.update(throughput.outcomes)
     extracted = reasons.pop(EXTRACTED, 0)
-    return ExtractReport(len(catalog), extracted, unchanged, reasons, time.monotonic() - started, throughput)
+    seconds = time.monotonic() - started
+    return ExtractReport(len(catalog), extracted, unchanged, reasons, seconds, throughput, **plan.amended)
+
+
+def enter(store: FeatureStore, plan: Plan, *, adding: bool) -> None:
+    """Make the planned catalog the current one or, with `adding`, a part of it."""
+    rows = plan.catalog_rows
+    if adding:
+        new = {video_id for video_id, _ in rows}
+        kept = [(row["video_id"], row["version"]) for row in store.catalog().to_pylist()]
+        rows = [pair for pair in kept if pair[0] not in new] + rows
+        # Of a video with an amendment that one counts: it has to say the same.
+        words = store.amendments.read()
+        store.amend(added=[pair for pair in plan.versions.items() if words.get(pair[0], pair[1]) != pair[1]])
+    store.set_catalog(rows)
 
 
 def _stop_if_too_many(outcomes: Counter[str], max_failures: int | None) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
 from rayreel.errors import RayreelError
+from rayreel.features.amend import Amendments
 from rayreel.features.key import EncoderKey
 from rayreel.features.schema import QUARANTINE, feature_schema
 from rayreel.storage import Storage
@@ -27,7 +28,8 @@ class FeatureStore:
     """Features and quarantine of one encoder key.
 
     Rows are only ever added. Which rows count is decided by the current catalog, a small table of (video_id,
-    version): a video that changed or left the catalog stays on disk and out of every read, and comes back for free.
+    version), and by the amendments to it: a video that changed or left stays on disk and out of every read, and comes
+    back for free.
     """
 
     def __init__(self, storage: Storage, key: EncoderKey) -> None:
@@ -36,6 +38,7 @@ class FeatureStore:
         self.schema = feature_schema(key.dims)
         self.features = storage.path("features", str(key))
         self.quarantine = storage.path("quarantine", str(key))
+        self.amendments = Amendments(storage)
         self._catalog = storage.path("catalog", "current.parquet")
 
     def create(self) -> None:
@@ -46,6 +49,18 @@ class FeatureStore:
         """Make these (video_id, version) the current catalog: what `read` gives from now on."""
         table = pa.table({"video_id": [r[0] for r in rows], "version": [r[1] for r in rows]}, schema=VERSIONS)
         self._write_changed(self._catalog, _parquet(table))
+
+    def catalog(self) -> pa.Table:
+        """The current catalog's (video_id, version), as it was set; no rows before the first."""
+        content = self.storage.read(self._catalog)
+        return VERSIONS.empty_table() if content is None else pq.read_table(io.BytesIO(content))
+
+    def amend(self, added: Sequence[tuple[str, str]] = (), deleted: Iterable[str] = ()) -> None:
+        """Make these (video_id, version) current beside the catalog, and those ids not, whatever the catalog says.
+
+        It holds through later catalogs, until the next amendment of the same id.
+        """
+        self.amendments.add(added, deleted)
 
     def add(self, features: pa.Table, quarantined: pa.Table) -> None:
         """Add finished rows; each file appears whole or not at all."""
@@ -96,10 +111,9 @@ class FeatureStore:
         return digest.hexdigest()
 
     def _current(self, table: pa.Table) -> pa.Table:
-        catalog = self.storage.read(self._catalog)
-        if catalog is None:
+        current = self.amendments.applied(self.catalog())
+        if not current.num_rows and not self.storage.exists(self._catalog):
             raise NoFeatures(f"No catalog at {self._catalog}. Run jobs/extract.py --catalog … first.")
-        current = pq.read_table(io.BytesIO(catalog))
         pairs = pc.binary_join_element_wise(current["video_id"], current["version"], "\0")
         return table.filter(
             pc.is_in(pc.binary_join_element_wise(table["video_id"], table["version"], "\0"), value_set=pairs)

@@ -46,8 +46,10 @@ def signature() -> ModelSignature:
 
 
 def input_example(tower: VideoTower) -> pd.DataFrame:
-    """One query by text alone, to show what an input looks like."""
-    return pd.DataFrame({Modality.TEXT.value: [[1.0] + [0.0] * (tower.dims[Modality.TEXT] - 1)]})
+    """One query by text alone, or by what else the tower looks at, to show what an input looks like."""
+    shown = Modality.TEXT if Modality.TEXT in tower.config.modalities else tower.config.modalities[0]
+    vector = [1.0] + [0.0] * (tower.dims[shown] - 1)
+    return pd.DataFrame({shown.value: [vector if shown is Modality.TEXT else [vector]]})
 
 
 def _vectors(row: dict[Hashable, Any]) -> dict[Modality, np.ndarray[Any, np.dtype[np.float32]]]:

@@ -3,73 +3,83 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rayreel.errors import RayreelError
-from rayreel.features.matrix import FeatureMatrix
-from rayreel.features.store import FeatureStore
-from rayreel.index.build import BuildReport, alias_target, build, switch_alias
-from rayreel.index.collection import collection_name
-from rayreel.index.config import IndexConfig
-from rayreel.index.connect import MilvusClient
-from rayreel.release import registry
+from rayreel.features.store import open_store
+from rayreel.index.alias import switch_alias
+from rayreel.release import audit, registry
+from rayreel.release.build import Progress, build, catch_up
+from rayreel.release.gates import Gate, Refused, pass_through, trust
+from rayreel.release.proofs import golden, is_whole, sound
+from rayreel.release.quality import Judgement, judge
 from rayreel.release.registry import Version
-from rayreel.release.rows import index_rows
-from rayreel.tower.embed import embed
+from rayreel.release.retire import retire
+from rayreel.release.settle import settle
+from rayreel.release.site import Candidate, Site
 
-
-class Refused(RayreelError):
-    """A version that must not serve."""
+__all__ = ["Promotion", "Refused", "check", "is_current", "promote"]
 
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """What was switched: the version that serves, the one that served before, and the index built for it."""
+    """What was switched: the version that serves, the one that served before, its gates, and what was dropped."""
 
     version: Version
-    previous: str | None
-    index: BuildReport
+    previous: int | None
+    gates: list[Gate]
+    retired: list[int]
+
+
+def check(version: Version, site: Site) -> Judgement:
+    """The gates that can be asked before anything is built. The version that serves already proves no quality again."""
+    trusted = trust(version, open_store(site.storage, version.encoder_key), site.encoder_key)
+    champion = site.champion()
+    if champion == version or not all(gate.passed for gate in trusted):
+        return Judgement(trusted, {})
+    judged = judge(version, champion, site.jury)
+    return Judgement([*trusted, *judged.gates], judged.metrics)
 
 
 def promote(
     version: Version,
-    store: FeatureStore,
-    client: MilvusClient,
-    config: IndexConfig,
-    progress: Callable[[int], None] = lambda _: None,
+    site: Site,
+    force: str | None = None,
+    progress: Progress = lambda _stage, _done: None,
+    announce: Callable[[], None] = lambda: None,
 ) -> Promotion:
-    """Build the version's index beside the serving one, verify it, then switch index alias and registry alias.
+    """Ask the gates, build the release beside the serving one, prove it, then switch index alias and registry alias.
 
-    The index alias is the one switch: search follows it. Should the registry fail after it has moved, the release
-    serves all the same, and promoting again only repeats the registry's part.
+    The index alias is the one switch: search follows it. `announce` is called right after it. `force` is the reason
+    for which a person overrules gates on quality; it is kept. Killed at any point, the same call goes on.
+
+    Raises:
+        Refused: a gate failed. What served before goes on serving.
     """
-    _check(version, store)
-    serving = alias_target(client, config.alias)
-    matrix = FeatureMatrix.from_table(store.read())
-    tower = registry.load(version)
-    config = config.model_copy(update={"dim": tower.config.dim})
-    rows = index_rows(matrix, embed(tower, matrix))
-    report = build(client, version.number, rows, config, expected=len(matrix), progress=progress)
-    switch_alias(client, config.alias, report.collection)
-    registry.crown(version, indexed=store.fingerprint())
-    return Promotion(version, serving, report)
+    settle(site)
+    candidate, previous = Candidate(version, site), site.serving()
+    judged = check(version, site)
+    pass_through(version, judged.gates, force)
+    build(candidate, progress)
+    if not is_whole(candidate):  # videos came or went meanwhile
+        catch_up(candidate, progress)
+    gates = [*judged.gates, *sound(candidate), *golden(candidate)]
+    pass_through(version, gates, force)
+    if previous != version.number:
+        _switch(candidate, previous, Judgement(gates, judged.metrics), force)
+    announce()
+    # What reached the store while the gates were asked, or by a replica that had not heard yet, reaches this release.
+    catch_up(candidate, progress)
+    return Promotion(version, previous, gates, retire(site))
 
 
-def is_current(version: Version, store: FeatureStore, client: MilvusClient, config: IndexConfig) -> bool:
+def is_current(version: Version, site: Site) -> bool:
     """Whether this version serves already, with an index of exactly the store's current rows."""
-    champion = registry.find(registry.CHAMPION)
-    if champion is None or champion.number != version.number:
-        return False
-    serving = alias_target(client, config.alias)
-    return serving == collection_name(version.number) and registry.indexed(version) == store.fingerprint()
+    serves = site.serving() == version.number and registry.find(registry.CHAMPION) == version
+    return serves and is_whole(Candidate(version, site))
 
 
-def _check(version: Version, store: FeatureStore) -> None:
-    if version.encoder_key != str(store.key):
-        raise Refused(
-            f"Version {version.number} reads features of {version.encoder_key}; the store holds {store.key}. "
-            "Extract with that version's encoders, or train a tower on these features."
-        )
-    if store.key.is_random:
-        raise Refused(
-            f"Version {version.number} stands on encoders with random weights ({store.key}), which mean nothing. "
-            "Extract with trained encoders (encoders.random_weights is for tests), train and promote again."
-        )
+def _switch(candidate: Candidate, previous: int | None, judged: Judgement, force: str | None) -> None:
+    site, version = candidate.site, candidate.version
+    if registry.find(registry.CHAMPION) != version:  # else only its index was lost
+        audit.intend(version, previous, judged.gates, judged.metrics, force)
+    switch_alias(site.client, site.index.alias, candidate.collection, site.index.timeout_s)
+    audit.promoted(version)
+    registry.crown(version)

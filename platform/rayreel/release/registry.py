@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import mlflow
 from mlflow.exceptions import MlflowException
+from mlflow.models.model import ModelInfo
 
 from rayreel.errors import RayreelError
 from rayreel.release.card import model_card
@@ -20,7 +22,6 @@ from rayreel.training.tracking import TrackingUnavailable
 MODEL = "rayreel-tower"
 # What MLflow says of a model, version or alias that is not there; everything else is a fault of the server.
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-_INDEXED = "indexed_features"
 CHALLENGER, CHAMPION = "challenger", "champion"
 _NEEDED = ("rayreel", "torch", "safetensors", "pydantic", "pyarrow", "numpy", "pandas")
 
@@ -61,15 +62,9 @@ def register(tower_folder: Path, tags: dict[str, str], facts: dict[str, Any]) ->
             artifacts={ARTIFACT: str(folder)},
             signature=signature(),
             input_example=input_example(load_tower(folder)),
-            registered_model_name=MODEL,
             pip_requirements=[f"{name}=={installed(name)}" for name in _NEEDED],
         )
-    client = mlflow.MlflowClient()
-    number = str(logged.registered_model_version)
-    for key, value in tags.items():
-        client.set_model_version_tag(MODEL, number, key, value)
-    client.set_registered_model_alias(MODEL, CHALLENGER, number)
-    return resolve(number)
+    return _registered(logged, tags)
 
 
 def resolve(name: str) -> Version:
@@ -109,14 +104,60 @@ def load(version: Version) -> VideoTower:
     return load_tower(folder / "artifacts" / ARTIFACT)
 
 
-def crown(version: Version, indexed: str) -> None:
-    """Make the version the champion; `indexed` is the fingerprint of the features its index was built from."""
+def crown(version: Version) -> None:
+    """Make the version the champion."""
+    _ask(mlflow.MlflowClient().set_registered_model_alias, MODEL, CHAMPION, str(version.number))
+
+
+def tags(version: Version) -> dict[str, str]:
+    """What is written on the version."""
+    found: dict[str, str] = _ask(mlflow.MlflowClient().get_model_version, MODEL, str(version.number)).tags
+    return dict(found)
+
+
+def tag(version: Version, **values: str | None) -> None:
+    """Write on the version; None takes a tag away."""
+    client, number, there = mlflow.MlflowClient(), str(version.number), tags(version)
+    for name, value in values.items():
+        if value is not None:
+            _ask(client.set_model_version_tag, MODEL, number, name, value)
+        elif name in there:
+            _ask(client.delete_model_version_tag, MODEL, number, name)
+
+
+def tags_of_all() -> dict[int, dict[str, str]]:
+    """What is written on each version, by its number."""
+    found = _ask(mlflow.MlflowClient().search_model_versions, f"name='{MODEL}'")
+    return {int(version.version): dict(version.tags) for version in found}
+
+
+def model_tags() -> dict[str, str]:
+    """What is written on the model as a whole; nothing before the first version."""
+    found = _ask(mlflow.MlflowClient().search_registered_models, f"name='{MODEL}'")
+    return dict(found[0].tags) if found else {}
+
+
+def tag_model(name: str, value: str) -> None:
+    """Write on the model as a whole."""
+    _ask(mlflow.MlflowClient().set_registered_model_tag, MODEL, name, value)
+
+
+def _ask(call: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401
+    try:
+        return call(*args)
+    except MlflowException as error:
+        raise TrackingUnavailable.of(error) from error
+
+
+def _registered(logged: ModelInfo, tags: dict[str, str]) -> Version:
+    """Not by `registered_model_name`: that prints, and a version without tags is there until they are set."""
     client = mlflow.MlflowClient()
-    client.set_model_version_tag(MODEL, str(version.number), _INDEXED, indexed)
-    client.set_registered_model_alias(MODEL, CHAMPION, str(version.number))
-
-
-def indexed(version: Version) -> str | None:
-    """The fingerprint of the features that the version's index was built from; None before its promotion."""
-    tags: dict[str, str] = mlflow.MlflowClient().get_model_version(MODEL, str(version.number)).tags
-    return tags.get(_INDEXED)
+    try:
+        client.create_registered_model(MODEL)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    source = f"models:/{logged.model_id}"
+    number = client.create_model_version(MODEL, source, logged.run_id, tags, model_id=logged.model_id).version
+    client.set_registered_model_alias(MODEL, CHALLENGER, str(number))
+    return resolve(str(number))

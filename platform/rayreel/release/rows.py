@@ -1,17 +1,183 @@
-"""Feature rows and embeddings joined to what the index holds."""
+"""A release's rows: every video as its tower sees it, in Parquet parts that are only ever added; the last part wins."""
 
+import io
 import json
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
-from rayreel.features.matrix import FeatureMatrix
-from rayreel.index.build import IndexRow
+from rayreel.release.schema import (
+    PART_COLUMNS,
+    ROWS,
+    VideoRow,
+    embeddings,
+    part_embeddings,
+    tombstones,
+    videos,
+)
+from rayreel.storage import Storage
+
+__all__ = [
+    "PART_COLUMNS",
+    "ROWS",
+    "Changes",
+    "ReleaseRows",
+    "VideoRow",
+    "embeddings",
+    "part_embeddings",
+    "tombstones",
+    "videos",
+]
+
+# Files of fewer rows are merged: 2,000 rows of 512 floats and three parts are about 10 MB.
+ROWS_PER_PART = 2000
 
 
-def index_rows(matrix: FeatureMatrix, embeddings_ND: NDArray[np.float32]) -> Iterator[IndexRow]:
-    """One index row per video, in row order."""
-    columns = [matrix.column(name) for name in ("video_id", "title", "category", "tags", "uri", "extra")]
-    for video_id, title, category, tags, uri, extra, embedding in zip(*columns, embeddings_ND, strict=True):
-        yield IndexRow(video_id, embedding, title, category, tuple(tags), uri, json.loads(extra))
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What parts say together: the last of every video, and who is gone. `last` is the last part read, "" if none."""
+
+    rows: pa.Table
+    deleted: set[str]
+    last: str
+
+    def __len__(self) -> int:
+        return int(self.rows.num_rows) + len(self.deleted)
+
+
+class ReleaseRows:
+    """The rows of one tower version, at `releases/v{N}/rows` below the storage root.
+
+    Parts are numbered. A part counts as written once none of its own or a later number was there when it appeared, so
+    that a reader who has read up to a number has missed nothing below it, whoever wrote at the same time.
+    """
+
+    def __init__(self, storage: Storage, version: int) -> None:
+        self.storage = storage
+        self.version = version
+        self.folder = storage.path("releases", f"v{version}")
+        self._parts = f"{self.folder}/rows"
+        self._marker = f"{self.folder}/index.json"
+
+    def add(self, table: pa.Table) -> str:
+        """Write one more part, whole, and return its name. Names sort by time."""
+        content = _parquet(table.select(ROWS.names).cast(ROWS))
+        while True:
+            name = _name(_number(self._newest()) + 1)
+            self.storage.write(f"{self._parts}/{name}", content)
+            if all(other == name or _number(other) < _number(name) for other in self.parts()):
+                return name
+            # Somebody wrote at the same time and may have been read already: this one goes behind, once more.
+
+    def parts(self, after: str = "") -> list[str]:
+        """Names of the parts behind one, in order; of all of them without one."""
+        names = (path.rpartition("/")[2] for path in self.storage.files(self._parts, ".parquet"))
+        return sorted(name for name in names if _number(name) > _number(after))
+
+    def read(self, after: str = "", upto: str | None = None, columns: Sequence[str] | None = None) -> Changes:
+        """What the parts behind `after`, up to and with `upto`, say; ordered by video_id.
+
+        `columns` are those of ROWS that are wanted, all without. It all has to fit in memory.
+        """
+        wanted = list(ROWS.names) if columns is None else list(dict.fromkeys(["video_id", "deleted", *columns]))
+        names, table = self._read(after, upto, wanted)
+        latest = _latest(table)
+        gone = latest.filter(latest["deleted"])["video_id"].to_pylist()
+        rows = latest.filter(pc.invert(latest["deleted"]))
+        return Changes(rows, set(gone), names[-1] if names else after)
+
+    def current(self) -> dict[str, str]:
+        """video_id → version of every video that is there."""
+        rows = self.read(columns=["version"]).rows
+        return dict(zip(rows["video_id"].to_pylist(), rows["version"].to_pylist(), strict=True))
+
+    def marker(self) -> str:
+        """The last part that the index has, "" if none."""
+        content = self.storage.read(self._marker)
+        return "" if content is None else str(json.loads(content)["upto"])
+
+    def set_marker(self, name: str) -> None:
+        """Say that the index has this part and all before it."""
+        self.storage.write(self._marker, json.dumps({"upto": name}).encode())
+
+    def compact(self, upto: str) -> int:
+        """Merge runs of small parts up to and with one into one each; returns how many went.
+
+        Readers and a kill at any point lose nothing. A merged part takes the number of its last source: who has read
+        as far as `upto` has nothing new to read, who has read less reads a whole run anew.
+        """
+        merged = 0
+        for run in _runs([(name, self._rows_in(name)) for name in self.parts() if _number(name) <= _number(upto)]):
+            tables = [self._part(name, list(ROWS.names)) for name in run]
+            path = f"{self._parts}/{_name(_number(run[-1]))}"
+            self.storage.write(path, _parquet(_latest(pa.concat_tables(tables))))
+            for name in run:
+                with suppress(FileNotFoundError):  # somebody merges the same parts
+                    self.storage.filesystem.delete_file(f"{self._parts}/{name}")
+            merged += len(run)
+        return merged
+
+    def drop(self) -> None:
+        """Delete all that is kept of the release below the storage root."""
+        if self.storage.exists(self.folder):
+            self.storage.filesystem.delete_dir(self.folder)
+
+    def _newest(self) -> str:
+        names = self.parts()
+        return names[-1] if names else ""
+
+    # A part that is gone was merged since the folder was listed: it is listed again.
+    @retry(retry=retry_if_exception_type(FileNotFoundError), stop=stop_after_attempt(5), reraise=True)
+    def _read(self, after: str, upto: str | None, columns: list[str]) -> tuple[list[str], pa.Table]:
+        names = [name for name in self.parts(after) if upto is None or _number(name) <= _number(upto)]
+        empty = pa.schema([ROWS.field(name) for name in columns]).empty_table()
+        return names, pa.concat_tables([empty, *(self._part(name, columns) for name in names)])
+
+    def _part(self, name: str, columns: list[str]) -> pa.Table:
+        path = f"{self._parts}/{name}"
+        return pq.read_table(path, filesystem=self.storage.filesystem, columns=columns, partitioning=None)
+
+    def _rows_in(self, name: str) -> int:
+        path = f"{self._parts}/{name}"
+        return int(pq.read_metadata(path, filesystem=self.storage.filesystem).num_rows)
+
+
+def _latest(table: pa.Table) -> pa.Table:
+    place = {video_id: row for row, video_id in enumerate(table["video_id"].to_pylist())}
+    return table.take(pa.array([place[video_id] for video_id in sorted(place)], pa.int64()))
+
+
+def _runs(parts: Sequence[tuple[str, int]]) -> Iterator[list[str]]:
+    """Neighbouring small parts that together make one of at most ROWS_PER_PART rows, two or more at a time."""
+    run: list[str] = []
+    room = 0
+    for name, rows in parts:
+        if rows > room or rows * 2 > ROWS_PER_PART:
+            if len(run) > 1:
+                yield run
+            run, room = [], ROWS_PER_PART
+        if rows * 2 <= ROWS_PER_PART:
+            run.append(name)
+            room -= rows
+    if len(run) > 1:
+        yield run
+
+
+def _name(number: int) -> str:
+    return f"part-{number:010}-{uuid.uuid4().hex[:8]}.parquet"
+
+
+def _number(name: str) -> int:
+    return int(name.split("-")[1]) if name else 0
+
+
+def _parquet(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()

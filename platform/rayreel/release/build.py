@@ -1,0 +1,57 @@
+"""The build of a release beside the one that serves: rows, collection, snapshot. Killed, it goes on where it was."""
+
+from collections.abc import Callable
+from functools import partial
+
+from rayreel.features.store import open_store
+from rayreel.index.alias import drop_collection
+from rayreel.index.write import make_searchable
+from rayreel.release.embed import embed_with
+from rayreel.release.fill import fill
+from rayreel.release.site import Candidate
+from rayreel.release.snapshot import snapshot_pointer, write_snapshot
+
+Progress = Callable[[str, int], None]
+"""Hears the stage and how many videos are through it."""
+
+
+def build(candidate: Candidate, progress: Progress) -> None:
+    """Bring the version's rows, collection and snapshot up to the feature store; may be repeated at any time."""
+    site = candidate.site
+    _open_collection(candidate)
+    filled = catch_up(candidate, progress)
+    # A few rows more are searched as they are; loading anew would interrupt those who still ask this collection.
+    if filled > site.release.overlay_rows or not _is_searchable(candidate):
+        progress("building HNSW", 0)
+        make_searchable(site.client, candidate.collection, site.index)
+    _keep_snapshot(candidate, progress)
+
+
+def catch_up(candidate: Candidate, progress: Progress) -> int:
+    """Embed what the feature store has more, or no longer has, and tell the index; returns how many rows it took."""
+    site = candidate.site
+    store = open_store(site.storage, candidate.version.encoder_key)
+    embed_with(candidate.tower, store, candidate.rows, partial(progress, "embedding"))
+    indexing = partial(progress, "indexing")
+    return fill(site.client, candidate.rows, candidate.collection, site.index, indexing)
+
+
+def _open_collection(candidate: Candidate) -> None:
+    """An index that is to have none of the rows yet starts from nothing, whatever lies there under its name."""
+    if not candidate.rows.marker():
+        drop_collection(candidate.site.client, candidate.collection, candidate.site.index.timeout_s)
+
+
+def _is_searchable(candidate: Candidate) -> bool:
+    client, name, wait = candidate.site.client, candidate.collection, candidate.site.index.timeout_s
+    loaded = client.get_load_state(name, timeout=wait)["state"].name == "Loaded"
+    return loaded and bool(client.list_indexes(name, timeout=wait))
+
+
+def _keep_snapshot(candidate: Candidate, progress: Progress) -> None:
+    """A new snapshot where there is none, or where many rows have come behind the last."""
+    site, rows = candidate.site, candidate.rows
+    pointer = snapshot_pointer(site.storage, rows.version)
+    if pointer is None or len(rows.read(after=pointer["upto"], columns=[])) > site.release.overlay_rows:
+        progress("snapshot", 0)
+        write_snapshot(site.storage, rows, site.release.neighbours)

@@ -1,0 +1,188 @@
+"""Feature rows to release rows: what the tower makes of every video, and of each of its modalities alone."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray.data
+import torch
+from numpy.typing import NDArray
+
+from rayreel.features.matrix import FeatureMatrix
+from rayreel.features.pipeline import cores
+from rayreel.features.store import VERSIONS, FeatureStore, distinct
+from rayreel.release import registry
+from rayreel.release.registry import Version
+from rayreel.release.rows import PART_COLUMNS, ROWS, ReleaseRows, tombstones
+from rayreel.tower.embed import embed
+from rayreel.tower.tower import VideoTower
+
+# So few videos are embedded sooner in this process than actors are started.
+FEW = 1000
+# Compaction may take files away while they are read; what they held is elsewhere the next time.
+ATTEMPTS = 3
+WORK = pa.schema([("path", pa.string()), ("video_id", pa.list_(pa.string())), ("version", pa.list_(pa.string()))])
+
+
+class Embedded(NamedTuple):
+    """What became of a store's rows: embedded now, deleted from the release, and seen by no modality of the tower."""
+
+    embedded: int
+    deleted: int
+    blind: int
+
+
+def embed_rows(tower: VideoTower, features: pa.Table) -> pa.Table:
+    """Feature rows → release rows (ROWS), without those of which the tower sees nothing."""
+    if not features.num_rows:
+        return ROWS.empty_table()
+    matrix = FeatureMatrix.from_table(features)
+    whole_ND = embed(tower, matrix)
+    columns = {name: features[name] for name in ROWS.names if name in features.column_names}
+    columns["deleted"] = pa.array(np.zeros(len(matrix), bool))
+    columns["embedding"] = _lists(whole_ND)
+    for modality, name in PART_COLUMNS.items():
+        columns[name] = _lists(embed(tower, matrix.showing([modality])).astype(np.float16))
+    columns["text"] = _text(features)
+    columns["created_at"] = pc.divide(features["created_at"].cast(pa.int64()).cast(pa.float64()), 1e6)
+    rows = pa.table([columns[name] for name in ROWS.names], names=ROWS.names).cast(ROWS)
+    return rows.filter(pc.is_valid(rows["embedding"]))
+
+
+def embed_missing(
+    store: FeatureStore, rows: ReleaseRows, version: Version, progress: Callable[[int], None] = lambda _: None
+) -> Embedded:
+    """Bring a version's rows up to date with the store: new and changed videos are embedded, gone ones deleted.
+
+    `progress` hears how many videos are done. Killed at any point it goes on from there the next time. Many videos
+    need a running Ray. Raises NoFeatures when the store is empty.
+    """
+    return embed_with(registry.load(version), store, rows, progress)
+
+
+def embed_with(
+    tower: VideoTower, store: FeatureStore, rows: ReleaseRows, progress: Callable[[int], None] = lambda _: None
+) -> Embedded:
+    """As `embed_missing`, with the version's tower at hand."""
+    done = seen = 0
+    for _ in range(ATTEMPTS):
+        missing, gone = compare(store, rows)
+        for report in _embed(tower, store, rows, missing):
+            done, seen = done + report["videos"], seen + report["seen"]
+            progress(done)
+        if done >= len(missing):
+            break
+    if gone:
+        rows.add(tombstones(sorted(gone)))
+    return Embedded(seen, len(gone), done - seen)
+
+
+def compare(store: FeatureStore, rows: ReleaseRows) -> tuple[set[tuple[str, str]], set[str]]:
+    """(video_id, version) that the store has and the release lacks, and ids that only the release has."""
+    current = store.read(list(VERSIONS.names))
+    wanted = dict(zip(*(current[name].to_pylist() for name in VERSIONS.names), strict=True))
+    present = rows.current()
+    missing = {(video_id, version) for video_id, version in wanted.items() if present.get(video_id) != version}
+    return missing, present.keys() - wanted.keys()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFeatures:
+    """Rows of WORK in, the feature rows they name out."""
+
+    store: FeatureStore
+
+    def __call__(self, work: pa.Table) -> pa.Table:
+        """A file that is gone gives nothing."""
+        return pa.concat_tables([self.store.schema.empty_table(), *map(self._read, work.to_pylist())])
+
+    def _read(self, item: dict[str, object]) -> pa.Table:
+        try:
+            table = self.store.table(str(item["path"]), list(self.store.schema.names))
+        except FileNotFoundError:
+            return self.store.schema.empty_table()
+        wanted = set(zip(item["video_id"], item["version"], strict=True))  # type: ignore[call-overload]
+        return distinct(table.filter(_among(table, wanted))).cast(self.store.schema)
+
+
+class EmbedVideos:
+    """Feature rows in; out comes one row that counts them, once their release rows are written."""
+
+    def __init__(self, tower: VideoTower, rows: ReleaseRows) -> None:
+        self.tower = tower.to("cuda" if torch.cuda.is_available() else "cpu")
+        self.rows = rows
+
+    def __call__(self, features: pa.Table) -> pa.Table:
+        """Embed and write a block."""
+        found = embed_rows(self.tower, features)
+        if found.num_rows:
+            self.rows.add(found)
+        return pa.table({"videos": [features.num_rows], "seen": [found.num_rows]})
+
+
+def _embed(
+    tower: VideoTower, store: FeatureStore, rows: ReleaseRows, missing: set[tuple[str, str]]
+) -> Iterator[dict[str, int]]:
+    work = pa.Table.from_pylist(list(_work(store, missing)), schema=WORK)
+    read = ReadFeatures(store)
+    if len(missing) <= FEW:
+        embed_block = EmbedVideos(tower, rows)
+        blocks: Iterable[pa.Table] = (embed_block(read(work.slice(row, 1))) for row in range(work.num_rows))
+    else:
+        blocks = _dataset(work, read, tower, rows).iter_batches(batch_size=None, batch_format="pyarrow")
+    for block in blocks:
+        yield from block.to_pylist()
+
+
+def _dataset(work: pa.Table, read: ReadFeatures, tower: VideoTower, rows: ReleaseRows) -> ray.data.Dataset:
+    gpus = int(ray.cluster_resources().get("GPU", 0))
+    return (
+        ray.data.from_arrow(work, override_num_blocks=work.num_rows)
+        .map_batches(read, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
+        .map_batches(
+            EmbedVideos,
+            fn_constructor_kwargs={"tower": tower, "rows": rows},
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=gpus or max(1, min(work.num_rows, cores() // 2))),
+            num_cpus=1,
+            num_gpus=min(gpus, 1),
+        )
+    )
+
+
+def _work(store: FeatureStore, missing: set[tuple[str, str]]) -> Iterator[dict[str, object]]:
+    """Which files hold which of the missing rows; a row that two files hold is taken from the first."""
+    left = set(missing)
+    for path in store.storage.files(store.features, ".parquet"):
+        if not left:
+            return
+        try:
+            table = store.table(path, list(VERSIONS.names))
+        except FileNotFoundError:  # compacted since the folder was listed: the next attempt finds the rows
+            continue
+        found = left.intersection(zip(*(table[name].to_pylist() for name in VERSIONS.names), strict=True))
+        left -= found
+        if found:
+            yield {"path": path, "video_id": [pair[0] for pair in found], "version": [pair[1] for pair in found]}
+
+
+def _among(table: pa.Table, pairs: set[tuple[str, str]]) -> pa.Array:
+    ids, versions = (table[name].to_pylist() for name in VERSIONS.names)
+    return pa.array([pair in pairs for pair in zip(ids, versions, strict=True)], pa.bool_())
+
+
+def _text(features: pa.Table) -> pa.ChunkedArray:
+    """What a search by words reads: what is written about a video and what is said in it."""
+    parts = [features[name].fill_null("") for name in ("title", "description", "transcript")]
+    return pc.utf8_trim_whitespace(pc.binary_join_element_wise(*parts, "\n"))
+
+
+def _lists(values_ND: NDArray[np.floating]) -> pa.ListArray:
+    """One list per row; null where a row is zero, which is how the tower says that it sees nothing."""
+    present_N = values_ND.any(axis=1)
+    offsets = np.concatenate([[0], np.cumsum(present_N) * values_ND.shape[1]]).astype(np.int32)
+    return pa.ListArray.from_arrays(offsets, pa.array(values_ND[present_N].ravel()), mask=pa.array(~present_N))

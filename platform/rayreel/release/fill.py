@@ -1,0 +1,109 @@
+"""Release rows to Milvus: what was written and is not there yet, and the proof that nothing is missing."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rayreel.index.config import IndexConfig
+from rayreel.index.connect import MilvusClient
+from rayreel.index.retry import ask
+from rayreel.index.write import RESTART_S, IndexRow, create_collection, delete, stored_versions, upsert
+from rayreel.release.rows import PART_COLUMNS, ROWS, Changes, ReleaseRows, embeddings, videos
+
+_COLUMNS = [name for name in ROWS.names if name not in PART_COLUMNS.values()]
+
+
+class Difference(NamedTuple):
+    """Ids in which a collection differs from the release's rows: not there, of another version, and too many."""
+
+    missing: set[str]
+    stale: set[str]
+    surplus: set[str]
+
+
+def fill(
+    client: MilvusClient,
+    rows: ReleaseRows,
+    collection: str,
+    config: IndexConfig,
+    progress: Callable[[int], None] = lambda _: None,
+) -> int:
+    """Apply to the collection, made if it is not there, every part behind the marker; returns how many videos it took.
+
+    Ends when there is no part left, also none that was written meanwhile: whoever else fills, the last part wins in
+    Milvus too. The marker moves when a part's rows are acknowledged, so a kill repeats some rows and loses none.
+    Raises IndexUnavailable when Milvus stays away.
+    """
+    exists = ask(RESTART_S, client.has_collection, collection, timeout=config.timeout_s)
+    if not exists:
+        rows.set_marker("")  # before it is made: killed in between, the empty collection is filled from the start
+    done, after = 0, rows.marker()
+    while (changes := rows.read(after, columns=_COLUMNS)).last != after:
+        if not exists and changes.rows.num_rows:
+            create_collection(client, collection, _as_wide_as(changes.rows, config))
+            exists = True
+        if exists:
+            done += _apply(client, collection, changes, config, _behind(done, progress))
+        after = changes.last
+        rows.set_marker(after)
+    return done
+
+
+def verify(
+    client: MilvusClient, rows: ReleaseRows, collection: str, config: IndexConfig, *, repair: bool
+) -> Difference:
+    """Compare every (video_id, version) of the collection with the release's rows; with `repair` make them the same."""
+    stored, wanted = stored_versions(client, collection, config), rows.current()
+    found = Difference(
+        wanted.keys() - stored.keys(),
+        {video_id for video_id in wanted.keys() & stored.keys() if wanted[video_id] != stored[video_id]},
+        stored.keys() - wanted.keys(),
+    )
+    if repair and any(found):
+        now = rows.read(columns=_COLUMNS)
+        lacking = pc.is_in(now.rows["video_id"], value_set=pa.array(sorted(found.missing | found.stale), pa.string()))
+        _apply(client, collection, Changes(now.rows.filter(lacking), found.surplus, now.last), config)
+    return found
+
+
+def index_rows(rows: pa.Table) -> Iterator[IndexRow]:
+    """Release rows (not tombstones) as the index takes them."""
+    for row, text, embedding_D in zip(videos(rows), rows["text"].to_pylist(), embeddings(rows), strict=True):
+        own = {"created_at": row.created_at, "duration_s": row.duration_s}
+        yield IndexRow(
+            row.video_id,
+            embedding_D,
+            row.title,
+            row.category,
+            row.tags,
+            row.uri,
+            row.extra | {name: value for name, value in own.items() if value is not None},
+            row.version,
+            text,
+        )
+
+
+def _behind(done: int, progress: Callable[[int], None]) -> Callable[[int], None]:
+    return lambda sent: progress(done + sent)
+
+
+def _apply(
+    client: MilvusClient,
+    collection: str,
+    changes: Changes,
+    config: IndexConfig,
+    progress: Callable[[int], None] = lambda _: None,
+) -> int:
+    if changes.rows.num_rows:
+        upsert(client, collection, index_rows(changes.rows), _as_wide_as(changes.rows, config), progress)
+    if changes.deleted:
+        delete(client, collection, sorted(changes.deleted), config)
+    progress(len(changes))
+    return len(changes)
+
+
+def _as_wide_as(rows: pa.Table, config: IndexConfig) -> IndexConfig:
+    """The tower decides how wide an embedding is, not the configuration."""
+    return config.model_copy(update={"dim": len(rows["embedding"][0])}) if rows.num_rows else config

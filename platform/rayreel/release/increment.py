@@ -1,0 +1,105 @@
+"""Increments: a release follows the feature store, in bulk by a job and one by one over HTTP."""
+
+from collections.abc import Sequence
+from threading import Lock
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from rayreel.features.schema import QUARANTINE
+from rayreel.features.store import VERSIONS, FeatureStore, open_store
+from rayreel.index.collection import collection_name
+from rayreel.index.config import IndexConfig
+from rayreel.index.connect import MilvusClient
+from rayreel.release.build import Progress, build
+from rayreel.release.embed import compare
+from rayreel.release.fill import fill
+from rayreel.release.rows import ReleaseRows, tombstones
+from rayreel.release.site import Candidate
+from rayreel.release.snapshot import snapshot_pointer, write_snapshot
+
+
+class Brought(NamedTuple):
+    """What a release took from the store. `blind` are videos of which its tower sees nothing; `snapshot` is a new one.
+
+    `videos` is how many there are now.
+    """
+
+    new: int
+    changed: int
+    deleted: int
+    blind: int
+    videos: int
+    snapshot: str | None
+
+
+def bring_up_to_date(
+    candidate: Candidate, *, snapshot: bool = False, progress: Progress = lambda _stage, _done: None
+) -> Brought:
+    """Bring a release's rows and collection up to its feature store without building it anew; serving goes on.
+
+    A new snapshot is made when more than `release.overlay_rows` rows have come behind the last, or with `snapshot`.
+    Killed at any point, the same call goes on. Many new videos need a running Ray. Raises NoFeatures.
+    """
+    rows, storage = candidate.rows, candidate.site.storage
+    store = open_store(storage, candidate.version.encoder_key)
+    before, (missing, gone), former = rows.current(), compare(store, rows), snapshot_pointer(storage, rows.version)
+    build(candidate, progress)
+    if snapshot and snapshot_pointer(storage, rows.version) == former:
+        progress("snapshot", 0)
+        write_snapshot(storage, rows, candidate.site.release.neighbours)
+    if former is not None:  # replicas have read as far as that, at least
+        rows.compact(upto=former["upto"])
+    now, latter = rows.current(), snapshot_pointer(storage, rows.version)
+    taken = {video_id for video_id, version in missing if now.get(video_id) == version}
+    return Brought(
+        new=len(taken - before.keys()),
+        changed=len(taken & before.keys()),
+        deleted=len(gone - now.keys()),
+        blind=len(missing) - len(taken),
+        videos=len(now),
+        snapshot=None if latter is None or latter == former else str(latter["name"]),
+    )
+
+
+class Writer:
+    """Adds and deletes single videos of the release that serves; threads may share it.
+
+    Feature store first, then the release's rows, then Milvus. Killed in between, nothing is half there for good: what
+    the store has the next `bring_up_to_date` embeds, what the rows have the next write brings to Milvus.
+    """
+
+    def __init__(self, store: FeatureStore, rows: ReleaseRows, client: MilvusClient, config: IndexConfig) -> None:
+        self.store, self.rows = store, rows
+        self._client, self._config = client, config
+        self._lock, self._upto, self._known = Lock(), "", set[str]()
+
+    def add(self, features: pa.Table, release_rows: pa.Table) -> None:
+        """Add videos, or replace those of the same ids: feature rows, and the same videos as release rows.
+
+        When it returns they are kept and found. Raises IndexUnavailable when they are kept, but Milvus was away.
+        """
+        self.store.add(features, QUARANTINE.empty_table())
+        self.store.amend(added=list(zip(*(features[name].to_pylist() for name in VERSIONS.names), strict=True)))
+        self.rows.add(release_rows)
+        self._fill()
+
+    def delete(self, ids: Sequence[str]) -> list[str]:
+        """Delete videos; returns those that were there. Errors as of `add`."""
+        there = sorted(set(ids) & self._ids())
+        if there:
+            self.store.amend(deleted=there)
+            self.rows.add(tombstones(there))
+            self._fill()
+        return there
+
+    def _fill(self) -> None:
+        fill(self._client, self.rows, collection_name(self.rows.version), self._config)
+
+    def _ids(self) -> set[str]:
+        """Ids of all videos of the release; only what is new since the last call is read."""
+        with self._lock:
+            changes = self.rows.read(self._upto, columns=[])
+            self._known = (self._known | set(changes.rows["video_id"].to_pylist())) - changes.deleted
+            self._upto = changes.last
+            return self._known

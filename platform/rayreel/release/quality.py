@@ -1,0 +1,166 @@
+"""Whether a tower is worth serving: beside the champion and beside baselines that need no tower."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from rayreel.catalog.interactions import read_interactions
+from rayreel.errors import RayreelError
+from rayreel.evaluation.config import EvaluationConfig
+from rayreel.evaluation.evaluate import Evaluation, evaluate
+from rayreel.evaluation.methods import TOWER
+from rayreel.evaluation.splits import SplitConfig
+from rayreel.evaluation.trial import Section, Versus
+from rayreel.features.matrix import FeatureMatrix
+from rayreel.features.store import NoFeatures, open_store
+from rayreel.release import registry
+from rayreel.release.config import GatesConfig
+from rayreel.release.gates import Gate
+from rayreel.release.registry import Version
+from rayreel.storage import Storage
+from rayreel.tower.embed import embed
+from rayreel.training.tracking import TrackingUnavailable, run_config
+
+CHAMPION = "champion"
+# Which section decides when none is named: what people watch before what videos are called.
+_FIRST = ("users", "co_watch", "category", "tags")
+# They know users, not content: of a new video they know nothing, so that no content tower has to beat them.
+_OF_USERS = {"popularity", "item-kNN", "matrix factorisation"}
+_PERFECT = 1 - 1e-9
+
+
+class UnknownMetric(RayreelError):
+    """A metric of release.gates.metrics that the evaluation does not take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The gates on quality, and the tower's own metrics such as {"category/ndcg@10": 0.9}."""
+
+    gates: list[Gate]
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Jury:
+    """What towers are judged with. `interactions` is a file of views; unset, the one the version was trained with."""
+
+    storage: Storage
+    evaluation: EvaluationConfig
+    gates: GatesConfig
+    interactions: str | None = None
+
+
+def judge(version: Version, champion: Version | None, jury: Jury) -> Judgement:
+    """Evaluate the version on what its training held out, beside the champion on the same videos.
+
+    A champion of other encoders is asked with its own features of the same videos; without them its gate fails. One
+    that was trained with another split may know these videos, which can only help it.
+    """
+    table = open_store(jury.storage, version.encoder_key).read()
+    rivals: dict[str, NDArray[np.float32]] = {}
+    lacking: list[Gate] = []
+    if champion is not None and jury.gates.champion != "off":
+        try:
+            table, rivals[CHAMPION] = _beside(champion, table, jury.storage)
+        except NoFeatures as error:
+            lacking = [Gate(CHAMPION, False, f"cannot be compared with version {champion.number}: {error}", True)]
+    try:
+        evaluation = _evaluate(version, table, rivals, jury)
+    except TrackingUnavailable:
+        raise
+    except RayreelError as error:  # a catalog without categories and views
+        return Judgement([*lacking, Gate("evaluation", False, str(error), quality=True)], {})
+    gates = [gate for name in _metrics(evaluation, jury.gates) for gate in _gates(evaluation, name, jury.gates)]
+    return Judgement(lacking + gates, _own(evaluation))
+
+
+def _beside(champion: Version, table: pa.Table, storage: Storage) -> tuple[pa.Table, NDArray[np.float32]]:
+    """The feature rows of videos that both know, and the champion's embeddings [N, dim] of them, in this order."""
+    store = open_store(storage, champion.encoder_key)
+    theirs = store.read()
+    theirs = theirs.filter(pc.is_in(theirs["video_id"], value_set=table["video_id"].combine_chunks()))
+    if not theirs.num_rows:
+        raise NoFeatures(f"{store.features} holds none of these videos. Extract them with its encoders, too.")
+    table = table.filter(pc.is_in(table["video_id"], value_set=theirs["video_id"].combine_chunks()))
+    return table, embed(registry.load(champion), FeatureMatrix.from_table(theirs))
+
+
+def _evaluate(version: Version, table: pa.Table, rivals: Mapping[str, NDArray[np.float32]], jury: Jury) -> Evaluation:
+    trained = run_config(version.run_id)
+    views = jury.interactions or trained.get("interactions")
+    return evaluate(
+        registry.load(version),
+        FeatureMatrix.from_table(table),
+        SplitConfig.model_validate(trained["splits"]),
+        jury.evaluation,
+        None if views is None else read_interactions(str(views)),
+        rivals=rivals,
+    )
+
+
+def _metrics(evaluation: Evaluation, gates: GatesConfig) -> list[str]:
+    sections = evaluation.sections
+    first = next((name for name in _FIRST if name in sections), next(iter(sections)))
+    if not gates.metrics:
+        return [f"{first}/{sections[first].headline}"]
+    named = [name if "/" in name else f"{first}/{name}" for name in gates.metrics]
+    known = {f"{name}/{metric}" for name, section in sections.items() for metric in section.scores[TOWER]}
+    if unknown := [name for name in named if name not in known]:
+        raise UnknownMetric(
+            f"release.gates.metrics names {', '.join(unknown)}; this evaluation has {', '.join(sorted(known))}."
+        )
+    return named
+
+
+def _gates(evaluation: Evaluation, metric: str, config: GatesConfig) -> Iterator[Gate]:
+    section, name = _section(evaluation, metric)
+    rules = {CHAMPION: config.champion} | {
+        method: config.baselines for method in evaluation.baselines if method not in _OF_USERS
+    }
+    for method, rule in rules.items():
+        versus = section.versus.get(method, {}).get(name)
+        if rule != "off" and versus is not None:
+            # Of the baselines there are many, so that one may be beaten by luck; the champion is asked about alone.
+            versus = replace(versus, p=versus.p_alone) if method == CHAMPION else versus
+            own = section.scores[TOWER][name].mean
+            finding = f"{own:.3f}, {method} {section.scores[method][name].mean:.3f}: {_lead(versus)}"
+            passed = _passes(rule, versus, own, config.alpha)
+            wanted = "" if passed else f"; {_WANTED[rule].format(alpha=config.alpha)}"
+            yield Gate(f"{metric}, {rule.replace('_', ' ')}: {method}", passed, finding + wanted, quality=True)
+
+
+_WANTED = {
+    "better": "a lead with p < {alpha:g} is needed",
+    "above": "a lead is needed",
+    "not_worse": "a loss with p < {alpha:g} is one too many",
+}
+
+
+def _passes(rule: str, versus: Versus, own: float, alpha: float) -> bool:
+    match rule:
+        case "better":
+            return versus.difference > 0 and versus.p < alpha
+        case "above":
+            # Where both are perfect the catalog cannot tell them apart; nobody could be above.
+            return versus.difference > 0 or (own >= _PERFECT and versus.difference >= 0)
+        case _:
+            return versus.difference >= 0 or versus.p >= alpha
+
+
+def _lead(versus: Versus) -> str:
+    return f"{versus.difference:+.3f} [{versus.low:+.3f}, {versus.high:+.3f}], p {versus.p:.3f}"
+
+
+def _section(evaluation: Evaluation, metric: str) -> tuple[Section, str]:
+    section, _, name = metric.partition("/")
+    return evaluation.sections[section], name
+
+
+def _own(evaluation: Evaluation) -> dict[str, float]:
+    shown = ((name, section, metric) for name, section in evaluation.sections.items() for metric in section.shown)
+    return {f"{name}/{metric}": section.scores[TOWER][metric].mean for name, section, metric in shown}

@@ -1,0 +1,81 @@
+"""Where releases are made: the storage, the index, and what decides."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from rayreel.encoders.encoder import TextEncoder
+from rayreel.evaluation.config import EvaluationConfig
+from rayreel.index.alias import alias_target
+from rayreel.index.collection import collection_name, version_of
+from rayreel.index.config import IndexConfig
+from rayreel.index.connect import MilvusClient
+from rayreel.index.search import VideoIndex
+from rayreel.release import registry
+from rayreel.release.config import ReleaseConfig
+from rayreel.release.quality import Jury
+from rayreel.release.registry import Version
+from rayreel.release.rows import ReleaseRows
+from rayreel.storage import Storage
+from rayreel.tower.tower import VideoTower
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """All that promotion works with. `text_encoder` builds the encoder of golden queries in words, when there are any.
+
+    `interactions` is a file of views to judge by; unset, the one that the version was trained with. `encoder_key` is of
+    the encoders that queries will be encoded with, where that is known.
+    """
+
+    storage: Storage
+    client: MilvusClient
+    index: IndexConfig
+    release: ReleaseConfig
+    evaluation: EvaluationConfig
+    text_encoder: Callable[[], TextEncoder]
+    interactions: str | None = None
+    encoder_key: str | None = None
+
+    @property
+    def jury(self) -> Jury:
+        """What towers are judged with here."""
+        return Jury(self.storage, self.evaluation, self.release.gates, self.interactions)
+
+    def serving(self) -> int | None:
+        """The version whose collection the alias names, which is the one that serves; None before the first."""
+        target = alias_target(self.client, self.index.alias, self.index.timeout_s)
+        return None if target is None else version_of(target)
+
+    def champion(self) -> Version | None:
+        """The version that serves; with an index that was lost, the one that should."""
+        serving = self.serving()
+        return registry.find(registry.CHAMPION) if serving is None else registry.find(str(serving))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A version on its way to serving: its tower, its rows, its collection."""
+
+    version: Version
+    site: Site
+
+    @cached_property
+    def tower(self) -> VideoTower:
+        """Its tower, on the CPU."""
+        return registry.load(self.version)
+
+    @cached_property
+    def rows(self) -> ReleaseRows:
+        """Its rows below the storage root."""
+        return ReleaseRows(self.site.storage, self.version.number)
+
+    @property
+    def collection(self) -> str:
+        """The name of its collection, be it there or not."""
+        return collection_name(self.version.number)
+
+    @property
+    def index(self) -> VideoIndex:
+        """Searches this version's collection, whatever the alias says."""
+        return VideoIndex(self.site.client, self.site.index, self.collection)

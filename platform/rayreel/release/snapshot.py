@@ -1,0 +1,183 @@
+"""A snapshot: a release's rows as arrays, with every video's exact neighbours; what a replica holds in memory."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+import time
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from tenacity import retry, retry_if_exception_type, stop_after_attempt
+
+from rayreel.encoders.encoder import Modality
+from rayreel.errors import RayreelError
+from rayreel.release.neighbours import exact_neighbours
+from rayreel.release.rows import ReleaseRows, VideoRow, embeddings, part_embeddings, videos
+from rayreel.storage import Storage
+
+POINTER = "snapshot.json"
+# No array takes a day to write.
+ABANDONED_S = 86_400.0
+
+
+class NoSnapshot(RayreelError):
+    """A release without a snapshot to serve from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """N videos of a release, ordered by video_id, as they were after the part `upto`.
+
+    embeddings_ND: float32 unit vectors. parts[m]: float16 [N, D], what the tower makes of one modality alone, unit
+    vectors where present[m] (bool [N]) and zeros elsewhere. neighbours_NK: row numbers of the nearest other videos,
+    best first, and scores_NK their cosines; exact, K = min(config, N - 1). Arrays are mapped from disk, read-only.
+    """
+
+    version: int
+    name: str
+    upto: str
+    ids: list[str]
+    place: dict[str, int]
+    rows: list[VideoRow]
+    embeddings_ND: NDArray[np.float32]
+    parts: dict[Modality, NDArray[np.float16]]
+    present: dict[Modality, NDArray[np.bool_]]
+    neighbours_NK: NDArray[np.int32]
+    scores_NK: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def write_snapshot(storage: Storage, rows: ReleaseRows, neighbours: int) -> str:
+    """Make a snapshot of the rows as they are now, with so many neighbours of each, and point to it; returns its name.
+
+    The pointer is replaced last: readers see the old snapshot or the new one. Memory: the rows, and 256 MB. Raises
+    NoSnapshot where there are no rows.
+    """
+    now = rows.read()
+    if not now.rows.num_rows:
+        raise NoSnapshot(f"Release {rows.version} has no rows below {rows.folder}. Embed its videos first.")
+    name = f"snapshot-{uuid.uuid4().hex[:12]}"
+    folder = f"{rows.folder}/snapshots/{name}"
+    storage.filesystem.create_dir(folder, recursive=True)
+    vectors_ND = embeddings(now.rows)
+    nearest_NK, scores_NK = exact_neighbours(vectors_ND, neighbours)
+    arrays: dict[str, NDArray[Any]] = {"embeddings": vectors_ND, "neighbours": nearest_NK, "scores": scores_NK}
+    for modality in Modality:
+        arrays[modality.value], arrays[f"has_{modality.value}"] = part_embeddings(now.rows, modality)
+    for key, array in arrays.items():
+        _write_array(storage, f"{folder}/{key}.npy", array)
+    listed = now.rows.select(list(VideoRow.__slots__))
+    pq.write_table(listed, f"{folder}/rows.parquet", filesystem=storage.filesystem, compression="zstd")
+    _replace_pointer(storage, rows.folder, {"name": name, "upto": now.last, "videos": len(vectors_ND)})
+    return name
+
+
+def snapshot_pointer(storage: Storage, version: int) -> dict[str, Any] | None:
+    """name, upto (its last part) and videos (how many) of a release's snapshot; None before the first."""
+    content = storage.read(storage.path("releases", f"v{version}", POINTER))
+    return None if content is None else dict(json.loads(content))
+
+
+# A snapshot that is gone was replaced twice since the pointer was read: the pointer is read again.
+@retry(retry=retry_if_exception_type(FileNotFoundError), stop=stop_after_attempt(5), reraise=True)
+def load_snapshot(storage: Storage, version: int, cache_dir: Path) -> Snapshot:
+    """Map a release's snapshot into memory; from an object store it is copied into `cache_dir` first, once.
+
+    Raises NoSnapshot before the first.
+    """
+    pointer = snapshot_pointer(storage, version)
+    if pointer is None:
+        raise NoSnapshot(
+            f"Release {version} has no snapshot below {storage.root}. Run jobs/index.py --version {version} --snapshot."
+        )
+    folder = _local(storage, version, pointer, cache_dir)
+    rows = videos(pq.read_table(folder / "rows.parquet", partitioning=None))
+    ids = [row.video_id for row in rows]
+    return Snapshot(
+        version=version,
+        name=pointer["name"],
+        upto=pointer["upto"],
+        ids=ids,
+        place={video_id: place for place, video_id in enumerate(ids)},
+        rows=rows,
+        embeddings_ND=_map(folder, "embeddings"),
+        parts={modality: _map(folder, modality.value) for modality in Modality},
+        present={modality: _map(folder, f"has_{modality.value}") for modality in Modality},
+        neighbours_NK=_map(folder, "neighbours"),
+        scores_NK=_map(folder, "scores"),
+    )
+
+
+def _replace_pointer(storage: Storage, folder: str, pointer: dict[str, Any]) -> None:
+    """Point to a new snapshot, and keep the former beside it: a replica may still be loading that one."""
+    content = storage.read(f"{folder}/{POINTER}")
+    former = {} if content is None else json.loads(content)
+    pointer["before"] = [former["name"]] if former else []
+    storage.write(f"{folder}/{POINTER}", json.dumps(pointer).encode())
+    outdated = set(former.get("before", []))
+    for name in set(storage.folders(f"{folder}/snapshots")) - {pointer["name"], *pointer["before"]}:
+        # What no pointer has named may be somebody's who is writing just now, or was left by a kill.
+        if name in outdated or _is_abandoned(storage, f"{folder}/snapshots/{name}"):
+            with suppress(FileNotFoundError):  # somebody else made a snapshot at the same time
+                storage.filesystem.delete_dir(f"{folder}/snapshots/{name}")
+
+
+def _is_abandoned(storage: Storage, folder: str) -> bool:
+    files = storage.filesystem.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
+    return bool(files) and all(time.time() - file.mtime_ns / 1e9 > ABANDONED_S for file in files)
+
+
+def _local(storage: Storage, version: int, pointer: dict[str, Any], cache_dir: Path) -> Path:
+    """The snapshot's folder on this machine."""
+    source = storage.path("releases", f"v{version}", "snapshots", pointer["name"])
+    if storage.is_local:
+        return Path(source)
+    root = hashlib.blake2b(storage.root.encode(), digest_size=8).hexdigest()
+    target = cache_dir / root / f"v{version}" / str(pointer["name"])
+    if not target.exists():
+        _copy(storage, source, target)
+        for other in target.parent.iterdir():
+            if other.name not in {pointer["name"], *pointer["before"]} and not other.name.startswith("."):
+                shutil.rmtree(other, ignore_errors=True)
+    return target
+
+
+def _copy(storage: Storage, source: str, target: Path) -> None:
+    """Copy a folder so that it appears whole, also where several processes of a machine do so at once."""
+    if not storage.exists(source):
+        raise FileNotFoundError(source)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".copying-", dir=target.parent))
+    here = pafs.LocalFileSystem()
+    pafs.copy_files(source, str(scratch), source_filesystem=storage.filesystem, destination_filesystem=here)
+    try:
+        scratch.rename(target)
+    except OSError:  # another process was faster
+        shutil.rmtree(scratch)
+
+
+def _write_array(storage: Storage, path: str, array: NDArray[Any]) -> None:
+    array = np.ascontiguousarray(array)
+    with storage.filesystem.open_output_stream(path) as out:
+        np.lib.format.write_array_header_1_0(out, np.lib.format.header_data_from_array_1_0(array))
+        out.write(pa.py_buffer(array))
+
+
+def _map(folder: Path, name: str) -> NDArray[Any]:
+    file = folder / f"{name}.npy"
+    try:
+        array: NDArray[Any] = np.load(file, mmap_mode="r")
+    except ValueError:  # an empty array cannot be mapped
+        array = np.load(file)
+    return array

@@ -1,0 +1,87 @@
+"""The index job on a small storage root: it prepares, follows, compares and repairs."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+import ray
+
+from feature_rows import KEY, feature_row, feature_table
+from index import NothingServes, main
+from rayreel.features.schema import QUARANTINE
+from rayreel.features.store import FeatureStore
+from rayreel.index.alias import switch_alias
+from rayreel.index.config import IndexConfig
+from rayreel.index.connect import connect
+from rayreel.index.embedded import stop_embedded
+from rayreel.index.write import delete, stored_versions
+from rayreel.storage import Storage
+from rayreel.training.tracking import use_tracking
+from release_site import good_tower, register, store_of
+
+Told = Callable[..., dict[str, str]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _running_ray() -> Iterator[None]:
+    started = not ray.is_initialized()
+    if started:
+        ray.init(address="local", num_cpus=3, include_dashboard=False, configure_logging=False)
+    yield
+    if started:
+        ray.shutdown()
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """100 videos and a registered tower; nothing is promoted."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MILVUS_URI"):
+        monkeypatch.setenv(name, "")  # MLflow sets some itself; so patched, they are put back
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "200")
+    storage = Storage(tmp_path / "storage")
+    use_tracking(storage)
+    store_of(storage)
+    register(storage, good_tower(), tmp_path / "tower")
+    yield tmp_path / "storage"
+    stop_embedded(tmp_path / "storage" / "milvus")
+    mlflow.set_tracking_uri(None)
+    mlflow.set_registry_uri(None)
+
+
+@pytest.fixture
+def told(root: Path, capsys: pytest.CaptureFixture[str]) -> Told:
+    """Run the job and give the numbers of its tables."""
+
+    def run(**options: object) -> dict[str, str]:
+        capsys.readouterr()
+        main(storage=str(root), **options)  # type: ignore[arg-type]
+        return dict(re.findall(r"^│ (.+?) +│ (.+?) +│$", capsys.readouterr().out, re.MULTILINE))
+
+    return run
+
+
+def test_it_follows_the_store_and_with_verify_repairs_what_differs(root: Path, told: Told) -> None:
+    with pytest.raises(NothingServes, match=r"jobs/promote\.py"):
+        told()
+    first = told(version="1")
+    assert (first["new"], first["videos in the release"]) == ("100", "100") and first["snapshot"].startswith("snapshot")
+    client, config = connect(IndexConfig(), root / "milvus"), IndexConfig()
+    switch_alias(client, config.alias, "videos_v1")
+
+    store = FeatureStore(Storage(root), KEY)
+    store.add(feature_table(feature_row("new"), feature_row("v001", version="2")), QUARANTINE.empty_table())
+    store.amend(added=[("new", "1"), ("v001", "2")], deleted=["v000"])
+    then = told()
+    assert [then[name] for name in ("new", "changed", "deleted", "videos in the release")] == ["1", "1", "1", "100"]
+    assert then["snapshot"] == "as it was"
+
+    delete(client, "videos_v1", ["v002", "v003"], config)
+    store.amend(deleted=["v004"])
+    found = told(repair=True)
+    assert [found[f"index: {name}"] for name in ("not there", "of another version", "too many")] == ["2", "0", "0"]
+    assert (found["rows: too many"], found["deleted"]) == ("1", "1")
+    stored = stored_versions(client, "videos_v1", config)
+    assert len(stored) == 99 and stored["v001"] == "2" and "v004" not in stored

@@ -1,0 +1,75 @@
+"""Storage roots with features and registered towers, and a real Milvus Lite for their releases."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+import ray
+
+from rayreel.index.alias import collections, drop_collection
+from rayreel.index.config import IndexConfig
+from rayreel.index.connect import MilvusClient, connect
+from rayreel.index.embedded import stop_embedded
+from rayreel.release.config import GatesConfig, ReleaseConfig
+from rayreel.release.site import Site
+from rayreel.storage import Storage
+from rayreel.training.tracking import use_tracking
+from release_site import EVALUATION, Words, good_tower, register, store_of, weak_tower
+
+CLOUD = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MILVUS_URI", "MILVUS_TOKEN")
+
+
+@pytest.fixture(scope="session")
+def nothing_from_outside() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in CLOUD:
+            patch.setenv(name, "")  # MLflow sets some itself; so patched, they are put back
+            patch.delenv(name)
+        yield
+        mlflow.set_tracking_uri(None)
+        mlflow.set_registry_uri(None)
+
+
+@pytest.fixture(scope="session")
+def towers(nothing_from_outside: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage root with features and three towers: 1 is weak, 2 is good, 3 is as weak as 1."""
+    folder = tmp_path_factory.mktemp("towers")
+    storage = Storage(folder / "storage")
+    store_of(storage)
+    for name, tower in (("first", weak_tower()), ("second", good_tower()), ("third", weak_tower())):
+        register(storage, tower, folder / name)
+    return folder / "storage"
+
+
+@pytest.fixture
+def storage(towers: Path, tmp_path: Path) -> Storage:
+    """A copy of it for one test."""
+    shutil.copytree(towers, tmp_path / "storage")
+    storage = Storage(tmp_path / "storage")
+    use_tracking(storage)
+    return storage
+
+
+@pytest.fixture(scope="session")
+def milvus(nothing_from_outside: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusClient]:
+    started = not ray.is_initialized()
+    if started:
+        ray.init(address="local", num_cpus=2, include_dashboard=False, configure_logging=False)
+    folder = tmp_path_factory.mktemp("milvus")
+    yield connect(IndexConfig(), folder)
+    stop_embedded(folder)
+    if started:
+        ray.shutdown()
+
+
+@pytest.fixture
+def site(storage: Storage, milvus: MilvusClient) -> Site:
+    """Nothing is promoted yet; weak towers pass the gate of baselines, so that something can serve first."""
+    for alias in milvus.list_aliases()["aliases"]:
+        milvus.drop_alias(alias)
+    for _, name in collections(milvus):
+        drop_collection(milvus, name)
+    config = ReleaseConfig(neighbours=8, overlay_rows=10, gates=GatesConfig(baselines="off"))
+    return Site(storage, milvus, IndexConfig(), config, EVALUATION, Words)

@@ -1,0 +1,35 @@
+import pytest
+from pydantic import ValidationError
+
+from rayreel.release.config import GoldenQuery, ReleaseConfig
+from rayreel.settings import SettingsError, load_settings
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"expect_category": "sport"}, "exactly one"),
+        ({"text": "surf", "video_id": "v1", "expect_category": "sport"}, "exactly one"),
+        ({"text": "surf"}, "exactly one"),
+        ({"text": "surf", "expect_ids": ["v1"], "expect_category": "sport"}, "exactly one"),
+        ({"text": "surf", "expect_ids": ["v1"], "at_least": 2}, "no more than 1"),
+        ({"text": "surf", "expect_category": "sport", "top_k": 3, "at_least": 4}, "no more than 3"),
+    ],
+)
+def test_a_golden_query_asks_one_thing_and_expects_one_that_can_be_had(given: dict[str, object], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        GoldenQuery.model_validate(given)
+
+
+def test_gates_are_settings_like_all_others() -> None:
+    golden = "[{text: surf at dawn, expect_category: ocean_waves, at_least: 3}]"
+    sets = ["release.gates.champion=not_worse", "release.gates.baselines=off", f"release.gates.golden={golden}"]
+    settings = load_settings(None, sets)
+    assert (settings.release.gates.champion, settings.release.gates.baselines) == ("not_worse", "off")
+    assert settings.release.gates.golden[0].expect_category == "ocean_waves"
+
+
+def test_the_release_just_left_is_always_kept_for_those_who_still_ask_it() -> None:
+    with pytest.raises(SettingsError, match=r"release\.keep"):
+        load_settings(None, ["release.keep=0"])
+    assert ReleaseConfig().keep >= 1

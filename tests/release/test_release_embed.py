@@ -1,0 +1,150 @@
+"""Feature rows to release rows: whole videos, single modalities, and what is new, changed or gone."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import ray
+import torch
+
+from feature_rows import DIMS, KEY, feature_row, feature_table
+from rayreel.encoders.encoder import Modality
+from rayreel.features.matrix import FeatureMatrix
+from rayreel.features.schema import QUARANTINE
+from rayreel.features.store import FeatureStore
+from rayreel.release import embed as module
+from rayreel.release.embed import Embedded, ReadFeatures, compare, embed_rows, embed_with
+from rayreel.release.rows import ROWS, ReleaseRows, embeddings, part_embeddings, videos
+from rayreel.storage import Storage
+from rayreel.tower.embed import embed, embed_query
+from rayreel.tower.tower import TowerConfig, VideoTower
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _running_ray() -> Iterator[None]:
+    started = not ray.is_initialized()
+    if started:
+        ray.init(address="local", num_cpus=3, include_dashboard=False, configure_logging=False)
+    yield
+    if started:
+        ray.shutdown()
+
+
+@pytest.fixture
+def tower() -> VideoTower:
+    torch.manual_seed(0)
+    return VideoTower(TowerConfig(dim=16), DIMS).eval()
+
+
+@pytest.fixture
+def deaf() -> VideoTower:
+    torch.manual_seed(0)
+    return VideoTower(TowerConfig(dim=16, modalities=(Modality.VISUAL, Modality.TEXT)), DIMS).eval()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStore:
+    """Three videos in two files; one of them is of sound alone."""
+    store = FeatureStore(Storage(tmp_path), KEY)
+    store.create()
+    for rows in ([feature_row("a"), feature_row("b")], [feature_row("sound", frames=0, text=False)]):
+        store.add(feature_table(*rows), QUARANTINE.empty_table())
+    store.set_catalog([("a", "1"), ("b", "1"), ("sound", "1")])
+    return store
+
+
+@pytest.fixture
+def rows(store: FeatureStore) -> ReleaseRows:
+    return ReleaseRows(store.storage, 1)
+
+
+def test_a_row_holds_what_the_tower_makes_of_the_video_and_of_each_modality_alone(tower: VideoTower) -> None:
+    features = feature_table(feature_row("a"), feature_row("silent", windows=0))
+    found = embed_rows(tower, features)
+    assert found.schema == ROWS
+    matrix = FeatureMatrix.from_table(features)
+    np.testing.assert_allclose(embeddings(found), embed(tower, matrix), atol=1e-6)
+    for modality in Modality:
+        vectors, present = part_embeddings(found, modality)
+        assert present.tolist() == [True, modality is not Modality.AUDIO]
+        frames = matrix.vectors[modality].of(np.array([0])).astype(np.float32)
+        np.testing.assert_allclose(vectors[0], embed_query(tower, {modality: frames}), atol=2e-3)
+        assert vectors[1].any() == present[1]
+
+
+def test_a_row_keeps_the_catalogs_columns_and_what_words_search(tower: VideoTower) -> None:
+    moment = datetime(2026, 1, 2, 3, 4, 5, 500_000, tzinfo=UTC)
+    row = feature_row("a", title="Cats", description="", category="pets", tags=["x"], created_at=moment, duration_s=4.0)
+    row |= {"transcript": "meow", "extra": '{"views": 3}', "version": "7"}
+    (found,) = (rows := embed_rows(tower, feature_table(row, feature_row("b", title="", category=""))))[:1].to_pylist()
+    assert found["text"].split() == ["Cats", "meow"]
+    assert rows["text"][1].as_py() == "" and rows["created_at"][1].as_py() is None
+    (video, _) = videos(rows)
+    assert (video.category, video.tags, video.extra, video.version) == ("pets", ("x",), {"views": 3}, "7")
+    assert (video.created_at, video.duration_s) == (moment.timestamp(), 4.0)
+    assert not found["deleted"]
+
+
+def test_a_video_of_which_the_tower_sees_nothing_is_left_out(deaf: VideoTower) -> None:
+    found = embed_rows(deaf, feature_table(feature_row("sound", frames=0, text=False), feature_row("a")))
+    assert found["video_id"].to_pylist() == ["a"]
+    assert not part_embeddings(found, Modality.AUDIO)[1].any()
+    assert embed_rows(deaf, feature_table()).equals(ROWS.empty_table())
+
+
+@pytest.mark.parametrize("few", [0, 1000], ids=["by actors", "in this process"])
+def test_only_what_is_new_changed_or_gone_is_written(
+    few: int, tower: VideoTower, store: FeatureStore, rows: ReleaseRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FEW", few)
+    assert embed_with(tower, store, rows) == Embedded(3, 0, 0)
+    assert rows.current() == {"a": "1", "b": "1", "sound": "1"}
+    seen = rows.parts()[-1]
+    assert embed_with(tower, store, rows) == Embedded(0, 0, 0)
+    assert rows.parts(seen) == []
+    store.add(feature_table(feature_row("b", version="2"), feature_row("c")), QUARANTINE.empty_table())
+    store.set_catalog([("a", "1"), ("b", "2"), ("c", "1")])
+    heard: list[int] = []
+    assert embed_with(tower, store, rows, heard.append) == Embedded(2, 1, 0)
+    assert heard == [2]
+    changes = rows.read(seen)
+    assert sorted(changes.rows["video_id"].to_pylist()) == ["b", "c"] and changes.deleted == {"sound"}
+    assert rows.current() == {"a": "1", "b": "2", "c": "1"}
+
+
+def test_what_the_tower_cannot_see_is_counted_every_time_and_stops_nothing(
+    deaf: VideoTower, store: FeatureStore, rows: ReleaseRows
+) -> None:
+    assert embed_with(deaf, store, rows) == Embedded(2, 0, 1)
+    assert embed_with(deaf, store, rows) == Embedded(0, 0, 1)
+    assert compare(store, rows) == ({("sound", "1")}, set())
+
+
+def test_a_run_that_was_killed_goes_on_with_what_is_missing(
+    tower: VideoTower, store: FeatureStore, rows: ReleaseRows
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(done: int) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        embed_with(tower, store, rows, die)
+    kept = len(rows.current())
+    assert 0 < kept < 3, "the first file is done"
+    assert embed_with(tower, store, rows) == Embedded(3 - kept, 0, 0)
+    assert len(rows.current()) == 3
+
+
+def test_a_file_that_was_compacted_away_meanwhile_gives_nothing_yet(store: FeatureStore) -> None:
+    work = pa.table({"path": ["/gone.parquet"], "video_id": [["a"]], "version": [["1"]]}, schema=module.WORK)
+    assert ReadFeatures(store)(work).num_rows == 0
+
+
+def test_what_two_files_hold_is_embedded_once(tower: VideoTower, store: FeatureStore, rows: ReleaseRows) -> None:
+    store.add(feature_table(feature_row("a"), feature_row("a"), feature_row("b")), QUARANTINE.empty_table())
+    assert embed_with(tower, store, rows) == Embedded(3, 0, 0)

@@ -1,0 +1,218 @@
+"""Releases that follow their feature store while they serve, in bulk and one video at a time."""
+
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import ray
+
+from feature_rows import feature_row, feature_table
+from rayreel.features.schema import QUARANTINE
+from rayreel.features.store import FeatureStore, open_store
+from rayreel.index.embedded import NAMESPACE
+from rayreel.index.write import stored_versions
+from rayreel.release import registry
+from rayreel.release.embed import embed_rows
+from rayreel.release.fill import verify
+from rayreel.release.increment import Brought, Writer, bring_up_to_date
+from rayreel.release.promote import promote
+from rayreel.release.rows import tombstones
+from rayreel.release.site import Candidate, Site
+from rayreel.release.snapshot import load_snapshot, snapshot_pointer
+from release_site import VIDEOS
+
+WRITES = """
+import sys
+from feature_rows import KEY, feature_row, feature_table
+from rayreel.features.store import FeatureStore
+from rayreel.index.config import IndexConfig
+from rayreel.index.connect import connect
+from rayreel.release import registry
+from rayreel.release.embed import embed_rows
+from rayreel.release.increment import Writer
+from rayreel.release.rows import ReleaseRows
+from rayreel.storage import Storage
+from rayreel.training.tracking import use_tracking
+
+root, uri = sys.argv[1:]
+index, storage = IndexConfig(uri=uri), Storage(root)
+use_tracking(storage)
+tower = registry.load(registry.resolve("2"))
+writer = Writer(FeatureStore(storage, KEY), ReleaseRows(storage, 2), connect(index, None), index)
+for number in range(10_000):
+    features = feature_table(feature_row(f"new{number}"))
+    writer.add(features, embed_rows(tower, features))
+    print(f"new{number}", flush=True)
+"""
+
+
+@pytest.fixture
+def release(site: Site) -> Candidate:
+    """Version 2, which serves 100 videos."""
+    promote(registry.resolve("2"), site)
+    return Candidate(registry.resolve("2"), site)
+
+
+@pytest.fixture
+def store(release: Candidate) -> FeatureStore:
+    return open_store(release.site.storage, release.version.encoder_key)
+
+
+@pytest.fixture
+def writer(release: Candidate, store: FeatureStore) -> Writer:
+    return Writer(store, release.rows, release.site.client, release.site.index)
+
+
+def in_the_index(release: Candidate) -> dict[str, str]:
+    return stored_versions(release.site.client, release.collection, release.site.index)
+
+
+def in_the_store(store: FeatureStore) -> dict[str, str]:
+    rows = store.read(["video_id", "version"])
+    return dict(zip(rows["video_id"].to_pylist(), rows["version"].to_pylist(), strict=True))
+
+
+def owner_pid(uri: str) -> int:
+    """The process of the Milvus Lite that answers there."""
+    for named in ray.util.list_named_actors(all_namespaces=True):
+        if named["name"].startswith("milvus-lite-"):
+            owner = ray.get_actor(named["name"], namespace=NAMESPACE)
+            if ray.get(owner.location.remote())[0] == uri:
+                return int(ray.get(owner.__ray_call__.remote(lambda _: os.getpid())))
+    raise LookupError(uri)
+
+
+def add(writer: Writer, release: Candidate, *video_ids: str, version: str = "1") -> None:
+    features = feature_table(*(feature_row(video_id, version=version) for video_id in video_ids))
+    writer.add(features, embed_rows(release.tower, features))
+
+
+def test_new_changed_and_deleted_videos_of_the_catalog_reach_the_release_that_serves(
+    release: Candidate, store: FeatureStore
+) -> None:
+    store.add(feature_table(feature_row("new"), feature_row("v001", version="2")), QUARANTINE.empty_table())
+    kept = [("new", "1"), ("v001", "2"), *((f"v{n:03}", "1") for n in range(2, 100))]
+    store.set_catalog(kept)
+    assert bring_up_to_date(release) == Brought(1, 1, 1, 0, 100, None)
+    assert in_the_index(release) == release.rows.current() == dict(kept)
+    assert bring_up_to_date(release) == Brought(0, 0, 0, 0, 100, None)
+    hits = release.index.search(release.index.vectors(["new"])["new"], 1)
+    assert hits[0].video_id == "new" and release.site.serving() == 2
+
+
+def test_a_snapshot_follows_when_much_has_changed_or_when_asked_for(
+    release: Candidate, store: FeatureStore, tmp_path: Path
+) -> None:
+    first = snapshot_pointer(store.storage, 2)
+    more = 1 + release.site.release.overlay_rows
+    store.amend(deleted=["v000"])
+    assert bring_up_to_date(release).snapshot is None and snapshot_pointer(store.storage, 2) == first
+    asked = bring_up_to_date(release, snapshot=True).snapshot
+    assert asked == load_snapshot(store.storage, 2, tmp_path).name and asked != first["name"]
+    store.amend(deleted=[f"v{n:03}" for n in range(1, 1 + more)])
+    done = bring_up_to_date(release)
+    snapshot = load_snapshot(store.storage, 2, tmp_path)
+    assert done.snapshot == snapshot.name != asked
+    assert len(snapshot) == 99 - more
+    assert len(release.rows.read(after=snapshot.upto)) == 0
+
+
+def test_an_added_video_is_in_store_rows_and_index_at_once(
+    release: Candidate, store: FeatureStore, writer: Writer
+) -> None:
+    add(writer, release, "new", "newer")
+    add(writer, release, "v000", version="2")
+    expected = dict.fromkeys(VIDEOS["video_id"].to_pylist(), "1") | {"new": "1", "newer": "1", "v000": "2"}
+    assert in_the_store(store) == release.rows.current() == in_the_index(release) == expected
+    assert bring_up_to_date(release) == Brought(0, 0, 0, 0, 102, None)
+
+
+def test_deleting_tells_what_was_there_and_no_catalog_brings_it_back(
+    release: Candidate, store: FeatureStore, writer: Writer
+) -> None:
+    add(writer, release, "new")
+    assert writer.delete(["new", "v000", "never there"]) == ["new", "v000"]
+    assert writer.delete(["new", "v000"]) == []
+    assert not {"new", "v000"} & (
+        in_the_store(store).keys() | release.rows.current().keys() | in_the_index(release).keys()
+    )
+    store.set_catalog([("v000", "1"), ("v001", "1")])
+    bring_up_to_date(release)
+    assert in_the_index(release) == {"v001": "1"}
+    add(writer, release, "v000")
+    assert in_the_index(release) == {"v000": "1", "v001": "1"}
+
+
+def test_a_writer_hears_of_what_others_wrote(release: Candidate, store: FeatureStore, writer: Writer) -> None:
+    assert writer.delete(["new"]) == []
+    add(Writer(store, release.rows, release.site.client, release.site.index), release, "new")
+    assert writer.delete(["new"]) == ["new"]
+
+
+def test_what_was_killed_between_store_and_rows_is_embedded_later(release: Candidate, store: FeatureStore) -> None:
+    store.add(feature_table(feature_row("new")), QUARANTINE.empty_table())
+    store.amend(added=[("new", "1")])  # killed here
+    assert bring_up_to_date(release).new == 1
+    assert "new" in in_the_index(release)
+
+
+def test_what_was_killed_between_rows_and_index_gets_there_with_the_next_write(
+    release: Candidate, writer: Writer
+) -> None:
+    release.rows.add(tombstones(["v000"]))  # killed here
+    add(writer, release, "new")
+    assert "v000" not in in_the_index(release) and "new" in in_the_index(release)
+
+
+def test_no_acknowledged_video_is_lost_by_a_kill_and_store_rows_and_index_agree(
+    release: Candidate, store: FeatureStore
+) -> None:
+    words = [sys.executable, "-c", WRITES, store.storage.root, release.site.client._config.uri]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    acknowledged = []
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            acknowledged.append(line.strip())
+            if len(acknowledged) == 12:
+                process.send_signal(signal.SIGKILL)
+    bring_up_to_date(release)
+    assert len(acknowledged) >= 12 and set(acknowledged) <= in_the_index(release).keys()
+    assert in_the_store(store) == release.rows.current() == in_the_index(release)
+    assert not any(verify(release.site.client, release.rows, release.collection, release.site.index, repair=False))
+
+
+def test_writes_outlive_a_milvus_that_is_killed_under_them(
+    release: Candidate, store: FeatureStore, writer: Writer
+) -> None:
+    before = release.rows.current()
+
+    def write(number: int) -> None:
+        add(writer, release, f"new{number}")
+        if number % 3 == 0:
+            assert writer.delete([f"v{number:03}"]) == [f"v{number:03}"]
+
+    with ThreadPoolExecutor(2) as pool:
+        writing = [pool.submit(write, number) for number in range(12)]
+        writing[2].result()
+        os.kill(owner_pid(release.site.client._config.uri), signal.SIGKILL)
+        for one in writing:
+            one.result()
+    expected = before | {f"new{number}": "1" for number in range(12)}
+    expected = {
+        video_id: version for video_id, version in expected.items() if video_id not in {"v000", "v003", "v006", "v009"}
+    }
+    assert in_the_store(store) == release.rows.current() == in_the_index(release) == expected
+
+
+def test_small_parts_that_a_snapshot_holds_become_few(release: Candidate, writer: Writer) -> None:
+    for number in range(5):
+        add(writer, release, f"new{number}")
+    before = release.rows.current()
+    bring_up_to_date(release, snapshot=True)
+    bring_up_to_date(release)
+    assert len(release.rows.parts()) == 1 and release.rows.current() == before

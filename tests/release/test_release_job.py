@@ -1,0 +1,89 @@
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+import promote as job
+import quickstart
+from feature_rows import KEY
+from rayreel.errors import RayreelError
+from rayreel.release import audit, registry
+from rayreel.release.gates import Refused
+from rayreel.release.site import Site
+from rayreel.settings import Settings, load_settings
+
+
+@dataclass
+class Desk:
+    """A job's settings, and what it has said so far."""
+
+    settings: Settings
+    paper: StringIO = field(default_factory=StringIO)
+
+    @property
+    def said(self) -> str:
+        return self.paper.getvalue()
+
+
+@pytest.fixture
+def desk(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    sets = [f"index.uri={site.client._config.uri}", "evaluation.bootstrap=500", "release.gates.baselines=off"]
+    desk = Desk(load_settings(None, sets, site.storage.root))
+    console = Console(file=desk.paper, width=250, soft_wrap=True)
+    for name in ("command.console", "promote.console", "quickstart.console"):
+        monkeypatch.setattr(name, console)
+    # The key of the settings' encoders needs their weights; these features come from no network.
+    monkeypatch.setattr("promote.store_name", lambda settings: str(KEY))
+    yield desk
+
+
+def test_a_promotion_shows_every_gate_and_what_was_switched(desk: Desk) -> None:
+    job.promote_tower(desk.settings, registry.resolve("1"))
+    for words in ("encoder key", "recall of the index", "passed", "Promotion", "videos_v1 holds exactly"):
+        assert words in desk.said
+    assert "failed" not in desk.said
+
+
+def test_a_refused_promotion_shows_the_gates_and_leaves_everything(desk: Desk, site: Site) -> None:
+    job.promote_tower(desk.settings, registry.resolve("2"))
+    with pytest.raises(Refused):
+        job.promote_tower(desk.settings, registry.resolve("3"))
+    assert "failed" in desk.said and "a lead with p < 0.05 is needed" in desk.said and site.serving() == 2
+
+
+def test_asking_the_gates_builds_and_switches_nothing(desk: Desk, site: Site) -> None:
+    job.check_tower(desk.settings, registry.resolve("1"))
+    assert site.serving() is None and site.client.list_collections() == []
+    assert "Every gate that can be asked before the index is built has passed." in desk.said
+
+
+def test_force_needs_a_reason(desk: Desk, site: Site) -> None:
+    with pytest.raises(RayreelError, match="needs a reason"):
+        job.promote_tower(desk.settings, registry.resolve("1"), force=" ")
+    assert site.serving() is None
+
+
+def test_a_roll_back_says_what_serves_again(desk: Desk, site: Site) -> None:
+    job.promote_tower(desk.settings, registry.resolve("1"))
+    job.promote_tower(desk.settings, registry.resolve("2"))
+    job.roll_back_release(desk.settings)
+    assert site.serving() == 1 and "Roll-back" in desk.said
+
+
+def test_the_quickstart_goes_on_with_the_champion_where_a_new_tower_is_refused(desk: Desk, site: Site) -> None:
+    quickstart.release(desk.settings, registry.resolve("2"))
+    quickstart.release(desk.settings, registry.resolve("3"))
+    assert site.serving() == 2 and "Version 2 goes on serving" in desk.said
+    quickstart.release(desk.settings, registry.resolve("2"))
+    assert "serves already, with an index of exactly these features: kept" in desk.said
+
+
+def test_the_quickstarts_first_tower_serves_even_against_its_gates_and_the_trail_says_so(
+    desk: Desk, site: Site
+) -> None:
+    gates = desk.settings.release.gates.model_copy(update={"baselines": "above"})
+    strict = desk.settings.release.model_copy(update={"gates": gates})
+    quickstart.release(desk.settings.model_copy(update={"release": strict}), registry.resolve("1"))
+    assert site.serving() == 1 and audit.history()[0].forced_reason == quickstart.FIRST

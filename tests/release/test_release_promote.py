@@ -1,0 +1,211 @@
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from feature_rows import KEY, clusters_table, feature_row, feature_table
+from rayreel.features.schema import QUARANTINE
+from rayreel.features.store import FeatureStore, NoFeatures
+from rayreel.index.alias import alias_target, collections, switch_alias
+from rayreel.index.write import stored_versions
+from rayreel.release import audit, registry
+from rayreel.release.config import GatesConfig, GoldenQuery
+from rayreel.release.gates import Refused
+from rayreel.release.promote import Promotion, check, is_current, promote
+from rayreel.release.rows import ReleaseRows
+from rayreel.release.site import Candidate, Site
+from rayreel.release.snapshot import load_snapshot
+from release_site import VIDEOS, register, weak_tower
+
+IDS = set(VIDEOS["video_id"].to_pylist())
+
+KILLED = """
+import os, signal, sys
+from rayreel.index.config import IndexConfig
+from rayreel.index.connect import connect
+from rayreel.release import registry
+from rayreel.release.config import GatesConfig, ReleaseConfig
+from rayreel.release.promote import promote
+from rayreel.release.site import Site
+from rayreel.storage import Storage
+from rayreel.training.tracking import use_tracking
+from release_site import EVALUATION, Words
+
+root, uri, fatal = sys.argv[1:]
+index, storage = IndexConfig(uri=uri, batch_rows=30), Storage(root)
+use_tracking(storage)
+release = ReleaseConfig(neighbours=8, gates=GatesConfig(baselines="off"))
+
+def heard(stage, done):
+    if stage == fatal:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+site = Site(storage, connect(index, None), index, release, EVALUATION, Words)
+promote(registry.resolve("1"), site, progress=heard)
+"""
+
+
+def promoted(site: Site, version: str, force: str | None = None) -> Promotion:
+    return promote(registry.resolve(version), site, force)
+
+
+def in_the_index(site: Site, version: int) -> dict[str, str]:
+    return stored_versions(site.client, f"videos_v{version}", site.index)
+
+
+def with_golden(site: Site, **query: object) -> Site:
+    gates = GatesConfig(baselines="off", golden=(GoldenQuery.model_validate(query),))
+    return replace(site, release=site.release.model_copy(update={"gates": gates}))
+
+
+def test_a_promoted_version_serves_with_every_video_and_the_registry_and_its_tags_say_so(site: Site) -> None:
+    done = promoted(site, "1")
+    assert done.previous is None and all(gate.passed for gate in done.gates)
+    assert alias_target(site.client, site.index.alias) == "videos_v1" and site.serving() == 1
+    assert in_the_index(site, 1) == dict.fromkeys(IDS, "1")
+    assert registry.resolve(registry.CHAMPION).number == 1
+    (release,) = audit.history()
+    assert release.champion and release.promoted_from is None and "@" in release.promoted_by
+    assert [gate["name"] for gate in release.gates] == [gate.name for gate in done.gates]
+    assert release.metrics["category/ndcg@10"] > 0.4 and release.forced_reason is None
+
+
+def test_the_release_brings_a_snapshot_and_answers(site: Site, tmp_path: Path) -> None:
+    promoted(site, "1")
+    assert set(load_snapshot(site.storage, 1, tmp_path).ids) == IDS
+    hits = Candidate(registry.resolve("1"), site).index.similar("v000", 5)
+    assert len(hits) == 5 and hits[0].category
+
+
+def test_a_better_version_takes_over_from_the_champion(site: Site) -> None:
+    promoted(site, "1")
+    done = promoted(site, "2")
+    assert (done.previous, site.serving()) == (1, 2)
+    assert registry.resolve(registry.CHAMPION).number == 2
+    assert next(gate for gate in done.gates if gate.name.endswith("champion")).passed
+    assert audit.history()[0].promoted_from == 1 and [release.version for release in audit.history()] == [2, 1]
+
+
+def test_a_worse_version_is_refused_by_how_much_and_nothing_changes(site: Site) -> None:
+    promoted(site, "2")
+    before = audit.events()
+    with pytest.raises(Refused, match=r"category/ndcg@10, better: champion: 0\.\d+, champion 0\.\d+: -0\.\d+"):
+        promoted(site, "3")
+    assert site.serving() == 2 and registry.resolve(registry.CHAMPION).number == 2
+    assert [found.version for found in collections(site.client)] == [2]
+    assert audit.events() == before and not ReleaseRows(site.storage, 3).parts()
+
+
+def test_a_forced_promotion_keeps_its_reason_and_the_gates_it_overruled(site: Site) -> None:
+    promoted(site, "2")
+    promoted(site, "3", force="a demonstration")
+    release = audit.history()[0]
+    assert site.serving() == 3 and release.forced_reason == "a demonstration"
+    assert [gate["name"] for gate in release.gates if not gate["passed"]] == ["category/ndcg@10, better: champion"]
+    assert audit.events()[-1]["forced_reason"] == "a demonstration"
+
+
+def test_a_reason_for_nothing_is_not_kept(site: Site) -> None:
+    promoted(site, "2", force="just in case")
+    assert audit.history()[0].forced_reason is None
+
+
+def test_a_version_of_encoders_whose_features_are_not_there_says_what_to_extract(site: Site, tmp_path: Path) -> None:
+    stranger = register(site.storage, weak_tower(), tmp_path / "stranger", "another+net+key-0123")
+    with pytest.raises(NoFeatures, match="another"):
+        promote(stranger, site, force="please")
+
+
+def test_golden_queries_by_words_and_by_video_are_asked_before_the_switch(site: Site) -> None:
+    site = with_golden(site, text="c1", expect_category="c1", top_k=10, at_least=6)
+    assert next(gate for gate in promoted(site, "2").gates if "golden" in gate.name).passed
+    with pytest.raises(Refused, match=r"golden query 'c1'.*\n?.*of the first 10 as expected, at least 6 are needed"):
+        promoted(with_golden(site, text="c1", expect_category="c2", top_k=10, at_least=6), "2")
+    asked = with_golden(site, video_id="v001", expect_ids=["v001"])
+    with pytest.raises(Refused, match="0 of the first 10"):  # never the video itself
+        promoted(asked, "2")
+
+
+def test_a_golden_query_that_fails_leaves_the_champion_serving_and_can_be_overruled(site: Site) -> None:
+    promoted(site, "1")
+    asked = with_golden(site, text="c1", expect_category="no such category")
+    with pytest.raises(Refused, match="golden"):
+        promoted(asked, "2")
+    assert site.serving() == 1
+    promoted(asked, "2", force="that category comes next week")
+    assert site.serving() == 2
+
+
+@pytest.mark.parametrize("stage", ["embedding", "indexing", "snapshot"])
+def test_a_promotion_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(
+    site: Site, stage: str, tmp_path: Path
+) -> None:
+    words = [sys.executable, "-c", KILLED, site.storage.root, site.client._config.uri, stage]
+    killed = subprocess.run(words, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert site.serving() is None and not audit.history()
+    done = promoted(site, "1")
+    assert all(gate.passed for gate in done.gates) and site.serving() == 1
+    assert in_the_index(site, 1) == ReleaseRows(site.storage, 1).current() == dict.fromkeys(IDS, "1")
+    assert set(load_snapshot(site.storage, 1, tmp_path).ids) == IDS
+    assert len(audit.events()) == 1
+
+
+def test_a_switch_that_was_killed_before_the_registry_heard_is_finished(site: Site) -> None:
+    promoted(site, "1")
+    judged = check(registry.resolve("2"), site)
+    promote(registry.resolve("2"), replace(site, index=site.index.model_copy(update={"alias": "elsewhere"})))
+    audit.intend(registry.resolve("2"), 1, judged.gates, judged.metrics, None)
+    registry.crown(registry.resolve("1"))
+    switch_alias(site.client, site.index.alias, "videos_v2")
+    done = promoted(site, "2")
+    assert done.previous == 2 and site.serving() == 2
+    assert registry.resolve(registry.CHAMPION).number == 2 and audit.history()[0].promoted_from == 1
+
+
+def test_videos_that_come_and_go_while_a_release_is_built_are_in_it_as_they_are_at_the_end(site: Site) -> None:
+    store = FeatureStore(site.storage, KEY)
+
+    def meanwhile(stage: str, _done: int) -> None:
+        if stage == "snapshot":
+            store.add(feature_table(feature_row("late", category="c1")), QUARANTINE.empty_table())
+            store.set_catalog([(video_id, "1") for video_id in sorted(IDS - {"v000"} | {"late"})])
+
+    promote(registry.resolve("1"), site, progress=meanwhile)
+    assert set(in_the_index(site, 1)) == IDS - {"v000"} | {"late"}
+
+
+def test_promoting_what_serves_brings_its_index_up_to_date_and_asks_no_quality(site: Site) -> None:
+    promoted(site, "1")
+    assert is_current(registry.resolve("1"), site) and not is_current(registry.resolve("2"), site)
+    store = FeatureStore(site.storage, KEY)
+    store.set_catalog([(video_id, "1") for video_id in sorted(IDS - {"v000"})])
+    assert not is_current(registry.resolve("1"), site)
+    done = promoted(site, "1")
+    assert done.previous == 1 and not [gate for gate in done.gates if gate.quality]
+    assert set(in_the_index(site, 1)) == IDS - {"v000"} and is_current(registry.resolve("1"), site)
+    assert len(audit.events()) == 1
+
+
+def test_a_lost_index_is_built_anew_and_the_trail_is_kept(site: Site) -> None:
+    promoted(site, "1")
+    promoted(site, "2")
+    site.client.drop_alias(site.index.alias)
+    for found in collections(site.client):
+        site.client.drop_collection(found.name)
+    promoted(site, "2")
+    assert site.serving() == 2 and set(in_the_index(site, 2)) == IDS
+    assert audit.history()[0].promoted_from == 1
+
+
+def test_a_video_of_which_the_tower_sees_nothing_is_told_and_stops_nothing(site: Site) -> None:
+    store = FeatureStore(site.storage, KEY)
+    mute = clusters_table(1, 1).slice(0, 1).to_pylist()[0] | {"video_id": "mute", "audio": None}
+    store.add(feature_table(mute), QUARANTINE.empty_table())
+    store.set_catalog([(video_id, "1") for video_id in sorted(IDS | {"mute"})])
+    rows = next(gate for gate in promoted(site, "1").gates if gate.name == "rows")
+    assert rows.passed and rows.finding == "100 rows of 101 feature rows; of 1 the tower sees nothing"

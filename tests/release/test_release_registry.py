@@ -1,0 +1,35 @@
+from pathlib import Path
+
+import pytest
+
+from rayreel.release import audit, registry
+from rayreel.release.registry import NoSuchVersion
+from rayreel.storage import Storage
+from rayreel.training.tracking import use_tracking
+from release_site import register, weak_tower
+
+
+def test_a_registered_tower_is_the_challenger_with_all_its_tags_and_nothing_is_printed(
+    storage: Storage, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    capfd.readouterr()
+    version = register(storage, weak_tower(), tmp_path / "fourth")
+    assert version.number == 4 and registry.resolve(registry.CHALLENGER) == version
+    assert registry.load(version).config == weak_tower().config
+    assert capfd.readouterr() == ("", "")
+
+
+def test_tags_are_written_and_taken_away(storage: Storage) -> None:
+    version = registry.resolve("1")
+    registry.tag(version, forced_reason="because", promoted_from=None)
+    assert registry.tags(version)["forced_reason"] == "because"
+    registry.tag(version, forced_reason=None)
+    assert "forced_reason" not in registry.tags(version)
+    assert set(registry.tags_of_all()) == {1, 2, 3}
+
+
+def test_an_empty_registry_has_no_history_and_says_what_to_run(nothing_from_outside: None, tmp_path: Path) -> None:
+    use_tracking(Storage(tmp_path))
+    assert audit.history() == [] and audit.events() == []
+    with pytest.raises(NoSuchVersion, match=r"jobs/train\.py"):
+        registry.resolve("1")

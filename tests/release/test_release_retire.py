@@ -1,0 +1,46 @@
+from dataclasses import replace
+
+from rayreel.index.alias import collections
+from rayreel.index.write import create_collection
+from rayreel.release import registry
+from rayreel.release.promote import promote
+from rayreel.release.retire import retire
+from rayreel.release.site import Site
+
+
+def keeping(site: Site, count: int) -> Site:
+    return replace(site, release=site.release.model_copy(update={"keep": count}))
+
+
+def versions(site: Site) -> list[int]:
+    return [found.version for found in collections(site.client)]
+
+
+def folders(site: Site) -> list[str]:
+    return site.storage.folders(site.storage.path("releases"))
+
+
+def test_former_releases_are_kept_by_policy_and_then_dropped_with_all_they_have(site: Site) -> None:
+    site = keeping(site, 1)
+    for version in ("1", "2"):
+        assert promote(registry.resolve(version), site).retired == []
+    assert promote(registry.resolve("3"), site, force="to have three").retired == [1]
+    assert versions(site) == [2, 3] and folders(site) == ["v2", "v3"]
+
+
+def test_the_last_served_are_kept_not_the_newest(site: Site) -> None:
+    for version, reason in (("3", None), ("2", None), ("1", "back to the beginnings")):
+        promote(registry.resolve(version), site, force=reason)
+    assert retire(keeping(site, 1)) == [3]
+    assert versions(site) == [1, 2]
+
+
+def test_what_serves_and_what_may_be_in_the_making_are_never_dropped(site: Site) -> None:
+    promote(registry.resolve("2"), site)
+    for name in ("videos_v1", "videos_v3"):
+        create_collection(site.client, name, site.index)
+    switched = keeping(site, 1)
+    assert retire(switched) == []
+    create_collection(site.client, "videos_v0", site.index)
+    assert retire(switched) == [0]
+    assert versions(site) == [1, 2, 3]

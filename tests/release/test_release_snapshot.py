@@ -1,0 +1,142 @@
+"""Snapshots: what was written is what is mapped, from a folder and from an object store."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rayreel.encoders.encoder import Modality
+from rayreel.release.neighbours import exact_neighbours
+from rayreel.release.rows import ReleaseRows, embeddings, tombstones, videos
+from rayreel.release.snapshot import NoSnapshot, load_snapshot, snapshot_pointer, write_snapshot
+from rayreel.storage import Storage
+from release_rows import DIM, release_row, release_table
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(params=["folder", "object store"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    if request.param == "folder":
+        return Storage(tmp_path / "root")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    address = request.getfixturevalue("s3")
+    options = f"scheme=http&endpoint_override={address}&region=us-east-1&allow_bucket_creation=true"
+    return Storage(f"s3://bucket{abs(hash(tmp_path))}/prefix?{options}")
+
+
+@pytest.fixture
+def rows(storage: Storage) -> ReleaseRows:
+    rows = ReleaseRows(storage, 3)
+    rows.add(release_table(*(release_row(f"v{n:02}", sound=n % 2 == 0, extra={"n": n}) for n in range(30))))
+    return rows
+
+
+def test_a_snapshot_holds_the_rows_as_arrays_with_exact_neighbours(rows: ReleaseRows, tmp_path: Path) -> None:
+    name = write_snapshot(rows.storage, rows, 5)
+    snapshot = load_snapshot(rows.storage, 3, tmp_path / "cache")
+    now = rows.read()
+    assert (snapshot.version, snapshot.name, snapshot.upto, len(snapshot)) == (3, name, now.last, 30)
+    assert snapshot.rows == videos(now.rows)
+    assert snapshot.ids == sorted(snapshot.ids) and snapshot.place["v07"] == snapshot.ids.index("v07")
+    np.testing.assert_array_equal(snapshot.embeddings_ND, embeddings(now.rows))
+    nearest, scores = exact_neighbours(embeddings(now.rows), 5)
+    np.testing.assert_array_equal(snapshot.neighbours_NK, nearest)
+    np.testing.assert_array_equal(snapshot.scores_NK, scores)
+    assert snapshot.present[Modality.AUDIO].tolist() == [n % 2 == 0 for n in range(30)]
+    assert snapshot.parts[Modality.AUDIO].shape == (30, DIM) and snapshot.parts[Modality.AUDIO].dtype == np.float16
+    assert not snapshot.parts[Modality.AUDIO][1].any() and snapshot.parts[Modality.AUDIO][2].any()
+
+
+def test_big_arrays_are_mapped_and_cannot_be_written(rows: ReleaseRows, tmp_path: Path) -> None:
+    write_snapshot(rows.storage, rows, 5)
+    snapshot = load_snapshot(rows.storage, 3, tmp_path / "cache")
+    for array in (snapshot.embeddings_ND, snapshot.neighbours_NK, *snapshot.parts.values()):
+        assert isinstance(array, np.memmap)
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+
+
+def test_a_new_snapshot_takes_over_and_the_old_one_goes_after_the_next(rows: ReleaseRows, tmp_path: Path) -> None:
+    names = [write_snapshot(rows.storage, rows, 5)]
+    old = load_snapshot(rows.storage, 3, tmp_path / "cache")
+    rows.add(tombstones(["v00"]))
+    names += [write_snapshot(rows.storage, rows, 5)]
+    assert load_snapshot(rows.storage, 3, tmp_path / "cache").ids[0] == "v01"
+    kept = rows.storage.folders(rows.storage.path("releases", "v3", "snapshots"))
+    assert sorted(kept) == sorted(names), "a replica may be loading the one before"
+    names += [write_snapshot(rows.storage, rows, 5)]
+    kept = rows.storage.folders(rows.storage.path("releases", "v3", "snapshots"))
+    assert sorted(kept) == sorted(names[1:])
+    load_snapshot(rows.storage, 3, tmp_path / "cache")
+    assert old.embeddings_ND[0].any(), "who has it open keeps it"
+
+
+def test_a_snapshot_that_a_kill_left_unfinished_is_never_loaded(tmp_path: Path) -> None:
+    rows = ReleaseRows(Storage(tmp_path), 3)
+    rows.add(release_table(release_row("a"), release_row("b")))
+    name = write_snapshot(rows.storage, rows, 5)
+    unfinished = tmp_path / "releases" / "v3" / "snapshots" / "snapshot-killed"
+    unfinished.mkdir()
+    (unfinished / "embeddings.npy").write_bytes(b"half")
+    assert load_snapshot(rows.storage, 3, tmp_path).name == name
+    write_snapshot(rows.storage, rows, 5)
+    assert unfinished.exists(), "somebody may be writing it"
+    os.utime(unfinished / "embeddings.npy", (0, 0))
+    write_snapshot(rows.storage, rows, 5)
+    assert not unfinished.exists()
+
+
+def test_a_snapshot_is_copied_from_an_object_store_once_and_old_copies_go(
+    tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    options = f"scheme=http&endpoint_override={s3}&region=us-east-1&allow_bucket_creation=true"
+    rows = ReleaseRows(Storage(f"s3://copied/prefix?{options}"), 1)
+    rows.add(release_table(release_row("a"), release_row("b")))
+    cache = tmp_path / "cache"
+    for _ in range(3):
+        write_snapshot(rows.storage, rows, 5)
+        load_snapshot(rows.storage, 1, cache)
+    copies = list(cache.glob("*/v1/*"))
+    assert len(copies) == 2
+    before = {path: path.stat().st_mtime_ns for path in cache.rglob("*")}
+    load_snapshot(rows.storage, 1, cache)
+    assert before == {path: path.stat().st_mtime_ns for path in cache.rglob("*")}
+
+
+def test_a_single_video_has_a_snapshot_without_neighbours(storage: Storage, tmp_path: Path) -> None:
+    rows = ReleaseRows(storage, 1)
+    rows.add(release_table(release_row("only")))
+    write_snapshot(storage, rows, 5)
+    snapshot = load_snapshot(storage, 1, tmp_path / "cache")
+    assert snapshot.ids == ["only"] and snapshot.neighbours_NK.shape == (1, 0)
+
+
+def test_the_pointer_tells_what_is_there_without_loading_it(rows: ReleaseRows) -> None:
+    assert snapshot_pointer(rows.storage, 3) is None
+    name = write_snapshot(rows.storage, rows, 5)
+    pointer = snapshot_pointer(rows.storage, 3)
+    assert pointer is not None and json.loads(json.dumps(pointer)) == pointer
+    assert (pointer["name"], pointer["upto"], pointer["videos"]) == (name, rows.parts()[-1], 30)
+
+
+def test_without_a_snapshot_or_rows_the_error_says_what_to_run(storage: Storage, tmp_path: Path) -> None:
+    with pytest.raises(NoSnapshot, match=r"jobs/index\.py --version 9"):
+        load_snapshot(storage, 9, tmp_path)
+    with pytest.raises(NoSnapshot, match="has no rows"):
+        write_snapshot(storage, ReleaseRows(storage, 9), 5)

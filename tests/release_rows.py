@@ -1,0 +1,49 @@
+"""Release rows made for tests: unit embeddings, any part absent where a test wants it so."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from rayreel.encoders.encoder import Modality
+from rayreel.release.rows import PART_COLUMNS, ROWS
+
+DIM = 8
+
+
+def unit(seed: str, dim: int = DIM) -> np.ndarray:
+    """A random direction of its own for every seed."""
+    vector = np.random.default_rng(list(seed.encode())).normal(size=dim).astype(np.float32)
+    return vector / np.linalg.norm(vector)
+
+
+def release_row(video_id: str, version: str = "1", *, sound: bool = True, **columns: Any) -> dict[str, Any]:  # noqa: ANN401
+    """One row; its embedding depends on id and version."""
+    parts = {name: unit(f"{name} {video_id}").astype(np.float16) for name in PART_COLUMNS.values()}
+    if not sound:
+        parts[PART_COLUMNS[Modality.AUDIO]] = None
+    return (
+        {
+            "video_id": video_id,
+            "version": version,
+            "deleted": False,
+            "embedding": unit(f"{video_id} {version}"),
+            "title": f"film {video_id}",
+            "description": "",
+            "category": "c",
+            "tags": ["t"],
+            "uri": f"/films/{video_id}.mp4",
+            "text": f"film {video_id}",
+            "extra": json.dumps(columns.pop("extra", {})),
+            "created_at": None,
+            "duration_s": 2.5,
+        }
+        | parts
+        | columns
+    )
+
+
+def release_table(*rows: dict[str, Any]) -> pa.Table:
+    """The rows as a part holds them."""
+    return pa.Table.from_pylist(list(rows), schema=ROWS)

@@ -1,0 +1,85 @@
+"""A storage root with features and registered towers, for tests of what may serve and what does."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from feature_rows import DIMS, KEY, clusters_table
+from rayreel.encoders.encoder import Modality
+from rayreel.evaluation.config import EvaluationConfig
+from rayreel.features.matrix import FeatureMatrix
+from rayreel.features.schema import QUARANTINE
+from rayreel.features.store import FeatureStore
+from rayreel.release import registry
+from rayreel.release.registry import Version
+from rayreel.storage import Storage
+from rayreel.tower.save import save_tower
+from rayreel.tower.tower import TowerConfig, VideoTower
+from rayreel.training.tracking import tracked
+
+EVALUATION = EvaluationConfig(ks=(1, 10), neighbour_ks=(1,), bootstrap=500)
+SPLITS = {"test": 0.4, "validation": 0.1}
+VIDEOS = clusters_table(categories=4, each=25, spread=4.0)
+DIM = 16
+
+
+class Words:
+    """A text encoder of the test's own: the mean text of the category that the words name."""
+
+    identity = KEY.identities[Modality.TEXT]
+    dim = DIMS[Modality.TEXT]
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        """One vector for each text, which has to be a category."""
+        matrix = FeatureMatrix.from_table(VIDEOS)
+        of_category = [np.array(matrix.column("category")) == text for text in texts]
+        vectors = matrix.vectors[Modality.TEXT].values.astype(np.float32)
+        return np.stack([vectors[chosen].mean(axis=0) for chosen in of_category])
+
+
+def store_of(storage: Storage) -> FeatureStore:
+    """The feature store of the tests' encoders, with all videos."""
+    store = FeatureStore(storage, KEY)
+    store.create()
+    store.set_catalog(list(zip(*(VIDEOS[name].to_pylist() for name in ("video_id", "version")), strict=True)))
+    store.add(VIDEOS, QUARANTINE.empty_table())
+    return store
+
+
+def good_tower() -> VideoTower:
+    """Looks along the lines between the categories' means, as if it had learned them."""
+    tower, matrix = _tower(tuple(Modality)), FeatureMatrix.from_table(VIDEOS)
+    categories = np.array(matrix.column("category"))
+    for modality in Modality:
+        standardise, norm, _, linear = tower.project[modality.value]
+        ragged = matrix.vectors[modality]
+        seen_ND = norm(standardise(torch.from_numpy(ragged.values.copy()).float()))
+        of_video = np.repeat(categories, ragged.counts)
+        means_CD = torch.stack([seen_ND[of_video == name].mean(dim=0) for name in np.unique(categories)])
+        with torch.no_grad():
+            linear.weight.zero_()
+            linear.weight[: len(means_CD)] = F.normalize(means_CD - means_CD.mean(dim=0), dim=-1)
+    return tower
+
+
+def weak_tower() -> VideoTower:
+    """Hears, but neither sees nor reads."""
+    return _tower((Modality.AUDIO,))
+
+
+def register(storage: Storage, tower: VideoTower, folder: Path, encoder_key: str = str(KEY)) -> Version:
+    """The tower as the registry's newest version."""
+    folder.mkdir(parents=True)
+    save_tower(tower, folder)
+    tags = {"encoder_key": encoder_key, "features": "f", "training": "t"}
+    with tracked(storage, folder.name, {}, {"splits": SPLITS}):
+        return registry.register(folder, tags, {})
+
+
+def _tower(modalities: tuple[Modality, ...]) -> VideoTower:
+    torch.manual_seed(0)
+    tower = VideoTower(TowerConfig(dim=DIM, modalities=modalities), DIMS)
+    tower.fit_inputs({m: ragged.values.copy() for m, ragged in FeatureMatrix.from_table(VIDEOS).vectors.items()})
+    return tower.eval()

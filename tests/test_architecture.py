@@ -21,6 +21,8 @@ PARTS = (
     "index",
     "release",
     "recommend",
+    "client",
+    "access",
     "monitoring",
 )
 FOR_ALL = {"errors", "failures", "storage"}

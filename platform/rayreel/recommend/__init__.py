@@ -1,0 +1,1 @@
+"""What is recommended: exact neighbours from memory, diversity, users, and why."""

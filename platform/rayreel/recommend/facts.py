@@ -1,0 +1,51 @@
+"""What is worked out about a snapshot when it is first asked for, and kept as long as the snapshot."""
+
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rayreel.index.filters import Filter
+from rayreel.release.snapshot import Snapshot
+
+# Rows added up at a time: of a large release only this much of the mapped file is touched at once.
+CHUNK = 8192
+# Filters whose verdicts are kept; each takes a byte per video.
+FILTERS = 32
+NO, YES = 1, 2
+
+
+class Facts:
+    """Sums of a snapshot's embeddings by category, and which of its videos pass a filter."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self.verdicts = lru_cache(FILTERS)(self._unjudged)
+
+    def _unjudged(self, _: Filter) -> bytearray:
+        """For each video whether it passes the filter: 0 where nobody has looked yet, 1 for no, 2 for yes.
+
+        Whoever looks writes down what he finds: popular filters soon cost nothing, and none is applied to all at once.
+        """
+        return bytearray(len(self._snapshot))
+
+    @cached_property
+    def sums(self) -> dict[str, NDArray[np.float64]]:
+        """By category the sum of its videos' embeddings, [dim]."""
+        names, codes_N = np.unique([row.category for row in self._snapshot.rows], return_inverse=True)
+        sums_CD = np.zeros((len(names), self._snapshot.embeddings_ND.shape[1]))
+        for start in range(0, len(codes_N), CHUNK):
+            codes_R = codes_N[start : start + CHUNK]
+            order_R = np.argsort(codes_R, kind="stable")
+            present, firsts = np.unique(codes_R[order_R], return_index=True)
+            rows_RD = np.asarray(self._snapshot.embeddings_ND[start : start + CHUNK], np.float64)
+            sums_CD[present] += np.add.reduceat(rows_RD[order_R], firsts, axis=0)
+        return dict(zip(names.tolist(), sums_CD, strict=True))
+
+    @cached_property
+    def alike(self) -> float:
+        """Mean cosine of two different videos of the snapshot; 0 where there are none."""
+        count = len(self._snapshot.ids)
+        total_D = np.sum(list(self.sums.values()), axis=0)
+        # The square of the sum holds each pair twice, and each video's cosine with itself, which is 1.
+        return float((total_D @ total_D - count) / (count * (count - 1))) if count > 1 else 0.0

@@ -1,0 +1,201 @@
+"""What a replica knows of the release that serves: a snapshot, and what changed since."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from heapq import merge
+from itertools import islice
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rayreel.encoders.encoder import Modality
+from rayreel.index.filters import Filter
+from rayreel.index.search import UnknownVideo
+from rayreel.recommend.facts import Facts
+from rayreel.recommend.query import Vector
+from rayreel.release.rows import Changes, VideoRow, embeddings, part_embeddings, videos
+from rayreel.release.snapshot import Snapshot
+
+Parts = dict[Modality, tuple[NDArray[np.float16], NDArray[np.bool_]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Overlay:
+    """Videos that were added or changed after the snapshot, M of them; few, so that all of them can be compared."""
+
+    rows: Sequence[VideoRow]
+    embeddings_MD: NDArray[np.float32]
+    parts: Parts
+
+    @cached_property
+    def place(self) -> dict[str, int]:
+        """Where a video stands in the overlay."""
+        return {row.video_id: place for place, row in enumerate(self.rows)}
+
+    def changed(self, changes: Changes) -> "Overlay":
+        """This overlay with its videos replaced, added and removed as `changes` say."""
+        gone = changes.deleted | set(changes.rows["video_id"].to_pylist())
+        keep = [place for place, row in enumerate(self.rows) if row.video_id not in gone]
+        parts = {m: _joined_parts(self.parts[m], keep, part_embeddings(changes.rows, m)) for m in Modality}
+        embeddings_MD = _joined(self.embeddings_MD[keep], embeddings(changes.rows))
+        return Overlay([*(self.rows[place] for place in keep), *videos(changes.rows)], embeddings_MD, parts)
+
+
+class Live:
+    """All videos of one release as they are now. Never changes: `with_changes` gives the next one.
+
+    A video has a *place*: its row in the snapshot, or N and up for those of the overlay, where N is the length of the
+    snapshot. `hidden` are the places of the snapshot that do not count any more: deleted, or replaced by the overlay.
+    """
+
+    def __init__(self, snapshot: Snapshot, overlay: Overlay, hidden: frozenset[int], upto: str, facts: Facts) -> None:
+        self.snapshot, self.overlay, self.hidden, self.upto = snapshot, overlay, hidden, upto
+        self._facts = facts
+        self.version = snapshot.version
+        self.base = len(snapshot.ids)
+        # A memory map wraps each row that is read in an object of its own; an array over the same pages does not.
+        self.embeddings_ND = np.asarray(snapshot.embeddings_ND)
+        self.neighbours_NK = np.asarray(snapshot.neighbours_NK)
+        self.scores_NK = np.asarray(snapshot.scores_NK)
+        self._parts: Parts = {m: (np.asarray(snapshot.parts[m]), np.asarray(snapshot.present[m])) for m in Modality}
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> Self:
+        """A snapshot to which nothing has happened yet."""
+        dim = snapshot.embeddings_ND.shape[1]
+        nothing = np.empty((0, dim), np.float16), np.empty(0, bool)
+        overlay = Overlay([], np.empty((0, dim), np.float32), dict.fromkeys(Modality, nothing))
+        return cls(snapshot, overlay, frozenset(), snapshot.upto, Facts(snapshot))
+
+    def with_changes(self, changes: Changes) -> "Live":
+        """The same release after `changes`, which were read after `upto`. Costs as much as the overlay is long."""
+        if changes.last == self.upto:
+            return self
+        touched = changes.deleted | set(changes.rows["video_id"].to_pylist())
+        hidden = self.hidden | {
+            self.snapshot.place[video_id] for video_id in touched if video_id in self.snapshot.place
+        }
+        return Live(self.snapshot, self.overlay.changed(changes), hidden, changes.last, self._facts)
+
+    @property
+    def state(self) -> tuple[int, str, str]:
+        """What answers depend on beside the query: release, snapshot and overlay."""
+        return self.version, self.snapshot.name, self.upto
+
+    @property
+    def dim(self) -> int:
+        """Width of an embedding."""
+        return int(self.embeddings_ND.shape[1])
+
+    def __len__(self) -> int:
+        return self.base - len(self.hidden) + len(self.overlay.rows)
+
+    def __contains__(self, video_id: object) -> bool:
+        return isinstance(video_id, str) and self.find(video_id) is not None
+
+    def find(self, video_id: str) -> int | None:
+        """A video's place, or None where the release does not hold it."""
+        place = self.overlay.place.get(video_id)
+        if place is not None:
+            return self.base + place
+        place = self.snapshot.place.get(video_id)
+        return None if place is None or place in self.hidden else place
+
+    def place(self, video_id: str) -> int:
+        """A video's place.
+
+        Raises:
+            UnknownVideo: the release does not hold the video.
+        """
+        place = self.find(video_id)
+        if place is None:
+            raise UnknownVideo(
+                f"{video_id!r} is not in release {self.version}. Add it first, or query by its file instead."
+            )
+        return place
+
+    def row(self, place: int) -> VideoRow:
+        """What people and filters are told of the video at a place."""
+        return self.snapshot.rows[place] if place < self.base else self.overlay.rows[place - self.base]
+
+    def vector(self, place: int) -> Vector:
+        """The unit embedding of the video at a place, float32 [dim]."""
+        inside = place < self.base
+        vector: Vector = self.embeddings_ND[place] if inside else self.overlay.embeddings_MD[place - self.base]
+        return vector
+
+    def vectors(self, places: Sequence[int]) -> NDArray[np.float32]:
+        """Unit embeddings [len(places), dim]."""
+        places_P = np.asarray(places, np.int64)
+        inside_P = places_P < self.base
+        found_PD = np.empty((len(places_P), self.dim), np.float32)
+        found_PD[inside_P] = self.embeddings_ND[places_P[inside_P]]
+        found_PD[~inside_P] = self.overlay.embeddings_MD[places_P[~inside_P] - self.base]
+        return found_PD
+
+    def seen(self, places: Sequence[int], modality: Modality) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Unit embeddings [P, dim] as seen by one modality alone, zero where it is absent, and the mask [P]."""
+        places_P = np.asarray(places, np.int64)
+        inside_P = places_P < self.base
+        found_PD = np.empty((len(places_P), self.dim), np.float32)
+        present_P = np.empty(len(places_P), bool)
+        for here_P, offset, parts in ((inside_P, 0, self._parts), (~inside_P, self.base, self.overlay.parts)):
+            values_ND, present_N = parts[modality]
+            rows = places_P[here_P] - offset
+            found_PD[here_P], present_P[here_P] = values_ND[rows], present_N[rows]
+        return found_PD, present_P
+
+    def parts(self, place: int) -> dict[Modality, Vector]:
+        """A video as seen by each modality alone, float32 [dim], of the modalities it has."""
+        seen = {modality: self.seen([place], modality) for modality in Modality}
+        return {modality: values_1D[0] for modality, (values_1D, present_1) in seen.items() if present_1[0]}
+
+    def page(self, after: str, count: int) -> list[VideoRow]:
+        """Up to `count` videos in order of their ids, those behind the id `after`; from the first with ""."""
+        added = (row for row in self._added if row.video_id > after)
+        start = bisect_right(self.snapshot.ids, after)
+        kept = (self.snapshot.rows[place] for place in range(start, self.base) if place not in self.hidden)
+        return list(islice(merge(kept, added, key=lambda row: row.video_id), count))
+
+    def verdicts(self, condition: Filter) -> bytearray:
+        """By place of the snapshot what is known of videos passing a filter; see `Facts`."""
+        return self._facts.verdicts(condition)
+
+    @property
+    def alike(self) -> float:
+        """Mean cosine of two videos; as of the snapshot."""
+        return self._facts.alike
+
+    def category_mean(self, category: str) -> Vector | None:
+        """The mean of a category's videos as a unit vector [dim]; None where it has none, or they cancel out."""
+        total_D = self._facts.sums.get(category, np.zeros(self.dim)).copy()
+        for place in self._moved(category):
+            total_D += self.vector(place) if place >= self.base else -self.embeddings_ND[place]
+        length = float(np.linalg.norm(total_D))
+        return (total_D / length).astype(np.float32) if length > 1e-4 else None
+
+    def _moved(self, category: str) -> list[int]:
+        """Places of a category that the snapshot counts and the release does not, and the other way round."""
+        places = [*self.hidden, *range(self.base, self.base + len(self.overlay.rows))]
+        return [place for place in places if self.row(place).category == category]
+
+    @cached_property
+    def _added(self) -> list[VideoRow]:
+        return sorted(self.overlay.rows, key=lambda row: row.video_id)
+
+
+def _joined(one_ND: NDArray[np.float32], other_ND: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.concatenate([one_ND, other_ND]) if len(other_ND) else one_ND
+
+
+def _joined_parts(
+    old: tuple[NDArray[np.float16], NDArray[np.bool_]],
+    keep: Sequence[int],
+    new: tuple[NDArray[np.float16], NDArray[np.bool_]],
+) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
+    if not len(new[1]):
+        return old[0][keep], old[1][keep]
+    return np.concatenate([old[0][keep], new[0]]), np.concatenate([old[1][keep], new[1]])

@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import numpy as np
+
+from live_case import Release, at, random_video
+from rayreel.recommend.diversity import most_different
+from rayreel.recommend.query import Options
+from rayreel.recommend.recommend import by_id_fast
+from release_rows import release_row
+
+
+def by_the_book(scores: np.ndarray, vectors: np.ndarray, count: int, diversity: float) -> list[int]:
+    """Maximal marginal relevance as it is written down."""
+    chosen = [int(np.argmax(scores))]
+    while len(chosen) < min(count, len(scores)):
+        rest = [i for i in range(len(scores)) if i not in chosen]
+        worth = [(1 - diversity) * scores[i] - diversity * max(vectors[i] @ vectors[j] for j in chosen) for i in rest]
+        chosen.append(rest[int(np.argmax(worth))])
+    return chosen
+
+
+def test_choices_are_those_of_maximal_marginal_relevance() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        vectors = rng.normal(size=(int(rng.integers(1, 20)), 6)).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        scores, diversity = vectors @ vectors[0], float(rng.uniform(0.05, 1))
+        count = int(rng.integers(1, 25))
+        assert most_different(scores, vectors, count, diversity) == by_the_book(scores, vectors, count, diversity)
+
+
+def test_of_two_that_are_alike_the_farther_gives_way_to_one_that_is_different(tmp_path: Path) -> None:
+    angles = {"asked": 0, "twin": 10, "other twin": 11, "across": -30}
+    release = Release(tmp_path, [release_row(name, embedding=at(d)) for name, d in angles.items()], neighbours=10)
+    plain, diverse = (by_id_fast(release.live, "asked", Options(2, diversity=d, explain=True)) for d in (0.0, 0.5))
+    assert plain is not None
+    assert diverse is not None
+    assert [found.video_id for found in plain.results] == ["twin", "other twin"]
+    assert [(found.video_id, found.explanation.stage) for found in diverse.results] == [
+        ("twin", "neighbours"),
+        ("across", "mmr"),
+    ]
+    np.testing.assert_allclose([found.score for found in diverse.results], np.cos(np.deg2rad([10, 30])), atol=1e-5)
+
+
+def test_more_diversity_makes_lists_whose_videos_are_less_alike(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    release = Release(tmp_path, [random_video(rng, f"v{n}") for n in range(80)], neighbours=79)
+
+    def alikeness(diversity: float) -> float:
+        answers = [by_id_fast(release.live, f"v{n}", Options(5, diversity=diversity)) for n in range(80)]
+        lists = [np.stack([release.vector(f.video_id) for f in answer.results]) for answer in answers if answer]
+        assert len(lists) == 80
+        return float(np.mean([(vectors @ vectors.T)[np.triu_indices(5, 1)].mean() for vectors in lists]))
+
+    levels = [alikeness(diversity) for diversity in (0.0, 0.3, 0.6, 0.9)]
+    assert levels == sorted(levels, reverse=True)
+    assert levels[-1] < levels[0] - 0.2

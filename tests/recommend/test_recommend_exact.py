@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from live_case import Release, random_options, random_video
+from rayreel.index.filters import parse_filter
+from rayreel.recommend.candidates import Wanted
+from rayreel.recommend.exact import Everything
+from rayreel.recommend.facts import Facts
+from rayreel.recommend.query import Options
+from rayreel.recommend.recommend import by_vector
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    rng = np.random.default_rng(0)
+    release = Release(tmp_path_factory.mktemp("large"), [random_video(rng, f"v{n:04}") for n in range(700)], 5)
+    release.delete(*(f"v{n:04}" for n in range(0, 60, 2)))
+    release.put(*(random_video(rng, f"v{n:04}") for n in range(690, 720)))
+    release.refresh()
+    return release
+
+
+def test_comparing_everything_sorts_as_far_as_it_is_asked(large: Release) -> None:
+    rng = np.random.default_rng(1)
+    for top_k in (1, 10, 300, 700, 2000):
+        options = Options(top_k)
+        query = large.vector(str(rng.choice(list(large.videos))))
+        large.agrees(by_vector(large.live, None, "", query, options), large.ranked(query, options), top_k)
+
+
+def test_a_filter_gives_the_same_answers_the_first_time_and_when_its_verdicts_are_known(large: Release) -> None:
+    rng = np.random.default_rng(2)
+    asked = [(rng.choice(list(large.videos)), random_options(rng, large.videos, across=False)) for _ in range(20)]
+    for video_id, options in asked * 2:
+        query = large.vector(video_id)
+        large.agrees(by_vector(large.live, None, "", query, options), large.ranked(query, options), options.top_k)
+
+
+def test_verdicts_outlive_changes_and_never_speak_of_changed_videos(large: Release) -> None:
+    options = Options(2000, parse_filter({"category": "sea"}))
+    query = large.vector("v0001")
+    before = large.live
+    seas = {found.video_id for found in by_vector(before, None, "", query, options).results}
+    moved = sorted(seas)[0]
+    large.put({**large.videos[moved], "category": "sky"})
+    after = large.refresh()
+    assert {found.video_id for found in by_vector(after, None, "", query, options).results} == seas - {moved}
+    assert {found.video_id for found in by_vector(before, None, "", query, options).results} == seas
+
+
+def test_nothing_is_wanted_of_what_was_deleted(large: Release) -> None:
+    found = Everything(large.live, large.vector("v0001")).nearest(10_000, Wanted())
+    assert {large.live.row(place).video_id for place in found.places} == set(large.videos)
+
+
+def test_sums_by_category_do_not_depend_on_how_many_rows_are_added_at_once(
+    large: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = Facts(large.live.snapshot)
+    at_once_sums, at_once_alike = at_once.sums, at_once.alike
+    monkeypatch.setattr("rayreel.recommend.facts.CHUNK", 7)
+    in_steps = Facts(large.live.snapshot)
+    assert in_steps.sums.keys() == at_once_sums.keys() == {"sea", "sky", "city", ""}
+    for category, total in at_once_sums.items():
+        np.testing.assert_allclose(in_steps.sums[category], total, atol=1e-6)
+    embeddings = np.asarray(large.live.snapshot.embeddings_ND)
+    cosines = (embeddings @ embeddings.T)[np.triu_indices(len(embeddings), 1)]
+    assert at_once_alike == pytest.approx(cosines.mean(), abs=1e-5)

@@ -1,0 +1,92 @@
+from pathlib import Path
+
+import numpy as np
+
+from live_case import Release, at
+from rayreel.encoders.encoder import Modality
+from rayreel.recommend.query import Options
+from rayreel.recommend.recommend import by_id_fast, by_vector
+from release_rows import release_row
+
+
+def some(*video_ids: str) -> list[dict]:
+    return [release_row(video_id) for video_id in video_ids]
+
+
+def test_whoever_holds_the_release_as_it_was_keeps_seeing_that(tmp_path: Path) -> None:
+    release = Release(tmp_path, some("a", "b", "c"), neighbours=5)
+    before = release.live
+    release.delete("b")
+    release.put(*some("d"))
+    after = release.refresh()
+    assert [row.video_id for row in before.page("", 10)] == ["a", "b", "c"]
+    assert [row.video_id for row in after.page("", 10)] == ["a", "c", "d"]
+    answers = [by_id_fast(live, "a", Options()) for live in (before, after)]
+    assert [{found.video_id for found in answer.results} for answer in answers if answer] == [{"b", "c"}, {"c", "d"}]
+
+
+def test_pages_follow_each_other_without_a_gap_whatever_was_added_between(tmp_path: Path) -> None:
+    release = Release(tmp_path, some("b", "d", "f", "h"), neighbours=5)
+    release.put(*some("a", "e", "d", "i"))
+    release.delete("f", "missing")
+    live, seen = release.refresh(), [""]
+    while page := live.page(seen[-1], 2):
+        assert len(page) <= 2
+        seen += [row.video_id for row in page]
+    assert seen[1:] == ["a", "b", "d", "e", "h", "i"] == sorted(release.videos)
+
+
+def test_the_state_changes_with_every_part_and_with_a_new_snapshot_alone(tmp_path: Path) -> None:
+    release = Release(tmp_path, some("a", "b"), neighbours=5)
+    states = [release.live.state, release.refresh().state]
+    release.put(*some("c"))
+    states += [release.refresh().state, release.refresh().state, release.snapshot(5).state]
+    assert [states.index(state) for state in states] == [0, 0, 2, 2, 4]
+
+
+def test_a_compacted_tail_says_the_same_as_its_parts(tmp_path: Path) -> None:
+    release = Release(tmp_path, some("a", "b"), neighbours=5)
+    release.put(*some("c"))
+    release.delete("a", "c")
+    release.put(release_row("c", embedding=at(10)))
+    release.rows.compact(release.rows.parts()[-1])
+    assert [row.video_id for row in release.refresh().page("", 9)] == ["b", "c"]
+    assert release.live.vector(release.live.place("c")).tolist() == at(10).tolist()
+
+
+def test_vectors_and_parts_come_from_wherever_the_video_stands(tmp_path: Path) -> None:
+    release = Release(tmp_path, [release_row("a", sound=False), *some("b")], neighbours=5)
+    release.put(release_row("b", "2", sound=False), *some("c"))
+    live = release.refresh()
+    places = [live.place(video_id) for video_id in "abc"]
+    assert live.vectors(places).tolist() == [release.vector(video_id).tolist() for video_id in "abc"]
+    assert [live.vector(place).tolist() for place in places] == live.vectors(places).tolist()
+    for modality in Modality:
+        values, present = live.seen(places, modality)
+        for place, value, there in zip(places, values, present, strict=True):
+            assert (modality in live.parts(place)) == there
+            assert value.tolist() == live.parts(place).get(modality, np.zeros(8)).tolist()
+    heard = [Modality.AUDIO in live.parts(place) for place in places]
+    assert heard == [False, False, True]
+
+
+def test_the_mean_of_a_category_counts_what_is_there_now(tmp_path: Path) -> None:
+    there = {"a": ("sea", 0), "b": ("sea", 20), "c": ("sky", 90), "d": ("sea", 40)}
+    release = Release(tmp_path, [release_row(i, category=c, embedding=at(d)) for i, (c, d) in there.items()], 5)
+    release.delete("d")
+    release.put(release_row("c", category="sea", embedding=at(10)), release_row("e", category="sky", embedding=at(70)))
+    live = release.refresh()
+    assert live.category_mean("sea").round(5).tolist() == at(10).round(5).tolist()
+    assert live.category_mean("sky").round(5).tolist() == at(70).round(5).tolist()
+    assert live.category_mean("city") is None
+
+
+def test_a_release_of_which_everything_was_deleted_answers_with_nothing(tmp_path: Path) -> None:
+    release = Release(tmp_path, some("a", "b"), neighbours=5)
+    release.delete("a", "b")
+    live = release.refresh()
+    assert len(live) == 0
+    assert "a" not in live
+    assert live.page("", 5) == []
+    for options in (Options(), Options(diversity=0.5, explain=True), Options(cross_category=True, serendipity=0.5)):
+        assert by_vector(live, None, "", at(0), options).results == []

@@ -1,0 +1,79 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from live_case import Release, at
+from rayreel.encoders.encoder import Modality
+from rayreel.recommend.query import BadQuery, Options, unit
+from rayreel.recommend.recommend import by_id, by_id_fast, by_vector
+from rayreel.recommend.weights import mixture
+from release_rows import DIM, release_row
+
+
+def test_an_embedding_of_any_length_becomes_a_unit_query() -> None:
+    for scale in (1e-5, 1.0, 1e6):
+        np.testing.assert_allclose(unit((scale * at(30)).tolist(), DIM), at(30), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "wrong", [[1.0] * (DIM - 1), [0.0] * DIM, [float("nan")] * DIM, [float("inf"), *[0.0] * 7], [[1.0]]]
+)
+def test_an_embedding_that_points_nowhere_is_refused(wrong: list) -> None:
+    with pytest.raises(BadQuery, match="embedding"):
+        unit(wrong, DIM)
+
+
+def test_weights_mix_the_parts_that_are_there() -> None:
+    parts = {Modality.VISUAL: at(0), Modality.TEXT: at(90)}
+    mixed = mixture(parts, {Modality.VISUAL: 0.7, Modality.TEXT: 0.3, Modality.AUDIO: 5.0})
+    expected = 0.7 * at(0) + 0.3 * at(90)
+    np.testing.assert_allclose(mixed, expected / np.linalg.norm(expected), atol=1e-6)
+    np.testing.assert_allclose(mixture(parts, {Modality.TEXT: 0.01}), at(90), atol=1e-6)
+    assert mixed.dtype == np.float32
+
+
+def test_weights_that_leave_nothing_are_refused() -> None:
+    for parts in ({Modality.VISUAL: at(0)}, {}, {Modality.AUDIO: at(0), Modality.TEXT: at(180)}):
+        with pytest.raises(BadQuery, match="weight"):
+            mixture(parts, {Modality.AUDIO: 0.5, Modality.TEXT: 0.5})
+
+
+def parted(name: str, degrees: float, visual: float, text: float | None) -> dict:
+    part = None if text is None else at(text).astype(np.float16)
+    return release_row(name, embedding=at(degrees), visual=at(visual).astype(np.float16), audio=None, text_part=part)
+
+
+def test_by_a_video_weights_ask_by_its_parts_and_not_by_its_embedding(tmp_path: Path) -> None:
+    rows = [parted("asked", 45, 0, 90), parted("a", 10, 0, 0), parted("b", 80, 0, 0), parted("c", 45, 0, 0)]
+    release = Release(tmp_path, rows, neighbours=3)
+    weighted = {Modality.VISUAL: 1.0}, {Modality.TEXT: 1.0}, None
+    answers = [by_id(release.live, None, "", "asked", Options(1, weights=weights)) for weights in weighted]
+    assert [answer.results[0].video_id for answer in answers] == ["a", "b", "c"]
+    assert by_id_fast(release.live, "asked", Options(weights=weighted[0])) is None
+
+
+def test_an_explanation_compares_the_query_with_each_part_of_the_result(tmp_path: Path) -> None:
+    release = Release(tmp_path, [parted("asked", 30, 0, 60), parted("a", 40, 70, None)], neighbours=3)
+    release.put(parted("b", 50, 20, 110))
+    answer = by_id_fast(release.refresh(), "asked", Options(explain=True))
+    assert answer is not None
+    why = {found.video_id: found.explanation for found in answer.results}
+    assert (why["a"].stage, why["b"].stage) == ("neighbours", "overlay")
+    assert why["a"].modalities == pytest.approx({Modality.VISUAL: np.cos(np.deg2rad(40))}, abs=1e-3)
+    turned = {Modality.VISUAL: np.cos(np.deg2rad(10)), Modality.TEXT: np.cos(np.deg2rad(80))}
+    assert why["b"].modalities == pytest.approx(turned, abs=1e-3)
+    found = by_vector(release.live, None, "", at(0), Options(explain=True)).results
+    assert {result.explanation.stage for result in found} == {"index", "overlay"}
+
+
+def test_nothing_is_explained_unasked_and_results_carry_what_is_known_of_them(tmp_path: Path) -> None:
+    release = Release(tmp_path, [release_row("a"), release_row("b", tags=["x", "y"], extra={"views": 3})], neighbours=3)
+    answer = by_id_fast(release.live, "a", Options())
+    assert answer is not None
+    assert answer.release == 1
+    [found] = answer.results
+    assert (found.title, found.category, found.tags, found.extra) == ("film b", "c", ("x", "y"), {"views": 3})
+    assert found.explanation is None
+    assert json.dumps(found.extra)

@@ -36,10 +36,11 @@ test: install ## Run all tests
 test-faults: install ## Run the long fault tests too: kills, hangs, crashes, lost nodes
 	$(BIN)/python -m pytest tests/faults -m "faults or not faults"
 
-check: install ## Lint, formatting, types
+check: install ## Lint, formatting, types, and known faults of what is installed, where a database can be asked
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python .ci/audit.py
 
 format: install ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .

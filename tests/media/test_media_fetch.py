@@ -17,7 +17,8 @@ from rayreel.media.config import Limits
 from rayreel.media.fetch import SCHEMES, _download, local_copy
 
 BODY = bytes(range(256)) * 4000
-LIMITS = Limits(max_bytes=2_000_000)
+NEAR = ("*", "127.0.0.1")  # the servers of these tests are no public ones
+LIMITS = Limits(max_bytes=2_000_000, allowed_hosts=NEAR)
 
 
 class Server(ThreadingHTTPServer):
@@ -79,6 +80,9 @@ class Answers(BaseHTTPRequestHandler):
     def answer_moved(self, _times: int) -> None:
         self.start(302, 0, "/film.mp4")
 
+    def answer_inward(self, _times: int) -> None:
+        self.start(302, 0, f"http://localhost:{self.server.server_port}/film.mp4")
+
     def answer_far(self, _times: int) -> None:
         self.start(302, 0, self.server.url("film.mp4"))
 
@@ -137,15 +141,15 @@ def test_a_copy_stops_at_the_limit_whatever_the_server_declares(server: Server, 
 
 
 def test_a_video_of_just_the_limit_is_let_in(server: Server) -> None:
-    assert fetch(server.url("film.mp4"), Limits(max_bytes=len(BODY))) == BODY
-    outcome = fetch(server.url("film.mp4"), Limits(max_bytes=len(BODY) - 1))
+    assert fetch(server.url("film.mp4"), Limits(max_bytes=len(BODY), allowed_hosts=NEAR)) == BODY
+    outcome = fetch(server.url("film.mp4"), Limits(max_bytes=len(BODY) - 1, allowed_hosts=NEAR))
     assert isinstance(outcome, Rejected) and outcome.reason is Reason.TOO_LARGE
 
 
 def test_a_large_copy_takes_little_memory(server: Server) -> None:
     fetch(server.url("film.mp4"))
     tracemalloc.start()
-    fetch(server.url("endless"), Limits(max_bytes=100 << 20))
+    fetch(server.url("endless"), Limits(max_bytes=100 << 20, allowed_hosts=NEAR))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 16 << 20

@@ -36,3 +36,8 @@ class Limits(BaseModel):
     timeout_s: float = Field(120, gt=0, description="wall time for decoding one video, seconds")
     max_memory_bytes: int = Field(2 << 30, gt=0, description="memory that decoding one video may take, bytes")
     allowed_roots: tuple[Path, ...] = Field((), description="folders that local files must lie in; none: anywhere")
+    allowed_hosts: tuple[str, ...] = Field(
+        ("*",),
+        description="hosts of https:// and buckets of s3:// and gs:// to read from: names, *.example.com, or * for all "
+        "with public addresses; a host that is named may have a private one",
+    )

@@ -16,10 +16,15 @@ from rayreel.catalog.problem import CatalogError
 from rayreel.catalog.source import is_remote, local_path, suffix
 from rayreel.failures import Reason, Rejected
 from rayreel.media.config import Limits
+from rayreel.media.hosts import HostNotAllowed, check_addresses, check_host, guarded_session
 from rayreel.media.open import Deadline
 
+FOREIGN_SCHEMES = ("https", "s3", "gs")
 # memory:// holds only what this very process put there.
-SCHEMES = ("https", "s3", "gs", "memory")
+SCHEMES = (*FOREIGN_SCHEMES, "memory")
+_NO_ROOTS = Rejected(
+    Reason.PATH_NOT_ALLOWED, "of this machine's files only those in limits.allowed_roots may be read from outside"
+)
 _PIECE_BYTES = 1 << 20
 _CONNECT_S, _SILENCE_S, _WALL_S = 10, 30, 900
 _TOO_MANY_REQUESTS = 429
@@ -37,8 +42,9 @@ def local_copy(
 ) -> Iterator[Path | Rejected]:
     """A local path with the content of `uri`; a remote one is copied to a temporary file for the time of the block.
 
-    A local path must be a regular file. With `allowed_roots` it must also lie under one of them once every symbolic
-    link is followed; the path given is then the followed one. Details name no credentials and no query string.
+    Only hosts of `limits.allowed_hosts` are asked. A local path must be a regular file. With `allowed_roots` it must
+    also lie under one of them once every symbolic link is followed; the path given is then the followed one. Details
+    name no credentials and no query string.
     """
     if not is_remote(uri):
         yield _local(uri, allowed_roots)
@@ -50,14 +56,42 @@ def local_copy(
             yield problem or Path(file.name)
 
 
-def _local(uri: str, allowed_roots: Sequence[Path]) -> Path | Rejected:
+@contextmanager
+def foreign_copy(uri: str, limits: Limits) -> Iterator[Path | Rejected]:
+    """As `local_copy` for an address that comes from outside: of local files only those in `limits.allowed_roots`."""
+    if is_remote(uri) or limits.allowed_roots:
+        with local_copy(uri, limits, limits.allowed_roots, FOREIGN_SCHEMES) as path:
+            yield path
+    else:
+        yield _NO_ROOTS
+
+
+def refuse_foreign(uri: str, limits: Limits) -> Rejected | None:
+    """Why a catalog's address that comes from outside may not be read; None where it may. Asks the name server."""
+    if not is_remote(uri):
+        inside = _local(uri, limits.allowed_roots or (Path(os.devnull),), regular=False)
+        return _NO_ROOTS if isinstance(inside, Rejected) else None
+    # Catalogs are opened by libraries that unwrap chains such as zip://*::file:///etc/x.
+    if "::" in uri or _scheme(uri) not in FOREIGN_SCHEMES:
+        return Rejected(Reason.PATH_NOT_ALLOWED, f"addresses start with {', '.join(FOREIGN_SCHEMES)} and hold no ::")
+    try:
+        host = urlsplit(uri).hostname or ""
+        check_host(host, limits.allowed_hosts)
+        if _scheme(uri) == "https":
+            check_addresses(host, limits.allowed_hosts)
+    except ValueError as error:
+        return Rejected(Reason.PATH_NOT_ALLOWED, f"{public_address(uri)}: {error}")
+    return None
+
+
+def _local(uri: str, allowed_roots: Sequence[Path], *, regular: bool = True) -> Path | Rejected:
     try:
         path = Path(local_path(uri))
         followed = Path(os.path.realpath(path))
         if allowed_roots and not any(followed.is_relative_to(os.path.realpath(root)) for root in allowed_roots):
             return Rejected(Reason.PATH_NOT_ALLOWED, f"{path}: leads out of the allowed folders")
         # Opening a pipe would wait for its writer, and a device may never end.
-        if not stat.S_ISREG(followed.stat().st_mode):
+        if regular and not stat.S_ISREG(followed.stat().st_mode):
             return Rejected(Reason.UNREADABLE, f"{path}: not a regular file")
     except FileNotFoundError:
         return Rejected(Reason.MISSING_FILE, f"{uri}: no such file")
@@ -78,21 +112,25 @@ def _download(uri: str, path: Path, limits: Limits, https_only: bool) -> Rejecte
         reraise=True,
     )
     try:
-        retrying(_copy, uri, path, limits.max_bytes, https_only)
+        if _scheme(uri) != "memory":
+            check_host(urlsplit(uri).hostname or "", limits.allowed_hosts)
+        retrying(_copy, uri, path, limits, https_only)
+    except HostNotAllowed as error:
+        return Rejected(Reason.PATH_NOT_ALLOWED, f"{public_address(uri)}: {error}")
     except FileNotFoundError:
-        return Rejected(Reason.MISSING_FILE, f"{_public(uri)}: no such object")
+        return Rejected(Reason.MISSING_FILE, f"{public_address(uri)}: no such object")
     except _TooLargeError as error:
-        return Rejected(Reason.TOO_LARGE, f"{_public(uri)}: {error}; the limit is {limits.max_bytes:,}")
+        return Rejected(Reason.TOO_LARGE, f"{public_address(uri)}: {error}; the limit is {limits.max_bytes:,}")
     except ImportError as error:
-        return Rejected(Reason.UNREACHABLE, f"{_public(uri)}: {error}; install rayreel[s3] or rayreel[gcs]")
+        return Rejected(Reason.UNREACHABLE, f"{public_address(uri)}: {error}; install rayreel[s3] or rayreel[gcs]")
     except Exception as error:  # noqa: BLE001 - every file system has its own exceptions; all mean the same here
-        return Rejected(Reason.UNREACHABLE, f"{_public(uri)}: {_cause(error)}")
+        return Rejected(Reason.UNREACHABLE, f"{public_address(uri)}: {_cause(error)}")
     return None
 
 
-def _copy(uri: str, path: Path, max_bytes: int, https_only: bool) -> None:
-    deadline = Deadline(_WALL_S)
-    with _open(uri, https_only) as remote, path.open("wb") as local:
+def _copy(uri: str, path: Path, limits: Limits, https_only: bool) -> None:
+    deadline, max_bytes = Deadline(_WALL_S), limits.max_bytes
+    with _open(uri, limits.allowed_hosts, https_only) as remote, path.open("wb") as local:
         size = _declared_size(remote)
         if size is not None and size > max_bytes:
             raise _TooLargeError(f"{size:,} bytes")
@@ -107,7 +145,7 @@ def _copy(uri: str, path: Path, max_bytes: int, https_only: bool) -> None:
             raise ConnectionError(f"only {copied:,} of {size:,} bytes came")
 
 
-def _open(uri: str, https_only: bool) -> Any:  # noqa: ANN401 - fsspec has no types
+def _open(uri: str, hosts: tuple[str, ...], https_only: bool) -> Any:  # noqa: ANN401 - fsspec has no types
     import fsspec
 
     scheme = _scheme(uri)
@@ -115,12 +153,12 @@ def _open(uri: str, https_only: bool) -> Any:  # noqa: ANN401 - fsspec has no ty
     if scheme.startswith("http"):
         # A size of our own skips fsspec's HEAD, which answers every fault with FileNotFoundError; the true one comes
         # with the response. Block size 0 streams.
-        return fsspec.filesystem(scheme, **_http_options(https_only)).open(uri, "rb", block_size=0, size=1)
+        return fsspec.filesystem(scheme, **_http_options(hosts, https_only)).open(uri, "rb", block_size=0, size=1)
     return fsspec.filesystem(scheme).open(uri, "rb", block_size=8 * _PIECE_BYTES)
 
 
 @cache
-def _http_options(https_only: bool) -> dict[str, Any]:
+def _http_options(hosts: tuple[str, ...], https_only: bool) -> dict[str, Any]:
     from aiohttp import ClientTimeout, TraceConfig
 
     trace = TraceConfig()
@@ -129,7 +167,8 @@ def _http_options(https_only: bool) -> dict[str, Any]:
     timeout = ClientTimeout(total=_WALL_S, sock_connect=_CONNECT_S, sock_read=_SILENCE_S)
     # Compressed answers would hide the true size.
     headers = {"Accept-Encoding": "identity"}
-    return {"client_kwargs": {"trust_env": True, "timeout": timeout, "trace_configs": [trace], "headers": headers}}
+    client = {"trust_env": True, "timeout": timeout, "trace_configs": [trace], "headers": headers, "allowed": hosts}
+    return {"client_kwargs": client, "get_client": guarded_session}
 
 
 async def _refuse_downgrade(_session: Any, _context: Any, params: Any) -> None:  # noqa: ANN401 - aiohttp's signature
@@ -173,7 +212,8 @@ def _scheme(uri: str) -> str:
     return uri.partition("://")[0].lower()
 
 
-def _public(uri: str) -> str:
+def public_address(uri: str) -> str:
+    """An address without the secrets it may hold: no credentials, no query string."""
     try:
         parts = urlsplit(uri)
     except ValueError:

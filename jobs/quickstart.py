@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, TypeVar
 
-import httpx
 import typer
 from rich.table import Table
 
 from cluster import use_cluster
-from command import ConfigFile, Port, Sets, StorageRoot, console, facts, features, run, step
+from command import ConfigFile, Port, Sets, StorageRoot, console, facts, features, run, step, tell
 from evaluate import evaluate_tower
 from extract import extract_features
-from promote import promote_tower
+from promote import promote_tower, site_of
 from rayreel.catalog.read import read_catalog
+from rayreel.client.client import Client
 from rayreel.errors import RayreelError
-from rayreel.index.connect import connect
+from rayreel.release.gates import Refused
 from rayreel.release.promote import is_current
 from rayreel.release.registry import Version
 from rayreel.settings import Settings, load_settings
@@ -27,6 +27,7 @@ from serve import serve
 from train import train_tower, trained_already
 
 T = TypeVar("T")
+FIRST = "quickstart: the first tower, where nothing serves yet"
 
 
 class StepFailed(RayreelError):
@@ -59,7 +60,7 @@ def main(
     doing("extract", lambda: extract_features(settings, read_catalog(source)))
     version = doing("train", lambda: _tower(settings))
     doing("evaluate", lambda: evaluate_tower(settings, version))
-    doing("promote", lambda: _release(settings, version))
+    doing("promote", lambda: release(settings, version))
     url = doing("serve", lambda: serve(settings, config, sets or [], port))
     doing("ask", lambda: _ask(settings, url))
     console.print(facts("Seconds", seconds))
@@ -92,27 +93,46 @@ def _tower(settings: Settings) -> Version:
     return done or train_tower(settings)
 
 
-def _release(settings: Settings, version: Version) -> None:
-    client = connect(settings.index, settings.milvus_dir)
-    if is_current(version, features(settings), client, settings.index):
+def release(settings: Settings, version: Version) -> None:
+    """Promote; where a champion serves and is better, it goes on, with an index of exactly these features."""
+    site = site_of(settings)
+    if is_current(version, site):
         step(f"Version {version.number} serves already, with an index of exactly these features: kept")
-    else:
+        return
+    champion, refused = site.champion(), _refused(settings, version)
+    if refused and champion is None:
+        step("Nothing serves yet, so that this first tower does, against its gates")
+        promote_tower(settings, version, force=FIRST)
+    elif refused and champion:
+        step(f"Version {champion.number} goes on serving, with an index of exactly these features")
+        if not is_current(champion, site):
+            promote_tower(settings, champion)
+
+
+def _refused(settings: Settings, version: Version) -> bool:
+    """Promote; whether gates on quality refused. Whatever else refuses stops the quickstart."""
+    try:
         promote_tower(settings, version)
+    except Refused as refused:
+        if any(not gate.passed and not gate.quality for gate in refused.gates):
+            raise
+        tell(refused)
+        return True
+    return False
 
 
 def _ask(settings: Settings, url: str) -> None:
     rows = features(settings).read(["video_id", "title", "category"])
     query = rows.slice(0, 1).to_pylist()[0]
-    body = {"video_id": query["video_id"], "top_k": 5}
-    answer = httpx.post(f"{url}/v1/recommend", json=body, timeout=30).raise_for_status().json()
+    with Client(url) as client:
+        answer = client.recommend(video_id=query["video_id"], top_k=5)
     table = Table("score", "video_id", "category", "title", title_justify="left")
-    table.title = f"More like {query['video_id']} ({query['category']}): {query['title']} · release {answer['release']}"
-    for result in answer["results"]:
-        table.add_row(f"{result['score']:.3f}", result["video_id"], result["category"], result["title"])
+    table.title = f"More like {query['video_id']} ({query['category']}): {query['title']} · release {answer.release}"
+    for result in answer.results:
+        table.add_row(f"{result.score:.3f}", result.video_id, result.category, result.title)
     console.print(table)
-    console.print(
-        f"curl -s {url}/v1/recommend -H 'Content-Type: application/json' -d '{json.dumps(body)}'", highlight=False
-    )
+    body = json.dumps({"video_id": query["video_id"], "top_k": 5})
+    console.print(f"curl -s {url}/v1/recommend -H 'Content-Type: application/json' -d '{body}'", highlight=False)
 
 
 if __name__ == "__main__":

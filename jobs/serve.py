@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import ray
 import yaml
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
@@ -12,10 +13,13 @@ from cluster import use_cluster
 from command import ConfigFile, Port, Sets, StorageRoot, console, finish, run, step
 from rayreel.errors import RayreelError
 from rayreel.settings import Settings, load_settings
+from rayreel.training.tracking import git_commit
 
 CONFIG = Path(__file__).parents[1] / "serve_apps" / "config.yaml"
 APPLICATION = "rayreel"
 _PATIENCE_S = 300
+# A share, so that a new replica can start beside the old one.
+GPUS_PER_ENCODER = 0.25
 
 
 class NotReady(RayreelError):
@@ -40,16 +44,27 @@ def serve(settings: Settings, config: Path | None, sets: list[str], port: int | 
         "storage": settings.place.root,
         "sets": sets,
         "config": str(config.resolve()) if config else None,
+        # Serve replaces replicas only where something here has changed.
+        "commit": git_commit(),
     }
     http = wanted["http_options"]
-    http["port"] = port or http["port"]
-    url = f"http://{http['host']}:{http['port']}"
+    http |= {"host": settings.serve.host, "port": port or http["port"]}
+    if ray.cluster_resources().get("GPU"):
+        encode = next(part for part in wanted["applications"][0]["deployments"] if part["name"] == "encode")
+        encode["ray_actor_options"]["num_gpus"] = GPUS_PER_ENCODER
+    url = f"http://{_reachable(settings.serve.host)}:{http['port']}"
     step(f"Deploying the service to {url}")
     client = ServeSubmissionClient(dashboard)
     client.deploy_applications(wanted)
     with console.status("waiting until it is ready"):
         _wait(client, url)
     return url
+
+
+def _reachable(host: str) -> str:
+    """Where to ask a service that listens on `host`."""
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not listened on
+    return f"[{address}]" if ":" in address else address
 
 
 def _wait(client: ServeSubmissionClient, url: str) -> None:

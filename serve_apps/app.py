@@ -1,4 +1,4 @@
-"""The application: gateway in front, encode and search behind it."""
+"""The application: search with the HTTP API in front, encode behind it."""
 
 from pathlib import Path
 
@@ -7,19 +7,25 @@ from ray.serve import Application
 
 from rayreel.settings import load_settings
 from serve_apps.encode import Encode
-from serve_apps.gateway import Gateway
 from serve_apps.search import Search
 
 
 class AppArgs(BaseModel):
-    """`args` in config.yaml: the same three sources of settings that every job takes."""
+    """`args` in config.yaml: the same three sources of settings that every job takes, and which code it is."""
 
     config: Path | None = None
     sets: list[str] = []
     storage: str | None = None
+    commit: str | None = None
+
+    def job_words(self) -> list[str]:
+        """The same settings as words of a job's command line."""
+        named = [("--config", self.config), ("--storage", self.storage), *(("--set", item) for item in self.sets)]
+        return [word for name, value in named if value is not None for word in (name, str(value))]
 
 
 def build(args: AppArgs) -> Application:
     """Bind the deployments; settings are resolved here, on the cluster."""
     settings = load_settings(args.config, args.sets, args.storage)
-    return Gateway.bind(Encode.bind(settings), Search.bind(settings))  # type: ignore[attr-defined]
+    encode = Encode.bind(settings)  # type: ignore[attr-defined]
+    return Search.bind(settings, encode, args.job_words())  # type: ignore[attr-defined]

@@ -1,85 +1,206 @@
-"""The encode deployment: frozen encoders and the tower of the release that asks."""
+"""The encode deployment: frozen encoders, and the towers of the releases that ask."""
 
 import asyncio
-import tempfile
-from functools import lru_cache
-from pathlib import Path
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from ray import serve
 
+from rayreel.catalog.video import Video
 from rayreel.encoders.device import device_named
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import load_encoders
-from rayreel.failures import Rejected
-from rayreel.features.key import key_name
+from rayreel.errors import RayreelError
+from rayreel.failures import Reason, Rejected
+from rayreel.features.key import EncoderKey
 from rayreel.media.clip import Clip
-from rayreel.media.isolated import IsolatedDecoder
+from rayreel.media.config import AUDIO_RATE_HZ
 from rayreel.release import registry
-from rayreel.release.promote import Refused
+from rayreel.release.embed import embed_rows
 from rayreel.settings import Settings
-from rayreel.tower.embed import embed_query
+from rayreel.tower.embed import EmptyQuery
 from rayreel.tower.tower import VideoTower
 from rayreel.training.tracking import use_tracking
+from serve_apps.decoders import Decoders
+from serve_apps.feature_row import feature_row
+from serve_apps.observe import Metrics, log_with_serve
+from serve_apps.problems import Unavailable
+from serve_apps.queries import Vectors, embed_queries
 
+log = logging.getLogger(__name__)
+
+Array = NDArray[Any]
 Embedding = NDArray[np.float32]
+
+# While a release is switched, some requests still ask for the one before.
+TOWERS = 2
+MAX_BATCH = 32
+
+
+class WrongEncoders(Unavailable):
+    """The release was made with other encoders than this service has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A new video, ready to be written: its row for the feature store, and for the release that was asked for."""
+
+    features: pa.Table
+    release_rows: pa.Table
 
 
 @serve.deployment(name="encode")
 class Encode:
-    """Embeds queries. The tower is always the one the asked release was indexed with."""
+    """Embeds queries and new videos. The tower is always the one that the asked release was made with.
+
+    Each network has a lane of its own: what arrives while it computes is its next batch, across requests. Nothing waits
+    for a batch to fill unless `reconfigure` is told so.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        self.settings, self.metrics = settings, Metrics()
+        log_with_serve()
         use_tracking(settings.place)
         self.encoders = load_encoders(settings.encoders, settings.weights_cache)
         self.device = device_named(settings.encoders.device)
-        self.decoder = IsolatedDecoder(settings.limits.max_memory_bytes)
-        # Two towers: while a release is switched, some requests still ask for the one before.
-        self.tower = lru_cache(maxsize=2)(self._load)
+        self.key = EncoderKey(
+            identities=self.encoders.identities,
+            dims=self.encoders.dims,
+            frame_size=self.encoders.visual.frame_size,
+            sampling=settings.sampling,
+        )
+        self._towers: OrderedDict[int, VideoTower] = OrderedDict()
+        self._loading = asyncio.Lock()
+        self._decoders = Decoders(settings.limits, settings.sampling, self.key.frame_size, self.metrics)
+        self._warm_up()
+
+    def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """`max_batch_size` (1: no batching) and `batch_wait_timeout_s`, without a restart."""
+        for lane in (self._see, self._hear, self._read, self._embed):
+            lane.set_max_batch_size(int(user_config.get("max_batch_size", MAX_BATCH)))
+            lane.set_batch_wait_timeout_s(float(user_config.get("batch_wait_timeout_s", 0.0)))
 
     async def describe(self, version: int) -> dict[str, str]:
         """What this replica computes on and with; loads the version's tower, and raises where that is impossible."""
-        await asyncio.to_thread(self.tower, version)
+        await self._tower(version)
         return {"device": str(self.device), **{m.value: name for m, name in self.encoders.identities.items()}}
 
-    async def text(self, text: str, version: int) -> Embedding:
-        """The embedding of a query in words."""
-        return await asyncio.to_thread(self._text, text, version)
+    async def texts(self, texts: Sequence[str], version: int) -> Embedding:
+        """The embeddings [len(texts), dim] of queries in words."""
+        return np.stack(await asyncio.gather(*(self._text(text, version) for text in texts)))
 
-    async def video(self, content: bytes, title: str, version: int) -> Embedding | Rejected:
-        """The embedding of a video file, or why it cannot be used."""
-        return await asyncio.to_thread(self._video, content, title, version)
-
-    def _text(self, text: str, version: int) -> Embedding:
-        return embed_query(self.tower(version), {Modality.TEXT: self.encoders.text.encode([text])})
-
-    def _video(self, content: bytes, title: str, version: int) -> Embedding | Rejected:
-        clip = self._decode(content)
+    async def video(self, content: bytes, title: str, version: int, seconds: float) -> Embedding | Rejected:
+        """The embedding of a video file, or why it cannot be used; given up after `seconds`."""
+        clip = await self._decoders.decode(content, seconds)
         if isinstance(clip, Rejected):
             return clip
-        vectors = {Modality.VISUAL: self.encoders.visual.encode(clip.frames)}
-        if clip.windows is not None:
-            vectors[Modality.AUDIO] = self.encoders.audio.encode(clip.windows)
-        if title:
-            vectors[Modality.TEXT] = self.encoders.text.encode([title])
-        return embed_query(self.tower(version), vectors)
+        return await self._embedded(await self._vectors(clip, title), version)
 
-    def _decode(self, content: bytes) -> Clip | Rejected:
-        with tempfile.NamedTemporaryFile(prefix="rayreel-upload-") as file:
-            path = Path(file.name)
-            path.write_bytes(content)
-            return self.decoder.decode(
-                str(path), self.settings.sampling, self.encoders.visual.frame_size, self.settings.limits
-            )
+    async def new_video(self, video: Video, content: bytes | None, version: int, seconds: float) -> Encoded | Rejected:
+        """A video to be added, from its content or else its uri; rejected where its release's tower sees nothing."""
+        clip = await self._decoders.decode(video.uri if content is None else content, seconds)
+        if isinstance(clip, Rejected):
+            return clip
+        features = feature_row(video, clip, await self._vectors(clip, video.text()), self.key)
+        rows = await asyncio.to_thread(embed_rows, await self._tower(version), features)
+        if not rows.num_rows:
+            return Rejected(Reason.NO_FRAMES, "The release's tower sees nothing of it.")
+        return Encoded(features, rows)
+
+    async def embed_again(self, features: pa.Table, version: int) -> pa.Table:
+        """Release rows of another release for a video that has been encoded."""
+        return await asyncio.to_thread(embed_rows, await self._tower(version), features)
+
+    async def _text(self, text: str, version: int) -> Embedding:
+        return await self._embedded({Modality.TEXT: await self._read(text)}, version)
+
+    async def _embedded(self, vectors: Vectors, version: int) -> Embedding:
+        embedding_D: Embedding = await self._embed((await self._tower(version), vectors))
+        if not embedding_D.any():
+            raise EmptyQuery("The release's tower reads nothing of what this query is made of. Ask in another way.")
+        return embedding_D
+
+    async def _vectors(self, clip: Clip, text: str) -> Vectors:
+        lanes = {Modality.VISUAL: self._see(clip.frames)}
+        if clip.windows is not None:
+            lanes[Modality.AUDIO] = self._hear(clip.windows)
+        if text:
+            lanes[Modality.TEXT] = self._read(text)
+        return dict(zip(lanes, await asyncio.gather(*lanes.values()), strict=True))
+
+    @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.0)  # type: ignore[untyped-decorator]
+    async def _see(self, clips: list[Array]) -> list[Array]:
+        return await self._lane("visual", self.encoders.visual, clips, self.encoders.visual.window)
+
+    @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.0)  # type: ignore[untyped-decorator]
+    async def _hear(self, clips: list[Array]) -> list[Array]:
+        return await self._lane("audio", self.encoders.audio, clips)
+
+    async def _lane(self, name: str, encoder: Any, clips: list[Array], window: int = 1) -> list[Array]:  # noqa: ANN401
+        self.metrics.batch(name, len(clips))
+        with self.metrics.stage(name):
+            vectors = await asyncio.to_thread(encoder.encode, np.concatenate(clips))
+        return np.split(vectors, np.cumsum([len(clip) // window for clip in clips])[:-1])
+
+    @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.0)  # type: ignore[untyped-decorator]
+    async def _read(self, texts: list[str]) -> list[Array]:
+        self.metrics.batch("text", len(texts))
+        with self.metrics.stage("text"):
+            vectors = await asyncio.to_thread(self.encoders.text.encode, texts)
+        return list(vectors[:, None])
+
+    @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.0)  # type: ignore[untyped-decorator]
+    async def _embed(self, queries: list[tuple[VideoTower, Vectors]]) -> list[Embedding]:
+        self.metrics.batch("tower", len(queries))
+        with self.metrics.stage("tower"):
+            return await asyncio.to_thread(_embed_each, queries)
+
+    async def _tower(self, version: int) -> VideoTower:
+        if version not in self._towers:
+            async with self._loading:
+                if version not in self._towers:
+                    self._towers[version] = await asyncio.to_thread(self._load, version)
+        self._towers.move_to_end(version)
+        while len(self._towers) > TOWERS:
+            self._towers.popitem(last=False)
+        return self._towers[version]
 
     def _load(self, version: int) -> VideoTower:
         registered = registry.resolve(str(version))
-        own = key_name(self.encoders.identities, self.settings.sampling)
-        if registered.encoder_key != own:
-            raise Refused(
-                f"Release {version} was made with {registered.encoder_key}; this service encodes with {own}. "
-                "Deploy with the settings (encoders.*, sampling.*) that its features were extracted with."
+        if registered.encoder_key != str(self.key):
+            log.error("release %d was made with %s, not with %s", version, registered.encoder_key, self.key)
+            raise WrongEncoders(
+                f"Release {version} was made with other encoders than this service has. Deploy it with the settings "
+                "(encoders.*, sampling.*) that the release's features were extracted with."
             )
         return registry.load(registered).to(self.device)
+
+    def _warm_up(self) -> None:
+        """The first run of a network takes many times as long as the others; nobody's query shall be it."""
+        size, sampling = self.key.frame_size, self.settings.sampling
+        self.encoders.visual.encode(np.zeros((self.encoders.visual.window, size, size, 3), np.uint8))
+        self.encoders.audio.encode(np.zeros((1, round(sampling.audio_window_s * AUDIO_RATE_HZ)), np.float32))
+        self.encoders.text.encode(["warm up"])
+        try:
+            champion = registry.find(registry.CHAMPION)
+            if champion is not None:
+                tower = self._towers[champion.number] = self._load(champion.number)
+                _embed_each([(tower, {Modality.TEXT: np.ones((1, tower.dims[Modality.TEXT]), np.float32)})])
+        except RayreelError as error:  # the registry is away, or the release needs other encoders: /readyz says so
+            log.warning("no tower yet: %s", error)
+
+
+def _embed_each(queries: Sequence[tuple[VideoTower, Vectors]]) -> list[Embedding]:
+    """Each with its own tower, those of one tower together."""
+    found: list[Embedding | None] = [None] * len(queries)
+    for tower in {id(tower): tower for tower, _ in queries}.values():
+        places = [place for place, (own, _) in enumerate(queries) if own is tower]
+        for place, embedding_D in zip(places, embed_queries(tower, [queries[p][1] for p in places]), strict=True):
+            found[place] = embedding_D
+    return [embedding_D for embedding_D in found if embedding_D is not None]

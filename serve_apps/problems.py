@@ -7,60 +7,112 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from ray.serve.exceptions import BackPressureError
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import BackPressureError, RayServeException
 from starlette.exceptions import HTTPException
 
+from rayreel.client.messages import Problem
 from rayreel.errors import RayreelError
 from rayreel.index.config import IndexUnavailable
+from rayreel.index.filters import BadFilter
 from rayreel.index.search import NoRelease, UnknownVideo
-from serve_apps.messages import Problem
+from rayreel.recommend.query import BadQuery
+from rayreel.tower.embed import EmptyQuery
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
-    for status in (404, 413, 422, 503)
+RETRY_AFTER = {"Retry-After": "1"}
+
+
+class Busy(RayreelError):
+    """More is asked than can be answered in time."""
+
+
+class NotFound(RayreelError):
+    """Something asked for by name is not there."""
+
+
+class BadVideo(RayreelError):
+    """A video that cannot be used."""
+
+
+class Unavailable(RayreelError):
+    """What an answer needs is away for the moment."""
+
+
+# The words of these are for the caller.
+_TOLD: dict[type[Exception], int] = {
+    UnknownVideo: 404,
+    NotFound: 404,
+    BadFilter: 422,
+    BadQuery: 422,
+    BadVideo: 422,
+    EmptyQuery: 422,
+    Busy: 429,
+    NoRelease: 503,
+    Unavailable: 503,
 }
-_STATUS: dict[type[Exception], int] = {UnknownVideo: 404, NoRelease: 503, IndexUnavailable: 503, RayreelError: 503}
+# The words of these name addresses and paths of the inside: they go to the log.
+_HIDDEN: dict[type[Exception], tuple[int, str]] = {
+    BackPressureError: (429, "The encoders are busy and their queue is full."),
+    IndexUnavailable: (503, "The index does not answer."),
+    RayActorError: (503, "A part of the service is being replaced."),
+    RayServeException: (503, "A part of the service is not there."),
+    RayreelError: (503, "The service cannot answer this now; its logs say why."),
+}
 
 
-def problem(status: int, detail: str, **more: Any) -> JSONResponse:  # noqa: ANN401
+def problem(status: int, detail: str, request: Request | None = None, **more: Any) -> JSONResponse:  # noqa: ANN401
     """A response of problem details; 503 and 429 say when to come again."""
-    content = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, **more)
-    headers = {"Retry-After": "1"} if status in {429, 503} else None
+    instance = None if request is None else getattr(request.state, "request_id", None)
+    content = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, instance=instance, **more)
+    headers = RETRY_AFTER if status in {429, 503} else None
     return JSONResponse(content.model_dump(exclude_none=True), status, headers, media_type=MEDIA_TYPE)
 
 
+def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The problems that a route may answer with, for OpenAPI."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+
+
 def install(api: FastAPI) -> None:
-    """Let every error of the API leave as a problem, without traces."""
+    """Let every error that is foreseen leave as a problem; the border takes care of the others."""
     api.add_exception_handler(RequestValidationError, _invalid)
     api.add_exception_handler(HTTPException, _http)
-    api.add_exception_handler(BackPressureError, _busy)
-    api.add_exception_handler(RayreelError, _known)
-    api.add_exception_handler(Exception, _unknown)
+    for kind in _TOLD:
+        api.add_exception_handler(kind, _told)
+    for kind in _HIDDEN:
+        api.add_exception_handler(kind, _hidden)
 
 
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
+def invalid(request: Request, errors: list[Any]) -> JSONResponse:
+    """422 for what pydantic found wrong."""
+    found = [{"where": ".".join(map(str, e["loc"])), "what": _words(e)} for e in errors]
+    return problem(422, "; ".join(f"{e['where']}: {e['what']}" for e in found), request, errors=found)
+
+
+def _words(error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    errors = [{"where": ".".join(map(str, e["loc"])), "what": str(e["msg"])} for e in error.errors()]
-    return problem(422, "; ".join(f"{e['where']}: {e['what']}" for e in errors), errors=errors)
+    return invalid(request, list(error.errors()))
 
 
-async def _http(_: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return problem(error.status_code, str(error.detail))
+    return problem(error.status_code, str(error.detail), request)
 
 
-async def _busy(_: Request, error: Exception) -> JSONResponse:
-    return problem(429, "All replicas are busy and their queues are full.")
+async def _told(request: Request, error: Exception) -> JSONResponse:
+    status = next(status for kind, status in _TOLD.items() if isinstance(error, kind))
+    return problem(status, str(getattr(error, "cause", error)), request)
 
 
-async def _known(_: Request, error: Exception) -> JSONResponse:
-    status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
-    return problem(status, str(getattr(error, "cause", error)))
-
-
-async def _unknown(request: Request, error: Exception) -> JSONResponse:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return problem(500, "The service failed on this request; its logs say why.")
+async def _hidden(request: Request, error: Exception) -> JSONResponse:
+    status, words = next(found for kind, found in _HIDDEN.items() if isinstance(error, kind))
+    log.warning("%s %s: %s", request.method, request.url.path, getattr(error, "cause", error))
+    return problem(status, words, request)

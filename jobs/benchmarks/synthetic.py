@@ -40,9 +40,12 @@ SMALL = Shape(
 """A million of them fit on a laptop's disk."""
 
 
-def write_rows(root: str, rows: int, shape: Shape) -> FeatureStore:
-    """A store below `root` with so many videos around the centres of their categories, written block by block."""
-    key = EncoderKey(
+def write_rows(root: str, rows: int, shape: Shape, key: EncoderKey | None = None) -> FeatureStore:
+    """A store below `root` with so many videos around the centres of their categories, written block by block.
+
+    `key` says which encoders the rows pretend to come from; without it, from none that there are.
+    """
+    key = key or EncoderKey(
         identities={modality: f"synthetic_{modality.value}@random" for modality in Modality},
         dims=dict(shape.dims),
         frame_size=1,
@@ -66,6 +69,8 @@ def _block(store: FeatureStore, numbers: range, shape: Shape) -> pa.Table:
         "video_id": [_name(number) for number in numbers],
         "uri": [f"/videos/{_name(number)}.mp4" for number in numbers],
         "title": [f"video {number}" for number in numbers],
+        "description": [""] * len(numbers),
+        "tags": [[]] * len(numbers),
         "category": [f"category {category}" for category in category_R],
         "extra": [json.dumps({})] * len(numbers),
         "version": ["1"] * len(numbers),

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableVariable
 
+from rayreel.access.config import ServeConfig
 from rayreel.catalog.sample.config import SampleConfig
 from rayreel.encoders.presets import EncodersConfig
 from rayreel.errors import RayreelError
@@ -19,6 +20,7 @@ from rayreel.features.config import ExtractConfig
 from rayreel.features.pipeline import Pipeline
 from rayreel.index.config import IndexConfig
 from rayreel.media.config import Limits, SamplingConfig
+from rayreel.release.config import ReleaseConfig
 from rayreel.storage import Storage
 from rayreel.tower.losses.config import LossConfig
 from rayreel.tower.tower import TowerConfig
@@ -53,6 +55,8 @@ class Settings(BaseSettings):
     action: ActionConfig = ActionConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     index: IndexConfig = IndexConfig()
+    release: ReleaseConfig = ReleaseConfig()
+    serve: ServeConfig = ServeConfig()
 
     @field_validator("encoders", mode="before")
     @classmethod

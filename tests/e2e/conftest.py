@@ -1,5 +1,6 @@
 """The quickstart run for real: its own Ray cluster, its own storage, its own port."""
 
+import json
 import os
 import shutil
 import socket
@@ -59,6 +60,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
         "RAY_TMPDIR": ray_folder,
         "RAYREEL_STORAGE": str(storage),
         "RAYREEL_ENCODERS__CACHE_DIR": str(ROOT / ".rayreel-test" / "weights"),
+        "RAYREEL_LIMITS__ALLOWED_ROOTS": json.dumps([str(catalog.parent)]),
         "COLUMNS": "200",
     }
     words = [sys.executable, "jobs/quickstart.py", "--catalog", str(catalog), "--port", str(port)]

@@ -1,6 +1,8 @@
 """The whole chain, from videos to answers over HTTP."""
 
 import subprocess
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,8 @@ import httpx
 import pytest
 
 from chain import Chain
+from processes import marked, title
+from rayreel.client.client import Client
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -34,7 +38,7 @@ def test_the_quickstart_says_every_step_and_ends_with_an_answer(chain: Chain) ->
     assert f"curl -s {chain.url}/v1/recommend" in chain.output
 
 
-def test_the_gateway_is_healthy_and_says_what_serves(chain: Chain) -> None:
+def test_the_service_is_healthy_and_says_what_serves(chain: Chain) -> None:
     assert httpx.get(f"{chain.url}/healthz").json() == {"status": "ok"}
     state = chain.ready()
     assert state["release"] >= 1 and state["device"] in {"cpu", "cuda", "mps"}
@@ -94,11 +98,59 @@ def test_the_api_describes_itself(chain: Chain) -> None:
     assert httpx.get(f"{chain.url}/docs").status_code == 200
 
 
-def test_the_service_listens_on_loopback_only(chain: Chain) -> None:
+def listening(pids: Iterable[int]) -> set[str]:
+    """Where these processes listen, as the kernel writes it: ADDRESS:PORT in hexadecimal digits."""
+    sockets = {str(file.readlink()) for pid in pids for file in Path(f"/proc/{pid}/fd").iterdir() if file.is_symlink()}
+    tables = (Path(f"/proc/net/{table}").read_text().splitlines()[1:] for table in ("tcp", "tcp6"))
+    rows = [line.split() for table in tables for line in table]
+    return {row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets}
+
+
+def test_what_takes_http_in_listens_on_loopback_only(chain: Chain) -> None:
     port = int(chain.url.rsplit(":", 1)[1])
-    listening = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    addresses = {row[1].split(":")[0] for row in listening if row[3] == "0A" and int(row[1].split(":")[1], 16) == port}
-    assert addresses == {"0100007F"}
+    front = [pid for pid in marked(chain.environment["RAY_TMPDIR"]) if "haproxy" in title(pid).partition(" ")[0]]
+    places = listening(front)
+    assert f"0100007F:{port:04X}" in places
+    assert {place.partition(":")[0] for place in places} == {"0100007F"}
+
+
+def test_an_added_video_is_found_at_once_and_a_deleted_one_is_not(chain: Chain) -> None:
+    file = chain.catalog.parent / "fireworks" / "fireworks_002.mp4"
+    with Client(chain.url) as client:
+        size = client.ready().index_size
+        added = client.add_video(file, title="Rockets of my own", tags=["mine"], metadata={"views": 3})
+        assert client.ready().index_size == size + 1
+        assert client.video(added.video_id).title == "Rockets of my own"
+        mine = {"extra.views": {"gte": 3}}
+        assert [r.video_id for r in client.recommend(text="rockets", filter=mine).results] == [added.video_id]
+        assert client.recommend(video_id=added.video_id, top_k=1).results[0].category == "fireworks"
+        assert added.video_id in {r.video_id for r in client.recommend(video_id="fireworks_001", top_k=34).results}
+        client.delete_video(added.video_id)
+        assert client.ready().index_size == size
+        assert client.recommend(text="rockets", filter=mine).results == []
+
+
+def test_an_embedding_of_words_asks_as_the_words_do(chain: Chain) -> None:
+    with Client(chain.url) as client:
+        embedded = client.embed(["a blizzard of snow in winter"])
+        by_words = client.recommend(text="a blizzard of snow in winter", top_k=5).results
+        by_embedding = client.recommend(embedding=embedded.embeddings[0], top_k=5).results
+    assert [r.video_id for r in by_embedding] == [r.video_id for r in by_words]
+
+
+def test_a_catalog_is_added_by_a_job_that_can_be_followed(chain: Chain) -> None:
+    more = chain.catalog.parent / "more.csv"
+    more.write_text("video_id,uri,title\nfollowed,fireworks/fireworks_003.mp4,By a job\n")
+    with Client(chain.url) as client:
+        refused = httpx.post(f"{chain.url}/v1/videos/batch", json={"catalog": "/etc"})
+        assert refused.status_code == 422
+        job = client.add_catalog(str(more))
+        deadline = time.monotonic() + 300
+        while (job := client.job(job.id)).status in {"PENDING", "RUNNING"} and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert job.status == "SUCCEEDED", job
+        assert client.video("followed").title == "By a job"
+        client.delete_video("followed")
 
 
 def test_a_submitted_job_trains_a_new_version_and_promotion_switches_the_running_service(chain: Chain) -> None:
@@ -112,7 +164,7 @@ def test_a_submitted_job_trains_a_new_version_and_promotion_switches_the_running
         check=False,
     )
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr
-    promoted = chain.job("jobs/promote.py", "--version", "challenger")
+    promoted = chain.job("jobs/promote.py", "--version", "challenger", "--force", "a test of the switch")
     assert promoted.returncode == 0, promoted.stdout + promoted.stderr
     assert chain.ready()["release"] == before + 1
     assert chain.recommend(video_id="ocean_waves_001", top_k=3)

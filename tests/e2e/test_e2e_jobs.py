@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-JOBS = ("sample", "extract", "train", "evaluate", "promote", "serve", "quickstart")
+JOBS = ("sample", "extract", "train", "evaluate", "promote", "index", "serve", "quickstart")
 
 
 def job(*words: str) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,45 @@
+"""The HTTP API, put together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+import rayreel
+from serve_apps import problems
+from serve_apps.admission import Admission
+from serve_apps.deadlines import Deadlines
+from serve_apps.fast import FastPath
+from serve_apps.observe import Measured
+from serve_apps.routes import embed, operation, recommend, releases, videos
+from serve_apps.security import protect
+from serve_apps.service import Service
+
+ABOUT = "Content-based video recommendations."
+
+
+def make_api(service: Service) -> FastAPI:
+    """The application of one replica; it is up when the service has had its first look at the release.
+
+    Its documentation pages bring their scripts along: closed networks know no CDN.
+    """
+
+    @asynccontextmanager
+    async def living(_: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        yield
+        service.stop()
+
+    api: FastAPI = FastAPIOffline(title="rayreel", version=rayreel.__version__, description=ABOUT, lifespan=living)
+    api.state.service = service
+    for part in (recommend, embed, videos, releases, operation):
+        api.include_router(part.router)
+    problems.install(api)
+    # Innermost first.
+    api.add_middleware(FastPath, service=service)
+    api.add_middleware(Deadlines, timeout_s=service.settings.serve.timeout_s)
+    api.add_middleware(Admission)
+    protect(api, service.settings)
+    api.add_middleware(Measured, metrics=service.metrics)
+    return api

@@ -1,0 +1,98 @@
+"""Every request has an id, and every answer its headers; also those of faults."""
+
+import logging
+import re
+import uuid
+from typing import Any
+
+from ray import serve
+from ray.serve.exceptions import RayServeException
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serve_apps.problems import problem
+
+log = logging.getLogger(__name__)
+
+Headers = list[tuple[bytes, bytes]]
+REQUEST_ID = b"x-request-id"
+_SANE_ID = re.compile(rb"[\w.:/+=@-]{1,128}", re.ASCII)
+_ALWAYS: Headers = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+_ANSWER: Headers = [
+    *_ALWAYS,
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+]
+# The pages (documentation, web app) bring their own scripts; Swagger UI starts with an inline one.
+_PAGE: Headers = [
+    *_ALWAYS,
+    (
+        b"content-security-policy",
+        b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+        b"img-src 'self' data:; media-src 'self' https:; frame-ancestors 'none'",
+    ),
+]
+
+
+class Identified:
+    """Gives each request an id and each answer its headers; a fault becomes an answer that tells nothing of it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        # Serve's own front puts the id on every answer; once more would make it `id, id`.
+        self.echo = not behind_serve()
+
+    async def __call__(self, connection: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, in any case."""
+        if connection["type"] != "http":
+            await self.app(connection, receive, send)
+            return
+        request_id = _request_id(connection["headers"])
+        connection.setdefault("state", {})["request_id"] = request_id
+        own: Headers = [(REQUEST_ID, request_id.encode())] if self.echo else []
+        started = False
+
+        async def with_headers(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = _completed(message.get("headers", ()), own)
+            await send(message)
+
+        try:
+            await self.app(connection, receive, with_headers)
+        except Exception:
+            if started:
+                raise
+            log.exception("%s %s failed, request %s", connection["method"], connection["path"], request_id)
+            words = "The service failed on this request; its logs say why."
+            await problem(500, words, Request(connection))(connection, receive, with_headers)
+
+
+def behind_serve() -> bool:
+    """Whether this process is a replica of Ray Serve."""
+    try:
+        serve.get_replica_context()
+    except RayServeException:
+        return False
+    return True
+
+
+def _request_id(headers: Headers) -> str:
+    """The request's own id when it is fit for logs, else a new one."""
+    for name, value in headers:
+        if name == REQUEST_ID and _SANE_ID.fullmatch(value):
+            return value.decode()
+    return uuid.uuid4().hex
+
+
+def _completed(headers: Any, own: Headers) -> Headers:  # noqa: ANN401 - ASGI allows any iterable
+    """An answer's headers with ours, where it has none of that name itself."""
+    there = dict(headers)
+    ours = _PAGE if there.get(b"content-type", b"").startswith(b"text/html") else _ANSWER
+    return [*headers, *(header for header in ours if header[0] not in there), *own]

@@ -1,0 +1,26 @@
+"""Answers as the bytes that leave. pydantic checks what comes in; what goes out is ours."""
+
+from typing import Any
+
+from pydantic_core import to_json
+
+from rayreel.recommend.answer import Answer, Found
+
+
+def rendered(answer: Answer) -> bytes:
+    """JSON of `rayreel.client.messages.Recommendations`."""
+    return to_json({"release": answer.release, "results": [_result(found) for found in answer.results]})
+
+
+def _result(found: Found) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "video_id": found.video_id,
+        "score": round(found.score, 6),
+        "title": found.title,
+        "category": found.category,
+        "tags": found.tags,
+        "metadata": found.extra,
+    }
+    if found.explanation is not None:
+        result["explanation"] = {"stage": found.explanation.stage, "modalities": found.explanation.modalities}
+    return result

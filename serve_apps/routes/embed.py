@@ -1,0 +1,35 @@
+"""Embeddings of the serving release's tower."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, File, Form, UploadFile
+
+from rayreel.client.messages import Embeddings, EmbedRequest
+from rayreel.failures import Rejected
+from serve_apps.problems import answers
+from serve_apps.service import Asked
+from serve_apps.writing import refusal
+
+router = APIRouter(tags=["embed"])
+
+
+@router.post("/v1/embed", responses=answers(422, 429, 503, 504))
+async def embed(query: EmbedRequest, service: Asked) -> Embeddings:
+    """Embeddings of up to 64 texts, in their order."""
+    version = service.state.current.version
+    embeddings_BD = await service.encode("texts", query.texts, version)
+    return Embeddings(release=version, dim=embeddings_BD.shape[1], embeddings=embeddings_BD.tolist())
+
+
+@router.post("/v1/embed/upload", responses=answers(413, 422, 429, 503, 504))
+async def embed_upload(
+    service: Asked,
+    file: Annotated[UploadFile, File(description="A video file.")],
+    title: Annotated[str, Form(max_length=2000, description="Its title, if it has one.")] = "",
+) -> Embeddings:
+    """The embedding of an uploaded video, which is not kept."""
+    version = service.state.current.version
+    embedding_D = await service.encode.timed("video", await file.read(), title.strip(), version)
+    if isinstance(embedding_D, Rejected):
+        raise refusal(embedding_D)
+    return Embeddings(release=version, dim=len(embedding_D), embeddings=[embedding_D.tolist()])

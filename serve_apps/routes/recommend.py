@@ -1,0 +1,62 @@
+"""Recommendations: by a video, words, an embedding, a user, an uploaded file."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, File, Form, Request, Response, UploadFile
+
+from rayreel.client.messages import Recommendations, RecommendRequest, TopK
+from rayreel.failures import Rejected
+from rayreel.recommend.answer import Answer
+from rayreel.recommend.query import Options, unit
+from rayreel.recommend.recommend import by_id, by_user, by_vector
+from serve_apps.options import history_of, options_of
+from serve_apps.problems import answers
+from serve_apps.render import rendered
+from serve_apps.service import Asked, Service
+from serve_apps.state import Serving
+from serve_apps.writing import refusal
+
+router = APIRouter(tags=["recommend"])
+
+
+@router.post("/v1/recommend", response_model=Recommendations, responses=answers(404, 422, 429, 503, 504))
+async def recommend(query: RecommendRequest, request: Request, service: Asked) -> Response:
+    """Videos like a video of the index, never itself, or for words, an embedding, a user."""
+    serving = service.state.current
+    content = rendered(await _answer(service, serving, query, options_of(query)))
+    service.state.answers.put(serving.live.state, await request.body(), content)
+    return Response(content, media_type="application/json")
+
+
+@router.post("/v1/recommend/upload", response_model=Recommendations, responses=answers(413, 422, 429, 503, 504))
+async def recommend_upload(
+    service: Asked,
+    file: Annotated[UploadFile, File(description="A video file.")],
+    title: Annotated[str, Form(max_length=2000, description="Its title, if it has one.")] = "",
+    top_k: Annotated[TopK, Form()] = 10,
+) -> Response:
+    """Videos like an uploaded one, which is not kept."""
+    serving = service.state.current
+    query_D = await service.encode.timed("video", await file.read(), title.strip(), serving.version)
+    if isinstance(query_D, Rejected):
+        raise refusal(query_D)
+    options = Options(top_k=top_k)
+    found = await service.search(lambda index: by_vector(serving.live, index, serving.collection, query_D, options))
+    return Response(rendered(found), media_type="application/json")
+
+
+async def _answer(service: Service, serving: Serving, query: RecommendRequest, options: Options) -> Answer:
+    live, collection = serving.live, serving.collection
+    if query.video_id is not None:
+        video_id = query.video_id
+        live.place(video_id)  # an unknown id needs no thread to be told so
+        return await service.search(lambda index: by_id(live, index, collection, video_id, options))
+    if query.user is not None:
+        history, liked = history_of(query.user), query.user.liked_categories
+        return await service.search(lambda index: by_user(live, index, collection, history, liked, options))
+    if query.embedding is not None:
+        query_D, text = unit(query.embedding, live.dim), None
+    else:
+        text = query.text
+        query_D = (await service.encode("texts", [text], serving.version))[0]
+    return await service.search(lambda index: by_vector(live, index, collection, query_D, options, text))

@@ -1,0 +1,65 @@
+"""The service over made-up videos, on a Ray of its own. As a program: start all three and leave them running."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from chain import ROOT
+from processes import kill_marked
+
+WEIGHTS = ROOT / ".rayreel-test" / "weights"
+
+
+@dataclass(frozen=True)
+class MadeService:
+    """A running service: its URL, its storage root, and the environment that joins its Ray."""
+
+    url: str
+    storage: Path
+    environment: dict[str, str]
+
+
+@contextmanager
+def made_service(folder: Path, port: int, videos: int = 200, sets: Sequence[str] = ()) -> Iterator[MadeService]:
+    """Serve so many videos (ids v00000000 and on) from `folder/storage`; ends with every process of it."""
+    ray_folder = tempfile.mkdtemp(prefix="rr", dir="/tmp")  # Ray's sockets allow only short paths
+    storage = folder / "storage"
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MLFLOW_", "MILVUS_"))},
+        "RAY_TMPDIR": ray_folder,
+        "RAYREEL_STORAGE": str(storage),
+        "RAYREEL_ENCODERS__CACHE_DIR": str(WEIGHTS),
+        "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("jobs", "tests", ".")),
+    }
+    words = [sys.executable, __file__, json.dumps({"port": port, "videos": videos, "sets": list(sets)})]
+    try:
+        done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield MadeService(f"http://127.0.0.1:{port}", storage, environment)
+    finally:
+        kill_marked(ray_folder)  # `ray stop` would end every cluster of the machine
+        shutil.rmtree(ray_folder, ignore_errors=True)
+
+
+def _start(port: int, videos: int, sets: list[str]) -> None:
+    from benchmarks.serving.release import make_release
+    from cluster import start, use_cluster
+    from rayreel.settings import load_settings
+    from serve import serve
+
+    settings = load_settings(None, sets)
+    start(settings)  # joining comes second: Ray would join any cluster that it finds on the machine
+    use_cluster(settings)
+    make_release(settings, videos)
+    serve(settings, None, sets, port)
+
+
+if __name__ == "__main__":
+    _start(**json.loads(sys.argv[1]))

@@ -1,0 +1,41 @@
+"""A release made of rows alone, without videos and towers: rows, collection, snapshot, and the alias on it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pymilvus import MilvusClient
+
+from rayreel.index.alias import switch_alias
+from rayreel.index.collection import collection_name
+from rayreel.index.connect import connect
+from rayreel.index.write import make_searchable
+from rayreel.release.fill import fill
+from rayreel.release.rows import ReleaseRows
+from rayreel.release.snapshot import write_snapshot
+from rayreel.settings import Settings, load_settings
+from release_rows import DIM, release_row, release_table
+
+
+def settings_in(folder: Path, *sets: str) -> Settings:
+    """Settings of a storage below the folder, for embeddings as `release_row` makes them."""
+    return load_settings(None, [f"index.dim={DIM}", "serve.refresh_s=0.05", *sets], str(folder / "storage"))
+
+
+def make_release(settings: Settings, version: int, ids: Sequence[str]) -> ReleaseRows:
+    """Rows, collection and snapshot of a version that holds these videos; nothing points at it yet."""
+    rows, client, collection = ReleaseRows(settings.place, version), client_of(settings), collection_name(version)
+    rows.add(release_table(*(release_row(video_id, category=video_id[0]) for video_id in ids)))
+    fill(client, rows, collection, settings.index)
+    make_searchable(client, collection, settings.index)
+    write_snapshot(settings.place, rows, neighbours=8)
+    return rows
+
+
+def switch_to(settings: Settings, version: int) -> None:
+    """Let the version serve."""
+    switch_alias(client_of(settings), settings.index.alias, collection_name(version))
+
+
+def client_of(settings: Settings) -> MilvusClient:
+    """The storage's own Milvus Lite."""
+    return connect(settings.index, settings.milvus_dir)

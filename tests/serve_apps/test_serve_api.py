@@ -1,0 +1,182 @@
+"""The routes of the API in one process: a real release and a real index behind them, and no encoders."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import pytest
+import ray
+from fastapi.testclient import TestClient
+from ray.serve.exceptions import RayServeException
+
+from rayreel.client.messages import Recommendations, VideoPage
+from rayreel.index.embedded import stop_embedded
+from rayreel.release.rows import ReleaseRows, tombstones
+from rayreel.settings import Settings
+from release_rows import DIM, unit
+from released import make_release, settings_in, switch_to
+from serve_apps.api import make_api
+from serve_apps.encoding import Encoding
+from serve_apps.service import Service
+
+IDS = [f"{category}{n}" for category in "ab" for n in range(10)] + ["c/1 ü"]
+PROBLEM = "application/problem+json"
+
+
+class NoEncoders(Encoding):
+    """What a service meets whose encode deployment is not there."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def __call__(self, method: str, *args: object) -> NoReturn:
+        raise RayServeException("there are no encoders")
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    started = not ray.is_initialized()
+    if started:
+        ray.init(num_cpus=2, include_dashboard=False, configure_logging=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MILVUS_URI", raising=False)
+        made = settings_in(tmp_path_factory.mktemp("api"), "serve.refresh_s=3600", "serve.require_keys=false")
+        make_release(made, 1, IDS)
+        switch_to(made, 1)
+        yield made
+        assert made.milvus_dir is not None
+        stop_embedded(made.milvus_dir)
+    if started:
+        ray.shutdown()
+
+
+async def _tell_nobody() -> None:
+    """There is no other replica."""
+
+
+@pytest.fixture(scope="module")
+def service(settings: Settings) -> Service:
+    return Service(settings, NoEncoders(), _tell_nobody, [])
+
+
+@pytest.fixture(scope="module")
+def client(service: Service) -> Iterator[TestClient]:
+    with TestClient(make_api(service), raise_server_exceptions=False) as running:
+        yield running
+
+
+def exact(video_id: str, among: list[str], top_k: int) -> list[str]:
+    """Brute force: who is nearest."""
+    query = unit(f"{video_id} 1")
+    others = [other for other in among if other != video_id]
+    return sorted(others, key=lambda other: -float(unit(f"{other} 1") @ query))[:top_k]
+
+
+def found(client: TestClient, **query: object) -> list[str]:
+    answer = client.post("/v1/recommend", json=query)
+    assert answer.status_code == 200, answer.text
+    told = Recommendations.model_validate(answer.json())
+    assert told.release == 1
+    return [result.video_id for result in told.results]
+
+
+def test_an_answer_by_id_is_exact_and_the_same_when_it_is_asked_again(client: TestClient) -> None:
+    expected = exact("a0", IDS, 5)
+    assert found(client, video_id="a0", top_k=5) == expected == found(client, video_id="a0", top_k=5)
+
+
+@pytest.mark.parametrize("extra", [{}, {"exclude": ["a1", "b2"]}, {"filter": {"category": "b"}}])
+def test_an_embedding_finds_in_the_index_what_brute_force_finds(client: TestClient, extra: dict[str, Any]) -> None:
+    among = [i for i in IDS if i not in extra.get("exclude", ()) and (i[0] == "b" or "filter" not in extra)]
+    query = (3 * unit("a0 1")).tolist()
+    assert found(client, embedding=query, top_k=4, **extra) == (["a0"] * ("a0" in among) + exact("a0", among, 4))[:4]
+
+
+def test_what_is_written_is_in_the_next_answer_though_the_one_before_was_kept(
+    client: TestClient, service: Service, settings: Settings
+) -> None:
+    before = found(client, video_id="b0", top_k=3)
+    ReleaseRows(settings.place, 1).add(tombstones([before[0]]))
+    asyncio.run(service.state.refresh())
+    after = found(client, video_id="b0", top_k=3)
+    assert before[0] not in after and after[:2] == before[1:]
+    assert client.get(f"/v1/videos/{before[0]}").status_code == 404
+
+
+def test_without_encoders_queries_by_id_are_answered_and_words_are_told_to_come_again(client: TestClient) -> None:
+    assert found(client, video_id="a0", top_k=1)
+    ready, words = client.get("/readyz"), client.post("/v1/recommend", json={"text": "waves"})
+    for answer in (ready, words):
+        assert answer.status_code == 503 and answer.headers["content-type"] == PROBLEM
+        assert answer.headers["Retry-After"] == "1"
+    assert client.get("/healthz").status_code == 200
+
+
+def test_pages_hold_every_video_once_and_in_order(client: TestClient, service: Service) -> None:
+    seen, cursor = list[str](), None
+    while True:
+        answer = client.get("/v1/videos", params={"limit": 4, **({"cursor": cursor} if cursor else {})})
+        page = VideoPage.model_validate(answer.json())
+        assert len(page.videos) <= 4
+        seen += [video.video_id for video in page.videos]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    live = service.state.current.live
+    assert seen == sorted(set(seen)) and len(seen) == len(live) and all(video_id in live for video_id in seen)
+
+
+def test_an_id_may_hold_any_characters_and_no_answer_names_a_local_path(client: TestClient) -> None:
+    answer = client.get("/v1/videos/c%2F1%20%C3%BC")
+    assert answer.status_code == 200 and answer.json()["video_id"] == "c/1 ü"
+    assert answer.json()["uri"] is None
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "request_", "status"),
+    [
+        ("POST", "/v1/recommend", {"json": {"video_id": "nobody"}}, 404),
+        ("POST", "/v1/recommend", {"json": {"video_id": "a0", "filter": {"colour": "red"}}}, 422),
+        ("POST", "/v1/recommend", {"json": {"embedding": [1.0] * (DIM + 1)}}, 422),
+        ("POST", "/v1/recommend", {"content": b"{", "headers": {"Content-Type": "application/json"}}, 422),
+        ("POST", "/v1/videos", {"content": b"x", "headers": {"Content-Type": "text/plain"}}, 415),
+        ("POST", "/v1/videos", {"files": {"other": b"x"}}, 422),
+        ("POST", "/v1/videos", {"json": {"title": "no address"}}, 422),
+        ("POST", "/v1/videos/batch", {"json": {"catalog": "/etc"}}, 422),
+        ("GET", "/v1/videos?cursor=%21", {}, 422),
+        ("GET", "/v1/videos?limit=0", {}, 422),
+        ("DELETE", "/v1/videos", {}, 422),
+        ("DELETE", "/v1/videos?confirm=yes", {}, 422),
+        ("DELETE", "/v1/videos/nobody", {}, 404),
+        ("GET", "/v1/jobs/nobody", {}, 404),
+    ],
+)
+def test_what_cannot_be_done_is_a_problem(
+    client: TestClient, method: str, path: str, request_: dict[str, Any], status: int
+) -> None:
+    answer = client.request(method, path, **request_)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == PROBLEM
+    assert answer.json()["status"] == status and answer.json()["instance"] == answer.headers["X-Request-Id"]
+
+
+def test_the_description_names_every_endpoint_and_how_to_ask(client: TestClient) -> None:
+    described = client.get("/openapi.json").json()
+    assert {
+        "/healthz",
+        "/readyz",
+        "/v1/recommend",
+        "/v1/recommend/upload",
+        "/v1/embed",
+        "/v1/videos",
+        "/v1/videos/batch",
+        "/v1/videos/{video_id}",
+        "/v1/jobs/{job_id}",
+        "/v1/release",
+        "/v1/releases",
+    } <= set(described["paths"])
+    assert described["components"]["schemas"]["RecommendRequest"]["examples"]
+    assert set(described["paths"]["/v1/videos"]["post"]["requestBody"]["content"]) == {
+        "application/json",
+        "multipart/form-data",
+    }

@@ -1,0 +1,106 @@
+"""The client against the real service: what it sends is what the service takes."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from made_service import MadeService
+from rayreel.client.client import ApiError, Client
+
+FilmMaker = Callable[..., Path]
+pytestmark = pytest.mark.timeout(900)  # the first test waits for the service
+KNOWN = "v00000160"
+
+
+@pytest.fixture(scope="module")
+def client(fuzzed: MadeService) -> Iterator[Client]:
+    with Client(fuzzed.url, timeout_s=120) as speaking:
+        yield speaking
+
+
+def test_a_video_finds_others_and_never_itself(client: Client) -> None:
+    found = client.recommend(video_id=KNOWN, top_k=20, explain=True)
+    scores = [result.score for result in found.results]
+    assert len(scores) == 20 and scores == sorted(scores, reverse=True)
+    assert KNOWN not in {result.video_id for result in found.results}
+    assert all(result.explanation and result.explanation.modalities for result in found.results)
+
+
+def test_options_arrive_at_the_service(client: Client) -> None:
+    category = client.video(KNOWN).category
+    same = client.recommend(video_id=KNOWN, filter={"category": category})
+    other = client.recommend(video_id=KNOWN, cross_category=True)
+    assert {result.category for result in same.results} == {category}
+    assert category not in {result.category for result in other.results}
+    first = other.results[0].video_id
+    assert first not in {r.video_id for r in client.recommend(video_id=KNOWN, exclude=[first]).results}
+
+
+def test_words_and_their_embedding_find_the_same(client: Client) -> None:
+    embedded = client.embed(["video 7", "something else"])
+    assert np.linalg.norm(embedded.embeddings, axis=1) == pytest.approx([1, 1], abs=1e-3)
+    by_words = client.recommend(text="video 7", top_k=5)
+    by_vector = client.recommend(embedding=embedded.embeddings[0], top_k=5)
+    assert [r.video_id for r in by_words.results] == [r.video_id for r in by_vector.results]
+
+
+def test_a_user_is_recommended_nothing_they_have_watched(client: Client) -> None:
+    history = [{"video_id": KNOWN, "weight": 2}, "v00000161"]
+    found = client.recommend(user={"history": history}, top_k=50)
+    assert found.results and not {KNOWN, "v00000161"} & {result.video_id for result in found.results}
+    assert client.recommend(user={"liked_categories": [client.video(KNOWN).category]}).results
+
+
+def test_all_videos_are_listed_once_in_order(client: Client) -> None:
+    ids = [video.video_id for video in client.videos(page=37)]
+    assert ids == sorted(set(ids)) and KNOWN in ids
+
+
+def test_an_added_video_is_found_at_once_and_a_deleted_one_never_again(client: Client, film: FilmMaker) -> None:
+    path = film("new film.mp4", frames=30)
+    added = client.add_video(
+        path, video_id="new / ü", title="A new film", category="new", tags=["a", "b"], metadata={"views": 3}
+    )
+    assert (added.video_id, added.title, added.tags, added.metadata) == (
+        "new / ü",
+        "A new film",
+        ["a", "b"],
+        {"views": 3},
+    )
+    assert client.video("new / ü") == added
+    like_it = client.recommend_upload(path, title="A new film", top_k=3)
+    assert like_it.results[0].video_id == "new / ü"
+    assert [r.video_id for r in client.recommend(text="film", filter={"category": "new"}).results] == ["new / ü"]
+    assert [r.video_id for r in client.recommend(text="film", filter={"extra.views": {"gte": 3}}).results] == [
+        "new / ü"
+    ]
+    embedding = client.embed_upload(path, title="A new film").embeddings[0]
+    assert client.recommend(embedding=embedding, top_k=1).results[0].video_id == "new / ü"
+    client.delete_video("new / ü")
+    assert "new / ü" not in {r.video_id for r in client.recommend_upload(path, top_k=50).results}
+    with pytest.raises(ApiError) as gone:
+        client.video("new / ü")
+    assert gone.value.status == 404 and gone.value.request_id
+
+
+def test_the_release_that_serves_is_among_all(client: Client) -> None:
+    serving = client.release()
+    assert serving.champion and serving.version == client.ready().release
+    assert serving.version in {release.version for release in client.releases()}
+
+
+def test_everything_is_deleted_only_when_it_is_confirmed(client: Client) -> None:
+    before = client.ready().index_size
+    for confirm in ("", "yes", "delete-all-video"):
+        with pytest.raises(ApiError) as refused:
+            client.delete_all_videos(confirm)
+        assert refused.value.status == 422
+    assert client.ready().index_size == before
+
+
+def test_an_unknown_job_is_told(client: Client) -> None:
+    with pytest.raises(ApiError) as unknown:
+        client.job("no such job")
+    assert unknown.value.status == 404

@@ -1,0 +1,171 @@
+"""Anything that OpenAPI allows, and much that it forbids, against the running service: no fault, no undeclared answer.
+
+The short run is part of every test run; `make test-faults` runs the long one.
+"""
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import SearchStrategy
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.config import SchemathesisConfig
+from schemathesis.schemas import BaseSchema
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    use_after_free,
+)
+
+from chain import ROOT
+from made_service import MadeService
+
+log = logging.getLogger(__name__)
+pytestmark = pytest.mark.timeout(900)  # the first test waits for the service
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    response_headers_conformance,
+    negative_data_rejection,
+    use_after_free,
+]
+IDS = [f"v{number:08d}" for number in range(100)]
+TO_DELETE = [f"v{number:08d}" for number in range(100, 150)]
+# What random data would hardly ever hit: ids that are there, an embedding as wide as the release's, filters that parse.
+KNOWN: dict[str, dict[str, Any]] = {
+    "video_id": {"enum": IDS},
+    "embedding": {"enum": [[round((-1) ** i * (i % 7 + 1) / 8, 3) for i in range(512)], [1.0] + [0.0] * 511]},
+    "filter": {
+        "enum": [
+            None,
+            {"category": "category 3"},
+            {"category": {"in": ["category 1", "category 2"]}, "not": {"video_id": {"in": IDS[:2]}}},
+            {"or": [{"tags": {"any": ["a"]}}, {"duration_s": {"gte": 1, "lt": 60}}, {"extra.views": {"gt": 3}}]},
+        ]
+    },
+}
+LONG = int(os.environ.get("RAYREEL_TEST_FUZZ_EXAMPLES", "300"))
+QUIET: dict[str, Any] = {
+    "deadline": None,
+    "database": None,
+    "derandomize": True,
+    "suppress_health_check": list(HealthCheck),
+}
+
+
+def with_known(openapi: dict[str, Any]) -> dict[str, Any]:
+    """The service's own description, narrowed to values that lead somewhere."""
+    parts = openapi["components"]["schemas"]
+    parts["RecommendRequest"]["properties"] |= KNOWN
+    parts["Watched"]["properties"]["video_id"] = KNOWN["video_id"]
+    parts["User"]["properties"]["history"]["items"] = KNOWN["video_id"]
+    for path, operations in openapi["paths"].items():
+        if path.startswith("/v1/videos/{"):
+            operations["get"]["parameters"][0]["schema"] = KNOWN["video_id"]
+            operations["delete"]["parameters"][0]["schema"] = {"enum": TO_DELETE}
+    return openapi
+
+
+def described(service: MadeService, *, known: bool) -> BaseSchema:
+    openapi = httpx.get(f"{service.url}/openapi.json", timeout=30).raise_for_status().json()
+    config = SchemathesisConfig(seed=1)
+    config.projects.default.update(base_url=service.url)
+    # Deleting everything is one request that would leave nothing to ask the others of.
+    schema = schemathesis.openapi.from_dict(with_known(openapi) if known else openapi, config=config)
+    return schema.exclude(method="DELETE", path="/v1/videos")
+
+
+@pytest.fixture(scope="module")
+def answered(fuzzed: MadeService) -> Iterator[Counter[tuple[str, int]]]:
+    """How often each operation gave each status; told at the end."""
+    counts: Counter[tuple[str, int]] = Counter()
+    yield counts
+    for (operation, status), times in sorted(counts.items()):
+        log.info("%-32s %d x %d", operation, status, times)
+    assert {status // 100 for _, status in counts} == {2, 4}, counts
+    # Whatever was sent, the service goes on and no release was lost over it.
+    assert httpx.get(f"{fuzzed.url}/readyz", timeout=60).status_code == 200
+
+
+def ask_all(service: MadeService, answered: Counter[tuple[str, int]], subtests: pytest.Subtests, examples: int) -> None:
+    """Each operation with requests that lead somewhere, that its description allows, and that it forbids."""
+    for known, mode in ((True, GenerationMode.POSITIVE), *((False, mode) for mode in GenerationMode)):
+        for result in described(service, known=known).get_all_operations():
+            operation = result.ok()
+            if mode.is_positive or operation.body or operation.query:
+                with subtests.test(operation=operation.label, mode=mode.value, known=known):
+                    ask_one(operation.as_strategy(mode), answered, examples)
+
+
+def ask_one(cases: SearchStrategy[schemathesis.Case], answered: Counter[tuple[str, int]], examples: int) -> None:
+    @settings(max_examples=examples, **QUIET)
+    @given(case=cases)
+    def ask(case: schemathesis.Case) -> None:
+        response = case.call_and_validate(checks=CHECKS, timeout=120)
+        answered[case.operation.label, response.status_code] += 1
+        assert "Traceback" not in response.text and str(ROOT) not in response.text
+
+    ask()
+
+
+def test_no_request_brings_a_fault_or_an_answer_that_is_not_declared(
+    fuzzed: MadeService, answered: Counter[tuple[str, int]], subtests: pytest.Subtests
+) -> None:
+    ask_all(fuzzed, answered, subtests, examples=10)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+def test_nor_do_a_great_many_requests(
+    fuzzed: MadeService, answered: Counter[tuple[str, int]], subtests: pytest.Subtests
+) -> None:
+    ask_all(fuzzed, answered, subtests, examples=LONG)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"null", b"[]", b'"text"', b"\xff\xfe", b"[" * 100_000, b'{"top_k":' + b"9" * 5000 + b"}", b"{}" * 9],
+)
+@pytest.mark.parametrize("path", ["/v1/recommend", "/v1/embed", "/v1/videos", "/v1/videos/batch"])
+def test_a_body_that_is_no_json_of_ours_is_refused_as_a_problem(fuzzed: MadeService, path: str, content: bytes) -> None:
+    answer = httpx.post(
+        f"{fuzzed.url}{path}", content=content, headers={"Content-Type": "application/json"}, timeout=60
+    )
+    assert answer.status_code in {400, 422}, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["instance"] == answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "https://127.0.0.1:1/a.mp4",
+        "https://169.254.169.254/latest/meta-data",
+        "http://example.com/a.mp4",
+        "s3://bucket/a.mp4",
+        "zip://a::file:///etc/passwd",
+        "memory://a",
+    ],
+)
+def test_an_address_that_leads_inwards_is_refused_and_nothing_is_told_of_what_lies_there(
+    fuzzed: MadeService, uri: str
+) -> None:
+    for path, body in (("/v1/videos", {"uri": uri}), ("/v1/videos/batch", {"catalog": uri})):
+        answer = httpx.post(f"{fuzzed.url}{path}", json=body, timeout=60)
+        assert answer.status_code == 422, answer.text
+        assert "root:" not in answer.text and "no such" not in answer.text

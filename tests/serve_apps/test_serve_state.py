@@ -1,0 +1,156 @@
+"""What a replica knows of the release that serves, against a real Milvus Lite and real files."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+
+from rayreel.index.embedded import NAMESPACE, owner_name, stop_embedded
+from rayreel.release.rows import tombstones
+from rayreel.release.snapshot import write_snapshot
+from rayreel.settings import Settings
+from release_rows import release_row, release_table
+from released import make_release, settings_in, switch_to
+from serve_apps import state as state_module
+from serve_apps.observe import Metrics
+from serve_apps.problems import Unavailable
+from serve_apps.state import ReleaseState
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_cluster() -> Iterator[None]:
+    started = not ray.is_initialized()
+    if started:
+        ray.init(num_cpus=2, include_dashboard=False, configure_logging=False)
+    yield
+    if started:
+        ray.shutdown()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    monkeypatch.delenv("MILVUS_URI", raising=False)
+    made = settings_in(tmp_path)
+    yield made
+    assert made.milvus_dir is not None
+    stop_embedded(made.milvus_dir)
+
+
+class Prepared:
+    """Hears which releases are about to be switched to, and what served at that moment."""
+
+    def __init__(self) -> None:
+        self.versions: list[int] = []
+
+    async def __call__(self, version: int) -> None:
+        self.versions.append(version)
+
+
+def state_of(settings: Settings) -> tuple[ReleaseState, Prepared]:
+    prepared = Prepared()
+    return ReleaseState(settings, Metrics(), prepared), prepared
+
+
+def test_before_a_promotion_the_state_says_so_and_afterwards_it_serves(settings: Settings) -> None:
+    state, prepared = state_of(settings)
+
+    async def scenario() -> None:
+        with pytest.raises(Unavailable, match="nothing is promoted"):
+            await state.refresh()
+        make_release(settings, 1, ["a1", "a2", "b1"])
+        switch_to(settings, 1)
+        serving = await state.refresh()
+        assert (serving.version, serving.collection, len(serving.live)) == (1, "videos_v1", 3)
+
+    asyncio.run(scenario())
+    assert prepared.versions == [1]
+
+
+def test_what_is_written_is_known_after_a_refresh_and_answers_kept_before_are_gone(settings: Settings) -> None:
+    rows = make_release(settings, 1, ["a1", "a2", "b1"])
+    switch_to(settings, 1)
+    state, prepared = state_of(settings)
+
+    async def scenario() -> None:
+        before = await state.refresh()
+        state.answers.put(before.live.state, b"query", b"answer")
+        await state.refresh()
+        assert state.answers.get(state.current.live.state, b"query") == b"answer"
+        rows.add(release_table(release_row("new")))
+        rows.add(tombstones(["a1"]))
+        after = await state.refresh()
+        assert "new" in after.live and "a1" not in after.live
+        assert "a1" in before.live, "a request that has begun stays with what it took"
+        assert state.answers.get(after.live.state, b"query") is None
+
+    asyncio.run(scenario())
+    assert prepared.versions == [1]
+
+
+def test_a_new_snapshot_takes_the_place_of_the_old_one_and_its_overlay(settings: Settings) -> None:
+    rows = make_release(settings, 1, ["a1", "a2"])
+    switch_to(settings, 1)
+    state, _ = state_of(settings)
+
+    async def scenario() -> None:
+        first = (await state.refresh()).live
+        rows.add(release_table(release_row("new")))
+        write_snapshot(settings.place, rows, neighbours=8)
+        rows.add(tombstones(["a2"]))
+        second = (await state.refresh()).live
+        assert second.snapshot.name != first.snapshot.name
+        assert sorted(row.video_id for row in second.page("", 10)) == ["a1", "new"]
+
+    asyncio.run(scenario())
+
+
+def test_a_switch_is_followed_by_the_loop_once_the_tower_is_prepared(settings: Settings) -> None:
+    make_release(settings, 1, ["a1", "a2"])
+    make_release(settings, 2, ["a1", "a2", "a3"])
+    switch_to(settings, 1)
+    state, prepared = state_of(settings)
+
+    async def scenario() -> None:
+        await state.refresh()
+        looking = asyncio.create_task(state.keep_looking())
+        await asyncio.to_thread(switch_to, settings, 2)
+        async with asyncio.timeout(30):
+            while state.current.version != 2:
+                await asyncio.sleep(0.02)
+        looking.cancel()
+        assert len(state.current.live) == 3
+
+    asyncio.run(scenario())
+    assert prepared.versions == [1, 2]
+
+
+def test_while_the_index_is_away_the_release_stays_and_searches_wait_until_it_is_back(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_module, "LOOK_S", 0.5)
+    monkeypatch.setattr(state_module, "HOLD_S", 0.2)
+    rows = make_release(settings, 1, ["a1", "a2"])
+    switch_to(settings, 1)
+    assert settings.milvus_dir is not None
+    state, _ = state_of(settings)
+
+    async def scenario() -> None:
+        await state.refresh()
+        owner = ray.get_actor(owner_name(settings.milvus_dir), namespace=NAMESPACE)
+        ray.kill(owner, no_restart=False)
+        rows.add(tombstones(["a2"]))
+        async with asyncio.timeout(60):
+            while state.index_is_up:
+                serving = await state.refresh()
+        assert serving.version == 1
+        assert "a2" not in serving.live, "what is written is followed without the index"
+        with pytest.raises(Unavailable):
+            await state.index()
+        monkeypatch.setattr(state_module, "HOLD_S", 120.0)
+        looking = asyncio.create_task(state.keep_looking())
+        assert (await state.index()).collection() == "videos_v1"
+        looking.cancel()
+
+    asyncio.run(scenario())

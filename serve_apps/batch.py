@@ -1,6 +1,8 @@
 """Adding a whole catalog: a Ray job that extracts it and brings the release up to date."""
 
+import json
 import logging
+import os
 import re
 import shlex
 import sys
@@ -12,12 +14,15 @@ from ray.dashboard.utils import ray_address_to_api_server_url
 from ray.job_submission import JobSubmissionClient
 
 from rayreel.client.messages import Job
+from rayreel.media.config import Limits
 from serve_apps.problems import NotFound, Unavailable
 
 log = logging.getLogger(__name__)
 
 JOBS = Path(__file__).parents[1] / "jobs"
 PREFIX = "add-"
+# A folder in which nothing lies: without any, jobs read every file.
+NOWHERE = os.devnull
 TAIL_LINES = 40
 # A path of this machine, but not that of a URI.
 _PATH = re.compile(r"(?<![\w.:/])/(?:[\w.@+-]+/)+(?=[\w.@+-])")
@@ -36,6 +41,11 @@ def start(catalog: str, words: list[str]) -> Job:
         log.warning("no job could be started: %s", error)
         raise Unavailable("The cluster takes no jobs now.") from error
     return Job(id=job_id, status="PENDING")
+
+
+def no_local_files(limits: Limits) -> list[str]:
+    """Words that keep a catalog from outside from naming this machine's files, where no folder is meant to be read."""
+    return [] if limits.allowed_roots else ["--set", f"limits.allowed_roots={json.dumps([NOWHERE])}"]
 
 
 def look(job_id: str) -> Job:

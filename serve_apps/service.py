@@ -2,17 +2,14 @@
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
-from rayreel.catalog.source import local_path
 from rayreel.client.messages import Release
 from rayreel.errors import RayreelError
 from rayreel.index.config import IndexUnavailable
@@ -100,11 +97,6 @@ class Service:
         except IndexUnavailable:
             self.state.lost_index()
             raise
-
-    def allows(self, path: str) -> bool:
-        """Whether a local path lies in one of the folders that may be read."""
-        followed = Path(os.path.realpath(local_path(path)))
-        return any(followed.is_relative_to(os.path.realpath(root)) for root in self.settings.limits.allowed_roots)
 
 
 async def _of(request: Request) -> Service:

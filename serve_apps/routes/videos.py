@@ -12,6 +12,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from rayreel.catalog.source import is_remote
 from rayreel.client.messages import BatchRequest, Deleted, Job, NewVideo, Video, VideoPage
+from rayreel.media.fetch import public_address, refuse_foreign
 from rayreel.release.rows import VideoRow
 from serve_apps import batch
 from serve_apps.problems import BadVideo, answers, invalid, problem
@@ -76,9 +77,11 @@ async def add(request: Request, service: Asked) -> Response:
 @router.post("/v1/videos/batch", status_code=202, responses=answers(422, 429, 503, 504))
 async def add_catalog(asked: BatchRequest, request: Request, response: Response, service: Asked) -> Job:
     """Start a job that adds the videos of a catalog (folder or manifest); `GET /v1/jobs/{id}` tells how far it is."""
-    if not is_remote(asked.catalog) and not service.allows(asked.catalog):
-        raise BadVideo("path_not_allowed: the catalog lies in none of the folders that are allowed.")
-    job = await service.talking(batch.start, asked.catalog, service.job_words)
+    limits = service.settings.limits
+    if (refused := await service.talking(refuse_foreign, asked.catalog, limits)) is not None:
+        raise BadVideo(f"{refused.reason}: {refused.detail}")
+    words = [*service.job_words, *batch.no_local_files(limits)]
+    job = await service.talking(batch.start, asked.catalog, words)
     response.headers["Location"] = str(request.url_for("job", job_id=job.id).path)
     return job
 
@@ -149,12 +152,12 @@ def _json(name: str, text: Any) -> Any:  # noqa: ANN401 - whatever a form holds
 def _shown(row: VideoRow) -> Video:
     return Video(
         video_id=row.video_id,
-        title=row.title,
-        description=row.description,
-        category=row.category,
+        title=row.title or "",
+        description=row.description or "",
+        category=row.category or "",
         tags=list(row.tags),
         metadata=row.extra,
-        uri=row.uri if is_remote(row.uri) else None,
+        uri=public_address(row.uri) if is_remote(row.uri) else None,
         created_at=row.created_at,
         duration_s=row.duration_s,
     )

@@ -10,17 +10,12 @@ from pathlib import Path
 
 import ray
 
-from command import join_ray, step
-from rayreel.errors import RayreelError
+from command import NoCluster, join_ray, step
 from rayreel.settings import Settings
 from rayreel.training.tracking import git_commit
 
 # Ray's own.
 DASHBOARD_PORT = 8265
-
-
-class NoCluster(RayreelError):
-    """Ray could not be started."""
 
 
 def use_cluster(settings: Settings) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,11 +38,12 @@ console = Console(soft_wrap=True)
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
+class NoCluster(RayreelError):
+    """Ray could not be started or joined."""
+
+
 def run(main: Callable[..., None]) -> None:
     """Run a job's main as a command; a user's error is printed in its own words and exits with 1."""
-    logging.basicConfig(
-        level=os.environ.get("RAYREEL_LOG", "WARNING").upper(), format="%(levelname)s %(name)s: %(message)s"
-    )
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
     app.command(cls=TyperCommand, epilog=settings_help())(main)
     run_app(app)
@@ -112,17 +114,42 @@ def use_ray() -> None:
 
 
 def join_ray() -> bool:
-    """Join the running cluster; False when there is none, or with RAY_ADDRESS=local when none is wanted."""
+    """Join the cluster that RAY_ADDRESS names, or else the one that `ray start` made here; False when there is none.
+
+    Not `address="auto"`, which joins any Ray among the machine's processes, be it another user's or a test's.
+    RAY_ADDRESS=local keeps a job to itself.
+    """
     import ray
 
     if not ray.is_initialized():
-        if os.environ.get("RAY_ADDRESS") == "local":
+        address = _cluster()
+        if address is None:
             return False
         try:
-            ray.init(address="auto", **_QUIET)
-        except ConnectionError:
-            return False
+            ray.init(address=address, **_QUIET)
+        except ConnectionError as error:
+            raise NoCluster(f"No Ray cluster answers at {address}: {error}. Start it, or unset RAY_ADDRESS.") from error
         _quiet_data()
+    return True
+
+
+def _cluster() -> str | None:
+    from ray._private.services import find_bootstrap_address
+
+    named = os.environ.get("RAY_ADDRESS", "")
+    if named and not named.startswith("http"):  # else it is where `ray job submit` goes
+        return None if named == "local" else named
+    left = find_bootstrap_address(None)
+    return left if left and _listens(left) else None
+
+
+def _listens(address: str) -> bool:
+    """A cluster that was killed has left its address behind; joining it would take minutes to fail."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
+    except OSError:
+        return False
     return True
 
 

@@ -176,6 +176,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, load: _Load) -> None:
         self.load = load
         self.number: int | None = None
+        self.body, self.headers = b"", dict[str, str]()
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - asyncio's own signature is wider
         self.transport = transport

@@ -1,0 +1,64 @@
+"""The secrets of an overlay with fresh random values: python k8s/secrets_file.py local | kubectl apply -f -."""
+
+import secrets as randomness
+import sys
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+Secret = dict[str, Any]
+NAMESPACE = "rayreel"
+# Certificates come from cert-manager or from whoever signs yours; k8s/README.md says how.
+CERTIFICATES = {
+    "local": set[str](),
+    "gpu": set[str](),
+    "production": {"rayreel-milvus-ca", "milvus-tls", "rayreel-tls"},
+}
+CHANGE = "CHANGE"
+
+
+def secrets(overlay: str) -> list[Secret]:
+    """Secret objects. In production, keys of the object store and Milvus' token are yours to fill in."""
+    inside = overlay != "production"
+    milvus, postgres = word(), word()
+    made = [
+        secret("rayreel-redis", password=word()),
+        secret(
+            "rayreel-storage",
+            AWS_ACCESS_KEY_ID="rayreel" if inside else CHANGE,
+            AWS_SECRET_ACCESS_KEY=word() if inside else CHANGE,
+        ),
+        secret("rayreel-milvus", MILVUS_TOKEN=f"root:{milvus if inside else CHANGE}"),
+    ]
+    if inside:
+        made.append(secret("rayreel-milvus-root", password=milvus))
+    else:
+        made.append(secret("milvus-storage", "rayreel-milvus", accesskey=CHANGE, secretkey=CHANGE))
+    if overlay != "local":
+        uri = f"postgresql+psycopg2://mlflow:{postgres}@postgres:5432/mlflow"
+        made.append(secret("rayreel-postgres", password=postgres))
+        made.append(secret("rayreel-mlflow", **{"backend-store-uri": uri}))
+    return made
+
+
+def word() -> str:
+    """A password that needs no quoting in a URI."""
+    return randomness.token_urlsafe(24)
+
+
+def secret(name: str, namespace: str = NAMESPACE, **values: str) -> Secret:
+    """A Secret object."""
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "stringData": values}
+
+
+def main(overlay: Annotated[str, typer.Argument(help=f"One of {', '.join(CERTIFICATES)}.")]) -> None:
+    """Print an overlay's secrets. Applied again, they replace passwords that stores have kept: apply them once."""
+    if overlay not in CERTIFICATES:
+        raise typer.BadParameter(f"{overlay!r} is none of {', '.join(CERTIFICATES)}")
+    yaml.safe_dump_all(secrets(overlay), sys.stdout, sort_keys=False)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,302 @@
+"""As much of a Kubernetes API server as the submit tool sees: objects, watches, pods' logs, refusals, bad moments."""
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+import yaml
+
+Object = dict[str, Any]
+_PATH = re.compile(
+    r"/apis?/(?:ray\.io/)?v1/namespaces/(?P<namespace>[^/]+)/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?(?P<log>/log)?$"
+)
+
+
+@dataclass
+class Trouble:
+    """How requests of a method and path fare, so many times. No status: the connection is closed without an answer."""
+
+    method: str
+    part: str
+    status: int | None
+    answer: Object | str
+    times: int
+    afterwards: bool = False
+
+
+@dataclass
+class Log:
+    """What a pod prints."""
+
+    lines: list[str] = field(default_factory=list)
+    ended: bool = False
+
+
+class ApiServer:
+    """Serves on loopback until it is left. `status` and `say` are the operator's and the driver's part."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str, str], Object] = {}
+        self.events: list[tuple[int, str, Object]] = []
+        self.logs: dict[str, Log] = {}
+        self.namespaces, self.knows_rayjobs = {"rayreel"}, True
+        self.requests: list[str] = []
+        self.troubles: list[Trouble] = []
+        self.on_create: Callable[[Object], None] | None = None
+        self.changed = threading.Condition()
+        self.version, self.oldest, self.watches = 1, 0, 0
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"server_state": self}))
+        self._http.daemon_threads = True
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._http.server_port}"
+
+    def kubeconfig(self, folder: Path, url: str | None = None) -> Path:
+        """A kubeconfig with this server."""
+        named = {"name": "test"}
+        tree = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "clusters": [{**named, "cluster": {"server": url or self.url}}],
+            "users": [{**named, "user": {"token": "secret"}}],
+            "contexts": [{**named, "context": {"cluster": "test", "user": "test"}}],
+        }
+        path = folder / "kubeconfig"
+        path.write_text(yaml.safe_dump(tree))
+        return path
+
+    def trouble(
+        self,
+        method: str,
+        part: str,
+        status: int | None,
+        answer: Object | str = "",
+        *,
+        times: int = 1,
+        afterwards: bool = False,
+    ) -> None:
+        """Let matching requests fail, `afterwards` once they have been done."""
+        self.troubles.append(Trouble(method, part, status, answer, times, afterwards))
+
+    def put(self, plural: str, manifest: Object, event: str = "MODIFIED") -> Object:
+        """Store an object and tell watches."""
+        with self.changed:
+            self.version += 1
+            metadata = manifest["metadata"]
+            metadata["resourceVersion"] = str(self.version)
+            metadata.setdefault("creationTimestamp", datetime.now(UTC).isoformat(timespec="seconds"))
+            self.objects[plural, metadata["namespace"], metadata["name"]] = manifest
+            self.events.append((self.version, event, json.loads(json.dumps(manifest))))
+            self.changed.notify_all()
+        return manifest
+
+    def remove(self, key: tuple[str, str, str]) -> None:
+        with self.changed:
+            self.version += 1
+            self.events.append((self.version, "DELETED", self.objects.pop(key)))
+            self.changed.notify_all()
+
+    def status(self, name: str, deployment: str, job: str = "", **more: object) -> None:
+        """The operator's word on a RayJob."""
+        found = self.objects["rayjobs", "rayreel", name]
+        told = {**found.get("status", {}), "jobDeploymentStatus": deployment, "jobStatus": job, **more}
+        self.put("rayjobs", {**found, "metadata": dict(found["metadata"]), "status": told})
+
+    def submitter(self, job: str, pod: str) -> None:
+        """The pod that prints what the driver prints."""
+        labels = {"batch.kubernetes.io/job-name": job}
+        self.logs[pod] = Log()
+        self.put("pods", {"metadata": {"name": pod, "namespace": "rayreel", "labels": labels}})
+
+    def say(self, pod: str, line: str) -> None:
+        """One more line of its log."""
+        with self.changed:
+            stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f") + f"{len(self.logs[pod].lines):03d}Z"
+            self.logs[pod].lines.append(f"{stamp} {line}")
+            self.changed.notify_all()
+
+    def end(self, pod: str) -> None:
+        with self.changed:
+            self.logs[pod].ended = True
+            self.changed.notify_all()
+
+    def break_watches(self) -> None:
+        """Close every open watch, as a restart does, and forget the past."""
+        with self.changed:
+            self.watches += 1
+            self.oldest = self.version
+            self.changed.notify_all()
+
+    def asked(self, method: str, part: str) -> int:
+        """How many requests there have been."""
+        return sum(request.startswith(method) and part in request for request in self.requests)
+
+
+def refusal(code: int, reason: str, message: str, **details: str) -> Object:
+    """A Status, as API servers answer."""
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "status": "Failure",
+        "code": code,
+        "reason": reason,
+        "message": message,
+        "details": details,
+    }
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_state: ApiServer
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        if name.startswith("do_"):
+            return self._serve
+        raise AttributeError(name)
+
+    def _serve(self) -> None:
+        state, address = self.server_state, urlsplit(self.path)
+        state.requests.append(f"{self.command} {self.path}")
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "null")
+        trouble = next(
+            (t for t in state.troubles if t.times and t.method == self.command and t.part in self.path), None
+        )
+        if trouble is not None:
+            trouble.times -= 1
+            if trouble.afterwards:
+                self._answer(address.path, {}, body)
+            if trouble.status is None:
+                self.close_connection = True
+                self.connection.close()
+                return
+            self._send(trouble.status, trouble.answer)
+            return
+        query = {key: values[-1] for key, values in parse_qs(address.query).items()}
+        if "watch" in query:
+            self._watch(query)
+        elif address.path.endswith("/log"):
+            self._log(address.path.split("/")[-2], follow=query.get("follow") == "true")
+        else:
+            self._send(*self._answer(address.path, query, body))
+
+    def _answer(  # noqa: PLR0911 - an answer to each question
+        self, path: str, query: dict[str, str], body: Object
+    ) -> tuple[int, Object | str]:
+        state, found = self.server_state, _PATH.match(path)
+        if not found or (found["plural"] == "rayjobs" and not state.knows_rayjobs):
+            return 404, "404 page not found\n"
+        namespace, plural, name = found["namespace"], found["plural"], found["name"]
+        if namespace not in state.namespaces:
+            return 404, refusal(404, "NotFound", f'namespaces "{namespace}" not found', kind="namespaces")
+        key = plural, namespace, name or (body or {}).get("metadata", {}).get("name", "")
+        match self.command:
+            case "POST":
+                return self._create(key, body)
+            case "GET" if name is None:
+                return 200, self._list(plural, namespace, query)
+        if key not in state.objects:
+            return 404, refusal(404, "NotFound", f'{plural} "{name}" not found', kind=plural, name=name)
+        if self.command == "DELETE":
+            state.remove(key)
+            return 200, refusal(200, "", "") | {"status": "Success"}
+        if self.command == "PUT":
+            if body["metadata"].get("resourceVersion") != state.objects[key]["metadata"]["resourceVersion"]:
+                return 409, refusal(409, "Conflict", f'{plural} "{name}": the object has been modified')
+            state.put(plural, body)
+        return 200, state.objects[key]
+
+    def _create(self, key: tuple[str, str, str], body: Object) -> tuple[int, Object]:
+        state, (plural, namespace, name) = self.server_state, key
+        if key in state.objects:
+            return 409, refusal(409, "AlreadyExists", f'{plural} "{name}" already exists', kind=plural, name=name)
+        body["metadata"] |= {"namespace": namespace, "uid": f"uid-{name}"}
+        made = state.put(plural, body, "ADDED")
+        if plural == "rayjobs" and state.on_create is not None:
+            threading.Thread(target=state.on_create, args=(made,), daemon=True).start()
+        return 201, made
+
+    def _list(self, plural: str, namespace: str, query: dict[str, str]) -> Object:
+        label, _, value = query.get("labelSelector", "").partition("=")
+        items = [
+            item
+            for (kind, place, _), item in self.server_state.objects.items()
+            if (kind, place) == (plural, namespace)
+            and (not label or item["metadata"].get("labels", {}).get(label) == value)
+        ]
+        version = {"resourceVersion": str(self.server_state.version)}
+        return {"apiVersion": "v1", "kind": "List", "metadata": version, "items": items}
+
+    def _watch(self, query: dict[str, str]) -> None:
+        state, seen = self.server_state, int(query["resourceVersion"])
+        wanted, mine = query["fieldSelector"].partition("=")[2], state.watches
+        ends = time.monotonic() + float(query["timeoutSeconds"])
+        self._begin()
+        if seen < state.oldest:
+            gone = refusal(410, "Expired", f"too old resource version: {seen}")
+            self._chunk(json.dumps({"type": "ERROR", "object": gone}) + "\n")
+        while seen >= state.oldest and state.watches == mine and time.monotonic() < ends:
+            with state.changed:
+                new = [event for event in state.events if event[0] > seen]
+                if not new:
+                    state.changed.wait(0.05)
+            seen = max([seen, *(event[0] for event in new)])
+            for _, kind, item in new:
+                if item["metadata"]["name"] == wanted:
+                    self._chunk(json.dumps({"type": kind, "object": item}) + "\n")
+        self._chunk("")
+
+    def _log(self, pod: str, *, follow: bool) -> None:
+        state = self.server_state
+        self._begin()
+        told = 0
+        while True:
+            with state.changed:
+                lines, ended = state.logs[pod].lines[told:], state.logs[pod].ended
+                if not lines and follow and not ended:
+                    state.changed.wait(0.05)
+            for line in lines:
+                self._chunk(line + "\n")
+            told += len(lines)
+            if not follow or (ended and not lines):
+                break
+        self._chunk("")
+
+    def _begin(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+
+    def _chunk(self, text: str) -> None:
+        content = text.encode()
+        self.wfile.write(f"{len(content):x}\r\n".encode() + content + b"\r\n")
+        self.wfile.flush()
+
+    def _send(self, status: int, answer: Object | str) -> None:
+        content = (answer if isinstance(answer, str) else json.dumps(answer)).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "text/plain" if isinstance(answer, str) else "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)

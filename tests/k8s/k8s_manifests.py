@@ -1,0 +1,94 @@
+"""What the overlays render to, and the pods in it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from rendering import OVERLAYS, build, overlays
+
+Object = dict[str, Any]
+ROOT = Path(__file__).parents[2]
+OVERLAY_NAMES = overlays()
+BUILDS = [name for overlay in OVERLAY_NAMES for name in (overlay, f"{overlay}/jobs")]
+# Kinds of operators' own, and those whose schemas lie in shared/k8s.
+RAY = {"RayService", "RayJob"}
+OF_OPERATORS = {"PodMonitor", "ServiceMonitor", "PrometheusRule", "Milvus"}
+
+
+@cache
+def rendered(name: str) -> tuple[Object, ...]:
+    """The objects of `gpu` or `gpu/jobs`."""
+    return tuple(build(OVERLAYS / name))
+
+
+def everything(overlay: str) -> list[Object]:
+    """An overlay's platform and its jobs: what refers to each other in a cluster."""
+    return [*rendered(overlay), *rendered(f"{overlay}/jobs")]
+
+
+def of_kind(objects: list[Object] | tuple[Object, ...], *kinds: str) -> list[Object]:
+    return [item for item in objects if item["kind"] in kinds]
+
+
+def named(item: Object) -> str:
+    return f"{item['kind']}/{item['metadata']['name']}"
+
+
+def cluster_spec(item: Object) -> Object:
+    """The RayClusterSpec of a RayService or RayJob."""
+    spec: Object = item["spec"].get("rayClusterConfig") or item["spec"]["rayClusterSpec"]
+    return spec
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod that an object makes: where it is in it, its labels, its spec."""
+
+    of: str
+    namespace: str
+    labels: Object
+    spec: Object
+
+    @property
+    def containers(self) -> list[Object]:
+        return [*self.spec.get("initContainers", []), *self.spec["containers"]]
+
+
+def pods(objects: list[Object]) -> Iterator[Pod]:
+    """Every pod template, with the labels that the operator adds to Ray's."""
+    for item in objects:
+        for where, template, added in _templates(item):
+            labels = {**template.get("metadata", {}).get("labels", {}), **added}
+            yield Pod(f"{named(item)} {where}", item["metadata"].get("namespace", ""), labels, template["spec"])
+
+
+def _templates(item: Object) -> Iterator[tuple[str, Object, Object]]:
+    spec = item.get("spec", {})
+    match item["kind"]:
+        case "Deployment" | "StatefulSet":
+            yield "", spec["template"], {}
+        case "CronJob":
+            yield "", spec["jobTemplate"]["spec"]["template"], {}
+        case "RayService" | "RayJob":
+            cluster, ray = cluster_spec(item), {"ray.io/is-ray-node": "yes"}
+            yield "head", cluster["headGroupSpec"]["template"], {**ray, "ray.io/node-type": "head"}
+            for group in cluster["workerGroupSpecs"]:
+                yield group["groupName"], group["template"], {**ray, "ray.io/node-type": "worker"}
+            if "submitterPodTemplate" in spec:
+                yield "submitter", spec["submitterPodTemplate"], {}
+
+
+def selected(selector: Object, labels: Object) -> bool:
+    """Whether a selector of matchLabels takes these labels; an empty one takes all."""
+    assert set(selector) <= {"matchLabels"}, selector
+    return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items())
+
+
+def quantity(text: str | int | float) -> float:
+    """A Kubernetes quantity as a number."""
+    units = {"m": 1e-3, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "k": 1e3, "M": 1e6, "G": 1e9}
+    word = str(text)
+    suffix = next((unit for unit in sorted(units, key=len, reverse=True) if word.endswith(unit)), "")
+    return float(word.removesuffix(suffix)) * units.get(suffix, 1)

@@ -1,0 +1,157 @@
+"""The image's steps, outside Docker: the wheel, an install of it, a job out of it."""
+
+import fnmatch
+import os
+import re
+import shlex
+import subprocess
+import sys
+import venv
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from k8s_manifests import ROOT
+
+from films import write_film
+
+DOCKERFILE = (ROOT / "k8s" / "Dockerfile").read_text()
+STEPS = ROOT / "k8s" / "image.sh"
+
+
+def instructions(word: str) -> Iterator[str]:
+    joined = DOCKERFILE.replace("\\\n", " ")
+    yield from (line.removeprefix(word).strip() for line in joined.splitlines() if line.startswith(f"{word} "))
+
+
+def copied() -> list[str]:
+    """What COPY takes from the context."""
+    taken = []
+    for line in instructions("COPY"):
+        words = [word for word in shlex.split(line) if not word.startswith("--chown")]
+        if not any(word.startswith("--from") for word in words):
+            taken += words[:-1]
+    return taken
+
+
+def sent(path: str) -> bool:
+    """Whether .dockerignore lets a file into the context: the last line that matches decides."""
+    result = True
+    for line in (ROOT / ".dockerignore").read_text().splitlines():
+        pattern = line.removeprefix("!")
+        if not line or line.startswith("#"):
+            continue
+        parents = [path, *(str(parent) for parent in Path(path).parents if str(parent) != ".")]
+        bare = pattern.removeprefix("**/")
+        names = [Path(parent).name for parent in parents] if pattern != bare else parents
+        if any(fnmatch.fnmatch(name, bare) for name in names):
+            result = line.startswith("!")
+    return result
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from what the context would hold, and nothing else."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheels")
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "platform", "serve_apps", "k8s/image.sh"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in ["pyproject.toml", "README.md", "LICENSE", *listed.stdout.split()]:
+        if (ROOT / name).exists() and sent(name):
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = ["sh", str(STEPS), "wheel", str(source), str(out)]
+    done = subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (built,) = out.glob("rayreel-*.whl")
+    return built
+
+
+def test_what_is_copied_is_there_and_is_sent() -> None:
+    assert copied()
+    for name in copied():
+        assert (ROOT / name).exists(), name
+        assert sent(name), name
+
+
+@pytest.mark.parametrize("name", [".git/config", ".venv/bin/python", "storage/mlflow/mlflow.db", "tests/films.py"])
+def test_what_has_no_place_in_an_image_is_not_sent(name: str) -> None:
+    assert not sent(name)
+    assert not sent("platform/rayreel/__pycache__/errors.cpython-311.pyc")
+
+
+def test_the_wheel_holds_the_package_and_what_it_needs(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for path in (ROOT / "platform" / "rayreel").rglob("*.py"):
+        assert str(path.relative_to(ROOT / "platform")) in names
+    assert "serve_apps/config.yaml" in names
+    assert not any(name.startswith(("tests/", "jobs/", "k8s/")) for name in names)
+
+
+def test_the_image_runs_as_somebody_and_is_made_of_pinned_parts() -> None:
+    assert list(instructions("USER"))[-1] == "1000"
+    ray = re.search(r"^ray==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert ray is not None
+    assert next(iter(instructions("ARG"))) == f"RAY_IMAGE=rayproject/ray:{ray[1]}-py311-cpu"
+    assert "constraints.txt" in next(line for line in instructions("RUN") if " install " in line and "image.sh" in line)
+
+
+def test_every_step_of_the_image_is_a_step_of_the_script() -> None:
+    script = STEPS.read_text()
+    steps = [re.search(r"image\.sh (\w+)", line) for line in instructions("RUN")]
+    assert (
+        {step[1] for step in steps if step}
+        == {"wheel", "install", "weights"}
+        == set(re.findall(r"^(\w+)\(\)", script, re.M))
+    )
+    subprocess.run(["sh", "-n", str(STEPS)], check=True)
+
+
+def test_a_folder_is_never_taken_for_a_package_of_the_index(tmp_path: Path) -> None:
+    """`pip wheel source` would fetch whatever is called so; the step gives pip a path, or fails."""
+    (tmp_path / "python").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "python").chmod(0o755)
+    (tmp_path / "source").mkdir()
+    command, env = ["sh", str(STEPS), "wheel", "source", "out"], {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    told = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout
+    assert told.split()[-1] == str(tmp_path / "source")
+    (tmp_path / "source").rmdir()
+    missing = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert missing.returncode != 0
+    assert "pip" not in missing.stdout
+
+
+def test_a_mounted_folder_is_left_alone(tmp_path: Path) -> None:
+    subprocess.run(["sh", str(STEPS), "weights", "/no/python", "mount", str(tmp_path)], check=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1800)
+def test_a_clean_environment_runs_a_job_and_extracts_a_video(wheel: Path, tmp_path: Path) -> None:
+    """Takes minutes and gigabytes: torch and Ray, installed anew."""
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = str(tmp_path / "venv" / "bin" / "python")
+    install = ["sh", str(STEPS), "install", python, str(wheel.parent), str(ROOT / "constraints.txt")]
+    subprocess.run(install, check=True)
+    home = tmp_path / "opt"
+    home.mkdir()
+    subprocess.run(["cp", "-r", str(ROOT / "jobs"), str(ROOT / "k8s"), str(home)], check=True)
+    weights = home / "weights"
+    subprocess.run(["sh", str(STEPS), "weights", python, "bake", str(weights)], check=True, cwd=home)
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "RAYREEL_ENCODERS__CACHE_DIR": str(weights)}
+    for job in ("extract", "train", "evaluate", "promote", "index"):
+        subprocess.run([python, f"jobs/{job}.py", "--help"], cwd=home, env=env, check=True, capture_output=True)
+    subprocess.run([python, "k8s/submit.py", "train", "--overlay", "gpu", "--dry-run"], cwd=home, env=env, check=True)
+    (tmp_path / "videos").mkdir()
+    write_film(tmp_path / "videos" / "film.mp4")
+    extract = [python, "jobs/extract.py", "--catalog", str(tmp_path / "videos"), "--storage", str(tmp_path / "storage")]
+    done = subprocess.run(extract, cwd=home, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"extracted +│ 1 ", done.stdout)

@@ -1,0 +1,62 @@
+"""The MLflow server as the manifests start it."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from k8s_manifests import of_kind, pods, rendered
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    """The container's command with its arguments, but for where it listens and keeps things."""
+    (pod,) = (pod for pod in pods(list(of_kind(rendered("production"), "Deployment"))) if "mlflow" in pod.of)
+    container = pod.spec["containers"][0]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    replaced = {"--host": "127.0.0.1", "--port": str(port), "--workers": "1", "--artifacts-destination": str(tmp_path)}
+    arguments = dict(argument.split("=", 1) for argument in container["args"]) | replaced
+    program = Path(sys.executable).parent / container["command"][0]
+    command = [str(program), *container["command"][1:], *(f"{key}={value}" for key, value in arguments.items())]
+    env = {
+        **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{tmp_path}/mlflow.db",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, env=env, stdout=log, stderr=log) as server:
+        try:
+            address = f"http://127.0.0.1:{port}"
+            _wait(address, server, tmp_path / "log")
+            yield address
+        finally:
+            server.terminate()
+
+
+def _wait(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            if httpx.get(f"{address}/health").status_code == 200:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.3)
+    raise AssertionError(log.read_text()[-3000:])
+
+
+def test_mlflow_answers_to_its_service_and_to_probes_and_to_no_other_name(url: str) -> None:
+    def status(path: str, host: str) -> int:
+        return httpx.get(f"{url}{path}", headers={"Host": host}).status_code
+
+    listing = "/api/2.0/mlflow/registered-models/search"
+    for host in ("mlflow:5000", "mlflow.rayreel.svc:5000"):
+        assert status(listing, host) == 200
+    # Probes come to the pod's address.
+    assert status("/health", "10.1.2.3:5000") == 200
+    assert status(listing, "evil.example.org") == 403

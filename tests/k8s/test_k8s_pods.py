@@ -1,0 +1,137 @@
+"""PodSecurity `restricted`, probes, and resources of every pod that the overlays make."""
+
+import copy
+from collections.abc import Callable, Iterator
+
+import pytest
+from k8s_manifests import OVERLAY_NAMES, Object, Pod, everything, of_kind, pods, quantity
+
+VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
+
+
+def insecurities(spec: Object) -> Iterator[str]:
+    """What PodSecurity's `restricted` profile refuses. Source: Kubernetes, Pod Security Standards 1.3x."""
+    pod = spec.get("securityContext", {})
+    yield from (key for key in ("hostNetwork", "hostPID", "hostIPC") if spec.get(key))
+    yield from (
+        f"volume {volume['name']}" for volume in spec.get("volumes", []) if not set(volume) - {"name"} <= VOLUMES
+    )
+    yield from ("sysctls" for _ in pod.get("sysctls", []))
+    for container in [*spec.get("initContainers", []), *spec["containers"]]:
+        own = container.get("securityContext", {})
+        merged = {**pod, **own}
+        if own.get("allowPrivilegeEscalation") is not False or own.get("privileged"):
+            yield "allowPrivilegeEscalation"
+        if own.get("capabilities", {}).get("drop") != ["ALL"] or set(own["capabilities"].get("add", [])) > {
+            "NET_BIND_SERVICE"
+        }:
+            yield "capabilities"
+        if merged.get("runAsNonRoot") is not True or merged.get("runAsUser") == 0:
+            yield "runAsNonRoot"
+        if merged.get("seccompProfile", {}).get("type") not in {"RuntimeDefault", "Localhost"}:
+            yield "seccompProfile"
+        yield from ("hostPort" for port in container.get("ports", []) if port.get("hostPort"))
+
+
+def restricted(overlay: str) -> list[Pod]:
+    """Pods in namespaces that enforce it, which is where all of ours are."""
+    objects = everything(overlay)
+    levels = {
+        item["metadata"]["name"]: item["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
+        for item in of_kind(objects, "Namespace")
+    }
+    found = list(pods(objects))
+    assert found
+    assert {levels[pod.namespace] for pod in found} == {"restricted"}
+    return found
+
+
+@pytest.mark.parametrize("overlay", OVERLAY_NAMES)
+def test_every_pod_passes_pod_security_restricted(overlay: str) -> None:
+    assert {pod.of: list(insecurities(pod.spec)) for pod in restricted(overlay)} == {
+        pod.of: [] for pod in restricted(overlay)
+    }
+
+
+@pytest.mark.parametrize("overlay", OVERLAY_NAMES)
+def test_containers_that_the_operator_adds_are_restricted_too(overlay: str) -> None:
+    for item in of_kind(everything(overlay), "RayService", "RayJob"):
+        cluster = item["spec"].get("rayClusterConfig") or item["spec"]["rayClusterSpec"]
+        pod = cluster["headGroupSpec"]["template"]["spec"]
+        context = cluster["autoscalerOptions"]["securityContext"]
+        autoscaler = {"name": "autoscaler", "securityContext": context}
+        assert list(insecurities({**pod, "containers": [autoscaler]})) == []
+
+
+@pytest.mark.parametrize(
+    ("told", "breaks"),
+    [
+        ("runAsNonRoot", lambda pod: pod["securityContext"].update(runAsUser=0)),
+        (
+            "seccompProfile",
+            lambda pod: (pod["securityContext"].pop("seccompProfile"), own(pod).pop("seccompProfile", 0)),
+        ),
+        ("allowPrivilegeEscalation", lambda pod: own(pod).pop("allowPrivilegeEscalation")),
+        ("capabilities", lambda pod: own(pod)["capabilities"].update(add=["NET_BIND_SERVICE", "SYS_PTRACE"])),
+        ("capabilities", lambda pod: own(pod).update(capabilities={"drop": ["NET_RAW"]})),
+        ("volume", lambda pod: pod.setdefault("volumes", []).append({"name": "x", "hostPath": {"path": "/"}})),
+        ("hostPort", lambda pod: pod["containers"][0].setdefault("ports", []).append({"hostPort": 80})),
+        ("hostNetwork", lambda pod: pod.update(hostNetwork=True)),
+    ],
+)
+def test_a_pod_that_breaks_the_profile_is_found(told: str, breaks: Callable[[Object], object]) -> None:
+    for pod in restricted("production"):
+        spec = copy.deepcopy(pod.spec)
+        breaks(spec)
+        assert any(told in text for text in insecurities(spec)), pod.of
+
+
+def own(pod: Object) -> Object:
+    found: Object = pod["containers"][0]["securityContext"]
+    return found
+
+
+@pytest.mark.parametrize("overlay", OVERLAY_NAMES)
+def test_every_container_says_what_it_needs_and_memory_is_never_overcommitted_by_ray(overlay: str) -> None:
+    for pod in restricted(overlay):
+        for container in pod.containers:
+            asked, most = container["resources"]["requests"], container["resources"]["limits"]
+            for kind in ("cpu", "memory"):
+                assert quantity(asked[kind]) <= quantity(most[kind]), pod.of
+            if pod.labels.get("ray.io/node-type") == "worker" and overlay != "local":
+                # Ray plans with the limits; what it plans with has to be there.
+                assert asked == most, pod.of
+        if "ray.io/node-type" in pod.labels:
+            # Ray's object store takes 30 % of the memory and goes to disk where /dev/shm is smaller.
+            volume = next(volume for volume in pod.spec["volumes"] if volume["name"] == "shm")
+            assert volume["emptyDir"] == {"medium": "Memory"}, pod.of
+
+
+@pytest.mark.parametrize("overlay", OVERLAY_NAMES)
+def test_every_server_is_probed_and_rays_pods_are_left_to_the_operator(overlay: str) -> None:
+    for pod in restricted(overlay):
+        container = pod.spec["containers"][0]
+        if pod.of.startswith(("Deployment", "StatefulSet")):
+            assert {"readinessProbe", "livenessProbe"} <= set(container), pod.of
+        else:
+            assert not {"readinessProbe", "livenessProbe"} & set(container), pod.of
+
+
+@pytest.mark.parametrize("overlay", OVERLAY_NAMES)
+def test_only_heads_and_the_schedule_get_a_token_of_kubernetes(overlay: str) -> None:
+    accounts = {item["metadata"]["name"]: item for item in of_kind(everything(overlay), "ServiceAccount")}
+    for pod in restricted(overlay):
+        account = accounts[pod.spec["serviceAccountName"]]
+        gets = pod.spec.get("automountServiceAccountToken", account["automountServiceAccountToken"])
+        needs = pod.labels.get("ray.io/node-type") == "head" or pod.of.startswith("CronJob")
+        assert gets == needs, pod.of
+
+
+@pytest.mark.parametrize("overlay", OVERLAY_NAMES)
+def test_rights_name_what_they_are_for(overlay: str) -> None:
+    objects = everything(overlay)
+    assert not of_kind(objects, "ClusterRole", "ClusterRoleBinding")
+    for role in of_kind(objects, "Role"):
+        for rule in role["rules"]:
+            assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+            assert "secrets" not in rule["resources"]

@@ -1,0 +1,132 @@
+"""ray_cluster.yaml: by Ray's own schema and loader, and as far as launching machines on a made-up AWS (moto)."""
+
+import copy
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from moto import mock_aws
+from ray.autoscaler._private.aws.config import bootstrap_aws
+from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "ray_cluster.yaml"
+Config = dict[str, Any]
+
+
+@pytest.fixture
+def config() -> Config:
+    loaded: Config = prepare_config(yaml.safe_load(FILE.read_text()))
+    return loaded
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No AWS but moto's, and no home but the test's: Ray keeps a key there."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "none")
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ssh").mkdir()
+    with mock_aws():
+        yield
+
+
+def test_the_file_is_valid_with_its_defaults(config: Config) -> None:
+    validate_config(config)
+
+
+def test_a_key_that_ray_does_not_know_is_found(config: Config) -> None:
+    config["available_node_types"]["gpu"]["max_worker"] = 3
+    with pytest.raises(jsonschema.ValidationError):
+        validate_config(config)
+
+
+def test_rays_provider_makes_machines_of_it(config: Config, aws: None) -> None:
+    filled = AWSNodeProvider.fillout_available_node_types_resources(copy.deepcopy(config))
+    resources = {name: kind["resources"] for name, kind in filled["available_node_types"].items()}
+    assert resources["head"] == {"CPU": 0}
+    assert resources["cpu"]["CPU"] == 32
+    assert "GPU" not in resources["cpu"]
+    assert resources["gpu"]["GPU"] == 4
+    ready = bootstrap_aws(filled)
+    for kind in ready["available_node_types"].values():
+        assert kind["node_config"]["SubnetIds"]
+        assert kind["node_config"]["SecurityGroupIds"]
+    provider = AWSNodeProvider(ready["provider"], ready["cluster_name"])
+    made = {}
+    for name in ("head", "cpu"):
+        node_config = copy.deepcopy(ready["available_node_types"][name]["node_config"])
+        # moto knows machine images of its own only.
+        node_config["ImageId"] = "ami-12c6146b"
+        node_config.pop("IamInstanceProfile")
+        (instance,) = provider.create_node(node_config, {"ray-node-name": name}, 1).values()
+        made[name] = instance
+    assert made["head"].instance_type == "m7i.2xlarge"
+    assert made["cpu"].instance_type == "c7i.8xlarge"
+    assert made["cpu"].instance_lifecycle == "spot"
+    assert made["head"].instance_lifecycle != "spot"
+
+
+def test_what_is_yours_stands_in_one_place() -> None:
+    text = FILE.read_text()
+    below = text[text.index("\nprovider:") :]
+    for word in ("us-east-1", "ami-", "g6e", "c7i.8xlarge\n", "m7i", "s3://", "MarketType"):
+        assert word not in below.replace("# Filled in", "").replace("g6e.12xlarge: 48", ""), word
+
+
+def test_only_workers_are_bought_as_spot_and_all_of_them_start_from_zero(config: Config) -> None:
+    types = config["available_node_types"]
+    assert {name for name, kind in types.items() if "InstanceMarketOptions" in kind["node_config"]} == {"cpu", "gpu"}
+    assert all(kind["min_workers"] == 0 for kind in types.values())
+    assert config["max_workers"] == sum(kind["max_workers"] for kind in types.values())
+    assert config["idle_timeout_minutes"] > 0
+
+
+def test_pools_are_called_as_they_are_on_kubernetes(config: Config) -> None:
+    labels = {name: kind["labels"]["rayreel.io/pool"] for name, kind in config["available_node_types"].items()}
+    assert labels == {"head": "head", "cpu": "cpu", "gpu": "gpu"}
+
+
+def test_ray_and_python_are_the_pinned_versions(config: Config) -> None:
+    ray = re.search(r"^ray==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert ray is not None
+    images = [config["docker"]["image"], config["available_node_types"]["gpu"]["docker"]["worker_image"]]
+    assert all(image.startswith(f"rayproject/ray:{ray[1]}-py311") for image in images)
+
+
+def test_everything_below_the_repository_that_must_not_travel_stays(config: Config) -> None:
+    assert config["file_mounts"] == {"/home/ray/rayreel": "."}
+    for folder in (".git", ".venv", "storage"):
+        assert f"**/{folder}/**" in config["rsync_exclude"]
+
+
+def test_the_environment_is_written_once_however_often_it_is_set_up(config: Config, tmp_path: Path) -> None:
+    command = config["setup_commands"][-1]
+    for _ in range(2):
+        subprocess.run(["bash", "-c", command], env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}, check=True)
+    assert (tmp_path / ".bashrc").read_text() == ". ~/.rayreel\n"
+    told = subprocess.run(
+        ["bash", "-c", ". ~/.bashrc; echo $RAYREEL_STORAGE $MILVUS_URI"],
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.split() == ["s3://rayreel/state", "http://milvus.internal:19530"]
+
+
+def test_setup_and_start_commands_are_good_shell(config: Config) -> None:
+    for key in ("setup_commands", "head_start_ray_commands", "worker_start_ray_commands"):
+        for command in config[key]:
+            subprocess.run(["bash", "-n", "-c", command], check=True)
+    extra = re.search(r'"\.\[(.+)\]"', config["setup_commands"][0])
+    assert extra is not None
+    assert f"\n{extra[1]} = [" in (ROOT / "pyproject.toml").read_text()

@@ -45,6 +45,13 @@ def test_targets_are_judged_by_ratios_of_the_highest_rates_held() -> None:
     assert "440 against 400" in met[0] and "1.60 x" in met[1] and "+3.0 ms" in met[2]
 
 
+def test_a_machine_on_which_even_the_bare_server_holds_nothing_judges_nobody() -> None:
+    found = comparison(uniform=440, zipf=640, over_ms=3)
+    found.climbs[2:] = [Climb(BARE, "uniform", []), Climb(BARE, "zipf", [])]
+    assert [line for line in verdicts(found) if "not judged" in line] == list(verdicts(found))[:2]
+    assert "inf" not in shown(climbs_table(found))
+
+
 def test_every_rate_that_was_tried_is_shown_with_its_failures() -> None:
     text = shown(rungs_table(climb(SERVICE, "zipf", 250.0)))
     assert "250" in text and "500" in text and "800.0" in text and " 3 " in text

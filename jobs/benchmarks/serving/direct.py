@@ -1,7 +1,7 @@
 """Milvus itself, searched from this process, under the same open-loop load."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -28,13 +28,3 @@ def drive(ask: Callable[[int], object], rate: float, order: NDArray[np.int64]) -
             pool.submit(one, number)
     status = np.where(np.isnan(latency_ms), 0, 200)
     return Outcome(due_s, latency_ms, status)
-
-
-def one_by_one(ask: Callable[[int], object], order: Sequence[int]) -> NDArray[np.float64]:
-    """Milliseconds of each call when nothing else is asked meanwhile."""
-    spent_ms = []
-    for place in order:
-        start_s = time.perf_counter()
-        ask(place)
-        spent_ms.append((time.perf_counter() - start_s) * 1000)
-    return np.array(spent_ms)

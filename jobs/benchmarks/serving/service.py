@@ -84,7 +84,7 @@ def own_ray(settings: Settings) -> Iterator[None]:
 
 def dashboard_url() -> str:
     """Of the Ray that this process has joined."""
-    return f"http://{ray.get_runtime_context().worker.node.webui_url}"  # type: ignore[attr-defined]
+    return f"http://{ray.get_runtime_context().worker.node.webui_url}"
 
 
 def reconfigure(dashboard: str, deployment: str, user_config: dict[str, Any]) -> None:

@@ -9,10 +9,10 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart serve stop test test-faults check format clean
+.PHONY: help install quickstart serve stop test test-faults test-cluster check format clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed ## Make .venv with everything in it, in the versions of constraints.txt
 
@@ -35,6 +35,9 @@ test: install ## Run all tests
 
 test-faults: install ## Run the long fault tests too: kills, hangs, crashes, lost nodes
 	$(BIN)/python -m pytest tests/faults -m "faults or not faults"
+
+test-cluster: install ## Run the tests on clusters of several nodes, GPUs pretended: placement, autoscaling, the chain on S3
+	$(BIN)/python -m pytest tests/cluster -m "cluster or not cluster"
 
 check: install ## Lint, formatting, types, and known faults of what is installed, where a database can be asked
 	$(BIN)/ruff check .

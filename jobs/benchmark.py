@@ -21,6 +21,11 @@ from benchmarks.memory import measure_growth
 from benchmarks.movielens import measure_items
 from benchmarks.planted import measure_planted, verdict
 from benchmarks.samplers import full_decode, opencv_seeks
+from benchmarks.scaling.clips import catalog_or_clips
+from benchmarks.scaling.cluster import one_node
+from benchmarks.scaling.local import MEASURED, compare_nodes, measure_here
+from benchmarks.scaling.sweep import Load, sweep
+from benchmarks.scaling.tables import compared_table, costs_table, sweep_table
 from benchmarks.search import Finding, measure_search
 from benchmarks.serving.compare import Effort, compare
 from benchmarks.serving.tables import calm_table, climbs_table, rungs_table, uploads_table, verdicts
@@ -31,7 +36,7 @@ from benchmarks.variants import Given
 from benchmarks.world import WorldConfig
 from command import ConfigFile, Sets, StorageRoot, console, run_app, step, use_ray
 from evaluate import shown
-from extract import efficiency_line
+from extract import efficiency_line, open_or_make
 from rayreel.catalog.read import read_catalog
 from rayreel.encoders.load import load_encoders
 from rayreel.evaluation import report
@@ -263,6 +268,49 @@ def findings_table(found: list[Finding]) -> Table:
         beside = ["", ""] if one.numpy_ms is None else [f"{one.numpy_ms:.2f}", f"{one.p50_ms / one.numpy_ms:.1f} x"]
         table.add_row(f"{one.rows:,}", one.what, f"{one.recall:.3f}", f"{one.p50_ms:.1f}", f"{one.p95_ms:.1f}", *beside)
     return table
+
+
+@app.command()
+def scale(
+    catalog: Annotated[
+        str | None, typer.Option(help="Folder of videos or manifest, to measure costs on. [default: 60 made clips]")
+    ] = None,
+    nodes: Annotated[str, typer.Option(help="Numbers of nodes, by comma.")] = "1,2,5,10,20,50,100,200,500,1000",
+    videos: Annotated[int, typer.Option(help="Videos in all, the same at every size.")] = 1_000_000,
+    per_node: Annotated[int, typer.Option(help="Videos for every node, for the steady state.")] = 5_000,
+    cores: Annotated[int, typer.Option(help="Cores of a node.")] = 8,
+    gpus: Annotated[int, typer.Option(help="GPUs for every node; 0: encode on the CPUs.")] = 0,
+    gpu_speed: Annotated[float, typer.Option(help="Encoding on a GPU is so many times as fast as measured.")] = 20.0,
+    start: Annotated[float, typer.Option(help="Seconds until an encoder is loaded.")] = 10.0,
+    autoscale: Annotated[float, typer.Option(help="Seconds until all nodes but one are there.")] = 120.0,
+    mtbf: Annotated[float, typer.Option(help="Hours between losses of a node, in the mean.")] = 100.0,
+    straggling: Annotated[float, typer.Option(help="Share of blocks that decode four times as long.")] = 0.01,
+    seed: Annotated[int, typer.Option(help="Another seed, other luck.")] = 0,
+    check: Annotated[bool, typer.Option("--check", help="First predict and run 1 and 2 local nodes.")] = False,
+    config: ConfigFile = None,
+    sets: Sets = None,
+) -> None:
+    """Simulate extraction on more and more nodes from costs that are measured here, and print its efficiency.
+
+    Efficiency: the time that bare loops of decoding and encoding would need on all cores, over the time it takes.
+    Network and storage are taken to keep up; losses, stragglers and delays are as the options say.
+    """
+    settings = load_settings(config, sets or [])
+    key = open_or_make(settings).key
+    cluster = one_node(settings.extract, cores, gpus, gpu_speed).model_copy(
+        update={"start_s": start, "autoscale_s": autoscale, "replace_s": autoscale, "mtbf_h": mtbf}
+        | {"straggling": straggling, "slower": 4.0}
+    )
+    load = Load(videos, per_node, settings.extract.videos_per_block)
+    with catalog_or_clips(catalog, 60) as clips:
+        if check:
+            step(f"1 and 2 local nodes: prediction, then {len(clips)} videos, each 3 times, in blocks of {MEASURED}")
+            console.print(compared_table([compare_nodes(clips, key, settings.pipeline, count) for count in (1, 2)]))
+        step(f"What a block of {MEASURED} videos costs here, and Ray for a block of {load.videos_per_block}")
+        costs = measure_here(clips, key, settings.pipeline)
+    console.print(costs_table(costs, load.videos_per_block))
+    step("Simulating")
+    console.print(sweep_table(sweep(cluster, costs, load, [int(count) for count in nodes.split(",")], seed), load))
 
 
 if __name__ == "__main__":

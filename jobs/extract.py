@@ -81,7 +81,7 @@ def extract_features(
             adding=adding,
             progress=progress,
         )
-    compact(store)
+    compact(store, on=settings.extract.decode_on)
     console.print(closing_table(report))
     if report.extracted >= ENOUGH_FOR_EFFICIENCY:
         ideal = measure_ideal(rows.videos, store.key, pipeline, cores())

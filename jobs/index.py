@@ -70,11 +70,12 @@ def _candidate(site: Site, name: str | None) -> Candidate:
 
 
 def _bring(candidate: Candidate, *, snapshot: bool) -> Brought:
+    site = candidate.site
     step(f"Bringing release {candidate.version.number} up to date with {candidate.version.encoder_key}")
     with _progress() as heard:
         done = bring_up_to_date(candidate, snapshot=snapshot, progress=heard)
     tell_service()
-    compact(open_store(candidate.site.storage, candidate.version.encoder_key))
+    compact(open_store(site.storage, candidate.version.encoder_key), on=site.release.read_on)
     rows: dict[str, object] = {"new": done.new, "changed": done.changed, "deleted": done.deleted}
     if done.blind:
         rows["nothing that the tower sees"] = done.blind

@@ -25,7 +25,7 @@ from rayreel.training.train import Trained, train
 
 LEARNS_FROM = ("tower", "loss", "pairs", "train", "splits")
 # Settings of `train` that say where and how safely, and change no tower.
-_WHEREABOUTS = {"cpus_per_worker", "ingest", "scratch", "prefetch", "keep_checkpoints", "max_failures"}
+_WHEREABOUTS = {"cpus_per_worker", "ingest", "scratch", "prefetch", "keep_checkpoints", "max_failures", "device", "on"}
 
 
 def main(

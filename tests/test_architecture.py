@@ -25,7 +25,7 @@ PARTS = (
     "access",
     "monitoring",
 )
-FOR_ALL = {"errors", "failures", "storage"}
+FOR_ALL = {"errors", "failures", "placement", "storage"}
 ONLY_IN = {
     "av": {"media"},
     "mlflow": {"training", "release"},

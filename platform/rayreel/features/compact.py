@@ -7,19 +7,21 @@ import pyarrow.parquet as pq
 import ray
 
 from rayreel.features.store import FeatureStore, distinct
+from rayreel.placement import NodeLabels
 
 # 2,000 rows of the laptop preset are about 50 MB: large enough to list and read fast, small enough to hold.
 ROWS_PER_FILE = 2000
 
 
-def compact(store: FeatureStore, rows_per_file: int = ROWS_PER_FILE) -> int:
+def compact(store: FeatureStore, rows_per_file: int = ROWS_PER_FILE, on: NodeLabels | None = None) -> int:
     """Merge files of less than half of `rows_per_file` rows into files of about that many; returns how many went.
 
     Killed at any point, nothing is lost: a merged file is there before its sources go, and rows that are there twice
-    count once. So does a file that somebody else merges at the same time. Each merge is a Ray task.
+    count once. So does a file that somebody else merges at the same time. Each merge is a Ray task,
+    on nodes with the labels of `on`, where they are given.
     """
     merges = [
-        ray.remote(_merge).remote(store, folder, group)
+        ray.remote(_merge).options(label_selector=on or None).remote(store, folder, group)
         for folder in (store.features, store.quarantine)
         for group in _groups(store, folder, rows_per_file)
     ]

@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from rayreel.placement import NodeLabels
+
 
 class ExtractConfig(BaseModel):
     """Sizes and shares of the extraction pipeline."""
@@ -11,7 +13,9 @@ class ExtractConfig(BaseModel):
     videos_per_block: int = Field(
         32, ge=1, description="videos per decode task and block, fewer in small runs; 8 frames are 1.2 MB a video"
     )
-    blocks_in_flight: int = Field(8, ge=2, description="decoded blocks held between the stages, over the cluster")
+    blocks_in_flight: int = Field(
+        8, ge=2, description="decoded blocks held between the stages, for each node; about 2 for each of its cores"
+    )
     encoder_actors: int = Field(0, ge=0, description="encoder actors; 0: one per GPU or, without any, per 2 cores")
     encoder_threads: int = Field(
         1,
@@ -30,3 +34,7 @@ class ExtractConfig(BaseModel):
     gpus_per_encoder: float | None = Field(
         None, ge=0, description="GPUs, whole or a share, that one encoder actor reserves; unset: 1 where there are any"
     )
+    decode_on: NodeLabels = Field(
+        {}, description="labels of the nodes that decode and write, such as {rayreel.io/pool: cpu}; unset: any node"
+    )
+    encode_on: NodeLabels = Field({}, description="labels of the nodes that encode; unset: any node")

@@ -90,7 +90,9 @@ def _paces(loops: list[ray.actor.ActorHandle], *, encoding: bool) -> Pace:
 
 
 def _loop(pipeline: Pipeline, key: EncoderKey, videos: list[Video], gpus: float) -> ray.actor.ActorHandle:
-    return ray.remote(_BareLoop).options(num_cpus=0, num_gpus=gpus).remote(pipeline, key, videos)
+    where = pipeline.config.encode_on if gpus else pipeline.config.decode_on
+    options = {"num_cpus": 0, "num_gpus": gpus, "label_selector": where or None}
+    return ray.remote(_BareLoop).options(**options).remote(pipeline, key, videos)
 
 
 class _BareLoop:

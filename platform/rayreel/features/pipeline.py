@@ -21,6 +21,7 @@ from rayreel.features.storing import StoreRows
 from rayreel.media.config import AUDIO_RATE_HZ, Limits
 from rayreel.media.decode import decode_file
 from rayreel.media.isolated import Decode
+from rayreel.placement import table_on
 
 
 def cores() -> int:
@@ -73,7 +74,8 @@ class Pipeline:
         sampling = key.sampling
         pictures = sampling.frames * sampling.window * key.frame_size**2 * 3
         sound = round(sampling.audio_windows * sampling.audio_window_s * AUDIO_RATE_HZ) * 4
-        most = self.config.blocks_in_flight * self.config.videos_per_block * (pictures + sound)
+        nodes = sum(node["Alive"] and node["Resources"].get("CPU", 0) > 0 for node in ray.nodes())
+        most = max(1, nodes) * self.config.blocks_in_flight * self.config.videos_per_block * (pictures + sound)
         context = ray.data.DataContext.get_current()
         context.execution_options.resource_limits = ray.data.ExecutionResources.for_limits(object_store_memory=most)
         # Ray Data measures each worker's memory every second by walking its page tables: a tenth of a core each here.
@@ -82,10 +84,11 @@ class Pipeline:
     def _dataset(self, todo: Sequence[Video], versions: dict[str, str], store: FeatureStore) -> ray.data.Dataset:
         self._bound_memory(store.key)
         rows = {"video": [v.model_dump_json() for v in todo], "version": [versions[v.video_id] for v in todo]}
+        gpus = self.gpus_per_encoder()
         # A small run is cut finer, so that every core has something to do.
         blocks = max(-(-len(todo) // self.config.videos_per_block), min(len(todo), 4 * cores()))
         return (
-            ray.data.from_arrow(pa.table(rows, schema=TODO), override_num_blocks=blocks)
+            table_on(self.config.decode_on, pa.table(rows, schema=TODO), blocks)
             .map_batches(
                 DecodeVideos(store.key.sampling, self.limits, store.key.frame_size, self.decode_with),
                 batch_size=None,
@@ -93,16 +96,25 @@ class Pipeline:
                 num_cpus=self.config.cpus_per_decode,
                 # Stages of equal requests are fused: decoding would run inside the encoder's actors, not beside them.
                 memory=self.config.memory_per_decode,
+                label_selector=self.config.decode_on or None,
             )
             .map_batches(
                 EncodeVideos,
                 fn_constructor_kwargs={"config": self.encoder_config(), "key": store.key, "cache": self.cache},
-                batch_size=None,
+                # A block as it comes, which Ray Data refuses where there are GPUs: a block's rows, then.
+                batch_size=-(-len(todo) // blocks) if gpus else None,
                 batch_format="pyarrow",
                 zero_copy_batch=True,
                 compute=ray.data.ActorPoolStrategy(size=self.encoder_actors()),
                 num_cpus=self.config.cpus_per_encoder,
-                num_gpus=self.gpus_per_encoder(),
+                num_gpus=gpus,
+                label_selector=self.config.encode_on or None,
             )
-            .map_batches(StoreRows(store), batch_size=None, batch_format="pyarrow", num_cpus=0.05)
+            .map_batches(
+                StoreRows(store),
+                batch_size=None,
+                batch_format="pyarrow",
+                num_cpus=0.05,
+                label_selector=self.config.decode_on or None,
+            )
         )

@@ -31,7 +31,7 @@ def catch_up(candidate: Candidate, progress: Progress) -> int:
     """Embed what the feature store has more, or no longer has, and tell the index; returns how many rows it took."""
     site = candidate.site
     store = open_store(site.storage, candidate.version.encoder_key)
-    embed_with(candidate.tower, store, candidate.rows, partial(progress, "embedding"))
+    embed_with(candidate.tower, store, candidate.rows, partial(progress, "embedding"), site.release)
     indexing = partial(progress, "indexing")
     return fill(site.client, candidate.rows, candidate.collection, site.index, indexing)
 

@@ -4,6 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from rayreel.placement import NodeLabels
+
 Share = Annotated[float, Field(ge=0, le=1)]
 # YAML takes the word off for false.
 _Off = BeforeValidator(lambda given: "off" if given is False else given)
@@ -66,4 +68,6 @@ class ReleaseConfig(BaseModel):
     keep: int = Field(
         2, ge=1, description="former releases kept to roll back to; requests in flight still ask the last of them"
     )
+    read_on: NodeLabels = Field({}, description="labels of the nodes that read features to embed; unset: any node")
+    embed_on: NodeLabels = Field({}, description="labels of the nodes that embed many videos; unset: any node")
     gates: GatesConfig = GatesConfig()

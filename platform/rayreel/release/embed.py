@@ -11,10 +11,13 @@ import ray.data
 import torch
 from numpy.typing import NDArray
 
+from rayreel.features.compact import ROWS_PER_FILE
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.pipeline import cores
 from rayreel.features.store import VERSIONS, FeatureStore, distinct
+from rayreel.placement import table_on
 from rayreel.release import registry
+from rayreel.release.config import ReleaseConfig
 from rayreel.release.registry import Version
 from rayreel.release.rows import PART_COLUMNS, ROWS, ReleaseRows, tombstones
 from rayreel.tower.embed import embed
@@ -64,13 +67,17 @@ def embed_missing(
 
 
 def embed_with(
-    tower: VideoTower, store: FeatureStore, rows: ReleaseRows, progress: Callable[[int], None] = lambda _: None
+    tower: VideoTower,
+    store: FeatureStore,
+    rows: ReleaseRows,
+    progress: Callable[[int], None] = lambda _: None,
+    config: ReleaseConfig = ReleaseConfig(),  # noqa: B008 - frozen
 ) -> Embedded:
-    """As `embed_missing`, with the version's tower at hand."""
+    """As `embed_missing`, with the version's tower at hand; `config` says on which nodes of a cluster."""
     done = seen = 0
     for _ in range(ATTEMPTS):
         missing, gone = compare(store, rows)
-        for report in _embed(tower, store, rows, missing):
+        for report in _embed(tower, store, rows, missing, config):
             done, seen = done + report["videos"], seen + report["seen"]
             progress(done)
         if done >= len(missing):
@@ -124,7 +131,7 @@ class EmbedVideos:
 
 
 def _embed(
-    tower: VideoTower, store: FeatureStore, rows: ReleaseRows, missing: set[tuple[str, str]]
+    tower: VideoTower, store: FeatureStore, rows: ReleaseRows, missing: set[tuple[str, str]], config: ReleaseConfig
 ) -> Iterator[dict[str, int]]:
     work = pa.Table.from_pylist(list(_work(store, missing)), schema=WORK)
     read = ReadFeatures(store)
@@ -132,24 +139,28 @@ def _embed(
         embed_block = EmbedVideos(tower, rows)
         blocks: Iterable[pa.Table] = (embed_block(read(work.slice(row, 1))) for row in range(work.num_rows))
     else:
-        blocks = _dataset(work, read, tower, rows).iter_batches(batch_size=None, batch_format="pyarrow")
+        blocks = _dataset(work, read, tower, rows, config).iter_batches(batch_size=None, batch_format="pyarrow")
     for block in blocks:
         yield from block.to_pylist()
 
 
-def _dataset(work: pa.Table, read: ReadFeatures, tower: VideoTower, rows: ReleaseRows) -> ray.data.Dataset:
+def _dataset(
+    work: pa.Table, read: ReadFeatures, tower: VideoTower, rows: ReleaseRows, config: ReleaseConfig
+) -> ray.data.Dataset:
     gpus = int(ray.cluster_resources().get("GPU", 0))
     return (
-        ray.data.from_arrow(work, override_num_blocks=work.num_rows)
-        .map_batches(read, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
+        table_on(config.read_on, work, work.num_rows)
+        .map_batches(read, batch_size=None, batch_format="pyarrow", num_cpus=0.5, label_selector=config.read_on or None)
         .map_batches(
             EmbedVideos,
             fn_constructor_kwargs={"tower": tower, "rows": rows},
-            batch_size=None,
+            # A file as it comes, which Ray Data refuses where there are GPUs: a file's rows, then.
+            batch_size=ROWS_PER_FILE if gpus else None,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=gpus or max(1, min(work.num_rows, cores() // 2))),
             num_cpus=1,
             num_gpus=min(gpus, 1),
+            label_selector=config.embed_on or None,
         )
     )
 

@@ -2,8 +2,11 @@
 
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from rayreel.placement import NodeLabels
 
 
 class Ingest(StrEnum):
@@ -73,6 +76,12 @@ class TrainConfig(BaseModel):
     )
     cpus_per_worker: float = Field(1, gt=0, description="CPUs that each worker reserves")
     use_gpu: bool | None = Field(None, description="one GPU per worker; unset: when the cluster has one for each")
+    device: Literal["auto", "cpu"] = Field(
+        "auto", description="what a worker computes on; auto: on its GPU, where it reserves one; cpu: never on a GPU"
+    )
+    on: NodeLabels = Field(
+        {}, description="labels of the nodes that workers run on, such as {rayreel.io/pool: gpu}; unset: any node"
+    )
     ingest: Ingest = Field(
         Ingest.AUTO,
         description="features in each worker's memory, or mapped from one copy on each machine's disk; auto: by size",

@@ -46,7 +46,8 @@ def train_loop(job: TrainJob) -> Outcome:
     A diverging run ends with an outcome, not an exception: Ray Train would start it again and see it diverge again.
     """
     ready = prepare(job, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-    run = Run(job, ready, fresh_learner(job, ready, ray.train.torch.get_device()), Progress())
+    device = ray.train.torch.get_device() if job.train.device == "auto" else torch.device(job.train.device)
+    run = Run(job, ready, fresh_learner(job, ready, device), Progress())
     if (state := checkpoint.latest()) is not None:
         run.load(state)
     while run.progress.epoch < job.train.epochs and not run.progress.stale(job.train.patience):

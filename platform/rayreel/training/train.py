@@ -7,7 +7,7 @@ from typing import Any
 
 import ray
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, Result, RunConfig, ScalingConfig, UserCallback
-from ray.train.torch import TorchTrainer
+from ray.train.torch import TorchConfig, TorchTrainer
 
 from rayreel.storage import Storage
 from rayreel.training.config import TrainConfig
@@ -38,6 +38,8 @@ def train(job: TrainJob, name: str, callbacks: Sequence[UserCallback] = ()) -> T
     trainer = TorchTrainer(
         train_loop,
         train_loop_config=job,
+        # Unset, Ray takes NCCL wherever workers reserve GPUs.
+        torch_config=TorchConfig(backend="gloo" if job.train.device == "cpu" else None),
         scaling_config=_scaling(job.train),
         run_config=RunConfig(
             name=name,
@@ -77,4 +79,5 @@ def _scaling(config: TrainConfig) -> ScalingConfig:
         num_workers=fewest if fewest == most else (fewest, most),
         use_gpu=use_gpu,
         resources_per_worker={"CPU": config.cpus_per_worker},
+        label_selector=config.on or None,
     )

@@ -4,6 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rayreel.encoders.trained import R2Plus1DConfig
 from rayreel.media.config import SamplingConfig
+from rayreel.placement import NodeLabels
 
 
 class ActionConfig(BaseModel):
@@ -28,6 +29,7 @@ class ActionConfig(BaseModel):
     workers: int = Field(2, ge=1, description="data-parallel workers; loss and gradients are those of one process")
     cpus_per_worker: float = Field(1, gt=0, description="CPUs that each worker reserves")
     use_gpu: bool | None = Field(None, description="one GPU per worker; unset: when the cluster has one for each")
+    on: NodeLabels = Field({}, description="labels of the nodes that workers run on; unset: any node")
     max_failures: int = Field(2, ge=0, description="restarts from the last epoch after a lost worker")
     seed: int = Field(0, description="for weights, order and what is left to chance")
 

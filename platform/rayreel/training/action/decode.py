@@ -13,6 +13,7 @@ from rayreel.features.decoding import DecodeVideos
 from rayreel.features.rows import TODO
 from rayreel.features.version import version_of
 from rayreel.media.config import Limits
+from rayreel.placement import table_on
 from rayreel.training.action.clips import ClipStore
 
 
@@ -58,13 +59,20 @@ def _dataset(
     network, sampling = store.config.network, store.config.sampling
     size = max(1, (20 << 20) // (sampling.frames * sampling.window * network.size**2 * 3))
     return (
-        ray.data.from_arrow(pa.table(rows, schema=TODO), override_num_blocks=-(-len(todo) // size))
+        table_on(config.decode_on, pa.table(rows, schema=TODO), -(-len(todo) // size))
         .map_batches(
             DecodeVideos(sampling, limits, network.size),
             batch_size=None,
             batch_format="pyarrow",
             num_cpus=config.cpus_per_decode,
             memory=config.memory_per_decode,
+            label_selector=config.decode_on or None,
         )
-        .map_batches(StoreClips(store), batch_size=None, batch_format="pyarrow", num_cpus=0.05)
+        .map_batches(
+            StoreClips(store),
+            batch_size=None,
+            batch_format="pyarrow",
+            num_cpus=0.05,
+            label_selector=config.decode_on or None,
+        )
     )

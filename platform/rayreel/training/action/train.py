@@ -80,5 +80,8 @@ def _scaling(job: ActionJob) -> ScalingConfig:
     if use_gpu is None:
         use_gpu = ray.cluster_resources().get("GPU", 0) >= config.workers
     return ScalingConfig(
-        num_workers=config.workers, use_gpu=use_gpu, resources_per_worker={"CPU": config.cpus_per_worker}
+        num_workers=config.workers,
+        use_gpu=use_gpu,
+        resources_per_worker={"CPU": config.cpus_per_worker},
+        label_selector=config.on or None,
     )

@@ -1,0 +1,141 @@
+"""A cluster of local nodes, each on a core of its own, and runs on it beside their prediction."""
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import ray
+import ray.data
+from ray.cluster_utils import Cluster
+
+from benchmarks.scaling.cluster import ClusterConfig
+from benchmarks.scaling.costs import Costs
+from benchmarks.scaling.measure import measure_costs
+from benchmarks.scaling.processors import Moment, cores_given
+from benchmarks.scaling.simulate import cut, simulate
+from rayreel.catalog.read import Catalog
+from rayreel.catalog.video import Video
+from rayreel.errors import RayreelError
+from rayreel.features.extract import extract
+from rayreel.features.key import EncoderKey
+from rayreel.features.pipeline import Pipeline
+from rayreel.features.store import FeatureStore
+from rayreel.storage import Storage
+
+MEASURED = 4  # videos of a measured block: few, so that a small sample has many blocks
+_OBJECT_STORE = 1 << 30
+_HEAD = {"num_cpus": 0, "object_store_memory": _OBJECT_STORE, "include_dashboard": False}
+_NODE_CPUS = 2  # one for the encoder, one that two decode tasks share
+
+
+class TooFewCores(RayreelError):
+    """Every local node needs a core of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One run on local nodes, videos per second in steady state, beside simulations of it (one per seed).
+
+    `given` is the share of each node's core that others on the machine left to it while it ran; the simulated nodes
+    have so much of a core.
+    """
+
+    nodes: int
+    costs: Costs
+    given: float
+    measured: float
+    predicted: tuple[float, ...]
+
+    @property
+    def ratio(self) -> float:
+        """The mean prediction over the measurement."""
+        return float(np.mean(self.predicted)) / self.measured
+
+
+@contextmanager
+def local_nodes(count: int) -> Iterator[None]:
+    """A Ray cluster of so many nodes on this machine, and a head without CPUs; the caller is its driver.
+
+    Each node is pinned to one core, which its processes inherit: a second node brings a second core, as in a cluster.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < count:
+        raise TooFewCores(f"{count} nodes need {count} cores; this machine gives {len(cores)}. Ask for fewer nodes.")
+    cluster = Cluster(initialize_head=True, head_node_args=_HEAD)
+    try:
+        for core in cores[:count]:
+            os.sched_setaffinity(0, {core})
+            cluster.add_node(num_cpus=_NODE_CPUS, object_store_memory=_OBJECT_STORE)
+        os.sched_setaffinity(0, cores)
+        ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def measure_here(videos: Sequence[Video], key: EncoderKey, pipeline: Pipeline) -> Costs:
+    """Costs of small blocks with all cores busy, each as a node; Ray's overhead is that of blocks as configured."""
+    count = len(os.sched_getaffinity(0))
+    with local_nodes(count):
+        return measure_costs(videos, key, _on(pipeline, count), count, MEASURED)
+
+
+def compare_nodes(
+    videos: Sequence[Video], key: EncoderKey, pipeline: Pipeline, nodes: int, *, repeat: int = 3, seeds: int = 5
+) -> Compared:
+    """Measure costs on so many local nodes, predict from them how fast extraction is there, and extract.
+
+    In small blocks, every video `repeat` times as distinct ids. What is predicted is never fitted to the run.
+    """
+    small = _on(pipeline, nodes)
+    small = replace(small, config=small.config.model_copy(update={"videos_per_block": MEASURED}))
+    many = [video.model_copy(update={"video_id": f"{video.video_id}#{n}"}) for n in range(repeat) for video in videos]
+    with local_nodes(nodes), tempfile.TemporaryDirectory(prefix="rayreel-benchmark-") as folder:
+        costs = measure_costs(videos, key, small, nodes, MEASURED)
+        measured, given = _extract(many, FeatureStore(Storage(folder), key), small)
+    cluster, sizes = as_simulated(small, nodes, given), cut(len(many), MEASURED)
+    runs = [simulate(cluster, costs, sizes, seed).throughput.videos_per_s for seed in range(seeds)]
+    return Compared(nodes, costs, given, measured, tuple(runs))
+
+
+def _extract(videos: list[Video], store: FeatureStore, pipeline: Pipeline) -> tuple[float, float]:
+    """Videos per second, and the share of the nodes' cores that was there for it, from the first block to the last."""
+    moments: list[Moment] = []
+    report = extract(Catalog("benchmark", videos), store, pipeline, progress=lambda _, __: moments.append(Moment.now()))
+    nodes = pipeline.config.encoder_actors
+    cores = sorted(os.sched_getaffinity(0))[:nodes]
+    given = cores_given(moments[0], moments[-1], cores, with_driver=_all_cores(nodes))
+    return report.throughput.videos_per_s, given
+
+
+def as_simulated(pipeline: Pipeline, nodes: int, given: float = 1.0) -> ClusterConfig:
+    """The local nodes as the simulation has them; where they take all cores, the driver works on theirs."""
+    config = pipeline.config
+    return ClusterConfig(
+        nodes=nodes,
+        cores=given,
+        decode_slots=int((_NODE_CPUS - config.cpus_per_encoder) / config.cpus_per_decode),
+        encoders=1,
+        blocks_in_flight=config.blocks_in_flight,
+        warm_nodes=nodes,
+        shared_driver=_all_cores(nodes),
+    )
+
+
+def _on(pipeline: Pipeline, nodes: int) -> Pipeline:
+    """One encoder on each node, of one thread."""
+    anywhere: dict[str, object] = {"decode_on": {}, "encode_on": {}, "gpus_per_encoder": 0.0}
+    update = {"encoder_actors": nodes, "encoder_threads": 1, "cpus_per_encoder": 1.0, **anywhere}
+    return replace(pipeline, config=pipeline.config.model_copy(update=update))
+
+
+def _all_cores(nodes: int) -> bool:
+    return nodes >= len(os.sched_getaffinity(0))

@@ -1,0 +1,72 @@
+"""Films to extract, and clusters of several Ray nodes on this machine."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from films import write_film
+from rayreel.catalog.read import Catalog, read_catalog
+
+FILMS = 10
+COPIES = 30
+# What the node groups of k8s/ and ray_cluster.yaml are labelled with.
+CPU_POOL = {"rayreel.io/pool": "cpu"}
+GPU_POOL = {"rayreel.io/pool": "gpu"}
+
+
+@pytest.fixture
+def ray_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    folder = tempfile.mkdtemp(prefix="rr", dir="/tmp")  # Ray's sockets allow only short paths
+    monkeypatch.setenv("RAY_TMPDIR", folder)
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def cluster(ray_folder: str) -> Iterator[Cluster]:
+    """A head that takes no work, as on Kubernetes; this process has joined it. Add nodes to it."""
+    ray.shutdown()
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": True, "dashboard_port": None}
+    )
+    ray.init(address=cluster.address, configure_logging=False, log_to_driver=False)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.fixture
+def cpu_node(cluster: Cluster) -> Callable[[], Any]:
+    """Add one: two CPUs."""
+    return lambda: cluster.add_node(num_cpus=2, labels=CPU_POOL)
+
+
+@pytest.fixture
+def gpu_node(cluster: Cluster) -> Callable[..., Any]:
+    """Add one: four CPUs, which decoding could have, and GPUs that are not there."""
+    return lambda gpus: cluster.add_node(num_cpus=4, num_gpus=gpus, labels=GPU_POOL)
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("films")
+    for number in range(FILMS):
+        write_film(folder / f"film{number}.mp4", frames=40 + number, tone_hz=None)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def catalog(films: Path) -> Catalog:
+    """300 ids over ten films."""
+    rows = read_catalog(films).videos
+    many = [video.model_copy(update={"video_id": f"{video.video_id}-{n}"}) for n in range(COPIES) for video in rows]
+    return Catalog("many", many)

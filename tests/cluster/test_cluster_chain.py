@@ -1,0 +1,135 @@
+"""Two nodes that share nothing but an object store, an index and a tracking server: from videos to a release."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import pytest
+import ray
+from mlflow import MlflowClient as Tracking
+from ray.cluster_utils import Cluster
+from ray.util.state import list_actors, list_tasks
+
+from chain import ROOT
+from rayreel.catalog.sample.config import SampleConfig
+from rayreel.catalog.sample.manifest import write_manifest
+from rayreel.catalog.sample.plan import plan_sample
+from rayreel.index.config import IndexConfig
+from rayreel.index.connect import connect
+from rayreel.media.render.encode import render
+from rayreel.storage import Storage
+from run import WEIGHTS
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+CLIPS = 32
+# Both CPUs of a node for each worker, so that two workers need two nodes.
+TRAIN = ("train.workers=2", "train.cpus_per_worker=2", "train.epochs=2", "splits.test=0.3", "splits.validation=0.3")
+
+
+@dataclass(frozen=True)
+class Site:
+    """Two nodes of two CPUs each, and what every node is told."""
+
+    cluster: Cluster
+    nodes: set[str]
+    milvus: str
+    folder: Path
+
+    def job(self, *words: str) -> str:
+        """What a job says that succeeds."""
+        environment = os.environ | {"RAY_ADDRESS": self.cluster.address, "COLUMNS": "200"}
+        command = [sys.executable, *words]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@contextmanager
+def server(*words: str, port: int) -> Iterator[None]:
+    """A process that answers on the port when the block begins, and is gone when it has ended."""
+    process = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    try:
+        deadline = time.monotonic() + 240
+        while not listens(port):
+            assert process.poll() is None and time.monotonic() < deadline, words
+            time.sleep(0.1)
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def site(tmp_path: Path, ray_folder: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    s3, milvus, tracking = free_port(), free_port(), free_port()
+    where = f"scheme=http&endpoint_override=127.0.0.1:{s3}&region=us-east-1&allow_bucket_creation=true"
+    told = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "RAYREEL_STORAGE": f"s3://rayreel/state?{where}",
+        "RAYREEL_ENCODERS__CACHE_DIR": str(WEIGHTS),
+        "MILVUS_URI": f"http://127.0.0.1:{milvus}",
+        "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{tracking}",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    database = ("--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db", "--workers", "1")
+    mlflow_words = ("-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(tracking), *database)
+    with (
+        server("-m", "moto.server", "-H", "127.0.0.1", "-p", str(s3), port=s3),
+        server(str(ROOT / "tests" / "milvus_alone.py"), str(tmp_path / "milvus"), str(milvus), port=milvus),
+        server(*mlflow_words, "--artifacts-destination", str(tmp_path / "artifacts"), port=tracking),
+    ):
+        ray.shutdown()
+        head = {"num_cpus": 0, "include_dashboard": True, "dashboard_port": None}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        nodes = {cluster.add_node(num_cpus=2).node_id for _ in range(2)}
+        ray.init(address=cluster.address, configure_logging=False, log_to_driver=False)
+        yield Site(cluster, nodes, told["MILVUS_URI"], tmp_path)
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def test_extract_train_on_two_nodes_and_promote_with_all_state_in_an_object_store(site: Site) -> None:
+    clips = plan_sample(SampleConfig(clips=CLIPS, categories=4, seed=3))
+    for clip in clips:
+        render(clip, site.folder / "videos" / clip.file)
+    manifest = write_manifest(clips, site.folder / "videos")
+
+    site.job("jobs/extract.py", "--catalog", str(manifest))
+    tasks = list_tasks(site.cluster.address, detail=True, limit=10_000)
+    assert {task.node_id for task in tasks if "DecodeVideos" in task.name} == site.nodes
+
+    site.job("jobs/train.py", *(word for setting in TRAIN for word in ("--set", setting)))
+    actors = list_actors(site.cluster.address, detail=True, limit=10_000)
+    workers = [actor.node_id for actor in actors if "RayTrainWorker" in actor.class_name]
+    assert len(workers) == 2 and set(workers) == site.nodes
+
+    site.job("jobs/promote.py", "--force", "the test of two nodes")
+    client = connect(IndexConfig(uri=site.milvus), None)
+    assert client.describe_alias(alias="videos")["collection_name"] == "videos_v1"
+    assert client.query("videos_v1", filter="", output_fields=["count(*)"])[0]["count(*)"] == CLIPS
+    mlflow.set_tracking_uri(None)
+    assert Tracking(os.environ["MLFLOW_TRACKING_URI"]).get_model_version_by_alias("rayreel-tower", "champion")
+    storage = Storage(os.environ["RAYREEL_STORAGE"])
+    assert {"features", "checkpoints", "releases"} <= set(storage.folders(storage.path()))

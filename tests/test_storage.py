@@ -1,4 +1,5 @@
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,14 @@ def test_a_storage_travels_to_other_processes(tmp_path: Path) -> None:
     again = pickle.loads(pickle.dumps(Storage(tmp_path)))
     again.write(again.path("x"), b"1")
     assert (tmp_path / "x").read_bytes() == b"1"
+
+
+def test_two_may_write_one_file_at_once(tmp_path: Path) -> None:
+    storage = Storage(tmp_path)
+    path = storage.path("state", "marker.json")
+    contents = [bytes([65 + n]) * 20_000 for n in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in pool.map(lambda content: [storage.write(path, content) for _ in range(50)], contents):
+            pass
+    assert storage.read(path) in contents
+    assert [entry.name for entry in (tmp_path / "state").iterdir()] == ["marker.json"]

@@ -1,5 +1,6 @@
 """The one place where state lives: a local folder or an object store."""
 
+import uuid
 from pathlib import Path
 
 import pyarrow as pa
@@ -46,7 +47,8 @@ class Storage:
         """Write a whole file at once: readers see the old one or the new one, never a part."""
         self.filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
         # Object stores show an object only when its upload has ended; a local folder needs the rename.
-        target = f"{path}.part" if self.is_local else path
+        # One of its own: two may write the same file at once.
+        target = f"{path}.{uuid.uuid4().hex[:8]}.part" if self.is_local else path
         with self.filesystem.open_output_stream(target) as out:
             out.write(content)
         if self.is_local:

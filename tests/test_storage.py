@@ -113,7 +113,6 @@ def test_two_may_write_one_file_at_once(tmp_path: Path) -> None:
     path = storage.path("state", "marker.json")
     contents = [bytes([65 + n]) * 20_000 for n in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        for _ in pool.map(lambda content: [storage.write(path, content) for _ in range(50)], contents):
-            pass
+        list(pool.map(lambda content: [storage.write(path, content) for _ in range(50)], contents))
     assert storage.read(path) in contents
     assert [entry.name for entry in (tmp_path / "state").iterdir()] == ["marker.json"]

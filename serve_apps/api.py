@@ -33,8 +33,8 @@ def make_api(service: Service) -> FastAPI:
 
     api: FastAPI = FastAPIOffline(title="rayreel", version=rayreel.__version__, description=ABOUT, lifespan=living)
     api.state.service = service
-    for part in (recommend, embed, videos, releases, operation):
-        api.include_router(part.router)
+    for router in (recommend.router, embed.router, videos.router, videos.jobs, releases.router, operation.router):
+        api.include_router(router)
     problems.install(api)
     # Innermost first.
     api.add_middleware(FastPath, service=service)

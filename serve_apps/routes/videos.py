@@ -19,6 +19,7 @@ from serve_apps.problems import BadVideo, answers, invalid, problem
 from serve_apps.service import Asked
 
 router = APIRouter(tags=["videos"])
+jobs = APIRouter(tags=["jobs"])
 
 CONFIRM = "delete-all-videos"
 _SENT: dict[str, Any] = {
@@ -86,7 +87,7 @@ async def add_catalog(asked: BatchRequest, request: Request, response: Response,
     return job
 
 
-@router.get("/v1/jobs/{job_id}", tags=["jobs"], responses=answers(404, 503, 504))
+@jobs.get("/v1/jobs/{job_id}", responses=answers(404, 503, 504))
 async def job(job_id: str, service: Asked) -> Job:
     """How far a job is."""
     return await service.talking(batch.look, job_id)

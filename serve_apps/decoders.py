@@ -6,10 +6,10 @@ import os
 import tempfile
 from pathlib import Path
 
-from rayreel.catalog.source import is_remote
-from rayreel.failures import Reason, Rejected
+from rayreel.failures import Rejected
 from rayreel.media.clip import Clip
 from rayreel.media.config import Limits, SamplingConfig
+from rayreel.media.fetch import refuse_foreign
 from rayreel.media.isolated import IsolatedDecoder
 from serve_apps.observe import Metrics
 
@@ -33,8 +33,6 @@ class Decoders:
 
     async def decode(self, source: bytes | str, seconds: float) -> Clip | Rejected:
         """A video from its content or its uri, or why it cannot be used; given up after `seconds`."""
-        if isinstance(source, str) and not is_remote(source) and not self._limits.allowed_roots:
-            return Rejected(Reason.PATH_NOT_ALLOWED, "No folder is allowed (limits.allowed_roots).")
         decoder = await self._free.get()
         self._metrics.queue("decoders", DECODERS - self._free.qsize())
         work = asyncio.create_task(asyncio.to_thread(self._decode, decoder, source, seconds))
@@ -50,7 +48,7 @@ class Decoders:
     def _decode(self, decoder: IsolatedDecoder, source: bytes | str, seconds: float) -> Clip | Rejected:
         limits = self._limits.model_copy(update={"timeout_s": min(self._limits.timeout_s, max(seconds, 0.1))})
         if isinstance(source, str):
-            return decoder.decode(source, self._sampling, self._frame_size, limits)
+            return refuse_foreign(source, limits) or decoder.decode(source, self._sampling, self._frame_size, limits)
         with tempfile.NamedTemporaryFile(dir=self._uploads.name) as file:
             path = Path(file.name)
             path.write_bytes(source)

@@ -56,18 +56,8 @@ def local_copy(
             yield problem or Path(file.name)
 
 
-@contextmanager
-def foreign_copy(uri: str, limits: Limits) -> Iterator[Path | Rejected]:
-    """As `local_copy` for an address that comes from outside: of local files only those in `limits.allowed_roots`."""
-    if is_remote(uri) or limits.allowed_roots:
-        with local_copy(uri, limits, limits.allowed_roots, FOREIGN_SCHEMES) as path:
-            yield path
-    else:
-        yield _NO_ROOTS
-
-
 def refuse_foreign(uri: str, limits: Limits) -> Rejected | None:
-    """Why a catalog's address that comes from outside may not be read; None where it may. Asks the name server."""
+    """Why a video's or a catalog's address from outside may not be read; None where it may. Asks the name server."""
     if not is_remote(uri):
         inside = _local(uri, limits.allowed_roots or (Path(os.devnull),), regular=False)
         return _NO_ROOTS if isinstance(inside, Rejected) else None

@@ -99,7 +99,7 @@ def test_a_followed_job_prints_states_and_output_and_ends_as_the_job_does(
     for text in ("Initializing", "Running · RUNNING", "epoch 1\n", "epoch 2\n", "Complete · SUCCEEDED"):
         assert printed.count(text) == 1 + (text.startswith("Complete"))
     made = next(item for (plural, _, _), item in server.objects.items() if plural == JOBS)
-    assert made["spec"]["entrypoint"].endswith("--set train.cpus_per_worker=4 --set train.epochs=20")
+    assert made["spec"]["entrypoint"].endswith("--set 'train.on={rayreel.io/pool: gpu}' --set train.epochs=20")
 
 
 @pytest.mark.parametrize(

@@ -131,12 +131,7 @@ def open_or_make(settings: Settings) -> FeatureStore:
         return open_store(settings.place, store_name(settings))
     except NoFeatures:
         encoders = load_encoders(settings.encoders, settings.weights_cache)
-        key = EncoderKey(
-            identities=encoders.identities,
-            dims=encoders.dims,
-            frame_size=encoders.visual.frame_size,
-            sampling=settings.sampling,
-        )
+        key = EncoderKey.of(encoders, settings.sampling)
         return FeatureStore(settings.place, key)
 
 

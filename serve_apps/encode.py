@@ -69,12 +69,7 @@ class Encode:
         use_tracking(settings.place)
         self.encoders = load_encoders(settings.encoders, settings.weights_cache)
         self.device = device_named(settings.encoders.device)
-        self.key = EncoderKey(
-            identities=self.encoders.identities,
-            dims=self.encoders.dims,
-            frame_size=self.encoders.visual.frame_size,
-            sampling=settings.sampling,
-        )
+        self.key = EncoderKey.of(self.encoders, settings.sampling)
         self._towers: OrderedDict[int, VideoTower] = OrderedDict()
         self._loading = asyncio.Lock()
         self._decoders = Decoders(settings.limits, settings.sampling, self.key.frame_size, self.metrics)

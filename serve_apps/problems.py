@@ -15,7 +15,8 @@ from rayreel.client.messages import Problem
 from rayreel.errors import RayreelError
 from rayreel.index.config import IndexUnavailable
 from rayreel.index.filters import BadFilter
-from rayreel.index.search import NoRelease, UnknownVideo
+from rayreel.index.search import NoRelease
+from rayreel.recommend.live import UnknownVideo
 from rayreel.recommend.query import BadQuery
 from rayreel.tower.embed import EmptyQuery
 

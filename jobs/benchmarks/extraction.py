@@ -92,9 +92,7 @@ def through_pipeline(videos: Sequence[Video], mode: str, settings: Settings) -> 
     """One extraction into a store of its own, which is thrown away."""
     sampling = settings.sampling.model_copy(update={"mode": mode})
     encoders = load_encoders(settings.encoders, settings.weights_cache)
-    key = EncoderKey(
-        identities=encoders.identities, dims=encoders.dims, frame_size=encoders.visual.frame_size, sampling=sampling
-    )
+    key = EncoderKey.of(encoders, sampling)
     with tempfile.TemporaryDirectory(prefix="rayreel-benchmark-") as folder:
         store = FeatureStore(Storage(folder), key)
         return extract(Catalog("benchmark", list(videos)), store, settings.pipeline), key

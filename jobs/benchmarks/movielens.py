@@ -73,12 +73,7 @@ def store_items(items: pa.Table, settings: Settings, storage: Storage) -> Featur
     The key is that of the configured encoders, so that every other job finds the store; pictures and sound are absent.
     """
     encoders = load_encoders(settings.encoders, settings.weights_cache)
-    key = EncoderKey(
-        identities=encoders.identities,
-        dims=encoders.dims,
-        frame_size=encoders.visual.frame_size,
-        sampling=settings.sampling,
-    )
+    key = EncoderKey.of(encoders, settings.sampling)
     videos = [Video(uri=f"item/{row['video_id']}", **row) for row in items.to_pylist()]
     store = FeatureStore(storage, key)
     store.create()

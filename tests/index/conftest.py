@@ -5,12 +5,13 @@ tests only: they make and drop collections videos_v900001 and on, and the alias 
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import ray
+from filling import FIRST, Fill
 from pydantic import SecretStr
 from pymilvus import MilvusClient
 
@@ -23,9 +24,7 @@ from rayreel.index.embedded import stop_embedded
 from rayreel.index.write import IndexRow, create_collection, make_searchable, upsert
 
 DIM = 32
-FIRST = 900_000
 TARGETS = ["embedded", "behind TLS"] + ["named by the tester"] * ("RAYREEL_TEST_MILVUS_URI" in os.environ)
-Fill = Callable[[int, Iterable[IndexRow]], str]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -43,7 +43,7 @@ def test_a_killed_owner_returns_at_its_address_with_rows_and_alias(
     os.kill(killed, signal.SIGKILL)
     index = VideoIndex(embedded, plain)
     assert len(index.search(rows[0].embedding, 10)) == 10
-    assert (index.release(), index.count()) == (1, 300)
+    assert (index.collection(), index.count()) == ("videos_v1", 300)
     assert embedded_address(data_dir) == address
     assert owner_pid(data_dir) != killed
 
@@ -116,7 +116,7 @@ def test_stopping_releases_the_directory_and_a_new_owner_finds_everything(
     with MilvusLite(str(tmp_path)) as database:
         assert database.list_collections() == ["videos_v1"]
     try:
-        assert len(VideoIndex(connect(plain, tmp_path), plain, "videos_v1").similar("v3", 7)) == 7
+        assert len(VideoIndex(connect(plain, tmp_path), plain, "videos_v1").search(rows[3].embedding, 7)) == 7
     finally:
         stop_embedded(tmp_path)
 

@@ -3,9 +3,9 @@ import random
 from typing import Any
 
 import pytest
+from filling import Fill
 from pymilvus import MilvusClient
 
-from conftest import Fill
 from rayreel.index.collection import CATEGORY_BYTES, MAX_TAGS
 from rayreel.index.config import IndexConfig
 from rayreel.index.filters import BadFilter, matches, parse_filter, to_milvus

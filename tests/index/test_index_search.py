@@ -2,14 +2,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from filling import FIRST, Fill
 from pymilvus import MilvusClient
 
-from conftest import FIRST, Fill
 from rayreel.index import search
 from rayreel.index.alias import switch_alias
+from rayreel.index.collection import version_of
 from rayreel.index.config import IndexConfig
 from rayreel.index.filters import matches, parse_filter
-from rayreel.index.search import Hit, NoRelease, UnknownVideo, VideoIndex, fused
+from rayreel.index.search import Hit, NoRelease, VideoIndex, fused
 from rayreel.index.write import IndexRow
 
 NASTY = [
@@ -64,9 +65,9 @@ def test_an_exhausted_collection_gives_what_is_left(index: VideoIndex, rows: lis
     assert set(ids(hits)) == {"v0", "v1", "v2"}
 
 
-def test_similar_leaves_out_the_video_itself_and_what_was_seen(index: VideoIndex, rows: list[IndexRow]) -> None:
+def test_what_was_seen_is_left_out(index: VideoIndex, rows: list[IndexRow]) -> None:
     ranking = nearest(rows, rows[0].embedding)
-    hits = index.similar("v0", 5, exclude=[ranking[1], ranking[3]])
+    hits = index.search(rows[0].embedding, 5, exclude=["v0", ranking[1], ranking[3]])
     assert ids(hits) == [ranking[2], *ranking[4:8]]
 
 
@@ -167,10 +168,8 @@ def test_many_vectors_come_in_few_calls_and_unknown_ids_are_left_out(
     assert all((found[row.video_id] == row.embedding).all() for row in rows)
 
 
-def test_an_unknown_video_is_none_to_get_and_an_error_to_similar(index: VideoIndex) -> None:
+def test_an_unknown_video_has_no_vector(index: VideoIndex) -> None:
     assert index.get("nobody") is None
-    with pytest.raises(UnknownVideo, match="nobody"):
-        index.similar("nobody", 3)
 
 
 def test_ids_of_any_characters_are_found_and_excluded(
@@ -180,7 +179,7 @@ def test_ids_of_any_characters_are_found_and_excluded(
     index = VideoIndex(client, config, fill(2, nasty))
     for row in nasty:
         np.testing.assert_array_equal(index.get(row.video_id), row.embedding)
-        assert set(ids(index.similar(row.video_id, len(NASTY)))) == set(NASTY) - {row.video_id}
+        assert set(ids(index.search(row.embedding, len(NASTY), [row.video_id]))) == set(NASTY) - {row.video_id}
     assert index.search(rows[0].embedding, 5, exclude=NASTY) == []
 
 
@@ -189,12 +188,12 @@ def test_a_request_pinned_to_a_release_does_not_see_the_alias_move(
 ) -> None:
     pinned = index.collection()
     switch_alias(client, config.alias, fill(3, rows[:2]))
-    assert (index.release(), index.count()) == (FIRST + 3, 2)
+    assert (version_of(index.collection()), index.count()) == (FIRST + 3, 2)
     assert index.count(collection=pinned) == 300
-    assert len(index.similar("v100", 10, collection=pinned)) == 10
+    assert len(index.search(rows[0].embedding, 10, collection=pinned)) == 10
     assert len(index.hybrid(rows[0].embedding, "moon7", 10, collection=pinned)) == 10
     switch_alias(client, config.alias, pinned)
-    assert (index.release(), index.count()) == (FIRST + 1, 300)
+    assert (version_of(index.collection()), index.count()) == (FIRST + 1, 300)
 
 
 def test_before_any_promotion_a_search_says_so(client: MilvusClient, config: IndexConfig, rows: list[IndexRow]) -> None:

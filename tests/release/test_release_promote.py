@@ -77,7 +77,10 @@ def test_a_promoted_version_serves_with_every_video_and_the_registry_and_its_tag
 def test_the_release_brings_a_snapshot_and_answers(site: Site, tmp_path: Path) -> None:
     promoted(site, "1")
     assert set(load_snapshot(site.storage, 1, tmp_path).ids) == IDS
-    hits = Candidate(registry.resolve("1"), site).index.similar("v000", 5)
+    index = Candidate(registry.resolve("1"), site).index
+    embedding = index.get("v000")
+    assert embedding is not None
+    hits = index.search(embedding, 5)
     assert len(hits) == 5 and hits[0].category
 
 

@@ -10,7 +10,8 @@ from ray.serve.exceptions import BackPressureError
 from rayreel.client.messages import Problem, RecommendRequest
 from rayreel.errors import RayreelError
 from rayreel.index.config import IndexUnavailable
-from rayreel.index.search import NoRelease, UnknownVideo
+from rayreel.index.search import NoRelease
+from rayreel.recommend.live import UnknownVideo
 from rayreel.settings import load_settings
 from serve_apps.problems import install
 from serve_apps.security import protect

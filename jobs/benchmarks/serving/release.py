@@ -49,12 +49,7 @@ def make_release(settings: Settings, videos: int) -> Version:
 def write_videos(settings: Settings, videos: int) -> FeatureStore:
     """Feature rows as the configured encoders would have made them, one vector of each modality per video."""
     encoders = load_encoders(settings.encoders, settings.weights_cache)
-    key = EncoderKey(
-        identities=encoders.identities,
-        dims=encoders.dims,
-        frame_size=encoders.visual.frame_size,
-        sampling=settings.sampling,
-    )
+    key = EncoderKey.of(encoders, settings.sampling)
     return write_rows(settings.storage, videos, Shape(_VECTORS, encoders.dims), key)
 
 

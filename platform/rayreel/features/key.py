@@ -2,11 +2,15 @@
 
 import hashlib
 import json
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
 from rayreel.encoders.encoder import Modality
 from rayreel.media.config import SamplingConfig
+
+if TYPE_CHECKING:
+    from rayreel.encoders.load import Encoders  # loads networks, which tasks that decode do without
 
 
 class EncoderKey(BaseModel):
@@ -22,6 +26,16 @@ class EncoderKey(BaseModel):
     def __str__(self) -> str:
         """The store's folder name."""
         return key_name(self.identities, self.sampling)
+
+    @staticmethod
+    def of(encoders: "Encoders", sampling: SamplingConfig) -> "EncoderKey":
+        """The key of what these encoders make of frames and sound sampled so."""
+        return EncoderKey(
+            identities=encoders.identities,
+            dims=encoders.dims,
+            frame_size=encoders.visual.frame_size,
+            sampling=sampling,
+        )
 
     @property
     def is_random(self) -> bool:

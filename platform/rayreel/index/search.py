@@ -10,7 +10,7 @@ from pymilvus import MilvusClient
 
 from rayreel.errors import RayreelError
 from rayreel.index.alias import alias_target
-from rayreel.index.collection import id_list, untyped, version_of
+from rayreel.index.collection import id_list, untyped
 from rayreel.index.config import IndexConfig
 from rayreel.index.filters import Filter, to_milvus
 from rayreel.index.retry import ask
@@ -33,10 +33,6 @@ WIDEST_EF = 32_768
 
 class NoRelease(RayreelError):
     """Nothing has been promoted yet."""
-
-
-class UnknownVideo(RayreelError):
-    """An id that the release does not hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +72,6 @@ class VideoIndex:
         if target is None:
             raise NoRelease(f"No release behind the alias {self._config.alias!r}: nothing is promoted. Promote one.")
         return str(target)
-
-    def release(self) -> int:
-        """Return the tower version that queries have to be encoded with."""
-        return version_of(self.collection())
 
     def count(self, *, collection: str | None = None) -> int:
         """Return the number of videos."""
@@ -170,20 +162,6 @@ class VideoIndex:
             search_params={"metric_type": "BM25"},
         )
         return _without(exclude, map(_hit, answers[0]))[:top_k]
-
-    def similar(
-        self, video_id: str, top_k: int, exclude: Sequence[str] = (), *, collection: str | None = None
-    ) -> list[Hit]:
-        """Return the `top_k` videos most similar to one, without itself.
-
-        Raises:
-            UnknownVideo: the release does not hold the video.
-        """
-        pinned = collection or self.collection()
-        embedding = self.get(video_id, collection=pinned)
-        if embedding is None:
-            raise UnknownVideo(f"{video_id!r} is not in {pinned}. Extract and index it, or query by its file instead.")
-        return self.search(embedding, top_k, [video_id, *exclude], collection=pinned)
 
     def _nearest(self, embedding: Vector, limit: int, expression: str, ef: int, collection: str) -> list[Hit]:
         answers = self._ask(

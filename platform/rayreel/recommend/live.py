@@ -12,14 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayreel.encoders.encoder import Modality
+from rayreel.errors import RayreelError
 from rayreel.index.filters import Filter
-from rayreel.index.search import UnknownVideo
 from rayreel.recommend.facts import Facts
 from rayreel.recommend.query import Vector
 from rayreel.release.rows import Changes, VideoRow, embeddings, part_embeddings, videos
 from rayreel.release.snapshot import Snapshot
 
 Parts = dict[Modality, tuple[NDArray[np.float16], NDArray[np.bool_]]]
+
+
+class UnknownVideo(RayreelError):
+    """An id that the release does not hold."""
 
 
 @dataclass(frozen=True, eq=False)

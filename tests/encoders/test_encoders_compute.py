@@ -25,6 +25,11 @@ def test_a_cpu_takes_one_input_a_pass_in_fp32_and_openvino_where_it_is_installed
     assert compute.runtime == ("openvino" if find_spec("openvino") else "torch")
 
 
+def test_only_where_the_precision_is_left_open_may_parts_go_below_it() -> None:
+    assert compute_of(EncodersConfig(device="cpu")).mixed
+    assert not compute_of(EncodersConfig(device="cpu", precision="fp32")).mixed
+
+
 def test_another_device_takes_whole_batches_on_torch() -> None:
     config = EncodersConfig(device="mps", batch=64)  # torch names a device it does not have
     assert (compute_of(config).runtime, compute_of(config).rows) == ("torch", 64)

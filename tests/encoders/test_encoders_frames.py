@@ -20,7 +20,7 @@ def frames() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def mobilenet(weights_cache: Path) -> TorchvisionFrames:
-    return load_encoder(Modality.VISUAL, EncodersConfig(device="cpu"), weights_cache)
+    return load_encoder(Modality.VISUAL, EncodersConfig(device="cpu", precision="fp32"), weights_cache)
 
 
 def imagenet_normalised(frames: np.ndarray) -> torch.Tensor:

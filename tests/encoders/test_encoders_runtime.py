@@ -83,7 +83,7 @@ def built(weights_cache: Path) -> Built:
             pytest.importorskip("openvino")
         key = (name, runtime, threads)
         if key not in made:
-            made[key] = ENCODERS[name][0](weights_cache, Compute(CPU, runtime, threads=threads))
+            made[key] = ENCODERS[name][0](weights_cache, Compute(CPU, runtime, mixed=True, threads=threads))
         return made[key]
 
     return get
@@ -114,6 +114,17 @@ def test_openvino_and_torch_agree_beyond_a_cosine_of_0_999(built: Built, name: s
     ours, reference = built(name, "openvino").encode(inputs), built(name, "torch").encode(inputs)
     assert cosines(ours, reference).min() > 0.999
     assert cosines(reference[:1], reference[1:2]).max() < 0.9999  # or agreement would say nothing
+
+
+def test_openvino_goes_below_fp32_only_where_it_may(built: Built, weights_cache: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    build, inputs = ENCODERS["mobilenet_v2"]
+    reference = built("mobilenet_v2", "torch").encode(inputs)
+    pure = build(weights_cache, Compute(CPU, "openvino")).encode(inputs)
+    mixed = built("mobilenet_v2", "openvino").encode(inputs)
+    assert cosines(pure, reference).min() > 0.999999
+    has_bf16 = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    assert (cosines(mixed, reference).max() < 0.999999) == has_bf16
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "minilm"])

@@ -41,8 +41,8 @@ def test_a_keyframe_that_an_edit_list_hides_is_never_taken_itself() -> None:
     assert choose([0.2, 0.6], [-0.1], near_s=math.inf) == {0: Group((0.2, 0.6))}
 
 
-@pytest.mark.parametrize(("duration_s", "frames", "near"), [(8.0, 8, 0.5), (3600.0, 8, 1.0), (0.8, 8, 0.05)])
-def test_auto_calls_near_half_a_step_and_at_most_a_second(duration_s: float, frames: int, near: float) -> None:
+@pytest.mark.parametrize(("duration_s", "frames", "near"), [(8.0, 8, 0.75), (3600.0, 8, 1.0), (0.8, 8, 0.075)])
+def test_auto_calls_near_three_quarters_of_a_step_and_at_most_a_second(duration_s: float, frames: int, near: float) -> None:
     assert near_s(SamplingConfig(frames=frames, mode="auto"), duration_s) == pytest.approx(near)
 
 

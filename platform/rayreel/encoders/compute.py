@@ -20,11 +20,14 @@ class Compute:
     `rows` inputs make a forward pass, always: kernels differ with the shape of a batch, and a video's vectors must be
     the same to the last bit whichever videos share its batch, or a resumed extraction would give another store. On a
     CPU that is one row: frames and sound are fastest so, and a video has but one text.
+
+    `mixed`: a runtime may go below `dtype` where a network bears it.
     """
 
     device: torch.device
     runtime: Literal["torch", "openvino"] = "torch"
     dtype: torch.dtype = torch.float32
+    mixed: bool = False
     rows: int = 1
     threads: int = 1
     compile: bool = False
@@ -39,6 +42,7 @@ def compute_of(config: EncodersConfig) -> Compute:
         device,
         _runtime(config.runtime, device),
         _dtype(config.precision, device),
+        mixed=config.precision == "auto",
         rows=1 if device.type == "cpu" else config.batch,
         threads=torch.get_num_threads(),  # OMP_NUM_THREADS, which Ray sets to an actor's num_cpus, or the affinity
         compile=config.compile,

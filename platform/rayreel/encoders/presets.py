@@ -90,7 +90,9 @@ class EncodersConfig(BaseModel):
         default="auto", description="auto: OpenVINO on a CPU where it is installed, torch elsewhere. Same vectors."
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        default="auto", description="auto: fp16 on CUDA, fp32 elsewhere. bf16 is faster, but gives other features."
+        default="auto",
+        description="auto: fp16 on CUDA, fp32 elsewhere, with bf16 where a CPU has it and no feature changes by it. "
+        "bf16 throughout is faster, but gives other features.",
     )
     threads: int = Field(default=0, ge=0, description="CPU threads of this process; 0: OMP_NUM_THREADS, or its cores.")
     batch: int = Field(

@@ -42,7 +42,7 @@ def test_a_keyframe_that_an_edit_list_hides_is_never_taken_itself() -> None:
 
 
 @pytest.mark.parametrize(("duration_s", "frames", "near"), [(8.0, 8, 0.75), (3600.0, 8, 1.0), (0.8, 8, 0.075)])
-def test_auto_calls_near_three_quarters_of_a_step_and_at_most_a_second(duration_s: float, frames: int, near: float) -> None:
+def test_near_is_three_quarters_of_a_step_and_at_most_a_second(duration_s: float, frames: int, near: float) -> None:
     assert near_s(SamplingConfig(frames=frames, mode="auto"), duration_s) == pytest.approx(near)
 
 

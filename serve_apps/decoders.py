@@ -27,14 +27,21 @@ class Decoders:
         self._uploads = tempfile.TemporaryDirectory(prefix="rayreel-uploads-")
         # Uploads pass through a folder of ours, which has to be allowed where folders are named.
         roots = limits.allowed_roots and (*limits.allowed_roots, Path(self._uploads.name))
+        self.ongoing = 0
+        metrics.watch("decoders", lambda: self.ongoing)
         self._free: asyncio.Queue[IsolatedDecoder] = asyncio.Queue()
         for _ in range(DECODERS):
             self._free.put_nowait(IsolatedDecoder(limits.max_memory_bytes, roots))
 
     async def decode(self, source: bytes | str, seconds: float) -> Clip | Rejected:
         """A video from its content or its uri, or why it cannot be used; given up after `seconds`."""
-        decoder = await self._free.get()
-        self._metrics.queue("decoders", DECODERS - self._free.qsize())
+        self.ongoing += 1
+        try:
+            return await self._decoded(await self._free.get(), source, seconds)
+        finally:
+            self.ongoing -= 1
+
+    async def _decoded(self, decoder: IsolatedDecoder, source: bytes | str, seconds: float) -> Clip | Rejected:
         work = asyncio.create_task(asyncio.to_thread(self._decode, decoder, source, seconds))
         # A call that is cancelled goes on in its thread, but no longer than the request had time.
         work.add_done_callback(lambda _: self._free.put_nowait(decoder))

@@ -81,6 +81,10 @@ class Encode:
             lane.set_max_batch_size(int(user_config.get("max_batch_size", MAX_BATCH)))
             lane.set_batch_wait_timeout_s(float(user_config.get("batch_wait_timeout_s", 0.0)))
 
+    async def check_health(self) -> None:
+        """Serve asks every few seconds, which is when the queues are told."""
+        self.metrics.tell_queues()
+
     async def describe(self, version: int) -> dict[str, str]:
         """What this replica computes on and with; loads the version's tower, and raises where that is impossible."""
         await self._tower(version)

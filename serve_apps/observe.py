@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from opentelemetry import trace
@@ -44,6 +44,7 @@ class Metrics:
         self._release = Gauge("rayreel_release", "Version of the release that serves.")
         self._size = Gauge("rayreel_index_size", "Videos of the release that serves.")
         self._index_up = Gauge("rayreel_index_up", "1 while Milvus answers.")
+        self._queues: dict[str, Callable[[], int]] = {}
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """One answered request."""
@@ -75,9 +76,14 @@ class Metrics:
         """So many inputs were encoded at once."""
         self._batches.observe(size, {"network": network})
 
-    def queue(self, name: str, length: int) -> None:
-        """So many calls run or wait."""
-        self._queue.set(length, {"queue": name})
+    def watch(self, queue: str, length: Callable[[], int]) -> None:
+        """Let `tell_queues` tell how many calls run or wait in a queue."""
+        self._queues[queue] = length
+
+    def tell_queues(self) -> None:
+        """Tell the queues' lengths, as often as Ray collects: what is not told again it drops."""
+        for queue, length in self._queues.items():
+            self._queue.set(length(), {"queue": queue})
 
     def serving(self, release: int, size: int) -> None:
         """What serves."""

@@ -44,6 +44,7 @@ class Service:
         self.metrics = Metrics()
         self.state = ReleaseState(settings, self.metrics, self.prepare)
         self.searching = Blocking("search", SEARCH_THREADS, SEARCHES_WAITING)
+        self.metrics.watch("search", lambda: self.searching.ongoing)
         # Registry and jobs: databases and HTTP that answer in their own time.
         self.talking = Blocking("talk", 4, 32)
         self.writing = Writing(settings, self.state, encode, announce)
@@ -90,7 +91,6 @@ class Service:
     async def search(self, find: Callable[[VideoIndex], T]) -> T:
         """What `find` finds in the index, in a thread. Raises Busy, Unavailable."""
         index = await self.state.index()
-        self.metrics.queue("search", self.searching.ongoing)
         try:
             with self.metrics.stage("milvus"):
                 return await self.searching(find, index)

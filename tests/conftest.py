@@ -1,9 +1,10 @@
 """Fixtures of all tests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import ray
 
 from films import write_film
 
@@ -14,3 +15,25 @@ FilmMaker = Callable[..., Path]
 def film(tmp_path: Path) -> FilmMaker:
     """Make a film in the test's folder: `film("a.mp4", frames=10)`."""
     return lambda name="film.mp4", **options: write_film(tmp_path / name, **options)
+
+
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[None]:
+    """A Ray of this process; one that runs already is left as it is."""
+    started = not ray.is_initialized()
+    if started:
+        ray.init(address="local", num_cpus=3, include_dashboard=False, configure_logging=False)
+    yield
+    if started:
+        ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """host:port of an S3 server on this machine."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "{}:{}".format(*server.get_host_and_port())
+    server.stop()

@@ -3,7 +3,6 @@
 import hashlib
 import re
 import shutil
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ports import free_port
 from rayreel.catalog.download import (
     DownloadFailed,
     Downloads,
@@ -286,9 +286,7 @@ def test_a_file_that_does_not_come_is_told_with_the_way_by_hand(
 
 
 def test_a_host_that_nobody_answers_for_is_named(downloads: Downloads) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with pytest.raises(
         DownloadFailed, match=r"127\.0\.0\.1 cannot be reached for a\.csv \(.*refused.*put it at .*a\.csv"
     ):

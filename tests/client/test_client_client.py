@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ports import free_port
 from rayreel.client.client import ApiError, Client
 
 FOUND = {"release": 3, "results": [{"video_id": "b", "score": 0.5, "title": "B", "category": "c"}]}
@@ -131,9 +132,7 @@ def test_a_refusal_by_the_rate_limit_did_not_begin_anything() -> None:
 
 
 def test_a_service_that_starts_later_is_waited_for() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with Client(f"http://127.0.0.1:{port}", retries=1) as client, pytest.raises(ApiError, match="did not answer") as e:
         client.ready()
     assert e.value.status is None

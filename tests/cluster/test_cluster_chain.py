@@ -1,7 +1,6 @@
-"""Two nodes that share nothing but an object store, an index and a tracking server: from videos to a release."""
+"""Two nodes that share nothing but an object store, an index and a tracking server: from videos to answers by HTTP."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -10,14 +9,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import mlflow
 import pytest
 import ray
 from mlflow import MlflowClient as Tracking
 from ray.cluster_utils import Cluster
 from ray.util.state import list_actors, list_tasks
+from ray.util.state.common import ActorState
 
 from chain import ROOT
+from ports import free_port, listens
 from rayreel.catalog.sample.config import SampleConfig
 from rayreel.catalog.sample.manifest import write_manifest
 from rayreel.catalog.sample.plan import plan_sample
@@ -67,15 +69,8 @@ def server(*words: str, port: int) -> Iterator[None]:
         process.wait(30)
 
 
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def is_replica(actor: ActorState) -> bool:
+    return actor.state == "ALIVE" and actor.class_name.startswith("ServeReplica:rayreel:")
 
 
 @pytest.fixture
@@ -110,7 +105,7 @@ def site(tmp_path: Path, ray_folder: str, monkeypatch: pytest.MonkeyPatch) -> It
         cluster.shutdown()
 
 
-def test_extract_train_on_two_nodes_and_promote_with_all_state_in_an_object_store(site: Site) -> None:
+def test_extract_train_promote_and_serve_on_two_nodes_with_all_state_in_an_object_store(site: Site) -> None:
     clips = plan_sample(SampleConfig(clips=CLIPS, categories=4, seed=3))
     for clip in clips:
         render(clip, site.folder / "videos" / clip.file)
@@ -133,3 +128,14 @@ def test_extract_train_on_two_nodes_and_promote_with_all_state_in_an_object_stor
     assert Tracking(os.environ["MLFLOW_TRACKING_URI"]).get_model_version_by_alias("rayreel-tower", "champion")
     storage = Storage(os.environ["RAYREEL_STORAGE"])
     assert {"features", "checkpoints", "releases"} <= set(storage.folders(storage.path()))
+
+    port = free_port()
+    site.job("jobs/serve.py", "--port", str(port))
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as api:
+        assert api.get("/readyz").json()["index_size"] == CLIPS
+        for query in ({"video_id": clips[0].video_id}, {"text": clips[0].title}):
+            answer = api.post("/v1/recommend", json={**query, "top_k": 5})
+            assert answer.status_code == httpx.codes.OK, answer.text
+            assert answer.json()["release"] == 1 and len(answer.json()["results"]) == 5
+    replicas = [actor for actor in list_actors(site.cluster.address, detail=True, limit=10_000) if is_replica(actor)]
+    assert {actor.node_id for actor in replicas} == site.nodes

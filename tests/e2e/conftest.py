@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ import pytest
 
 from chain import ROOT, Chain
 from films import write_film
+from ports import free_port
 from processes import kill_marked
 from rayreel.catalog.sample.config import SampleConfig
 from rayreel.catalog.sample.manifest import write_manifest
@@ -22,12 +22,6 @@ from rayreel.media.render.encode import render
 
 SAMPLE = SampleConfig(clips=32, categories=4, seed=3)
 SMALL = ("train.epochs=3", "splits.test=0.3", "splits.validation=0.3")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def sample_with_trouble(folder: Path) -> Path:

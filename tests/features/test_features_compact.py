@@ -1,12 +1,10 @@
 """Compaction: fewer files, the same rows."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-import ray
 
 from feature_rows import KEY, feature_row, feature_table
 from rayreel.features.compact import _merge, compact
@@ -14,15 +12,7 @@ from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore
 from rayreel.storage import Storage
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _running_ray() -> Iterator[None]:
-    started = not ray.is_initialized()
-    if started:
-        ray.init(address="local", num_cpus=2, include_dashboard=False, configure_logging=False)
-    yield
-    if started:
-        ray.shutdown()
+pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
 def verdict(video_id: str, reason: str, minute: int) -> pa.Table:

@@ -6,3 +6,16 @@ from rayreel.index.write import IndexRow
 
 FIRST = 900_000
 Fill = Callable[[int, Iterable[IndexRow]], str]
+# Ids that a filter's text must not break at.
+NASTY = [
+    'quo"te',
+    "apo'strophe",
+    "back\\slash",
+    "\\",
+    'end\\"',
+    "new\nline",
+    "tab\tcr\r",
+    "日本語 😀",
+    '"] or true',
+    "%_ {x}",
+]

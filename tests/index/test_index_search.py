@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from filling import FIRST, Fill
+from filling import FIRST, NASTY, Fill
 from pymilvus import MilvusClient
 
 from rayreel.index import search
@@ -12,19 +12,6 @@ from rayreel.index.config import IndexConfig
 from rayreel.index.filters import matches, parse_filter
 from rayreel.index.search import Hit, NoRelease, VideoIndex, fused
 from rayreel.index.write import IndexRow
-
-NASTY = [
-    'quo"te',
-    "apo'strophe",
-    "back\\slash",
-    "\\",
-    'end\\"',
-    "new\nline",
-    "tab\tcr\r",
-    "日本語 😀",
-    '"] or true',
-    "%_ {x}",
-]
 
 
 @pytest.fixture(scope="module")

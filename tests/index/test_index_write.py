@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from filling import Fill
+from filling import NASTY, Fill
 from pymilvus import MilvusClient
 
 from rayreel.index import write
@@ -23,19 +23,6 @@ from rayreel.index.write import (
     stored_versions,
     upsert,
 )
-
-NASTY = [
-    'quo"te',
-    "apo'strophe",
-    "back\\slash",
-    "\\",
-    'end\\"',
-    "new\nline",
-    "tab\tcr\r",
-    "日本語 😀",
-    '"] or true',
-    "%",
-]
 
 
 def test_upserts_report_what_was_acknowledged(

@@ -7,6 +7,7 @@ import pytest
 import ray
 
 import command
+from ports import free_port
 
 
 @pytest.fixture(autouse=True)
@@ -26,9 +27,7 @@ def test_without_a_cluster_there_is_nothing_to_join() -> None:
 
 
 def test_a_cluster_that_is_gone_is_not_waited_for(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     leave_word_of(f"127.0.0.1:{port}", tmp_path)
     assert command.join_ray() is False
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import mlflow
 import pytest
-import ray
 
 from feature_rows import KEY, feature_row, feature_table
 from index import NothingServes, main
@@ -21,17 +20,9 @@ from rayreel.storage import Storage
 from rayreel.training.tracking import use_tracking
 from release_site import good_tower, register, store_of
 
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
 Told = Callable[..., dict[str, str]]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _running_ray() -> Iterator[None]:
-    started = not ray.is_initialized()
-    if started:
-        ray.init(address="local", num_cpus=3, include_dashboard=False, configure_logging=False)
-    yield
-    if started:
-        ray.shutdown()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The MLflow server as the manifests start it."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,15 +11,15 @@ import httpx
 import pytest
 from k8s_manifests import of_kind, pods, rendered
 
+from ports import free_port
+
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
     """The container's command with its arguments, but for where it listens and keeps things."""
     (pod,) = (pod for pod in pods(list(of_kind(rendered("production"), "Deployment"))) if "mlflow" in pod.of)
     container = pod.spec["containers"][0]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     replaced = {"--host": "127.0.0.1", "--port": str(port), "--workers": "1", "--artifacts-destination": str(tmp_path)}
     arguments = dict(argument.split("=", 1) for argument in container["args"]) | replaced
     program = Path(sys.executable).parent / container["command"][0]

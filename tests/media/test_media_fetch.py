@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ports import free_port
 from rayreel.failures import Reason, Rejected
 from rayreel.media.config import Limits
 from rayreel.media.fetch import SCHEMES, _download, local_copy
@@ -164,9 +165,7 @@ def test_no_detail_tells_credentials_or_a_query_string(server: Server, word: str
 
 
 def test_a_server_that_nobody_runs_is_unreachable() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     outcome = fetch(f"http://127.0.0.1:{port}/film.mp4?signature=hidden")
     assert isinstance(outcome, Rejected) and outcome.reason is Reason.UNREACHABLE
     assert "Connect" in outcome.detail and "hidden" not in outcome.detail
@@ -269,15 +268,11 @@ def test_a_link_to_itself_is_rejected(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
+def bucket(s3: str) -> Iterator[str]:
     """A bucket on an S3 server of this machine, which holds film.mp4."""
     s3fs = pytest.importorskip("s3fs")
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{s3}")
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
             patch.setenv(name, "us-east-1")
         s3fs.S3FileSystem.clear_instance_cache()
@@ -286,7 +281,6 @@ def bucket() -> Iterator[str]:
         files.pipe_file("videos/film.mp4", BODY)
         yield "s3://videos"
         s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
 
 
 def test_a_video_in_s3_arrives_whole(bucket: str) -> None:

@@ -1,13 +1,11 @@
 """Feature rows to release rows: whole videos, single modalities, and what is new, changed or gone."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-import ray
 import torch
 
 from feature_rows import DIMS, KEY, feature_row, feature_table
@@ -22,15 +20,7 @@ from rayreel.storage import Storage
 from rayreel.tower.embed import embed, embed_query
 from rayreel.tower.tower import TowerConfig, VideoTower
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _running_ray() -> Iterator[None]:
-    started = not ray.is_initialized()
-    if started:
-        ray.init(address="local", num_cpus=3, include_dashboard=False, configure_logging=False)
-    yield
-    if started:
-        ray.shutdown()
+pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A release's rows: parts that are only added, of which the last wins."""
 
 import threading
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,31 +14,9 @@ from rayreel.storage import Storage
 from release_rows import DIM, release_row, release_table, unit
 
 
-@pytest.fixture(scope="session")
-def s3() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture(params=["folder", "object store"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
-    if request.param == "folder":
-        return Storage(tmp_path / "a=1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    address = request.getfixturevalue("s3")
-    options = f"scheme=http&endpoint_override={address}&region=us-east-1&allow_bucket_creation=true"
-    return Storage(f"s3://bucket{abs(hash(tmp_path))}/prefix?{options}")
-
-
 @pytest.fixture
-def rows(storage: Storage) -> ReleaseRows:
-    return ReleaseRows(storage, 3)
+def rows(any_storage: Storage) -> ReleaseRows:
+    return ReleaseRows(any_storage, 3)
 
 
 def test_the_last_part_wins_whatever_it_says_of_a_video(rows: ReleaseRows) -> None:
@@ -115,8 +92,8 @@ def test_who_has_read_up_to_a_part_misses_nothing_that_is_written_at_the_same_ti
     assert seen == {f"{writer}{number:02}" for writer in "abcd" for number in range(20)}
 
 
-def test_releases_have_rows_of_their_own(storage: Storage) -> None:
-    first, second = ReleaseRows(storage, 1), ReleaseRows(storage, 2)
+def test_releases_have_rows_of_their_own(any_storage: Storage) -> None:
+    first, second = ReleaseRows(any_storage, 1), ReleaseRows(any_storage, 2)
     first.add(release_table(release_row("a")))
     assert second.current() == {}
     second.add(release_table(release_row("b")))

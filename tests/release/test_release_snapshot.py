@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,31 +15,9 @@ from rayreel.storage import Storage
 from release_rows import DIM, release_row, release_table
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture(params=["folder", "object store"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
-    if request.param == "folder":
-        return Storage(tmp_path / "root")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    address = request.getfixturevalue("s3")
-    options = f"scheme=http&endpoint_override={address}&region=us-east-1&allow_bucket_creation=true"
-    return Storage(f"s3://bucket{abs(hash(tmp_path))}/prefix?{options}")
-
-
 @pytest.fixture
-def rows(storage: Storage) -> ReleaseRows:
-    rows = ReleaseRows(storage, 3)
+def rows(any_storage: Storage) -> ReleaseRows:
+    rows = ReleaseRows(any_storage, 3)
     rows.add(release_table(*(release_row(f"v{n:02}", sound=n % 2 == 0, extra={"n": n}) for n in range(30))))
     return rows
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import pytest
-import ray
 from fastapi.testclient import TestClient
 from ray.serve.exceptions import RayServeException
 
@@ -34,10 +33,7 @@ class NoEncoders(Encoding):
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    started = not ray.is_initialized()
-    if started:
-        ray.init(num_cpus=2, include_dashboard=False, configure_logging=False)
+def settings(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MILVUS_URI", raising=False)
         made = settings_in(tmp_path_factory.mktemp("api"), "serve.refresh_s=3600", "serve.require_keys=false")
@@ -46,8 +42,6 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         yield made
         assert made.milvus_dir is not None
         stop_embedded(made.milvus_dir)
-    if started:
-        ray.shutdown()
 
 
 async def _tell_nobody() -> None:

@@ -49,3 +49,16 @@ def test_calls_that_are_given_up_leave_every_decoder_to_those_that_follow(film: 
         assert all(isinstance(clip, Clip) for clip in clips)
 
     asyncio.run(scenario())
+
+
+def test_calls_that_wait_for_a_decoder_are_counted_like_those_that_have_one(film: FilmMaker) -> None:
+    made, content = decoders(), film().read_bytes()
+
+    async def scenario() -> None:
+        calls = [asyncio.create_task(made.decode(content, 60)) for _ in range(DECODERS + 2)]
+        await asyncio.sleep(0)
+        assert made.ongoing == DECODERS + 2
+        await asyncio.gather(*calls)
+        assert made.ongoing == 0
+
+    asyncio.run(scenario())

@@ -23,7 +23,7 @@ from benchmarks.planted import measure_planted, verdict
 from benchmarks.samplers import full_decode, opencv_seeks
 from benchmarks.scaling.clips import catalog_or_clips
 from benchmarks.scaling.cluster import one_node
-from benchmarks.scaling.local import MEASURED, compare_nodes, measure_here
+from benchmarks.scaling.local import CHECKED, MEASURED, REPEAT, compare_nodes, measure_here
 from benchmarks.scaling.sweep import Load, sweep
 from benchmarks.scaling.tables import compared_table, costs_table, sweep_table
 from benchmarks.search import Finding, measure_search
@@ -304,7 +304,7 @@ def scale(
     load = Load(videos, per_node, settings.extract.videos_per_block)
     with catalog_or_clips(catalog, 60) as clips:
         if check:
-            step(f"1 and 2 local nodes: prediction, then {len(clips)} videos, each 3 times, in blocks of {MEASURED}")
+            step(f"1 and 2 local nodes: prediction, then {REPEAT} times {len(clips)} videos, in blocks of {CHECKED}")
             console.print(compared_table([compare_nodes(clips, key, settings.pipeline, count) for count in (1, 2)]))
         step(f"What a block of {MEASURED} videos costs here, and Ray for a block of {load.videos_per_block}")
         costs = measure_here(clips, key, settings.pipeline)

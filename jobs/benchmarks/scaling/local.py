@@ -27,9 +27,21 @@ from rayreel.features.store import FeatureStore
 from rayreel.storage import Storage
 
 MEASURED = 4  # videos of a measured block: few, so that a small sample has many blocks
+CHECKED = 16  # videos of a block of the runs that check a prediction
+REPEAT = 6  # how often these take every video
 _OBJECT_STORE = 1 << 30
-_HEAD = {"num_cpus": 0, "object_store_memory": _OBJECT_STORE, "include_dashboard": False}
-_NODE_CPUS = 2  # one for the encoder, one that two decode tasks share
+# Ray ends workers beyond one for each CPU after a second without work, and starting one costs more than many a block.
+_WORKERS = {"num_workers_soft_limit": 16}
+_HEAD = {
+    "num_cpus": 0,
+    "object_store_memory": _OBJECT_STORE,
+    "include_dashboard": False,
+    "_system_config": _WORKERS,
+}
+# Numbers by which Ray puts one encoder on each node, and beside it two decode tasks and what stores. Costs are measured
+# with as many processes on a core: alone on it, one would find its data in the cache, and be a third faster.
+_NODE_CPUS = 3
+_ENCODER_CPUS = 1.75
 
 
 class TooFewCores(RayreelError):
@@ -85,35 +97,43 @@ def measure_here(videos: Sequence[Video], key: EncoderKey, pipeline: Pipeline) -
     """Costs of small blocks with all cores busy, each as a node; Ray's overhead is that of blocks as configured."""
     count = len(os.sched_getaffinity(0))
     with local_nodes(count):
-        return measure_costs(videos, key, _on(pipeline, count), count, MEASURED)
+        return measure_costs(videos, key, _on(pipeline, count), _NODE_CPUS * count, MEASURED)
 
 
 def compare_nodes(
-    videos: Sequence[Video], key: EncoderKey, pipeline: Pipeline, nodes: int, *, repeat: int = 3, seeds: int = 5
+    videos: Sequence[Video], key: EncoderKey, pipeline: Pipeline, nodes: int, *, seeds: int = 5
 ) -> Compared:
     """Measure costs on so many local nodes, predict from them how fast extraction is there, and extract.
 
-    In small blocks, every video `repeat` times as distinct ids. What is predicted is never fitted to the run.
+    Every video `REPEAT` times as distinct ids. What is predicted is never fitted to the run.
     """
     small = _on(pipeline, nodes)
-    small = replace(small, config=small.config.model_copy(update={"videos_per_block": MEASURED}))
-    many = [video.model_copy(update={"video_id": f"{video.video_id}#{n}"}) for n in range(repeat) for video in videos]
+    small = replace(small, config=small.config.model_copy(update={"videos_per_block": CHECKED}))
+    many = [video.model_copy(update={"video_id": f"{video.video_id}#{n}"}) for n in range(REPEAT) for video in videos]
     with local_nodes(nodes), tempfile.TemporaryDirectory(prefix="rayreel-benchmark-") as folder:
-        costs = measure_costs(videos, key, small, nodes, MEASURED)
+        costs = measure_costs(videos, key, small, _NODE_CPUS * nodes, MEASURED)
         measured, given = _extract(many, FeatureStore(Storage(folder), key), small)
-    cluster, sizes = as_simulated(small, nodes, given), cut(len(many), MEASURED)
+    cluster, sizes = as_simulated(small, nodes, given), cut(len(many), CHECKED)
     runs = [simulate(cluster, costs, sizes, seed).throughput.videos_per_s for seed in range(seeds)]
     return Compared(nodes, costs, given, measured, tuple(runs))
 
 
 def _extract(videos: list[Video], store: FeatureStore, pipeline: Pipeline) -> tuple[float, float]:
-    """Videos per second, and the share of the nodes' cores that was there for it, from the first block to the last."""
-    moments: list[Moment] = []
-    report = extract(Catalog("benchmark", videos), store, pipeline, progress=lambda _, __: moments.append(Moment.now()))
+    """Videos per second, and the share of the nodes' cores that was there for it.
+
+    Both without the first quarter: an encoder that has loaded its networks begins while others still load theirs.
+    """
+    told: list[tuple[int, Moment]] = []
+    extract(
+        Catalog("benchmark", videos),
+        store,
+        pipeline,
+        progress=lambda throughput, _: told.append((throughput.videos, Moment.now())),
+    )
+    (before, begin), *_, (after, end) = [one for one in told if one[0] >= len(videos) / 4]
     nodes = pipeline.config.encoder_actors
     cores = sorted(os.sched_getaffinity(0))[:nodes]
-    given = cores_given(moments[0], moments[-1], cores, with_driver=_all_cores(nodes))
-    return report.throughput.videos_per_s, given
+    return (after - before) / (end.at - begin.at), cores_given(begin, end, cores, with_driver=_all_cores(nodes))
 
 
 def as_simulated(pipeline: Pipeline, nodes: int, given: float = 1.0) -> ClusterConfig:
@@ -124,7 +144,7 @@ def as_simulated(pipeline: Pipeline, nodes: int, given: float = 1.0) -> ClusterC
         cores=given,
         decode_slots=int((_NODE_CPUS - config.cpus_per_encoder) / config.cpus_per_decode),
         encoders=1,
-        blocks_in_flight=config.blocks_in_flight,
+        blocks_in_flight=nodes * config.blocks_in_flight,
         warm_nodes=nodes,
         shared_driver=_all_cores(nodes),
     )
@@ -133,7 +153,7 @@ def as_simulated(pipeline: Pipeline, nodes: int, given: float = 1.0) -> ClusterC
 def _on(pipeline: Pipeline, nodes: int) -> Pipeline:
     """One encoder on each node, of one thread."""
     anywhere: dict[str, object] = {"decode_on": {}, "encode_on": {}, "gpus_per_encoder": 0.0}
-    update = {"encoder_actors": nodes, "encoder_threads": 1, "cpus_per_encoder": 1.0, **anywhere}
+    update = {"encoder_actors": nodes, "encoder_threads": 1, "cpus_per_encoder": _ENCODER_CPUS, **anywhere}
     return replace(pipeline, config=pipeline.config.model_copy(update=update))
 
 

@@ -4,6 +4,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,13 +13,22 @@ from benchmarks.scaling.costs import Seconds
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
+class _Process(NamedTuple):
+    """A process: who started it, and CPU seconds of its own and of those it started that have ended."""
+
+    parent: int
+    running_s: float
+    ended_s: float
+
+
 def cpu_s() -> Seconds:
-    """CPU seconds of this process and, to a hundredth, of the running ones that it has started, [2]."""
+    """CPU seconds of this process and, to a hundredth, of those that it has started, [2]; ended ones included."""
     found = dict(filter(None, map(_process, Path("/proc").glob("[0-9]*/stat"))))
     below = {os.getpid()}
-    while more := {pid for pid, (parent, _) in found.items() if parent in below} - below:
+    while more := {pid for pid, process in found.items() if process.parent in below} - below:
         below |= more
-    return np.array([time.process_time(), sum(found[pid][1] for pid in below - {os.getpid()})])
+    running = sum(found[pid].running_s for pid in below - {os.getpid()})
+    return np.array([time.process_time(), running + sum(found[pid].ended_s for pid in below)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +55,15 @@ def cores_given(before: Moment, after: Moment, cores: list[int], *, with_driver:
     return min(1.0, there / (after.at - before.at) / len(cores))
 
 
-def _process(stat: Path) -> tuple[int, tuple[int, float]] | None:
-    """Its number, its parent's, and its CPU seconds; None when it has ended since it was listed. See proc(5)."""
+def _process(stat: Path) -> tuple[int, _Process] | None:
+    """A process by its number; None when it has ended since it was listed. See proc(5)."""
     try:
         text = stat.read_text()
     except OSError:
         return None
     fields = text.rpartition(")")[2].split()
-    return int(stat.parent.name), (int(fields[1]), (int(fields[11]) + int(fields[12])) / _TICKS)
+    user, system, ended_user, ended_system = (int(field) / _TICKS for field in fields[11:15])
+    return int(stat.parent.name), _Process(int(fields[1]), user + system, ended_user + ended_system)
 
 
 def _idle_s() -> dict[int, float]:

@@ -13,12 +13,12 @@ from rayreel.release.fill import fill
 from rayreel.release.rows import ReleaseRows
 from rayreel.release.snapshot import write_snapshot
 from rayreel.settings import Settings, load_settings
-from release_rows import DIM, release_row, release_table
+from release_rows import release_row, release_table
 
 
 def settings_in(folder: Path, *sets: str) -> Settings:
     """Settings of a storage below the folder, for embeddings as `release_row` makes them."""
-    return load_settings(None, [f"index.dim={DIM}", "serve.refresh_s=0.05", *sets], str(folder / "storage"))
+    return load_settings(None, ["serve.refresh_s=0.05", *sets], str(folder / "storage"))
 
 
 def make_release(settings: Settings, version: int, ids: Sequence[str]) -> ReleaseRows:

@@ -17,6 +17,7 @@ from rayreel.index.search import FUSION_DEPTH, Hit, VideoIndex, fused
 from rayreel.index.write import IndexRow, create_collection, make_searchable, upsert
 
 COLLECTION = "rayreel_benchmark"
+DIM = 512
 TOP = 10
 CATEGORIES = 20
 VOCABULARY = 20_000
@@ -85,11 +86,11 @@ def measure_search(rows: int, queries: int, settings: IndexConfig) -> tuple[list
 
     Milvus is the configured one, or else Milvus Lite in a folder of its own.
     """
-    world = World.make(rows, queries, settings.dim)
+    world = World.make(rows, queries, DIM)
     with tempfile.TemporaryDirectory(prefix="rayreel-search-") as folder:
         client = connect(settings, Path(folder))
         try:
-            create_collection(client, COLLECTION, settings)
+            create_collection(client, COLLECTION, DIM, settings)
             started = time.perf_counter()
             upsert(client, COLLECTION, world.rows(), settings)
             filled = time.perf_counter()

@@ -38,6 +38,12 @@ def test_the_cpu_time_of_a_running_child_is_not_ones_own() -> None:
     assert started >= 0.2 and own < started
 
 
+def test_the_cpu_time_of_a_child_that_has_ended_stays() -> None:
+    before = cpu_s()
+    subprocess.run([sys.executable, "-c", "import time\nwhile time.process_time() < 0.2: pass"], check=True)
+    assert (cpu_s() - before)[1] >= 0.19
+
+
 def test_cores_are_given_as_far_as_they_are_used_or_idle() -> None:
     before = moment(10, 1, 5, {0: 100, 1: 200})
     after = moment(20, 4, 9, {0: 102, 1: 203})

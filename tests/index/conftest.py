@@ -48,7 +48,7 @@ def ray_cluster() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def plain() -> IndexConfig:
     """Of the embedded Milvus Lite."""
-    return IndexConfig(dim=DIM, batch_rows=100, alias="videos_in_test")
+    return IndexConfig(batch_rows=100, alias="videos_in_test")
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def fill(client: MilvusClient, config: IndexConfig) -> Fill:
     def fill(version: int, rows: Iterable[IndexRow]) -> str:
         collection = collection_name(FIRST + version)
         drop_collection(client, collection)
-        create_collection(client, collection, config)
+        create_collection(client, collection, DIM, config)
         upsert(client, collection, rows, config)
         make_searchable(client, collection, config)
         return collection

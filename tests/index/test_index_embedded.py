@@ -24,7 +24,7 @@ from rayreel.index.write import IndexRow, create_collection, make_searchable, st
 
 
 def fill(client: MilvusClient, version: int, rows: list[IndexRow], config: IndexConfig) -> None:
-    create_collection(client, f"videos_v{version}", config)
+    create_collection(client, f"videos_v{version}", len(rows[0].embedding), config)
     upsert(client, f"videos_v{version}", rows, config)
     make_searchable(client, f"videos_v{version}", config)
 

@@ -186,8 +186,8 @@ def test_writers_at_the_same_time_lose_nothing_and_no_search_beside_a_flush_come
 def test_indexes_are_on_disk_when_a_collection_is_searchable(
     embedded: MilvusClient, data_dir: Path, plain: IndexConfig, rows: list[IndexRow]
 ) -> None:
-    create_collection(embedded, "videos_v2", plain)
-    create_collection(embedded, "videos_v2", plain)
+    create_collection(embedded, "videos_v2", len(rows[0].embedding), plain)
+    create_collection(embedded, "videos_v2", len(rows[0].embedding), plain)
     upsert(embedded, "videos_v2", rows, plain)
     make_searchable(embedded, "videos_v2", plain)
     make_searchable(embedded, "videos_v2", plain)

@@ -16,7 +16,7 @@ from rayreel.recommend.recommend import by_id, by_vector
 from rayreel.release.fill import index_rows
 from release_rows import DIM, release_row, release_table
 
-CONFIG = IndexConfig(dim=DIM)
+CONFIG = IndexConfig()
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusClient]:
 def filled(client: MilvusClient, release: Release, version: int) -> str:
     """A collection with the release's videos as they are now."""
     collection = f"videos_v{version}"
-    create_collection(client, collection, CONFIG)
+    create_collection(client, collection, DIM, CONFIG)
     put(client, collection, *release.videos.values())
     make_searchable(client, collection, CONFIG)
     return collection

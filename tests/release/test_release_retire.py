@@ -38,9 +38,9 @@ def test_the_last_served_are_kept_not_the_newest(site: Site) -> None:
 def test_what_serves_and_what_may_be_in_the_making_are_never_dropped(site: Site) -> None:
     promote(registry.resolve("2"), site)
     for name in ("videos_v1", "videos_v3"):
-        create_collection(site.client, name, site.index)
+        create_collection(site.client, name, 8, site.index)
     switched = keeping(site, 1)
     assert retire(switched) == []
-    create_collection(site.client, "videos_v0", site.index)
+    create_collection(site.client, "videos_v0", 8, site.index)
     assert retire(switched) == [0]
     assert versions(site) == [1, 2, 3]

@@ -142,7 +142,7 @@ def as_simulated(pipeline: Pipeline, nodes: int, given: float = 1.0) -> ClusterC
     return ClusterConfig(
         nodes=nodes,
         cores=given,
-        decode_slots=int((_NODE_CPUS - config.cpus_per_encoder) / config.cpus_per_decode),
+        decode_slots=int((_NODE_CPUS - _ENCODER_CPUS) / config.cpus_per_decode),
         encoders=1,
         blocks_in_flight=nodes * config.blocks_in_flight,
         warm_nodes=nodes,

@@ -47,12 +47,12 @@ def version_of(collection: str) -> int:
     return int(match[1])
 
 
-def schema(config: IndexConfig) -> CollectionSchema:
-    """The columns of a release's collection. `sparse` is made from `text` by Milvus (BM25) and never sent."""
+def schema(dim: int) -> CollectionSchema:
+    """The columns of a release's collection of embeddings [dim]. Milvus makes `sparse` from `text` (BM25)."""
     columns = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
     columns.add_field("video_id", DataType.VARCHAR, is_primary=True, max_length=ID_BYTES)
     columns.add_field("version", DataType.VARCHAR, max_length=VERSION_BYTES)
-    columns.add_field("embedding", DataType.FLOAT_VECTOR, dim=config.dim)
+    columns.add_field("embedding", DataType.FLOAT_VECTOR, dim=dim)
     columns.add_field("title", DataType.VARCHAR, max_length=TITLE_BYTES)
     columns.add_field("category", DataType.VARCHAR, max_length=CATEGORY_BYTES)
     columns.add_field(

@@ -25,7 +25,6 @@ class IndexConfig(BaseModel):
     )
     tls_server_name: str = Field("", description="Name in that certificate where it differs from the address.")
     alias: str = Field("videos", pattern=r"^[A-Za-z_]\w*$", description="The alias of the release that serves.")
-    dim: int = Field(512, gt=1, description="Width of an embedding.")
     hnsw_m: int = Field(16, ge=2, le=2048, description="HNSW: links per node.")
     ef_construction: int = Field(200, gt=0, description="HNSW: candidates kept while building.")
     ef_search: int = Field(

@@ -61,10 +61,10 @@ class IndexRow:
     text: str = ""
 
 
-def create_collection(client: MilvusClient, collection: str, config: IndexConfig) -> None:
-    """Make an empty collection; nothing happens where it is already there."""
+def create_collection(client: MilvusClient, collection: str, dim: int, config: IndexConfig) -> None:
+    """Make an empty collection for embeddings [dim]; nothing happens where it is already there."""
     if not client.has_collection(collection, timeout=config.timeout_s):
-        client.create_collection(collection, schema=schema(config), timeout=config.timeout_s)
+        client.create_collection(collection, schema=schema(dim), timeout=config.timeout_s)
 
 
 def upsert(
@@ -79,12 +79,12 @@ def upsert(
     `progress` hears the number of rows acknowledged so far.
 
     Raises:
-        IndexBroken: a row has no usable embedding.
+        IndexBroken: a row has no embedding, or one of another width than the collection's.
         IndexUnavailable: Milvus stayed away.
     """
-    sent = 0
+    sent, dim = 0, _width(client, collection, config)
     for batch in _batches(rows, config.batch_rows):
-        records = [_record(row, config.dim) for row in batch]
+        records = [_record(row, dim) for row in batch]
         ask(RESTART_S, client.upsert, collection, records, timeout=config.build_timeout_s)
         sent += len(batch)
         progress(sent)
@@ -166,12 +166,17 @@ def _batches(rows: Iterable[T], size: int) -> Iterator[list[T]]:
         yield batch
 
 
+def _width(client: MilvusClient, collection: str, config: IndexConfig) -> int:
+    told = ask(RESTART_S, client.describe_collection, collection, timeout=config.build_timeout_s)
+    return int(next(field["params"]["dim"] for field in told["fields"] if field["name"] == "embedding"))
+
+
 def _record(row: IndexRow, dim: int) -> dict[str, Any]:
     embedding = np.asarray(row.embedding, dtype=np.float32)
     if embedding.shape != (dim,) or not np.isfinite(embedding).all() or not embedding.any():
         raise IndexBroken(
             f"{row.video_id}: embedding of shape {embedding.shape} where {dim} finite numbers, not all zero, are due. "
-            "Check that tower and index configuration agree, then build again."
+            "A collection holds the embeddings of one tower: build another for this one."
         )
     return {
         "video_id": row.video_id,

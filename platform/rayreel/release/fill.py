@@ -42,7 +42,7 @@ def fill(
     done, after = 0, rows.marker()
     while (changes := rows.read(after, columns=_COLUMNS)).last != after:
         if not exists and changes.rows.num_rows:
-            create_collection(client, collection, _as_wide_as(changes.rows, config))
+            create_collection(client, collection, len(changes.rows["embedding"][0]), config)
             exists = True
         if exists:
             done += _apply(client, collection, changes, config, _behind(done, progress))
@@ -97,13 +97,8 @@ def _apply(
     progress: Callable[[int], None] = lambda _: None,
 ) -> int:
     if changes.rows.num_rows:
-        upsert(client, collection, index_rows(changes.rows), _as_wide_as(changes.rows, config), progress)
+        upsert(client, collection, index_rows(changes.rows), config, progress)
     if changes.deleted:
         delete(client, collection, sorted(changes.deleted), config)
     progress(len(changes))
     return len(changes)
-
-
-def _as_wide_as(rows: pa.Table, config: IndexConfig) -> IndexConfig:
-    """The tower decides how wide an embedding is, not the configuration."""
-    return config.model_copy(update={"dim": len(rows["embedding"][0])}) if rows.num_rows else config

@@ -15,6 +15,8 @@ from ray.autoscaler._private.aws.config import bootstrap_aws
 from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
 from ray.autoscaler._private.util import prepare_config, validate_config
 
+from rayreel.settings import load_settings
+
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "ray_cluster.yaml"
 Config = dict[str, Any]
@@ -121,6 +123,21 @@ def test_the_environment_is_written_once_however_often_it_is_set_up(config: Conf
         check=True,
     )
     assert told.stdout.split() == ["s3://rayreel/state", "http://milvus.internal:19530"]
+
+
+def test_the_environment_puts_work_on_the_machines_that_are_there_for_it(config: Config, tmp_path: Path) -> None:
+    plain = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    subprocess.run(["bash", "-c", config["setup_commands"][-1]], env=plain, check=True)
+    told = subprocess.run(["bash", "-c", ". ~/.rayreel; env -0"], env=plain, capture_output=True, text=True, check=True)
+    with pytest.MonkeyPatch.context() as patch:
+        for line in told.stdout.split("\0"):
+            if line.startswith("RAYREEL_"):
+                patch.setenv(*line.split("=", 1))
+        settings = load_settings(None, [])
+    types = config["available_node_types"]
+    assert settings.extract.decode_on == types["cpu"]["labels"]
+    assert settings.extract.encode_on == settings.train.on == types["gpu"]["labels"]
+    assert settings.extract.gpus_per_encoder and settings.extract.encoder_actors and settings.train.use_gpu
 
 
 def test_setup_and_start_commands_are_good_shell(config: Config) -> None:

@@ -1,6 +1,7 @@
 """SIZING.md's tables, worked out again from what it says was measured."""
 
 import re
+from typing import Any
 
 import pytest
 from k8s_manifests import ROOT, cluster_spec, of_kind, quantity, rendered
@@ -19,7 +20,11 @@ def cells(label: str) -> list[float]:
     return [float(cell.replace(",", "")) for cell in row[1].split("|")]
 
 
-IN_FLIGHT = ExtractConfig().blocks_in_flight * ExtractConfig().videos_per_block * DECODED
+def extraction(overlay: str) -> dict[str, Any]:
+    jobs = of_kind(rendered(f"{overlay}/jobs"), "RayJob")
+    return next(item for item in jobs if item["metadata"]["name"] == "extract")
+
+
 PER_VIDEO = [
     ("core-hours", CORE_S / 3600),
     ("hours on 256 cores", CORE_S / 3600 / CORES),
@@ -37,8 +42,12 @@ def test_a_row_is_its_count_times_its_cost(label: str, each: float) -> None:
     assert cells(label) == pytest.approx([count * each for count in COUNTS.values()], rel=0.08, abs=0.05)
 
 
-def test_what_does_not_grow_does_not() -> None:
-    assert cells("decoded at any time") == pytest.approx([IN_FLIGHT / GB] * 3, abs=0.05)
+@pytest.mark.parametrize("overlay", ["gpu", "production"])
+def test_what_does_not_grow_does_not(overlay: str) -> None:
+    block = re.search(r"extract\.videos_per_block=(\d+)", extraction(overlay)["spec"]["entrypoint"])
+    assert block is not None
+    in_flight = ExtractConfig().blocks_in_flight * int(block[1]) * DECODED
+    assert cells("decoded at any time") == pytest.approx([in_flight / GB] * 3, abs=0.05)
     assert cells("at, MB/s") == pytest.approx([CORES / CORE_S * FILE / MB] * 3, rel=0.01)
 
 
@@ -51,10 +60,7 @@ def test_money_follows_from_the_prices_beside_it() -> None:
 
 
 def test_256_cores_are_what_the_manifests_let_extraction_have() -> None:
-    extract = next(
-        item for item in of_kind(rendered("production/jobs"), "RayJob") if item["metadata"]["name"] == "extract"
-    )
-    group = cluster_spec(extract)["workerGroupSpecs"][0]
+    group = cluster_spec(extraction("production"))["workerGroupSpecs"][0]
     limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
     assert group["maxReplicas"] * quantity(limits["cpu"]) == CORES
 

@@ -33,8 +33,8 @@ stop: ## End the service and the local Ray cluster
 test: install ## Run all tests
 	$(BIN)/python -m pytest
 
-test-faults: install ## Run the long tests too: kills, hangs, crashes, lost nodes; the steps of the image
-	$(BIN)/python -m pytest tests/faults tests/k8s/test_k8s_image.py -m "faults or not faults"
+test-faults: install ## Run the long tests that `make test` leaves out: kills, lost nodes, fuzzing, the steps of the image
+	$(BIN)/python -m pytest -m faults
 
 test-cluster: install ## Run the tests on clusters of several nodes, GPUs pretended: placement, autoscaling, the chain on S3
 	$(BIN)/python -m pytest tests/cluster -m "cluster or not cluster"

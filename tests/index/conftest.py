@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ray
-from filling import FIRST, Fill
+from filling import DIM, FIRST, Fill
 from pydantic import SecretStr
 from pymilvus import MilvusClient
 
@@ -23,7 +23,6 @@ from rayreel.index.connect import connect
 from rayreel.index.embedded import stop_embedded
 from rayreel.index.write import IndexRow, create_collection, make_searchable, upsert
 
-DIM = 32
 TARGETS = ["embedded", "behind TLS"] + ["named by the tester"] * ("RAYREEL_TEST_MILVUS_URI" in os.environ)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 from rayreel.index.write import IndexRow
 
+DIM = 32
 FIRST = 900_000
 Fill = Callable[[int, Iterable[IndexRow]], str]
 # Ids that a filter's text must not break at.

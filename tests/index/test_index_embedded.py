@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from filling import DIM
 from milvus_lite.db import MilvusLite
 from pydantic import SecretStr
 from pymilvus import MilvusClient
@@ -24,7 +25,7 @@ from rayreel.index.write import IndexRow, create_collection, make_searchable, st
 
 
 def fill(client: MilvusClient, version: int, rows: list[IndexRow], config: IndexConfig) -> None:
-    create_collection(client, f"videos_v{version}", len(rows[0].embedding), config)
+    create_collection(client, f"videos_v{version}", DIM, config)
     upsert(client, f"videos_v{version}", rows, config)
     make_searchable(client, f"videos_v{version}", config)
 

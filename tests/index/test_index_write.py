@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from filling import NASTY, Fill
+from filling import DIM, NASTY, Fill
 from pymilvus import MilvusClient
 
 from rayreel.index import write
@@ -186,8 +186,8 @@ def test_writers_at_the_same_time_lose_nothing_and_no_search_beside_a_flush_come
 def test_indexes_are_on_disk_when_a_collection_is_searchable(
     embedded: MilvusClient, data_dir: Path, plain: IndexConfig, rows: list[IndexRow]
 ) -> None:
-    create_collection(embedded, "videos_v2", len(rows[0].embedding), plain)
-    create_collection(embedded, "videos_v2", len(rows[0].embedding), plain)
+    create_collection(embedded, "videos_v2", DIM, plain)
+    create_collection(embedded, "videos_v2", DIM, plain)
     upsert(embedded, "videos_v2", rows, plain)
     make_searchable(embedded, "videos_v2", plain)
     make_searchable(embedded, "videos_v2", plain)

@@ -1,5 +1,6 @@
 """Fixtures of all tests."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import ray
 from films import write_film
 
 FilmMaker = Callable[..., Path]
+
+# On a machine that is busy with something else, Ray's 30 s for its first process are too few.
+os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "180")
 
 
 @pytest.fixture

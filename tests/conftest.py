@@ -12,7 +12,7 @@ from films import write_film
 FilmMaker = Callable[..., Path]
 
 # On a machine that is busy with something else, Ray's 30 s for its first process are too few.
-os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "180")
+os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "90")
 
 
 @pytest.fixture

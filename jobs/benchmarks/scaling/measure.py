@@ -32,8 +32,8 @@ def measure_costs(videos: Sequence[Video], key: EncoderKey, pipeline: Pipeline, 
     """Take all videos, in blocks of `size`, through decoding, encoding and storing, in so many processes at once.
 
     The pipeline's own stages with isolated decoders, without Ray Data, whose overhead is measured apart, for blocks as
-    the pipeline is configured. As many processes as cores are in use when it counts: a core alone is faster than one
-    among many. What counts is CPU time, so that others on the machine hardly matter; encoders are on CPUs. Raises
+    the pipeline is configured. As many processes as share the cores when it counts: one alone on its core is faster.
+    What counts is CPU time, so that others on the machine hardly matter; encoders are on CPUs. Raises
     TooFewVideos where there are not two blocks for each process.
     """
     blocks = [_todo(videos[start : start + size]) for start in range(0, len(videos) - size + 1, size)]

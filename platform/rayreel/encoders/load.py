@@ -80,5 +80,5 @@ def _located(modality: Modality, name: str, config: EncodersConfig, cache_dir: P
 
 
 def _how(config: EncodersConfig) -> str:
-    """Runtimes and precisions give the same vectors to a cosine of 0.999; bf16 does not (MobileNetV2: 0.984)."""
+    """Runtimes and precisions give the same vectors to a cosine of 0.999; bf16 throughout does not."""
     return "+bf16" if config.precision == "bf16" else ""

@@ -5,7 +5,7 @@ neighbours nor on the number of threads, and no pass waits for threads to meet. 
 AVX512, torch at its best batch size beside it: MobileNetV2 2.9 (9.3), ResNet-50 33 (68), Wav2Vec2 on 2 s 128 (250),
 MiniLM 4.3 (10.2) on texts of 4 to 256 tokens and 2.4 (2.0) on titles, which gain from batches. Larger batches of frames
 and OpenVINO's own hints gain nothing or lose. bf16 halves the time again, but takes MobileNetV2 to a cosine of 0.984;
-with its first three blocks in fp32 the rest bears it (0.9998), and the whole takes 0.63 of the time.
+with its first three blocks in fp32 the rest bears it (0.9998), and the whole takes 0.7 of the time.
 """
 
 import threading
@@ -38,11 +38,10 @@ class OpenVINORuntime:
     rows = 1
 
     def __init__(self, network: nn.Module, example: tuple[Tensor, ...], compute: Compute, *, any_length: bool) -> None:
-        self._parts = []
-        for part, dtype in _parts(network.eval(), compute):
-            self._parts.append(_compiled(part, example, dtype, compute.threads, any_length=any_length))
-            with torch.inference_mode():
-                example = (part(*example),)
+        self._parts = [
+            _compiled(part, given, dtype, compute.threads, any_length=any_length)
+            for part, given, dtype in _parts(network.eval(), example, compute)
+        ]
         self._pool = ThreadPoolExecutor(compute.threads, thread_name_prefix="openvino")
         self._local = threading.local()
 
@@ -60,10 +59,15 @@ class OpenVINORuntime:
         return vector
 
 
-def _parts(network: nn.Module, compute: Compute) -> Sequence[tuple[nn.Module, torch.dtype]]:
+def _parts(
+    network: nn.Module, example: tuple[Tensor, ...], compute: Compute
+) -> Sequence[tuple[nn.Module, tuple[Tensor, ...], torch.dtype]]:
+    """What is compiled by itself, for inputs like which, in which precision."""
     if compute.mixed and isinstance(network, Halves) and "BF16" in _core().get_property(*_CAPABILITIES):
-        return [(network.delicate, compute.dtype), (network.robust, torch.bfloat16)]
-    return [(network, compute.dtype)]
+        with torch.inference_mode():
+            between = network.delicate(*example)
+        return [(network.delicate, example, compute.dtype), (network.robust, (between,), torch.bfloat16)]
+    return [(network, example, compute.dtype)]
 
 
 def _compiled(

@@ -1,5 +1,7 @@
 """How extraction is spread over a cluster. Nothing here changes a feature."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from rayreel.placement import NodeLabels
@@ -38,3 +40,15 @@ class ExtractConfig(BaseModel):
         {}, description="labels of the nodes that decode and write, such as {rayreel.io/pool: cpu}; unset: any node"
     )
     encode_on: NodeLabels = Field({}, description="labels of the nodes that encode; unset: any node")
+
+    def decoding(self) -> dict[str, Any]:
+        """Options of a Ray Data stage that decodes."""
+        # Stages of equal requests are fused: decoding would run inside the encoder's actors, not beside them.
+        return self._tasks(num_cpus=self.cpus_per_decode, memory=self.memory_per_decode)
+
+    def storing(self) -> dict[str, Any]:
+        """Options of a Ray Data stage that writes."""
+        return self._tasks(num_cpus=0.05)
+
+    def _tasks(self, **reserved: float) -> dict[str, Any]:
+        return {"batch_size": None, "batch_format": "pyarrow", "label_selector": self.decode_on or None, **reserved}

@@ -91,12 +91,7 @@ class Pipeline:
             table_on(self.config.decode_on, pa.table(rows, schema=TODO), blocks)
             .map_batches(
                 DecodeVideos(store.key.sampling, self.limits, store.key.frame_size, self.decode_with),
-                batch_size=None,
-                batch_format="pyarrow",
-                num_cpus=self.config.cpus_per_decode,
-                # Stages of equal requests are fused: decoding would run inside the encoder's actors, not beside them.
-                memory=self.config.memory_per_decode,
-                label_selector=self.config.decode_on or None,
+                **self.config.decoding(),
             )
             .map_batches(
                 EncodeVideos,
@@ -110,11 +105,5 @@ class Pipeline:
                 num_gpus=gpus,
                 label_selector=self.config.encode_on or None,
             )
-            .map_batches(
-                StoreRows(store),
-                batch_size=None,
-                batch_format="pyarrow",
-                num_cpus=0.05,
-                label_selector=self.config.decode_on or None,
-            )
+            .map_batches(StoreRows(store), **self.config.storing())
         )

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import ray
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, Result, RunConfig, ScalingConfig, UserCallback
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, Result, RunConfig, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from rayreel.storage import Storage
@@ -14,6 +13,7 @@ from rayreel.training.config import TrainConfig
 from rayreel.training.job import TrainJob, prepare
 from rayreel.training.loop import Outcome, train_loop
 from rayreel.training.progress import Diverged
+from rayreel.training.scaling import scaling
 from rayreel.training.validation import SCORE
 
 
@@ -40,7 +40,7 @@ def train(job: TrainJob, name: str, callbacks: Sequence[UserCallback] = ()) -> T
         train_loop_config=job,
         # Unset, Ray takes NCCL wherever workers reserve GPUs.
         torch_config=TorchConfig(backend="gloo" if job.train.device == "cpu" else None),
-        scaling_config=_scaling(job.train),
+        scaling_config=scaling(job.train, job.train.fewest_workers, job.train.most_workers),
         run_config=RunConfig(
             name=name,
             storage_path=Storage(job.storage).uri("checkpoints"),
@@ -68,16 +68,3 @@ def _best(result: Result, config: TrainConfig) -> Trained:
         )
     checkpoint, metrics = max(result.best_checkpoints, key=lambda kept: kept[1][SCORE])
     return Trained(checkpoint, metrics, outcome.epochs)
-
-
-def _scaling(config: TrainConfig) -> ScalingConfig:
-    fewest, most = config.fewest_workers, config.most_workers
-    use_gpu = config.use_gpu
-    if use_gpu is None:
-        use_gpu = ray.cluster_resources().get("GPU", 0) >= fewest
-    return ScalingConfig(
-        num_workers=fewest if fewest == most else (fewest, most),
-        use_gpu=use_gpu,
-        resources_per_worker={"CPU": config.cpus_per_worker},
-        label_selector=config.on or None,
-    )

@@ -60,19 +60,6 @@ def _dataset(
     size = max(1, (20 << 20) // (sampling.frames * sampling.window * network.size**2 * 3))
     return (
         table_on(config.decode_on, pa.table(rows, schema=TODO), -(-len(todo) // size))
-        .map_batches(
-            DecodeVideos(sampling, limits, network.size),
-            batch_size=None,
-            batch_format="pyarrow",
-            num_cpus=config.cpus_per_decode,
-            memory=config.memory_per_decode,
-            label_selector=config.decode_on or None,
-        )
-        .map_batches(
-            StoreClips(store),
-            batch_size=None,
-            batch_format="pyarrow",
-            num_cpus=0.05,
-            label_selector=config.decode_on or None,
-        )
+        .map_batches(DecodeVideos(sampling, limits, network.size), **config.decoding())
+        .map_batches(StoreClips(store), **config.storing())
     )

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ray
 from numpy.typing import NDArray
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, UserCallback
 from ray.train.torch import TorchTrainer
 
 from rayreel.encoders.trained import WEIGHTS, TrainedFacts
@@ -19,6 +18,7 @@ from rayreel.storage import Storage
 from rayreel.training.action.data import check_clips
 from rayreel.training.action.loop import TEST, ActionJob, action_loop
 from rayreel.training.progress import Diverged
+from rayreel.training.scaling import scaling
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def train_action(job: ActionJob, encoder: str, name: str, callbacks: Sequence[Us
     trainer = TorchTrainer(
         action_loop,
         train_loop_config=job,
-        scaling_config=_scaling(job),
+        scaling_config=scaling(job.action, job.action.workers, job.action.workers),
         run_config=RunConfig(
             name=name,
             storage_path=Storage(job.storage).uri("checkpoints"),
@@ -72,16 +72,3 @@ def train_action(job: ActionJob, encoder: str, name: str, callbacks: Sequence[Us
 
 def _numbers(metrics: dict[str, Any]) -> dict[str, float]:
     return {key: float(value) for key, value in metrics.items() if "/" in key}
-
-
-def _scaling(job: ActionJob) -> ScalingConfig:
-    config = job.action
-    use_gpu = config.use_gpu
-    if use_gpu is None:
-        use_gpu = ray.cluster_resources().get("GPU", 0) >= config.workers
-    return ScalingConfig(
-        num_workers=config.workers,
-        use_gpu=use_gpu,
-        resources_per_worker={"CPU": config.cpus_per_worker},
-        label_selector=config.on or None,
-    )

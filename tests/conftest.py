@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import ray
 
 from films import write_film
+from ray_here import own_ray
 
 FilmMaker = Callable[..., Path]
 
@@ -23,13 +23,8 @@ def film(tmp_path: Path) -> FilmMaker:
 
 @pytest.fixture(scope="module")
 def ray_cluster() -> Iterator[None]:
-    """A Ray of this process; one that runs already is left as it is."""
-    started = not ray.is_initialized()
-    if started:
-        ray.init(address="local", num_cpus=3, include_dashboard=False, configure_logging=False)
-    yield
-    if started:
-        ray.shutdown()
+    with own_ray():
+        yield
 
 
 @pytest.fixture(scope="session")

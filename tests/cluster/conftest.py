@@ -1,47 +1,35 @@
 """Films to extract, and clusters of several Ray nodes on this machine."""
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
+from pools import CPU_POOL, GPU_POOL
 from ray.cluster_utils import Cluster
 
 from films import write_film
+from ray_here import own_cluster, short_folder
 from rayreel.catalog.read import Catalog, read_catalog
 
 FILMS = 10
 COPIES = 30
-# What the node groups of k8s/ and ray_cluster.yaml are labelled with.
-CPU_POOL = {"rayreel.io/pool": "cpu"}
-GPU_POOL = {"rayreel.io/pool": "gpu"}
 
 
 @pytest.fixture
 def ray_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    folder = tempfile.mkdtemp(prefix="rr", dir="/tmp")  # Ray's sockets allow only short paths
-    monkeypatch.setenv("RAY_TMPDIR", folder)
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    with short_folder() as folder:
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        yield folder
 
 
 @pytest.fixture
 def cluster(ray_folder: str) -> Iterator[Cluster]:
-    """A head that takes no work, as on Kubernetes; this process has joined it. Add nodes to it."""
-    ray.shutdown()
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": True, "dashboard_port": None}
-    )
-    ray.init(address=cluster.address, configure_logging=False, log_to_driver=False)
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
+    with own_cluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture

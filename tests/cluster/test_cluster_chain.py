@@ -12,7 +12,6 @@ from pathlib import Path
 import httpx
 import mlflow
 import pytest
-import ray
 from mlflow import MlflowClient as Tracking
 from ray.cluster_utils import Cluster
 from ray.util.state import list_actors, list_tasks
@@ -20,6 +19,7 @@ from ray.util.state.common import ActorState
 
 from chain import ROOT
 from ports import free_port, listens
+from ray_here import own_cluster
 from rayreel.catalog.sample.config import SampleConfig
 from rayreel.catalog.sample.manifest import write_manifest
 from rayreel.catalog.sample.plan import plan_sample
@@ -94,15 +94,10 @@ def site(tmp_path: Path, ray_folder: str, monkeypatch: pytest.MonkeyPatch) -> It
         server("-m", "moto.server", "-H", "127.0.0.1", "-p", str(s3), port=s3),
         server(str(ROOT / "tests" / "milvus_alone.py"), str(tmp_path / "milvus"), str(milvus), port=milvus),
         server(*mlflow_words, "--artifacts-destination", str(tmp_path / "artifacts"), port=tracking),
+        own_cluster() as cluster,
     ):
-        ray.shutdown()
-        head = {"num_cpus": 0, "include_dashboard": True, "dashboard_port": None}
-        cluster = Cluster(initialize_head=True, head_node_args=head)
         nodes = {cluster.add_node(num_cpus=2).node_id for _ in range(2)}
-        ray.init(address=cluster.address, configure_logging=False, log_to_driver=False)
         yield Site(cluster, nodes, told["MILVUS_URI"], tmp_path)
-        ray.shutdown()
-        cluster.shutdown()
 
 
 def test_extract_train_promote_and_serve_on_two_nodes_with_all_state_in_an_object_store(site: Site) -> None:

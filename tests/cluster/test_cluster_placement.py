@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import ray
+from pools import CPU_POOL, GPU_POOL
 from ray.cluster_utils import Cluster
 from ray.util.state import list_actors, list_tasks
 
-from chain import ROOT
 from feature_rows import KEY, clusters_table
 from rayreel.catalog.read import Catalog
 from rayreel.encoders.load import load_encoders
@@ -30,20 +30,18 @@ from rayreel.tower.tower import TowerConfig
 from rayreel.training.config import TrainConfig
 from rayreel.training.job import TrainJob
 from rayreel.training.train import train
+from run import WEIGHTS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
-WEIGHTS = ROOT / ".rayreel-test" / "weights"
 # The GPUs are numbers that Ray counts; networks compute on CPUs.
 ENCODERS = EncodersConfig(cache_dir=WEIGHTS, device="cpu", threads=1)
-CPU_POOL, GPU_POOL = {"rayreel.io/pool": "cpu"}, {"rayreel.io/pool": "gpu"}
 PLACED = ExtractConfig(videos_per_block=8, decode_on=CPU_POOL, encode_on=GPU_POOL)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> FeatureStore:
-    encoders = load_encoders(ENCODERS, WEIGHTS)
-    key = EncoderKey(identities=encoders.identities, dims=encoders.dims, frame_size=224, sampling=SamplingConfig())
+    key = EncoderKey.of(load_encoders(ENCODERS, WEIGHTS), SamplingConfig())
     return FeatureStore(Storage(tmp_path / "storage"), key)
 
 

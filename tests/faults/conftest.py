@@ -1,8 +1,6 @@
 """A catalog large enough to be killed in the middle, and what it gives when nothing happens."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 
 from chain import ROOT
 from films import write_film
+from ray_here import short_folder
 from run import Run, rows
 
 FILMS = 12
@@ -35,22 +34,20 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def ray_folder() -> Iterator[str]:
-    folder = tempfile.mkdtemp(prefix="rr", dir="/tmp")
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    with short_folder() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")
 def undisturbed(catalog: Path, tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
     """The store's rows after a run that nothing happened to."""
     storage = tmp_path_factory.mktemp("undisturbed")
-    folder = tempfile.mkdtemp(prefix="rr", dir="/tmp")
-    try:
+    with short_folder() as folder:
         finished = Run(catalog, storage, folder)
-        assert finished.wait() == 0, finished.output()
-    finally:
-        finished.end()
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            assert finished.wait() == 0, finished.output()
+        finally:
+            finished.end()
     return rows(storage)
 
 

@@ -1,26 +1,17 @@
 """Training whose driver, cluster and all are killed, and which goes on with --resume; MLflow that is away."""
 
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
+from ray_here import short_folder
 from train_run import TrainRun, plant_features
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.faults]
 
 NOBODY = "http://127.0.0.1:9"
-
-
-@pytest.fixture
-def ray_folder() -> Iterator[str]:
-    folder = tempfile.mkdtemp(prefix="rr", dir="/tmp")  # Ray's sockets allow only short paths
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def trained(storage: Path, ray_folder: str, *words: str) -> TrainRun:
@@ -45,10 +36,9 @@ def tracked(storage: Path) -> tuple[Any, dict[str, list[tuple[int, float]]]]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[int, float]]]:
     storage = tmp_path_factory.mktemp("undisturbed")
-    folder = tempfile.mkdtemp(prefix="rr", dir="/tmp")
     plant_features(storage)
-    trained(storage, folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    with short_folder() as folder:
+        trained(storage, folder)
     return tracked(storage)[1]
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import ray
 from filling import DIM, FIRST, Fill
 from pydantic import SecretStr
 from pymilvus import MilvusClient
 
 from milvus_behind_tls import SERVER_NAME, TOKEN, serve_behind_tls
+from ray_here import own_ray
 from rayreel.index.alias import alias_target, collections, drop_collection
 from rayreel.index.collection import collection_name
 from rayreel.index.config import IndexConfig
@@ -36,12 +36,8 @@ def _no_milvus_from_outside() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
-    if ray.is_initialized():
+    with own_ray():
         yield
-        return
-    ray.init(num_cpus=2, include_dashboard=False, configure_logging=False)
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,6 @@
 """One small sweep on a Ray of its own: two cells that train, and one that cannot."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from rich.console import Console
 import sweep
 from command import store_name
 from feature_rows import DIMS, KEY, feature_row, feature_table
+from ray_here import short_folder
 from rayreel.encoders.load import encoder_identities
 from rayreel.errors import RayreelError
 from rayreel.features.key import EncoderKey
@@ -54,8 +53,7 @@ class Swept:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    folder = tempfile.mkdtemp(prefix="rr", dir="/tmp")  # Ray's sockets allow only short paths
-    with pytest.MonkeyPatch.context() as patch:
+    with short_folder() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", folder)
         patch.setenv("OMP_NUM_THREADS", "1")
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
@@ -67,7 +65,6 @@ def cluster() -> Iterator[None]:
         ray.shutdown()
         mlflow.set_tracking_uri(None)
         mlflow.set_registry_uri(None)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def store_features(settings: Settings) -> None:

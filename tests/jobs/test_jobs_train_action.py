@@ -1,7 +1,5 @@
 """The action job on generated films, and extraction with what it trained."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ import ray
 import command
 from extract import extract_features
 from moving import KINDS, write_moving_films
+from ray_here import short_folder
 from rayreel.catalog.read import read_catalog
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import load_encoder
@@ -59,18 +58,16 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     folder = tmp_path_factory.mktemp("action")
     films = write_moving_films(folder / "films", groups=7, each=3)
     (films / "down" / "torn.mp4").write_bytes(b"no film")
-    with pytest.MonkeyPatch.context() as patch:
+    with short_folder() as ray_folder, pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
             patch.setenv(name, "")
             patch.delenv(name)
-        ray_folder = tempfile.mkdtemp(prefix="rr", dir="/tmp")  # Ray's sockets allow only short paths
         patch.setenv("RAY_TMPDIR", ray_folder)
         settings = load_settings(None, SMALL, str(folder / "storage"))
         with command.console.capture() as capture:
             registered = train_encoder(settings, read_catalog(films), "moves")
         yield Done(settings, films, registered, capture.get())
         ray.shutdown()
-        shutil.rmtree(ray_folder, ignore_errors=True)
         mlflow.set_tracking_uri(None)
         mlflow.set_registry_uri(None)
 

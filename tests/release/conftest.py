@@ -6,8 +6,8 @@ from pathlib import Path
 
 import mlflow
 import pytest
-import ray
 
+from ray_here import own_ray
 from rayreel.index.alias import collections, drop_collection
 from rayreel.index.config import IndexConfig
 from rayreel.index.connect import MilvusClient, connect
@@ -66,14 +66,10 @@ def any_storage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyt
 
 @pytest.fixture(scope="session")
 def milvus(nothing_from_outside: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusClient]:
-    started = not ray.is_initialized()
-    if started:
-        ray.init(address="local", num_cpus=2, include_dashboard=False, configure_logging=False)
     folder = tmp_path_factory.mktemp("milvus")
-    yield connect(IndexConfig(), folder)
-    stop_embedded(folder)
-    if started:
-        ray.shutdown()
+    with own_ray():
+        yield connect(IndexConfig(), folder)
+        stop_embedded(folder)
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """Training on a Ray cluster of this test's own: undisturbed, killed, broken off and resumed."""
 
 import os
-import shutil
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ import ray
 
 from feature_rows import DIMS, KEY, feature_row, feature_table
 from processes import marked, title
+from ray_here import short_folder
 from rayreel.errors import RayreelError
 from rayreel.evaluation.splits import SplitConfig
 from rayreel.features.schema import QUARANTINE
@@ -38,8 +37,7 @@ TRAIN = TrainConfig(epochs=3, batch_size=16, workers=2, checkpoint_steps=1, lear
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
-    folder = tempfile.mkdtemp(prefix="rr", dir="/tmp")  # Ray's sockets allow only short paths
-    with pytest.MonkeyPatch.context() as patch:
+    with short_folder() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", folder)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_AUTH_MODE", "disabled")
@@ -49,7 +47,6 @@ def cluster() -> Iterator[str]:
         ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
         yield folder
         ray.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ serve: install ## Start or update the HTTP service
 	$(BIN)/python jobs/serve.py --storage $(STORAGE)
 
 stop: ## End the service and the local Ray cluster
-	-@test ! -x $(BIN)/ray || $(BIN)/ray stop --grace-period 20
+	-@test ! -x $(BIN)/ray || $(BIN)/ray stop --grace-period 20 --log-style pretty
 
 test: install ## Run all tests
 	$(BIN)/python -m pytest

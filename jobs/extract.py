@@ -99,10 +99,17 @@ def live_progress() -> Iterator[Callable[[Throughput, int], None]]:
         task = bar.add_task("extracting", total=None, rates="starting")
 
         def show(now: Throughput, todo: int) -> None:
-            rates = f"{now.videos_per_s:.1f} videos/s · {now.frames_per_s:.0f} frames/s · {now.queue:.0f} queued"
-            bar.update(task, completed=now.videos, total=todo, rates=f"{rates} · {now.limit} limits")
+            bar.update(
+                task, completed=now.videos, total=todo, rates=rates_line(now) if now.videos_per_s else "starting"
+            )
 
         yield show
+
+
+def rates_line(now: Throughput) -> str:
+    """How fast a run goes in steady state, and which stage limits it."""
+    rates = f"{now.videos_per_s:.1f} videos/s · {now.frames_per_s:.0f} frames/s"
+    return f"{rates} · {now.queue:.0f} queued · {now.limit} limits"
 
 
 def allowed_failures(text: str, rows: int) -> int:

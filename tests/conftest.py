@@ -1,6 +1,7 @@
 """Fixtures of all tests."""
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -49,3 +50,17 @@ def any_storage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyt
     address = request.getfixturevalue("s3")
     options = f"scheme=http&endpoint_override={address}&region=us-east-1&allow_bucket_creation=true"
     return Storage(f"s3://bucket{abs(hash(tmp_path))}/prefix?{options}")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={1 << 20}", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no disk can be mounted here: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)

@@ -201,7 +201,7 @@ def _local(storage: Storage, version: int, pointer: dict[str, Any], cache_dir: P
     if not target.exists():
         _copy(storage, source, target)
         for other in target.parent.iterdir():
-            if other.name not in {pointer["name"], *pointer["before"]} and not other.name.startswith("."):
+            if other.name not in {pointer["name"], *pointer.get("before", [])} and not other.name.startswith("."):
                 shutil.rmtree(other, ignore_errors=True)
     return target
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperCommand
 
+from rayreel.durable import full_disk
 from rayreel.encoders.load import encoder_identities
 from rayreel.errors import RayreelError
 from rayreel.features.key import key_name
@@ -57,6 +58,11 @@ def run_app(app: typer.Typer) -> None:
         app()
     except RayreelError as error:
         tell(error)
+        sys.exit(1)
+    except Exception as error:
+        if (full := full_disk(error)) is None:
+            raise
+        tell(full)
         sys.exit(1)
 
 

@@ -11,14 +11,16 @@ from command import ConfigFile, Sets, StorageRoot, console, facts, finish, run, 
 from promote import site_of, tell_service
 from rayreel.errors import RayreelError
 from rayreel.features.compact import compact
-from rayreel.features.store import open_store
+from rayreel.features.store import NoFeatures, open_store
 from rayreel.release import registry
 from rayreel.release.build import Progress as Heard
 from rayreel.release.embed import compare
 from rayreel.release.fill import verify
 from rayreel.release.increment import Brought, bring_up_to_date
+from rayreel.release.mend import amendments_among, mend_snapshot, restore_amendments, set_broken_aside
 from rayreel.release.site import Candidate, Site
-from rayreel.settings import load_settings
+from rayreel.settings import Settings, load_settings
+from rayreel.storage import BrokenFile
 from rayreel.training.tracking import use_tracking
 
 
@@ -35,7 +37,10 @@ def main(
         str | None, typer.Option(help="Number or alias in the registry. [default: the release that serves]")
     ] = None,
     repair: Annotated[
-        bool, typer.Option("--verify", help="Compare store, rows and index video by video, and repair.")
+        bool,
+        typer.Option(
+            "--verify", help="Set broken files aside, compare store, rows and index video by video, and repair."
+        ),
     ] = False,
     snapshot: Annotated[
         bool, typer.Option("--snapshot", help="Make a new snapshot, however little has changed.")
@@ -50,8 +55,11 @@ def main(
     """
     settings = load_settings(config, sets or [], storage)
     use_tracking(settings.place)
+    settings.place.sweep()
+    broken = _set_aside(settings) if repair else []
     candidate = _candidate(site_of(settings), version)
     if repair:
+        _mend(candidate, broken)
         _repair(candidate)
     done = _bring(candidate, snapshot=snapshot)
     if repair:
@@ -84,6 +92,31 @@ def _bring(candidate: Candidate, *, snapshot: bool) -> Brought:
     return done
 
 
+def _set_aside(settings: Settings) -> list[BrokenFile]:
+    """Rename damaged files, and name them with what replaces them."""
+    step(f"Reading every file below {settings.place.root}")
+    broken = set_broken_aside(settings.place)
+    for file in broken:
+        console.print(f"  set aside: {file.path}: {file.cause}", highlight=False)
+    if any("/features/" in file.path or "/quarantine/" in file.path for file in broken):
+        console.print("Run jobs/extract.py with your --catalog: it extracts the videos of these files again.")
+    if any(file.path.endswith("/catalog/current.parquet") for file in broken):
+        raise NoFeatures("The current catalog was broken. Run jobs/extract.py with your --catalog, then this again.")
+    return broken
+
+
+def _mend(candidate: Candidate, broken: list[BrokenFile]) -> None:
+    """Make again what was set aside and can be made: amendments from the release, the snapshot from its rows."""
+    site, rows = candidate.site, candidate.rows
+    if amendments_among(site.storage, broken):
+        restored = restore_amendments(open_store(site.storage, candidate.version.encoder_key), rows)
+        for name, ids in restored._asdict().items():
+            console.print(f"  {name} again, as the release says: {', '.join(ids) or 'nothing'}", highlight=False)
+    damage = mend_snapshot(site.storage, rows, site.release.neighbours)
+    if damage is not None:
+        console.print(f"  snapshot made again: {damage.path}: {damage.cause}", highlight=False)
+
+
 def _repair(candidate: Candidate) -> None:
     """Make the collection what the rows say, and tell how it differed; rows follow the store right after."""
     step(f"Comparing release {candidate.version.number} with its index and the feature store")
@@ -91,7 +124,10 @@ def _repair(candidate: Candidate) -> None:
     lacking, surplus = compare(open_store(site.storage, candidate.version.encoder_key), rows)
     told = {"rows: not there or of another version": len(lacking), "rows: too many": len(surplus)}
     if site.client.has_collection(candidate.collection, timeout=site.index.timeout_s):
+        last = rows.read(columns=[]).last
         found = verify(site.client, rows, candidate.collection, site.index, repair=True)
+        if not rows.marker():  # it was set aside; without one the collection would be built from nothing
+            rows.set_marker(last)
         told |= {"index: not there": len(found.missing), "index: of another version": len(found.stale)}
         told |= {"index: too many": len(found.surplus)}
     console.print(facts("Found", told))

@@ -1,6 +1,7 @@
 """Fixtures of all tests."""
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from films import write_film
 from ray_here import own_ray
+from rayreel.storage import Storage
 
 FilmMaker = Callable[..., Path]
 
@@ -36,3 +38,29 @@ def s3() -> Iterator[str]:
     server.start()
     yield "{}:{}".format(*server.get_host_and_port())
     server.stop()
+
+
+@pytest.fixture(params=["folder", "object store"])
+def any_storage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    """A root of each kind, with nothing in it."""
+    if request.param == "folder":
+        return Storage(tmp_path / "a=1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    address = request.getfixturevalue("s3")
+    options = f"scheme=http&endpoint_override={address}&region=us-east-1&allow_bucket_creation=true"
+    return Storage(f"s3://bucket{abs(hash(tmp_path))}/prefix?{options}")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={1 << 20}", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no disk can be mounted here: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)

@@ -25,7 +25,7 @@ PARTS = (
     "access",
     "monitoring",
 )
-FOR_ALL = {"errors", "failures", "placement", "storage"}
+FOR_ALL = {"durable", "errors", "failures", "parts", "placement", "storage"}
 ONLY_IN = {
     "av": {"media"},
     "mlflow": {"training", "release"},

@@ -1,12 +1,29 @@
 """The one place where state lives: a local folder or an object store."""
 
-import uuid
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
+from rayreel.durable import replacing, sweep
 from rayreel.errors import RayreelError
+
+
+class BrokenFile(RayreelError):
+    """A file below the storage root is there and cannot be read: empty, cut off or damaged."""
+
+    def __init__(self, path: str, cause: str) -> None:
+        super().__init__(path, cause)
+        self.path, self.cause = path, cause
+
+    def __str__(self) -> str:
+        """Where, what, and what to do."""
+        remedy = "Run jobs/index.py --verify: it sets broken files aside and says how to replace them."
+        return f"{self.path} is broken: {self.cause}. {remedy}"
 
 
 class Storage:
@@ -44,15 +61,23 @@ class Storage:
         return Path(self._base, *parts)
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a whole file at once: readers see the old one or the new one, never a part."""
-        self.filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
-        # Object stores show an object only when its upload has ended; a local folder needs the rename.
-        # One of its own: two may write the same file at once.
-        target = f"{path}.{uuid.uuid4().hex[:8]}.part" if self.is_local else path
-        with self.filesystem.open_output_stream(target) as out:
+        """Write a whole file durably: readers see the old one or the new one, never a part. Raises StorageFull."""
+        with self.writing(path, len(content)) as out:
             out.write(content)
+
+    @contextmanager
+    def writing(self, path: str, size: int = 0) -> Iterator[BinaryIO]:
+        """Open a file for writing that appears, or replaces the old one, when the block ends without an error.
+
+        `size`, if known, is the number of bytes to come. Raises StorageFull.
+        """
         if self.is_local:
-            self.filesystem.move(target, path)
+            with replacing(Path(path), size) as file:
+                yield file
+        else:  # an object store shows an object only when its upload has ended
+            self.filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
+            with self.filesystem.open_output_stream(path) as file:
+                yield cast("BinaryIO", file)
 
     def read(self, path: str) -> bytes | None:
         """A file's content, or None when there is none."""
@@ -60,6 +85,21 @@ class Storage:
             return None
         with self.filesystem.open_input_stream(path) as file:
             return bytes(file.read())
+
+    def read_json(self, path: str) -> dict[str, Any] | None:
+        """A JSON object, or None when there is no file. Raises BrokenFile."""
+        content = self.read(path)
+        if content is None:
+            return None
+        try:
+            return dict(json.loads(content))
+        except ValueError as error:
+            raise BrokenFile(path, f"{len(content):,} bytes that are no JSON object ({error})") from error
+
+    def sweep(self) -> None:
+        """Delete what killed writers left below the root. An object store keeps no unfinished uploads visible."""
+        if self.is_local:
+            sweep(Path(self._base))
 
     def exists(self, path: str) -> bool:
         """Whether a file or folder is there."""

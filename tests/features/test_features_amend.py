@@ -1,8 +1,10 @@
 """Amendments: what the API says of single videos, above whatever catalog is set."""
 
 import itertools
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from feature_rows import KEY, feature_row, feature_table
@@ -10,7 +12,7 @@ from rayreel.catalog.read import Catalog
 from rayreel.catalog.video import Video
 from rayreel.encoders.presets import EncodersConfig
 from rayreel.features import amend as module
-from rayreel.features.amend import Amendments
+from rayreel.features.amend import AMENDMENTS, Amendments
 from rayreel.features.config import ExtractConfig
 from rayreel.features.extract import Plan, enter, extract
 from rayreel.features.key import EncoderKey
@@ -19,6 +21,7 @@ from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore
 from rayreel.features.version import version_of
 from rayreel.media.config import Limits, SamplingConfig
+from rayreel.parts import parquet_bytes
 from rayreel.storage import Storage
 
 OTHER = EncoderKey(**{**KEY.model_dump(), "sampling": SamplingConfig(frames=2)})
@@ -122,6 +125,44 @@ def test_a_merge_that_was_killed_changes_nothing(storage: Storage) -> None:
         assert content is not None
         storage.write(path, content)
     assert amendments.read() == {"a": None}
+
+
+def test_the_order_of_amendments_is_that_of_their_numbers_whatever_the_clocks_say(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clock(datetime):
+        """A machine whose clock is an hour ahead, then one whose clock is right."""
+
+        ahead = timedelta(hours=1)
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.now(tz) + cls.ahead
+
+    monkeypatch.setattr(module, "datetime", Clock)
+    amendments = Amendments(storage)
+    amendments.add([("a", "1")], [])
+    Clock.ahead = timedelta()
+    amendments.add([], ["a"])
+    assert amendments.read() == {"a": None}
+    amendments.compact()
+    assert amendments.read() == {"a": None}
+
+
+def test_files_from_before_amendments_were_numbered_come_first_by_their_time(storage: Storage) -> None:
+    amendments = Amendments(storage)
+    for name, version, second in (("b", "1", 1), ("a", "2", 2)):
+        row = {
+            "video_id": "x",
+            "version": version,
+            "deleted": False,
+            "at": datetime(2026, 1, 1, second=second, tzinfo=UTC),
+        }
+        content = parquet_bytes(pa.Table.from_pylist([row], schema=AMENDMENTS))
+        storage.write(f"{amendments.folder}/amendment-{name}.parquet", content)
+    assert amendments.read() == {"x": "2"}
+    amendments.add([("x", "3")], [])
+    assert amendments.read() == {"x": "3"}
 
 
 def test_adding_nothing_writes_nothing(storage: Storage) -> None:

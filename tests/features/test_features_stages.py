@@ -1,4 +1,5 @@
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -135,6 +136,17 @@ def test_storing_counts_every_row_once_and_separates_good_from_bad(
         {"video_id": "broken", "stage": "decode", "reason": "unreadable"},
         {"video_id": "missing", "stage": "decode", "reason": "missing_file"},
     ]
+
+
+def test_a_full_disk_is_reported_in_place_of_outcomes(
+    encode: EncodeVideos, videos: list[Video], small_disk: Path
+) -> None:
+    store = FeatureStore(Storage(small_disk / "storage"), KEY)
+    rows = encode(DECODE(todo(*videos)))
+    (small_disk / "somebody's film").write_bytes(bytes((1 << 20) - 8192))
+    report = BlockReport.model_validate_json(StoreRows(store)(rows)["report"][0].as_py())
+    assert report.outcomes == {} and re.search(r"part-.*the disk is full\. [\d,]+ bytes are free", report.storage_full)
+    assert not list(small_disk.rglob("*.partial"))
 
 
 def test_stored_vectors_come_back_as_the_encoders_gave_them(

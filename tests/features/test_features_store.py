@@ -12,7 +12,7 @@ from rayreel.features.rows import quarantine_row
 from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore, NoFeatures, open_store
 from rayreel.media.config import SamplingConfig
-from rayreel.storage import Storage
+from rayreel.storage import BrokenFile, Storage
 
 OTHER = EncoderKey(**{**KEY.model_dump(), "sampling": SamplingConfig(frames=2)})
 NOTHING = QUARANTINE.empty_table()
@@ -166,6 +166,28 @@ def test_no_half_written_file_is_ever_among_the_rows(tmp_path: Path) -> None:
     (written.parent / "part-killed.parquet.part").write_bytes(written.read_bytes()[:100])
     assert ids(store) == ["a"]
     assert store.done() == {("a", "1")}
+
+
+def test_a_broken_part_is_named_by_reads_and_set_aside_by_extraction(tmp_path: Path) -> None:
+    store = FeatureStore(Storage(tmp_path), KEY)
+    fill(store, "a")
+    (kept,) = (tmp_path / "features" / str(KEY)).glob("*.parquet")
+    fill(store, "b")
+    store.set_catalog([("a", "1"), ("b", "1")])
+    (broken,) = set((tmp_path / "features" / str(KEY)).glob("*.parquet")) - {kept}
+    broken.write_bytes(b"")
+    with pytest.raises(BrokenFile, match=rf"{broken.name} is broken: 0 bytes"):
+        store.read()
+    assert store.done() == {("a", "1")}, "b is extracted again"
+    assert ids(store) == ["a"]
+    assert sorted(path.name for path in broken.parent.glob("part-*")) == sorted([kept.name, f"{broken.name}.broken"])
+
+
+def test_a_store_whose_key_is_broken_says_so(store: FeatureStore) -> None:
+    path = store.storage.path("features", str(KEY), "encoders.json")
+    store.storage.write(path, b"")
+    with pytest.raises(BrokenFile, match=r"encoders\.json is broken"):
+        open_store(store.storage, str(KEY))
 
 
 def test_an_opened_store_is_the_one_that_was_created(store: FeatureStore) -> None:

@@ -52,18 +52,6 @@ def storage(towers: Path, tmp_path: Path) -> Storage:
     return storage
 
 
-@pytest.fixture(params=["folder", "object store"])
-def any_storage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
-    """A root of each kind, with nothing in it."""
-    if request.param == "folder":
-        return Storage(tmp_path / "a=1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    address = request.getfixturevalue("s3")
-    options = f"scheme=http&endpoint_override={address}&region=us-east-1&allow_bucket_creation=true"
-    return Storage(f"s3://bucket{abs(hash(tmp_path))}/prefix?{options}")
-
-
 @pytest.fixture(scope="session")
 def milvus(nothing_from_outside: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusClient]:
     folder = tmp_path_factory.mktemp("milvus")

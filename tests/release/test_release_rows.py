@@ -92,6 +92,17 @@ def test_who_has_read_up_to_a_part_misses_nothing_that_is_written_at_the_same_ti
     assert seen == {f"{writer}{number:02}" for writer in "abcd" for number in range(20)}
 
 
+def test_a_broken_part_is_set_aside_and_its_rows_are_missing(rows: ReleaseRows) -> None:
+    rows.add(release_table(release_row("a")))
+    last = rows.add(release_table(release_row("b")))
+    path = f"{rows.folder}/rows/{last}"
+    rows.storage.write(path, b"")
+    assert rows.current() == {"a": "1"}
+    assert rows.storage.read(f"{path}.broken") == b""
+    rows.add(release_table(release_row("b")))
+    assert rows.read(after=last).rows["video_id"].to_pylist() == ["b"], "a reader who had read the broken part"
+
+
 def test_releases_have_rows_of_their_own(any_storage: Storage) -> None:
     first, second = ReleaseRows(any_storage, 1), ReleaseRows(any_storage, 2)
     first.add(release_table(release_row("a")))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rayreel.encoders.encoder import Modality
+from rayreel.release.mend import mend_snapshot
 from rayreel.release.neighbours import exact_neighbours
 from rayreel.release.rows import ReleaseRows, embeddings, tombstones, videos
 from rayreel.release.snapshot import NoSnapshot, load_snapshot, snapshot_pointer, write_snapshot
@@ -94,6 +95,52 @@ def test_a_snapshot_is_copied_from_an_object_store_once_and_old_copies_go(
     before = {path: path.stat().st_mtime_ns for path in cache.rglob("*")}
     load_snapshot(rows.storage, 1, cache)
     assert before == {path: path.stat().st_mtime_ns for path in cache.rglob("*")}
+
+
+@pytest.mark.parametrize("name", ["embeddings.npy", "neighbours.npy", "rows.parquet", "has_text.npy"])
+@pytest.mark.parametrize("keep", [0, 40, 0.5])
+def test_a_broken_snapshot_is_named_and_the_one_before_it_is_served(
+    tmp_path: Path, name: str, keep: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = ReleaseRows(Storage(tmp_path), 3)
+    rows.add(release_table(*(release_row(f"v{n:02}") for n in range(40))))
+    whole = write_snapshot(rows.storage, rows, 5)
+    rows.add(tombstones(["v00"]))
+    broken = write_snapshot(rows.storage, rows, 5)
+    file = tmp_path / "releases" / "v3" / "snapshots" / broken / name
+    content = file.read_bytes()
+    file.write_bytes(content[: int(keep * len(content)) if keep < 1 else int(keep)])
+    assert load_snapshot(rows.storage, 3, tmp_path).name == whole
+    assert f"{file} is broken" in caplog.text
+    damage = mend_snapshot(rows.storage, rows, 5)
+    assert damage is not None and damage.path == str(file)
+    assert len(load_snapshot(rows.storage, 3, tmp_path)) == 39
+
+
+def test_without_a_readable_pointer_the_newest_whole_snapshot_is_served(rows: ReleaseRows, tmp_path: Path) -> None:
+    write_snapshot(rows.storage, rows, 5)
+    rows.add(tombstones(["v00"]))
+    newest = write_snapshot(rows.storage, rows, 5)
+    rows.storage.write(rows.storage.path("releases", "v3", "snapshot.json"), b"")
+    assert load_snapshot(rows.storage, 3, tmp_path / "cache").name == newest
+    assert mend_snapshot(rows.storage, rows, 5) is not None
+    assert mend_snapshot(rows.storage, rows, 5) is None
+
+
+def test_a_broken_copy_of_an_object_stores_snapshot_is_copied_again(
+    tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    options = f"scheme=http&endpoint_override={s3}&region=us-east-1&allow_bucket_creation=true"
+    rows = ReleaseRows(Storage(f"s3://broken/prefix?{options}"), 1)
+    rows.add(release_table(release_row("a"), release_row("b")))
+    name = write_snapshot(rows.storage, rows, 5)
+    load_snapshot(rows.storage, 1, tmp_path)
+    (copy,) = tmp_path.glob("*/v1/*/embeddings.npy")
+    copy.write_bytes(b"")
+    snapshot = load_snapshot(rows.storage, 1, tmp_path)
+    assert snapshot.name == name and snapshot.embeddings_ND.any()
 
 
 def test_a_single_video_has_a_snapshot_without_neighbours(storage: Storage, tmp_path: Path) -> None:

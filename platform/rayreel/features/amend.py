@@ -1,17 +1,14 @@
 """Amendments: what was added or deleted beside the catalog, one video at a time."""
 
-import io
-import uuid
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
+from rayreel.parts import NumberedParts, number_of
 from rayreel.storage import Storage
 
 AMENDMENTS = pa.schema(
@@ -28,16 +25,22 @@ FILES = 64
 
 @dataclass(frozen=True, slots=True)
 class Amendments:
-    """The last word on single videos, at `catalog/amendments`: it stands, whatever catalog is set, until the next.
+    """The last amendment of each video, at `catalog/amendments`. It holds through later catalogs, until the next one.
 
-    Not one store's but the root's, as the catalog is: a video that was deleted stays so under other encoders.
+    It belongs to the storage root, as the catalog does: a deleted video stays deleted under other encoders. Files are
+    numbered, and numbers decide which amendment is the last; `at` is for people, as clocks of two machines differ.
     """
 
     storage: Storage
 
     @property
+    def parts(self) -> NumberedParts:
+        """One file per amendment, until they are merged."""
+        return NumberedParts(self.storage, self.folder)
+
+    @property
     def folder(self) -> str:
-        """Where the files are: one per amendment, until they are merged."""
+        """Where the files are."""
         return self.storage.path("catalog", "amendments")
 
     def add(self, added: Sequence[tuple[str, str]], deleted: Iterable[str]) -> None:
@@ -46,8 +49,8 @@ class Amendments:
         rows = [{"video_id": i, "version": version, "deleted": False, "at": now} for i, version in added]
         rows += [{"video_id": i, "version": None, "deleted": True, "at": now} for i in deleted]
         if rows:
-            self._write(pa.Table.from_pylist(rows, schema=AMENDMENTS))
-        if len(self._files()) > FILES:
+            self.parts.add(pa.Table.from_pylist(rows, schema=AMENDMENTS))
+        if len(self.parts.names()) > FILES:
             self.compact()
 
     def read(self) -> dict[str, str | None]:
@@ -63,30 +66,19 @@ class Amendments:
         return pa.concat_tables([kept, words.filter(pc.invert(words["deleted"])).select(catalog.column_names)])
 
     def compact(self) -> None:
-        """Merge all files into one. Killed at any point, nothing is lost: what is said twice counts once."""
-        files, words = self._last_words()
-        self._write(words)
-        for path in files:
-            with suppress(FileNotFoundError):  # somebody merges the same files
-                self.storage.filesystem.delete_file(path)
+        """Merge all files into one. Killed at any point, no amendment is lost: repeated ones change nothing."""
+        names, words = self._last_words()
+        if names:
+            self.parts.merge(names, words)
 
     # A file that is gone was merged since the folder was listed: it is listed again.
     @retry(retry=retry_if_exception_type(FileNotFoundError), stop=stop_after_attempt(5), reraise=True)
     def _last_words(self) -> tuple[list[str], pa.Table]:
-        """All files, and of what they say on a video the last."""
-        files = self._files()
-        said = pa.concat_tables([AMENDMENTS.empty_table(), *map(self._table, files)])
-        said = said.sort_by([("at", "ascending")])
+        """All files, and the last amendment of each video."""
+        names = self.parts.names()
+        read = [(number_of(name), self.parts.read(name)) for name in names]
+        # Files written before parts were numbered are ordered by their time.
+        tables = [table for _, table in sorted(read, key=lambda part: (part[0], part[1]["at"][0].as_py()))]
+        said = pa.concat_tables([AMENDMENTS.empty_table(), *tables])
         place = {video_id: row for row, video_id in enumerate(said["video_id"].to_pylist())}
-        return files, said.take(pa.array(place.values(), pa.int64()))
-
-    def _files(self) -> list[str]:
-        return self.storage.files(self.folder, ".parquet")
-
-    def _table(self, path: str) -> pa.Table:
-        return pq.read_table(path, filesystem=self.storage.filesystem, partitioning=None)
-
-    def _write(self, table: pa.Table) -> None:
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd")
-        self.storage.write(f"{self.folder}/amendment-{uuid.uuid4().hex}.parquet", buffer.getvalue())
+        return names, said.take(pa.array(place.values(), pa.int64()))

@@ -11,6 +11,7 @@ import pyarrow as pa
 from rayreel.catalog.problem import Problem
 from rayreel.catalog.read import Catalog
 from rayreel.catalog.video import Video
+from rayreel.durable import StorageFull
 from rayreel.errors import RayreelError
 from rayreel.features.pipeline import Pipeline
 from rayreel.features.report import EXTRACTED, Throughput
@@ -95,15 +96,19 @@ def extract(
 
     With `adding` the catalog is added to the current one instead of replacing it, and brings back what was deleted.
     `progress` hears how it goes and how many videos there are to do. Raises TooManyFailures, and stops, as soon as
-    more than `max_failures` rows of this run went to quarantine; what is done until then is kept.
+    more than `max_failures` rows of this run went to quarantine, and StorageFull when rows could not be written; what
+    is done until then is kept. What killed runs left half-written is deleted at the start.
     """
     started, throughput = time.monotonic(), Throughput()
+    store.storage.sweep()
     store.create()
     plan = Plan.of(catalog, store, retry_quarantined=retry_quarantined, adding=adding)
     enter(store, plan, adding=adding)
     reasons = _quarantine_problems(store, plan.new_problems)
     _stop_if_too_many(reasons, max_failures)
     for block in pipeline.run(plan.todo, plan.versions, store):
+        if block.storage_full:
+            raise StorageFull(block.storage_full)
         throughput.add(block)
         progress(throughput, len(plan.todo))
         _stop_if_too_many(reasons + throughput.outcomes, max_failures)

@@ -13,7 +13,8 @@ EXTRACTED = "extracted"
 class BlockReport(BaseModel):
     """One finished block. Seconds are wall time: of its decode task, of its encode call, and of the wait between.
 
-    `decoded_at` is when its decoding ended, seconds since 1970.
+    `decoded_at` is when its decoding ended, seconds since 1970. `storage_full` says why its rows were not written, and
+    is empty when they were.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -24,6 +25,7 @@ class BlockReport(BaseModel):
     decoded_at: float
     waited_s: float
     encode_s: float
+    storage_full: str = ""
 
     @property
     def videos(self) -> int:

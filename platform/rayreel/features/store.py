@@ -1,23 +1,25 @@
 """The feature store: Parquet files below the storage root, one folder per encoder key."""
 
 import hashlib
-import io
 import json
 import uuid
 from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
 from rayreel.errors import RayreelError
 from rayreel.features.amend import Amendments
 from rayreel.features.key import EncoderKey
 from rayreel.features.schema import QUARANTINE, feature_schema
-from rayreel.storage import Storage
+from rayreel.parts import parquet_bytes, read_part, set_aside
+from rayreel.storage import BrokenFile, Storage
 
 VERSIONS = pa.schema([("video_id", pa.string()), ("version", pa.string())])
+
+# A file that is gone was compacted since its folder was listed.
+_LISTED_AGAIN = retry(retry=retry_if_exception_type(FileNotFoundError), stop=stop_after_attempt(5), reraise=True)
 
 
 class NoFeatures(RayreelError):
@@ -48,12 +50,12 @@ class FeatureStore:
     def set_catalog(self, rows: Sequence[tuple[str, str]]) -> None:
         """Make these (video_id, version) the current catalog: what `read` gives from now on."""
         table = pa.table({"video_id": [r[0] for r in rows], "version": [r[1] for r in rows]}, schema=VERSIONS)
-        self._write_changed(self._catalog, _parquet(table))
+        self._write_changed(self._catalog, parquet_bytes(table))
 
     def catalog(self) -> pa.Table:
-        """The current catalog's (video_id, version), as it was set; no rows before the first."""
-        content = self.storage.read(self._catalog)
-        return VERSIONS.empty_table() if content is None else pq.read_table(io.BytesIO(content))
+        """The current catalog's (video_id, version), as it was set; no rows before the first. Raises BrokenFile."""
+        exists = self.storage.exists(self._catalog)
+        return read_part(self.storage, self._catalog) if exists else VERSIONS.empty_table()
 
     def amend(self, added: Sequence[tuple[str, str]] = (), deleted: Iterable[str] = ()) -> None:
         """Make these (video_id, version) current beside the catalog, and those ids not, whatever the catalog says.
@@ -73,13 +75,17 @@ class FeatureStore:
 
     def write_part(self, folder: str, table: pa.Table) -> None:
         """One more file of a folder."""
-        self.storage.write(f"{folder}/part-{uuid.uuid4().hex}.parquet", _parquet(table))
+        self.storage.write(f"{folder}/part-{uuid.uuid4().hex}.parquet", parquet_bytes(table))
 
+    @_LISTED_AGAIN
     def done(self, *, quarantined: bool = True) -> set[tuple[str, str]]:
-        """(video_id, version) of every video that has been extracted and, if wanted, of those that could not be."""
+        """(video_id, version) of every video that has been extracted and, if wanted, of those that could not be.
+
+        Files that cannot be read are set aside, with an error in the log: their videos are not done.
+        """
         folders = [self.features, self.quarantine] if quarantined else [self.features]
-        tables = (self._read(folder, list(VERSIONS.names)) for folder in folders)
-        return {pair for table in tables if table is not None for pair in _pairs(table)}
+        paths = [path for folder in folders for path in self.storage.files(folder, ".parquet")]
+        return {pair for path in paths for pair in self._versions(path)}
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The current catalog's feature rows, ordered by video_id. Raises NoFeatures when there are none."""
@@ -119,15 +125,22 @@ class FeatureStore:
             pc.is_in(pc.binary_join_element_wise(table["video_id"], table["version"], "\0"), value_set=pairs)
         )
 
-    @retry(retry=retry_if_exception_type(FileNotFoundError), stop=stop_after_attempt(5), reraise=True)
+    @_LISTED_AGAIN
     def _read(self, folder: str, columns: list[str] | None) -> pa.Table | None:
-        """All rows of a folder. A file that is gone was compacted since the folder was listed: it is listed again."""
+        """All rows of a folder."""
         tables = [self.table(path, columns) for path in self.storage.files(folder, ".parquet")]
         return pa.concat_tables(tables) if tables else None
 
+    def _versions(self, path: str) -> list[tuple[str, str]]:
+        try:
+            return _pairs(self.table(path, list(VERSIONS.names)))
+        except BrokenFile as broken:
+            set_aside(self.storage, broken)
+            return []
+
     def table(self, path: str, columns: list[str] | None = None) -> pa.Table:
-        """The rows of one file."""
-        return pq.read_table(path, filesystem=self.storage.filesystem, columns=columns)
+        """The rows of one file. Raises BrokenFile."""
+        return read_part(self.storage, path, columns)
 
     def _write_changed(self, path: str, content: bytes) -> None:
         if self.storage.read(path) != content:
@@ -135,15 +148,15 @@ class FeatureStore:
 
 
 def open_store(storage: Storage, name: str) -> FeatureStore:
-    """The store of this key name. Raises NoFeatures, naming the stores there are."""
-    text = storage.read(storage.path("features", name, "encoders.json"))
-    if text is None:
+    """The store of this key name. Raises NoFeatures, naming the stores there are, and BrokenFile."""
+    key = storage.read_json(storage.path("features", name, "encoders.json"))
+    if key is None:
         others = ", ".join(storage.folders(storage.path("features"))) or "none"
         raise NoFeatures(
             f"No features of {name} below {storage.root} (there: {others}). "
             "Run jobs/extract.py --catalog … with these encoders, or choose the others with --set encoders.preset=…"
         )
-    return FeatureStore(storage, EncoderKey.model_validate_json(text))
+    return FeatureStore(storage, EncoderKey.model_validate(key))
 
 
 def distinct(table: pa.Table) -> pa.Table:
@@ -158,9 +171,3 @@ def distinct(table: pa.Table) -> pa.Table:
 
 def _pairs(table: pa.Table) -> list[tuple[str, str]]:
     return list(zip(*(table[name].to_pylist() for name in VERSIONS.names), strict=True))
-
-
-def _parquet(table: pa.Table) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue()

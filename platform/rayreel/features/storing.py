@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rayreel.durable import StorageFull
 from rayreel.features.report import EXTRACTED, BlockReport
 from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore
@@ -19,15 +20,23 @@ class StoreRows:
     store: FeatureStore
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Encoded rows in; out comes one row, a BlockReport as JSON, once they are written."""
+        """Encoded rows in; out comes one row, a BlockReport as JSON, once they are written.
+
+        A full disk is reported there, since an exception would arrive with the tracebacks of every Ray process.
+        """
         if not block.num_rows:
             return pa.table({"report": pa.array([], pa.string())})
         good = pc.is_null(block["reason"])
         features, bad = block.filter(good), block.filter(pc.invert(good))
-        self.store.add(features.select(self.store.schema.names), _quarantine(bad))
+        outcomes, full = Counter({EXTRACTED: features.num_rows}) + Counter(bad["reason"].to_pylist()), ""
+        try:
+            self.store.add(features.select(self.store.schema.names), _quarantine(bad))
+        except StorageFull as error:
+            outcomes, full = Counter(), str(error)
         report = BlockReport(
-            outcomes=Counter({EXTRACTED: features.num_rows}) + Counter(bad["reason"].to_pylist()),
+            outcomes=outcomes,
             frames=pc.sum(block["n_frames"]).as_py() or 0,
+            storage_full=full,
             **{name: block[name][0].as_py() for name in ("decode_s", "decoded_at", "waited_s", "encode_s")},
         )
         return pa.table({"report": [report.model_dump_json()]})

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,7 @@ import ray.data
 import torch
 from numpy.typing import NDArray
 
+from rayreel.durable import StorageFull
 from rayreel.features.compact import ROWS_PER_FILE
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.pipeline import cores
@@ -73,11 +74,16 @@ def embed_with(
     progress: Callable[[int], None] = lambda _: None,
     config: ReleaseConfig = ReleaseConfig(),  # noqa: B008 - frozen
 ) -> Embedded:
-    """As `embed_missing`, with the version's tower at hand; `config` says on which nodes of a cluster."""
+    """As `embed_missing`, with the version's tower at hand; `config` says on which nodes of a cluster.
+
+    Raises StorageFull; what is done until then is kept.
+    """
     done = seen = 0
     for _ in range(ATTEMPTS):
         missing, gone = compare(store, rows)
         for report in _embed(tower, store, rows, missing, config):
+            if report["storage_full"]:
+                raise StorageFull(report["storage_full"])
             done, seen = done + report["videos"], seen + report["seen"]
             progress(done)
         if done >= len(missing):
@@ -123,16 +129,19 @@ class EmbedVideos:
         self.rows = rows
 
     def __call__(self, features: pa.Table) -> pa.Table:
-        """Embed and write a block."""
-        found = embed_rows(self.tower, features)
-        if found.num_rows:
-            self.rows.add(found)
-        return pa.table({"videos": [features.num_rows], "seen": [found.num_rows]})
+        """Embed and write a block. A full disk is reported in the row, as the text of a StorageFull."""
+        found, full = embed_rows(self.tower, features), ""
+        try:
+            if found.num_rows:
+                self.rows.add(found)
+        except StorageFull as error:
+            full = str(error)
+        return pa.table({"videos": [features.num_rows], "seen": [found.num_rows], "storage_full": [full]})
 
 
 def _embed(
     tower: VideoTower, store: FeatureStore, rows: ReleaseRows, missing: set[tuple[str, str]], config: ReleaseConfig
-) -> Iterator[dict[str, int]]:
+) -> Iterator[dict[str, Any]]:
     work = pa.Table.from_pylist(list(_work(store, missing)), schema=WORK)
     read = ReadFeatures(store)
     if len(missing) <= FEW:

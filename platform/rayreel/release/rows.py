@@ -1,17 +1,14 @@
 """A release's rows: every video as its tower sees it, in Parquet parts that are only ever added; the last part wins."""
 
-import io
 import json
-import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
+from rayreel.parts import NumberedParts, number_of, set_aside
 from rayreel.release.schema import (
     PART_COLUMNS,
     ROWS,
@@ -21,7 +18,7 @@ from rayreel.release.schema import (
     tombstones,
     videos,
 )
-from rayreel.storage import Storage
+from rayreel.storage import BrokenFile, Storage
 
 __all__ = [
     "PART_COLUMNS",
@@ -52,33 +49,26 @@ class Changes:
 
 
 class ReleaseRows:
-    """The rows of one tower version, at `releases/v{N}/rows` below the storage root.
+    """The rows of one tower version, at `releases/v{N}/rows` below the storage root, as numbered parts.
 
-    Parts are numbered. A part counts as written once none of its own or a later number was there when it appeared, so
-    that a reader who has read up to a number has missed nothing below it, whoever wrote at the same time.
+    A part that cannot be read is set aside with an error in the log, so that a replica can start. The next
+    `bring_up_to_date` makes its rows again from the feature store, since they are missing then.
     """
 
     def __init__(self, storage: Storage, version: int) -> None:
         self.storage = storage
         self.version = version
         self.folder = storage.path("releases", f"v{version}")
-        self._parts = f"{self.folder}/rows"
+        self._parts = NumberedParts(storage, f"{self.folder}/rows")
         self._marker = f"{self.folder}/index.json"
 
     def add(self, table: pa.Table) -> str:
         """Write one more part, whole, and return its name. Names sort by time."""
-        content = _parquet(table.select(ROWS.names).cast(ROWS))
-        while True:
-            name = _name(_number(self._newest()) + 1)
-            self.storage.write(f"{self._parts}/{name}", content)
-            if all(other == name or _number(other) < _number(name) for other in self.parts()):
-                return name
-            # Somebody wrote at the same time and may have been read already: this one goes behind, once more.
+        return self._parts.add(table.select(ROWS.names).cast(ROWS))
 
     def parts(self, after: str = "") -> list[str]:
-        """Names of the parts behind one, in order; of all of them without one."""
-        names = (path.rpartition("/")[2] for path in self.storage.files(self._parts, ".parquet"))
-        return sorted(name for name in names if _number(name) > _number(after))
+        """Names of the parts after one, in order; of all of them without one."""
+        return self._parts.names(after)
 
     def read(self, after: str = "", upto: str | None = None, columns: Sequence[str] | None = None) -> Changes:
         """What the parts behind `after`, up to and with `upto`, say; ordered by video_id.
@@ -98,9 +88,9 @@ class ReleaseRows:
         return dict(zip(rows["video_id"].to_pylist(), rows["version"].to_pylist(), strict=True))
 
     def marker(self) -> str:
-        """The last part that the index has, "" if none."""
-        content = self.storage.read(self._marker)
-        return "" if content is None else str(json.loads(content)["upto"])
+        """The last part that the index has, "" if none. Raises BrokenFile."""
+        content = self.storage.read_json(self._marker)
+        return "" if content is None else str(content["upto"])
 
     def set_marker(self, name: str) -> None:
         """Say that the index has this part and all before it."""
@@ -113,13 +103,10 @@ class ReleaseRows:
         as far as `upto` has nothing new to read, who has read less reads a whole run anew.
         """
         merged = 0
-        for run in _runs([(name, self._rows_in(name)) for name in self.parts() if _number(name) <= _number(upto)]):
+        upto_now = [name for name in self.parts() if number_of(name) <= number_of(upto)]
+        for run in _runs([(name, len(self._part(name, ["video_id"]))) for name in upto_now]):
             tables = [self._part(name, list(ROWS.names)) for name in run]
-            path = f"{self._parts}/{_name(_number(run[-1]))}"
-            self.storage.write(path, _parquet(_latest(pa.concat_tables(tables))))
-            for name in run:
-                with suppress(FileNotFoundError):  # somebody merges the same parts
-                    self.storage.filesystem.delete_file(f"{self._parts}/{name}")
+            self._parts.merge(run, _latest(pa.concat_tables(tables)))
             merged += len(run)
         return merged
 
@@ -128,24 +115,20 @@ class ReleaseRows:
         if self.storage.exists(self.folder):
             self.storage.filesystem.delete_dir(self.folder)
 
-    def _newest(self) -> str:
-        names = self.parts()
-        return names[-1] if names else ""
-
     # A part that is gone was merged since the folder was listed: it is listed again.
     @retry(retry=retry_if_exception_type(FileNotFoundError), stop=stop_after_attempt(5), reraise=True)
     def _read(self, after: str, upto: str | None, columns: list[str]) -> tuple[list[str], pa.Table]:
-        names = [name for name in self.parts(after) if upto is None or _number(name) <= _number(upto)]
+        names = [name for name in self.parts(after) if upto is None or number_of(name) <= number_of(upto)]
         empty = pa.schema([ROWS.field(name) for name in columns]).empty_table()
         return names, pa.concat_tables([empty, *(self._part(name, columns) for name in names)])
 
     def _part(self, name: str, columns: list[str]) -> pa.Table:
-        path = f"{self._parts}/{name}"
-        return pq.read_table(path, filesystem=self.storage.filesystem, columns=columns, partitioning=None)
-
-    def _rows_in(self, name: str) -> int:
-        path = f"{self._parts}/{name}"
-        return int(pq.read_metadata(path, filesystem=self.storage.filesystem).num_rows)
+        """A part's rows; none of a broken one, which is set aside."""
+        try:
+            return self._parts.read(name, columns)
+        except BrokenFile as broken:
+            set_aside(self.storage, broken)
+            return pa.schema([ROWS.field(column) for column in columns]).empty_table()
 
 
 def _latest(table: pa.Table) -> pa.Table:
@@ -167,17 +150,3 @@ def _runs(parts: Sequence[tuple[str, int]]) -> Iterator[list[str]]:
             room -= rows
     if len(run) > 1:
         yield run
-
-
-def _name(number: int) -> str:
-    return f"part-{number:010}-{uuid.uuid4().hex[:8]}.parquet"
-
-
-def _number(name: str) -> int:
-    return int(name.split("-")[1]) if name else 0
-
-
-def _parquet(table: pa.Table) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import shutil
 import tempfile
 import time
@@ -14,15 +15,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
 from rayreel.encoders.encoder import Modality
 from rayreel.errors import RayreelError
+from rayreel.parts import parquet_bytes, read_part
 from rayreel.release.neighbours import exact_neighbours
 from rayreel.release.rows import ReleaseRows, VideoRow, embeddings, part_embeddings, videos
-from rayreel.storage import Storage
+from rayreel.storage import BrokenFile, Storage
+
+log = logging.getLogger(__name__)
 
 POINTER = "snapshot.json"
 # No array takes a day to write.
@@ -69,7 +72,6 @@ def write_snapshot(storage: Storage, rows: ReleaseRows, neighbours: int) -> str:
         raise NoSnapshot(f"Release {rows.version} has no rows below {rows.folder}. Embed its videos first.")
     name = f"snapshot-{uuid.uuid4().hex[:12]}"
     folder = f"{rows.folder}/snapshots/{name}"
-    storage.filesystem.create_dir(folder, recursive=True)
     vectors_ND = embeddings(now.rows)
     nearest_NK, scores_NK = exact_neighbours(vectors_ND, neighbours)
     arrays: dict[str, NDArray[Any]] = {"embeddings": vectors_ND, "neighbours": nearest_NK, "scores": scores_NK}
@@ -77,16 +79,27 @@ def write_snapshot(storage: Storage, rows: ReleaseRows, neighbours: int) -> str:
         arrays[modality.value], arrays[f"has_{modality.value}"] = part_embeddings(now.rows, modality)
     for key, array in arrays.items():
         _write_array(storage, f"{folder}/{key}.npy", array)
-    listed = now.rows.select(list(VideoRow.__slots__))
-    pq.write_table(listed, f"{folder}/rows.parquet", filesystem=storage.filesystem, compression="zstd")
-    _replace_pointer(storage, rows.folder, {"name": name, "upto": now.last, "videos": len(vectors_ND)})
+    storage.write(f"{folder}/rows.parquet", parquet_bytes(now.rows.select(list(VideoRow.__slots__))))
+    pointer = {"name": name, "upto": now.last, "videos": len(vectors_ND)}
+    storage.write(f"{folder}/{POINTER}", json.dumps(pointer).encode())
+    _replace_pointer(storage, rows.folder, pointer)
     return name
 
 
 def snapshot_pointer(storage: Storage, version: int) -> dict[str, Any] | None:
-    """name, upto (its last part) and videos (how many) of a release's snapshot; None before the first."""
-    content = storage.read(storage.path("releases", f"v{version}", POINTER))
-    return None if content is None else dict(json.loads(content))
+    """name, upto (its last part) and videos (how many) of a release's snapshot; None before the first.
+
+    Where the pointer is broken, the newest snapshot that has one of its own. Raises BrokenFile where none has.
+    """
+    folder = storage.path("releases", f"v{version}")
+    try:
+        return storage.read_json(f"{folder}/{POINTER}")
+    except BrokenFile as broken:
+        log.error("%s", broken)
+        others = _own_pointers(storage, folder)
+        if not others:
+            raise
+        return others[-1]
 
 
 # A snapshot that is gone was replaced twice since the pointer was read: the pointer is read again.
@@ -94,15 +107,48 @@ def snapshot_pointer(storage: Storage, version: int) -> dict[str, Any] | None:
 def load_snapshot(storage: Storage, version: int, cache_dir: Path) -> Snapshot:
     """Map a release's snapshot into memory; from an object store it is copied into `cache_dir` first, once.
 
-    Raises NoSnapshot before the first.
+    Where it is broken, the one before is loaded. Raises NoSnapshot before the first, BrokenFile where none is whole.
     """
     pointer = snapshot_pointer(storage, version)
     if pointer is None:
         raise NoSnapshot(
             f"Release {version} has no snapshot below {storage.root}. Run jobs/index.py --version {version} --snapshot."
         )
+    try:
+        return _load(storage, version, pointer, cache_dir)
+    except BrokenFile as broken:
+        log.error("%s", broken)
+        if not storage.is_local:  # the copy on this machine may be what is broken
+            shutil.rmtree(broken.path.rpartition("/")[0], ignore_errors=True)
+        for other in reversed(_own_pointers(storage, storage.path("releases", f"v{version}"))):
+            with suppress(BrokenFile, FileNotFoundError):
+                return _load(storage, version, other, cache_dir)
+        raise
+
+
+def snapshot_damage(storage: Storage, version: int, cache_dir: Path) -> BrokenFile | None:
+    """What is wrong with a release's pointer or the snapshot that it names; None when all is well or there is none."""
+    try:
+        pointer = storage.read_json(storage.path("releases", f"v{version}", POINTER))
+        if pointer is not None:
+            _load(storage, version, pointer, cache_dir)
+    except BrokenFile as broken:
+        return broken
+    return None
+
+
+def _own_pointers(storage: Storage, folder: str) -> list[dict[str, Any]]:
+    """The pointers that lie in the snapshots themselves, by the part they go up to."""
+    found = []
+    for name in storage.folders(f"{folder}/snapshots"):
+        with suppress(BrokenFile):
+            found.append(storage.read_json(f"{folder}/snapshots/{name}/{POINTER}"))
+    return sorted((pointer for pointer in found if pointer), key=lambda pointer: str(pointer["upto"]))
+
+
+def _load(storage: Storage, version: int, pointer: dict[str, Any], cache_dir: Path) -> Snapshot:
     folder = _local(storage, version, pointer, cache_dir)
-    rows = videos(pq.read_table(folder / "rows.parquet", partitioning=None))
+    rows = videos(_rows(folder / "rows.parquet"))
     ids = [row.video_id for row in rows]
     return Snapshot(
         version=version,
@@ -121,8 +167,7 @@ def load_snapshot(storage: Storage, version: int, cache_dir: Path) -> Snapshot:
 
 def _replace_pointer(storage: Storage, folder: str, pointer: dict[str, Any]) -> None:
     """Point to a new snapshot, and keep the former beside it: a replica may still be loading that one."""
-    content = storage.read(f"{folder}/{POINTER}")
-    former = {} if content is None else json.loads(content)
+    former = _former(storage, folder)
     pointer["before"] = [former["name"]] if former else []
     storage.write(f"{folder}/{POINTER}", json.dumps(pointer).encode())
     outdated = set(former.get("before", []))
@@ -131,6 +176,14 @@ def _replace_pointer(storage: Storage, folder: str, pointer: dict[str, Any]) -> 
         if name in outdated or _is_abandoned(storage, f"{folder}/snapshots/{name}"):
             with suppress(FileNotFoundError):  # somebody else made a snapshot at the same time
                 storage.filesystem.delete_dir(f"{folder}/snapshots/{name}")
+
+
+def _former(storage: Storage, folder: str) -> dict[str, Any]:
+    try:
+        return storage.read_json(f"{folder}/{POINTER}") or {}
+    except BrokenFile as broken:
+        log.error("%s", broken)
+        return {}
 
 
 def _is_abandoned(storage: Storage, folder: str) -> bool:
@@ -148,7 +201,7 @@ def _local(storage: Storage, version: int, pointer: dict[str, Any], cache_dir: P
     if not target.exists():
         _copy(storage, source, target)
         for other in target.parent.iterdir():
-            if other.name not in {pointer["name"], *pointer["before"]} and not other.name.startswith("."):
+            if other.name not in {pointer["name"], *pointer.get("before", [])} and not other.name.startswith("."):
                 shutil.rmtree(other, ignore_errors=True)
     return target
 
@@ -169,15 +222,28 @@ def _copy(storage: Storage, source: str, target: Path) -> None:
 
 def _write_array(storage: Storage, path: str, array: NDArray[Any]) -> None:
     array = np.ascontiguousarray(array)
-    with storage.filesystem.open_output_stream(path) as out:
+    with storage.writing(path, array.nbytes) as out:
         np.lib.format.write_array_header_1_0(out, np.lib.format.header_data_from_array_1_0(array))
         out.write(pa.py_buffer(array))
 
 
+def _rows(file: Path) -> pa.Table:
+    return read_part(Storage(file.parent), str(file))
+
+
 def _map(folder: Path, name: str) -> NDArray[Any]:
+    """An array mapped from disk. Raises BrokenFile where the file is shorter than its header says, or has none."""
     file = folder / f"{name}.npy"
     try:
-        array: NDArray[Any] = np.load(file, mmap_mode="r")
-    except ValueError:  # an empty array cannot be mapped
-        array = np.load(file)
+        return _mapped(file)
+    except (ValueError, EOFError) as error:
+        raise BrokenFile(str(file), f"{file.stat().st_size:,} bytes that are no whole array ({error})") from error
+
+
+def _mapped(file: Path) -> NDArray[Any]:
+    with file.open("rb") as content:
+        np.lib.format.read_magic(content)
+        shape, _, _ = np.lib.format.read_array_header_1_0(content)
+    # An empty array cannot be mapped.
+    array: NDArray[Any] = np.load(file, mmap_mode="r" if all(shape) else None)
     return array

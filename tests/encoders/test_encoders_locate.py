@@ -176,6 +176,13 @@ def test_a_file_is_hashed_again_only_when_it_changes(tmp_path: Path) -> None:
     assert sha256_of(moved, memo) == hashlib.sha256(GENUINE[::-1]).hexdigest()
 
 
+def test_a_cache_that_cannot_be_written_costs_a_second_pass_and_no_more(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(GENUINE)
+    (tmp_path / "file").write_text("in the way")
+    assert sha256_of(path, tmp_path / "file" / ".sha256") == SHA256
+
+
 @pytest.mark.parametrize("weights", [MOBILENET_V2, RESNET50])
 def test_torchvisions_own_address_ends_in_the_file_that_is_looked_for(weights: Weights) -> None:
     assert weights.url is not None

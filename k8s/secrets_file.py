@@ -16,6 +16,8 @@ CERTIFICATES = {
     "production": {"rayreel-milvus-ca", "milvus-tls", "rayreel-tls"},
 }
 CHANGE = "CHANGE"
+# One credential each: only the service reaches API keys, and MLflow nothing but its artifacts.
+STORAGE_ROLES = ("serve", "jobs", "mlflow")
 
 
 def secrets(overlay: str) -> list[Secret]:
@@ -24,15 +26,14 @@ def secrets(overlay: str) -> list[Secret]:
     milvus, postgres = word(), word()
     made = [
         secret("rayreel-redis", password=word()),
-        secret(
-            "rayreel-storage",
-            AWS_ACCESS_KEY_ID="rayreel" if inside else CHANGE,
-            AWS_SECRET_ACCESS_KEY=word() if inside else CHANGE,
-        ),
+        *(storage(role, inside=inside) for role in STORAGE_ROLES),
         secret("rayreel-milvus", MILVUS_TOKEN=f"root:{milvus if inside else CHANGE}"),
+        secret("rayreel-mlflow-login", MLFLOW_TRACKING_USERNAME="rayreel", MLFLOW_TRACKING_PASSWORD=word()),
+        secret("rayreel-mlflow-server", **{"session-key": word()}),
     ]
     if inside:
         made.append(secret("rayreel-milvus-root", password=milvus))
+        made.append(secret("rayreel-minio-root", user="root", password=word()))
     else:
         made.append(secret("milvus-storage", "rayreel-milvus", accesskey=CHANGE, secretkey=CHANGE))
     if overlay != "local":
@@ -40,6 +41,12 @@ def secrets(overlay: str) -> list[Secret]:
         made.append(secret("rayreel-postgres", password=postgres))
         made.append(secret("rayreel-mlflow", **{"backend-store-uri": uri}))
     return made
+
+
+def storage(role: str, *, inside: bool) -> Secret:
+    """An object store's credential; what it may do is in `components/minio/policies`."""
+    name, key = (f"rayreel-{role}", word()) if inside else (CHANGE, CHANGE)
+    return secret(f"rayreel-storage-{role}", AWS_ACCESS_KEY_ID=name, AWS_SECRET_ACCESS_KEY=key)
 
 
 def word() -> str:

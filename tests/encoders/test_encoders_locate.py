@@ -117,9 +117,25 @@ def test_every_file_of_a_hub_repository_is_taken_at_its_revision(
     monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     hub.put("org/toy/resolve/abc123/toy.pth", GENUINE)
     hub.put("org/toy/resolve/abc123/config.json", b"{}")
-    files = (*TOY.files, WeightsFile("config.json"))
+    files = (*TOY.files, WeightsFile("config.json", hashlib.sha256(b"{}").hexdigest()))
     folder = locate(replace(TOY, files=files, url=None, repo=HubRepo("org/toy", "abc123")), None, tmp_path / "cache")
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "toy.pth"]
+
+
+def test_a_configuration_that_was_changed_is_refused_like_a_network(tmp_path: Path) -> None:
+    (tmp_path / "toy.pth").write_bytes(GENUINE)
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "toy.pth").write_bytes(GENUINE)
+    (tmp_path / "toy" / "config.json").write_bytes(b'{"hidden_act": "relu"}')
+    files = (*TOY.files, WeightsFile("config.json", hashlib.sha256(b"{}").hexdigest()))
+    with pytest.raises(UnreachableWeights, match=r"config\.json has sha256"):
+        locate(replace(TOY, files=files), tmp_path, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("digest", ["", "11ad3fa6", SHA256[:-2]])
+def test_no_file_is_vouched_for_by_less_than_a_whole_sha256(digest: str) -> None:
+    with pytest.raises(ValueError, match="no whole sha256"):
+        WeightsFile("toy.pth", digest)
 
 
 def test_a_python_package_gives_the_named_files_and_nothing_else(
@@ -158,6 +174,13 @@ def test_a_file_is_hashed_again_only_when_it_changes(tmp_path: Path) -> None:
     moved.write_bytes(GENUINE[::-1])
     os.utime(moved, ns=(1, 1))
     assert sha256_of(moved, memo) == hashlib.sha256(GENUINE[::-1]).hexdigest()
+
+
+def test_a_cache_that_cannot_be_written_costs_a_second_pass_and_no_more(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(GENUINE)
+    (tmp_path / "file").write_text("in the way")
+    assert sha256_of(path, tmp_path / "file" / ".sha256") == SHA256
 
 
 @pytest.mark.parametrize("weights", [MOBILENET_V2, RESNET50])

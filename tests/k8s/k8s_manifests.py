@@ -67,7 +67,7 @@ def pods(objects: list[Object]) -> Iterator[Pod]:
 def _templates(item: Object) -> Iterator[tuple[str, Object, Object]]:
     spec = item.get("spec", {})
     match item["kind"]:
-        case "Deployment" | "StatefulSet":
+        case "Deployment" | "StatefulSet" | "Job":
             yield "", spec["template"], {}
         case "CronJob":
             yield "", spec["jobTemplate"]["spec"]["template"], {}

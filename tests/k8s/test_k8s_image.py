@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from k8s_manifests import ROOT
+import yaml
+from k8s_manifests import ROOT, pods
+from rendering import build
 
 from films import write_film
 
@@ -108,7 +110,7 @@ def test_every_step_of_the_image_is_a_step_of_the_script() -> None:
     assert (
         {step[1] for step in steps if step}
         == {"wheel", "install", "weights"}
-        == set(re.findall(r"^(\w+)\(\)", script, re.M))
+        == set(re.findall(r"^(\w+)\(\)", script, re.M)) - {"pin"}
     )
     subprocess.run(["sh", "-n", str(STEPS)], check=True)
 
@@ -125,6 +127,23 @@ def test_a_folder_is_never_taken_for_a_package_of_the_index(tmp_path: Path) -> N
     missing = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert missing.returncode != 0
     assert "pip" not in missing.stdout
+
+
+def test_pinning_gives_every_image_that_has_a_tag_alone_its_digest(tmp_path: Path) -> None:
+    """`docker` answers for the registry; kustomize takes what is printed."""
+    digest = "sha256:" + "0" * 64
+    (tmp_path / "docker").write_text(f'#!/bin/sh\ntest "$1 $2 $3" = "buildx imagetools inspect" && echo {digest}\n')
+    (tmp_path / "docker").chmod(0o755)
+    path = f"{tmp_path}:{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    overlay = ROOT / "k8s" / "overlays" / "local"
+    command, env = ["sh", str(STEPS), "pin", str(overlay)], {**os.environ, "PATH": path}
+    told = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+    pinned = yaml.safe_load(told)["images"]
+    assert {entry["name"] for entry in pinned} == {"rayreel", "redis", "milvusdb/milvus"}
+    kustomization = {"resources": [os.path.relpath(overlay, tmp_path)], "images": pinned}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    images = {container["image"] for pod in pods(build(tmp_path)) for container in pod.containers}
+    assert images and all("@sha256:" in image for image in images)
 
 
 def test_a_mounted_folder_is_left_alone(tmp_path: Path) -> None:

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from k8s_manifests import of_kind, pods, rendered
+from k8s_manifests import ROOT, of_kind, pods, rendered
+from mlflow import MlflowClient
 
 from ports import free_port
+
+LOGIN = ("rayreel", "a password of the test's")
+SECRETS = ("MLFLOW_AUTH_ADMIN_USERNAME", "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY")
 
 
 @pytest.fixture
@@ -24,11 +28,16 @@ def url(tmp_path: Path) -> Iterator[str]:
     arguments = dict(argument.split("=", 1) for argument in container["args"]) | replaced
     program = Path(sys.executable).parent / container["command"][0]
     command = [str(program), *container["command"][1:], *(f"{key}={value}" for key, value in arguments.items())]
+    configuration = (ROOT / "k8s" / "base" / "basic_auth.ini").read_text()
+    (tmp_path / "basic_auth.ini").write_text(configuration.replace("/tmp/", f"{tmp_path}/"))
     env = {
         **os.environ,
         "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{tmp_path}/mlflow.db",
+        "MLFLOW_AUTH_CONFIG_PATH": str(tmp_path / "basic_auth.ini"),
+        **dict(zip(SECRETS, (*LOGIN, "a session key"), strict=True)),
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
+    assert set(env) > {entry["name"] for entry in container["env"]} - {"MLFLOW_ARTIFACTS"}
     with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, env=env, stdout=log, stderr=log) as server:
         try:
             address = f"http://127.0.0.1:{port}"
@@ -51,7 +60,7 @@ def _wait(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
 
 def test_mlflow_answers_to_its_service_and_to_probes_and_to_no_other_name(url: str) -> None:
     def status(path: str, host: str) -> int:
-        return httpx.get(f"{url}{path}", headers={"Host": host}).status_code
+        return httpx.get(f"{url}{path}", headers={"Host": host}, auth=LOGIN, timeout=60).status_code
 
     listing = "/api/2.0/mlflow/registered-models/search"
     for host in ("mlflow:5000", "mlflow.rayreel.svc:5000"):
@@ -59,3 +68,21 @@ def test_mlflow_answers_to_its_service_and_to_probes_and_to_no_other_name(url: s
     # Probes come to the pod's address.
     assert status("/health", "10.1.2.3:5000") == 200
     assert status(listing, "evil.example.org") == 403
+
+
+def test_without_the_login_nothing_is_read_or_written_and_with_it_runs_are_kept(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = f"{url}/api/2.0/mlflow/registered-models/search"
+    assert httpx.get(f"{url}/health", timeout=60).status_code == 200, "probes carry no login"
+    assert httpx.get(listing, timeout=60).status_code == 401
+    assert httpx.get(listing, auth=(LOGIN[0], "guessed"), timeout=60).status_code == 401
+    create = {"name": "rayreel"}
+    assert httpx.post(f"{url}/api/2.0/mlflow/experiments/create", json=create, timeout=60).status_code == 401
+    # As the pods have it, in their environment.
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", LOGIN[0])
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", LOGIN[1])
+    client = MlflowClient(url)
+    run = client.create_run(client.create_experiment("rayreel"))
+    client.log_metric(run.info.run_id, "loss", 0.5)
+    assert client.get_run(run.info.run_id).data.metrics == {"loss": 0.5}

@@ -28,6 +28,8 @@ def insecurities(spec: Object) -> Iterator[str]:
             yield "capabilities"
         if merged.get("runAsNonRoot") is not True or merged.get("runAsUser") == 0:
             yield "runAsNonRoot"
+        if own.get("readOnlyRootFilesystem") is not True:  # beyond `restricted`
+            yield "readOnlyRootFilesystem"
         if merged.get("seccompProfile", {}).get("type") not in {"RuntimeDefault", "Localhost"}:
             yield "seccompProfile"
         yield from ("hostPort" for port in container.get("ports", []) if port.get("hostPort"))
@@ -72,6 +74,7 @@ def test_containers_that_the_operator_adds_are_restricted_too(overlay: str) -> N
             lambda pod: (pod["securityContext"].pop("seccompProfile"), own(pod).pop("seccompProfile", 0)),
         ),
         ("allowPrivilegeEscalation", lambda pod: own(pod).pop("allowPrivilegeEscalation")),
+        ("readOnlyRootFilesystem", lambda pod: own(pod).pop("readOnlyRootFilesystem")),
         ("capabilities", lambda pod: own(pod)["capabilities"].update(add=["NET_BIND_SERVICE", "SYS_PTRACE"])),
         ("capabilities", lambda pod: own(pod).update(capabilities={"drop": ["NET_RAW"]})),
         ("volume", lambda pod: pod.setdefault("volumes", []).append({"name": "x", "hostPath": {"path": "/"}})),
@@ -89,6 +92,23 @@ def test_a_pod_that_breaks_the_profile_is_found(told: str, breaks: Callable[[Obj
 def own(pod: Object) -> Object:
     found: Object = pod["containers"][0]["securityContext"]
     return found
+
+
+@pytest.mark.parametrize("overlay", OVERLAY_NAMES)
+def test_where_the_root_is_read_only_there_is_a_tmp_and_home_is_in_it(overlay: str) -> None:
+    maps = {item["metadata"]["name"]: item["data"] for item in of_kind(everything(overlay), "ConfigMap")}
+    for pod in restricted(overlay):
+        for container in pod.containers:
+            paths = {mount["mountPath"] for mount in container["volumeMounts"]}
+            assert "/tmp" in paths or "redis" in pod.of, pod.of
+            if container["image"].startswith("rayreel"):
+                sources = [source.get("configMapRef", {}).get("name") for source in container.get("envFrom", [])]
+                given = {k: v for name in sources if name for k, v in maps[name].items()}
+                given |= {entry["name"]: entry.get("value") for entry in container.get("env", [])}
+                assert given["HOME"] == "/tmp", pod.of
+    for item in of_kind(everything(overlay), "RayService", "RayJob"):
+        cluster = item["spec"].get("rayClusterConfig") or item["spec"]["rayClusterSpec"]
+        assert {"name": "tmp", "mountPath": "/tmp"} in cluster["autoscalerOptions"]["volumeMounts"]
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)

@@ -202,21 +202,56 @@ def allowed(policies: list[Object], from_: Object, to: Object, port: int, name: 
     return False
 
 
-def test_what_has_to_be_reached_in_production_may_be() -> None:
-    objects = everything("production")
-    policies = of_kind(objects, "NetworkPolicy")
-    head = {"ray.io/is-ray-node": "yes", "ray.io/node-type": "head"}
-    needed = [
-        (head, {"app.kubernetes.io/name": "redis"}, 6379, "redis"),
-        (head, {"app.kubernetes.io/name": "mlflow"}, 5000, "http"),
-        (head, {"ray.io/is-ray-node": "yes"}, 10001, "client"),
-        ({"app.kubernetes.io/name": "mlflow"}, {"app.kubernetes.io/name": "postgres"}, 5432, "postgres"),
-        ({"rayreel.io/role": "submitter"}, head, 8265, "dashboard"),
+def app(name: str) -> Object:
+    return {"app.kubernetes.io/name": name}
+
+
+HEAD = {"ray.io/is-ray-node": "yes", "ray.io/node-type": "head"}
+EVERYWHERE = [
+    (HEAD, app("redis"), 6379, "redis"),
+    (HEAD, app("mlflow"), 5000, "http"),
+    (HEAD, {"ray.io/is-ray-node": "yes"}, 10001, "client"),
+    ({"rayreel.io/role": "submitter"}, HEAD, 8265, "dashboard"),
+]
+INSIDE = [
+    (HEAD, app("milvus"), 19530, "grpc"),
+    (HEAD, app("minio"), 9000, "s3"),
+    (app("mlflow"), app("minio"), 9000, "s3"),
+    (app("minio-users"), app("minio"), 9000, "s3"),
+]
+POSTGRES = [(app("mlflow"), app("postgres"), 5432, "postgres")]
+NEEDED = {
+    "local": [*EVERYWHERE, *INSIDE],
+    "gpu": [*EVERYWHERE, *INSIDE, *POSTGRES],
+    "production": [
+        *EVERYWHERE,
+        *POSTGRES,
         ({GATEWAY: "rayreel-gateway"}, {"rayreel.io/role": "serve"}, 8000, "serve"),
-    ]
-    for from_, to, port, name in needed:
+    ],
+}
+
+
+@pytest.mark.parametrize("overlay", OVERLAY_NAMES)
+def test_nothing_goes_out_but_to_what_has_to_be_reached(overlay: str) -> None:
+    objects = everything(overlay)
+    policies = of_kind(objects, "NetworkPolicy")
+    for from_, to, port, name in NEEDED[overlay]:
         assert allowed(policies, from_, to, port, name), (from_, to, port)
-    assert not allowed(policies, head, {"app.kubernetes.io/name": "postgres"}, 5432, "postgres")
+    for from_, to in ((HEAD, "postgres"), (app("mlflow"), "redis"), (app("minio"), "mlflow"), (app("redis"), "redis")):
+        for port in (5432, 6379, 5000):
+            assert not allowed(policies, from_, app(to), port, "http"), (from_, to)
+    closed = [policy for policy in policies if policy["spec"]["podSelector"] == {} and "egress" not in policy["spec"]]
+    assert [policy["spec"]["policyTypes"] for policy in closed if policy["metadata"]["namespace"] == "rayreel"] == [
+        ["Ingress", "Egress"]
+    ]
+
+
+@pytest.mark.parametrize("overlay", OVERLAY_NAMES)
+def test_the_clouds_metadata_service_is_out_of_reach(overlay: str) -> None:
+    for policy in of_kind(everything(overlay), "NetworkPolicy"):
+        for peer in peers(policy):
+            if block := peer.get("ipBlock"):
+                assert "169.254.0.0/16" in block["except"], named(policy)
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
@@ -248,7 +283,7 @@ def test_images_are_pinned_and_ours_is_one_version(overlay: str) -> None:
     assert version is not None
     images = {container["image"] for pod in pods(everything(overlay)) for container in pod.containers}
     for image in images:
-        name, _, tag = image.rpartition(":")
+        name, _, tag = image.partition("@")[0].rpartition(":")
         assert tag and tag != "latest", image
         if name.endswith("rayreel"):
             assert tag in {version[1], f"{version[1]}-cuda"}

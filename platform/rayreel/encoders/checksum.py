@@ -1,8 +1,11 @@
 """The sha256 of a file, computed once for as long as the file does not change."""
 
 import hashlib
+import logging
 import os
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 
 def sha256_of(path: Path, memo_dir: Path) -> str:
@@ -17,8 +20,12 @@ def sha256_of(path: Path, memo_dir: Path) -> str:
         return memo.read_text()
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    memo_dir.mkdir(parents=True, exist_ok=True)
-    part = memo.with_name(f"{memo.name}.{os.getpid()}")
-    part.write_text(digest)
-    part.replace(memo)
+    try:
+        memo_dir.mkdir(parents=True, exist_ok=True)
+        part = memo.with_name(f"{memo.name}.{os.getpid()}")
+        part.write_text(digest)
+        part.replace(memo)
+    except OSError as error:
+        # Weights baked into an image whose root file system is read-only: each start computes it again.
+        log.debug("no memo of a checksum at %s: %s", memo, error)
     return digest

@@ -55,7 +55,7 @@ def _problem(weights: Weights, folder: Path, cache_dir: Path) -> str | None:
         if not path.is_file():
             return f"no {path}"
         digest = sha256_of(path, cache_dir / ".sha256")
-        if not digest.startswith(file.sha256):
+        if digest != file.sha256:
             problem = f"{path} has sha256 {digest}, not {file.sha256}"
             log.warning("weights refused: %s", problem)
             return problem

@@ -1,5 +1,6 @@
 """Which weights there are, what proves them genuine, and where they can come from."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -9,10 +10,15 @@ from rayreel.errors import RayreelError
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """One file; `sha256` is its digest or a prefix of it, empty where only the pinned revision vouches for it."""
+    """One file and the sha256 of its content, 64 hex digits."""
 
     name: str
-    sha256: str = ""
+    sha256: str
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a digest cut short: eight digits are forged in minutes."""
+        if len(bytes.fromhex(self.sha256)) != hashlib.sha256().digest_size:
+            raise ValueError(f"{self.name}: {self.sha256!r} is no whole sha256")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +78,17 @@ MOBILENET_V2 = Weights(
 RESNET50 = Weights(
     name="resnet50",
     size="97.8 MB",
-    # torchvision writes the first digits of the sha256 into the file name and checks no more than them either.
-    files=(WeightsFile("resnet50-11ad3fa6.pth", "11ad3fa6"),),
+    # torchvision itself checks only the digits in the file name.
+    files=(WeightsFile("resnet50-11ad3fa6.pth", "11ad3fa62ca79e40addfd354a8ec4b7c75143b3038b8d2a807fbc68deab379ca"),),
     url=partial(torchvision_url, "ResNet50_Weights.IMAGENET1K_V2"),
 )
 
 R2PLUS1D_18 = Weights(
     name="r2plus1d_18",
     size="120 MB",
-    files=(WeightsFile("r2plus1d_18-91a641e6.pth", "91a641e6"),),
+    files=(
+        WeightsFile("r2plus1d_18-91a641e6.pth", "91a641e6c2ab531d1aca5f4321b4d802ec5c3babc15df855cdb6e39c6a1107c8"),
+    ),
     url=partial(torchvision_url, "R2Plus1D_18_Weights.KINETICS400_V1"),
 )
 
@@ -101,8 +109,8 @@ BERT_BASE = Weights(
     size="440 MB",
     files=(
         WeightsFile("model.safetensors", "68d45e234eb4a928074dfd868cead0219ab85354cc53d20e772753c6bb9169d3"),
-        WeightsFile("config.json"),
-        WeightsFile("tokenizer.json"),
+        WeightsFile("config.json", "7160e1553ad2ca51d8c1cb066be533db31826e12d173824c1bb0cb1a4f187d20"),
+        WeightsFile("tokenizer.json", "ce64fce797c24f68df90b40a3f74f579b336a493db14bd583fd520ea0d8c9a98"),
     ),
     repo=HubRepo("google-bert/bert-base-uncased", "86b5e0934494bd15c9632b12f734a8a67f723594"),
 )
@@ -113,7 +121,7 @@ WAV2VEC2_BASE = Weights(
     files=(
         # This revision has no safetensors; the pickle is read with weights_only=True.
         WeightsFile("pytorch_model.bin", "3249fe98bfc62fcbc26067f724716a6ec49d12c4728a2af1df659013905dff21"),
-        WeightsFile("config.json"),
+        WeightsFile("config.json", "4937977e24d12d1bba70cdce8709c3c04807a8e4ae8ddac4229c48c436ae99ae"),
     ),
     repo=HubRepo("facebook/wav2vec2-base", "0b5b8e868dd84f03fd87d01f9c4ff0f080fecfe8"),
 )

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -67,7 +68,9 @@ def extract_features(
     adding: bool = False,
 ) -> ExtractReport:
     """Bring the feature store up to date with the catalog and show what happened."""
-    step(f"Extracting {len(rows)} rows of {rows.source} with preset {settings.encoders.preset}")
+    step(f"Extracting {len(rows)} rows of {escape(rows.source)} with preset {settings.encoders.preset}")
+    for line in rows.left_out.lines():
+        console.print(f"  passed over: {escape(line)}", highlight=False)
     use_ray()
     store = open_or_make(settings)
     pipeline = settings.pipeline
@@ -159,9 +162,8 @@ def show_quarantine(store: FeatureStore, most: int = 10) -> None:
     """Name the first videos in quarantine and why they are there."""
     bad = store.quarantined()
     for row in bad.slice(0, most).to_pylist():
-        console.print(
-            f"  quarantined [bold]{row['video_id'] or '(no id)'}[/]: {row['reason']}: {row['detail']}", highlight=False
-        )
+        name = escape(row["video_id"] or "(no id)")
+        console.print(f"  quarantined [bold]{name}[/]: {row['reason']}: {escape(row['detail'])}", highlight=False)
     if bad.num_rows > most:
         console.print(f"  … and {bad.num_rows - most} more")
 

@@ -18,11 +18,14 @@ _AS_FLOAT = re.compile(_FLOAT)
 
 
 def id_value(value: Any) -> Any:  # noqa: ANN401
-    """Make a whole float or Decimal an int; anything else stays. Raises ValueError where it has lost digits."""
-    if isinstance(value, float) and math.isfinite(value) and abs(value) >= EXACT_BELOW:
+    """Make a whole float or Decimal an int and NaN None; else keep it. Raises ValueError where it has lost digits."""
+    if not isinstance(value, (float, Decimal)):
+        return value
+    if not math.isfinite(value):
+        return None
+    if isinstance(value, float) and abs(value) >= EXACT_BELOW:
         raise ValueError(LOST_DIGITS)
-    whole = isinstance(value, (float, Decimal)) and math.isfinite(value) and value == int(value)
-    return int(value) if whole else value
+    return int(value) if value == int(value) else value
 
 
 class TextIds:

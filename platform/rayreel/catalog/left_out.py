@@ -23,6 +23,6 @@ class LeftOut:
     def lines(self) -> list[str]:
         """One line per kind, the most frequent first."""
         return [
-            f"{count} {kind} ({', '.join(self.names[kind])}{', …' if count > MOST_NAMES else ''})"
+            f"{kind}: {count} ({', '.join(self.names[kind])}{', …' if count > MOST_NAMES else ''})"
             for kind, count in self.counts.most_common()
         ]

@@ -116,8 +116,8 @@ def _is_row(cells: list[str], names: list[str], *, sure: bool) -> bool:
 
 
 def _check_header(names: list[str], fault: str, uri: str) -> None:
-    if fault or not all(name.isprintable() for name in names):
-        found = "is UTF-16" if _UTF_16.search("".join(names)) else "has a first line that is not UTF-8 text"
+    if fault or not all(name.replace("\t", "").isprintable() for name in names):
+        found = "is UTF-16 or UTF-32" if _UTF_16.search("".join(names)) else "has a first line that is not UTF-8 text"
         raise CatalogError(f"{uri} {found}. Save it as UTF-8 CSV.")
     require(names, REQUIRED, uri)
     _check_names(names, uri)
@@ -147,7 +147,7 @@ def _read_jsonl(uri: str) -> Iterator[_Row]:
 
 def _check_first(text: str, uri: str) -> None:
     if _UTF_16.search(text):
-        raise CatalogError(f"{uri} is UTF-16. Save it as UTF-8.")
+        raise CatalogError(f"{uri} is UTF-16 or UTF-32. Save it as UTF-8.")
     if text.strip() == "[" or text.lstrip().startswith(("[{", "[ {")):
         raise CatalogError(f"{uri} is one JSON array. Write one object per line, such as with jq -c '.[]'.")
 

@@ -20,7 +20,7 @@ _ISO = re.compile(
     r"(?P<year>\d{4})(?P<mark>[-/.])(?P<month>\d{1,2})(?P=mark)(?P<day>\d{1,2})(?P<time>([T ] *\d\d(:?\d\d)?.*)?)"
 )
 # Without marks, by week and by day of the year; `datetime.fromisoformat` would also take 2024-W05 for its Monday.
-_BASIC = re.compile(r"\d{8}T\d\d.*|\d{4}-?W\d\d-?\d")
+_BASIC = re.compile(r"\d{8}T\d\d.*|\d{4}-?W\d\d-?\d(T\d\d.*)?")
 _ZONE = re.compile(r" *(UTC|GMT|Z)$")
 _SPACED_ZONE = re.compile(r" +(?=[+-]\d\d(:?\d\d)?$)")
 # MySQL's empty date, and the zero times of Go and .NET.

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rayreel.catalog.left_out import LeftOut
@@ -51,6 +52,8 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 def _values(column: pa.Array) -> list[Any]:
     """A column's values; one that Python cannot hold becomes its text."""
+    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":  # Python's own datetime has microseconds
+        column = pc.cast(column, pa.timestamp("us", column.type.tz), safe=False)
     try:
         return list(column.to_pylist())
     except (ValueError, OverflowError):  # text that is not UTF-8, a date after the year 9999
@@ -63,4 +66,4 @@ def _value(scalar: pa.Scalar) -> Any:  # noqa: ANN401
     except UnicodeDecodeError:
         return scalar.as_buffer().to_pybytes().decode(errors="surrogateescape")
     except (ValueError, OverflowError):
-        return str(scalar)
+        return f"{scalar.value} {scalar.type}"

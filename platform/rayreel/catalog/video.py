@@ -26,7 +26,9 @@ def _id(value: Any) -> Any:  # noqa: ANN401
 
 
 def _text(value: Any) -> Any:  # noqa: ANN401
-    return "" if is_blank(value) else value
+    if is_blank(value):
+        return ""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _scalar(value: Any) -> Any:  # noqa: ANN401

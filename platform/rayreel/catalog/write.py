@@ -19,7 +19,7 @@ def write_catalog(videos: Sequence[Video], folder: Path) -> Path:
     path = folder / "catalog.csv"
     own = list(dict.fromkeys(name for video in videos for name in video.extra))
     with path.open("w", newline="", encoding="utf-8") as file:
-        out = csv.writer(file, lineterminator="\n")
+        out = csv.writer(file)  # with another line terminator than \r\n, Python leaves a \r in a cell unquoted
         out.writerow([*COLUMNS, *own])
         for video in videos:
             out.writerow([*_cells(video, folder), *(video.extra.get(name) for name in own)])

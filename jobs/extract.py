@@ -68,9 +68,8 @@ def extract_features(
     adding: bool = False,
 ) -> ExtractReport:
     """Bring the feature store up to date with the catalog and show what happened."""
-    step(f"Extracting {len(rows)} rows of {escape(rows.source)} with preset {settings.encoders.preset}")
-    for line in rows.left_out.lines():
-        console.print(f"  passed over: {escape(line)}", highlight=False)
+    step(f"Extracting {len(rows)} rows of {rows.source} with preset {settings.encoders.preset}")
+    show_left_out(rows)
     use_ray()
     store = open_or_make(settings)
     pipeline = settings.pipeline
@@ -156,6 +155,12 @@ def closing_table(report: ExtractReport) -> Table:
         rows["videos/s in steady state"] = f"{report.throughput.videos_per_s:.1f}"
         rows["frames/s in steady state"] = f"{report.throughput.frames_per_s:.0f}"
     return facts("Extraction", rows)
+
+
+def show_left_out(rows: Catalog) -> None:
+    """Name what the catalog's source holds besides its rows."""
+    for line in rows.left_out.lines():
+        console.print(f"  left out: {line}", markup=False, highlight=False)
 
 
 def show_quarantine(store: FeatureStore, most: int = 10) -> None:

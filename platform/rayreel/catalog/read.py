@@ -52,8 +52,8 @@ def read_catalog(source: str | Path) -> Catalog:
             catalog.videos.append(checked)
     if not len(catalog):
         kinds = ", ".join(sorted(SUFFIXES)) if is_folder else "one row per video below the column names"
-        passed = f" Passed over: {'; '.join(catalog.left_out.lines())}." if catalog.left_out.counts else ""
-        raise CatalogError(f"{source} has no videos. Expected {kinds}.{passed}")
+        besides = f" Left out: {'; '.join(catalog.left_out.lines())}." if catalog.left_out.counts else ""
+        raise CatalogError(f"{source} has no videos. Expected {kinds}.{besides}")
     return catalog
 
 

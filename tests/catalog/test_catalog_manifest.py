@@ -252,6 +252,12 @@ def test_ids_that_a_data_frame_made_floats_are_whole_numbers_again(tmp_path: Pat
     assert [problem.row for problem in faults(items)] == [3]
 
 
+def test_a_broken_row_does_not_decide_what_ids_are(tmp_path: Path) -> None:
+    items = read(tmp_path, "c.csv", "video_id,uri\n101.0,a.mp4\nbroken\n102.0,a.mp4\n")
+    assert ids(items) == ["101", "102"]
+    assert [problem.row for problem in faults(items)] == [2]
+
+
 @pytest.mark.parametrize("written", [["1.0", "1.1"], ["00101.0", "2"], ["1e5"], ["1.10"], ["007"], [" x "]])
 def test_ids_that_only_look_like_floats_stay(tmp_path: Path, written: list[str]) -> None:
     rows = "".join(f"{one},a.mp4\n" for one in written)

@@ -12,9 +12,11 @@ WORDS = frozenset(
 
 def is_blank(value: Any) -> bool:  # noqa: ANN401
     """Whether a cell is missing: None, NaN, NaT or an empty text."""
+    if isinstance(value, str):
+        return not value
     if isinstance(value, (float, Decimal, datetime)):
         return bool(value != value)  # noqa: PLR0124 - NaT is a datetime, and like NaN no equal of itself
-    return value is None or value == ""
+    return value is None
 
 
 def is_blank_word(text: str) -> bool:

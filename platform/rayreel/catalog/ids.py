@@ -41,14 +41,19 @@ class TextIds:
     def see(self, value: object) -> None:
         """Take another id into account; a blank one says nothing, nor does a typed float."""
         if isinstance(value, str):
-            self.mixed |= not (is_blank_word(value) or _AS_FLOAT.fullmatch(value))
+            self.mixed |= not (is_blank_word(value) or self.is_float(value))
         else:
             self.mixed |= not (value is None or isinstance(value, float))
 
     @staticmethod
+    def is_float(value: object) -> bool:
+        """Whether a value is the text of a whole float."""
+        return isinstance(value, str) and bool(_AS_FLOAT.fullmatch(value))
+
+    @staticmethod
     def plain(value: Any) -> Any:  # noqa: ANN401
         """Cut the .0 off."""
-        return value[:-2] if isinstance(value, str) and _AS_FLOAT.fullmatch(value) else value
+        return value[:-2] if TextIds.is_float(value) else value
 
 
 def id_texts(ids: pa.Array) -> pa.Array:

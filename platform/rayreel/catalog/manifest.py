@@ -62,9 +62,10 @@ def _with_plain_ids(rows: Iterator[_Row]) -> Iterator[_Row]:
     for row in rows:
         if isinstance(text := row.columns.get("video_id"), str):
             row.columns["video_id"] = text.strip()
-        ids.see(row.columns.get("video_id"))
+        if not row.fault:
+            ids.see(row.columns.get("video_id"))
         waiting.append(row)
-        while ids.mixed and waiting:
+        while waiting and (ids.mixed or not TextIds.is_float(waiting[0].columns.get("video_id"))):
             yield waiting.popleft()
     for row in waiting:
         yield replace(row, columns=row.columns | {"video_id": TextIds.plain(row.columns.get("video_id"))})
@@ -96,7 +97,7 @@ def _read_csv(uri: str) -> Iterator[_Row]:
         delimiter = "\t" if suffix(uri) == ".tsv" else ","
         records = read_records(file, delimiter, lambda cells: _is_row(cells, names, sure=delimiter == "\t"))
         _, header, fault = next(records, (0, [], ""))
-        names += [name.strip() for name in header]
+        names += [name.strip().lstrip("\ufeff") for name in header]
         _check_header(names, fault, uri)
         for number, (line, cells, unparsed) in enumerate(records, start=1):
             wrong = f"it has {len(cells)} cells where the header has {len(names)}; quote cells that hold a separator"

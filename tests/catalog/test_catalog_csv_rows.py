@@ -72,6 +72,15 @@ def test_a_quote_in_tab_separated_text_encloses_a_whole_cell_or_is_part_of_it(wr
     assert cells(text, "\t", 3) == [["1", read, "x"], ["2", "plain", "y"], ["3", 'last"', "z"]]
 
 
+def test_quotes_that_close_in_another_cell_or_row_are_part_of_their_cells() -> None:
+    assert cells('1\t"a\tb"\n2\t"c\td\nshort\n3\tx\ty"\n', "\t", 3) == [
+        ["1", '"a', 'b"'],
+        ["2", '"c', "d"],
+        ["short"],
+        ["3", "x", 'y"'],
+    ]
+
+
 def test_a_quote_left_open_does_not_swallow_rows_up_to_the_next_quote() -> None:
     rows = cells('1,"open\n2,plain\n3,x"\n4,"two\nlines"\n', ",", 2)
     assert ["quotes do not match" in row[0] for row in rows] == [True, False, False, False]

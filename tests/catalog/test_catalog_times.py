@@ -52,11 +52,16 @@ def test_a_type_that_is_no_moment_is_refused() -> None:
             read_times(pa.array([3], kind))
 
 
-@pytest.mark.parametrize("written", ["2024", "-1", "inf", "2024-01", "31/01/2024", "NaT", "", "2024-01-31-05:00"])
+@pytest.mark.parametrize(
+    "written",
+    ["soon", "inf", "2024-01", "31/01/2024", "NaT", "", "2024-01-31-05:00", "0000-00-00", "0001-01-01T00:00:00Z"],
+)
 def test_what_is_no_time_is_null(written: str) -> None:
-    given = pa.array([written, "2024-01-31" if "-0" in written or "/" in written else "soon"])
-    if written != "2024":
-        assert read_times(given)[0].as_py() is None
+    assert read_times(pa.array(["2024-01-31", written]))[1].as_py() is None
+
+
+def test_a_negative_number_is_no_time() -> None:
+    assert read_times(pa.array([-1, 1706702400])).to_pylist() == [None, NOON]
 
 
 def test_ways_that_pandas_does_not_know_are_read_one_by_one() -> None:

@@ -36,11 +36,10 @@ def read_records(
             return
         except csv.Error as error:
             first = lines.give_back()
-            if delimiter == "\t":
-                yield number, [_unquoted(cell) for cell in first.rstrip("\r\n").split("\t")], ""
-            else:
-                yield number, [], _fault(error)
+            yield (number, _as_they_are(first), "") if delimiter == "\t" else (number, [], _fault(error))
         else:
+            if delimiter == "\t" and not is_row(cells) and is_row(_as_they_are(lines.row[0])):
+                cells = _as_they_are(lines.give_back())
             if cells:
                 yield number, cells, ""
 
@@ -62,6 +61,11 @@ def _cells_of(line: str, delimiter: str) -> list[str]:
         return next(csv.reader([line], delimiter=delimiter, strict=True), [])
     except csv.Error:
         return line.rstrip("\r\n").split(delimiter)
+
+
+def _as_they_are(line: str) -> list[str]:
+    """Cells between tabs; a quote encloses a whole cell or is part of it."""
+    return [_unquoted(cell) for cell in line.rstrip("\r\n").split("\t")]
 
 
 def _unquoted(cell: str) -> str:

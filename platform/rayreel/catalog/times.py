@@ -1,6 +1,7 @@
 """Whole columns of times, as interactions have them."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from rayreel.catalog.moments import COMPACT, SECONDS_TO, UNITS, read_moment
 
 UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
+_SECOND_DAY = pa.scalar(datetime(1, 1, 2, tzinfo=UTC), UTC_MICROSECONDS)
 # pandas would also take a year or a month alone.
 _WHOLE_DATE = r"^\s*([0-9]{4}-[0-9]{2}-[0-9]{2}([T ]|\s*$)|[0-9]{8}T)"
 
@@ -76,6 +78,7 @@ def _from_text(given: pa.Array) -> pa.Array:
     texts = pc.if_else(whole, given, None)
     parsed = pd.to_datetime(texts.to_pandas(), errors="coerce", utc=True, format="ISO8601")
     times = pc.cast(pa.array(parsed, from_pandas=True), UTC_MICROSECONDS, safe=False)
+    times = pc.if_else(pc.less(times, _SECOND_DAY), None, times)  # the first stands for no date, as in `read_moment`
     left = given.filter(pc.and_(pc.is_null(times), pc.is_valid(given))).unique()
     return _filled(times, given, dict(_one_by_one(left))) if len(left) else times
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rayreel.catalog.csv_rows import LONGEST_CELL, parse_cell, read_records
+from steady import steady
 
 
 def test_records_come_with_their_first_line_and_blank_lines_are_none() -> None:
@@ -96,6 +97,7 @@ def test_a_cell_may_be_as_long_as_a_transcript_but_not_without_end() -> None:
 PLAIN = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=8)
 
 
+@steady
 @given(st.lists(st.tuples(PLAIN, PLAIN), min_size=1, max_size=6))
 def test_tab_separated_text_written_without_quoting_reads_as_written(rows: list[tuple[str, str]]) -> None:
     rows = [(a, b) for a, b in rows if not any(c.startswith('"') and c.endswith('"') for c in (a, b))]
@@ -106,6 +108,7 @@ def test_tab_separated_text_written_without_quoting_reads_as_written(rows: list[
 TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=8)
 
 
+@steady
 @given(st.lists(st.tuples(PLAIN, TEXT), min_size=1, max_size=6), st.sampled_from([",", "\t"]))
 def test_what_a_csv_writer_writes_reads_as_written(rows: list[tuple[str, str]], delimiter: str) -> None:
     file = io.StringIO(newline="")

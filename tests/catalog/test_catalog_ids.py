@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rayreel.catalog.ids import TextIds, id_texts, id_value
+from steady import steady
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,7 @@ def test_every_type_of_column_gives_the_same_text(kind: pa.DataType) -> None:
     ).to_pylist() == ["101", "102"]
 
 
+@steady
 @given(
     st.lists(
         st.one_of(st.none(), st.sampled_from(["1.0", "-2.0", "0.0", "01.0", "7", "x", "nan", "", "1.05"])), max_size=6
@@ -58,6 +60,7 @@ def test_a_catalog_and_interactions_decide_alike(given: list[str | None]) -> Non
     assert id_texts(pa.array(given, pa.string())).to_pylist() == one_by_one(given)
 
 
+@steady
 @given(st.integers(-(2**53) + 1, 2**53 - 1))
 def test_any_whole_number_survives_being_a_float(number: int) -> None:
     assert id_value(float(number)) == number

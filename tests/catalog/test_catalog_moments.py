@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rayreel.catalog.moments import UNITS, read_moment
+from steady import steady
 
 NOON = datetime(2024, 1, 31, 12, tzinfo=UTC)
 
@@ -75,6 +76,7 @@ def test_what_is_no_date_or_may_be_one_of_two_is_refused(written: object) -> Non
         read_moment(written)
 
 
+@steady
 @given(st.datetimes(datetime(1974, 1, 1), datetime(2100, 1, 1)), st.sampled_from(list(UNITS)))
 def test_a_number_since_1970_is_read_in_its_unit(moment: datetime, unit: str) -> None:
     moment = moment.replace(microsecond=0, tzinfo=UTC)
@@ -85,12 +87,14 @@ def test_a_number_since_1970_is_read_in_its_unit(moment: datetime, unit: str) ->
         assert "without marks" in str(error)
 
 
+@steady
 @given(st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1), timezones=st.timezones()))
 def test_iso_text_of_any_moment_reads_as_it(moment: datetime) -> None:
     assert read_moment(moment.isoformat()) == moment.astimezone(UTC)
     assert read_moment(str(moment)) == moment.astimezone(UTC)
 
 
+@steady
 @given(st.text(max_size=30))
 def test_any_text_is_a_moment_in_utc_or_none_or_refused(text: str) -> None:
     try:

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rayreel.catalog.tags import read_tags, write_tags
+from steady import steady
 
 WORDS = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=12)
 TAGS = st.lists(WORDS.map(str.strip).filter(bool), max_size=5).map(tuple)
@@ -86,17 +87,20 @@ def test_what_looks_like_a_list_and_is_none_is_refused(written: object) -> None:
         read_tags(written)
 
 
+@steady
 @given(TAGS)
 def test_written_tags_read_as_the_same(tags: tuple[str, ...]) -> None:
     assert read_tags(write_tags(tags)) == tags
 
 
+@steady
 @given(TAGS)
 def test_a_data_frames_cell_of_a_list_or_an_array_reads_as_its_words(tags: tuple[str, ...]) -> None:
     assert read_tags(str(list(tags))) == tags
     assert read_tags(str(np.array(tags, dtype=object))) == tags
 
 
+@steady
 @given(st.text())
 def test_any_text_gives_words_without_blanks_or_is_refused(text: str) -> None:
     try:

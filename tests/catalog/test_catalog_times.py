@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from rayreel.catalog.moments import UNITS, read_moment
 from rayreel.catalog.times import read_times
+from steady import steady
 
 NOON = datetime(2024, 1, 31, 12, tzinfo=UTC)
 
@@ -75,6 +76,7 @@ def test_ways_that_pandas_does_not_know_are_read_one_by_one() -> None:
     assert read_times(pa.array(written)).to_pylist() == [NOON, NOON, NOON, NOON, None]
 
 
+@steady
 @given(
     st.lists(st.datetimes(datetime(2004, 1, 1), datetime(2100, 1, 1)), min_size=1),
     st.sampled_from(list(UNITS.values())),

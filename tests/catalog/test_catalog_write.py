@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from rayreel.catalog.read import read_catalog
 from rayreel.catalog.video import Video
 from rayreel.catalog.write import write_catalog
+from steady import steady
 
 
 def test_a_written_catalog_reads_as_the_same_videos(tmp_path: Path) -> None:
@@ -55,6 +56,7 @@ VIDEOS = st.builds(
 )
 
 
+@steady
 @given(st.lists(VIDEOS, min_size=1, max_size=4, unique_by=lambda video: video.video_id))
 def test_any_videos_read_as_they_were_written(videos: list[Video]) -> None:
     with TemporaryDirectory() as folder:

@@ -82,7 +82,7 @@ def _from_digits(digits: str) -> datetime | None:
     return found
 
 
-def unit_of(number: Decimal | float) -> str:
+def unit_of(number: Decimal) -> str:
     """The unit of a number since 1970, by its size. Raises ValueError where it is too large for any."""
     for name, per_second in UNITS.items():
         if abs(number) <= SECONDS_TO * per_second:

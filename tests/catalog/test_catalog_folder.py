@@ -153,12 +153,12 @@ def test_all_that_is_passed_over_is_counted_by_its_kind_and_named(tmp_path: Path
     assert [item.video_id for item in read_folder(tmp_path, left_out)] == ["clip", "sub/other"]
     assert left_out.counts.total() == len(passed) + 1
     assert set(left_out.lines()) == {
-        ".jpg files, no suffix of a video: 2 (cover.JPG, sub/b.jpg)",
+        "unsupported suffix .jpg: 2 (cover.JPG, sub/b.jpg)",
         "hidden files or folders: 2 (.DS_Store, ._clip.mp4)",
-        ".txt files, no suffix of a video: 1 (lone.txt)",
-        ".rmvb files, no suffix of a video: 1 (film.rmvb)",
-        ".db files, no suffix of a video: 1 (Thumbs.db)",
-        "files without a suffix: 1 (README)",
+        "unsupported suffix .txt: 1 (lone.txt)",
+        "unsupported suffix .rmvb: 1 (film.rmvb)",
+        "unsupported suffix .db: 1 (Thumbs.db)",
+        "no suffix: 1 (README)",
         "links to folders that are read where they lie: 1 (again)",
     }
 

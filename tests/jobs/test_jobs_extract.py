@@ -66,9 +66,9 @@ def test_the_closing_table_accounts_for_every_row() -> None:
 def test_what_a_catalog_leaves_out_is_named_by_its_kind(capsys: pytest.CaptureFixture[str]) -> None:
     catalog = Catalog("clips")
     for name in ("a[/].rmvb", "b.rmvb"):
-        catalog.left_out.add(".rmvb files, no suffix of a video", name)
+        catalog.left_out.add("unsupported suffix .rmvb", name)
     show_left_out(catalog)
-    assert capsys.readouterr().out == "  left out: .rmvb files, no suffix of a video: 2 (a[/].rmvb, b.rmvb)\n"
+    assert capsys.readouterr().out == "  left out: unsupported suffix .rmvb: 2 (a[/].rmvb, b.rmvb)\n"
 
 
 def test_a_quarantined_video_of_any_name_is_shown_under_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,7 +60,7 @@ def _passed_over(path: Path, root: Path, stems: set[str]) -> str:
         return "links to folders that are read where they lie" if inner else ""
     if _is_video(path) or (path.suffix in SIDECARS and path.stem in stems):
         return ""
-    return f"{path.suffix.lower()} files, no suffix of a video" if path.suffix else "files without a suffix"
+    return f"unsupported suffix {path.suffix.lower()}" if path.suffix else "no suffix"
 
 
 def _is_folder(path: Path) -> bool:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperCommand
 
@@ -83,7 +84,7 @@ def settings_help() -> str:
 
 def step(text: str) -> None:
     """Say what the job does now."""
-    console.print(f"[bold cyan]▸[/] {text}", highlight=False)
+    console.print(f"[bold cyan]▸[/] {escape(text)}", highlight=False)
 
 
 def facts(title: str, rows: dict[str, Any]) -> Table:
@@ -96,8 +97,8 @@ def facts(title: str, rows: dict[str, Any]) -> Table:
 
 def finish(wrote: str, following: str) -> None:
     """Say at the end what was written and what comes next."""
-    console.print(f"Wrote {wrote}", highlight=False)
-    console.print(f"Next:  {following}", highlight=False)
+    console.print(f"Wrote {wrote}", markup=False, highlight=False)
+    console.print(f"Next:  {following}", markup=False, highlight=False)
 
 
 def features(settings: Settings) -> FeatureStore:

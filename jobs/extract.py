@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -68,6 +69,7 @@ def extract_features(
 ) -> ExtractReport:
     """Bring the feature store up to date with the catalog and show what happened."""
     step(f"Extracting {len(rows)} rows of {rows.source} with preset {settings.encoders.preset}")
+    show_left_out(rows)
     use_ray()
     store = open_or_make(settings)
     pipeline = settings.pipeline
@@ -155,13 +157,18 @@ def closing_table(report: ExtractReport) -> Table:
     return facts("Extraction", rows)
 
 
+def show_left_out(rows: Catalog) -> None:
+    """Name what the catalog's source holds besides its rows."""
+    for line in rows.left_out.lines():
+        console.print(f"  left out: {line}", markup=False, highlight=False)
+
+
 def show_quarantine(store: FeatureStore, most: int = 10) -> None:
     """Name the first videos in quarantine and why they are there."""
     bad = store.quarantined()
     for row in bad.slice(0, most).to_pylist():
-        console.print(
-            f"  quarantined [bold]{row['video_id'] or '(no id)'}[/]: {row['reason']}: {row['detail']}", highlight=False
-        )
+        name = escape(row["video_id"] or "(no id)")
+        console.print(f"  quarantined [bold]{name}[/]: {row['reason']}: {escape(row['detail'])}", highlight=False)
     if bad.num_rows > most:
         console.print(f"  … and {bad.num_rows - most} more")
 

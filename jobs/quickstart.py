@@ -1,6 +1,7 @@
 """From nothing to recommendations over HTTP, on this machine."""
 
 import json
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -66,7 +67,8 @@ def main(
     console.print(facts("Seconds", seconds))
     console.print(f"Service  {url}/docs", highlight=False)
     console.print(f"Ray      {dashboard}", highlight=False)
-    console.print(f"MLflow   .venv/bin/mlflow ui --backend-store-uri {use_tracking(settings.place)}", highlight=False)
+    tracking = shlex.quote(use_tracking(settings.place))
+    console.print(f"MLflow   .venv/bin/mlflow ui --backend-store-uri {tracking}", markup=False, highlight=False)
     console.print("Stop     make stop", highlight=False)
 
 

@@ -1,5 +1,6 @@
 """Train a video network on labelled clips and make it a visual encoder."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from command import ConfigFile, Sets, StorageRoot, console, facts, finish, run, step, use_ray
+from extract import show_left_out
 from rayreel.catalog.read import Catalog, read_catalog
 from rayreel.settings import Settings, load_settings
 from rayreel.training.action.clips import ClipStore
@@ -55,10 +57,12 @@ def train_encoder(settings: Settings, rows: Catalog, name: str) -> Registered:
     check_new_name(place, name)
     listed = list_clips(rows.videos, settings.splits.group_by)
     step(f"Decoding {listed.num_rows} clips of {rows.source}")
+    show_left_out(rows)
     use_ray()
     with live_progress("decoding") as progress:
         store = ClipStore(place.root, action)
-        unusable = decode_clips(rows.videos, store, settings.limits, settings.extract, progress)
+        unusable = Counter(problem.reason.value for problem in rows.problems)
+        unusable += decode_clips(rows.videos, store, settings.limits, settings.extract, progress)
     if unusable:
         console.print(facts("Not usable", dict(unusable)))
     job = ActionJob(place.root, listed, action, settings.splits)

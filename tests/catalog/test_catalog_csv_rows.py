@@ -1,6 +1,12 @@
-import pytest
+import csv
+import io
 
-from rayreel.catalog.csv_rows import parse_cell, read_records
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rayreel.catalog.csv_rows import LONGEST_CELL, parse_cell, read_records
+from steady import steady
 
 
 def test_records_come_with_their_first_line_and_blank_lines_are_none() -> None:
@@ -42,3 +48,71 @@ def test_reading_goes_on_behind_every_quote_left_open() -> None:
 )
 def test_an_extra_csv_cell_becomes_a_number_only_where_it_is_one(cell: str, value: object) -> None:
     assert parse_cell(cell) == value and type(parse_cell(cell)) is type(value)
+
+
+def cells(text: str, delimiter: str, columns: int) -> list[list[str]]:
+    records = read_records(text.splitlines(keepends=True), delimiter, lambda found: len(found) == columns)
+    return [found if not fault else [fault] for _, found, fault in records]
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ('"Hello" she said', '"Hello" she said'),
+        ('"Unclosed', '"Unclosed'),
+        ('5" screen', '5" screen'),
+        ('"', '"'),
+        ('say "hi"', 'say "hi"'),
+        ('"He said ""hi"""', 'He said "hi"'),
+        ('"a\ttab"', "a\ttab"),
+        ('"two\nlines"', "two\nlines"),
+    ],
+)
+def test_a_quote_in_tab_separated_text_encloses_a_whole_cell_or_is_part_of_it(written: str, read: str) -> None:
+    text = f'1\t{written}\tx\n2\tplain\ty\n3\tlast"\tz\n'
+    assert cells(text, "\t", 3) == [["1", read, "x"], ["2", "plain", "y"], ["3", 'last"', "z"]]
+
+
+def test_quotes_that_close_in_another_cell_or_row_are_part_of_their_cells() -> None:
+    assert cells('1\t"a\tb"\n2\t"c\td\nshort\n3\tx\ty"\n', "\t", 3) == [
+        ["1", '"a', 'b"'],
+        ["2", '"c', "d"],
+        ["short"],
+        ["3", "x", 'y"'],
+    ]
+
+
+def test_a_quote_left_open_does_not_swallow_rows_up_to_the_next_quote() -> None:
+    rows = cells('1,"open\n2,plain\n3,x"\n4,"two\nlines"\n', ",", 2)
+    assert ["quotes do not match" in row[0] for row in rows] == [True, False, False, False]
+    assert rows[1:] == [["2", "plain"], ["3", 'x"'], ["4", "two\nlines"]]
+
+
+def test_a_cell_may_be_as_long_as_a_transcript_but_not_without_end() -> None:
+    rows = cells(f"1,{'word ' * 40_000}\n2,{'x' * (LONGEST_CELL + 1)}\n3,y\n", ",", 2)
+    assert [len(row[-1]) for row in (rows[0], rows[2])] == [200_000, 1]
+    assert "longer than 4,194,304 characters" in rows[1][0]
+
+
+PLAIN = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=8)
+
+
+@steady
+@given(st.lists(st.tuples(PLAIN, PLAIN), min_size=1, max_size=6))
+def test_tab_separated_text_written_without_quoting_reads_as_written(rows: list[tuple[str, str]]) -> None:
+    rows = [(a, b) for a, b in rows if not any(c.startswith('"') and c.endswith('"') for c in (a, b))]
+    text = "".join(f"{a}\t{b}\n" for a, b in rows)
+    assert cells(text, "\t", 2) == [list(row) for row in rows]
+
+
+TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=8)
+
+
+@steady
+@given(st.lists(st.tuples(PLAIN, TEXT), min_size=1, max_size=6), st.sampled_from([",", "\t"]))
+def test_what_a_csv_writer_writes_reads_as_written(rows: list[tuple[str, str]], delimiter: str) -> None:
+    file = io.StringIO(newline="")
+    csv.writer(file, delimiter=delimiter).writerows(rows)
+    file.seek(0)
+    # Without `is_row`: any line of text may look like a row of two columns.
+    assert [found for _, found, _ in read_records(file, delimiter)] == [list(row) for row in rows]

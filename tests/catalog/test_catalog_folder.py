@@ -1,9 +1,13 @@
+import inspect
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from rayreel.catalog.folder import read_folder
+from rayreel.catalog.left_out import LeftOut
 from rayreel.catalog.problem import Problem
 from rayreel.catalog.video import Video
 from rayreel.failures import Reason
@@ -118,3 +122,66 @@ def test_a_file_name_that_is_not_utf8_is_a_problem_that_can_be_written_down(tmp_
     problem = only(tmp_path)
     assert isinstance(problem, Problem) and problem.reason is Reason.INVALID_ROW
     assert f"{problem.video_id} {problem.uri} {problem.detail}".encode()
+
+
+NAMES = ["with space", "100%", "a#b", "a?b=c", "a;b", "a\nb", "back\\slash", 'it\'s "it"', "-y", "é", "e\u0301"]
+NAMES += [" lead", "lead", "trail ", "[/]", "\U0001f3ac", "長" * 80, "a.b", "%2E", "CON"]
+
+
+def test_a_file_of_any_name_is_a_video_of_that_name(tmp_path: Path) -> None:
+    for name in NAMES:
+        put(tmp_path / f"{name}.mp4")
+    videos = list(read_folder(tmp_path))
+    assert {video.video_id for video in videos} == set(NAMES)
+    assert all(isinstance(video, Video) and Path(video.uri).is_file() for video in videos)
+
+
+def test_videos_of_cameras_discs_and_recorders_are_taken_in_any_case(tmp_path: Path) -> None:
+    names = ["a.MTS", "b.m2ts", "c.vob", "d.3g2", "e.asf", "f.qt", "g.mpe", "h.M2T", "i.divx", "j.dvr-ms", "k.f4v"]
+    for name in names:
+        put(tmp_path / name)
+    assert [Path(video.uri).name for video in read_folder(tmp_path)] == names
+
+
+def test_all_that_is_passed_over_is_counted_by_its_kind_and_named(tmp_path: Path) -> None:
+    used = ("clip.mp4", "clip.txt", "clip.json", "sub/other.mkv")
+    passed = ("lone.txt", "cover.JPG", "sub/b.jpg", "film.rmvb", "README", ".DS_Store", "._clip.mp4", "Thumbs.db")
+    for name in used + passed:
+        put(tmp_path / name, "{}" if name.endswith("json") else "text")
+    (tmp_path / "again").symlink_to(tmp_path / "sub")
+    left_out = LeftOut()
+    assert [item.video_id for item in read_folder(tmp_path, left_out)] == ["clip", "sub/other"]
+    assert left_out.counts.total() == len(passed) + 1
+    assert set(left_out.lines()) == {
+        "unsupported suffix .jpg: 2 (cover.JPG, sub/b.jpg)",
+        "hidden files or folders: 2 (.DS_Store, ._clip.mp4)",
+        "unsupported suffix .txt: 1 (lone.txt)",
+        "unsupported suffix .rmvb: 1 (film.rmvb)",
+        "unsupported suffix .db: 1 (Thumbs.db)",
+        "no suffix: 1 (README)",
+        "links to folders that are read where they lie: 1 (again)",
+    }
+
+
+def test_folders_may_be_nested_deeper_than_pythons_stack(tmp_path: Path) -> None:
+    put(tmp_path / "/".join("a" * 200) / "deep.mp4")
+    limit, here = sys.getrecursionlimit(), len(inspect.stack(context=0))
+    sys.setrecursionlimit(here + 120)
+    try:
+        items = list(read_folder(tmp_path))
+    finally:
+        sys.setrecursionlimit(limit)
+    assert [item.video_id.removeprefix("a/" * 200) for item in items] == ["deep"]
+
+
+def test_a_folder_that_may_not_be_read_is_a_problem_and_stops_nothing(tmp_path: Path) -> None:
+    put(tmp_path / "kept.mp4")
+    put(tmp_path / "locked/b.mp4")
+    (tmp_path / "locked").chmod(0)
+    try:
+        if os.access(tmp_path / "locked", os.R_OK):
+            pytest.skip("root reads every folder")
+        problem = next(item for item in read_folder(tmp_path) if isinstance(item, Problem))
+        assert (problem.video_id, problem.reason) == ("locked", Reason.UNREADABLE)
+    finally:
+        (tmp_path / "locked").chmod(0o700)

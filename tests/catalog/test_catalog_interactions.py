@@ -1,4 +1,5 @@
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rayreel.catalog.interactions import SCHEMA, read_interactions
+from rayreel.catalog.manifest import read_manifest
 from rayreel.catalog.problem import CatalogError
 
 NOON = datetime(2024, 1, 31, 12, tzinfo=UTC)
@@ -110,3 +112,93 @@ def test_missing_columns_and_files_are_errors(tmp_path: Path) -> None:
         read_interactions(tmp_path / "nowhere.csv")
     with pytest.raises(CatalogError, match=r"must end in \.csv, \.parquet"):
         read_interactions(tmp_path / "i.tsv")
+
+
+@pytest.mark.parametrize("unit", [1, 10**3, 10**6, 10**9])
+def test_times_in_every_unit_are_read_from_text_and_numbers(tmp_path: Path, unit: int) -> None:
+    number = 1706702400 * unit
+    assert moments(read_csv(tmp_path, f"user_id,video_id,timestamp\nu,v,{number}\n")) == [NOON]
+    columns = {"user_id": ["u"], "video_id": ["v"]}
+    assert moments(read_parquet(tmp_path, columns | {"timestamp": [number]})) == [NOON]
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        pa.array([101.0, 102.0]),
+        pa.array([101.0, 102.0], pa.float32()),
+        pa.array(["101.0", "102.0"]),
+        pa.array(["101.0", "102.0"]).dictionary_encode(),
+        pa.array([Decimal("101.00"), Decimal("102.00")]),
+        pa.array([b"101", b"102"]),
+    ],
+)
+def test_ids_join_those_of_a_catalog_whatever_a_data_frame_made_of_either(tmp_path: Path, ids: pa.Array) -> None:
+    pq.write_table(pa.table({"video_id": ids, "uri": ["a.mp4", "a.mp4"]}), tmp_path / "c.parquet")
+    catalog = [video.video_id for video in read_manifest(str(tmp_path / "c.parquet"))]
+    table = read_parquet(tmp_path, {"user_id": ids, "video_id": ids, "timestamp": [1, 2]})
+    assert table["video_id"].to_pylist() == table["user_id"].to_pylist() == catalog == ["101", "102"]
+
+
+def test_float_ids_of_csv_and_recbole_join_too_and_padded_ones_stay(tmp_path: Path) -> None:
+    table = read_csv(tmp_path, "user_id,video_id,timestamp\n7.0,00101,1\n8.0,102,2\n")
+    assert (table["user_id"].to_pylist(), table["video_id"].to_pylist()) == (["7", "8"], ["00101", "102"])
+    (tmp_path / "a.inter").write_text("user_id:token\titem_id:token\ttimestamp:float\n007\t101.0\t1706702400.0\n")
+    table = read_interactions(tmp_path / "a.inter")
+    assert (table["user_id"].to_pylist(), table["video_id"].to_pylist()) == (["007"], ["101"])
+
+
+def test_a_float_id_that_has_lost_digits_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="video_id cannot be read: it holds a float too large"):
+        read_parquet(tmp_path, {"user_id": ["u"], "video_id": [2.0**60], "timestamp": [1]})
+
+
+@pytest.mark.parametrize("end", ["x", 'x"'])
+def test_a_quote_left_open_swallows_no_rows(tmp_path: Path, end: str) -> None:
+    rows = f'u,1,1706702400,"open\nu,2,1706702400,plain\nu,3,1706702400,{end}\n'
+    with pytest.raises(CatalogError, match="a quote is never closed before the row 'u,2,1706702400,plain'"):
+        read_csv(tmp_path, f"user_id,video_id,timestamp,title\n{rows}")
+
+
+def test_a_text_of_several_lines_in_a_column_of_ones_own_is_none_of_our_business(tmp_path: Path) -> None:
+    text = 'user_id,video_id,timestamp,review\nu,1,1706702400,"one, two, three,\n,,,\nfour"\nu,2,1706702400,x\n'
+    assert read_csv(tmp_path, text)["video_id"].to_pylist() == ["1", "2"]
+
+
+@pytest.mark.parametrize("absent", ["", "NA", "None", "null", "\\N", "nan", "<NA>"])
+def test_an_absent_rating_may_be_written_in_many_ways(tmp_path: Path, absent: str) -> None:
+    table = read_csv(tmp_path, f"user_id,video_id,timestamp,rating\nu,v,1706702400,{absent}\nu,v,1706702400,3\n")
+    assert table["rating"].to_pylist() == [None, 3]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("user_id;video_id;timestamp\nu;v;1\n", "separated by ';'"),
+        ("user_id::video_id::timestamp\n1::2::3\n", "separated by '::'"),
+        ("user_id,video_id,timestamp\nu,v,1\n".encode("utf-16"), "Save it as UTF-8"),
+        ("user_id,video_id,timestamp\né,v,1\n".encode("latin-1"), "Save it as UTF-8"),
+        ("é,user_id,video_id,timestamp\n1,u,v,1\n".encode("latin-1"), "Save it as UTF-8"),
+        ("user_id,video_id,timestamp,user_id\nu,v,1,w\n", "user_id more than once"),
+        ("user_id,video_id,timestamp\nu,v,inf\n", "row 1: timestamp holds 'inf'"),
+        ("user_id,video_id,timestamp\nu,v,-1\n", "row 1: timestamp holds '-1'"),
+        ("user_id,video_id,timestamp\nu,v,1706702400\nu,v,1706702400000\n", "seconds and milliseconds"),
+        ("user_id,video_id,timestamp,rating\nu,v,1706702400,inf\n", "row 1: rating holds 'inf'"),
+        ("", "cannot be read"),
+    ],
+)
+def test_a_file_in_another_form_is_one_error_that_names_it(tmp_path: Path, content: str | bytes, said: str) -> None:
+    (tmp_path / "i.csv").write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(CatalogError, match=said) as error:
+        read_interactions(tmp_path / "i.csv")
+    assert str(tmp_path / "i.csv") in str(error.value)
+
+
+@pytest.mark.parametrize("column", ["user_id", "timestamp", "rating"])
+@pytest.mark.parametrize("values", [pa.array([["a"]]), pa.array([b"\xff"]), pa.array([{"a": 1}])])
+def test_a_type_that_is_no_value_is_an_error_that_names_the_column(
+    tmp_path: Path, column: str, values: pa.Array
+) -> None:
+    columns = {"user_id": pa.array(["u"]), "video_id": pa.array(["v"]), "timestamp": pa.array([1]), column: values}
+    with pytest.raises(CatalogError, match=f"column {column} cannot be read"):
+        read_parquet(tmp_path, columns)

@@ -1,6 +1,7 @@
 import datetime as dt
 import json
 import tracemalloc
+from decimal import Decimal
 from pathlib import Path
 
 import fsspec
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from rayreel.catalog.left_out import LeftOut
 from rayreel.catalog.manifest import read_manifest
 from rayreel.catalog.problem import CatalogError, Problem
 from rayreel.catalog.video import Video
@@ -211,3 +213,120 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, name: str) -> None:
         return top
 
     assert peak(4000) < 1.5 * peak(1000) + 200_000
+
+
+def test_an_unmatched_quote_in_a_title_of_a_tsv_costs_no_row(tmp_path: Path) -> None:
+    titles = ['"Hello" she said', '"Unclosed', "plain", '5" screen', 'end"']
+    rows = "".join(f"{i}\ta.mp4\t{title}\n" for i, title in enumerate(titles))
+    items = read(tmp_path, "c.tsv", f"video_id\turi\ttitle\n{rows}")
+    assert [item.title for item in items if isinstance(item, Video)] == titles
+
+
+def test_a_quote_left_open_swallows_no_row_whose_uri_shows_it(tmp_path: Path) -> None:
+    text = 'video_id,uri,title\na,a.mp4,"open\nb,b.mp4,good\nc,https://host/c,x"\nd,d.mp4,"one, two,\nthree"\n'
+    items = read(tmp_path, "c.csv", text)
+    assert ids(items) == ["b", "c", "d"]
+    assert "next row begins inside a quoted cell" in faults(items)[0].detail
+
+
+def test_a_description_as_long_as_a_transcript_is_kept_whole(tmp_path: Path) -> None:
+    (video,) = read(tmp_path, "c.csv", f"video_id,uri,description\na,a.mp4,{'word ' * 40_000}\n")
+    assert isinstance(video, Video) and len(video.description) == 200_000 - 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("c.csv", "video_id,uri\n101.0,a.mp4\n102.0,a.mp4\n,a.mp4\n"),
+        ("c.tsv", "video_id\turi\n101.0\ta.mp4\n102.0\ta.mp4\n\ta.mp4\n"),
+        (
+            "c.jsonl",
+            '{"video_id": 101.0, "uri": "a"}\n{"video_id": 102.0, "uri": "a"}\n{"video_id": NaN, "uri": "a"}\n',
+        ),
+        ("c.jsonl", '{"video_id": "101.0", "uri": "a"}\n{"video_id": "102.0", "uri": "a"}\n{"uri": "a"}\n'),
+    ],
+)
+def test_ids_that_a_data_frame_made_floats_are_whole_numbers_again(tmp_path: Path, name: str, content: str) -> None:
+    items = read(tmp_path, name, content)
+    assert ids(items) == ["101", "102"]
+    assert [problem.row for problem in faults(items)] == [3]
+
+
+def test_a_broken_row_does_not_decide_what_ids_are(tmp_path: Path) -> None:
+    items = read(tmp_path, "c.csv", "video_id,uri\n101.0,a.mp4\nbroken\n102.0,a.mp4\n")
+    assert ids(items) == ["101", "102"]
+    assert [problem.row for problem in faults(items)] == [2]
+
+
+@pytest.mark.parametrize("written", [["1.0", "1.1"], ["00101.0", "2"], ["1e5"], ["1.10"], ["007"], [" x "]])
+def test_ids_that_only_look_like_floats_stay(tmp_path: Path, written: list[str]) -> None:
+    rows = "".join(f"{one},a.mp4\n" for one in written)
+    assert ids(read(tmp_path, "c.csv", f"video_id,uri\n{rows}")) == [one.strip() for one in written]
+
+
+def test_parquet_ids_of_every_type_are_text_and_floats_without_digits_are_refused(tmp_path: Path) -> None:
+    for given, found in (
+        (pa.array([101.0, None]), ["101"]),
+        (pa.array([101.0, 102.0], pa.float32()), ["101", "102"]),
+        (pa.array([Decimal("101.00"), Decimal("1.50")]), ["101", "1.50"]),
+        (pa.array([b"101", b"x"]), ["101", "x"]),
+        (pa.array(["101.0", "102.0"]).dictionary_encode(), ["101", "102"]),
+        (pa.array([1e17, 1.0]), ["1"]),
+    ):
+        pq.write_table(pa.table({"video_id": given, "uri": ["a.mp4", "a.mp4"]}), tmp_path / "c.parquet")
+        items = list(read_manifest(str(tmp_path / "c.parquet")))
+        assert ids(items) == found
+        assert len(items) == 2
+    assert "too large to keep every digit" in faults(items)[0].detail
+
+
+def test_own_columns_of_every_parquet_type_cost_no_row_and_bytes_are_counted(tmp_path: Path) -> None:
+    columns = {
+        "video_id": pa.array(["a", "b"]),
+        "uri": pa.array(["a.mp4", "a.mp4"]),
+        "thumb": pa.array([b"\xff\xd8", None]),
+        "image": pa.array([{"bytes": b"\xff", "path": "x"}, None]),
+        "length": pa.array([dt.timedelta(seconds=1.5), None]),
+        "at": pa.array([dt.time(12), None]),
+        "words": pa.array([[("k", 1)], None], pa.map_(pa.string(), pa.int32())),
+        "half": pa.array([1.5, None], pa.float16()),
+        "price": pa.array([Decimal("1.50"), None]),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "c.parquet")
+    left_out = LeftOut()
+    first, second = read_manifest(str(tmp_path / "c.parquet"), left_out)
+    assert isinstance(first, Video) and isinstance(second, Video)
+    plain = {"length": 1.5, "at": "12:00:00", "words": '[["k", 1]]', "half": 1.5, "price": 1.5}
+    assert first.extra == {"image": '{"bytes": null, "path": "x"}'} | plain
+    assert set(second.extra.values()) == {None}
+    assert left_out.lines() == ["columns of bytes: 1 (thumb)"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("c.csv", "video_id;uri\n1;a.mp4\n", "separated by ';': save it with commas"),
+        ("c.csv", "video_id\turi\n1\ta.mp4\n", r"separated by '\\t': save it with commas"),
+        ("c.tsv", "video_id,uri\n1,a.mp4\n", "separated by ','"),
+        ("c.csv", "video_id,uri\n1,a.mp4\n".encode("utf-16"), "is UTF-16"),
+        ("c.csv", "video_id,uri\n1,a.mp4\n".encode("utf-16-be"), "is UTF-16"),
+        ("c.csv", "vidéo_id,uri\n1,a.mp4\n".encode("latin-1"), "not UTF-8 text"),
+        ("c.jsonl", '{"video_id": "1"}'.encode("utf-16"), "is UTF-16"),
+        ("c.jsonl", '[{"video_id": "1", "uri": "a"}]', "is one JSON array. Write one object per line"),
+        ("c.jsonl", '[\n{"video_id": "1", "uri": "a"}\n]', "is one JSON array"),
+        ("c.json", "[]", "Write one JSON object per line"),
+    ],
+)
+def test_a_whole_file_in_another_form_is_one_error_that_says_how_to_save_it(
+    tmp_path: Path, name: str, content: str | bytes, said: str
+) -> None:
+    with pytest.raises(CatalogError, match=said) as error:
+        read(tmp_path, name, content)
+    assert str(tmp_path / name) in str(error.value)
+
+
+def test_a_column_that_is_there_twice_is_an_error_in_parquet_too(tmp_path: Path) -> None:
+    columns = [pa.array(["1"])] * 3
+    pq.write_table(pa.Table.from_arrays(columns, ["video_id", "uri", "uri"]), tmp_path / "c.parquet")
+    with pytest.raises(CatalogError, match=r"column\(s\) uri more than once"):
+        list(read_manifest(str(tmp_path / "c.parquet")))

@@ -100,3 +100,36 @@ def test_a_source_that_is_no_catalog_is_an_error_with_a_remedy(tmp_path: Path, s
     with pytest.raises(CatalogError) as error:
         read_catalog(tmp_path / source)
     assert said in str(error.value) and str(tmp_path / source) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "hint"),
+    [
+        ("a b.mp4", "clips/a%20b.mp4", "without % escapes"),
+        ("c.mp4", "clips\\c.mp4", "write / in place of \\"),
+        ("caf\u00e9.mp4", "clips/cafe\u0301.mp4", "composed on disk"),
+        ("cafe\u0301.mp4", "clips/caf\u00e9.mp4", "decomposed on disk"),
+        ("d.mp4", "d.mp4", "relative paths count from"),
+    ],
+)
+def test_a_path_in_another_spelling_is_missing_with_a_hint(clips: Path, name: str, written: str, hint: str) -> None:
+    (clips / name).write_bytes(b"video")
+    (problem,) = read_catalog(manifest(clips, f"x,{written}")).problems
+    assert problem.reason is Reason.MISSING_FILE and hint in problem.detail
+
+
+def test_what_a_source_holds_besides_is_counted(clips: Path) -> None:
+    (clips / "film.rmvb").write_bytes(b"video")
+    catalog = read_catalog(clips)
+    assert (len(catalog), catalog.left_out.counts.total()) == (2, 1)
+    (clips / "empty").mkdir()
+    (clips / "empty" / "cover.jpg").write_bytes(b"picture")
+    with pytest.raises(CatalogError, match=r"has no videos.*unsupported suffix \.jpg: 1 \(cover\.jpg\)"):
+        read_catalog(clips / "empty")
+
+
+def test_files_whose_names_differ_in_spaces_or_unicode_form_are_videos_of_their_own(clips: Path) -> None:
+    for name in (" a", "a ", "caf\u00e9", "cafe\u0301"):
+        (clips / f"{name}.mp4").write_bytes(b"video")
+    catalog = read_catalog(clips)
+    assert (len(catalog.videos), catalog.problems) == (6, [])

@@ -76,6 +76,15 @@ def test_items_without_genre_or_year_have_none_and_quotes_are_letters(tmp_path: 
     assert (unknown["tags"], unknown["category"], unknown["created_at"]) == ([], "", None)
 
 
+def test_items_join_interactions_where_both_were_made_floats(tmp_path: Path) -> None:
+    item = "item_id:token\ttitle:token_seq\tclass:token_seq\tyear:float\n101.0\ta\tx\t1995.0\n102.0\tb\ty\t\n"
+    inter = "user_id:token\titem_id:token\ttimestamp:float\n7\t101.0\t1\n7\t102.0\t2\n"
+    items = items_table(write(tmp_path / "a.item", item))
+    views = read_interactions(write(tmp_path / "a.inter", inter))
+    assert items["video_id"].to_pylist() == views["video_id"].to_pylist() == ["101", "102"]
+    assert items["created_at"].to_pylist() == [datetime(1995, 1, 1, tzinfo=UTC), None]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

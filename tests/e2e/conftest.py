@@ -48,7 +48,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     folder = tmp_path_factory.mktemp("chain")
     ray_folder = tempfile.mkdtemp(prefix="rr", dir="/tmp")  # Ray's sockets allow only short paths
     catalog = sample_with_trouble(folder / "videos")
-    storage, port = folder / "storage", free_port()
+    storage, port = folder / "what? #1 50%", free_port()  # a name that no URI may take apart
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MLFLOW_", "MILVUS_"))},
         "RAY_TMPDIR": ray_folder,

@@ -53,3 +53,9 @@ def test_a_named_cluster_that_does_not_answer_is_an_error_with_its_address(monke
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.9:6379")
     with pytest.raises(command.NoCluster, match=r"10\.0\.0\.9:6379.*RAY_ADDRESS"):
         command.join_ray()
+
+
+def test_names_with_brackets_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    command.step("Reading st[/]ore [v1]")
+    command.finish("st[/]ore [v1]", "next --storage '[v1]'")
+    assert capsys.readouterr().out == "▸ Reading st[/]ore [v1]\nWrote st[/]ore [v1]\nNext:  next --storage '[v1]'\n"

@@ -1,14 +1,23 @@
 """The small decisions of the extract job."""
 
 from collections import Counter
+from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from extract import allowed_failures, closing_table, efficiency_line
+from extract import allowed_failures, closing_table, efficiency_line, show_left_out, show_quarantine
+from feature_rows import KEY
+from rayreel.catalog.read import Catalog
+from rayreel.failures import Reason
 from rayreel.features.extract import ExtractReport
 from rayreel.features.ideal import Ideal
 from rayreel.features.report import BlockReport, Throughput
+from rayreel.features.rows import quarantine_row
+from rayreel.features.schema import QUARANTINE
+from rayreel.features.store import FeatureStore
 from rayreel.settings import SettingsError
+from rayreel.storage import Storage
 
 
 @pytest.mark.parametrize(("text", "rows", "allowed"), [("5", 100, 5), ("5%", 100, 5), ("2.5%", 200, 5), ("0", 9, 0)])
@@ -52,3 +61,21 @@ def test_the_closing_table_accounts_for_every_row() -> None:
     assert sum(int(count) for name, count in told.items() if name not in {"rows in", "seconds"}) == 10
     plain = closing_table(ExtractReport(10, 10, 0))
     assert not any("API" in str(name) for name in plain.columns[0].cells)
+
+
+def test_what_a_catalog_leaves_out_is_named_by_its_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    catalog = Catalog("clips")
+    for name in ("a[/].rmvb", "b.rmvb"):
+        catalog.left_out.add("unsupported suffix .rmvb", name)
+    show_left_out(catalog)
+    assert capsys.readouterr().out == "  left out: unsupported suffix .rmvb: 2 (a[/].rmvb, b.rmvb)\n"
+
+
+def test_a_quarantined_video_of_any_name_is_shown_under_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = FeatureStore(Storage(tmp_path), KEY)
+    store.create()
+    row = quarantine_row("a[/]b[red]", "/a[/]b.mp4", "1", "catalog", Reason.MISSING_FILE, "no file /a[/]b.mp4")
+    store.add(store.schema.empty_table(), pa.Table.from_pylist([row], schema=QUARANTINE))
+    store.set_catalog([("a[/]b[red]", "1")])
+    show_quarantine(store)
+    assert capsys.readouterr().out == "  quarantined a[/]b[red]: missing_file: no file /a[/]b.mp4\n"

@@ -1,14 +1,21 @@
 import re
+import shlex
+import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import mlflow
 import pytest
 import yaml
+from click.testing import CliRunner
+from mlflow.cli import cli
 
 from rayreel.storage import Storage
 from rayreel.training.tracking import (
     EXPERIMENT,
+    TrackingDeleted,
     TrackingUnavailable,
     git_commit,
     log_metrics,
@@ -143,3 +150,112 @@ def test_without_git_the_commit_is_unknown(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.delenv("RAYREEL_GIT_COMMIT", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert git_commit() == "unknown"
+
+
+@pytest.fixture(scope="module")
+def fresh_database(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """MLflow's tables without a run, to be copied: making them takes seconds."""
+    place = Storage(tmp_path_factory.mktemp("fresh"))
+    use_tracking(place)
+    mlflow.search_experiments()
+    use_tracking(storage)
+    yield place.local("mlflow", "mlflow.db", what="MLflow")
+
+
+def place_of(root: Path, database: Path) -> Storage:
+    (root / "mlflow").mkdir(parents=True)
+    shutil.copy(database, root / "mlflow" / "mlflow.db")
+    return Storage(root)
+
+
+@pytest.mark.parametrize("name", ["what?", "a b#c", "50%", "50%25", "q?x=1#y%3F&z", "é;[x]*", "it's"])
+def test_all_that_mlflow_keeps_lies_in_a_folder_of_any_name(
+    storage: Storage, fresh_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    root = tmp_path / "roots" / name
+    place = place_of(root, fresh_database)
+    try:
+        with tracked(place, "odd", {}, {"train": {"epochs": 3}}) as run_id:
+            pass
+        assert run_config(run_id) == {"train": {"epochs": 3}}
+        with closing(sqlite3.connect(root / "mlflow" / "mlflow.db")) as database:
+            assert database.execute("SELECT run_uuid FROM runs").fetchall() == [(run_id,)]
+        assert list((root / "mlflow" / "artifacts").rglob("config.yaml"))
+        assert [path.name for path in (tmp_path / "roots").iterdir()] == [name]
+        assert not list((tmp_path / "here").iterdir())
+    finally:
+        use_tracking(storage)
+
+
+def test_a_deleted_experiment_is_reported_with_the_command_that_restores_it(
+    storage: Storage, fresh_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = place_of(tmp_path / "what?", fresh_database)
+    try:
+        with tracked(place, "first", {}, {}) as run_id:
+            pass
+        mlflow.delete_experiment(mlflow.get_run(run_id).info.experiment_id)
+        with pytest.raises(TrackingDeleted, match=r"experiment 'rayreel' was deleted in MLflow at sqlite") as caught:
+            use_run(place)
+        assert "does not answer" not in str(caught.value)
+        with pytest.raises(TrackingDeleted, match="experiments restore"):
+            log_report(run_id, {"a": 1.0}, tmp_path)
+        uri, command, *words = shlex.split(str(caught.value).partition("Restore it: ")[2])
+        assert command == "mlflow"
+        mlflow.set_tracking_uri(None)
+        done = CliRunner(env=dict([uri.split("=", 1)])).invoke(cli, words)
+        assert "has been restored" in done.output
+        use_run(place)
+    finally:
+        use_tracking(storage)
+
+
+def test_a_deleted_run_is_reported_where_it_should_go_on_and_where_it_gets_a_report(
+    storage: Storage, tmp_path: Path
+) -> None:
+    with tracked(storage, "gone", {}, {}) as run_id:
+        pass
+    mlflow.delete_run(run_id)
+    restore = f"run gone .* was deleted .*mlflow runs restore --run-id {run_id}"
+    with pytest.raises(TrackingDeleted, match=restore), tracked(storage, "gone", {}, {}, run_id=run_id):
+        pytest.fail("nothing may go on")
+    with pytest.raises(TrackingDeleted, match=restore):
+        log_report(run_id, {"a": 1.0}, tmp_path)
+
+
+def test_a_run_that_is_deleted_while_it_goes_is_reported_so(storage: Storage) -> None:
+    with pytest.raises(TrackingDeleted, match="was deleted"), tracked(storage, "going", {}, {}) as run_id:
+        mlflow.delete_run(run_id)
+        log_metrics({"late": 1.0})
+
+
+def test_a_database_that_refuses_is_not_reported_as_one_that_does_not_answer(
+    storage: Storage, fresh_database: Path, tmp_path: Path
+) -> None:
+    place = place_of(tmp_path, fresh_database)
+    with closing(sqlite3.connect(tmp_path / "mlflow" / "mlflow.db")) as database:
+        database.execute("UPDATE alembic_version SET version_num = 'of tomorrow'")
+        database.commit()
+    try:
+        with pytest.raises(TrackingUnavailable) as caught:
+            use_run(place)
+        assert "does not answer" not in str(caught.value) and "of tomorrow" in str(caught.value)
+    finally:
+        use_tracking(storage)
+
+
+def test_credentials_in_a_tracking_uri_are_not_shown(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
+    with pytest.raises(TrackingUnavailable, match=r"MLflow at http://127\.0\.0\.1:9 does") as caught:
+        use_run(storage)
+    assert "secret" not in str(caught.value)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    use_tracking(storage)
+
+
+def use_run(storage: Storage) -> None:
+    with tracked(storage, "again", {}, {}):
+        pass

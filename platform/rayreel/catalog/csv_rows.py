@@ -1,9 +1,9 @@
-"""The rows of a CSV file, also behind one that is broken, and the values of its cells."""
+"""The rows of a CSV or TSV file, also after one that is broken, and the values of its cells."""
 
 import csv
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from rayreel.catalog.video import Scalar
 
@@ -11,23 +11,37 @@ from rayreel.catalog.video import Scalar
 _INT = re.compile(r"[+-]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[+-]?((0|[1-9][0-9]*)?\.[0-9]+([eE][+-]?[0-9]+)?|[1-9][0-9]*([eE][+-][0-9]+|\.))")
 
+LONGEST_CELL = 1 << 22  # characters; Python's own limit of 131,072 is less than the transcript of a talk
+csv.field_size_limit(LONGEST_CELL)
 
-def read_records(text: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str], str]]:
-    """First line, cells and fault of each CSV record; blank lines are none. Goes on behind a record it cannot parse."""
-    lines = _Lines(text)
+Record = tuple[int, list[str], str]
+"""First line, cells and fault."""
+
+
+def read_records(
+    text: Iterable[str], delimiter: str, is_row: Callable[[list[str]], bool] = lambda _cells: False
+) -> Iterator[Record]:
+    """Yield first line, cells and fault of each record; blank lines are none. Goes on after a record it cannot parse.
+
+    `is_row` says whether cells are surely those of a whole row: a quoted cell that runs into such a line was left
+    open. In tab-separated text, where most programs write quotes as they are, an unmatched quote is part of its cell.
+    """
+    lines = _Lines(text, lambda line: is_row(_cells_of(line, delimiter)))
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
-        line = lines.start_row()
+        number = lines.start_row()
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            lines.give_back()
-            yield line, [], f"its quotes do not match ({error}); write a quote inside a quoted cell twice"
+            first = lines.give_back()
+            yield (number, _as_they_are(first), "") if delimiter == "\t" else (number, [], _fault(error))
         else:
+            if delimiter == "\t" and not is_row(cells) and is_row(_as_they_are(lines.row[0])):
+                cells = _as_they_are(lines.give_back())
             if cells:
-                yield line, cells, ""
+                yield number, cells, ""
 
 
 def parse_cell(cell: str) -> Scalar:
@@ -42,18 +56,45 @@ def parse_cell(cell: str) -> Scalar:
     return float(cell) if _FLOAT.fullmatch(cell) else cell
 
 
+def _cells_of(line: str, delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=delimiter, strict=True), [])
+    except csv.Error:
+        return line.rstrip("\r\n").split(delimiter)
+
+
+def _as_they_are(line: str) -> list[str]:
+    """Cells between tabs; a quote encloses a whole cell or is part of it."""
+    return [_unquoted(cell) for cell in line.rstrip("\r\n").split("\t")]
+
+
+def _unquoted(cell: str) -> str:
+    inner = cell[1:-1]
+    whole = len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inner.replace('""', "")
+    return inner.replace('""', '"') if whole else cell
+
+
+def _fault(error: csv.Error) -> str:
+    if "field limit" in str(error):
+        return f"a cell is longer than {LONGEST_CELL:,} characters, or its quote is never closed"
+    return f"its quotes do not match ({error}); write a quote inside a quoted cell twice"
+
+
 class _Lines:
     """A file's lines, with a way back: a quote left open swallows good rows until the parser gives up."""
 
-    def __init__(self, lines: Iterable[str]) -> None:
+    def __init__(self, lines: Iterable[str], is_row: Callable[[str], bool]) -> None:
         self.ahead, self.back, self.row = iter(lines), deque[str](), list[str]()
-        self.number = 0
+        self.number, self.is_row = 0, is_row
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
         line = self.back.popleft() if self.back else next(self.ahead)
+        if self.row and self.is_row(line):
+            self.back.appendleft(line)
+            raise csv.Error("the next row begins inside a quoted cell")
         self.row.append(line)
         self.number += 1
         return line
@@ -62,7 +103,8 @@ class _Lines:
         self.row.clear()
         return self.number + 1
 
-    def give_back(self) -> None:
-        """Keep the row's first line as the broken one and read the others again."""
+    def give_back(self) -> str:
+        """Keep the row's first line as the broken one, return it, and read the others again."""
         self.back.extendleft(reversed(self.row[1:]))
         self.number -= len(self.row) - 1
+        return self.row[0]

@@ -6,51 +6,76 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rayreel.catalog.containers import SUFFIXES
+from rayreel.catalog.left_out import LeftOut
 from rayreel.catalog.problem import Problem, check_row, invalid_row
 from rayreel.catalog.video import Video
 from rayreel.failures import Reason
 
-SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp"}
-)
+SIDECARS = (".txt", ".json")
 
 
-def read_folder(folder: Path) -> Iterator[Video | Problem]:
-    """Every video file below a folder, in sorted order; hidden files and folders are skipped.
+def read_folder(folder: Path, left_out: LeftOut | None = None) -> Iterator[Video | Problem]:
+    """Every video file below a folder, in sorted order; what is passed over is counted in `left_out`.
 
     `video_id` is the path below the folder without its suffix, `category` the first sub-folder. Beside `clip.mp4`,
     `clip.txt` holds a title on its first line and then a description; `clip.json` holds any columns but `video_id` and
-    `uri` and wins. A link out of the folder is a problem; a link to one of its own sub-folders is passed over, since
-    those videos are listed where they lie.
+    `uri` and wins. A link out of the folder is a problem. Passed over are hidden files and folders, files without a
+    suffix of a video, and links to sub-folders of the folder, since those videos are listed where they lie.
     """
-    root = folder.resolve()
-    for path in _walk(root, root):
-        yield path if isinstance(path, Problem) else _read_video(path, root)
+    root, left_out = folder.resolve(), left_out or LeftOut()
+    waiting = [root]  # no recursion: folders may be nested deeper than Python's stack
+    while waiting:
+        path = waiting.pop()
+        if _is_folder(path) and not path.is_symlink():
+            try:
+                waiting += reversed(_look_through(path, root, left_out))
+            except OSError as error:
+                yield Problem(None, _video_id(path, root), str(path), Reason.UNREADABLE, f"{path}: {error.strerror}.")
+        elif _leads_outside(path, root):
+            yield _outside(path, root, link=path)
+        else:
+            yield _read_video(path, root)
 
 
-def _walk(folder: Path, root: Path) -> Iterator[Path | Problem]:
-    try:
-        paths = sorted(folder.iterdir())
-    except OSError as error:
-        yield Problem(None, _video_id(folder, root), str(folder), Reason.UNREADABLE, f"{folder}: {error.strerror}.")
-        return
+def _look_through(folder: Path, root: Path, left_out: LeftOut) -> list[Path]:
+    """The videos, sub-folders and links out of a folder, sorted; all else in it is counted."""
+    paths = sorted(folder.iterdir())
+    stems = {path.stem for path in paths if _is_video(path)}
+    kept = []
     for path in paths:
-        if path.name.startswith("."):
-            continue
-        if path.is_dir() and not path.is_symlink():
-            yield from _walk(path, root)
-        elif path.is_dir() or path.suffix.lower() in SUFFIXES:
-            if _leads_outside(path, root):
-                yield _outside(path, root, link=path)
-            elif not path.is_dir():
-                yield path
+        if kind := _passed_over(path, root, stems):
+            left_out.add(kind, str(path.relative_to(root)))
+        elif _is_folder(path) or _is_video(path):
+            kept.append(path)
+    return kept
+
+
+def _passed_over(path: Path, root: Path, stems: set[str]) -> str:
+    """Why a path is no part of the catalog; empty where it is."""
+    if path.name.startswith("."):
+        return "hidden files or folders"
+    if _is_folder(path):
+        inner = path.is_symlink() and not _leads_outside(path, root)
+        return "links to folders that are read where they lie" if inner else ""
+    if _is_video(path) or (path.suffix in SIDECARS and path.stem in stems):
+        return ""
+    return f"unsupported suffix {path.suffix.lower()}" if path.suffix else "no suffix"
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises where it may not look
+
+
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES
 
 
 def _read_video(path: Path, root: Path) -> Video | Problem:
     parents = path.relative_to(root).parts[:-1]
     columns: dict[str, Any] = {"category": parents[0] if parents else ""}
     where = path
-    for suffix, parse in ((".txt", _parse_text), (".json", _parse_json)):
+    for suffix, parse in zip(SIDECARS, (_parse_text, _parse_json), strict=True):
         sidecar = path.with_suffix(suffix)
         if not sidecar.is_file():
             continue

@@ -1,20 +1,27 @@
 """A manifest file as a catalog: CSV, TSV, JSON lines or Parquet, local or remote."""
 
 import json
+import re
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rayreel.catalog.containers import SUFFIXES
 from rayreel.catalog.csv_rows import parse_cell, read_records
+from rayreel.catalog.ids import TextIds
+from rayreel.catalog.left_out import LeftOut
+from rayreel.catalog.parquet_rows import read_rows
 from rayreel.catalog.problem import COLUMNS, CatalogError, Problem, check_row, invalid_row
 from rayreel.catalog.source import absolute, local_path, open_source, suffix
 from rayreel.catalog.video import Video
 
 REQUIRED = ("video_id", "uri")
-BATCH = 1024  # rows of Parquet held at a time
+# The byte order marks of UTF-16, read as UTF-8 with surrogateescape, and the zero bytes between its letters.
+_UTF_16 = re.compile("\udcff\udcfe|\udcfe\udcff|\0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +32,20 @@ class _Row:
     fault: str = ""
 
 
-def read_manifest(uri: str) -> Iterator[Video | Problem]:
+def read_manifest(uri: str, left_out: LeftOut | None = None) -> Iterator[Video | Problem]:
     """Every row of a manifest, in order and as a stream: one video or one problem each.
 
-    Needs the columns `video_id` and `uri`; a relative `uri` counts from the manifest's own folder. Raises CatalogError,
-    on the first row asked for, where the file cannot be read as a manifest.
+    Needs the columns `video_id` and `uri`; a relative `uri` counts from the manifest's own folder. What is in no row,
+    such as a column of bytes, is counted in `left_out`. Raises CatalogError, on the first row asked for, where the file
+    cannot be read as a manifest.
     """
     readers = {".csv": _read_csv, ".tsv": _read_csv, ".jsonl": _read_jsonl, ".ndjson": _read_jsonl}
-    readers |= {".parquet": _read_parquet}
+    readers |= {".parquet": lambda uri: _read_parquet(uri, left_out or LeftOut())}
     uri = local_path(uri)
     if (read := readers.get(suffix(uri))) is None:
-        raise CatalogError(f"{uri} is not a manifest: its name must end in {', '.join(readers)}. Rename or convert it.")
-    for row in read(uri):
+        remedy = "Write one JSON object per line (jq -c '.[]')" if suffix(uri) == ".json" else "Rename or convert it"
+        raise CatalogError(f"{uri} is not a manifest: its name must end in {', '.join(readers)}. {remedy}.")
+    for row in _with_plain_ids(read(uri)):
         where = f"{uri} row {row.number}" + (f" (line {row.line})" if row.line else "")
         video = check_row(row.columns, where, row.number) if not row.fault else None
         if video is None:
@@ -47,12 +56,29 @@ def read_manifest(uri: str) -> Iterator[Video | Problem]:
             yield _place(video, uri, where, row.number)
 
 
+def _with_plain_ids(rows: Iterator[_Row]) -> Iterator[_Row]:
+    """Trim ids, and cut the .0 off where the whole file's are floats: its rows wait until the first that is not."""
+    ids, waiting = TextIds(), deque[_Row]()
+    for row in rows:
+        if isinstance(text := row.columns.get("video_id"), str):
+            row.columns["video_id"] = text.strip()
+        if not row.fault:
+            ids.see(row.columns.get("video_id"))
+        waiting.append(row)
+        while waiting and (ids.mixed or not TextIds.is_float(waiting[0].columns.get("video_id"))):
+            yield waiting.popleft()
+    for row in waiting:
+        yield replace(row, columns=row.columns | {"video_id": TextIds.plain(row.columns.get("video_id"))})
+
+
 def require(columns: Iterable[str], required: Iterable[str], uri: str) -> None:
     """Raise CatalogError where required columns are missing."""
     columns = list(columns)
     if missing := [name for name in required if name not in columns]:
         has = ", ".join(map(repr, columns[:30])) or "none"
+        mark = next((mark for mark in (";", "\t", "::", "|", ",") if len(columns) == 1 and mark in columns[0]), "")
         remedy = "Rename or add columns (CSV: the first line names them, separated by commas)"
+        remedy = f"It is separated by {mark!r}: save it with commas (.csv) or tabs (.tsv)" if mark else remedy
         raise CatalogError(f"{uri} lacks the column(s) {', '.join(missing)}; it has {has}. {remedy}.")
 
 
@@ -67,9 +93,11 @@ def _place(video: Video, manifest: str, where: str, row: int) -> Video | Problem
 def _read_csv(uri: str) -> Iterator[_Row]:
     # surrogateescape: a byte that is not UTF-8 spoils its own row, not the file.
     with open_source(uri, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        records = read_records(file, "\t" if suffix(uri) == ".tsv" else ",")
+        names: list[str] = []
+        delimiter = "\t" if suffix(uri) == ".tsv" else ","
+        records = read_records(file, delimiter, lambda cells: _is_row(cells, names, sure=delimiter == "\t"))
         _, header, fault = next(records, (0, [], ""))
-        names = [name.strip() for name in header]
+        names += [name.strip().lstrip("\ufeff") for name in header]
         _check_header(names, fault, uri)
         for number, (line, cells, unparsed) in enumerate(records, start=1):
             wrong = f"it has {len(cells)} cells where the header has {len(names)}; quote cells that hold a separator"
@@ -80,10 +108,23 @@ def _read_csv(uri: str) -> Iterator[_Row]:
             yield _Row(number, line, parsed, fault)
 
 
+def _is_row(cells: list[str], names: list[str], *, sure: bool) -> bool:
+    """Whether cells are those of a row. Text may hold as many commas, but hardly the uri of a video between them."""
+    if len(cells) != len(names) or len(cells) < len(REQUIRED):
+        return False
+    uri = cells[names.index("uri")].strip() if "uri" in names else ""
+    return sure or "://" in uri or suffix(uri) in SUFFIXES
+
+
 def _check_header(names: list[str], fault: str, uri: str) -> None:
-    if fault or not all(name.isprintable() for name in names):
-        raise CatalogError(f"{uri} has a first line that cannot be read. Save it as UTF-8 CSV.")
+    if fault or not all(name.replace("\t", "").isprintable() for name in names):
+        found = "is UTF-16 or UTF-32" if _UTF_16.search("".join(names)) else "has a first line that is not UTF-8 text"
+        raise CatalogError(f"{uri} {found}. Save it as UTF-8 CSV.")
     require(names, REQUIRED, uri)
+    _check_names(names, uri)
+
+
+def _check_names(names: list[str], uri: str) -> None:
     if twice := sorted({name for name in names if name and names.count(name) > 1}):
         raise CatalogError(f"{uri} has the column(s) {', '.join(twice)} more than once. Rename or drop one.")
 
@@ -96,11 +137,20 @@ def _read_jsonl(uri: str) -> Iterator[_Row]:
             if not text.strip():
                 continue
             number += 1
+            if number == 1:
+                _check_first(text, uri)
             columns, fault = _parse_object(text)
             seen |= dict.fromkeys(columns)
             yield _Row(number, line, columns, fault)
     if seen:
         require(seen, REQUIRED, uri)
+
+
+def _check_first(text: str, uri: str) -> None:
+    if _UTF_16.search(text):
+        raise CatalogError(f"{uri} is UTF-16 or UTF-32. Save it as UTF-8.")
+    if text.strip() == "[" or text.lstrip().startswith(("[{", "[ {")):
+        raise CatalogError(f"{uri} is one JSON array. Write one object per line, such as with jq -c '.[]'.")
 
 
 def _parse_object(text: str) -> tuple[dict[str, Any], str]:
@@ -111,17 +161,16 @@ def _parse_object(text: str) -> tuple[dict[str, Any], str]:
     return (value, "") if isinstance(value, dict) else ({}, f"it holds {text.strip()[:40]!r}, not a JSON object")
 
 
-def _read_parquet(uri: str) -> Iterator[_Row]:
+def _read_parquet(uri: str, left_out: LeftOut) -> Iterator[_Row]:
     number = 0
     with open_source(uri) as file:
         try:
             table = pq.ParquetFile(file)
             require(table.schema_arrow.names, REQUIRED, uri)
-            for batch in table.iter_batches(batch_size=BATCH):
-                for columns in batch.to_pylist():
-                    number += 1
-                    yield _Row(number, None, columns)
+            _check_names(table.schema_arrow.names, uri)
+            for number, columns in enumerate(read_rows(table, left_out), start=1):
+                yield _Row(number, None, columns)
         except (pa.ArrowException, OSError) as error:
             raise CatalogError(
-                f"{uri} is not readable as Parquet behind row {number}: {error}. Write it anew."
+                f"{uri} is not readable as Parquet after row {number}: {error}. Write it again."
             ) from error

@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rayreel.catalog.containers import SUFFIXES
 from rayreel.catalog.csv_rows import read_records
 from rayreel.catalog.download import RemoteFile
-from rayreel.catalog.folder import SUFFIXES
 from rayreel.catalog.interactions import read_interactions
 from rayreel.catalog.problem import CatalogError
 from rayreel.catalog.source import open_source

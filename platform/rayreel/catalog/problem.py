@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from rayreel.catalog.moments import EXPECTED as A_DATE
 from rayreel.catalog.video import Video
 from rayreel.errors import RayreelError
 from rayreel.failures import Reason
@@ -14,7 +15,7 @@ from rayreel.failures import Reason
 COLUMNS = frozenset(Video.model_fields) - {"extra"}
 
 _EXPECTED = {
-    "created_at": "a date such as 2024-01-31 or 2024-01-31T12:00:00Z",
+    "created_at": A_DATE,
     "tags": "a list of words or one text such as red|blue",
 }
 
@@ -68,6 +69,8 @@ def _fault(column: str, fault: ErrorDetails) -> str:
             return f"{column} is missing"
         case "string_too_long":
             return f"{column} is longer than {fault['ctx']['max_length']} characters"
+        case "lost_digits":
+            return f"{column} holds {fault['input']!r}, {fault['msg']}"
         case "string_unicode":
             return f"{column} is not valid UTF-8 text"
     if value is None or (isinstance(value, str) and not value.strip()):

@@ -1,10 +1,15 @@
 """Read a catalog, whatever it is, and account for every row of it."""
 
+import posixpath
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
-from rayreel.catalog.folder import SUFFIXES, read_folder
+from rayreel.catalog.containers import SUFFIXES
+from rayreel.catalog.folder import read_folder
+from rayreel.catalog.left_out import LeftOut
 from rayreel.catalog.manifest import read_manifest
 from rayreel.catalog.problem import CatalogError, Problem
 from rayreel.catalog.source import is_remote, local_path
@@ -14,11 +19,15 @@ from rayreel.failures import Reason
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The videos of a source, and its rows that cannot be used. Every `video_id` in `videos` is there once."""
+    """The videos of a source, its rows that cannot be used, and what is neither.
+
+    Every `video_id` in `videos` is there once.
+    """
 
     source: str
     videos: list[Video] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     def __len__(self) -> int:
         """Rows of the source: videos and problems."""
@@ -34,7 +43,7 @@ def read_catalog(source: str | Path) -> Catalog:
     source = local_path(str(source))
     is_folder = not is_remote(source) and Path(source).is_dir()
     catalog, first = Catalog(source), dict[str, str]()
-    for number, item in enumerate(_rows(source, is_folder), start=1):
+    for number, item in enumerate(_rows(catalog, is_folder), start=1):
         row = None if is_folder else number
         checked = item if isinstance(item, Problem) else _check(item, source, row, first)
         if isinstance(checked, Problem):
@@ -43,16 +52,18 @@ def read_catalog(source: str | Path) -> Catalog:
             catalog.videos.append(checked)
     if not len(catalog):
         kinds = ", ".join(sorted(SUFFIXES)) if is_folder else "one row per video below the column names"
-        raise CatalogError(f"{source} has no videos. Expected {kinds}.")
+        besides = f" Left out: {'; '.join(catalog.left_out.lines())}." if catalog.left_out.counts else ""
+        raise CatalogError(f"{source} has no videos. Expected {kinds}.{besides}")
     return catalog
 
 
-def _rows(source: str, is_folder: bool) -> Iterator[Video | Problem]:
+def _rows(catalog: Catalog, is_folder: bool) -> Iterator[Video | Problem]:
+    source = catalog.source
     if is_folder:
-        return read_folder(Path(source))
+        return read_folder(Path(source), catalog.left_out)
     if not is_remote(source) and not Path(source).exists():
         raise CatalogError(f"There is no {source}. Give a folder of videos or a .csv, .tsv, .jsonl or .parquet file.")
-    return read_manifest(source)
+    return read_manifest(source, catalog.left_out)
 
 
 def _check(video: Video, source: str, row: int | None, first: dict[str, str]) -> Video | Problem:
@@ -62,7 +73,7 @@ def _check(video: Video, source: str, row: int | None, first: dict[str, str]) ->
         detail = f"{where}: the video_id {video.video_id!r} is already taken by {earlier}; give each video its own."
         return Problem(row, video.video_id, video.uri, Reason.DUPLICATE_ID, detail)
     if not is_remote(video.uri) and (fault := _missing(video.uri)):
-        detail = f"{where}: there is no file {video.uri} ({fault}); relative paths count from the catalog's folder."
+        detail = f"{where}: there is no file {video.uri} ({fault}); {_hint(video.uri)}."
         return Problem(row, video.video_id, video.uri, Reason.MISSING_FILE, detail)
     return video
 
@@ -75,3 +86,15 @@ def _missing(path: str) -> str:
         return error.strerror or "not found"
     except ValueError as error:  # a NUL in the path
         return str(error)
+
+
+def _hint(path: str) -> str:
+    """How the path would have to be written, where that is all there is to it."""
+    others = {
+        "write / in place of \\": posixpath.normpath(path.replace("\\", "/")),
+        "a path is written as it is, without % escapes": unquote(path),
+        "its accents are composed on disk (Unicode NFC)": unicodedata.normalize("NFC", path),
+        "its accents are decomposed on disk (Unicode NFD)": unicodedata.normalize("NFD", path),
+    }
+    found = (hint for hint, other in others.items() if other != path and not _missing(other))
+    return next(found, "relative paths count from the catalog's folder")

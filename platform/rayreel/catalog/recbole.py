@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
+from rayreel.catalog.ids import id_texts
 from rayreel.catalog.manifest import require
 from rayreel.catalog.problem import CatalogError
 from rayreel.catalog.source import local_path, open_source, suffix
@@ -79,7 +80,7 @@ def items_table(path: str | Path) -> pa.Table:
 
 
 def _ids(table: pa.Table, uri: str) -> pa.Array:
-    ids = pc.utf8_trim_whitespace(table["item_id"].combine_chunks())
+    ids = id_texts(table["item_id"].combine_chunks())
     counts = pc.value_counts(ids)
     twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
     if len(twice) or "" in ids.unique().to_pylist():
@@ -99,4 +100,5 @@ def _one_of(names: Iterable[str], table: pa.Table, uri: str, *, needed: bool = T
 
 
 def _new_year(year: str) -> datetime | None:
-    return datetime(int(year), 1, 1, tzinfo=UTC) if re.fullmatch(r"[1-9]\d{3}", year.strip()) else None
+    found = re.fullmatch(r"([1-9]\d{3})(\.0)?", year.strip())
+    return datetime(int(found[1]), 1, 1, tzinfo=UTC) if found else None

@@ -10,8 +10,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from rayreel.catalog.containers import SUFFIXES
 from rayreel.catalog.download import RemoteFile
-from rayreel.catalog.folder import SUFFIXES
 from rayreel.catalog.problem import CatalogError
 from rayreel.catalog.video import Video
 

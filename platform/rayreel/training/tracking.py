@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,9 @@ from typing import Any
 
 import mlflow
 import yaml
+from mlflow.entities import LifecycleStage
 from mlflow.exceptions import MlflowException
+from sqlalchemy import URL, make_url
 
 from rayreel.errors import RayreelError
 from rayreel.storage import Storage
@@ -26,16 +29,46 @@ _AWAY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
 
 
 class TrackingUnavailable(RayreelError):
-    """MLflow does not answer."""
+    """MLflow does not answer, or refuses."""
 
     @staticmethod
     def of(error: MlflowException, remedy: str = "") -> "TrackingUnavailable":
         """MLflow's own words are long; their end says what went wrong. `remedy` follows on what is always true."""
-        cause = str(error.message).strip().rsplit(": ", 1)[-1].strip("\"')")
+        uri, message = mlflow.get_tracking_uri(), str(error.message).strip()
+        if not _is_away(error):
+            said = message.partition("\n")[0].rstrip(".")
+            return TrackingUnavailable(f"MLflow at {_shown(uri)} cannot do this: {said}. {remedy}".rstrip())
+        cause = message.rsplit(": ", 1)[-1].strip("\"')")
         return TrackingUnavailable(
-            f"MLflow at {mlflow.get_tracking_uri()} does not answer ({cause}). Start it or correct "
-            f"MLFLOW_TRACKING_URI; without it a SQLite file below the storage root is used. {remedy}".rstrip()
+            f"MLflow at {_shown(uri)} does not answer ({cause}). Start it or correct MLFLOW_TRACKING_URI; without it a "
+            f"SQLite file below the storage root is used. {remedy}".rstrip()
         )
+
+
+class TrackingDeleted(RayreelError):
+    """The experiment or the run was deleted in MLflow. Not restored unasked: somebody meant to delete it."""
+
+    @staticmethod
+    def of(kind: str, name: str, identity: str) -> "TrackingDeleted":
+        """`kind` is experiment or run."""
+        uri = mlflow.get_tracking_uri()
+        place = "" if os.environ.get("MLFLOW_TRACKING_URI") else f"MLFLOW_TRACKING_URI={shlex.quote(uri)} "
+        return TrackingDeleted(
+            f"The {kind} {name} was deleted in MLflow at {_shown(uri)}. Restore it: "
+            f"{place}mlflow {kind}s restore --{kind}-id {identity}"
+        )
+
+
+def _is_away(error: MlflowException) -> bool:
+    """A database is no server: its errors have the same codes, and their own words are clearer."""
+    return error.error_code in _AWAY and mlflow.get_tracking_uri().startswith(("http://", "https://"))
+
+
+def _shown(uri: str) -> str:
+    """A URI without its credentials."""
+    head, mark, rest = uri.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{head}{mark}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def use_tracking(storage: Storage) -> str:
@@ -75,7 +108,8 @@ def tracked(
     """A run that ends with the block, failed if the block raises; yields its id. With `run_id` that run goes on.
 
     `parameters` are for comparing runs; `config` is the resolved settings tree, kept as an artifact. Raises
-    TrackingUnavailable, with `remedy` at its end, where MLflow does not answer, be it at the start or in the block.
+    TrackingUnavailable, with `remedy` at its end, where MLflow does not answer, be it at the start or in the block, and
+    TrackingDeleted where the experiment or the run was deleted.
     """
     use_tracking(storage)
     status = "FAILED"
@@ -87,6 +121,8 @@ def tracked(
         yield run_id
         status = "FINISHED"
     except MlflowException as error:
+        if run_id is not None and not _is_away(error):
+            _check_run(run_id)
         if error.error_code not in _AWAY:
             raise
         raise TrackingUnavailable.of(error, remedy) from error
@@ -104,8 +140,18 @@ def _begin(storage: Storage, name: str, parameters: Mapping[str, Any], config: d
 
 
 def _go_on(run_id: str) -> str:
+    _check_run(run_id)
     mlflow.start_run(run_id=run_id)
     return run_id
+
+
+def _check_run(run_id: str) -> None:
+    info = mlflow.get_run(run_id).info
+    if info.lifecycle_stage == LifecycleStage.DELETED:
+        experiment = mlflow.get_experiment(info.experiment_id)
+        if experiment.lifecycle_stage == LifecycleStage.DELETED:  # its runs are restored with it
+            raise TrackingDeleted.of("experiment", repr(experiment.name), info.experiment_id)
+        raise TrackingDeleted.of("run", f"{info.run_name} ({run_id})", run_id)
 
 
 def _end(status: str) -> None:
@@ -121,7 +167,11 @@ def log_metrics(metrics: Mapping[str, float], step: int | None = None) -> None:
 
 
 def log_report(run_id: str, metrics: Mapping[str, float], folder: Path) -> None:
-    """Add a report on the test videos to the run that trained the tower: its metrics, its files as `evaluation/`."""
+    """Add a report on the test videos to the run that trained the tower: its metrics, its files as `evaluation/`.
+
+    Raises TrackingDeleted.
+    """
+    _check_run(run_id)
     named = [(f"test/{key}", value) for key, value in metrics.items()]
     with mlflow.start_run(run_id=run_id):
         for start in range(0, len(named), _AT_ONCE):
@@ -165,12 +215,21 @@ def metric_name(name: str) -> str:
 def _local_uri(storage: Storage) -> str:
     folder = storage.local("mlflow", what="MLflow without MLFLOW_TRACKING_URI")
     folder.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{folder / 'mlflow.db'}"
+    database = str(folder / "mlflow.db")
+    plain = f"sqlite:///{database}"
+    if make_url(plain).database == database:
+        return plain
+    # A folder such as `what?` has to be escaped. MLflow makes the folder of a sqlite:/// URI without unescaping it.
+    return URL.create("sqlite+pysqlite", database=database).render_as_string()
 
 
 def _use_experiment(storage: Storage) -> None:
-    if mlflow.get_experiment_by_name(EXPERIMENT) is None:
+    experiment = mlflow.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
         # A server keeps artifacts where it was told to; the local database has to be told here.
-        location = None if os.environ.get("MLFLOW_TRACKING_URI") else storage.uri("mlflow", "artifacts")
+        own = not os.environ.get("MLFLOW_TRACKING_URI")
+        location = storage.local("mlflow", "artifacts", what="MLflow").as_uri() if own else None
         mlflow.create_experiment(EXPERIMENT, artifact_location=location)
+    elif experiment.lifecycle_stage == LifecycleStage.DELETED:
+        raise TrackingDeleted.of("experiment", repr(EXPERIMENT), experiment.experiment_id)
     mlflow.set_experiment(EXPERIMENT)

@@ -42,7 +42,7 @@ def main(
     given = [*(sets or []), *(f"{key}={value}" for key, value in shortcuts.items() if value is not None)]
     settings = load_settings(config, given, storage)
     name = name or datetime.now(UTC).strftime("action-%Y%m%d-%H%M%S")
-    done = train_encoder(settings, read_catalog(catalog), name)
+    done = train_encoder(settings, read_catalog(catalog, settings.limits), name)
     finish(
         f"{done.folder}, {MODEL} version {done.version}",
         f"python jobs/extract.py --catalog {catalog} --set encoders.visual={name} --storage {settings.storage}",

@@ -64,6 +64,12 @@ class Settings(BaseSettings):
         unset = isinstance(tree, dict) and tree.get("storage") is None
         return {**tree, "storage": info.data.get("storage")} if unset else tree
 
+    @field_validator("limits", mode="before")
+    @classmethod
+    def _state_lies_below_the_root(cls, tree: Any, info: ValidationInfo) -> Any:  # noqa: ANN401
+        unset = isinstance(tree, dict) and tree.get("state") is None
+        return {**tree, "state": info.data.get("storage")} if unset else tree
+
     @field_validator("sampling")
     @classmethod
     def _windows_are_as_the_encoder_reads_them(cls, sampling: SamplingConfig, info: ValidationInfo) -> SamplingConfig:

@@ -9,8 +9,9 @@ import pytest
 
 from rayreel.failures import Reason, Rejected
 from rayreel.media.config import Limits
-from rayreel.media.fetch import SCHEMES, local_copy, refuse_foreign
-from rayreel.media.hosts import HostNotAllowed, check_host, is_public
+from rayreel.media.fetch import local_copy, refuse_foreign
+from rayreel.remote.copy import SCHEMES
+from rayreel.remote.hosts import HostNotAllowed, check_host, is_public
 
 HTTP = (*SCHEMES, "http")
 

@@ -81,7 +81,7 @@ async def add_catalog(asked: BatchRequest, request: Request, response: Response,
     limits = service.settings.limits
     if (refused := await service.talking(refuse_foreign, asked.catalog, limits)) is not None:
         raise BadVideo(f"{refused.reason}: {refused.detail}")
-    words = [*service.job_words, *batch.no_local_files(limits)]
+    words = [*service.job_words, *batch.from_outside()]
     job = await service.talking(batch.start, asked.catalog, words)
     response.headers["Location"] = str(request.url_for("job", job_id=job.id).path)
     return job

@@ -1,6 +1,5 @@
 """Remote videos from real servers that answer badly now and then, and local paths that may not be opened."""
 
-import os
 import socket
 import threading
 import time

@@ -53,7 +53,7 @@ def require(columns: Iterable[str], required: Iterable[str], uri: str) -> None:
     """Raise CatalogError where required columns are missing."""
     columns = list(columns)
     if missing := [name for name in required if name not in columns]:
-        # What a remote file holds is not repeated: it may be no catalog but something that this machine alone can reach.
+        # What a remote file holds is not repeated: it may be no catalog but what this machine alone can reach.
         has = f"{len(columns)} others" if is_remote(uri) else ", ".join(map(repr, columns[:30])) or "none"
         remedy = "Rename or add columns (CSV: the first line names them, separated by commas)"
         raise CatalogError(f"{uri} lacks the column(s) {', '.join(missing)}; it has {has}. {remedy}.")

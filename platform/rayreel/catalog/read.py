@@ -32,8 +32,9 @@ class Catalog:
 def read_catalog(source: str | Path, limits: ReadLimits = _LIMITS) -> Catalog:
     """Read a folder of videos, or a manifest at a path or s3://, gs://, https://.
 
-    Local files are looked for, remote ones are not; a remote catalog names only those in `limits.allowed_roots`. Of rows with one `video_id` the first counts. Raises CatalogError
-    where there is no source, it is of no known kind, it has no rows or it is larger than `limits`.
+    Local files are looked for, remote ones are not; a remote catalog names only those in `limits.allowed_roots`. Of
+    rows with one `video_id` the first counts. Raises CatalogError where there is no source, it is of no known kind, it
+    has no rows or it is larger than `limits`.
     """
     source = local_path(str(source))
     if limits.from_outside and not is_remote(source) and not may_read(source, limits):

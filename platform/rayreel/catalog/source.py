@@ -20,9 +20,8 @@ from rayreel.remote.copy import copy
 # Files that callers do not name, such as interactions, are the operator's own and may have any size.
 _LIMITS = ReadLimits(max_catalog_bytes=1 << 50)
 _REMEDIES = {
-    Reason.PATH_NOT_ALLOWED: "Give an address that may be read, or name its host or bucket in limits.allowed_hosts",
-    Reason.TOO_LARGE: "The parts of a catalog can be added one after the other, with --add",
-    Reason.UNREACHABLE: "Check the address and the credentials",
+    Reason.TOO_LARGE: " The parts of a catalog can be added one after the other, with --add.",
+    Reason.UNREACHABLE: " Check the address and the credentials.",
 }
 Row = TypeVar("Row")
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
@@ -62,7 +61,7 @@ def _fetched(uri: str, limits: ReadLimits, bounds: Bounds) -> Iterator[Path]:
         if failed is not None and failed.reason is Reason.MISSING_FILE:
             raise CatalogError(f"There is no file {uri}. Check the address.")
         if failed is not None:
-            raise CatalogError(f"The catalog cannot be opened: {failed.detail}. {_REMEDIES[failed.reason]}.")
+            raise CatalogError(f"The catalog cannot be opened: {failed.detail}.{_REMEDIES.get(failed.reason, '')}")
         yield Path(file.name)
 
 

@@ -44,7 +44,7 @@ def local_copy(
     else:
         with tempfile.NamedTemporaryFile(prefix="rayreel-", suffix=suffix(uri)[:8]) as file:
             bounds = Bounds(limits.max_bytes, "limits.max_bytes")
-            yield copy(uri, Path(file.name), limits, bounds, schemes, seconds) or Path(file.name)
+            yield copy(uri, Path(file.name), limits, bounds, schemes=schemes, seconds=seconds) or Path(file.name)
 
 
 def refuse_foreign(uri: str, limits: Limits) -> Rejected | None:

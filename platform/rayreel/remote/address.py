@@ -107,6 +107,6 @@ def plain_host(host: str) -> str:
 def _ascii(host: str) -> str:
     """An international name as IDNA 2008 writes it; it takes no look-alikes such as fullwidth digits or dots."""
     try:
-        return ".".join(idna.alabel(label).decode() for label in host.split("."))
+        return ".".join(idna.alabel(label).decode() for label in host.removesuffix(".").split("."))
     except idna.IDNAError:
         raise BadAddress(f"{host} is no host name that IDNA allows; write it with xn--") from None

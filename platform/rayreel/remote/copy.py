@@ -32,6 +32,7 @@ def copy(
     path: Path,
     limits: ReadLimits,
     bounds: Bounds,
+    *,
     schemes: Collection[str] = SCHEMES,
     seconds: float = WALL_S,
 ) -> Rejected | None:
@@ -49,14 +50,14 @@ def copy(
         reraise=True,
     )
     try:
-        retrying(_copy, uri, path, limits, bounds, schemes, deadline)
+        retrying(_copy, uri, path, limits, bounds, schemes=schemes, deadline=deadline)
     except Exception as error:  # noqa: BLE001 - every file system has its own exceptions; `_failure` sorts them
         return _failure(redacted(uri), error)
     return None
 
 
 def _copy(
-    uri: str, path: Path, limits: ReadLimits, bounds: Bounds, schemes: Collection[str], deadline: Deadline
+    uri: str, path: Path, limits: ReadLimits, bounds: Bounds, *, schemes: Collection[str], deadline: Deadline
 ) -> None:
     bounds.again()
     with _opened(uri, limits, bounds, schemes, deadline) as pieces, path.open("wb") as local:

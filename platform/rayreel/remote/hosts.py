@@ -3,7 +3,7 @@
 import re
 import socket
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import unquote
 
 from rayreel.remote.address import BUCKETS, Address, plain_host, scheme_of
@@ -18,7 +18,7 @@ _GLOBAL = IPv6Network("2000::/3")
 # 6to4 and Teredo carry packets on to an IPv4 address; what remains of either is used by attacks alone.
 _TUNNELS = IPv6Network("2002::/16"), IPv6Network("2001::/32")
 # The former 6to4 relays, which Python takes for public.
-_RELAYS = ip_address("192.88.99.0"), ip_address("192.88.99.255")
+_RELAYS = IPv4Network("192.88.99.0/24")
 # Names that no public name server answers for (RFC 6761, 6762, 8375, ICANN 2024).
 _PRIVATE_NAMES = (".localhost", ".local", ".internal", ".home.arpa", ".lan", ".localdomain", ".intranet", ".corp")
 
@@ -79,7 +79,7 @@ def is_public(address: str) -> bool:
 
 
 def _is_public_v4(ip: IPv4Address) -> bool:
-    return ip.is_global and not ip.is_multicast and not _RELAYS[0] <= ip <= _RELAYS[1]
+    return ip.is_global and not ip.is_multicast and ip not in _RELAYS
 
 
 def _is_public_v6(ip: IPv6Address) -> bool:

@@ -92,7 +92,8 @@ def _target(address: Address, response: httpcore.Response, schemes: Collection[s
     if not location or "\\" in location or not location.isascii():
         raise BadAddress("redirected to no plain address")
     target = parse_address(urljoin(address.url, location.strip(" ")))
-    if target.scheme not in schemes or (address.scheme, target.scheme) == ("https", "http"):
+    # Up from http to https, never down, and into no bucket.
+    if target.scheme not in schemes or target.scheme not in {address.scheme, "https"}:
         raise HostNotAllowed(f"redirected from {address.scheme}:// to {target.scheme}://")
     if target.credentials:
         raise BadAddress("redirected to an address with a user name")
@@ -108,7 +109,7 @@ def _header(response: httpcore.Response, name: bytes) -> str | None:
 
 
 def _unpacked(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """gzip undone, never more than a megabyte at a time: a bomb is counted before it is written."""
+    """Undo gzip, never more than a megabyte at a time: a bomb is counted before it is written."""
     unzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     for piece in pieces:
         waiting = piece
@@ -123,16 +124,17 @@ def _unpacked(pieces: Iterable[bytes]) -> Iterator[bytes]:
 def _pool(address: Address, limits: ReadLimits, deadline: Deadline) -> httpcore.ConnectionPool:
     proxy = getproxies().get(address.scheme) or getproxies().get("all")
     if not proxy or proxy_bypass(address.host):
-        return httpcore.ConnectionPool(ssl_context=_trust(), network_backend=_Backend(limits.allowed_hosts, deadline))
+        return httpcore.ConnectionPool(ssl_context=trusted(), network_backend=_Backend(limits.allowed_hosts, deadline))
     # The proxy of this machine's own settings may be anywhere; where it leads is its rules' affair.
     parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     login = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
     place, backend = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", _Backend([parts.hostname or ""], deadline)
-    return httpcore.HTTPProxy(place, proxy_auth=login, ssl_context=_trust(), network_backend=backend)
+    return httpcore.HTTPProxy(place, proxy_auth=login, ssl_context=trusted(), network_backend=backend)
 
 
 @cache
-def _trust() -> ssl.SSLContext:
+def trusted() -> ssl.SSLContext:
+    """The certificate authorities that this machine trusts, as SSL_CERT_FILE and SSL_CERT_DIR name them."""
     return ssl.create_default_context()
 
 
@@ -142,7 +144,7 @@ class _Backend(httpcore.NetworkBackend):
     def __init__(self, allowed: Sequence[str], deadline: Deadline) -> None:
         self._allowed, self._deadline, self._plain = allowed, deadline, httpcore.SyncBackend()
 
-    def connect_tcp(  # noqa: D102 - httpcore's
+    def connect_tcp(
         self,
         host: str,
         port: int,
@@ -168,20 +170,20 @@ class _Stream(httpcore.NetworkStream):
     def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
         self._stream, self._deadline = stream, deadline
 
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: D102 - httpcore's
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return self._stream.read(max_bytes, self._deadline.within(timeout))
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: D102 - httpcore's
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._stream.write(buffer, self._deadline.within(timeout))
 
-    def close(self) -> None:  # noqa: D102 - httpcore's
+    def close(self) -> None:
         self._stream.close()
 
-    def start_tls(  # noqa: D102 - httpcore's
+    def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         stream = self._stream.start_tls(ssl_context, server_hostname, self._deadline.within(timeout))
         return _Stream(stream, self._deadline)
 
-    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401, D102 - httpcore's
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's
         return self._stream.get_extra_info(info)

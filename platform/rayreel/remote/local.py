@@ -23,13 +23,16 @@ def is_allowed(path: Path, roots: Sequence[Path]) -> bool:
     A path that is written elsewhere is refused unseen: nobody learns, from the answer or from the time it takes,
     whether something is there.
     """
-    written = [Path(os.path.abspath(root)) for root in roots]
+    written = [_plain(root) for root in roots]
     followed = [Path(os.path.realpath(root)) for root in roots]
-    # abspath takes `..` away by the letter, before a link in front of it could lead elsewhere.
-    plain = Path(os.path.abspath(path))
-    if not any(plain.is_relative_to(root) for root in (*written, *followed)):
+    if not any(_plain(path).is_relative_to(root) for root in (*written, *followed)):
         return False
     return any(Path(os.path.realpath(path)).is_relative_to(root) for root in followed)
+
+
+def _plain(path: Path) -> Path:
+    """A path without `..`, by the letter: nothing on disk is looked at."""
+    return Path(os.path.normpath(path.absolute()))
 
 
 def is_state(path: Path, limits: ReadLimits) -> bool:

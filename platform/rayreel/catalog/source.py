@@ -51,7 +51,7 @@ def open_source(uri: str, mode: str = "rb", limits: ReadLimits = _LIMITS, **text
             what = getattr(error, "strerror", None) or error
             raise CatalogError(f"{uri} cannot be opened: {what}. Check the path and its permissions.") from error
         # Binary readers seek, and know what they need; for them the size has been checked.
-        yield raw if lines is None else io.TextIOWrapper(_Counted(raw, bounds, uri), **text)
+        yield raw if lines is None else io.TextIOWrapper(io.BufferedReader(_Counted(raw, bounds, uri)), **text)
 
 
 @contextmanager
@@ -65,17 +65,17 @@ def _fetched(uri: str, limits: ReadLimits, bounds: Bounds) -> Iterator[Path]:
         yield Path(file.name)
 
 
-class _Counted(io.BufferedReader):
-    """An open file whose bytes and lines are counted as they are read. Raises CatalogError past a limit."""
+class _Counted(Bounded):
+    """A catalog that is open, and its name for the error past a limit."""
 
     def __init__(self, file: IO[bytes], bounds: Bounds, uri: str) -> None:
-        super().__init__(Bounded(file, bounds))
+        super().__init__(file, bounds)
         self._uri = uri
 
-    def read1(self, size: int = -1) -> bytes:
-        """What TextIOWrapper reads with."""
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Read as much as fits. Raises CatalogError past a limit."""
         try:
-            return super().read1(size)
+            return super().readinto(buffer)
         except TooLarge as error:
             raise CatalogError(f"{self._uri} cannot be read: {error}.") from None
 

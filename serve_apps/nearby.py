@@ -59,7 +59,8 @@ def is_for_this_machine(headers: Headers) -> bool:
     """
     name = dict(headers).get(b"host", b"").decode("latin-1").strip().lower()
     if name.startswith("["):
-        return is_loopback(name.partition("]")[0][1:])
+        address, _, port = name.partition("]")
+        return is_loopback(address[1:]) and (port == "" or port.startswith(":"))
     name = name.partition(":")[0].rstrip(".")
     return "." not in name or name.endswith(".localhost") or is_loopback(name)
 

@@ -1,11 +1,13 @@
 """HTTP servers of this machine that play the world outside, and the inside of a network."""
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -64,6 +66,18 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+@contextmanager
+def running_tls(folder: Path) -> Iterator[Server]:
+    """A server that speaks https with a certificate of its own, which lies in `folder / "server.pem"` to be trusted."""
+    (chain := folder / "server.pem").write_bytes(key_and_certificate())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+    server = Server()
+    server.scheme, server.socket = "https", context.wrap_socket(server.socket, server_side=True)
+    with running(server):
+        yield server
 
 
 @contextmanager

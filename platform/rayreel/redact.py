@@ -20,6 +20,11 @@ def redacted(text: str) -> str:
     return _QUERY.sub(r"\g<mark>…", _ADDRESS.sub(_without_secrets, text))
 
 
+def public_address(uri: str) -> str:
+    """An address to show and to open elsewhere: without credentials, query string and fragment."""
+    return redacted(uri).partition("?")[0].partition("#")[0]
+
+
 def _without_secrets(found: re.Match[str]) -> str:
     rest = found["rest"]
     authority, slash, path = rest.partition("/")

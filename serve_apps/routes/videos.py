@@ -12,7 +12,8 @@ from starlette.datastructures import FormData, UploadFile
 
 from rayreel.catalog.source import is_remote
 from rayreel.client.messages import BatchRequest, Deleted, Job, NewVideo, Video, VideoPage
-from rayreel.media.fetch import public_address, refuse_foreign
+from rayreel.media.fetch import refuse_foreign
+from rayreel.redact import public_address
 from rayreel.release.rows import VideoRow
 from serve_apps import batch
 from serve_apps.problems import BadVideo, answers, invalid, problem

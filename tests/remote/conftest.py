@@ -1,12 +1,11 @@
 """Servers for tests of what may be read from where."""
 
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from http_servers import Server, key_and_certificate, running
+from http_servers import Server, running, running_tls
 from rayreel.remote import http
 
 
@@ -26,14 +25,9 @@ def plain() -> Iterator[Server]:
 
 @pytest.fixture
 def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A server that speaks https, with a certificate for 127.0.0.1 and *.example that is trusted."""
-    (chain := tmp_path / "server.pem").write_bytes(key_and_certificate())
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(chain)
-    monkeypatch.setenv("SSL_CERT_FILE", str(chain))
+    """A server that speaks https, with a certificate for 127.0.0.1 and films.example that is trusted."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "server.pem"))
     http.trusted.cache_clear()
-    server = Server()
-    server.scheme, server.socket = "https", context.wrap_socket(server.socket, server_side=True)
-    with running(server):
+    with running_tls(tmp_path) as server:
         yield server
     http.trusted.cache_clear()

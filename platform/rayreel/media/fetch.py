@@ -97,8 +97,3 @@ def _local(uri: str, allowed_roots: Sequence[Path]) -> Path | Rejected:
     except (OSError, ValueError) as error:
         return Rejected(Reason.UNREADABLE, f"{uri!r}: {getattr(error, 'strerror', None) or error}")
     return followed if allowed_roots else path
-
-
-def public_address(uri: str) -> str:
-    """An address without the secrets it may hold: no credentials, no query string."""
-    return redacted(uri).partition("?")[0].partition("#")[0]

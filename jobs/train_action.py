@@ -11,6 +11,7 @@ from rich.table import Table
 
 from command import ConfigFile, Sets, StorageRoot, console, facts, finish, run, step, use_ray
 from rayreel.catalog.read import Catalog, read_catalog
+from rayreel.redact import redacted
 from rayreel.settings import Settings, load_settings
 from rayreel.training.action.clips import ClipStore
 from rayreel.training.action.data import list_clips
@@ -45,7 +46,7 @@ def main(
     done = train_encoder(settings, read_catalog(catalog, settings.limits), name)
     finish(
         f"{done.folder}, {MODEL} version {done.version}",
-        f"python jobs/extract.py --catalog {catalog} --set encoders.visual={name} --storage {settings.storage}",
+        f"python jobs/extract.py --catalog {redacted(catalog)} --set encoders.visual={name} --storage {settings.storage}",
     )
 
 

@@ -53,3 +53,9 @@ def test_a_named_cluster_that_does_not_answer_is_an_error_with_its_address(monke
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.9:6379")
     with pytest.raises(command.NoCluster, match=r"10\.0\.0\.9:6379.*RAY_ADDRESS"):
         command.join_ray()
+
+
+def test_what_a_job_says_keeps_no_secret_of_an_address(capsys: pytest.CaptureFixture[str]) -> None:
+    command.step("Extracting 3 rows of https://user:hunter2@host.example/c.csv?sig=hunter2 with preset laptop")
+    said = capsys.readouterr().out
+    assert "hunter2" not in said and "https://host.example/c.csv?… with preset laptop" in said

@@ -44,10 +44,8 @@ def main(
     settings = load_settings(config, given, storage)
     name = name or datetime.now(UTC).strftime("action-%Y%m%d-%H%M%S")
     done = train_encoder(settings, read_catalog(catalog, settings.limits), name)
-    finish(
-        f"{done.folder}, {MODEL} version {done.version}",
-        f"python jobs/extract.py --catalog {redacted(catalog)} --set encoders.visual={name} --storage {settings.storage}",
-    )
+    words = f"--catalog {redacted(catalog)} --set encoders.visual={name} --storage {settings.storage}"
+    finish(f"{done.folder}, {MODEL} version {done.version}", f"python jobs/extract.py {words}")
 
 
 def train_encoder(settings: Settings, rows: Catalog, name: str) -> Registered:

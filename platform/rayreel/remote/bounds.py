@@ -41,16 +41,19 @@ class Bounds:
         self.taken, self._line = 0, 0
 
     def _take_lines(self, piece: bytes, most: int) -> None:
-        # \r alone ends a line, too, where old programs write it.
-        *ended, last = piece.replace(b"\r", b"\n").split(b"\n")
-        longest = max((len(line) for line in ended[1:]), default=0)
-        first = self._line + len(ended[0] if ended else last)
-        self._line = len(last) if ended else first
-        if max(first, longest, self._line) > most:
-            raise TooLarge(
-                f"it has a line longer than {most:,} bytes (limits.max_catalog_line_bytes). Raise the limit or "
-                "write one row per line"
-            )
+        """Measure the lines that start before a part or reach beyond it; those within one are short enough."""
+        for start in range(0, len(piece), most):
+            part = piece[start : start + most]
+            # \r alone ends a line, too, where old programs write it.
+            ends = [at for at in (part.find(b"\n"), part.find(b"\r")) if at >= 0]
+            self._line += min(ends, default=len(part))
+            if self._line > most:
+                raise TooLarge(
+                    f"it has a line longer than {most:,} bytes (limits.max_catalog_line_bytes). Raise the limit or "
+                    "write one row per line"
+                )
+            if ends:
+                self._line = len(part) - 1 - max(part.rfind(b"\n"), part.rfind(b"\r"))
 
     def _more_than(self) -> str:
         return f"more than the {self.max_bytes:,} of {self.setting}. Raise the limit or split the file"

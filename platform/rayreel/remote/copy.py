@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_before_delay, wait_exponential_jitter
 
 from rayreel.failures import Reason, Rejected
 from rayreel.redact import redacted
@@ -44,7 +44,7 @@ def copy(
     deadline = Deadline(seconds)
     # s3fs and gcsfs try again on their own, within a read too; twice as often would keep a dead endpoint for minutes.
     retrying = Retrying(
-        stop=stop_after_attempt(4 if scheme_of(uri).startswith("http") else 1) | stop_after_delay(seconds),
+        stop=stop_after_attempt(4 if scheme_of(uri).startswith("http") else 1) | stop_before_delay(seconds),
         wait=wait_exponential_jitter(initial=0.2, max=10, jitter=0.2),
         retry=retry_if_exception(_passing),
         reraise=True,

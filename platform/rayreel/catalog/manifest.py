@@ -27,7 +27,7 @@ class _Row:
     fault: str = ""
 
 
-def read_manifest(uri: str, limits: ReadLimits = _LIMITS) -> Iterator[Video | Problem]:
+def read_manifest(uri: str, *, limits: ReadLimits = _LIMITS) -> Iterator[Video | Problem]:
     """Every row of a manifest, in order and as a stream: one video or one problem each.
 
     Needs the columns `video_id` and `uri`; a relative `uri` counts from the manifest's own folder. Raises CatalogError,

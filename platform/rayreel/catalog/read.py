@@ -59,7 +59,7 @@ def _rows(source: str, is_folder: bool, limits: ReadLimits) -> Iterator[Video | 
         return read_folder(Path(source))
     if not is_remote(source) and not Path(source).exists():
         raise CatalogError(f"There is no {source}. Give a folder of videos or a .csv, .tsv, .jsonl or .parquet file.")
-    return read_manifest(source, limits)
+    return read_manifest(source, limits=limits)
 
 
 def _check(video: Video, source: str, row: int | None, first: dict[str, str], limits: ReadLimits) -> Video | Problem:

@@ -47,10 +47,10 @@ class Answer:
     def pieces(self) -> Iterator[bytes]:
         """The content, in pieces of at most a megabyte, also where the server compressed it unasked."""
         if self._packed == "identity":
-            return self._response.iter_stream()  # type: ignore[return-value]
+            return self._response.iter_stream()
         if self._packed not in {"gzip", "x-gzip"}:
             raise ConnectionError(f"the server compresses with {self._packed[:20]!r}")
-        return _unpacked(self._response.iter_stream())  # type: ignore[arg-type]
+        return _unpacked(self._response.iter_stream())
 
 
 @contextmanager

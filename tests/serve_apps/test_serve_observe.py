@@ -14,15 +14,8 @@ from rayreel.access.keyfile import KeyFile
 from rayreel.access.keys import Scope, new_key
 from rayreel.settings import load_settings
 from rayreel.storage import Storage
-from serve_apps.observe import Measured
+from serve_apps.observe import Measured, Metrics
 from serve_apps.security import protect
-
-
-class Counted:
-    """Takes the metrics of requests, which need a running Ray."""
-
-    def request(self, *_: object) -> None:
-        pass
 
 
 @pytest.fixture
@@ -47,7 +40,7 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
         return path
 
     protect(app, load_settings(storage=str(tmp_path)), "0.0.0.0")
-    app.add_middleware(Measured, metrics=Counted())
+    app.add_middleware(Measured, metrics=Metrics())
     with TestClient(app) as running:
         yield running
 

@@ -4,7 +4,7 @@ import pytest
 
 from rayreel.catalog.problem import CatalogError, Problem
 from rayreel.failures import Reason, Rejected
-from rayreel.redact import redacted
+from rayreel.redact import public_address, redacted
 
 SECRET = "hunter2"
 
@@ -48,6 +48,11 @@ def test_no_secret_of_an_address_is_left(text: str) -> None:
 def test_the_rest_of_a_text_stays_as_it_is(text: str, left: str) -> None:
     assert redacted(text) == left
     assert redacted(left) == left
+
+
+def test_an_address_to_show_ends_before_its_query_and_a_path_stays() -> None:
+    assert public_address(f"https://u:{SECRET}@host.example/a.mp4?sig={SECRET}#x") == "https://host.example/a.mp4"
+    assert public_address("/data/what? #1.mp4") == "/data/what? #1.mp4"
 
 
 def test_errors_rejections_and_problems_cannot_be_made_with_a_secret() -> None:

@@ -21,8 +21,8 @@ def redacted(text: str) -> str:
 
 
 def public_address(uri: str) -> str:
-    """An address to show and to open elsewhere: without credentials, query string and fragment."""
-    return redacted(uri).partition("?")[0].partition("#")[0]
+    """An address to show: without credentials, query string and fragment. A path of this machine stays as it is."""
+    return redacted(uri).partition("?")[0].partition("#")[0] if "://" in uri else uri
 
 
 def _without_secrets(found: re.Match[str]) -> str:

@@ -50,6 +50,14 @@ def test_the_rest_of_a_text_stays_as_it_is(text: str, left: str) -> None:
     assert redacted(left) == left
 
 
+@pytest.mark.parametrize(
+    "piece", ["a", "a.", "&", "?", "#", "?#", "?a=", "/", "//", ":", ":/", "://", ".", ")", "@", "a@", "%25"]
+)
+def test_no_text_of_a_stranger_takes_long(piece: str) -> None:
+    for text in (piece * 500_000, f"https://{piece * 500_000}x", f"https://a/?{piece * 500_000}x"):
+        redacted(text)
+
+
 def test_an_address_to_show_ends_before_its_query_and_a_path_stays() -> None:
     assert public_address(f"https://u:{SECRET}@host.example/a.mp4?sig={SECRET}#x") == "https://host.example/a.mp4"
     assert public_address("/data/what? #1.mp4") == "/data/what? #1.mp4"

@@ -2,12 +2,13 @@
 
 import re
 
-# An address ends at white space or at the quotes and brackets that a message puts around it.
-_ADDRESS = re.compile(r"(?P<mark>[A-Za-z][A-Za-z0-9+.-]*:[/\\]{2,}|(?<![\w/.:-])//)(?P<rest>[^\s\"'<>`]*)")
+# An address ends at white space or at the quotes and brackets that a message puts around it. Every pattern takes time
+# in proportion to the text, which may be a catalog's and made to be slow.
+_ADDRESS = re.compile(r"(?P<mark>[A-Za-z][A-Za-z0-9+.-]{0,31}:[/\\]{2,}|(?<![\w/.:-])//)(?P<rest>[^\s\"'<>`]*)")
 # White space within an address ends it too soon; what follows still looks like a query.
-_QUERY = re.compile(r"(?P<mark>[?#&])[^\s\"'<>`?#]*=[^\s\"'<>`]*")
+_QUERY = re.compile(r"(?P<mark>[?#&])[^\s\"'<>`?#&=]*=[^\s\"'<>`]*")
 # The sentence may go on after the address.
-_PUNCTUATION = re.compile(r"[.,:;)\]]*$")
+_PUNCTUATION = ".,:;)]"
 
 
 def redacted(text: str) -> str:
@@ -34,6 +35,5 @@ def _without_secrets(found: re.Match[str]) -> str:
         # A password with a slash in it: no valid address, and a secret all the same.
         rest = path.rpartition("@")[2]
     if (cut := re.search(r"[?#]", rest)) and (tail := rest[cut.end() :]):
-        end = _PUNCTUATION.search(tail)
-        rest = rest[: cut.end()] + "…" + (end[0] if end else "")
+        rest = rest[: cut.end()] + "…" + tail[len(tail.rstrip(_PUNCTUATION)) :]
     return found["mark"] + rest

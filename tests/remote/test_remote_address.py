@@ -58,6 +58,10 @@ def test_an_address_repeats_no_credentials() -> None:
         "s3://bucket:80/key",
         "s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/mine/key",
         "gs://..bucket/key",
+        "s3://bucket/" + "%25" * 400,
+        "https://host.example/" + "a" * 9000,
+        "https://" + "a." * 5000,
+        "https://" + "\u00fc" * 5000 + ".example",
     ],
 )
 def test_an_address_that_two_readers_could_read_differently_is_refused(uri: str) -> None:

@@ -22,6 +22,8 @@ _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 # What the C library and browsers read as a number: 127.1, 2130706433, 0x7f.1, 0177.0.0.1.
 _ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Longer than any signed address; S3 and Cloud Storage take keys of at most 1024 bytes.
+_LONGEST, _LONGEST_KEY = 8192, 1024
 # What RFC 3986 allows in a path and a query, and % for what is encoded already.
 _TARGET = "%/?:@!$&'()*+,;=-._~"
 
@@ -70,6 +72,8 @@ def parse_address(uri: str) -> Address:
     """Take apart an http, https, s3 or gs address. Raises BadAddress where two readers could read it differently."""
     found = _SCHEME.fullmatch(uri)
     scheme, rest = (found[1].lower(), found[2]) if found else ("", "")
+    if len(uri) > _LONGEST or (scheme in BUCKETS and len(rest.partition("/")[2].encode()) > _LONGEST_KEY):
+        raise BadAddress(f"{redacted(uri[:80])}…: longer than an address may be")
     if _CONTROL.search(uri):
         raise BadAddress(f"{redacted(_CONTROL.sub('…', uri))}: an address holds no control characters")
     if scheme in BUCKETS:

@@ -19,6 +19,7 @@ from rayreel.encoders.load import encoder_identities
 from rayreel.errors import RayreelError
 from rayreel.features.key import key_name
 from rayreel.features.store import FeatureStore, open_store
+from rayreel.redact import redacted
 from rayreel.settings import Settings
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file with settings.", show_default=False)]
@@ -83,8 +84,8 @@ def settings_help() -> str:
 
 
 def step(text: str) -> None:
-    """Say what the job does now."""
-    console.print(f"[bold cyan]▸[/] {escape(text)}", highlight=False)
+    """Say what the job does now, without the secrets of addresses in it."""
+    console.print(f"[bold cyan]▸[/] {escape(redacted(text))}", highlight=False)
 
 
 def facts(title: str, rows: dict[str, Any]) -> Table:

@@ -48,7 +48,7 @@ def main(
     """
     given = [*(sets or []), *([f"encoders.preset={preset}"] if preset else [])]
     settings = load_settings(config, given, storage)
-    rows = read_catalog(catalog)
+    rows = read_catalog(catalog, settings.limits)
     allowed = None if max_failures is None else allowed_failures(max_failures, len(rows))
     report = extract_features(settings, rows, retry_quarantined=retry_quarantined, max_failures=allowed, adding=add)
     finish(

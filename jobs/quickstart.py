@@ -58,7 +58,7 @@ def main(
 
     dashboard = doing("cluster", lambda: use_cluster(settings))
     source = catalog or str(doing("sample", lambda: make_sample(settings, sample_folder(settings))))
-    doing("extract", lambda: extract_features(settings, read_catalog(source)))
+    doing("extract", lambda: extract_features(settings, read_catalog(source, settings.limits)))
     version = doing("train", lambda: _tower(settings))
     doing("evaluate", lambda: evaluate_tower(settings, version))
     doing("promote", lambda: release(settings, version))

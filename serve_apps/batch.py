@@ -1,8 +1,6 @@
 """Adding a whole catalog: a Ray job that extracts it and brings the release up to date."""
 
-import json
 import logging
-import os
 import re
 import shlex
 import sys
@@ -14,15 +12,13 @@ from ray.dashboard.utils import ray_address_to_api_server_url
 from ray.job_submission import JobSubmissionClient
 
 from rayreel.client.messages import Job
-from rayreel.media.config import Limits
+from rayreel.redact import redacted
 from serve_apps.problems import NotFound, Unavailable
 
 log = logging.getLogger(__name__)
 
 JOBS = Path(__file__).parents[1] / "jobs"
 PREFIX = "add-"
-# A folder in which nothing lies: without any, jobs read every file.
-NOWHERE = os.devnull
 TAIL_LINES = 40
 # A path of this machine, but not that of a URI.
 _PATH = re.compile(r"(?<![\w.:/])/(?:[\w.@+-]+/)+(?=[\w.@+-])")
@@ -43,9 +39,9 @@ def start(catalog: str, words: list[str]) -> Job:
     return Job(id=job_id, status="PENDING")
 
 
-def no_local_files(limits: Limits) -> list[str]:
-    """Words that keep a catalog from outside from naming this machine's files, where no folder is meant to be read."""
-    return [] if limits.allowed_roots else ["--set", f"limits.allowed_roots={json.dumps([NOWHERE])}"]
+def from_outside() -> list[str]:
+    """Words for a job on a catalog from outside: no local file but in allowed folders, no bucket that is not named."""
+    return ["--set", "limits.from_outside=true"]
 
 
 def look(job_id: str) -> Job:
@@ -70,7 +66,7 @@ def presentable(output: str) -> str:
     lines = [line for line in told.splitlines() if not _COMMAND.match(line)][-TAIL_LINES:]
     if fault:
         lines.append("It failed; the cluster's logs of this job say why.")
-    return "\n".join(_PATH.sub("…/", line) for line in lines)
+    return redacted("\n".join(_PATH.sub("…/", line) for line in lines))
 
 
 def _client() -> JobSubmissionClient:

@@ -4,7 +4,6 @@ Plain ASGI, outermost first: Identified, CORS, Guarded, Bounded. The fast path h
 """
 
 import math
-import re
 import time
 
 from fastapi import FastAPI
@@ -22,12 +21,23 @@ from rayreel.access.keys import BadKeys, Scope
 from rayreel.access.rate import TokenBucket
 from rayreel.settings import Settings
 from serve_apps.identified import Headers, Identified, behind_serve
+from serve_apps.nearby import forwarded_by, is_for_this_machine, is_from_another_site
 from serve_apps.openapi import describe_border
 from serve_apps.problems import problem
 from serve_apps.scopes import scope_of
 
-# Names that others can own; an address, `localhost` and a bare name are not among them.
-_DOMAIN = re.compile(rb"(?:[\w-]+\.)+[A-Za-z][\w-]*\.?", re.ASCII)
+_CREATE = (
+    "Create a key with `python jobs/keys.py create NAME --scope write` and send it as `Authorization: Bearer rr_…`"
+)
+_PASSED_ON = (
+    "A proxy passed this request on ({sign}), so it may come from anywhere. Without keys the service answers only this "
+    f"machine. {_CREATE}."
+)
+_ANOTHER_NAME = (
+    "The Host header names another machine than this one. Without keys the service answers at 127.0.0.1 and localhost "
+    f"only. {_CREATE}, and set serve.require_keys=true."
+)
+_ANOTHER_SITE = "Without keys only pages of this machine may send anything, and those named in serve.cors_origins."
 
 
 def protect(app: FastAPI, settings: Settings, host: str | None = None) -> None:
@@ -50,7 +60,7 @@ def protect(app: FastAPI, settings: Settings, host: str | None = None) -> None:
 
 
 class Guarded:
-    """Lets in who has a key that allows it, and not too often. Needs no key where only this machine can connect."""
+    """Lets in requests with a key that allows them, not too often. This machine alone needs none on loopback."""
 
     def __init__(self, app: ASGIApp, settings: Settings, host: str | None = None) -> None:
         config = settings.serve
@@ -76,7 +86,14 @@ class Guarded:
         """Why a request is not let in; None lets it in."""
         if self.needs_keys:
             return await self._without_key(connection)
-        return self._from_elsewhere(connection) if self.this_machine_only else None
+        if not self.this_machine_only:
+            return None
+        if (sign := forwarded_by(connection)) is None:
+            return self._from_elsewhere(connection)
+        # What comes through a proxy comes from anywhere: as everywhere else, a key opens.
+        if not _presented(connection["headers"]):
+            return problem(403, _PASSED_ON.format(sign=sign), Request(connection))
+        return await self._without_key(connection)
 
     async def _without_key(self, connection: Connection) -> Response | None:
         """The refusal of a request whose key does not count, does not suffice or asks too often."""
@@ -101,13 +118,10 @@ class Guarded:
 
     def _from_elsewhere(self, connection: Connection) -> Response | None:
         """The refusal of a web page's request: browsers of this machine send them too, also to names that lead here."""
-        headers = dict(connection["headers"])
-        name = headers.get(b"host", b"").rpartition(b":")[0] or headers.get(b"host", b"")
-        rebound = _DOMAIN.fullmatch(name) is not None and not name.endswith(b".localhost")
-        site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
-        if rebound or (site == b"cross-site" and connection["method"] != "GET" and origin not in self.origins):
-            words = "Without keys only pages of this machine may ask, and those named in serve.cors_origins."
-            return problem(403, words, Request(connection))
+        if not is_for_this_machine(connection["headers"]):
+            return problem(403, _ANOTHER_NAME, Request(connection))
+        if is_from_another_site(connection, self.origins):
+            return problem(403, _ANOTHER_SITE, Request(connection))
         return None
 
 

@@ -11,6 +11,7 @@ import rayreel
 PACKAGE = Path(rayreel.__file__).parent
 # In the order of the data flow: each part may know the parts before it, and none behind.
 PARTS = (
+    "remote",
     "catalog",
     "media",
     "encoders",
@@ -25,7 +26,7 @@ PARTS = (
     "access",
     "monitoring",
 )
-FOR_ALL = {"durable", "errors", "failures", "parts", "placement", "storage"}
+FOR_ALL = {"durable", "errors", "failures", "parts", "placement", "redact", "storage"}
 ONLY_IN = {
     "av": {"media"},
     "mlflow": {"training", "release"},

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rayreel.redact import redacted
+
 
 class Reason(StrEnum):
     """Why a video is in quarantine. Closed set: dashboards and retries key on it.
@@ -44,7 +46,10 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """One video that could not be used, and why."""
+    """One video that could not be used, and why. `detail` keeps no secret that an address in it may hold."""
 
     reason: Reason
     detail: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", redacted(self.detail))

@@ -42,7 +42,7 @@ class Settings(BaseSettings):
 
     storage: str = Field("storage", description="folder or s3:// URI under which all state lives")
     sample: SampleConfig = SampleConfig()
-    limits: Limits = Limits()
+    limits: Limits = Field(Limits(), validate_default=True)
     encoders: EncodersConfig = EncodersConfig()
     sampling: SamplingConfig = SamplingConfig()
     extract: ExtractConfig = ExtractConfig()
@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     def _trained_encoders_lie_below_the_root(cls, tree: Any, info: ValidationInfo) -> Any:  # noqa: ANN401
         unset = isinstance(tree, dict) and tree.get("storage") is None
         return {**tree, "storage": info.data.get("storage")} if unset else tree
+
+    @field_validator("limits")
+    @classmethod
+    def _state_lies_below_the_root(cls, limits: Limits, info: ValidationInfo) -> Limits:
+        return limits if limits.state is not None else limits.model_copy(update={"state": info.data.get("storage")})
 
     @field_validator("sampling")
     @classmethod

@@ -12,7 +12,8 @@ from starlette.datastructures import FormData, UploadFile
 
 from rayreel.catalog.source import is_remote
 from rayreel.client.messages import BatchRequest, Deleted, Job, NewVideo, Video, VideoPage
-from rayreel.media.fetch import public_address, refuse_foreign
+from rayreel.media.fetch import refuse_foreign
+from rayreel.redact import public_address
 from rayreel.release.rows import VideoRow
 from serve_apps import batch
 from serve_apps.problems import BadVideo, answers, invalid, problem
@@ -81,7 +82,7 @@ async def add_catalog(asked: BatchRequest, request: Request, response: Response,
     limits = service.settings.limits
     if (refused := await service.talking(refuse_foreign, asked.catalog, limits)) is not None:
         raise BadVideo(f"{refused.reason}: {refused.detail}")
-    words = [*service.job_words, *batch.no_local_files(limits)]
+    words = [*service.job_words, *batch.from_outside()]
     job = await service.talking(batch.start, asked.catalog, words)
     response.headers["Location"] = str(request.url_for("job", job_id=job.id).path)
     return job

@@ -12,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+import http_servers
+from http_servers import running, running_tls
 from ports import free_port
 from rayreel.catalog.download import (
     DownloadFailed,
@@ -19,7 +21,6 @@ from rayreel.catalog.download import (
     NotThere,
     RemoteFile,
     WrongFile,
-    _check_answer,
     _passing,
 )
 from rayreel.catalog.resume import Part, PartTaken
@@ -317,10 +318,27 @@ def test_two_processes_never_write_one_part(tmp_path: Path) -> None:
         Part(tmp_path / "a.bin")
 
 
-def test_https_is_never_left_for_http(tmp_path: Path) -> None:
-    landed = httpx.Response(200, request=httpx.Request("GET", "http://elsewhere.example/a.bin"))
-    with Part(tmp_path / "a.bin") as part, pytest.raises(DownloadFailed, match="leads away from https://"):
-        _check_answer(RemoteFile("https://site.example/a.bin"), part, landed)
+def test_https_is_never_left_for_http_not_even_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "server.pem"))
+    with (
+        running_tls(tmp_path) as site,
+        running(http_servers.Server()) as other,
+        Downloads(tmp_path / "set") as downloads,
+    ):
+        site.redirect("/a.bin", ("Location", other.url("/b.bin")))
+        other.redirect("/b.bin", ("Location", site.url("/c.bin")))
+        with pytest.raises(DownloadFailed, match="leads away from https://, to 127"):
+            downloads.fetch(RemoteFile(site.url("/a.bin")))
+        assert not other.asked
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "localhost", "2130706433", "metadata.google.internal"])
+def test_a_site_does_not_lead_into_the_network_of_this_machine(tmp_path: Path, host: str) -> None:
+    with running(http_servers.Server()) as site, Downloads(tmp_path / "set") as downloads:
+        site.redirect("/a.bin", ("Location", f"http://{host}:{site.server_port}/b.bin"))
+        with pytest.raises(DownloadFailed, match="leads astray"):
+            downloads.fetch(RemoteFile(site.url("/a.bin")))
+        assert site.asked == ["/a.bin"]
 
 
 def test_a_certificate_that_is_not_trusted_does_not_get_better_by_trying() -> None:

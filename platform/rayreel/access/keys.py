@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from rayreel.errors import RayreelError
 
-_FORM = re.compile(r"rr_([a-z0-9]{12})_([A-Za-z0-9_-]{43})")
+KEY_ID = "[a-z0-9]{12}"
+_FORM = re.compile(rf"rr_({KEY_ID})_([A-Za-z0-9_-]{{43}})")
 
 
 class BadKeys(RayreelError):
@@ -33,7 +34,7 @@ class Key(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: str = Field(pattern=r"^[a-z0-9]{12}$")
+    id: str = Field(pattern=rf"^{KEY_ID}$")
     name: str
     scope: Scope
     digest: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -92,12 +93,12 @@ class Keyring:
 
 
 def read_keys(content: bytes | None) -> list[Key]:
-    """Keys of a file's content; no file holds no keys. Raises BadKeys."""
+    """Keys of a file's content; no file holds no keys, an empty one is damaged. Raises BadKeys."""
     try:
-        return _KEYS.validate_json(content) if content else []
+        return [] if content is None else _KEYS.validate_json(content)
     except ValidationError as error:
         raise BadKeys(
-            f"The file of API keys is damaged: {error.error_count()} faults. Restore it or make new keys."
+            f"The file of API keys is damaged ({error.error_count()} faults). Restore it, or delete it and make keys."
         ) from None
 
 

@@ -16,6 +16,9 @@ from tenacity.stop import stop_base
 from rayreel.catalog.resume import Part
 from rayreel.catalog.sums import Sums
 from rayreel.errors import RayreelError
+from rayreel.redact import public_address
+from rayreel.remote.address import BadAddress
+from rayreel.remote.hosts import ANY, HostNotAllowed, check_host
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that are there and, where the site tells, the bytes in all."""
@@ -76,7 +79,8 @@ class Downloads:
         timeout = httpx.Timeout(_SILENCE_S, connect=_CONNECT_S)
         # Compressed answers have neither the file's length nor its byte ranges.
         headers = {"Accept-Encoding": "identity"}
-        self._client = httpx.Client(timeout=timeout, follow_redirects=True, headers=headers)
+        hooks = {"response": [_check_redirect]}
+        self._client = httpx.Client(timeout=timeout, follow_redirects=True, headers=headers, event_hooks=hooks)
 
     def __enter__(self) -> Self:
         return self
@@ -177,13 +181,23 @@ class _NoGain(stop_base):
         return self.tries >= _TRIES
 
 
+def _check_redirect(response: httpx.Response) -> None:
+    """Refuse a redirect before it is followed: from https to http, and to another host that is not a public one."""
+    if not response.has_redirect_location:
+        return
+    target = response.url.join(response.headers["Location"])
+    if response.url.scheme == "https" and target.scheme != "https":
+        raise httpx.UnsupportedProtocol(f"it leads away from https://, to {target.host}")
+    try:
+        check_host(target.host, (ANY, response.url.host))
+    except (HostNotAllowed, BadAddress) as error:
+        raise httpx.UnsupportedProtocol(f"it leads astray: {error}") from None
+
+
 def _check_answer(file: RemoteFile, part: Part, response: httpx.Response) -> None:
     """Refuse an answer that is not the file."""
     if response.status_code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         response.raise_for_status()
-    if file.url.startswith("https://") and response.url.scheme != "https":
-        said = f"{file.host} leads away from https://, to {response.url.host}"
-        raise DownloadFailed(f"{said}. {_by_hand(file, part.whole)}")
     kind = response.headers.get("Content-Type", "")
     if kind.startswith("text/html") and part.whole.suffix not in {".html", ".htm"} and response.is_success:
         said = f"{file.host} answers with a web page in place of {file.name}"
@@ -230,8 +244,6 @@ def _failure(file: RemoteFile, path: Path, error: Exception) -> DownloadFailed:
 
 
 def _by_hand(file: RemoteFile, path: Path) -> str:
-    parts = urlsplit(file.url)
-    # Neither credentials nor a signed query.
-    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    address = public_address(file.url)
     about = f" (about it: {file.page})" if file.page else ""
     return f"Try again later, or get {address}{about} with a browser or on another machine and put it at {path}."

@@ -16,9 +16,11 @@ from rayreel.catalog.ids import TextIds
 from rayreel.catalog.left_out import LeftOut
 from rayreel.catalog.parquet_rows import read_rows
 from rayreel.catalog.problem import COLUMNS, CatalogError, Problem, check_row, invalid_row
-from rayreel.catalog.source import absolute, local_path, open_source, suffix
+from rayreel.catalog.source import absolute, at_most, is_remote, local_path, open_source, suffix
 from rayreel.catalog.video import Video
+from rayreel.remote.config import ReadLimits
 
+_LIMITS = ReadLimits()
 REQUIRED = ("video_id", "uri")
 # The byte order marks of UTF-16, read as UTF-8 with surrogateescape, and the zero bytes between its letters.
 _UTF_16 = re.compile("\udcff\udcfe|\udcfe\udcff|\0")
@@ -32,20 +34,22 @@ class _Row:
     fault: str = ""
 
 
-def read_manifest(uri: str, left_out: LeftOut | None = None) -> Iterator[Video | Problem]:
+def read_manifest(
+    uri: str, left_out: LeftOut | None = None, *, limits: ReadLimits = _LIMITS
+) -> Iterator[Video | Problem]:
     """Every row of a manifest, in order and as a stream: one video or one problem each.
 
     Needs the columns `video_id` and `uri`; a relative `uri` counts from the manifest's own folder. What is in no row,
     such as a column of bytes, is counted in `left_out`. Raises CatalogError, on the first row asked for, where the file
-    cannot be read as a manifest.
+    cannot be read as a manifest, and where it is larger than `limits`.
     """
     readers = {".csv": _read_csv, ".tsv": _read_csv, ".jsonl": _read_jsonl, ".ndjson": _read_jsonl}
-    readers |= {".parquet": lambda uri: _read_parquet(uri, left_out or LeftOut())}
+    readers |= {".parquet": lambda uri, limits: _read_parquet(uri, limits, left_out or LeftOut())}
     uri = local_path(uri)
     if (read := readers.get(suffix(uri))) is None:
         remedy = "Write one JSON object per line (jq -c '.[]')" if suffix(uri) == ".json" else "Rename or convert it"
         raise CatalogError(f"{uri} is not a manifest: its name must end in {', '.join(readers)}. {remedy}.")
-    for row in _with_plain_ids(read(uri)):
+    for row in _with_plain_ids(at_most(read(uri, limits), limits, uri)):
         where = f"{uri} row {row.number}" + (f" (line {row.line})" if row.line else "")
         video = check_row(row.columns, where, row.number) if not row.fault else None
         if video is None:
@@ -75,7 +79,8 @@ def require(columns: Iterable[str], required: Iterable[str], uri: str) -> None:
     """Raise CatalogError where required columns are missing."""
     columns = list(columns)
     if missing := [name for name in required if name not in columns]:
-        has = ", ".join(map(repr, columns[:30])) or "none"
+        # What a remote file holds is not repeated: it may be no catalog but what this machine alone can reach.
+        has = f"{len(columns)} others" if is_remote(uri) else ", ".join(map(repr, columns[:30])) or "none"
         mark = next((mark for mark in (";", "\t", "::", "|", ",") if len(columns) == 1 and mark in columns[0]), "")
         remedy = "Rename or add columns (CSV: the first line names them, separated by commas)"
         remedy = f"It is separated by {mark!r}: save it with commas (.csv) or tabs (.tsv)" if mark else remedy
@@ -90,9 +95,9 @@ def _place(video: Video, manifest: str, where: str, row: int) -> Video | Problem
     return video.model_copy(update={"uri": uri})
 
 
-def _read_csv(uri: str) -> Iterator[_Row]:
+def _read_csv(uri: str, limits: ReadLimits) -> Iterator[_Row]:
     # surrogateescape: a byte that is not UTF-8 spoils its own row, not the file.
-    with open_source(uri, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+    with open_source(uri, "rt", limits, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         names: list[str] = []
         delimiter = "\t" if suffix(uri) == ".tsv" else ","
         records = read_records(file, delimiter, lambda cells: _is_row(cells, names, sure=delimiter == "\t"))
@@ -129,17 +134,17 @@ def _check_names(names: list[str], uri: str) -> None:
         raise CatalogError(f"{uri} has the column(s) {', '.join(twice)} more than once. Rename or drop one.")
 
 
-def _read_jsonl(uri: str) -> Iterator[_Row]:
+def _read_jsonl(uri: str, limits: ReadLimits) -> Iterator[_Row]:
     seen: dict[str, None] = {}
     number = 0
-    with open_source(uri, "rt", encoding="utf-8-sig", errors="surrogateescape") as file:
+    with open_source(uri, "rt", limits, encoding="utf-8-sig", errors="surrogateescape") as file:
         for line, text in enumerate(file, start=1):
             if not text.strip():
                 continue
             number += 1
             if number == 1:
                 _check_first(text, uri)
-            columns, fault = _parse_object(text)
+            columns, fault = _parse_object(text, shown=not is_remote(uri))
             seen |= dict.fromkeys(columns)
             yield _Row(number, line, columns, fault)
     if seen:
@@ -153,17 +158,18 @@ def _check_first(text: str, uri: str) -> None:
         raise CatalogError(f"{uri} is one JSON array. Write one object per line, such as with jq -c '.[]'.")
 
 
-def _parse_object(text: str) -> tuple[dict[str, Any], str]:
+def _parse_object(text: str, *, shown: bool) -> tuple[dict[str, Any], str]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         return {}, f"it is not valid JSON, {error}"
-    return (value, "") if isinstance(value, dict) else ({}, f"it holds {text.strip()[:40]!r}, not a JSON object")
+    held = f"{text.strip()[:40]!r}" if shown else "something else"
+    return (value, "") if isinstance(value, dict) else ({}, f"it holds {held}, not a JSON object")
 
 
-def _read_parquet(uri: str, left_out: LeftOut) -> Iterator[_Row]:
+def _read_parquet(uri: str, limits: ReadLimits, left_out: LeftOut) -> Iterator[_Row]:
     number = 0
-    with open_source(uri) as file:
+    with open_source(uri, limits=limits) as file:
         try:
             table = pq.ParquetFile(file)
             require(table.schema_arrow.names, REQUIRED, uri)

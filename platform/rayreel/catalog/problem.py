@@ -11,6 +11,8 @@ from rayreel.catalog.moments import EXPECTED as A_DATE
 from rayreel.catalog.video import Video
 from rayreel.errors import RayreelError
 from rayreel.failures import Reason
+from rayreel.redact import redacted
+from rayreel.remote.address import scheme_of
 
 COLUMNS = frozenset(Video.model_fields) - {"extra"}
 
@@ -28,7 +30,7 @@ class CatalogError(RayreelError):
 class Problem:
     """A catalog row that cannot be used. `row` counts from 1; None where the catalog is a folder.
 
-    `detail` is a sentence that names the file, the row and what is wrong.
+    `detail` is a sentence that names the file, the row and what is wrong, without the secrets of an address.
     """
 
     row: int | None
@@ -36,6 +38,9 @@ class Problem:
     uri: str
     reason: Reason
     detail: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", redacted(self.detail))
 
 
 def invalid_row(columns: Mapping[str, Any], where: str, row: int | None, fault: str) -> Problem:
@@ -51,18 +56,18 @@ def check_row(columns: Mapping[str, Any], where: str, row: int | None) -> Video 
     try:
         return Video(**known, extra=extra)
     except ValidationError as error:
-        return invalid_row(columns, where, row, _in_words(error))
+        return invalid_row(columns, where, row, _in_words(error, shown=not scheme_of(where)))
 
 
-def _in_words(error: ValidationError) -> str:
+def _in_words(error: ValidationError, *, shown: bool) -> str:
     faults: dict[str, str] = {}
     for fault in error.errors(include_url=False):
         column = str(fault["loc"][1 if fault["loc"][0] == "extra" else 0])
-        faults.setdefault(column, _fault(column, fault))
+        faults.setdefault(column, _fault(column, fault, shown=shown))
     return "; ".join(faults.values())
 
 
-def _fault(column: str, fault: ErrorDetails) -> str:
+def _fault(column: str, fault: ErrorDetails, *, shown: bool) -> str:
     value = fault["input"]
     match fault["type"]:
         case "missing":
@@ -75,7 +80,9 @@ def _fault(column: str, fault: ErrorDetails) -> str:
             return f"{column} is not valid UTF-8 text"
     if value is None or (isinstance(value, str) and not value.strip()):
         return f"{column} is empty"
-    return f"{column} holds {repr(value)[:80]}, which is not {_EXPECTED.get(column, 'text')}"
+    # A remote catalog's cells are not repeated: see `require`.
+    held = repr(value)[:80] if shown else "a value"
+    return f"{column} holds {held}, which is not {_EXPECTED.get(column, 'text')}"
 
 
 def _writable(value: object) -> str:

@@ -15,6 +15,10 @@ from rayreel.catalog.problem import CatalogError, Problem
 from rayreel.catalog.source import is_remote, local_path
 from rayreel.catalog.video import Video
 from rayreel.failures import Reason
+from rayreel.remote.config import ReadLimits
+from rayreel.remote.local import may_read
+
+_LIMITS = ReadLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +38,21 @@ class Catalog:
         return len(self.videos) + len(self.problems)
 
 
-def read_catalog(source: str | Path) -> Catalog:
+def read_catalog(source: str | Path, limits: ReadLimits = _LIMITS) -> Catalog:
     """Read a folder of videos, or a manifest at a path or s3://, gs://, https://.
 
-    Local files are looked for, remote ones are not. Of rows with one `video_id` the first counts. Raises CatalogError
-    where there is no source, it is of no known kind, or it has no rows.
+    Local files are looked for, remote ones are not; a remote catalog names only those in `limits.allowed_roots`. Of
+    rows with one `video_id` the first counts. Raises CatalogError where there is no source, it is of no known kind, it
+    has no rows or it is larger than `limits`.
     """
     source = local_path(str(source))
+    if limits.from_outside and not is_remote(source) and not may_read(source, limits):
+        raise CatalogError(f"{source} may not be read from outside. Name its folder in limits.allowed_roots.")
     is_folder = not is_remote(source) and Path(source).is_dir()
     catalog, first = Catalog(source), dict[str, str]()
-    for number, item in enumerate(_rows(catalog, is_folder), start=1):
+    for number, item in enumerate(_rows(catalog, is_folder, limits), start=1):
         row = None if is_folder else number
-        checked = item if isinstance(item, Problem) else _check(item, source, row, first)
+        checked = item if isinstance(item, Problem) else _check(item, source, row, first, limits)
         if isinstance(checked, Problem):
             catalog.problems.append(checked)
         else:
@@ -57,25 +64,34 @@ def read_catalog(source: str | Path) -> Catalog:
     return catalog
 
 
-def _rows(catalog: Catalog, is_folder: bool) -> Iterator[Video | Problem]:
+def _rows(catalog: Catalog, is_folder: bool, limits: ReadLimits) -> Iterator[Video | Problem]:
     source = catalog.source
     if is_folder:
         return read_folder(Path(source), catalog.left_out)
     if not is_remote(source) and not Path(source).exists():
         raise CatalogError(f"There is no {source}. Give a folder of videos or a .csv, .tsv, .jsonl or .parquet file.")
-    return read_manifest(source, catalog.left_out)
+    return read_manifest(source, catalog.left_out, limits=limits)
 
 
-def _check(video: Video, source: str, row: int | None, first: dict[str, str]) -> Video | Problem:
+def _check(video: Video, source: str, row: int | None, first: dict[str, str], limits: ReadLimits) -> Video | Problem:
     here = video.uri if row is None else f"row {row}"
     where = here if row is None else f"{source} {here}"
     if (earlier := first.setdefault(video.video_id, here)) != here:
         detail = f"{where}: the video_id {video.video_id!r} is already taken by {earlier}; give each video its own."
         return Problem(row, video.video_id, video.uri, Reason.DUPLICATE_ID, detail)
+    if not is_remote(video.uri) and _is_closed(video.uri, source, limits):
+        detail = f"{where}: files of this machine may be named only in the folders of limits.allowed_roots."
+        return Problem(row, video.video_id, video.uri, Reason.PATH_NOT_ALLOWED, detail)
     if not is_remote(video.uri) and (fault := _missing(video.uri)):
         detail = f"{where}: there is no file {video.uri} ({fault}); {_hint(video.uri)}."
         return Problem(row, video.video_id, video.uri, Reason.MISSING_FILE, detail)
     return video
+
+
+def _is_closed(path: str, source: str, limits: ReadLimits) -> bool:
+    """Whether a catalog may not name a local file, be it there or not. Decided before anything looks for it."""
+    guarded = is_remote(source) or limits.from_outside or bool(limits.allowed_roots)
+    return guarded and not may_read(path, limits)
 
 
 def _missing(path: str) -> str:

@@ -1,35 +1,94 @@
 """Where catalog files lie, local or remote, and how they are opened."""
 
+import io
+import os
 import posixpath
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any, TypeVar
 from urllib.parse import unquote
 
-import fsspec
-
 from rayreel.catalog.problem import CatalogError
+from rayreel.failures import Reason
+from rayreel.remote.bounds import Bounded, Bounds, TooLarge
+from rayreel.remote.config import ReadLimits
+from rayreel.remote.copy import copy
 
+# Files that callers do not name, such as interactions, are the operator's own and may have any size.
+_LIMITS = ReadLimits(max_catalog_bytes=1 << 50)
+_REMEDIES = {
+    Reason.TOO_LARGE: " The parts of a catalog can be added one after the other, with --add.",
+    Reason.UNREACHABLE: " Check the address and the credentials.",
+}
+Row = TypeVar("Row")
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 
 
 @contextmanager
-def open_source(uri: str, mode: str = "rb", **text: str) -> Iterator[Any]:
-    """Open a local or remote file. Raises CatalogError where it cannot be opened."""
+def open_source(uri: str, mode: str = "rb", limits: ReadLimits = _LIMITS, **text: Any) -> Iterator[Any]:  # noqa: ANN401
+    """Open a local or remote file within `limits`. Raises CatalogError where it cannot be opened.
+
+    A remote file is copied to a temporary one first, over a connection that reaches only what `limits` let in. With a
+    text mode, lines have a limit as well. Reading on past a limit raises CatalogError, too.
+    """
+    lines = limits.max_catalog_line_bytes if "t" in mode else None
+    bounds = Bounds(limits.max_catalog_bytes, "limits.max_catalog_bytes", lines)
     with ExitStack() as stack:
+        path = stack.enter_context(_fetched(uri, limits, bounds)) if is_remote(uri) else Path(uri)
+        bounds.again()
         try:
-            file = stack.enter_context(fsspec.open(uri, mode, **text))
+            raw = stack.enter_context(path.open("rb"))
+            # Of a pipe the size is 0; its bytes are counted as they come.
+            bounds.declare(os.fstat(raw.fileno()).st_size)
         except FileNotFoundError as error:
             raise CatalogError(f"There is no file {uri}. Check the path.") from error
-        except ImportError as error:
-            remedy = "pip install 'rayreel[s3]' for s3://, 'rayreel[gcs]' for gs://"
-            raise CatalogError(f"{uri} needs a package that is missing: {error}. Try {remedy}.") from error
-        except Exception as error:  # every storage backend brings exceptions of its own
-            remedy = "Check the address and the credentials"
-            raise CatalogError(f"{uri} cannot be opened: {error or type(error).__name__}. {remedy}.") from error
-        yield file
+        except TooLarge as error:
+            raise CatalogError(f"{uri} cannot be read: {error}.") from None
+        except (OSError, ValueError) as error:
+            what = getattr(error, "strerror", None) or error
+            raise CatalogError(f"{uri} cannot be opened: {what}. Check the path and its permissions.") from error
+        # Binary readers seek, and know what they need; for them the size has been checked.
+        yield raw if lines is None else io.TextIOWrapper(io.BufferedReader(_Counted(raw, bounds, uri)), **text)
+
+
+@contextmanager
+def _fetched(uri: str, limits: ReadLimits, bounds: Bounds) -> Iterator[Path]:
+    with tempfile.NamedTemporaryFile(prefix="rayreel-", suffix=suffix(uri)[:8]) as file:
+        failed = copy(uri, Path(file.name), limits, bounds)
+        if failed is not None and failed.reason is Reason.MISSING_FILE:
+            raise CatalogError(f"There is no file {uri}. Check the address.")
+        if failed is not None:
+            raise CatalogError(f"The catalog cannot be opened: {failed.detail}.{_REMEDIES.get(failed.reason, '')}")
+        yield Path(file.name)
+
+
+class _Counted(Bounded):
+    """A catalog that is open, and its name for the error past a limit."""
+
+    def __init__(self, file: IO[bytes], bounds: Bounds, uri: str) -> None:
+        super().__init__(file, bounds)
+        self._uri = uri
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Read as much as fits. Raises CatalogError past a limit."""
+        try:
+            return super().readinto(buffer)
+        except TooLarge as error:
+            raise CatalogError(f"{self._uri} cannot be read: {error}.") from None
+
+
+def at_most(rows: Iterator[Row], limits: ReadLimits, uri: str) -> Iterator[Row]:
+    """Pass on the rows of a catalog. Raises CatalogError after `limits.max_catalog_rows` of them."""
+    for number, row in enumerate(rows, start=1):
+        if number > limits.max_catalog_rows:
+            raise CatalogError(
+                f"{uri} has more rows than the {limits.max_catalog_rows:,} of limits.max_catalog_rows. Raise the limit "
+                "or split the file and add the parts with --add."
+            )
+        yield row
 
 
 def suffix(uri: str) -> str:

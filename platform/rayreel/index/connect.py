@@ -10,6 +10,7 @@ from tenacity import Retrying, retry_if_exception_type, retry_if_not_exception_t
 
 from rayreel.index.config import IndexConfig, IndexUnavailable, resolve
 from rayreel.index.embedded import embedded_address
+from rayreel.redact import redacted
 
 __all__ = ["MilvusClient", "connect"]
 
@@ -37,7 +38,7 @@ def connect(config: IndexConfig, data_dir: Path | None) -> MilvusClient:
         )
     except MilvusException as error:
         raise IndexUnavailable(
-            f"Milvus at {_without_credentials(uri)}: {error.message}. Start it or correct MILVUS_URI and MILVUS_TOKEN; "
+            f"Milvus at {redacted(uri)}: {error.message}. Start it or correct MILVUS_URI and MILVUS_TOKEN; "
             "without MILVUS_URI the embedded Milvus Lite is used."
         ) from error
 
@@ -57,8 +58,3 @@ def _tls(config: IndexConfig, uri: str) -> dict[str, Any]:
         "server_name": config.tls_server_name,
     }
     return {key: value for key, value in given.items() if value}
-
-
-def _without_credentials(uri: str) -> str:
-    parts = urlsplit(uri)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -28,6 +28,7 @@ from rayreel.index.collection import (
 )
 from rayreel.index.config import IndexConfig
 from rayreel.index.retry import ask
+from rayreel.redact import public_address
 
 T = TypeVar("T")
 Vector = NDArray[np.float32]
@@ -185,7 +186,8 @@ def _record(row: IndexRow, dim: int) -> dict[str, Any]:
         "title": cut(row.title, TITLE_BYTES),
         "category": cut(row.category, CATEGORY_BYTES),
         "tags": [cut(tag, TAG_BYTES) for tag in row.tags[:MAX_TAGS]],
-        "uri": cut(row.uri, URI_BYTES),
+        # To look at: nothing is fetched from here, and the database may be shared.
+        "uri": cut(public_address(row.uri), URI_BYTES),
         "extra": typed(row.extra),
         "text": cut(row.text, TEXT_BYTES),
     }

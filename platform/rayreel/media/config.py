@@ -1,9 +1,10 @@
 """How videos are sampled, and what is refused."""
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from rayreel.remote.config import ReadLimits
 
 AUDIO_RATE_HZ = 16_000
 
@@ -24,10 +25,8 @@ class SamplingConfig(BaseModel):
     audio_window_s: float = Field(2.0, gt=0.1, le=30, description="length of one window of sound, seconds")
 
 
-class Limits(BaseModel):
+class Limits(ReadLimits):
     """The border of decoding: what is larger or slower than this goes to quarantine."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_duration_s: float = Field(3600, gt=0, description="longest video, seconds")
     max_bytes: int = Field(4 << 30, gt=0, description="largest file, bytes")
@@ -35,9 +34,3 @@ class Limits(BaseModel):
     max_streams: int = Field(32, gt=0, description="most streams in one file")
     timeout_s: float = Field(120, gt=0, description="wall time for decoding one video, seconds")
     max_memory_bytes: int = Field(2 << 30, gt=0, description="memory that decoding one video may take, bytes")
-    allowed_roots: tuple[Path, ...] = Field((), description="folders that local files must lie in; none: anywhere")
-    allowed_hosts: tuple[str, ...] = Field(
-        ("*",),
-        description="hosts of https:// and buckets of s3:// and gs:// to read from: names, *.example.com, or * for all "
-        "with public addresses; a host that is named may have a private one",
-    )

@@ -9,8 +9,10 @@ import pytest
 
 from rayreel.failures import Reason, Rejected
 from rayreel.media.config import Limits
-from rayreel.media.fetch import SCHEMES, local_copy, refuse_foreign
-from rayreel.media.hosts import HostNotAllowed, check_host, is_public
+from rayreel.media.fetch import local_copy, refuse_foreign
+from rayreel.remote.copy import SCHEMES
+from rayreel.remote.hosts import HostNotAllowed, check_host, is_public
+from rayreel.settings import load_settings
 
 HTTP = (*SCHEMES, "http")
 
@@ -111,6 +113,15 @@ def test_with_hosts_named_no_other_is_asked() -> None:
         "::ffff:10.0.0.1",
         "2002:a00:1::",
         "64:ff9b::10.0.0.1",
+        "64:ff9b:1::a00:1",
+        "2002:808:808::",
+        "2001:0:808:808::1",
+        "::127.0.0.1",
+        "::ffff:0:127.0.0.1",
+        "fec0::1",
+        "100::1",
+        "4000::1",
+        "192.88.99.1",
     ],
 )
 def test_what_is_not_the_internet_at_large_is_not_public(address: str) -> None:
@@ -137,6 +148,13 @@ def test_the_rest_is(address: str) -> None:
         ("evila.example", ("*.a.example",), False),
         ("a.example.evil", ("a.example",), False),
         ("", ("*",), False),
+        ("localhost", ("*",), False),
+        ("a.localhost", ("*",), False),
+        ("metadata.google.internal", ("*",), False),
+        ("printer.local", ("*",), False),
+        ("intranet", ("*",), False),
+        ("intranet", ("*", "intranet"), True),
+        ("::1", ("*", "[::1]"), True),
         ("a.example", (), False),
     ],
 )
@@ -175,3 +193,61 @@ def test_a_catalog_that_may_be_read_is_not_refused(tmp_path: Path) -> None:
     for uri in (str(tmp_path / "c.csv"), "s3://bucket/c.csv", "https://localhost/c.csv"):
         assert refuse_foreign(uri, limits) is None
     assert refuse_foreign("s3://other/c.csv", limits) is not None
+
+
+STATE = "s3://bucket/some/state?endpoint_override=127.0.0.1:9000"
+
+
+@pytest.mark.parametrize("uri", ["s3://anybody/c.csv", "gs://anybody/c.csv", "S3://anybody/c.csv", "s3://Bucket/c.csv"])
+def test_callers_reach_buckets_by_name_only(uri: str) -> None:
+    for hosts in (("*",), ("*", "bucket"), ("*.example", "bucket")):
+        outcome = refuse_foreign(uri, Limits(allowed_hosts=hosts))
+        assert outcome is not None and outcome.reason is Reason.PATH_NOT_ALLOWED
+        assert "limits.allowed_hosts" in outcome.detail
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://bucket/some/state",
+        "s3://bucket/some/state/",
+        "s3://bucket/some/state/access/keys.json",
+        "S3://bucket/some/state/x",
+        "gs://bucket/some/state/x",
+        "s3://bucket//some//state/x",
+        "s3://bucket/./some/state/x",
+        "s3://bucket/videos/../some/state/x",
+        "s3://bucket/some/STATE/x",
+        "s3://bucket/some/%73tate/x",
+        "s3://bucket/some/%2573tate/x",
+        "s3://bucket/some%2fstate/x",
+        "s3://bucket/some\\state/x",
+        "s3a://bucket/some/state/x",
+        "s3n://bucket/videos/x",
+        "s3://bucket?x/some/state",
+    ],
+)
+def test_no_caller_reads_the_service_s_own_state_however_it_is_written(uri: str) -> None:
+    limits = Limits(allowed_hosts=("bucket",), state=STATE)
+    outcome = refuse_foreign(uri, limits)
+    assert outcome is not None and outcome.reason is Reason.PATH_NOT_ALLOWED
+    with local_copy(uri, limits.model_copy(update={"from_outside": True})) as copied:
+        assert isinstance(copied, Rejected) and copied.reason is Reason.PATH_NOT_ALLOWED
+
+
+def test_the_rest_of_a_bucket_that_is_named_may_be_read() -> None:
+    limits = Limits(allowed_hosts=("bucket",), state=STATE)
+    for uri in ("s3://bucket/some/stately/x", "s3://bucket/videos/some/state/x", "s3://bucket/x"):
+        assert refuse_foreign(uri, limits) is None
+    assert refuse_foreign("s3://bucket/x", limits.model_copy(update={"state": "s3://bucket"})) is not None
+
+
+def test_settings_know_where_the_state_lies() -> None:
+    assert load_settings(storage="s3://bucket/state").limits.state == "s3://bucket/state"
+    assert load_settings(storage="/data").limits.state == "/data"
+    assert load_settings(sets=["limits.max_streams=5"], storage="/data").limits.state == "/data"
+
+
+@pytest.mark.parametrize("uri", ["/etc/passwd", "/absent", "file:///etc/passwd", "file:///absent", "/etc/\0", "../x"])
+def test_callers_get_one_answer_for_every_local_path(uri: str) -> None:
+    assert refuse_foreign(uri, Limits()) == refuse_foreign("/", Limits())

@@ -1,0 +1,146 @@
+"""A remote file's bytes on this machine's disk, or the reason why they are not."""
+
+import os
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_before_delay, wait_exponential_jitter
+
+from rayreel.failures import Reason, Rejected
+from rayreel.redact import redacted
+from rayreel.remote.address import BUCKETS, BadAddress, parse_address, scheme_of
+from rayreel.remote.bounds import Bounds, TooLarge
+from rayreel.remote.config import ReadLimits
+from rayreel.remote.deadline import Deadline
+from rayreel.remote.hosts import HostNotAllowed, check_address
+from rayreel.remote.http import HttpStatus, get
+
+FOREIGN_SCHEMES = ("https", *BUCKETS)
+# memory:// holds only what this very process put there.
+SCHEMES = (*FOREIGN_SCHEMES, "memory")
+WALL_S = 900.0
+_PIECE_BYTES = 1 << 20
+_TOO_MANY_REQUESTS = 429
+# What another try will not mend.
+_LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, ImportError, ValueError, TypeError)
+
+
+def copy(
+    uri: str,
+    path: Path,
+    limits: ReadLimits,
+    bounds: Bounds,
+    *,
+    schemes: Collection[str] = SCHEMES,
+    seconds: float = WALL_S,
+) -> Rejected | None:
+    """Copy a remote file to `path` within `seconds` (all tries together); None once it is there.
+
+    Asks only what `limits` let in, wherever redirects and name servers lead. A failure names the address without its
+    secrets, and never a word of what came.
+    """
+    deadline = Deadline(seconds)
+    # s3fs and gcsfs try again on their own, within a read too; twice as often would keep a dead endpoint for minutes.
+    retrying = Retrying(
+        stop=stop_after_attempt(4 if scheme_of(uri).startswith("http") else 1) | stop_before_delay(seconds),
+        wait=wait_exponential_jitter(initial=0.2, max=10, jitter=0.2),
+        retry=retry_if_exception(_passing),
+        reraise=True,
+    )
+    try:
+        retrying(_copy, uri, path, limits, bounds, schemes=schemes, deadline=deadline)
+    except Exception as error:  # noqa: BLE001 - every file system has its own exceptions; `_failure` sorts them
+        return _failure(redacted(uri), error)
+    return None
+
+
+def _copy(
+    uri: str, path: Path, limits: ReadLimits, bounds: Bounds, *, schemes: Collection[str], deadline: Deadline
+) -> None:
+    bounds.again()
+    with _opened(uri, limits, bounds, schemes, deadline) as pieces, path.open("wb") as local:
+        for piece in pieces:
+            bounds.take(piece)
+            local.write(piece)
+            deadline.check()
+
+
+@contextmanager
+def _opened(
+    uri: str, limits: ReadLimits, bounds: Bounds, schemes: Collection[str], deadline: Deadline
+) -> Iterator[Iterable[bytes]]:
+    scheme = scheme_of(uri)
+    if scheme not in schemes:
+        raise HostNotAllowed(f"{scheme}:// is not one of {', '.join(schemes)}")
+    if scheme not in {"http", "https"}:
+        with _object(uri, scheme, limits) as file:
+            bounds.declare(file.size)
+            yield _pieces(file, bounds)
+        return
+    with get(parse_address(uri), limits, schemes, deadline) as answer:
+        bounds.declare(answer.size)
+        yield answer.pieces()
+
+
+def _object(uri: str, scheme: str, limits: ReadLimits) -> Any:  # noqa: ANN401 - fsspec has no types
+    import fsspec
+
+    # A file system of a named protocol, never fsspec.open: that would unwrap chains such as zip://*::https://…
+    if scheme == "memory":
+        if limits.from_outside:
+            raise HostNotAllowed("memory:// is for this process alone")
+        return fsspec.filesystem(scheme).open(uri, "rb")
+    address = parse_address(uri)
+    check_address(address, limits)
+    place = f"{address.host}/{address.target}"
+    return fsspec.filesystem(scheme).open(place, "rb", block_size=8 * _PIECE_BYTES)
+
+
+def _pieces(file: Any, bounds: Bounds) -> Iterator[bytes]:  # noqa: ANN401 - fsspec has no types
+    while piece := file.read(min(_PIECE_BYTES, bounds.room + 1)):
+        yield piece
+    if file.size is not None and bounds.taken < file.size:
+        raise ConnectionError(f"only {bounds.taken:,} of {file.size:,} bytes came")
+
+
+def _failure(name: str, error: Exception) -> Rejected:
+    match error:
+        case HostNotAllowed() | BadAddress():
+            return Rejected(Reason.PATH_NOT_ALLOWED, f"{name}: {error}")
+        case FileNotFoundError():
+            return Rejected(Reason.MISSING_FILE, f"{name}: no such object")
+        case TooLarge():
+            return Rejected(Reason.TOO_LARGE, f"{name}: {error}")
+        case ImportError():
+            return Rejected(Reason.UNREACHABLE, f"{name}: {error}; install rayreel[s3] or rayreel[gcs]")
+    return Rejected(Reason.UNREACHABLE, f"{name}: {_cause(error)}")
+
+
+def _passing(error: BaseException) -> bool:
+    """Whether another try may help: connection faults, 5xx and 429."""
+    if (status := _status(error)) is not None:
+        return status >= 500 or status == _TOO_MANY_REQUESTS
+    return isinstance(error, Exception) and not isinstance(error, _LASTING)
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status behind an error of ours, gcsfs or, one deeper, botocore; None when there was no answer."""
+    answer = getattr(error.__cause__, "response", None)
+    if isinstance(error, HttpStatus):
+        return error.status
+    if isinstance(answer, dict):
+        error_code = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    else:
+        error_code = getattr(error, "status", getattr(error, "code", None))
+    return error_code if isinstance(error_code, int) else None
+
+
+def _cause(error: Exception) -> str:
+    """Never the error's own words: they repeat the address and the answer, with whatever secrets these hold."""
+    if (status := _status(error)) is not None:
+        return f"HTTP {status}"
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno)
+    return type(error).__name__

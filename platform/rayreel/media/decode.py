@@ -17,6 +17,7 @@ from rayreel.media.frames import sample_frames
 from rayreel.media.keyframes import read_timeline
 from rayreel.media.open import Deadline, open_video
 from rayreel.media.packets import film_in
+from rayreel.media.refusal import Refused
 
 _PATIENCE_S = 0.5  # a target in the middle of a video is met by a frame a little before it
 
@@ -35,6 +36,8 @@ def decode_file(path: Path, sampling: SamplingConfig, size: int, limits: Limits)
     with container:
         try:
             return _decode_open(container, path, sampling, size, Deadline(limits.timeout_s))
+        except Refused as refused:
+            return Rejected(refused.reason, f"{path.name}: {refused}")
         except TimeoutError as error:
             return Rejected(Reason.TIMEOUT, str(error))
         except av.FFmpegError as error:

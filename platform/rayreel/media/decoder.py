@@ -84,7 +84,8 @@ class Decoder:
         yield from self._frames(None)
 
     def _frames(self, packet: "Packet[VideoStream] | None") -> list[VideoFrame]:
-        if packet is not None and is_encrypted_packet(packet):  # its decoder would fill grey pictures in
+        # Encryption may begin at any keyframe, and a decoder makes grey pictures of it.
+        if packet is not None and packet.is_keyframe and is_encrypted_packet(packet):
             raise Refused(Reason.UNSUPPORTED_CODEC, "its pictures are encrypted; decrypt the file first")
         try:
             return self._context.decode(packet)

@@ -11,8 +11,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.clip import Clip
+from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.decode import decode_file
 
 SIDE = 128

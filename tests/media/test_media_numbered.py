@@ -1,4 +1,4 @@
-"""Each sampled frame is the frame asked for: read from numbers in the pictures, in every mode, codec and orientation."""
+"""Each sampled frame is the one asked for, by the numbers in the pictures: in every mode, codec and orientation."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +35,7 @@ KINDS = {
 Turned = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 TURNS: dict[str, tuple[Turned, tuple[float, float, float, float]]] = {
     "upright": (lambda p: p, (1, 0, 0, 1)),
-    "clockwise": (lambda p: np.rot90(p), (0, 1, -1, 0)),
+    "clockwise": (np.rot90, (0, 1, -1, 0)),
     "half": (lambda p: p[::-1, ::-1], (-1, 0, 0, -1)),
     "anticlockwise": (lambda p: np.rot90(p, -1), (0, -1, 1, 0)),
     "mirrored": (lambda p: p[:, ::-1], (-1, 0, 0, 1)),
@@ -117,9 +117,7 @@ def test_auto_has_a_frame_within_three_quarters_of_a_step_of_each_time(
 
 @pytest.mark.parametrize("mode", ["exact", "keyframe", "auto"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_time_of_each_frame_is_that_of_its_number(
-    films: Callable[[str, str], Path], kind: str, mode: str
-) -> None:
+def test_the_time_of_each_frame_is_that_of_its_number(films: Callable[[str, str], Path], kind: str, mode: str) -> None:
     found = timed(films(kind, "mp4"), mode)
     assert found
     assert [round(time_s * FPS) for time_s, _ in found] == [number for _, number in found]

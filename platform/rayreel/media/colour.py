@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rayreel.failures import Reason
 from rayreel.media.refusal import Refused
-from rayreel.media.sidedata import side_data_of
+from rayreel.media.sidedata import attached
 from rayreel.media.tonemap import is_standard, to_standard
 
 # Matrices by their numbers in ITU-T H.273, table 4: those that the scaler knows; those that say nothing (identity,
@@ -19,7 +19,12 @@ from rayreel.media.tonemap import is_standard, to_standard
 _KNOWN = frozenset({1, 4, 5, 6, 7, 9})
 _UNSAID = frozenset({0, 2, 3, 12})
 _NAMES = {8: "YCgCo", 10: "BT.2020 with constant luminance", 11: "SMPTE ST 2085", 14: "ICtCp", 15: "IPT-C2"}
-_BY_PRIMARIES = {int(ColorPrimaries.BT709): Colorspace.ITU709, int(ColorPrimaries.BT2020): Colorspace.BT2020}
+_BY_PRIMARIES = {
+    int(ColorPrimaries.BT709): Colorspace.ITU709,
+    int(ColorPrimaries.BT470BG): Colorspace.ITU601,
+    int(ColorPrimaries.SMPTE170M): Colorspace.ITU601,
+    int(ColorPrimaries.BT2020): Colorspace.BT2020,
+}
 _SD = (1279, 576)  # players take larger pictures for BT.709 where nothing says so, as mpv and Chromium do
 
 
@@ -57,7 +62,7 @@ def _matrix_to_assume(frame: VideoFrame) -> Colorspace | None:
         name = _NAMES.get(frame.colorspace, f"matrix {frame.colorspace}")
         raise Refused(Reason.UNSUPPORTED_CODEC, f"its colours are {name}; convert it to BT.709")
     if frame.format.components[0].bits > 8 and _is_dolby_vision_5(frame):
-        raise Refused(Reason.UNSUPPORTED_CODEC, "Dolby Vision without a compatible layer (profile 5); convert it to SDR")
+        raise Refused(Reason.UNSUPPORTED_CODEC, "its colours are Dolby Vision's own (profile 5); convert it to BT.709")
     if frame.colorspace in _KNOWN:
         return None
     is_sd = frame.width <= _SD[0] and frame.height <= _SD[1]
@@ -70,11 +75,10 @@ def _is_dolby_vision_5(frame: VideoFrame) -> bool:
     The data is FFmpeg's AVDOVIMetadata. It begins with where its header is, an AVDOVIRpuDataHeader: byte 4 is the
     profile of the metadata, 0 with profiles 4 and 5, and byte 10 the flag of full range, which is profile 5's alone.
     """
-    metadata = side_data_of(frame).get(Type.DOVI_METADATA)
+    metadata = attached(frame, Type.DOVI_METADATA)
     if metadata is None:
         return False
-    data = bytes(metadata)
-    header = data[struct.unpack_from("N", data)[0] :]
+    header = metadata[struct.unpack_from("N", metadata)[0] :]
     return header[4] == 0 and header[10] == 1
 
 

@@ -87,7 +87,7 @@ def _sound(
             windows = sample_windows(container, stream, starts_s, window_s, deadline)
         except (av.FFmpegError, Refused) as error:
             where = {"file": container.name, "stream": stream.index, "error": str(error)}
-            log.error("sound left out", extra=where)  # noqa: TRY400 - a fact about the file, not a fault here
+            log.error("sound left out", extra=where)
             continue
         if windows is not None and np.abs(windows).max() >= _FAINT:
             return windows

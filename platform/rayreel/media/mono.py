@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from rayreel.media.config import AUDIO_RATE_HZ
 
-# A mix this much weaker than its loudest channel is no mix: the channels cancel out. One of two channels alone has a
-# quarter of its power left in the mix, one of the eight of 7.1 at least 1.2 %.
-_CANCELLED = 0.01
+# A mix with less than this share of its loudest channel's power is no mix: channels cancel out. Where one of two sounds
+# alone, half of its power is left in the mix, and a quarter of that of any channel of 7.1.
+_CANCELLED = 0.05
 _STRIDE = 8  # frames that power is measured on
-_LOUD = 0.05**2  # power of a mix that no channel is loud enough to be 100 times above, for all that is recorded
+_LOUD = 0.07**2  # power of a mix that is not looked into: no recording is so much louder than this in one channel
 
 
 def to_mono(frames: Sequence[AudioFrame]) -> Iterator[NDArray[np.float32]]:
@@ -43,33 +43,27 @@ def _resample(frames: Sequence[AudioFrame]) -> list[NDArray[np.float32]]:
 
 def _loudest(frames: Sequence[AudioFrame]) -> tuple[int, float]:
     """The channel with the most power, and that power, by some of the frames."""
-    tracks = [_channels(frame) for frame in frames[::_STRIDE]]
-    powers = np.sum([np.square(track).sum(axis=1) for track in tracks], axis=0)
+    powers = np.square(_channels(frames[::_STRIDE])).mean(axis=1)
     channel = int(powers.argmax())
-    return channel, float(powers[channel]) / max(1, sum(track.shape[1] for track in tracks))
+    return channel, float(powers[channel])
 
 
 def _alone(frames: Sequence[AudioFrame], channel: int) -> list[AudioFrame]:
-    return [_mono_frame(_channels(frame)[channel], frame) for frame in frames]
+    alone = AudioFrame.from_ndarray(_channels(frames)[channel][None].copy(), format="flt", layout="mono")
+    alone.sample_rate = frames[0].sample_rate
+    return [alone]
 
 
-def _channels(frame: AudioFrame) -> NDArray[np.float32]:
-    """Samples in [-1, 1], [channels, n]."""
-    samples = frame.to_ndarray()
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, frame.layout.nb_channels).T
-    if samples.dtype.kind == "f":
-        wide = samples.astype(np.float32)
-    else:
-        half = 2.0 ** (8 * samples.dtype.itemsize - 1)
-        wide = ((samples.astype(np.float64) - half * (samples.dtype.kind == "u")) / half).astype(np.float32)
-    return np.nan_to_num(wide, copy=False, posinf=0, neginf=0)
+def _channels(frames: Sequence[AudioFrame]) -> NDArray[np.float32]:
+    """All samples, [channels, n].
 
-
-def _mono_frame(samples: NDArray[np.float32], like: AudioFrame) -> AudioFrame:
-    frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples[None]), format="flt", layout="mono")
-    frame.sample_rate, frame.pts, frame.time_base = like.sample_rate, like.pts, like.time_base
-    return frame
+    Interleaved by FFmpeg first: PyAV 18.1 reads past the planes of a frame that has eight of them, or more.
+    """
+    first = frames[0]
+    interleave = AudioResampler(format="flt", layout=first.layout, rate=first.sample_rate)
+    pieces = [piece for frame in (*frames, None) for piece in interleave.resample(frame)]
+    samples = np.concatenate([piece.to_ndarray().ravel() for piece in pieces])
+    return np.nan_to_num(samples.reshape(-1, first.layout.nb_channels).T, posinf=0, neginf=0)
 
 
 def _power(pieces: Sequence[NDArray[np.float32]]) -> float:

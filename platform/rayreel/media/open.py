@@ -5,6 +5,7 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer
+from av.video.stream import VideoStream
 
 from rayreel.failures import Reason, Rejected
 from rayreel.media.config import Limits
@@ -43,11 +44,15 @@ def check(container: InputContainer, limits: Limits) -> Rejected | None:
     stream = pick_video(container)
     if stream is None:
         return Rejected(Reason.NO_VIDEO_STREAM, f"only {_contents(container)}")
-    context = stream.codec_context
-    if context is None:
+    if stream.codec_context is None:
         return Rejected(Reason.UNSUPPORTED_CODEC, "no decoder for the video stream")
     if is_encrypted(container, stream):
         return Rejected(Reason.UNSUPPORTED_CODEC, "its pictures are encrypted; decrypt the file first")
+    return _check_size(container, stream, limits)
+
+
+def _check_size(container: InputContainer, stream: VideoStream, limits: Limits) -> Rejected | None:
+    context = stream.codec_context
     if context.width * context.height > limits.max_pixels:
         return Rejected(Reason.TOO_LARGE, f"frames of {context.width}x{context.height}")
     seconds = (container.duration or 0) / av.time_base

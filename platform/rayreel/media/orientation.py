@@ -12,7 +12,7 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from rayreel.media.packets import Film, read_packets
-from rayreel.media.sidedata import side_data_of
+from rayreel.media.sidedata import attached
 
 _FLAT = 0.1  # a matrix whose axes nearly coincide, or with an axis of length 0, says nothing
 _FIRST_PACKETS = 300  # recordings that begin between keyframes have one within seconds
@@ -47,14 +47,15 @@ def turn_by(matrix: Sequence[float]) -> Turn:
     x, y = math.hypot(a, b), math.hypot(c, d)
     if not abs(a * d - b * c) > _FLAT * x * y:
         return UPRIGHT
-    a, b, c, d = a / x, b / x, c / y, d / y
-    return max(_TURNS, key=lambda turn: turn.columns * (c if turn.swapped else a) + turn.rows * (b if turn.swapped else d))
+    # How much of each axis as shown comes from the stored ones: as they are, and swapped.
+    shares = ((a / x, d / y), (c / y, b / x))
+    return max(_TURNS, key=lambda turn: turn.columns * shares[turn.swapped][0] + turn.rows * shares[turn.swapped][1])
 
 
 def turn_of(frame: VideoFrame) -> Turn | None:
     """The turn that a frame's own display matrix asks for, which decoders also copy from the file; None without one."""
-    matrix = side_data_of(frame).get(Type.DISPLAYMATRIX)
-    return None if matrix is None else turn_by(struct.unpack("<9i", bytes(matrix)))
+    matrix = attached(frame, Type.DISPLAYMATRIX)
+    return None if matrix is None else turn_by(struct.unpack("9i", matrix))
 
 
 def announced_turn(film: Film) -> Turn:

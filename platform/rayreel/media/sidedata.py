@@ -3,23 +3,25 @@
 from fractions import Fraction
 
 from av.filter import Graph
-from av.sidedata.sidedata import SideDataContainer, Type
+from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 
 _LAST_KNOWN = max(kind.value for kind in Type)
 _LAST = 31  # AV_FRAME_DATA_EXIF of FFmpeg 8
 
 
-def side_data_of(frame: VideoFrame) -> SideDataContainer:
-    """Side data of a frame, by type.
+def attached(frame: VideoFrame, kind: Type) -> bytes | None:
+    """The first side data of a kind, in FFmpeg's layout; None without.
 
-    PyAV 18.1 raises ValueError for all of it when one entry has a type that it does not know: EXIF of Motion JPEG, the
-    view of stereoscopic HEVC. A filter takes such entries away first.
+    The first is what the file says where a message in the bitstream says something else. PyAV 18.1 raises ValueError
+    for all side data when an entry has a type that it does not know, such as EXIF in Motion JPEG or the view of
+    stereoscopic HEVC; a filter takes such entries away.
     """
     try:
-        return frame.side_data
+        entries = list(frame.side_data)
     except ValueError:
-        return _known_only(frame).side_data
+        entries = list(_known_only(frame).side_data)
+    return next((bytes(entry) for entry in entries if entry.type is kind), None)
 
 
 def _known_only(frame: VideoFrame) -> VideoFrame:

@@ -71,6 +71,7 @@ def _first_alive(container: InputContainer, ranked: Sequence[VideoStream]) -> Vi
     """The first by rank that moves; else the first with any packet; else the first."""
     found: Counter[int] = Counter()
     try:
+        container.seek(0)
         for packet in container.demux(*ranked):
             found[packet.stream.index] += packet.size > 0
             if found[ranked[0].index] > 1 or found.total() > _PROBED_PACKETS:

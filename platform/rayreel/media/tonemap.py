@@ -54,9 +54,7 @@ def _compress(nits: _Floats) -> _Floats:
     signal = _pq_signal(most) / peak
     t = np.clip((signal - knee) / (1 - knee), 0, 1)
     curve = (
-        (2 * t**3 - 3 * t**2 + 1) * knee
-        + (t**3 - 2 * t**2 + t) * (1 - knee)
-        + (-2 * t**3 + 3 * t**2) * most_allowed
+        (2 * t**3 - 3 * t**2 + 1) * knee + (t**3 - 2 * t**2 + t) * (1 - knee) + (-2 * t**3 + 3 * t**2) * most_allowed
     )
     mapped = _pq_nits(np.where(signal < knee, signal, curve) * peak)
     return nits * (mapped / np.maximum(most, 1e-6))[..., None]

@@ -83,11 +83,14 @@ def _sound(
     """
     faint: NDArray[np.float32] | None = None
     for stream in audio_streams(container):
+        where = {"file": container.name, "stream": stream.index}
+        if stream.codec_context is None:
+            log.error("sound left out", extra={**where, "error": "no decoder"})
+            continue
         try:
             windows = sample_windows(container, stream, starts_s, window_s, deadline)
         except (av.FFmpegError, Refused) as error:
-            where = {"file": container.name, "stream": stream.index, "error": str(error)}
-            log.error("sound left out", extra=where)
+            log.error("sound left out", extra={**where, "error": str(error)})
             continue
         if windows is not None and np.abs(windows).max() >= _FAINT:
             return windows

@@ -36,9 +36,8 @@ def video_streams(container: InputContainer) -> list[VideoStream]:
 
 
 def audio_streams(container: InputContainer) -> list[AudioStream]:
-    """Sound tracks with a decoder, the one that a player would play first."""
-    streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
-    return sorted(streams, key=_rank_audio, reverse=True)
+    """Sound tracks, the one that a player would play first: the default one, no commentary."""
+    return sorted(container.streams.audio, key=_rank_audio, reverse=True)
 
 
 def count_streams(container: InputContainer) -> int:
@@ -63,8 +62,9 @@ def _rank_video(stream: VideoStream) -> tuple[bool, bool, bool, int, int]:
     return context is not None, not stream.disposition & _ASIDE, default, pixels, -stream.index
 
 
-def _rank_audio(stream: AudioStream) -> tuple[bool, bool, int]:
-    return not stream.disposition & _OTHER_SOUND, bool(stream.disposition & Disposition.default), -stream.index
+def _rank_audio(stream: AudioStream) -> tuple[bool, bool, bool, int]:
+    decodes = stream.codec_context is not None
+    return decodes, not stream.disposition & _OTHER_SOUND, bool(stream.disposition & Disposition.default), -stream.index
 
 
 def _first_alive(container: InputContainer, ranked: Sequence[VideoStream]) -> VideoStream:

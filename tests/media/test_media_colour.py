@@ -167,7 +167,7 @@ class Bits:
 
 
 def reference_processing_unit(profile: int, full_range: int) -> bytes:
-    """Dolby Vision metadata of one picture that maps nothing (ETSI GS CCM 001, 5.3): a NAL unit of type 62."""
+    """Dolby Vision metadata of one picture that maps nothing (ETSI GS CCM 001): a NAL unit of type 62."""
     bits = Bits()
     bits.u((25, 8), (2, 6), (18, 11), (profile, 4), (0, 4), (1, 1), (0, 1), (0, 2))
     bits.ue(23)  # bits of a fraction

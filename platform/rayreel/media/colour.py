@@ -25,7 +25,7 @@ _BY_PRIMARIES = {
     int(ColorPrimaries.SMPTE170M): Colorspace.ITU601,
     int(ColorPrimaries.BT2020): Colorspace.BT2020,
 }
-_SD = (1279, 576)  # players take larger pictures for BT.709 where nothing says so, as mpv and Chromium do
+_SD = (1279, 576)  # where nothing says so, larger pictures are BT.709, as mpv takes them
 
 
 class SmallRgb:

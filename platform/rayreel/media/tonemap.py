@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 _Floats = NDArray[np.float32]
 
-_WHITE_NITS = 203.0  # diffuse white of HDR programmes, ITU-R BT.2408-7, table 1
+_WHITE_NITS = 203.0  # diffuse white of HDR programmes, Report ITU-R BT.2408
 _GAMMA = 2.2
 _LEVELS = 1 << 16
-_TO_709 = {  # linear light; ITU-R BT.2407-0, 2, and SMPTE EG 432-1
+_TO_709 = {  # linear light; Report ITU-R BT.2407 and SMPTE EG 432-1
     ColorPrimaries.BT2020: ((1.6605, -0.5876, -0.0728), (-0.1246, 1.1329, -0.0083), (-0.0182, -0.1006, 1.1187)),
     ColorPrimaries.SMPTE432: ((1.2249, -0.2247, 0.0), (-0.0420, 1.0419, 0.0), (-0.0197, -0.0786, 1.0979)),
 }
@@ -28,8 +28,8 @@ def to_standard(picture: NDArray[np.uint16], transfer: int, primaries: int) -> N
     """A picture of RGB signal values [..., 3], 0 to 65535, as 8-bit BT.709 RGB.
 
     PQ and HLG are brought to nits, and what is brighter than diffuse white is compressed into the range below it, as
-    far as the brightest part of this picture asks for (ITU-R BT.2390-11, 5.4.1); HDR's own declared peak is that of the
-    mastering display, which most pictures never reach. Colours outside BT.709 are clipped.
+    far as the brightest part of this picture asks for (Report ITU-R BT.2390). The peak that a file declares is that of
+    the mastering display, which most pictures never reach. Colours outside BT.709 are clipped.
     """
     if transfer in _TO_NITS:
         light = _compress(_TO_NITS[transfer](picture)) / _WHITE_NITS
@@ -78,7 +78,7 @@ def _from_pq(picture: NDArray[np.uint16]) -> _Floats:
 
 
 def _from_hlg(picture: NDArray[np.uint16]) -> _Floats:
-    """ITU-R BT.2100-2, table 5: scene light, then the system gamma of a display of 1,000 nits."""
+    """Recommendation ITU-R BT.2100, table 5: scene light, then the system gamma of a display of 1,000 nits."""
     scene = _hlg_table()[picture]
     return np.float32(1000) * scene * (scene @ _BT2020_LUMA)[..., None] ** np.float32(0.2)
 

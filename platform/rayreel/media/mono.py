@@ -14,7 +14,7 @@ from rayreel.media.config import AUDIO_RATE_HZ
 # alone, half of its power is left in the mix, and a quarter of that of any channel of 7.1.
 _CANCELLED = 0.05
 _STRIDE = 8  # frames that power is measured on
-_LOUD = 0.07**2  # power of a mix that is not looked into: no recording is so much louder than this in one channel
+_LOUD = 0.03**2  # power of a mix that is not looked into: whatever cancels out, this much is left to hear
 
 
 def to_mono(frames: Sequence[AudioFrame]) -> Iterator[NDArray[np.float32]]:

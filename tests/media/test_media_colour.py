@@ -24,7 +24,7 @@ def error_of(path: Path) -> float:
 
 
 def write(path: Path, codec: str = "libx264", **options: object) -> Path:
-    return write_numbered(path, codec, frames=6, **options)  # type: ignore[arg-type]
+    return write_numbered(path, codec, frames=6, **options)
 
 
 @pytest.mark.parametrize("range_", [LIMITED, FULL])

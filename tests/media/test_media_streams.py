@@ -32,7 +32,7 @@ def add_film(out: OutputContainer, *, side: int = 128, frames: int = 24, negativ
             out.mux(video.encode(yuv_frame(255 - picture if negative else picture)))
         out.mux(video.encode(None))
 
-    encode.stream = video  # type: ignore[attr-defined]
+    encode.stream = video
     return encode
 
 
@@ -66,7 +66,7 @@ def add_sound(out: OutputContainer, level: float, codec: str = "aac", seconds: f
         out.mux(audio.encode(sound))
         out.mux(audio.encode(None))
 
-    encode.stream = audio  # type: ignore[attr-defined]
+    encode.stream = audio
     return encode
 
 
@@ -122,7 +122,7 @@ def test_a_track_beside_the_default_one_is_not_the_film(tmp_path: Path, name: st
     path = tmp_path / name
     with av.open(path, "w") as out:
         small, film = add_film(out, side=256, negative=True), add_film(out)
-        small.stream.disposition, film.stream.disposition = disposition, Disposition.default  # type: ignore[attr-defined]
+        small.stream.disposition, film.stream.disposition = disposition, Disposition.default
         for encode in (small, film):
             encode()
     assert numbers(path) == TARGETS
@@ -134,7 +134,7 @@ def test_of_two_alike_the_larger_is_the_film(tmp_path: Path, name: str) -> None:
     with av.open(path, "w") as out:
         parts = add_film(out, side=64, negative=True), add_film(out)
         for encode in parts:
-            encode.stream.disposition = Disposition.default  # type: ignore[attr-defined]
+            encode.stream.disposition = Disposition.default
         for encode in parts:
             encode()
     assert numbers(path) == TARGETS
@@ -145,7 +145,7 @@ def test_a_poster_of_one_picture_gives_way_to_a_film(tmp_path: Path, name: str) 
     path = tmp_path / name
     with av.open(path, "w") as out:
         poster, film = add_film(out, side=256, frames=1, negative=True), add_film(out)
-        poster.stream.disposition = Disposition.default  # type: ignore[attr-defined]
+        poster.stream.disposition = Disposition.default
         for encode in (poster, film):
             encode()
     assert numbers(path) == TARGETS
@@ -207,8 +207,8 @@ def test_the_default_track_is_heard_and_not_its_commentary(tmp_path: Path) -> No
     path = tmp_path / "film.mkv"
     with av.open(path, "w") as out:
         parts = add_film(out), add_sound(out, 0.2), add_sound(out, 0.5)
-        parts[1].stream.disposition = Disposition.comment  # type: ignore[attr-defined]
-        parts[2].stream.disposition = Disposition.default  # type: ignore[attr-defined]
+        parts[1].stream.disposition = Disposition.comment
+        parts[2].stream.disposition = Disposition.default
         for encode in parts:
             encode()
     windows = take(path).windows

@@ -15,7 +15,7 @@ COLOURS = np.array(
 
 @pytest.mark.parametrize(("transfer", "signal"), [(PQ, pq), (HLG, hlg)])
 def test_what_is_no_brighter_than_white_comes_back_as_it_was(transfer: int, signal: object) -> None:
-    back = to_standard(signal(shown(COLOURS)), transfer, BT2020)  # type: ignore[operator]
+    back = to_standard(signal(shown(COLOURS)), transfer, BT2020)
     np.testing.assert_allclose(back, COLOURS, atol=3)
 
 
@@ -23,7 +23,7 @@ def test_what_is_no_brighter_than_white_comes_back_as_it_was(transfer: int, sign
 @pytest.mark.parametrize("peak", [400, 1000])
 def test_highlights_are_compressed_and_the_rest_is_nearly_kept(transfer: int, signal: object, peak: float) -> None:
     greys = np.array([5, 20, 50, 100, 203, peak])[:, None].repeat(3, axis=1)
-    back = to_standard(signal(greys), transfer, BT2020)[:, 0].astype(int)  # type: ignore[operator]
+    back = to_standard(signal(greys), transfer, BT2020)[:, 0].astype(int)
     assert (np.diff(back) > 0).all() and back[-1] == pytest.approx(255, abs=1)
     plain = 255 * (greys[:4, 0] / 203) ** (1 / 2.2)
     np.testing.assert_allclose(back[:4], plain, atol=12)

@@ -1,6 +1,7 @@
 """Decoded frames as small RGB pictures, with the colours that a viewer sees."""
 
 import struct
+from typing import Any
 
 import numpy as np
 from av.sidedata.sidedata import Type
@@ -45,11 +46,11 @@ class SmallRgb:
         standard = is_standard(frame.color_trc, frame.color_primaries)
         alpha = any(component.is_alpha for component in frame.format.components)
         form = ("rgba" if alpha else "rgb24") if standard else ("rgba64le" if alpha else "rgb48le")
-        small = self._scaler.reformat(frame, width, height, form, src_colorspace=matrix, threads=1).to_ndarray()
-        picture = small[..., :3]
-        if not standard:
-            picture = to_standard(picture, frame.color_trc, frame.color_primaries)
-        return _over_black(picture, small[..., 3]) if alpha else picture
+        small = self._scaler.reformat(frame, width, height, form, src_colorspace=matrix, threads=1)
+        pixels: NDArray[Any] = small.to_ndarray()
+        rgb = pixels[..., :3]
+        picture = rgb if standard else to_standard(rgb, frame.color_trc, frame.color_primaries)
+        return _over_black(picture, pixels[..., 3]) if alpha else picture
 
 
 def _is_yuv(form: VideoFormat) -> bool:
@@ -82,7 +83,7 @@ def _is_dolby_vision_5(frame: VideoFrame) -> bool:
     return header[4] == 0 and header[10] == 1
 
 
-def _over_black(rgb: NDArray[np.uint8], alpha: NDArray[np.unsignedinteger]) -> NDArray[np.uint8]:
+def _over_black(rgb: NDArray[np.uint8], alpha: NDArray[Any]) -> NDArray[np.uint8]:
     most = np.iinfo(alpha.dtype).max
     if alpha.min() == most or not alpha.any():
         return rgb

@@ -63,7 +63,8 @@ def _channels(frames: Sequence[AudioFrame]) -> NDArray[np.float32]:
     interleave = AudioResampler(format="flt", layout=first.layout, rate=first.sample_rate)
     pieces = [piece for frame in (*frames, None) for piece in interleave.resample(frame)]
     samples = np.concatenate([piece.to_ndarray().ravel() for piece in pieces])
-    return np.nan_to_num(samples.reshape(-1, first.layout.nb_channels).T, posinf=0, neginf=0)
+    channels: NDArray[np.float32] = samples.reshape(-1, first.layout.nb_channels).T
+    return np.nan_to_num(channels, posinf=0, neginf=0)
 
 
 def _power(pieces: Sequence[NDArray[np.float32]]) -> float:

@@ -1,13 +1,14 @@
 """What FFmpeg attaches to a decoded frame, such as its display matrix."""
 
 from fractions import Fraction
+from typing import cast
 
 from av.filter import Graph
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
 
-_LAST_KNOWN = max(kind.value for kind in Type)
-_LAST = 31  # AV_FRAME_DATA_EXIF of FFmpeg 8
+# Of FFmpeg 8, by their numbers in AVFrameSideDataType: LCEVC, view, 3D displays, EXIF.
+_UNKNOWN_TO_PYAV = (28, 29, 30, 31)
 
 
 def attached(frame: VideoFrame, kind: Type) -> bytes | None:
@@ -18,16 +19,17 @@ def attached(frame: VideoFrame, kind: Type) -> bytes | None:
     stereoscopic HEVC; a filter takes such entries away.
     """
     try:
-        entries = list(frame.side_data)
+        found = frame.side_data
     except ValueError:
-        entries = list(_known_only(frame).side_data)
+        found = _known_only(frame).side_data
+    entries = cast(SideDataContainer, found)  # PyAV's stub has another class
     return next((bytes(entry) for entry in entries if entry.type is kind), None)
 
 
 def _known_only(frame: VideoFrame) -> VideoFrame:
     graph = Graph()
     steps = [graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1))]
-    steps += [graph.add("sidedata", f"mode=delete:type={kind}") for kind in range(_LAST_KNOWN + 1, _LAST + 1)]
+    steps += [graph.add("sidedata", f"mode=delete:type={kind}") for kind in _UNKNOWN_TO_PYAV]
     graph.link_nodes(*steps, graph.add("buffersink")).configure()
     graph.push(frame)
     known = graph.pull()

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import av
 from av.audio.stream import AudioStream
@@ -50,7 +51,7 @@ def is_encrypted(container: InputContainer, stream: Stream) -> bool:
     return "enc_key_id" in stream.metadata or any(name in container.metadata for name in _ENCRYPTED)
 
 
-def is_encrypted_packet(packet: Packet) -> bool:
+def is_encrypted_packet(packet: "Packet[Any]") -> bool:
     """Whether a packet's content is encrypted (MP4's Common Encryption, which may begin at any packet)."""
     return packet.has_sidedata("encryption_info")
 

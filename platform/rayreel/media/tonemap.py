@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorTrc
 from numpy.typing import NDArray
 
-_Floats = NDArray[np.float32]
+_Floats = NDArray[np.floating[Any]]
 
 _WHITE_NITS = 203.0  # diffuse white of HDR programmes, Report ITU-R BT.2408
 _GAMMA = 2.2
@@ -38,15 +39,14 @@ def to_standard(picture: NDArray[np.uint16], transfer: int, primaries: int) -> N
         light = _gamma_table()[picture]
     if primaries in _TO_709:
         light = light @ np.array(_TO_709[ColorPrimaries(primaries)], np.float32).T
-    encoded = np.clip(light, 0, 1) ** np.float32(1 / _GAMMA)
+    encoded: _Floats = np.clip(light, 0, 1) ** np.float32(1 / _GAMMA)
     return np.round(encoded * 255).astype(np.uint8)
 
 
 def _compress(nits: _Floats) -> _Floats:
     """The EETF of BT.2390 on the largest of R, G and B, and all three scaled alike, which keeps the hue."""
     most = nits.max(axis=-1)
-    peak = float(_pq_signal(most.max()))
-    white = float(_pq_signal(np.float32(_WHITE_NITS)))
+    peak, white = (float(level) for level in _pq_signal(np.array((most.max(), _WHITE_NITS))))
     if peak <= white:
         return nits
     most_allowed = white / peak
@@ -57,7 +57,8 @@ def _compress(nits: _Floats) -> _Floats:
         (2 * t**3 - 3 * t**2 + 1) * knee + (t**3 - 2 * t**2 + t) * (1 - knee) + (-2 * t**3 + 3 * t**2) * most_allowed
     )
     mapped = _pq_nits(np.where(signal < knee, signal, curve) * peak)
-    return nits * (mapped / np.maximum(most, 1e-6))[..., None]
+    scaled: _Floats = nits * (mapped / np.maximum(most, 1e-6))[..., None]
+    return scaled
 
 
 def _pq_nits(signal: _Floats) -> _Floats:

@@ -42,14 +42,15 @@ def write_film(
     times_s: Sequence[float] | None = None,
     start_s: float = 0.0,
     movflags: str = "",
+    muxing: dict[str, str] | None = None,
 ) -> Path:
     """Encode a numbered film of `frames` frames; `tone_hz=None` leaves sound out, 0 makes the sound silent.
 
     times_s: when each frame is shown (variable rate). start_s: all times are later by this; in MP4 an edit list cuts
-    off what comes before 0. sound_s: length of the sound, that of the picture if not given.
+    off what comes before 0. sound_s: length of the sound, that of the picture if not given. muxing: muxer options.
     """
     width, height = size
-    with av.open(path, "w", options={"movflags": movflags} if movflags else {}) as out:
+    with av.open(path, "w", options=({"movflags": movflags} if movflags else {}) | (muxing or {})) as out:
         video = out.add_stream(codec, rate=fps, options=_options(codec, open_gop))
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         video.codec_context.gop_size = keyframe_every

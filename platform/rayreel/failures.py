@@ -23,9 +23,10 @@ class Reason(StrEnum):
     CONTAINER_NOT_ALLOWED = "container_not_allowed"
     """A known format that is not on the list of those opened, such as a playlist or an image."""
     NO_VIDEO_STREAM = "no_video_stream"
-    """A sound file, or subtitles alone."""
+    """A sound file, with or without cover art, or subtitles alone."""
     UNSUPPORTED_CODEC = "unsupported_codec"
-    """The format is known; no decoder is built in for its pictures."""
+    """The format is known; its pictures cannot be decoded: no decoder is built in for them, they are encrypted, or
+    their colours are of a kind that cannot be converted (Dolby Vision profile 5, ICtCp)."""
     NO_FRAMES = "no_frames"
     """A video stream in which no picture decodes."""
     TRUNCATED = "truncated"

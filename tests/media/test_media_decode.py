@@ -116,7 +116,9 @@ def test_pictures_that_end_before_the_sound_are_no_truncation(film: FilmMaker, n
     assert numbers(clip(film(name, frames=50, sound_s=9), frames=4)) == [6, 18, 31, 43]
 
 
-def test_broken_sound_does_not_cost_the_pictures(film: FilmMaker) -> None:
+def test_broken_sound_does_not_cost_the_pictures_and_is_logged(
+    film: FilmMaker, caplog: pytest.LogCaptureFixture
+) -> None:
     path = film("film.avi", frames=50)
     data = bytearray(path.read_bytes())
     at, index = data.find(b"01wb"), data.index(b"idx1")
@@ -125,7 +127,10 @@ def test_broken_sound_does_not_cost_the_pictures(film: FilmMaker) -> None:
         data[at + 8 : at + 8 + length] = bytes(length)
         at = data.find(b"01wb", at + 8 + length)
     path.write_bytes(data)
-    assert numbers(clip(path, frames=4)) == [6, 18, 31, 43]
+    taken = clip(path, frames=4)
+    assert numbers(taken) == [6, 18, 31, 43]
+    assert taken.windows is None and not taken.facts.has_audio
+    assert any("sound" in record.message for record in caplog.records if record.levelname == "ERROR")
 
 
 def test_a_text_file_named_mp4_is_unreadable(tmp_path: Path) -> None:

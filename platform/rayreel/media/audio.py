@@ -7,15 +7,18 @@ from itertools import pairwise
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
-from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 from numpy.typing import NDArray
 
+from rayreel.failures import Reason
 from rayreel.media.config import AUDIO_RATE_HZ
+from rayreel.media.mono import to_mono
 from rayreel.media.open import Deadline
 from rayreel.media.packets import UNREADABLE_FROM_HERE
+from rayreel.media.refusal import Refused
+from rayreel.media.streams import is_encrypted_packet
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +46,15 @@ def sample_windows(
 
     A window that the sound ends in is filled up with silence; one that it does not reach is left out.
     """
-    if stream.codec_context is None:  # no decoder for it
-        return None
     heard: list[NDArray[np.float32]] = []
     for group in _join(starts_s, window_s):
         track, end = _track(container, stream, group[0], group[-1] + window_s - group[0], deadline)
         begins = [round((start_s - group[0]) * AUDIO_RATE_HZ) for start_s in group]
         heard += [track[begin:][: round(window_s * AUDIO_RATE_HZ)] for begin in begins if begin < end]
-    if not heard or max(float(np.abs(window).max()) for window in heard) < SILENCE:
+    if not heard:
+        log.error("no sound decodes", extra={"file": container.name, "stream": stream.index})
+        return None
+    if max(float(np.abs(window).max()) for window in heard) < SILENCE:
         return None
     return np.stack(heard)
 
@@ -75,12 +79,9 @@ def _track(
     end = 0
     for run in _runs(_frames(container, stream, start_s, length_s, deadline)):
         position = round((run[0][0] - start_s) * AUDIO_RATE_HZ)
-        resampler = AudioResampler(format="flt", layout="mono", rate=AUDIO_RATE_HZ, frame_size=AUDIO_RATE_HZ)
-        for frame in (*(frame for _, frame in run), None):
-            for piece in resampler.resample(frame):
-                samples = piece.to_ndarray().ravel().astype(np.float32, copy=False)
-                end = max(end, _place(track, samples, position))
-                position += len(samples)
+        for samples in to_mono([frame for _, frame in run]):
+            end = max(end, _place(track, samples, position))
+            position += len(samples)
     # Codecs overshoot, and damaged packets decode to anything.
     return np.clip(np.nan_to_num(track, copy=False), -1, 1, out=track), end
 
@@ -105,7 +106,10 @@ def _frames(
 def _packets(container: InputContainer, stream: AudioStream, begin: int) -> Iterator["Packet[AudioStream]"]:
     try:
         container.seek(begin, stream=stream)
-        yield from container.demux(stream)
+        for place, packet in enumerate(container.demux(stream)):
+            if place == 0 and is_encrypted_packet(packet):
+                raise Refused(Reason.UNSUPPORTED_CODEC, "its sound is encrypted")
+            yield packet
     except UNREADABLE_FROM_HERE as error:
         log.debug("sound ends early", extra={"file": container.name, "error": str(error)})
 

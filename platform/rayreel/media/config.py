@@ -31,6 +31,6 @@ class Limits(ReadLimits):
     max_duration_s: float = Field(3600, gt=0, description="longest video, seconds")
     max_bytes: int = Field(4 << 30, gt=0, description="largest file, bytes")
     max_pixels: int = Field(8192 * 4320, gt=0, description="largest declared frame, width x height")
-    max_streams: int = Field(32, gt=0, description="most streams in one file")
+    max_streams: int = Field(32, gt=0, description="most streams of pictures, sound and text in one file")
     timeout_s: float = Field(120, gt=0, description="wall time for decoding one video, seconds")
     max_memory_bytes: int = Field(2 << 30, gt=0, description="memory that decoding one video may take, bytes")

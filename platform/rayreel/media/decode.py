@@ -1,12 +1,14 @@
 """One video file to a clip, or to the reason why not."""
 
 import hashlib
+import logging
 from pathlib import Path
 
 import av
 import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from rayreel.failures import Reason, Rejected
 from rayreel.media.audio import sample_windows, window_starts
@@ -17,7 +19,12 @@ from rayreel.media.frames import sample_frames
 from rayreel.media.keyframes import read_timeline
 from rayreel.media.open import Deadline, open_video
 from rayreel.media.packets import film_in
+from rayreel.media.refusal import Refused
+from rayreel.media.streams import audio_streams
 
+log = logging.getLogger(__name__)
+
+_FAINT = 0.003  # 50 dB below full scale: the hiss of an input with nothing plugged in
 _PATIENCE_S = 0.5  # a target in the middle of a video is met by a frame a little before it
 
 
@@ -35,6 +42,8 @@ def decode_file(path: Path, sampling: SamplingConfig, size: int, limits: Limits)
     with container:
         try:
             return _decode_open(container, path, sampling, size, Deadline(limits.timeout_s))
+        except Refused as refused:
+            return Rejected(refused.reason, f"{path.name}: {refused}")
         except TimeoutError as error:
             return Rejected(Reason.TIMEOUT, str(error))
         except av.FFmpegError as error:
@@ -57,14 +66,36 @@ def _decode_open(
         return Rejected(Reason.NO_FRAMES, f"{path.name}: no frame of its {timeline.declared_s:.1f} s decodes")
     if frames.damaged and frames.last_s < half_s - _PATIENCE_S:
         return cut
-    windows = None
-    if container.streams.audio:
-        starts = window_starts(timeline.declared_s, sampling.audio_windows, sampling.audio_window_s)
-        windows = sample_windows(container, container.streams.audio[0], starts, sampling.audio_window_s, deadline)
+    starts = window_starts(timeline.declared_s, sampling.audio_windows, sampling.audio_window_s)
+    windows = _sound(container, starts, sampling.audio_window_s, deadline)
     with path.open("rb") as file:
         content_hash = hashlib.file_digest(file, "sha256").hexdigest()
     facts = _facts(film.stream, timeline.declared_s, windows is not None)
     return Clip(np.stack(frames.squares), windows, facts, content_hash)
+
+
+def _sound(
+    container: InputContainer, starts_s: list[float], window_s: float, deadline: Deadline
+) -> NDArray[np.float32] | None:
+    """Windows of the first track that is audible, in a player's order; broken sound costs no pictures.
+
+    A track that is nearly silent is taken when no other is louder. Tracks after the first audible one are not read.
+    """
+    faint: NDArray[np.float32] | None = None
+    for stream in audio_streams(container):
+        where = {"file": container.name, "stream": stream.index}
+        if stream.codec_context is None:
+            log.error("sound left out", extra={**where, "error": "no decoder"})
+            continue
+        try:
+            windows = sample_windows(container, stream, starts_s, window_s, deadline)
+        except (av.FFmpegError, Refused) as error:
+            log.error("sound left out", extra={**where, "error": str(error)})
+            continue
+        if windows is not None and np.abs(windows).max() >= _FAINT:
+            return windows
+        faint = windows if faint is None else faint
+    return faint
 
 
 def _facts(video: VideoStream, duration_s: float, has_audio: bool) -> Facts:

@@ -8,7 +8,10 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from rayreel.failures import Reason
 from rayreel.media.packets import Film, Sample, read_packets
+from rayreel.media.refusal import Refused
+from rayreel.media.streams import is_encrypted_packet
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +84,9 @@ class Decoder:
         yield from self._frames(None)
 
     def _frames(self, packet: "Packet[VideoStream] | None") -> list[VideoFrame]:
+        # Encryption may begin at any keyframe, and a decoder makes grey pictures of it.
+        if packet is not None and packet.is_keyframe and is_encrypted_packet(packet):
+            raise Refused(Reason.UNSUPPORTED_CODEC, "its pictures are encrypted; decrypt the file first")
         try:
             return self._context.decode(packet)
         except MemoryError:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rayreel.media.config import SamplingConfig
 from rayreel.media.decoder import Decoder
 from rayreel.media.keyframes import Timeline
+from rayreel.media.orientation import announced_turn
 from rayreel.media.packets import Film, Sample, survey
 from rayreel.media.plan import Group, choose, near_s, uniform_times
 from rayreel.media.square import Squares
@@ -42,7 +43,7 @@ def sample_frames(film: Film, timeline: Timeline, sampling: SamplingConfig, size
     One frame shown at several times comes once. A picture that does not decode is replaced by the one before it.
     """
     decoder = Decoder(film, exact=sampling.mode != "auto" or sampling.window > 1)
-    squares = Squares(size, film.stream.sample_aspect_ratio)
+    squares = Squares(size, film.stream.sample_aspect_ratio, announced_turn(film))
     taken: dict[int, NDArray[np.uint8]] = {}
     windows: list[Window] = []
     for stretch in stretches(film, timeline, sampling):

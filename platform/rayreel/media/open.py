@@ -5,9 +5,11 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer
+from av.video.stream import VideoStream
 
 from rayreel.failures import Reason, Rejected
 from rayreel.media.config import Limits
+from rayreel.media.streams import count_streams, is_encrypted, pick_video
 
 # Demuxers that read one self-contained file. Playlists (hls, concat, dash) and images would open other files.
 ALLOWED_FORMATS = ("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf", "ogg")
@@ -37,19 +39,30 @@ def open_video(path: Path, limits: Limits) -> InputContainer | Rejected:
 
 def check(container: InputContainer, limits: Limits) -> Rejected | None:
     """What a container declares, against the limits; None when all is well."""
-    if len(container.streams) > limits.max_streams:
-        return Rejected(Reason.TOO_LARGE, f"{len(container.streams)} streams; the limit is {limits.max_streams}")
-    if not container.streams.video:
-        return Rejected(Reason.NO_VIDEO_STREAM, f"only {', '.join(s.type for s in container.streams) or 'nothing'}")
-    context = container.streams.video[0].codec_context
-    if context is None:
+    if (streams := count_streams(container)) > limits.max_streams:
+        return Rejected(Reason.TOO_LARGE, f"{streams} streams; the limit is {limits.max_streams}")
+    stream = pick_video(container)
+    if stream is None:
+        return Rejected(Reason.NO_VIDEO_STREAM, f"only {_contents(container)}")
+    if stream.codec_context is None:
         return Rejected(Reason.UNSUPPORTED_CODEC, "no decoder for the video stream")
+    if is_encrypted(container, stream):
+        return Rejected(Reason.UNSUPPORTED_CODEC, "its pictures are encrypted; decrypt the file first")
+    return _check_size(container, stream, limits)
+
+
+def _check_size(container: InputContainer, stream: VideoStream, limits: Limits) -> Rejected | None:
+    context = stream.codec_context
     if context.width * context.height > limits.max_pixels:
         return Rejected(Reason.TOO_LARGE, f"frames of {context.width}x{context.height}")
     seconds = (container.duration or 0) / av.time_base
     if seconds > limits.max_duration_s:
         return Rejected(Reason.TOO_LONG, f"{seconds:.0f} s; the limit is {limits.max_duration_s:.0f} s")
     return None
+
+
+def _contents(container: InputContainer) -> str:
+    return ", ".join("cover art" if s.type == "video" else s.type for s in container.streams) or "nothing"
 
 
 class Deadline:

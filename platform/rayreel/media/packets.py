@@ -11,6 +11,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from rayreel.media.open import Deadline
+from rayreel.media.streams import pick_video
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +39,9 @@ class Film:
 
 
 def film_in(container: InputContainer, deadline: Deadline) -> Film:
-    """The first video stream of a file just opened."""
-    stream = container.streams.video[0]
+    """The film of a file just opened, which has one."""
+    stream = pick_video(container)
+    assert stream is not None
     told_pts = container.format.name != "avi" or not stream.codec_context.has_b_frames
     return Film(container, stream, deadline, told_pts)
 

@@ -1,0 +1,46 @@
+"""What FFmpeg attaches to a frame, also where PyAV does not know all of it."""
+
+import io
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.sidedata.sidedata import Type
+from PIL import Image
+
+from numbered import numbered_picture, read_number, take
+from rayreel.media.sidedata import attached
+
+
+def photo_film(path: Path, orientation: int) -> Path:
+    """Motion JPEG whose pictures have EXIF, which says how the camera was held."""
+    picture = np.rot90(numbered_picture(5)).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture)).save(file, "jpeg", exif=exif, quality=95)
+    with av.open(path, "w") as out:
+        video = out.add_stream("mjpeg", rate=25)
+        video.width, video.height, video.pix_fmt = picture.shape[1], picture.shape[0], "yuvj420p"
+        for number in range(4):
+            packet = av.Packet(file.getvalue())
+            packet.pts = packet.dts = number
+            packet.time_base, packet.stream, packet.is_keyframe = Fraction(1, 25), video, True
+            out.mux(packet)
+    return path
+
+
+def test_a_kind_that_pyav_does_not_know_hides_no_other(tmp_path: Path) -> None:
+    with av.open(photo_film(tmp_path / "film.mkv", 6)) as container:
+        frame = next(container.decode(video=0))
+    with pytest.raises(ValueError, match="not a valid Type"):  # when this fails, the filter is no longer wanted
+        list(frame.side_data)
+    assert len(attached(frame, Type.DISPLAYMATRIX) or b"") == 36
+    assert attached(frame, Type.DOVI_METADATA) is None
+
+
+def test_a_camera_that_was_held_sideways_gives_upright_pictures(tmp_path: Path) -> None:
+    squares = take(photo_film(tmp_path / "film.mkv", 6), mode="exact", frames=2).frames
+    assert [read_number(square) for square in squares] == [5, 5]

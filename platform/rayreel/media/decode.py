@@ -18,6 +18,7 @@ from rayreel.media.keyframes import read_timeline
 from rayreel.media.open import Deadline, open_video
 from rayreel.media.packets import film_in
 
+_HEAD_BYTES = 4096  # holds what Matroska says of its size
 _PATIENCE_S = 0.5  # a target in the middle of a video is met by a frame a little before it
 
 
@@ -34,7 +35,7 @@ def decode_file(path: Path, sampling: SamplingConfig, size: int, limits: Limits)
         return container
     with container:
         try:
-            return _decode_open(container, path, sampling, size, Deadline(limits.timeout_s))
+            return _decode_open(container, path, sampling, size, limits)
         except TimeoutError as error:
             return Rejected(Reason.TIMEOUT, str(error))
         except av.FFmpegError as error:
@@ -42,12 +43,17 @@ def decode_file(path: Path, sampling: SamplingConfig, size: int, limits: Limits)
 
 
 def _decode_open(
-    container: InputContainer, path: Path, sampling: SamplingConfig, size: int, deadline: Deadline
+    container: InputContainer, path: Path, sampling: SamplingConfig, size: int, limits: Limits
 ) -> Clip | Rejected:
-    film = film_in(container, deadline)
+    deadline = Deadline(limits.timeout_s)
+    with path.open("rb") as file:
+        film = film_in(container, deadline, head=file.read(_HEAD_BYTES))
     timeline = read_timeline(film)
     if timeline is None:
         return Rejected(Reason.NO_FRAMES, f"{path.name}: its video stream is empty")
+    # Not what the container declares, which may be anything: what its packets say.
+    if timeline.duration_s > limits.max_duration_s:
+        return Rejected(Reason.TOO_LONG, f"{timeline.duration_s:.0f} s; the limit is {limits.max_duration_s:.0f} s")
     half_s = timeline.declared_s / 2
     cut = Rejected(Reason.TRUNCATED, f"{path.name}: less than half of its {timeline.declared_s:.1f} s can be decoded")
     if timeline.readable_s < half_s:
@@ -58,12 +64,15 @@ def _decode_open(
     if frames.damaged and frames.last_s < half_s - _PATIENCE_S:
         return cut
     windows = None
-    if container.streams.audio:
-        starts = window_starts(timeline.declared_s, sampling.audio_windows, sampling.audio_window_s)
-        windows = sample_windows(container, container.streams.audio[0], starts, sampling.audio_window_s, deadline)
+    if container.streams.audio and (sound := timeline.sounds.get(container.streams.audio[0].index)):
+        begin_s, end_s = sound.span(timeline.declared_s, timeline.duration_s)
+        starts = [begin_s + at for at in window_starts(end_s - begin_s, sampling.audio_windows, sampling.audio_window_s)]
+        windows = sample_windows(
+            container, container.streams.audio[0], starts, sampling.audio_window_s, deadline, sound
+        )
     with path.open("rb") as file:
         content_hash = hashlib.file_digest(file, "sha256").hexdigest()
-    facts = _facts(film.stream, timeline.declared_s, windows is not None)
+    facts = _facts(film.stream, timeline.duration_s, windows is not None)
     return Clip(np.stack(frames.squares), windows, facts, content_hash)
 
 

@@ -46,9 +46,6 @@ def check(container: InputContainer, limits: Limits) -> Rejected | None:
         return Rejected(Reason.UNSUPPORTED_CODEC, "no decoder for the video stream")
     if context.width * context.height > limits.max_pixels:
         return Rejected(Reason.TOO_LARGE, f"frames of {context.width}x{context.height}")
-    seconds = (container.duration or 0) / av.time_base
-    if seconds > limits.max_duration_s:
-        return Rejected(Reason.TOO_LONG, f"{seconds:.0f} s; the limit is {limits.max_duration_s:.0f} s")
     return None
 
 

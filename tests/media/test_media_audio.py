@@ -40,7 +40,7 @@ def windows_of(path: Path, starts_s: list[float], window_s: float) -> np.ndarray
     """Windows of a file's first track of sound, whose clock counts from its own beginning."""
     with av.open(path) as container:
         sound = next(iter(indexed_sounds(container, zero_s=0.0).values()))
-        return sample_windows(container, container.streams.audio[0], starts_s, window_s, Deadline(60), sound)
+        return sample_windows(container, container.streams.audio[0], starts_s, window_s, Deadline(60), sound=sound)
 
 
 @pytest.mark.parametrize("starts_s", [[0.0, 1.0, 2.0, 3.0], [0.0, 1.2, 2.4, 8.6], [5.5]])

@@ -39,6 +39,7 @@ def sample_windows(
     starts_s: list[float],
     window_s: float,
     deadline: Deadline,
+    *,
     sound: Sound,
 ) -> NDArray[np.float32] | None:
     """float32 [w, 16000 x window_s] at `starts_s` seconds from the first picture; None when nothing audible is there.
@@ -50,7 +51,9 @@ def sample_windows(
     heard: list[NDArray[np.float32]] = []
     for group in _join(starts_s, window_s):
         length_s = group[-1] + window_s - group[0]
-        track, first, end = _track(_frames(container, stream, group[0], length_s, deadline, sound), group[0], length_s)
+        track, first, end = _track(
+            _frames(container, stream, group[0], length_s, deadline=deadline, sound=sound), group[0], length_s
+        )
         length = round(window_s * AUDIO_RATE_HZ)
         begins = [round((start_s - group[0]) * AUDIO_RATE_HZ) for start_s in group]
         heard += [track[begin:][:length] for begin in begins if begin < end and first < begin + length]
@@ -91,7 +94,7 @@ def _track(
 
 
 def _frames(
-    container: InputContainer, stream: AudioStream, start_s: float, length_s: float, deadline: Deadline, sound: Sound
+    container: InputContainer, stream: AudioStream, start_s: float, length_s: float, *, deadline: Deadline, sound: Sound
 ) -> Iterator[tuple[float, AudioFrame]]:
     """Frames of sound with their times, seconds from the first picture; broken packets are left out."""
     assert stream.time_base is not None

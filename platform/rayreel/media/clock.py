@@ -130,7 +130,11 @@ def _runs(tracks: Mapping[int, Track], gap_s: float, wrap_s: float) -> Iterator[
         following = [jump for jump in jumps[stream] if jump > place]
         stop = following[0] if following else len(tracks[stream].order)
         run = _Run(stream, place, stop, pieces, 0.0)
-        run = _wrapped(run, now, tracks, gap_s, wrap_s) or _beside(run, now, tracks, int(order), gap_s, wrap_s) or run
+        run = (
+            _wrapped(run, now, tracks, gap_s, wrap_s)
+            or _beside(run, now, tracks, int(order), gap_s=gap_s, wrap_s=wrap_s)
+            or run
+        )
         pieces = max(pieces, run.piece + 1)
         now[stream] = run
         yield run
@@ -152,7 +156,7 @@ def _wrapped(
 
 
 def _beside(
-    run: _Run, now: Mapping[int, _Run], tracks: Mapping[int, Track], order: int, gap_s: float, wrap_s: float
+    run: _Run, now: Mapping[int, _Run], tracks: Mapping[int, Track], order: int, *, gap_s: float, wrap_s: float
 ) -> _Run | None:
     """The run as a part of the piece in which another stream is at the same time; never of one already left."""
     last, time_s = now.get(run.stream), tracks[run.stream].times_s[run.first]

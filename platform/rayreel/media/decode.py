@@ -66,10 +66,10 @@ def _decode_open(
     windows = None
     if container.streams.audio and (sound := timeline.sounds.get(container.streams.audio[0].index)):
         begin_s, end_s = sound.span(timeline.declared_s, timeline.duration_s)
-        starts = [begin_s + at for at in window_starts(end_s - begin_s, sampling.audio_windows, sampling.audio_window_s)]
-        windows = sample_windows(
-            container, container.streams.audio[0], starts, sampling.audio_window_s, deadline, sound
-        )
+        evenly = window_starts(end_s - begin_s, sampling.audio_windows, sampling.audio_window_s)
+        starts = [begin_s + start_s for start_s in evenly]
+        length_s, track = sampling.audio_window_s, container.streams.audio[0]
+        windows = sample_windows(container, track, starts, length_s, deadline, sound=sound)
     with path.open("rb") as file:
         content_hash = hashlib.file_digest(file, "sha256").hexdigest()
     facts = _facts(film.stream, timeline.duration_s, windows is not None)

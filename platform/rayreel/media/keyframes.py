@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from statistics import median
-from typing import NamedTuple
 
 import av
 
 from rayreel.media.packets import Film, Sample, first_shown, read_packets, survey, to_sample
-from rayreel.media.scan import scan
+from rayreel.media.scan import HEADLESS, scan
 from rayreel.media.sound import Sound, indexed_sounds, packed_sounds
 
 # Containers count their duration from another moment than the first picture, or to the end of the sound. What is
@@ -63,21 +62,15 @@ def read_timeline(film: Film) -> Timeline | None:
     return _indexed(film) or _scanned(film)
 
 
-class _Entry(NamedTuple):
-    """A packet in the index: ticks, and where in the file it ends."""
-
-    timestamp: int
-    end: int
-    keyframe: bool
-    discarded: bool
+_Entry = tuple[int, int, bool, bool]  # of the index: its ticks, where in the file it ends, a keyframe, not shown
 
 
 def _indexed(film: Film) -> Timeline | None:
     if film.is_matroska:
         film.container.seek(0)  # FFmpeg reads the index at the end of the file at the first seek
     # Copied at once: an entry points into FFmpeg's table, which moves when reading adds to it.
-    entries = [_Entry(e.timestamp, e.pos + e.size, e.is_keyframe, e.is_discard) for e in film.stream.index_entries]
-    starts = tuple(sorted(entry.timestamp for entry in entries if entry.keyframe))
+    entries = [(e.timestamp, e.pos + e.size, e.is_keyframe, e.is_discard) for e in film.stream.index_entries]
+    starts = tuple(sorted(timestamp for timestamp, _, keyframe, _ in entries if keyframe))
     if not starts or not _is_whole(film, starts, len(entries)):
         return None
     found = first_shown(to_sample(packet, film.told_pts) for packet in read_packets(film, starts[0]))
@@ -87,12 +80,12 @@ def _indexed(film: Film) -> Timeline | None:
     # The index holds decode times or display times; from keyframe to keyframe both run alike.
     delay = key - starts[0]
     # MP4 is searched by decode time, yet one keyframe further back if that is shown after the time asked for.
-    seeks = tuple(max(start + delay, end - 1) for start, end in pairwise((*starts, entries[-1].timestamp + 1)))
+    seeks = tuple(max(start + delay, end - 1) for start, end in pairwise((*starts, entries[-1][0] + 1)))
     ends = _ends_in_tail(film, seeks[-1], origin) if film.is_matroska else _ends_in_index(film, entries, seeks[-1], key)
     if ends is None:
         return None
     end, sounds = ends
-    missing = [entry.timestamp for entry in entries if entry.end > film.container.size]
+    missing = [timestamp for timestamp, end_byte, *_ in entries if end_byte > film.container.size]
     listed_s = (end - origin) * film.tick_s
     declared_s = max(_declared(film), listed_s) if missing else _agreed(film, listed_s)
     readable_s = (min(missing) - starts[0]) * film.tick_s if missing else declared_s
@@ -104,7 +97,7 @@ def _indexed(film: Film) -> Timeline | None:
         min(readable_s, declared_s),
         seeks,
         sounds=sounds or indexed_sounds(film.container, origin * film.tick_s),
-        edited=film.is_mov and any(entry.discarded for entry in entries),
+        edited=film.is_mov and any(discarded for *_, discarded in entries),
     )
 
 
@@ -123,9 +116,9 @@ def _ends_in_index(film: Film, entries: Sequence[_Entry], last: int, key: int) -
 
     An index does not say how long the last picture stays. That is read where the container declares a long time.
     """
-    shown = entries[-1].timestamp + key - entries[0].timestamp
-    end = shown + round((entries[-1].timestamp - entries[0].timestamp) / max(1, len(entries) - 1))
-    if _declared(film) > (end - key) * film.tick_s + _TOLERANCE_S and entries[-1].end <= film.container.size:
+    shown = entries[-1][0] + key - entries[0][0]
+    end = shown + round((entries[-1][0] - entries[0][0]) / max(1, len(entries) - 1))
+    if _declared(film) > (end - key) * film.tick_s + _TOLERANCE_S and entries[-1][1] <= film.container.size:
         end = max((sample.end for sample in survey(film, last)), default=end)
     return end, {}
 
@@ -156,11 +149,10 @@ def _scanned(film: Film) -> Timeline | None:
     sounds = packed_sounds(film, found.sounds, origin * film.tick_s)
     extent_s = (_last_end(samples) - origin) * film.tick_s
     declared_s = _agreed(film, extent_s)
-    # A file that ends within a packet has lost the rest, unless it is sound alone that went on.
-    if found.cut and _declared(film) > declared_s and not (
-        extent_s < _declared(film) / 2 <= max((sound.end_s for sound in sounds.values()), default=0.0)
-    ):
-        declared_s = _declared(film)
+    heard_s = max((sound.end_s for sound in sounds.values()), default=0.0)
+    if found.cut and film.container.format.name not in HEADLESS and not extent_s < _declared(film) / 2 <= heard_s:
+        # The rest is lost, unless it is sound alone that goes on to the declared end.
+        declared_s = max(declared_s, _declared(film))
     return Timeline(
         origin,
         film.tick_s,

@@ -124,19 +124,19 @@ def to_sample(packet: "Packet[VideoStream]", told_pts: bool) -> Sample:
 def survey(film: Film, start: int | None, until: float | None = None) -> list[Sample]:
     """Packets from the keyframe at `start` until every picture shown up to tick `until` is among them; no decoding."""
     samples: list[Sample] = []
+    absurd, most = False, _ABSURD_S / film.tick_s
     for packet in read_packets(film, start):
-        samples.append(to_sample(packet, film.told_pts))
+        samples.append(sample := to_sample(packet, film.told_pts))
+        absurd = absurd or (sample.dts is not None and abs(sample.pts - sample.dts) > most)
         # Nothing is shown before it is decoded.
         if until is not None and packet.dts is not None and packet.dts > until:
             break
-    return shown_in_time(samples, film.tick_s)
+    return _shown_in_time(samples, film.tick_s) if absurd else samples
 
 
-def shown_in_time(samples: list[Sample], tick_s: float) -> list[Sample]:
+def _shown_in_time(samples: list[Sample], tick_s: float) -> list[Sample]:
     """Single pictures due hours after they are decoded are shown after the usual delay instead."""
     known = [(sample.pts - sample.dts, sample.dts) for sample in samples if sample.dts is not None]
-    if not known or max(abs(delay) for delay, _ in known) * tick_s <= _ABSURD_S:
-        return samples
     usual = int(median(delay for delay, _ in known))
     steps = [later - earlier for (_, earlier), (_, later) in pairwise(known)]
     most = max(_ABSURD_S / tick_s, _ABSURD_STEPS * median(steps or [0]))

@@ -14,7 +14,8 @@ from rayreel.media.packets import UNREADABLE_FROM_HERE, Film, Sample, demux, go_
 log = logging.getLogger(__name__)
 
 _TURN_S = 2**33 / 90_000
-_WRAPPING = ("mpegts", "mpeg")
+# Streams without a head: their clock is 33 bits wide, and what FFmpeg gives as their duration is a guess.
+HEADLESS = ("mpegts", "mpeg")
 # Steps of the clock, seconds, that say nothing: recordings in these containers are joined byte by byte. In the others
 # a long time without a packet is a picture that stays, as it may be in FLV for a while.
 _LEAPS = {"mpegts": 3.0, "mpeg": 3.0, "flv": 10.0, "mov,mp4,m4a,3gp,3g2,mj2": 10.0}
@@ -88,7 +89,7 @@ def scan(film: Film, start: int | None = None) -> Scan:
         return Scan([], {}, cut=True)
     cut = broken or (segment_end(film.head) or 0) > film.container.size
     tracks = {stream: told.track() for stream, told in times.items() if told.order}
-    gap_s, wrap_s = _LEAPS.get(name, np.inf), _TURN_S if name in _WRAPPING else np.inf
+    gap_s, wrap_s = _LEAPS.get(name, np.inf), _TURN_S if name in HEADLESS else np.inf
     # With one table of all packets the clock is continuous; edit lists only step back over what they hide.
     shifts = unmoved(tracks) if film.is_mov and film.stream.frames else continuous(tracks, gap_s, wrap_s)
     video = shifts.pop(film.stream.index)

@@ -43,14 +43,17 @@ def write_film(
     start_s: float = 0.0,
     movflags: str = "",
     muxing: dict[str, str] | None = None,
+    first: int = 0,
+    live: bool = False,
 ) -> Path:
     """Encode a numbered film of `frames` frames; `tone_hz=None` leaves sound out, 0 makes the sound silent.
 
     times_s: when each frame is shown (variable rate). start_s: all times are later by this; in MP4 an edit list cuts
     off what comes before 0. sound_s: length of the sound, that of the picture if not given. muxing: muxer options.
+    first: number of the first frame. live: Matroska as browsers record it, without duration and index.
     """
     width, height = size
-    with av.open(path, "w", options=({"movflags": movflags} if movflags else {}) | (muxing or {})) as out:
+    with av.open(path, "w", options=_format_options(movflags, live) | (muxing or {})) as out:
         video = out.add_stream(codec, rate=fps, options=_options(codec, open_gop))
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         video.codec_context.gop_size = keyframe_every
@@ -60,7 +63,7 @@ def write_film(
         if rotation:
             video.set_display_rotation(rotation)
         audio = out.add_stream("aac", rate=44_100, layout="mono") if tone_hz is not None else None
-        for packet in _packets(video, frames, times_s):
+        for packet in _packets(video, range(first, first + frames), times_s):
             shift = round(start_s / packet.time_base)
             packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
             out.mux(packet)
@@ -74,6 +77,10 @@ def write_film(
     return path
 
 
+def _format_options(movflags: str, live: bool) -> dict[str, str]:
+    return ({"movflags": movflags} if movflags else {}) | ({"live": "1"} if live else {})
+
+
 def _options(codec: str, open_gop: bool) -> dict[str, str]:
     if codec.startswith("mpeg"):
         return {"qmin": "1", "qmax": "1"}
@@ -83,10 +90,10 @@ def _options(codec: str, open_gop: bool) -> dict[str, str]:
     return {"crf": "1", "preset": "veryfast", "tune": "fastdecode", "x264-params": x264}
 
 
-def _packets(video: av.VideoStream, frames: int, times_s: Sequence[float] | None) -> Iterator[av.Packet]:
-    for number in range(frames):
+def _packets(video: av.VideoStream, numbers: range, times_s: Sequence[float] | None) -> Iterator[av.Packet]:
+    for place, number in enumerate(numbers):
         picture = av.VideoFrame.from_ndarray(frame_picture(number, video.width, video.height), format="rgb24")
         if times_s is not None:
-            picture.time_base, picture.pts = Fraction(1, TICKS_PER_S), round(times_s[number] * TICKS_PER_S)
+            picture.time_base, picture.pts = Fraction(1, TICKS_PER_S), round(times_s[place] * TICKS_PER_S)
         yield from video.encode(picture)
     yield from video.encode(None)

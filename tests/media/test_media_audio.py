@@ -9,6 +9,7 @@ import pytest
 
 from rayreel.media.audio import sample_windows, window_starts
 from rayreel.media.open import Deadline
+from rayreel.media.sound import indexed_sounds
 
 FilmMaker = Callable[..., Path]
 RATE = 16_000
@@ -36,8 +37,10 @@ def pitch(window: np.ndarray) -> float:
 
 
 def windows_of(path: Path, starts_s: list[float], window_s: float) -> np.ndarray | None:
+    """Windows of a file's first track of sound, whose clock counts from its own beginning."""
     with av.open(path) as container:
-        return sample_windows(container, container.streams.audio[0], starts_s, window_s, Deadline(60))
+        sound = next(iter(indexed_sounds(container, zero_s=0.0).values()))
+        return sample_windows(container, container.streams.audio[0], starts_s, window_s, Deadline(60), sound=sound)
 
 
 @pytest.mark.parametrize("starts_s", [[0.0, 1.0, 2.0, 3.0], [0.0, 1.2, 2.4, 8.6], [5.5]])

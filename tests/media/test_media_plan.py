@@ -5,7 +5,7 @@ import math
 import pytest
 
 from rayreel.media.config import SamplingConfig
-from rayreel.media.plan import Group, choose, near_s, uniform_times
+from rayreel.media.plan import Group, ahead, choose, near_s, uniform_times
 
 
 def test_targets_are_the_middles_of_equal_parts() -> None:
@@ -25,16 +25,28 @@ def test_keyframe_takes_the_nearest_one_on_either_side() -> None:
 
 def test_a_near_keyframe_stands_for_a_target_and_a_far_target_is_decoded_on_to() -> None:
     chosen = choose([1.0, 3.0, 5.0, 7.0], [0.0, 3.2, 5.0], near_s=0.5)
-    assert chosen == {0: Group((0.5,)), 1: Group(keyframe=True), 2: Group((5.0, 6.5))}
+    before = Group(keyframe=True, keyframe_too=True)
+    assert chosen == {0: Group((0.5,), reach_s=1.0), 1: before, 2: Group((5.0, 6.5), reach_s=7.0)}
 
 
 def test_targets_before_a_far_one_in_its_group_are_taken_exactly_since_they_are_free() -> None:
-    assert choose([1.0, 3.0, 5.0], [0.9], near_s=0.5) == {0: Group((1.0, 3.0, 4.5))}
+    assert choose([1.0, 3.0, 5.0], [0.9], near_s=0.5) == {0: Group((1.0, 3.0, 4.5), reach_s=5.0)}
 
 
 def test_the_last_target_of_a_group_is_never_moved_before_its_keyframe() -> None:
-    assert choose([5.0], [0.0, 4.4], near_s=0.55) == {1: Group((4.45,))}
-    assert choose([5.0], [0.0, 4.0], near_s=0.9) == {1: Group((4.1,))}
+    assert choose([5.0], [0.0, 4.4], near_s=0.55) == {1: Group((4.45,), reach_s=5.0)}
+    assert choose([5.0], [0.0, 4.0], near_s=0.9) == {1: Group((4.1,), reach_s=5.0)}
+
+
+def test_a_keyframe_taken_for_a_later_target_reaches_up_to_it() -> None:
+    assert choose([3.0], [0.0, 2.8], near_s=0.5) == {1: Group(keyframe=True, reach_s=3.0)}
+
+
+def test_a_barred_target_takes_no_keyframe_after_it() -> None:
+    times_s, keyframes_s = [1.0, 3.0, 5.0], [0.0, 3.4, 5.0]
+    assert list(ahead(times_s, keyframes_s, near_s=0.5)) == [(1, 1)]
+    chosen = choose(times_s, keyframes_s, near_s=0.5, barred_s=[3.0])
+    assert chosen == {0: Group((1.0, 2.5), reach_s=3.0), 2: Group(keyframe=True, reach_s=5.0)}
 
 
 def test_a_keyframe_that_an_edit_list_hides_is_never_taken_itself() -> None:

@@ -16,8 +16,9 @@ from rayreel.failures import Reason
 from rayreel.media.config import AUDIO_RATE_HZ
 from rayreel.media.mono import to_mono
 from rayreel.media.open import Deadline
-from rayreel.media.packets import UNREADABLE_FROM_HERE
+from rayreel.media.packets import UNREADABLE_FROM_HERE, rewind
 from rayreel.media.refusal import Refused
+from rayreel.media.sound import Sound
 from rayreel.media.streams import is_encrypted_packet
 
 log = logging.getLogger(__name__)
@@ -41,16 +42,22 @@ def sample_windows(
     starts_s: list[float],
     window_s: float,
     deadline: Deadline,
+    *,
+    sound: Sound,
 ) -> NDArray[np.float32] | None:
-    """float32 [w, 16000 x window_s]; None when nothing audible is there.
+    """float32 [w, 16000 x window_s] at `starts_s` seconds from the first picture; None when nothing audible is there.
 
-    A window that the sound ends in is filled up with silence; one that it does not reach is left out.
+    A window that the sound begins or ends in is filled up with silence; one that it does not reach is left out.
     """
     heard: list[NDArray[np.float32]] = []
     for group in _join(starts_s, window_s):
-        track, end = _track(container, stream, group[0], group[-1] + window_s - group[0], deadline)
+        length_s = group[-1] + window_s - group[0]
+        track, first, end = _track(
+            _frames(container, stream, group[0], length_s, deadline=deadline, sound=sound), group[0], length_s
+        )
+        length = round(window_s * AUDIO_RATE_HZ)
         begins = [round((start_s - group[0]) * AUDIO_RATE_HZ) for start_s in group]
-        heard += [track[begin:][: round(window_s * AUDIO_RATE_HZ)] for begin in begins if begin < end]
+        heard += [track[begin:][:length] for begin in begins if begin < end and first < begin + length]
     if not heard:
         log.error("no sound decodes", extra={"file": container.name, "stream": stream.index})
         return None
@@ -71,47 +78,67 @@ def _join(starts_s: Sequence[float], window_s: float) -> list[list[float]]:
 
 
 def _track(
-    container: InputContainer, stream: AudioStream, start_s: float, length_s: float, deadline: Deadline
-) -> tuple[NDArray[np.float32], int]:
-    """Samples from `start_s` on, and how many of them the sound reaches."""
+    frames: Iterator[tuple[float, AudioFrame]], start_s: float, length_s: float
+) -> tuple[NDArray[np.float32], int, int]:
+    """Samples from `start_s` on, and from which to which of them there is sound."""
     # A sample more: windows begin at rounded places.
     track = np.zeros(round(length_s * AUDIO_RATE_HZ) + 1, dtype=np.float32)
-    end = 0
-    for run in _runs(_frames(container, stream, start_s, length_s, deadline)):
+    first, end = len(track), 0
+    for run in _runs(frames):
         position = round((run[0][0] - start_s) * AUDIO_RATE_HZ)
         for samples in to_mono([frame for _, frame in run]):
-            end = max(end, _place(track, samples, position))
+            written = _place(track, samples, position)
+            first, end = (min(first, written.start), max(end, written.stop)) if written else (first, end)
             position += len(samples)
     # Codecs overshoot, and damaged packets decode to anything.
-    return np.clip(np.nan_to_num(track, copy=False), -1, 1, out=track), end
+    return np.clip(np.nan_to_num(track, copy=False), -1, 1, out=track), first, end
 
 
 def _frames(
-    container: InputContainer, stream: AudioStream, start_s: float, length_s: float, deadline: Deadline
+    container: InputContainer, stream: AudioStream, start_s: float, length_s: float, *, deadline: Deadline, sound: Sound
 ) -> Iterator[tuple[float, AudioFrame]]:
-    """Frames of sound with their times, seconds from the track's beginning; broken packets are left out."""
+    """Frames of sound with their times, seconds from the first picture; broken packets are left out."""
     assert stream.time_base is not None
-    tick_s, origin = float(stream.time_base), stream.start_time or 0  # fractions take as long as decoding
-    begin = int(max(0.0, start_s - _PREROLL_S) / tick_s) + origin
-    for packet in _packets(container, stream, begin):
+    tick_s = float(stream.time_base)  # fractions take as long as decoding
+    begin = int((max(sound.begin_s, start_s - _PREROLL_S) + sound.zero_s) / tick_s)
+    for packet in _packets(container, stream, begin, sound):
         deadline.check()
         for frame in _decoded(packet):
             if frame.pts is not None:
-                at_s = (frame.pts - origin) * tick_s
+                at_s = frame.pts * tick_s - sound.zero_s
                 if at_s > start_s + length_s:
                     return
                 yield at_s, frame
 
 
-def _packets(container: InputContainer, stream: AudioStream, begin: int) -> Iterator["Packet[AudioStream]"]:
+def _packets(
+    container: InputContainer, stream: AudioStream, begin: int, sound: Sound
+) -> Iterator["Packet[AudioStream]"]:
+    """Packets from those heard at tick `begin` on, each with its time on the continuous clock."""
     try:
-        container.seek(begin, stream=stream)
-        for place, packet in enumerate(container.demux(stream)):
+        if sound.packets is None:
+            container.seek(begin, stream=stream)
+            packets = container.demux(stream)
+        else:
+            packets = _in_order(container, stream, begin, sound.packets)
+        for place, packet in enumerate(packets):
             if place == 0 and is_encrypted_packet(packet):
                 raise Refused(Reason.UNSUPPORTED_CODEC, "its sound is encrypted")
             yield packet
     except UNREADABLE_FROM_HERE as error:
         log.debug("sound ends early", extra={"file": container.name, "error": str(error)})
+
+
+def _in_order(
+    container: InputContainer, stream: AudioStream, begin: int, packets: NDArray[np.int64]
+) -> Iterator["Packet[AudioStream]"]:
+    """Packets of a file in which no time leads to a place: read from the beginning on, and those before left out."""
+    rewind(container)
+    timed = (packet for packet in container.demux(stream) if packet.dts is not None or packet.pts is not None)
+    for packet, pts in zip(timed, packets.tolist(), strict=False):
+        if pts >= begin:
+            packet.pts = pts
+            yield packet
 
 
 def _decoded(packet: "Packet[AudioStream]") -> list[AudioFrame]:
@@ -143,10 +170,9 @@ def _continues(before_s: float, before: AudioFrame, at_s: float, frame: AudioFra
     return form(before) == form(frame) and abs(at_s - before_s - before.samples / before.sample_rate) < _JUMP_S
 
 
-def _place(track: NDArray[np.float32], samples: NDArray[np.float32], position: int) -> int:
-    """Copy samples whose first belongs at `position` (may lie outside); returns the end of what was written."""
+def _place(track: NDArray[np.float32], samples: NDArray[np.float32], position: int) -> range:
+    """Copy samples whose first belongs at `position` (may lie outside); returns where they were written."""
     begin, end = max(0, position), min(len(track), position + len(samples))
-    if begin >= end:
-        return 0
-    track[begin:end] = samples[begin - position : end - position]
-    return end
+    if begin < end:
+        track[begin:end] = samples[begin - position : end - position]
+    return range(begin, end)

@@ -16,15 +16,17 @@ from rayreel.media.clip import Clip, Facts
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.fetch import local_copy
 from rayreel.media.frames import sample_frames
-from rayreel.media.keyframes import read_timeline
+from rayreel.media.keyframes import Timeline, read_timeline
 from rayreel.media.open import Deadline, open_video
 from rayreel.media.packets import film_in
 from rayreel.media.refusal import Refused
+from rayreel.media.sound import Sound
 from rayreel.media.streams import audio_streams
 
 log = logging.getLogger(__name__)
 
 _FAINT = 0.003  # 50 dB below full scale: the hiss of an input with nothing plugged in
+_HEAD_BYTES = 4096  # holds what Matroska says of its size
 _PATIENCE_S = 0.5  # a target in the middle of a video is met by a frame a little before it
 
 
@@ -41,7 +43,7 @@ def decode_file(path: Path, sampling: SamplingConfig, size: int, limits: Limits)
         return container
     with container:
         try:
-            return _decode_open(container, path, sampling, size, Deadline(limits.timeout_s))
+            return _decode_open(container, path, sampling, size, limits)
         except Refused as refused:
             return Rejected(refused.reason, f"{path.name}: {refused}")
         except TimeoutError as error:
@@ -51,12 +53,17 @@ def decode_file(path: Path, sampling: SamplingConfig, size: int, limits: Limits)
 
 
 def _decode_open(
-    container: InputContainer, path: Path, sampling: SamplingConfig, size: int, deadline: Deadline
+    container: InputContainer, path: Path, sampling: SamplingConfig, size: int, limits: Limits
 ) -> Clip | Rejected:
-    film = film_in(container, deadline)
+    deadline = Deadline(limits.timeout_s)
+    with path.open("rb") as file:
+        film = film_in(container, deadline, head=file.read(_HEAD_BYTES))
     timeline = read_timeline(film)
     if timeline is None:
         return Rejected(Reason.NO_FRAMES, f"{path.name}: its video stream is empty")
+    # Not what the container declares, which may be anything: what its packets say.
+    if timeline.duration_s > limits.max_duration_s:
+        return Rejected(Reason.TOO_LONG, f"{timeline.duration_s:.0f} s; the limit is {limits.max_duration_s:.0f} s")
     half_s = timeline.declared_s / 2
     cut = Rejected(Reason.TRUNCATED, f"{path.name}: less than half of its {timeline.declared_s:.1f} s can be decoded")
     if timeline.readable_s < half_s:
@@ -66,16 +73,15 @@ def _decode_open(
         return Rejected(Reason.NO_FRAMES, f"{path.name}: no frame of its {timeline.declared_s:.1f} s decodes")
     if frames.damaged and frames.last_s < half_s - _PATIENCE_S:
         return cut
-    starts = window_starts(timeline.declared_s, sampling.audio_windows, sampling.audio_window_s)
-    windows = _sound(container, starts, sampling.audio_window_s, deadline)
+    windows = _sound(container, timeline, sampling, deadline)
     with path.open("rb") as file:
         content_hash = hashlib.file_digest(file, "sha256").hexdigest()
-    facts = _facts(film.stream, timeline.declared_s, windows is not None)
+    facts = _facts(film.stream, timeline.duration_s, windows is not None)
     return Clip(np.stack(frames.squares), windows, facts, content_hash)
 
 
 def _sound(
-    container: InputContainer, starts_s: list[float], window_s: float, deadline: Deadline
+    container: InputContainer, timeline: Timeline, sampling: SamplingConfig, deadline: Deadline
 ) -> NDArray[np.float32] | None:
     """Windows of the first track that is audible, in a player's order; broken sound costs no pictures.
 
@@ -87,8 +93,11 @@ def _sound(
         if stream.codec_context is None:
             log.error("sound left out", extra={**where, "error": "no decoder"})
             continue
+        if (sound := timeline.sounds.get(stream.index)) is None:  # a track without packets
+            continue
         try:
-            windows = sample_windows(container, stream, starts_s, window_s, deadline)
+            starts_s, window_s = _starts_s(sound, timeline, sampling), sampling.audio_window_s
+            windows = sample_windows(container, stream, starts_s, window_s, deadline, sound=sound)
         except (av.FFmpegError, Refused) as error:
             log.error("sound left out", extra={**where, "error": str(error)})
             continue
@@ -96,6 +105,13 @@ def _sound(
             return windows
         faint = windows if faint is None else faint
     return faint
+
+
+def _starts_s(sound: Sound, timeline: Timeline, sampling: SamplingConfig) -> list[float]:
+    """Starts of the windows, spread over the time in which a track is heard."""
+    begin_s, end_s = sound.span(timeline.declared_s, timeline.duration_s)
+    evenly = window_starts(end_s - begin_s, sampling.audio_windows, sampling.audio_window_s)
+    return [begin_s + start_s for start_s in evenly]
 
 
 def _facts(video: VideoStream, duration_s: float, has_audio: bool) -> Facts:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import av
 from av.packet import Packet
@@ -68,10 +69,12 @@ class Decoder:
         self, start: int | None, samples: Sequence[Sample], runs: list[tuple[int, int]], wanted: set[int]
     ) -> Iterator[VideoFrame]:
         lasts, last = dict(runs), None
-        for place, packet in enumerate(read_packets(self._film, start)):
+        for place, packet in enumerate(islice(read_packets(self._film, start), len(samples))):
             last = lasts.get(place) if last is None else last
             if last is None:
                 continue
+            if self._film.told_pts:
+                packet.pts = samples[place].pts  # on the continuous clock
             leave_out = self._thins and not (self._exact and samples[place].pts in wanted)
             self._context.skip_frame = "NONREF" if leave_out else "DEFAULT"
             yield from self._frames(packet)

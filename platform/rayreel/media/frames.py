@@ -13,7 +13,8 @@ from rayreel.media.decoder import Decoder
 from rayreel.media.keyframes import Timeline
 from rayreel.media.orientation import announced_turn
 from rayreel.media.packets import Film, Sample, survey
-from rayreel.media.plan import Group, choose, near_s, uniform_times
+from rayreel.media.plan import Group, ahead, choose, near_s, uniform_times
+from rayreel.media.scenes import changes
 from rayreel.media.square import Squares
 
 Window = tuple[int, ...]  # ticks of consecutive frames
@@ -61,17 +62,55 @@ def sample_frames(film: Film, timeline: Timeline, sampling: SamplingConfig, size
 
 def stretches(film: Film, timeline: Timeline, sampling: SamplingConfig) -> Iterator[Stretch]:
     """Runs over packets in which all targets are found, rising; no group of pictures is in two of them."""
-    times_s = uniform_times(timeline.readable_s, sampling.frames)
-    groups = choose(times_s, timeline.keyframes_s, near_s(sampling, timeline.readable_s))
+    times_s, near = uniform_times(timeline.readable_s, sampling.frames), near_s(sampling, timeline.readable_s)
+    packets = _Packets(film, timeline)
+    barred_s = set(_barred(packets, times_s, near)) if 0 < near < math.inf and sampling.window == 1 else ()
+    groups = choose(times_s, timeline.keyframes_s, near, barred_s)
     seekable = timeline.starts and (film.told_pts or not any(group.times_s for group in groups.values()))
-    if sampling.window == 1 and seekable and (found := _seek_out(film, timeline, groups)):
+    if sampling.window == 1 and seekable and (found := _seek_out(packets, groups)):
         yield from found
         return
-    if sampling.window == 1:
-        times_s = sorted(t for k, group in groups.items() for t in _times(timeline, k, group))
     samples = timeline.samples or survey(film, None)
     ticks = [timeline.tick(time_s) for time_s in times_s]
+    if sampling.window == 1:
+        ticks = sorted(tick for k, group in groups.items() for tick in _read_on(packets, k, group))
     yield Stretch(None, samples, windows_at(samples, ticks, sampling.window))
+
+
+class _Packets:
+    """Packets of a film by group of pictures, each group read once."""
+
+    def __init__(self, film: Film, timeline: Timeline) -> None:
+        self.timeline = timeline
+        self._film = film
+        self._read: dict[int, tuple[float, Sequence[Sample]]] = {}
+
+    def group(self, k: int, until: float) -> Sequence[Sample]:
+        """From keyframe `k` on, at least those of pictures shown up to tick `until`."""
+        read_until, samples = self._read.get(k, (-math.inf, ()))
+        if not samples or until > read_until:
+            samples = self._from(k, until)
+            self._read[k] = until, samples
+        return samples
+
+    def _from(self, k: int, until: float) -> Sequence[Sample]:
+        if self.timeline.starts:
+            return survey(self._film, self.timeline.starts[k], until)
+        key, samples = self.timeline.tick(self.timeline.keyframes_s[k]), self.timeline.samples
+        return samples[next((i for i, s in enumerate(samples) if s.keyframe and s.pts >= key), len(samples)) :]
+
+
+def _barred(packets: _Packets, times_s: Sequence[float], near: float) -> Iterator[float]:
+    """Targets that must not take the keyframe after them: the picture before shows another scene than theirs.
+
+    Otherwise that picture stands for the scene, should it end before the keyframe.
+    """
+    timeline = packets.timeline
+    for number, k in ahead(times_s, timeline.keyframes_s, near):
+        target = timeline.tick(times_s[number])
+        begin_s = max(timeline.keyframes_s[k - 1], times_s[number - 1] - near if number else 0.0)
+        if changes(packets.group(k - 1, target), timeline.tick(begin_s), target):
+            yield times_s[number]
 
 
 def windows_at(samples: Sequence[Sample], ticks: Sequence[int], window: int) -> list[Window]:
@@ -82,31 +121,54 @@ def windows_at(samples: Sequence[Sample], ticks: Sequence[int], window: int) -> 
     return [(*(part := shown[begin : begin + window]), *part[-1:] * (window - len(part))) for begin in begins]
 
 
-def _seek_out(film: Film, timeline: Timeline, groups: dict[int, Group]) -> list[Stretch]:
+def _seek_out(packets: _Packets, groups: dict[int, Group]) -> list[Stretch]:
     """A stretch per group of pictures; none at all where the index leads astray.
 
     An index knows when a keyframe is decoded, and how much later it is shown only roughly (open groups). A target that
     turns out to lie before its keyframe goes to the group before; so nothing is decoded until all are settled.
     """
     found: list[Stretch] = []
-    early: tuple[float, ...] = ()
+    early: list[int] = []
+    timeline = packets.timeline
     for k in range(max(groups), -1, -1):
         group = groups.get(k, Group())
-        ticks = {timeline.tick(time_s): time_s for time_s in (*group.times_s, *early)}
-        if not ticks and not group.keyframe:
+        if not (group.times_s or group.keyframe or early):
             continue
-        samples = survey(film, timeline.starts[k], max(ticks, default=-math.inf))
-        early = tuple(time_s for tick, time_s in ticks.items() if not samples or tick < samples[0].pts)
-        windows = windows_at(samples, [tick for tick in ticks if ticks[tick] not in early], window=1)
-        if group.keyframe and samples and samples[0].shown:
+        samples = packets.group(k, max([*early, *_ends(timeline, group)], default=-math.inf))
+        key = samples[0].pts if samples else math.inf
+        ticks, keyframe = _settled(timeline, group, key, samples)
+        windows = windows_at(samples, [tick for tick in (*ticks, *early) if tick >= key], window=1)
+        early = [tick for tick in (*ticks, *early) if tick < key]
+        if keyframe and samples and samples[0].shown:
             windows.append((samples[0].pts,))
         if windows:
             found.append(Stretch(timeline.starts[k], samples, windows))
     return [] if early else found[::-1]
 
 
-def _times(timeline: Timeline, k: int, group: Group) -> list[float]:
-    return [*group.times_s, *([timeline.keyframes_s[k]] if group.keyframe else [])]
+def _read_on(packets: _Packets, k: int, group: Group) -> list[int]:
+    """Ticks of what is taken of group `k` where all packets are read in one run."""
+    key = packets.timeline.tick(packets.timeline.keyframes_s[k])
+    # Where an index led astray its times say nothing of scenes either.
+    samples = () if packets.timeline.starts else packets.group(k, math.inf)
+    ticks, keyframe = _settled(packets.timeline, group, key, samples)
+    return [*ticks, key] if keyframe else ticks
+
+
+def _ends(timeline: Timeline, group: Group) -> list[int]:
+    return [timeline.tick(time_s) for time_s in (*group.times_s, group.reach_s) if time_s > -math.inf]
+
+
+def _settled(timeline: Timeline, group: Group, key: float, samples: Sequence[Sample]) -> tuple[list[int], bool]:
+    """Ticks of what is taken of a group of pictures besides its keyframe, and whether that is taken.
+
+    For a later target the picture after the last change of scene before it is taken, if there is one.
+    """
+    ticks = [timeline.tick(time_s) for time_s in group.times_s]
+    reach = timeline.tick(group.reach_s) if group.reach_s > -math.inf else -math.inf
+    if reach > -math.inf and (cuts := changes(samples, ticks[-1] if ticks else key, reach)):
+        return [*ticks[:-1], cuts[-1]], group.keyframe_too
+    return ticks, group.keyframe
 
 
 def _found(windows: Sequence[Window], ticks: Sequence[int]) -> list[Window]:

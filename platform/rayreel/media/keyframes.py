@@ -1,12 +1,20 @@
 """A video's time line: where it begins, how far it can be read, where its keyframes are. Nothing is decoded."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from statistics import median
 
 import av
 
 from rayreel.media.packets import Film, Sample, first_shown, read_packets, survey, to_sample
+from rayreel.media.scan import HEADLESS, scan
+from rayreel.media.sound import Sound, indexed_sounds, packed_sounds
+
+# Containers count their duration from another moment than the first picture, or to the end of the sound. What is
+# declared within this of what the packets say is the same duration.
+_TOLERANCE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +23,8 @@ class Timeline:
 
     Not from the declared start: some containers (AVI) store decode times, a frame late.
     `starts` are where to seek to for each keyframe; empty where the container has no whole index, and then `samples`
-    holds every packet. `readable_s` is less than `declared_s` where the file is cut short.
+    holds every packet, on one continuous clock. `declared_s`: how long the pictures last, as declared where packets do
+    not say otherwise. `readable_s` is less than that where the file is cut short. `sounds`: by number of stream.
     """
 
     origin: int
@@ -25,6 +34,8 @@ class Timeline:
     readable_s: float
     starts: tuple[int, ...] = ()
     samples: tuple[Sample, ...] = ()
+    sounds: Mapping[int, Sound] = field(default_factory=dict)
+    edited: bool = False
 
     def tick(self, time_s: float) -> int:
         """The last tick at or before a time, for any rounding in between."""
@@ -34,18 +45,32 @@ class Timeline:
         """When a tick is."""
         return (tick - self.origin) * self.tick_s
 
+    @property
+    def duration_s(self) -> float:
+        """How long the video lasts: to the end of pictures or sound, the later one.
+
+        The same end within half a second is that of the pictures; and so it is where an edit list cuts the pictures
+        and the sound goes on.
+        """
+        ends = [] if self.edited else [sound.end_s for sound in self.sounds.values() if math.isfinite(sound.end_s)]
+        heard_s = max(ends, default=0.0)
+        return heard_s if heard_s > self.declared_s + _TOLERANCE_S else self.declared_s
+
 
 def read_timeline(film: Film) -> Timeline | None:
     """From the index if it is whole, else from all packets; None when there is no packet."""
     return _indexed(film) or _scanned(film)
 
 
+_Entry = tuple[int, int, bool, bool]  # of the index: its ticks, where in the file it ends, a keyframe, not shown
+
+
 def _indexed(film: Film) -> Timeline | None:
-    if _is_matroska(film):
+    if film.is_matroska:
         film.container.seek(0)  # FFmpeg reads the index at the end of the file at the first seek
     # Copied at once: an entry points into FFmpeg's table, which moves when reading adds to it.
-    entries = [(entry.timestamp, entry.pos + entry.size, entry.is_keyframe) for entry in film.stream.index_entries]
-    starts = tuple(sorted(timestamp for timestamp, _, keyframe in entries if keyframe))
+    entries = [(e.timestamp, e.pos + e.size, e.is_keyframe, e.is_discard) for e in film.stream.index_entries]
+    starts = tuple(sorted(timestamp for timestamp, _, keyframe, _ in entries if keyframe))
     if not starts or not _is_whole(film, starts, len(entries)):
         return None
     found = first_shown(to_sample(packet, film.told_pts) for packet in read_packets(film, starts[0]))
@@ -54,56 +79,113 @@ def _indexed(film: Film) -> Timeline | None:
     key, origin = found
     # The index holds decode times or display times; from keyframe to keyframe both run alike.
     delay = key - starts[0]
-    keyframes_s = tuple((start + delay - origin) * film.tick_s for start in starts)
     # MP4 is searched by decode time, yet one keyframe further back if that is shown after the time asked for.
     seeks = tuple(max(start + delay, end - 1) for start, end in pairwise((*starts, entries[-1][0] + 1)))
-    declared_s = _declared(film) or (entries[-1][0] - starts[0]) * film.tick_s
-    missing = [timestamp for timestamp, end, _ in entries if end > film.container.size]
+    ends = _ends_in_tail(film, seeks[-1], origin) if film.is_matroska else _ends_in_index(film, entries, seeks[-1], key)
+    if ends is None:
+        return None
+    end, sounds = ends
+    missing = [timestamp for timestamp, end_byte, *_ in entries if end_byte > film.container.size]
+    listed_s = (end - origin) * film.tick_s
+    declared_s = max(_declared(film), listed_s) if missing else _agreed(film, listed_s)
     readable_s = (min(missing) - starts[0]) * film.tick_s if missing else declared_s
-    return Timeline(origin, film.tick_s, keyframes_s, declared_s, min(readable_s, declared_s), seeks)
+    return Timeline(
+        origin,
+        film.tick_s,
+        tuple((start + delay - origin) * film.tick_s for start in starts),
+        declared_s,
+        min(readable_s, declared_s),
+        seeks,
+        sounds=sounds or indexed_sounds(film.container, origin * film.tick_s),
+        edited=film.is_mov and any(discarded for *_, discarded in entries),
+    )
 
 
 def _is_whole(film: Film, starts: Sequence[int], entries: int) -> bool:
     """Whether the index names every packet (MP4, AVI), or keyframes (Matroska) up to near the declared end."""
     if entries == film.stream.frames:
         return True
-    if not _is_matroska(film) or len(starts) < 2:
+    if not film.is_matroska or len(starts) < 2 or not _declared(film):
         return False
     gaps = [later - earlier for earlier, later in pairwise(starts)]
     return _declared(film) / film.tick_s - (starts[-1] - starts[0]) <= 2 * max(gaps)
 
 
+def _ends_in_index(film: Film, entries: Sequence[_Entry], last: int, key: int) -> tuple[int, dict[int, Sound]]:
+    """The tick at which the last picture of a whole index ends; sounds are described elsewhere.
+
+    An index does not say how long the last picture stays. That is read where the container declares a long time.
+    """
+    shown = entries[-1][0] + key - entries[0][0]
+    end = shown + round((entries[-1][0] - entries[0][0]) / max(1, len(entries) - 1))
+    if _declared(film) > (end - key) * film.tick_s + _TOLERANCE_S and entries[-1][1] <= film.container.size:
+        end = max((sample.end for sample in survey(film, last)), default=end)
+    return end, {}
+
+
+def _ends_in_tail(film: Film, last: int, origin: int) -> tuple[int, dict[int, Sound]] | None:
+    """The tick at which the last picture ends, and sounds, both from the last keyframe in the index on.
+
+    None if there are more keyframes, since then the index is not whole; and if the file was cut short.
+    """
+    tail = scan(film, last)
+    if tail.cut or sum(sample.keyframe for sample in tail.samples) != 1:
+        return None
+    begun = indexed_sounds(film.container, origin * film.tick_s)
+    ended = packed_sounds(film, tail.sounds, origin * film.tick_s)
+    sounds = {number: replace(sound, end_s=ended[number].end_s) for number, sound in begun.items() if number in ended}
+    return _last_end(tail.samples), begun | sounds
+
+
 def _scanned(film: Film) -> Timeline | None:
-    samples = survey(film, None)
+    found = scan(film)
+    samples = found.samples
     if samples and not any(sample.keyframe for sample in samples):
         samples[0] = samples[0]._replace(keyframe=True)  # some streams refresh in slices and flag nothing
-    found = first_shown(samples)
-    if found is None:
+    first = first_shown(samples)
+    if first is None:
         return None
-    origin = found[1]
-    keyframes_s = tuple((sample.pts - origin) * film.tick_s for sample in samples if sample.keyframe)
-    extent_s = (max(sample.end for sample in samples) - origin) * film.tick_s
-    declared_s = _declared(film) or extent_s
-    if extent_s < declared_s / 2 <= _all_streams_s(film):
-        declared_s = extent_s  # pictures end before the sound does: no damage
-    return Timeline(origin, film.tick_s, keyframes_s, declared_s, min(extent_s, declared_s), samples=tuple(samples))
+    origin = first[1]
+    sounds = packed_sounds(film, found.sounds, origin * film.tick_s)
+    extent_s = (_last_end(samples) - origin) * film.tick_s
+    declared_s = _agreed(film, extent_s)
+    heard_s = max((sound.end_s for sound in sounds.values()), default=0.0)
+    if found.cut and film.container.format.name not in HEADLESS and not extent_s < _declared(film) / 2 <= heard_s:
+        # The rest is lost, unless it is sound alone that goes on to the declared end.
+        declared_s = max(declared_s, _declared(film))
+    return Timeline(
+        origin,
+        film.tick_s,
+        # Edit lists hide keyframes where other pictures are shown.
+        tuple(sorted((s.pts - origin) * film.tick_s for s in samples if s.keyframe and (s.shown or s.pts <= origin))),
+        declared_s,
+        min(extent_s, declared_s),
+        samples=tuple(samples),
+        sounds=sounds,
+        edited=film.is_mov and len(film.stream.index_entries) < film.stream.frames,
+    )
+
+
+def _last_end(samples: Sequence[Sample]) -> int:
+    """The tick at which the last picture ends; by the typical step where its packet does not say."""
+    last = max((sample for sample in samples if sample.shown), key=lambda sample: sample.end, default=samples[0])
+    if last.end > last.pts:
+        return last.end
+    shown = sorted(sample.pts for sample in samples if sample.shown)
+    return last.end + int(median([later - earlier for earlier, later in pairwise(shown)] or [0]))
+
+
+def _agreed(film: Film, packets_s: float) -> float:
+    """The declared duration where packets agree with it, else theirs, seconds."""
+    return declared_s if abs((declared_s := _declared(film)) - packets_s) <= _TOLERANCE_S else packets_s
 
 
 def _declared(film: Film) -> float:
     """What the container says of the duration, seconds; 0 when it says nothing."""
+    if film.container.format.name == "avi":  # what FFmpeg makes of it depends on how much of the file is there
+        return film.stream.frames * film.tick_s
     if film.stream.duration:
         return film.stream.duration * film.tick_s
     # Matroska's duration is the time of its end, also where its beginning is not at 0.
-    start = max(0, film.container.start_time or 0) if _is_matroska(film) else 0
+    start = max(0, film.container.start_time or 0) if film.is_matroska else 0
     return max(0, (film.container.duration or 0) - start) / av.time_base
-
-
-def _all_streams_s(film: Film) -> float:
-    """How far packets of any kind can be read, seconds."""
-    film.container.seek(0)
-    ends = [float((p.pts + (p.duration or 0)) * p.time_base) for p in film.container.demux() if p.pts is not None]
-    return max(ends, default=0.0) - (film.container.start_time or 0) / av.time_base
-
-
-def _is_matroska(film: Film) -> bool:
-    return "matroska" in film.container.format.name

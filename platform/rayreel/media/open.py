@@ -55,9 +55,6 @@ def _check_size(container: InputContainer, stream: VideoStream, limits: Limits) 
     context = stream.codec_context
     if context.width * context.height > limits.max_pixels:
         return Rejected(Reason.TOO_LARGE, f"frames of {context.width}x{context.height}")
-    seconds = (container.duration or 0) / av.time_base
-    if seconds > limits.max_duration_s:
-        return Rejected(Reason.TOO_LONG, f"{seconds:.0f} s; the limit is {limits.max_duration_s:.0f} s")
     return None
 
 

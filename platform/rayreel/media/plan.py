@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rayreel.media.config import SamplingConfig
@@ -16,10 +16,16 @@ _EDGE_S = 1e-3  # a keyframe before the first picture shown is cut off by an edi
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What is taken of one group of pictures: the pictures on at `times_s`, and its keyframe or not."""
+    """What is taken of one group of pictures: the pictures on at `times_s`, and its keyframe or not.
+
+    The last of these stands for a target at `reach_s`, which is later: where the scene changes in between, the first
+    picture of the new scene is taken instead. `keyframe_too`: the keyframe also stands for a target before it.
+    """
 
     times_s: tuple[float, ...] = ()
     keyframe: bool = False
+    reach_s: float = -math.inf
+    keyframe_too: bool = False
 
 
 def uniform_times(duration_s: float, n: int) -> list[float]:
@@ -37,27 +43,46 @@ def near_s(sampling: SamplingConfig, duration_s: float) -> float:
     return min(_NEAR_STEP * duration_s / sampling.frames, _NEAR_S)
 
 
-def choose(times_s: Sequence[float], keyframes_s: Sequence[float], near_s: float) -> dict[int, Group]:
+def choose(
+    times_s: Sequence[float], keyframes_s: Sequence[float], near_s: float, barred_s: Collection[float] = ()
+) -> dict[int, Group]:
     """What to take of each group of pictures, by number of keyframe, for rising `times_s`.
 
-    A target with a near keyframe costs one picture. In a group that is decoded on for another target's sake, those
-    before that one cost nothing more and are taken exactly; it alone, which sets the cost, as early as is near.
+    A target with a near keyframe costs one picture; those in `barred_s` take none that comes later. In a group that is
+    decoded on for another target's sake, those before that one cost nothing more and are taken exactly; it alone, which
+    sets the cost, as early as is near.
     """
     owners = [max(0, bisect_right(keyframes_s, time_s) - 1) for time_s in times_s]
-    nearest = [_nearest(keyframes_s, time_s) for time_s in times_s]
+    nearest = [
+        owner if time_s in barred_s else _nearest(keyframes_s, time_s)
+        for time_s, owner in zip(times_s, owners, strict=True)
+    ]
     last: dict[int, float] = {}
     for time_s, owner, near in zip(times_s, owners, nearest, strict=True):
         if keyframes_s[near] < -_EDGE_S or abs(keyframes_s[near] - time_s) > near_s:
             last[owner] = time_s
     groups: dict[int, Group] = {}
+    moves = 0 < near_s < math.inf
     for time_s, owner, near in zip(times_s, owners, nearest, strict=True):
         if time_s <= last.get(owner, -math.inf):
             group = groups.get(owner, Group())
-            early_s = near_s if time_s == last[owner] and 0 < near_s < math.inf else 0.0
-            groups[owner] = replace(group, times_s=(*group.times_s, max(time_s - early_s, keyframes_s[owner])))
+            early_s = near_s if time_s == last[owner] and moves else 0.0
+            taken_s = max(time_s - early_s, keyframes_s[owner])
+            groups[owner] = replace(group, times_s=(*group.times_s, taken_s), reach_s=time_s if early_s else -math.inf)
         else:
-            groups[near] = replace(groups.get(near, Group()), keyframe=True)
+            group = groups.get(near, Group())
+            before = time_s < keyframes_s[near]
+            reach_s = time_s if moves and not before else group.reach_s
+            groups[near] = replace(group, keyframe=True, reach_s=reach_s, keyframe_too=group.keyframe_too or before)
     return groups
+
+
+def ahead(times_s: Sequence[float], keyframes_s: Sequence[float], near_s: float) -> Iterator[tuple[int, int]]:
+    """Targets that would take a keyframe after them, and that keyframe; both by number."""
+    for number, time_s in enumerate(times_s):
+        near = _nearest(keyframes_s, time_s)
+        if near > 0 and 0 < keyframes_s[near] - time_s <= near_s:
+            yield number, near
 
 
 def _nearest(keyframes_s: Sequence[float], time_s: float) -> int:

@@ -1,0 +1,228 @@
+"""One continuous clock for a file whose own clock wraps, restarts or jumps.
+
+Broadcast clocks count to 2**33 and begin again. Recordings that are joined byte by byte each bring a clock of their
+own. Some recorders write a single wrong time. Here packets get the times at which a player shows them:
+
+1. A few packets whose times leave a stream's clock and come back are outliers and get the times between.
+2. Each stream is cut where its clock jumps. A jump by a whole turn of the counter is a wrap and no cut.
+3. What belongs together is one piece: a stream that jumps to where another one has jumped before joins its piece, so
+   sound and picture of one recording stay together.
+4. Each piece follows the one before: as early as possible, and no stream overlaps its own end.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+Seconds = NDArray[np.float64]
+
+# A clock that runs back is another clock. Rounding and broken reordering also step back, by some frames at most.
+_BACK_S = 0.25
+_NEAR_S = 10.0  # streams of one recording are this close together at any place of the file, as in FFmpeg's own tool
+_STEPS = 20  # a clock that moves on by ever so many typical steps jumps; pictures may each stay for minutes
+_REORDERED = 4  # steps by which a time may be off its place and still be on the same clock
+_OUTLIERS = 8  # most packets in a row that are taken for wrong times rather than for another recording
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """Packets of one stream in the order of the file.
+
+    order: int [n], rising, places among the packets of all streams. times_s: decode times, begins_s and ends_s: when
+    it is shown or heard; seconds [n].
+    """
+
+    order: NDArray[np.int64]
+    times_s: Seconds
+    begins_s: Seconds
+    ends_s: Seconds
+
+    @property
+    def step_s(self) -> float:
+        """The typical time from packet to packet, seconds."""
+        steps = np.diff(self.times_s)
+        steps = steps[steps > 0]
+        return float(np.median(steps)) if len(steps) else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Packets [first, stop) of a stream on one clock; `turn_s` undoes wraps since the piece began."""
+
+    stream: int
+    first: int
+    stop: int
+    piece: int
+    turn_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """What brings each packet of a stream to the continuous clock: 0 where nothing is wrong.
+
+    times_s: to add to decode times; shown_s: to add to when it is shown or heard; seconds [n]. pieces: int [n], rising,
+    which recording it belongs to.
+    """
+
+    times_s: Seconds
+    shown_s: Seconds
+    pieces: NDArray[np.int64]
+
+
+def continuous(tracks: Mapping[int, Track], gap_s: float, wrap_s: float = np.inf) -> dict[int, Shift]:
+    """What puts all packets on one clock, that of the first piece, by stream.
+
+    A step forward of more than `gap_s` seconds in all streams is a jump (infinite: never). `wrap_s` is the clock's full
+    turn, seconds.
+    """
+    mended = {stream: _mended(track, gap_s) for stream, track in tracks.items() if len(track.order)}
+    shifts = {
+        stream: Shift(
+            track.times_s - tracks[stream].times_s,
+            track.begins_s - tracks[stream].begins_s,
+            np.zeros(len(track.order), np.int64),
+        )
+        for stream, track in mended.items()
+    }
+    for run, shift_s in _joined(mended, list(_runs(mended, gap_s, wrap_s))):
+        shift, packets = shifts[run.stream], slice(run.first, run.stop)
+        shift.times_s[packets] += shift_s
+        shift.shown_s[packets] += shift_s
+        shift.pieces[packets] = run.piece
+    return shifts
+
+
+def unmoved(tracks: Mapping[int, Track]) -> dict[int, Shift]:
+    """Nothing to add for any packet, by stream."""
+    return {
+        stream: Shift(np.zeros(count), np.zeros(count), np.zeros(count, np.int64))
+        for stream, track in tracks.items()
+        for count in [len(track.order)]
+    }
+
+
+def _mended(track: Track, gap_s: float) -> Track:
+    """Outliers get times between their neighbours', and packets shown absurdly long after decoding the usual delay."""
+    times, step_s = track.times_s.copy(), track.step_s
+    for jump in _jumps(track, gap_s):
+        before = times[jump - 1]
+        for back in range(jump + 1, min(jump + _OUTLIERS, len(times) - 1) + 1):
+            if abs(times[back] - before - (back - jump + 1) * step_s) <= _REORDERED * step_s:
+                times[jump:back] = np.linspace(before, times[back], back - jump + 2)[1:-1]
+                break
+    delays = track.begins_s - track.times_s
+    usual_s = float(np.median(delays))
+    wrong = (np.abs(delays - usual_s) > max(_NEAR_S, _STEPS * step_s)) | (times != track.times_s)
+    if not wrong.any():
+        return track
+    begins = np.where(wrong, times + usual_s, track.begins_s)
+    return replace(track, times_s=times, begins_s=begins, ends_s=begins + (track.ends_s - track.begins_s))
+
+
+def _runs(tracks: Mapping[int, Track], gap_s: float, wrap_s: float) -> Iterator[_Run]:
+    jumps = {stream: [0, *_jumps(track, gap_s)] for stream, track in tracks.items()}
+    events = sorted((tracks[stream].order[place], stream, place) for stream in tracks for place in jumps[stream])
+    now: dict[int, _Run] = {}
+    pieces = 0
+    for order, stream, place in events:
+        following = [jump for jump in jumps[stream] if jump > place]
+        stop = following[0] if following else len(tracks[stream].order)
+        run = _Run(stream, place, stop, pieces, 0.0)
+        run = (
+            _wrapped(run, now, tracks, gap_s, wrap_s)
+            or _beside(run, now, tracks, int(order), gap_s=gap_s, wrap_s=wrap_s)
+            or run
+        )
+        pieces = max(pieces, run.piece + 1)
+        now[stream] = run
+        yield run
+
+
+def _wrapped(
+    run: _Run, now: Mapping[int, _Run], tracks: Mapping[int, Track], gap_s: float, wrap_s: float
+) -> _Run | None:
+    """The run as a continuation of the stream's last one, if their clocks differ by whole turns."""
+    if (last := now.get(run.stream)) is None:
+        return None
+    track = tracks[run.stream]
+    turn_s = _turn_s(track.times_s[run.first] - track.times_s[run.first - 1], wrap_s)
+    if not turn_s or not _runs_on(
+        track.times_s[run.first] - track.times_s[run.first - 1] + turn_s, _limit_s(track, gap_s)
+    ):
+        return None
+    return replace(run, piece=last.piece, turn_s=last.turn_s + turn_s)
+
+
+def _beside(
+    run: _Run, now: Mapping[int, _Run], tracks: Mapping[int, Track], order: int, *, gap_s: float, wrap_s: float
+) -> _Run | None:
+    """The run as a part of the piece in which another stream is at the same time; never of one already left."""
+    last, time_s = now.get(run.stream), tracks[run.stream].times_s[run.first]
+    found: list[tuple[float, _Run]] = []
+    for stream, other in now.items():
+        if stream == run.stream:
+            continue
+        place = int(np.searchsorted(tracks[stream].order, order)) - 1
+        there_s = tracks[stream].times_s[place] + other.turn_s
+        turn_s = _turn_s(time_s - there_s, wrap_s)
+        apart_s = abs(time_s + turn_s - there_s)
+        waited = last is not None and other.piece == last.piece and time_s > tracks[run.stream].times_s[run.first - 1]
+        if apart_s <= min(gap_s, _NEAR_S) and (last is None or other.piece > last.piece or waited):
+            found.append((apart_s, replace(run, piece=other.piece, turn_s=turn_s)))
+    return min(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _joined(tracks: Mapping[int, Track], runs: list[_Run]) -> list[tuple[_Run, float]]:
+    """Each run and what its times are moved by, seconds."""
+    done: list[tuple[_Run, float]] = []
+    for piece in range(max((run.piece for run in runs), default=-1) + 1):
+        members = [run for run in runs if run.piece == piece]
+        offset_s = _offset_s(tracks, members, done) if piece else 0.0
+        done += [(run, offset_s + run.turn_s) for run in members]
+    return done
+
+
+def _offset_s(tracks: Mapping[int, Track], members: list[_Run], done: list[tuple[_Run, float]]) -> float:
+    """What a piece is moved by to follow those before it."""
+    ends: dict[int, float] = {}
+    for run, shift_s in done:
+        end_s = float(tracks[run.stream].ends_s[run.first : run.stop].max()) + shift_s
+        ends[run.stream] = max(ends.get(run.stream, end_s), end_s)
+    begins = {
+        run.stream: float(tracks[run.stream].begins_s[run.first : run.stop].min()) + run.turn_s
+        for run in reversed(members)
+    }
+    late = [ends[stream] - begin_s for stream, begin_s in begins.items() if stream in ends]
+    if late:
+        return max(late)
+    # A stream that comes later with a clock of its own begins where the others are at that place of the file.
+    order = tracks[members[0].stream].order[members[0].first]
+    return max(_time_at(tracks[run.stream], run, int(order)) + shift_s for run, shift_s in done) - min(begins.values())
+
+
+def _time_at(track: Track, run: _Run, order: int) -> float:
+    place = int(np.searchsorted(track.order[run.first : run.stop], order)) + run.first - 1
+    return float(track.begins_s[max(run.first, place)]) if track.order[run.first] < order else -np.inf
+
+
+def _jumps(track: Track, gap_s: float) -> list[int]:
+    """Places of packets before which the clock does not run on."""
+    steps = np.diff(track.times_s)
+    # A picture that says that it stays for a minute is no gap.
+    steps = np.where(steps > 0, np.maximum(0, steps - (track.ends_s - track.begins_s)[:-1]), steps)
+    return [int(place) + 1 for place in np.flatnonzero((steps < -_BACK_S) | (steps > _limit_s(track, gap_s)))]
+
+
+def _limit_s(track: Track, gap_s: float) -> float:
+    return max(gap_s, _STEPS * track.step_s)
+
+
+def _runs_on(step_s: float, limit_s: float) -> bool:
+    return -_BACK_S <= step_s <= limit_s
+
+
+def _turn_s(step_s: float, wrap_s: float) -> float:
+    """Whole turns of the clock that undo a step, seconds."""
+    return -round(step_s / wrap_s) * wrap_s if np.isfinite(wrap_s) else 0.0

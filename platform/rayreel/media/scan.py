@@ -1,0 +1,134 @@
+"""All packets of a file, on one continuous clock. Nothing is decoded."""
+
+import logging
+from dataclasses import dataclass, field
+
+import numpy as np
+from av.stream import Stream
+from numpy.typing import NDArray
+
+from rayreel.media.clock import Shift, Track, continuous, unmoved
+from rayreel.media.ebml import segment_end
+from rayreel.media.packets import UNREADABLE_FROM_HERE, Film, Sample, demux, go_to, to_sample
+
+log = logging.getLogger(__name__)
+
+_TURN_S = 2**33 / 90_000
+# Streams without a head: their clock is 33 bits wide, and what FFmpeg gives as their duration is a guess.
+HEADLESS = ("mpegts", "mpeg")
+# Steps of the clock, seconds, that say nothing: recordings in these containers are joined byte by byte. In the others
+# a long time without a packet is a picture that stays, as it may be in FLV for a while.
+_LEAPS = {"mpegts": 3.0, "mpeg": 3.0, "flv": 10.0, "mov,mp4,m4a,3gp,3g2,mj2": 10.0}
+
+
+@dataclass(frozen=True, slots=True)
+class SoundPackets:
+    """When packets of sound are heard, from and until: ticks of their stream's clock, made continuous [n].
+
+    `moved`: whether the file says another time for some of them.
+    """
+
+    begins: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    moved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Video packets in the order of the file, packets of sound by stream, and whether the file was cut short."""
+
+    samples: list[Sample]
+    sounds: dict[int, SoundPackets]
+    cut: bool
+
+
+@dataclass(slots=True)
+class _Times:
+    """What the packets of one stream say, ticks; and their places among all packets."""
+
+    tick_s: float
+    order: list[int] = field(default_factory=list)
+    dts: list[int] = field(default_factory=list)
+    begins: list[int] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+
+    def add(self, place: int, sample: Sample) -> None:
+        self.order.append(place)
+        self.dts.append(sample.pts if sample.dts is None else sample.dts)
+        self.begins.append(sample.pts)
+        self.ends.append(sample.end)
+
+    def track(self) -> Track:
+        dts, begins, ends = (np.array(ticks) * self.tick_s for ticks in (self.dts, self.begins, self.ends))
+        return Track(np.array(self.order), dts, begins, ends)
+
+    def ticks(self, seconds: NDArray[np.float64]) -> NDArray[np.int64]:
+        return np.round(seconds / self.tick_s).astype(np.int64)
+
+
+def scan(film: Film, start: int | None = None) -> Scan:
+    """Read every packet of the pictures and of all sound from the keyframe at `start` on, up to where reading fails."""
+    streams: tuple[Stream, ...] = (film.stream, *film.container.streams.audio)
+    times = {stream.index: _Times(float(stream.time_base or 1)) for stream in streams}
+    samples: list[Sample] = []
+    broken = False
+    try:
+        go_to(film, start)
+        for place, packet in enumerate(demux(film, *streams)):
+            of_video = packet.stream_index == film.stream.index
+            sample = to_sample(packet, film.told_pts if of_video else True)
+            times[packet.stream_index].add(place, sample)
+            broken = packet.is_corrupt
+            if of_video:
+                samples.append(sample)
+    except UNREADABLE_FROM_HERE as error:
+        broken = True
+        log.debug("reading ends early", extra={"file": film.container.name, "error": str(error)})
+    name = film.container.format.name
+    if not samples:
+        return Scan([], {}, cut=True)
+    cut = broken or (segment_end(film.head) or 0) > film.container.size
+    tracks = {stream: told.track() for stream, told in times.items() if told.order}
+    gap_s, wrap_s = _LEAPS.get(name, np.inf), _TURN_S if name in HEADLESS else np.inf
+    # With one table of all packets the clock is continuous; edit lists only step back over what they hide.
+    shifts = unmoved(tracks) if film.is_mov and film.stream.frames else continuous(tracks, gap_s, wrap_s)
+    video = shifts.pop(film.stream.index)
+    sounds = {stream: _sound(times[stream], shift) for stream, shift in shifts.items()}
+    return Scan(_moved(samples, video, times[film.stream.index]), sounds, cut)
+
+
+def _sound(times: _Times, shift: Shift) -> SoundPackets:
+    later = times.ticks(shift.shown_s)
+    return SoundPackets(np.array(times.begins) + later, np.array(times.ends) + later, bool(later.any()))
+
+
+def _moved(samples: list[Sample], shift: Shift, times: _Times) -> list[Sample]:
+    """Samples on the continuous clock."""
+    later, later_dts = times.ticks(shift.shown_s), times.ticks(shift.times_s)
+    if not (later.any() or later_dts.any()):
+        return samples
+    visible = _visible(samples, shift.pieces)
+    return [
+        Sample(
+            sample.pts + by,
+            sample.end + by,
+            None if sample.dts is None else sample.dts + by_dts,
+            sample.keyframe,
+            sample.shown and is_visible,
+            sample.size,
+        )
+        for sample, by, by_dts, is_visible in zip(
+            samples, later.tolist(), later_dts.tolist(), visible.tolist(), strict=True
+        )
+    ]
+
+
+def _visible(samples: list[Sample], pieces: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """False for what comes before the first keyframe of a recording joined to another: it would need that one's."""
+    visible = np.ones(len(samples), bool)
+    keyframes = np.array([sample.keyframe for sample in samples])
+    for begin in np.flatnonzero(np.diff(pieces)) + 1:
+        later = np.flatnonzero(keyframes[begin:] & (pieces[begin:] == pieces[begin]))
+        if len(later):  # some streams refresh in slices and flag nothing
+            visible[begin : begin + later[0]] = False
+    return visible

@@ -1,0 +1,66 @@
+"""When each track of sound is heard, on the pictures' time line."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from numpy.typing import NDArray
+
+from rayreel.media.packets import Film
+from rayreel.media.scan import SoundPackets
+
+_SAME_S = 0.5  # sound that begins and ends this near to the pictures covers them
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A track heard from `begin_s` to `end_s`, seconds from the first picture on; `end_s` is infinite if not known.
+
+    zero_s: the time of the first picture on the track's own clock. packets: when each packet in the order of the file
+    is heard, ticks of that clock; only where the file itself says so wrongly, and seeking would mislead.
+    """
+
+    begin_s: float
+    end_s: float
+    zero_s: float
+    packets: NDArray[np.int64] | None = None
+
+    def span(self, pictures_s: float, duration_s: float) -> tuple[float, float]:
+        """From when to when windows of sound are taken, for pictures that last `pictures_s`: if it covers them, these.
+
+        Sound that begins later, ends sooner or goes on under the last picture is taken where it is.
+        """
+        end_s = min(self.end_s, duration_s)
+        if abs(self.begin_s) <= _SAME_S and abs(end_s - pictures_s) <= _SAME_S:
+            return 0.0, pictures_s
+        return self.begin_s, max(self.begin_s, end_s)
+
+
+def indexed_sounds(container: InputContainer, zero_s: float) -> dict[int, Sound]:
+    """Every track as the container describes it, checked against its index."""
+    return {stream.index: _indexed(stream, zero_s) for stream in container.streams.audio}
+
+
+def packed_sounds(film: Film, packets: Mapping[int, SoundPackets], zero_s: float) -> dict[int, Sound]:
+    """Every track as its packets say; those of none are left out."""
+    return {number: _packed(film.container.streams[number], found, zero_s) for number, found in packets.items()}
+
+
+def _indexed(stream: AudioStream, zero_s: float) -> Sound:
+    tick_s = float(stream.time_base or 1)
+    begin = stream.start_time or 0
+    end_s = begin * tick_s + stream.duration * tick_s if stream.duration else math.inf
+    if (count := len(stream.index_entries)) > 1:
+        first, last = stream.index_entries[0].timestamp, stream.index_entries[-1].timestamp
+        listed_s = (last + (last - first) / (count - 1)) * tick_s
+        end_s = end_s if abs(end_s - listed_s) <= _SAME_S else listed_s
+    return Sound(begin * tick_s - zero_s, end_s - zero_s, zero_s)
+
+
+def _packed(stream: AudioStream, found: SoundPackets, zero_s: float) -> Sound:
+    tick_s = float(stream.time_base or 1)
+    begin_s, end_s = float(found.begins.min()) * tick_s, float(found.ends.max()) * tick_s
+    return Sound(begin_s - zero_s, end_s - zero_s, zero_s, found.begins if found.moved else None)

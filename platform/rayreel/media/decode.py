@@ -1,6 +1,5 @@
 """One video file to a clip, or to the reason why not."""
 
-import hashlib
 from pathlib import Path
 
 import av
@@ -10,13 +9,15 @@ from av.video.stream import VideoStream
 
 from rayreel.failures import Reason, Rejected
 from rayreel.media.audio import sample_windows, window_starts
-from rayreel.media.clip import Clip, Facts
+from rayreel.media.clip import Clip, Facts, Samples
+from rayreel.media.codecs import audible_tracks
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.fetch import local_copy
 from rayreel.media.frames import sample_frames
 from rayreel.media.keyframes import read_timeline
 from rayreel.media.open import Deadline, open_video
 from rayreel.media.packets import film_in
+from rayreel.media.source import VideoFile, open_file
 
 _PATIENCE_S = 0.5  # a target in the middle of a video is met by a frame a little before it
 
@@ -29,42 +30,55 @@ def decode(uri: str, sampling: SamplingConfig, size: int, limits: Limits) -> Cli
 
 def decode_file(path: Path, sampling: SamplingConfig, size: int, limits: Limits) -> Clip | Rejected:
     """As `decode`, for a local file."""
-    container = open_video(path, limits)
+    with open_file(path) as file:
+        if isinstance(file, Rejected):
+            return file
+        deadline = Deadline(limits.timeout_s)
+        samples = decode_samples(file, sampling, size, limits)
+        if isinstance(samples, Rejected):
+            return samples
+        try:
+            return Clip.of(samples, file.sha256(deadline.check))
+        except TimeoutError as error:
+            return Rejected(Reason.TIMEOUT, str(error))
+
+
+def decode_samples(file: VideoFile, sampling: SamplingConfig, size: int, limits: Limits) -> Samples | Rejected:
+    """As `decode`, for a file already open and without its hash; opens no other file. What isolated decoders run."""
+    container = open_video(file, limits)
     if isinstance(container, Rejected):
         return container
     with container:
         try:
-            return _decode_open(container, path, sampling, size, Deadline(limits.timeout_s))
+            return _decode_open(container, file.name, sampling, size, Deadline(limits.timeout_s))
         except TimeoutError as error:
             return Rejected(Reason.TIMEOUT, str(error))
         except av.FFmpegError as error:
-            return Rejected(Reason.UNREADABLE, f"{path.name}: {error}")
+            return Rejected(Reason.UNREADABLE, f"{file.name}: {error}")
 
 
 def _decode_open(
-    container: InputContainer, path: Path, sampling: SamplingConfig, size: int, deadline: Deadline
-) -> Clip | Rejected:
+    container: InputContainer, name: str, sampling: SamplingConfig, size: int, deadline: Deadline
+) -> Samples | Rejected:
     film = film_in(container, deadline)
     timeline = read_timeline(film)
     if timeline is None:
-        return Rejected(Reason.NO_FRAMES, f"{path.name}: its video stream is empty")
+        return Rejected(Reason.NO_FRAMES, f"{name}: its video stream is empty")
     half_s = timeline.declared_s / 2
-    cut = Rejected(Reason.TRUNCATED, f"{path.name}: less than half of its {timeline.declared_s:.1f} s can be decoded")
+    cut = Rejected(Reason.TRUNCATED, f"{name}: less than half of its {timeline.declared_s:.1f} s can be decoded")
     if timeline.readable_s < half_s:
         return cut
     frames = sample_frames(film, timeline, sampling, size)
     if not frames.squares:
-        return Rejected(Reason.NO_FRAMES, f"{path.name}: no frame of its {timeline.declared_s:.1f} s decodes")
+        return Rejected(Reason.NO_FRAMES, f"{name}: no frame of its {timeline.declared_s:.1f} s decodes")
     if frames.damaged and frames.last_s < half_s - _PATIENCE_S:
         return cut
     windows = None
-    if container.streams.audio:
+    if tracks := audible_tracks(container):
         starts = window_starts(timeline.declared_s, sampling.audio_windows, sampling.audio_window_s)
-        windows = sample_windows(container, container.streams.audio[0], starts, sampling.audio_window_s, deadline)
-    with path.open("rb") as file:
-        content_hash = hashlib.file_digest(file, "sha256").hexdigest()
+        windows = sample_windows(container, tracks[0], starts, sampling.audio_window_s, deadline)
     facts = _facts(film.stream, timeline.declared_s, windows is not None)
-    return Clip(np.stack(frames.squares), windows, facts, content_hash)
+    return Samples(np.stack(frames.squares), windows, facts)
 
 
 def _facts(video: VideoStream, duration_s: float, has_audio: bool) -> Facts:

@@ -1,34 +1,37 @@
-"""The border: open a local file for decoding, or say why not."""
+"""The border: look into a file for decoding, or say why not."""
 
 import time
-from pathlib import Path
 
 import av
 from av.container import InputContainer
 
 from rayreel.failures import Reason, Rejected
+from rayreel.media.codecs import CODEC_WHITELIST, refuse_audio, refuse_video
 from rayreel.media.config import Limits
+from rayreel.media.source import VideoFile
 
 # Demuxers that read one self-contained file. Playlists (hls, concat, dash) and images would open other files.
 ALLOWED_FORMATS = ("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf", "ogg")
 _EINVAL = 22
 
 
-def open_video(path: Path, limits: Limits) -> InputContainer | Rejected:
-    """Open a local file for decoding, or say why not. Never follows a playlist to another file.
+def open_video(file: VideoFile, limits: Limits) -> InputContainer | Rejected:
+    """Look into an open file, or say why not. Never follows a playlist to another file.
 
     The caller closes the container.
     """
-    options = {"protocol_whitelist": "file", "format_whitelist": ",".join(ALLOWED_FORMATS)}
+    # An empty list of protocols: a file that names another one gets no way to open it.
+    options = {
+        "protocol_whitelist": "",
+        "format_whitelist": ",".join(ALLOWED_FORMATS),
+        "codec_whitelist": CODEC_WHITELIST,
+    }
+    if file.size > limits.max_bytes:
+        return Rejected(Reason.TOO_LARGE, f"{file.size:,} bytes; the limit is {limits.max_bytes:,}")
     try:
-        size = path.stat().st_size
-        if size > limits.max_bytes:
-            return Rejected(Reason.TOO_LARGE, f"{size:,} bytes; the limit is {limits.max_bytes:,}")
-        container = av.open(path, options=options, timeout=limits.timeout_s)
-    except FileNotFoundError:
-        return Rejected(Reason.MISSING_FILE, f"{path}: no such file")
+        container = av.open(file, "r", options=options, timeout=limits.timeout_s)
     except (av.FFmpegError, OSError, ValueError) as error:
-        return _why_not_open(path, error)
+        return _why_not_open(file.name, error)
     if isinstance(problem := check(container, limits), Rejected):
         container.close()
         return problem
@@ -41,9 +44,9 @@ def check(container: InputContainer, limits: Limits) -> Rejected | None:
         return Rejected(Reason.TOO_LARGE, f"{len(container.streams)} streams; the limit is {limits.max_streams}")
     if not container.streams.video:
         return Rejected(Reason.NO_VIDEO_STREAM, f"only {', '.join(s.type for s in container.streams) or 'nothing'}")
+    if problem := refuse_video(container.streams.video[0]) or refuse_audio(container):
+        return problem
     context = container.streams.video[0].codec_context
-    if context is None:
-        return Rejected(Reason.UNSUPPORTED_CODEC, "no decoder for the video stream")
     if context.width * context.height > limits.max_pixels:
         return Rejected(Reason.TOO_LARGE, f"frames of {context.width}x{context.height}")
     seconds = (container.duration or 0) / av.time_base
@@ -65,8 +68,8 @@ class Deadline:
             raise TimeoutError(f"decoding took longer than {self._seconds:.0f} s")
 
 
-def _why_not_open(path: Path, error: Exception) -> Rejected:
+def _why_not_open(name: str, error: Exception) -> Rejected:
     # FFmpeg answers EINVAL, not "invalid data", when it knows the format and the white list does not hold it.
     if getattr(error, "errno", None) == _EINVAL:
-        return Rejected(Reason.CONTAINER_NOT_ALLOWED, f"{path.name}: not one of {', '.join(ALLOWED_FORMATS)}")
-    return Rejected(Reason.UNREADABLE, f"{path.name}: {error}")
+        return Rejected(Reason.CONTAINER_NOT_ALLOWED, f"{name}: not one of {', '.join(ALLOWED_FORMATS)}")
+    return Rejected(Reason.UNREADABLE, f"{name}: {error}")

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from seccompy import syscall_nr
 
 from rayreel.failures import Reason, Rejected
+from rayreel.media.decode import decode_samples
 
 if TYPE_CHECKING:
     from rayreel.media.source import VideoFile
@@ -101,7 +102,7 @@ def parent_memory(_: dict[str, Any]) -> str:
 def shared_memory(_: dict[str, Any]) -> str:
     """Memory that RLIMIT_DATA does not count."""
     with mmap.mmap(-1, 64 << 20, flags=mmap.MAP_SHARED) as room:
-        room[:: 4096] = b"x" * (len(room) // 4096)
+        room[::4096] = b"x" * (len(room) // 4096)
         return f"{len(room)} bytes"
 
 
@@ -181,9 +182,7 @@ ATTEMPTS: dict[str, Attempt] = {
     "list a folder": lambda targets: str(os.listdir(targets["folder"])),
     "enter a folder": lambda targets: str(os.chdir(targets["folder"])),
     "change the video's mode": lambda targets: call("fchmod", video_of(targets), 0o777),
-    "connect over TCP": lambda targets: connect(
-        socket.SOCK_STREAM, socket.AF_INET, ("127.0.0.1", targets["port"])
-    ),
+    "connect over TCP": lambda targets: connect(socket.SOCK_STREAM, socket.AF_INET, ("127.0.0.1", targets["port"])),
     "send over UDP": lambda targets: connect(socket.SOCK_DGRAM, socket.AF_INET, ("127.0.0.1", targets["port"])),
     "connect to a unix socket": lambda targets: connect(socket.SOCK_STREAM, socket.AF_UNIX, targets["unix"]),
     "connect to an abstract socket": lambda targets: connect(
@@ -254,8 +253,6 @@ def attack(file: "VideoFile | Path", *_: Any) -> Rejected:
 
 def attack_or_decode(file: "VideoFile", sampling: Any, size: int, limits: Any) -> Any:
     """An attempt, where the name is that of one; any other file is decoded."""
-    from rayreel.media.decode import decode_samples
-
     if Path(file.name).stem in ATTEMPTS:
         return attack(file)
     if Path(file.name).suffix == ".say":
@@ -281,3 +278,10 @@ def say(file: "VideoFile") -> Rejected:
             parent.close()
             time.sleep(600)
     return Rejected(Reason.NO_FRAMES, "and again")
+
+
+def environment(*_: Any) -> Rejected:
+    """What is left of it, as Python and as the C library know it."""
+    known = ctypes.c_void_p.in_dll(libc, "environ").value
+    first = ctypes.cast(known, ctypes.POINTER(ctypes.c_char_p))[0] if known else None
+    return Rejected(Reason.NO_FRAMES, json.dumps(dict(os.environ) if first is None else str(first)))

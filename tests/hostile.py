@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 from seccompy import syscall_nr
 
 from rayreel.failures import Reason, Rejected
+from rayreel.media.clip import Samples
+from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.decode import decode_samples
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ PARENT = os.getppid()
 "x".encode("idna"), "x".encode("latin-1")
 
 
-def call(name: str, *arguments: Any) -> str:
+def call(name: str, *arguments: object) -> str:
     """A system call by name, whether or not Python or the C library know it."""
     words = [ctypes.c_long(word) if isinstance(word, int) else word for word in arguments]
     answer = libc.syscall(ctypes.c_long(syscall_nr(name)), *words)
@@ -53,7 +55,7 @@ def write(path: str) -> str:
     return str(Path(path).write_text("owned"))
 
 
-def connect(kind: int, family: int, address: Any) -> str:
+def connect(kind: int, family: int, address: object) -> str:
     with socket.socket(family, kind) as outside:
         outside.settimeout(2)
         outside.connect(address)
@@ -176,10 +178,10 @@ ATTEMPTS: dict[str, Attempt] = {
     "ask for another file's size": lambda targets: str(Path(targets["secret"]).stat().st_size),
     "write a file": lambda targets: write(targets["new"]),
     "overwrite a file": lambda targets: write(targets["secret"]),
-    "delete a file": lambda targets: str(os.unlink(targets["victim"])),
-    "make a folder": lambda targets: str(os.mkdir(targets["new"])),
-    "link to a file": lambda targets: str(os.symlink(targets["secret"], targets["new"])),
-    "list a folder": lambda targets: str(os.listdir(targets["folder"])),
+    "delete a file": lambda targets: str(Path(targets["victim"]).unlink()),
+    "make a folder": lambda targets: str(Path(targets["new"]).mkdir()),
+    "link to a file": lambda targets: str(Path(targets["new"]).symlink_to(targets["secret"])),
+    "list a folder": lambda targets: str(list(Path(targets["folder"]).iterdir())),
     "enter a folder": lambda targets: str(os.chdir(targets["folder"])),
     "change the video's mode": lambda targets: call("fchmod", video_of(targets), 0o777),
     "connect over TCP": lambda targets: connect(socket.SOCK_STREAM, socket.AF_INET, ("127.0.0.1", targets["port"])),
@@ -241,7 +243,7 @@ def targets_in(file: "VideoFile | Path") -> dict[str, Any]:
     return dict(json.loads(content))
 
 
-def attack(file: "VideoFile | Path", *_: Any) -> Rejected:
+def attack(file: "VideoFile | Path", *_: object) -> Rejected:
     """Try what the file's name says."""
     attempt, targets = ATTEMPTS[Path(file.name).stem], targets_in(file)
     try:
@@ -251,7 +253,7 @@ def attack(file: "VideoFile | Path", *_: Any) -> Rejected:
     return Rejected(Reason.NO_FRAMES, outcome)
 
 
-def attack_or_decode(file: "VideoFile", sampling: Any, size: int, limits: Any) -> Any:
+def attack_or_decode(file: "VideoFile", sampling: SamplingConfig, size: int, limits: Limits) -> Samples | Rejected:
     """An attempt, where the name is that of one; any other file is decoded."""
     if Path(file.name).stem in ATTEMPTS:
         return attack(file)
@@ -280,7 +282,7 @@ def say(file: "VideoFile") -> Rejected:
     return Rejected(Reason.NO_FRAMES, "and again")
 
 
-def environment(*_: Any) -> Rejected:
+def environment(*_: object) -> Rejected:
     """What is left of it, as Python and as the C library know it."""
     known = ctypes.c_void_p.in_dll(libc, "environ").value
     first = ctypes.cast(known, ctypes.POINTER(ctypes.c_char_p))[0] if known else None

@@ -66,6 +66,22 @@ def test_a_clip_from_the_child_equals_the_one_decoded_here(film: FilmMaker, soun
     assert (here.facts, here.content_hash) == (there.facts, there.content_hash)
 
 
+@pytest.mark.parametrize(
+    ("codec", "name"),
+    [
+        *[("libx265", "film.mp4"), ("libvpx", "film.webm"), ("libvpx-vp9", "film.webm"), ("libsvtav1", "film.mp4")],
+        *[("mpeg1video", "film.mpg"), ("mpeg2video", "film.ts"), ("msmpeg4", "film.avi"), ("wmv2", "film.wmv")],
+        *[("flv", "film.flv"), ("ffv1", "film.mkv"), ("rawvideo", "film.avi")],
+    ],
+)
+def test_no_codec_needs_what_the_child_may_not(film: FilmMaker, sound: IsolatedDecoder, codec: str, name: str) -> None:
+    path = film(name, frames=5, codec=codec, tone_hz=None)
+    here, there = decode(str(path), SamplingConfig(), SIZE, Limits()), take(sound, path)
+    assert isinstance(here, Clip) and isinstance(there, Clip)
+    np.testing.assert_array_equal(here.frames, there.frames)
+    assert here.facts == there.facts
+
+
 def test_decoding_yields_the_cores_to_the_networks_of_its_machine(film: FilmMaker, sound: IsolatedDecoder) -> None:
     take(sound, film())
     assert sound.pid is not None

@@ -154,6 +154,15 @@ NONSENSE = {
 
 
 @pytest.mark.parametrize("name", NONSENSE)
+def test_an_answer_that_is_none_is_refused(memory: int, name: str) -> None:
+    asked = question()
+    with pytest.raises(ValueError, match=r"."):
+        read_answer(asked, NONSENSE[name].replace("TOKEN", asked.token).encode("latin-1"), memory)
+
+
+@pytest.mark.parametrize(
+    "name", ["nothing at all", "more than a message holds", "deep JSON", "half a letter", "huge sizes"]
+)
 def test_an_answer_that_is_none_is_a_crash_and_the_next_video_decodes(
     decoder: IsolatedDecoder, film: FilmMaker, tmp_path: Path, name: str
 ) -> None:
@@ -264,7 +273,7 @@ def replaced(tree: object, path: list[int], value: object) -> object:
     return changed if isinstance(tree, dict) else list(changed.values())
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(path=st.lists(st.integers(0, 7), max_size=4), value=anything, cut=st.integers(0, 400))
 def test_an_answer_changed_anywhere_is_refused_or_keeps_every_promise(
     memory: int, path: list[int], value: object, cut: int

@@ -7,14 +7,15 @@ import time
 from pathlib import Path
 
 from rayreel.failures import Reason, Rejected
-from rayreel.media.clip import Clip
+from rayreel.media.clip import Samples
 from rayreel.media.config import Limits, SamplingConfig
-from rayreel.media.decode import decode_file
+from rayreel.media.decode import decode_samples
+from rayreel.media.source import VideoFile
 
 
-def faulty(path: Path, sampling: SamplingConfig, size: int, limits: Limits) -> Clip | Rejected:
+def faulty(file: VideoFile, sampling: SamplingConfig, size: int, limits: Limits) -> Samples | Rejected:
     """Does to itself what the file's name says; decodes any other file."""
-    match path.stem:
+    match Path(file.name).stem:
         case "crash":
             ctypes.string_at(0)
         case "hang":
@@ -32,32 +33,14 @@ def faulty(path: Path, sampling: SamplingConfig, size: int, limits: Limits) -> C
             pieces = []
             while True:
                 pieces.append(b"x" * (16 << 20))
-    return decode_file(path, sampling, size, limits)
+    return decode_samples(file, sampling, size, limits)
 
 
-def confess(path: Path, _sampling: SamplingConfig, _size: int, _limits: Limits) -> Rejected:
+def confess(file: VideoFile, _sampling: SamplingConfig, _size: int, _limits: Limits) -> Rejected:
     """No decoding: tells of the process it runs in."""
-    match path.stem:
+    match file.name:
         case "modules":
             return Rejected(Reason.NO_FRAMES, " ".join(sorted({name.split(".")[0] for name in sys.modules})))
         case "environment":
             return Rejected(Reason.NO_FRAMES, " ".join(os.environ))
-        case "resident":
-            status = Path("/proc/self/status").read_text().splitlines()
-            return Rejected(Reason.NO_FRAMES, next(line for line in status if line.startswith("VmRSS")).split()[1])
     return Rejected(Reason.NO_FRAMES, str(os.getpid()))
-
-
-class Command:
-    """Unpickles as a call of os.system: what a decoder taken over by its input would answer."""
-
-    def __init__(self, words: str) -> None:
-        self.words = words
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.system, (self.words,)
-
-
-def taken_over(path: Path, _sampling: SamplingConfig, _size: int, _limits: Limits) -> Command:
-    """Answers with a command instead of a clip."""
-    return Command(f"touch {path.with_name('owned')}")

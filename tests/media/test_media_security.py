@@ -105,6 +105,51 @@ def test_a_picture_named_mp4_is_no_video(take: Take, tmp_path: Path, codec: str)
     assert reason(take((tmp_path / "picture").rename(tmp_path / "innocent.mp4"))) in NO_ENTRY
 
 
+def test_pictures_of_a_codec_nobody_needs_are_refused_by_name(take: Take, tmp_path: Path) -> None:
+    rare = tmp_path / "rare.avi"
+    with av.open(rare, "w") as out:
+        stream = out.add_stream("cljr", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv411p"
+        out.mux(stream.encode(black(stream)))
+        out.mux(stream.encode(None))
+    outcome = take(rare)
+    assert isinstance(outcome, Rejected) and outcome.reason is Reason.UNSUPPORTED_CODEC and "cljr" in outcome.detail
+
+
+def write_tracks(path: Path, codecs: list[str]) -> Path:
+    """Black pictures, and a track of sound in each of these codecs."""
+    with av.open(path, "w") as out:
+        video, tracks = add_pictures(out), []
+        for codec in codecs:
+            tracks.append(out.add_stream(codec, rate=8000, layout="mono"))
+        for track in tracks:
+            samples = (8000 * np.sin(np.arange(8000) / 5)).astype(np.int16)
+            tone = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
+            tone.sample_rate = 8000
+            size = track.codec_context.frame_size or 0
+            form = track.format.name if track.format else "s16"
+            resampler = av.AudioResampler(format=form, layout="mono", rate=8000, frame_size=size)
+            for piece in (*resampler.resample(tone), *resampler.resample(None)):
+                out.mux(track.encode(piece))
+            out.mux(track.encode(None))
+        mux_pictures(out, video, 25)
+    return path
+
+
+def test_sound_of_a_codec_nobody_needs_is_refused_by_name_and_never_taken_for_silence(
+    take: Take, tmp_path: Path
+) -> None:
+    outcome = take(write_tracks(tmp_path / "rare.mkv", ["real_144"]))
+    assert isinstance(outcome, Rejected) and outcome.reason is Reason.UNSUPPORTED_CODEC
+    assert "real_144" in outcome.detail and "sound" in outcome.detail
+
+
+def test_sound_is_taken_from_the_track_that_can_be_decoded(take: Take, tmp_path: Path) -> None:
+    outcome = take(write_tracks(tmp_path / "two.mkv", ["real_144", "pcm_s16le"]))
+    assert isinstance(outcome, Clip) and outcome.facts.has_audio
+    assert outcome.windows is not None and np.abs(outcome.windows).max() > 0.1
+
+
 def add_pictures(out: OutputContainer, size: tuple[int, int] = (64, 64)) -> VideoStream:
     """A stream of MPEG-4, which packs black pictures a thousand to one."""
     stream = out.add_stream("mpeg4", rate=25)

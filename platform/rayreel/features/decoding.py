@@ -10,8 +10,9 @@ from rayreel.failures import Reason, Rejected
 from rayreel.features.rows import DECODED, decoded_block
 from rayreel.media.clip import Clip
 from rayreel.media.config import Limits, SamplingConfig
-from rayreel.media.decode import decode_file
-from rayreel.media.isolated import Decode, process_decoder
+from rayreel.media.decode import decode_samples
+from rayreel.media.isolated import process_decoder
+from rayreel.media.sandbox.serve import Decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class DecodeVideos:
     sampling: SamplingConfig
     limits: Limits
     frame_size: int
-    decode_with: Decode = decode_file
+    decode_with: Decode = decode_samples
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """TODO rows → DECODED rows, one for one."""

@@ -15,7 +15,7 @@ from rayreel.features.key import EncoderKey
 from rayreel.features.pipeline import Pipeline
 from rayreel.features.report import Throughput
 from rayreel.media.clip import Clip
-from rayreel.media.decode import decode
+from rayreel.media.isolated import process_decoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +56,10 @@ def measure_ideal(
 ) -> Ideal | None:
     """Run the bare loops on a sample of the videos, one process per core (and per encoder GPU), all at once.
 
-    Bare means: the same sampling, the same networks, nothing else; no Ray Data, no isolation, no writing. All cores
-    are busy while it measures, because a core alone is faster than one among many; and where the stages share the
-    cores, loops take them in turns, so that some encode while others decode, as in any pipeline. None when no video
-    decodes.
+    Bare means: the same sampling, the same networks, nothing else; no Ray Data, no writing. Decoding is isolated as
+    ever, since the videos may be anybody's. All cores are busy while it measures, because a core alone is faster than
+    one among many; and where the stages share the cores, loops take them in turns, so that some encode while others
+    decode, as in any pipeline. None when no video decodes.
     """
     chosen = random.Random(seed).sample(list(videos), min(sample, len(videos)))
     gpus = pipeline.gpus_per_encoder()
@@ -119,7 +119,9 @@ class _BareLoop:
         return Pace(decoded / decode_s, encoded / encode_s)
 
     def _decode(self, video: Video) -> Clip | Rejected:
-        return decode(video.uri, self.key.sampling, self.key.frame_size, self.pipeline.limits)
+        limits = self.pipeline.limits
+        decoder = process_decoder(limits.max_memory_bytes, limits.allowed_roots)
+        return decoder.decode(video.uri, self.key.sampling, self.key.frame_size, limits)
 
     def _encode(self, clips: list[Clip]) -> None:
         self.encoders.visual.encode(np.concatenate([clip.frames for clip in clips]))

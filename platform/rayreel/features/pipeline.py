@@ -19,8 +19,8 @@ from rayreel.features.rows import TODO
 from rayreel.features.store import FeatureStore
 from rayreel.features.storing import StoreRows
 from rayreel.media.config import AUDIO_RATE_HZ, Limits
-from rayreel.media.decode import decode_file
-from rayreel.media.isolated import Decode
+from rayreel.media.decode import decode_samples
+from rayreel.media.sandbox.serve import Decode
 from rayreel.placement import table_on
 
 
@@ -41,7 +41,7 @@ class Pipeline:
     limits: Limits
     config: ExtractConfig
     cache: Path
-    decode_with: Decode = decode_file
+    decode_with: Decode = decode_samples
 
     def run(self, todo: Sequence[Video], versions: dict[str, str], store: FeatureStore) -> Iterator[BlockReport]:
         """Extract the videos into the store; yields a report for every block that has been written."""

@@ -34,3 +34,8 @@ class Limits(ReadLimits):
     max_streams: int = Field(32, gt=0, description="most streams of pictures, sound and text in one file")
     timeout_s: float = Field(120, gt=0, description="wall time for decoding one video, seconds")
     max_memory_bytes: int = Field(2 << 30, gt=0, description="memory that decoding one video may take, bytes")
+    require_sandbox: bool = Field(
+        False,
+        description="refuse to decode where the kernel cannot shut the decoder in (Landlock and seccomp); otherwise a "
+        "warning says what is missing",
+    )

@@ -1,6 +1,5 @@
 """One video file to a clip, or to the reason why not."""
 
-import hashlib
 import logging
 from pathlib import Path
 
@@ -12,7 +11,8 @@ from numpy.typing import NDArray
 
 from rayreel.failures import Reason, Rejected
 from rayreel.media.audio import sample_windows, window_starts
-from rayreel.media.clip import Clip, Facts
+from rayreel.media.clip import Clip, Facts, Samples
+from rayreel.media.codecs import AUDIO_DECODERS, decoder_of
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.fetch import local_copy
 from rayreel.media.frames import sample_frames
@@ -21,6 +21,7 @@ from rayreel.media.open import Deadline, open_video
 from rayreel.media.packets import film_in
 from rayreel.media.refusal import Refused
 from rayreel.media.sound import Sound
+from rayreel.media.source import VideoFile, open_file
 from rayreel.media.streams import audio_streams
 
 log = logging.getLogger(__name__)
@@ -38,46 +39,58 @@ def decode(uri: str, sampling: SamplingConfig, size: int, limits: Limits) -> Cli
 
 def decode_file(path: Path, sampling: SamplingConfig, size: int, limits: Limits) -> Clip | Rejected:
     """As `decode`, for a local file."""
-    container = open_video(path, limits)
+    with open_file(path) as file:
+        if isinstance(file, Rejected):
+            return file
+        deadline = Deadline(limits.timeout_s)
+        samples = decode_samples(file, sampling, size, limits)
+        if isinstance(samples, Rejected):
+            return samples
+        try:
+            return Clip.of(samples, file.sha256(deadline.check))
+        except TimeoutError as error:
+            return Rejected(Reason.TIMEOUT, str(error))
+
+
+def decode_samples(file: VideoFile, sampling: SamplingConfig, size: int, limits: Limits) -> Samples | Rejected:
+    """As `decode`, for a file already open and without its hash; opens no other file. What isolated decoders run."""
+    container = open_video(file, limits)
     if isinstance(container, Rejected):
         return container
     with container:
         try:
-            return _decode_open(container, path, sampling, size, limits)
+            return _decode_open(container, file, sampling, size, limits)
         except Refused as refused:
-            return Rejected(refused.reason, f"{path.name}: {refused}")
+            return Rejected(refused.reason, f"{file.name}: {refused}")
         except TimeoutError as error:
             return Rejected(Reason.TIMEOUT, str(error))
         except av.FFmpegError as error:
-            return Rejected(Reason.UNREADABLE, f"{path.name}: {error}")
+            return Rejected(Reason.UNREADABLE, f"{file.name}: {error}")
 
 
 def _decode_open(
-    container: InputContainer, path: Path, sampling: SamplingConfig, size: int, limits: Limits
-) -> Clip | Rejected:
-    deadline = Deadline(limits.timeout_s)
-    with path.open("rb") as file:
-        film = film_in(container, deadline, head=file.read(_HEAD_BYTES))
+    container: InputContainer, file: VideoFile, sampling: SamplingConfig, size: int, limits: Limits
+) -> Samples | Rejected:
+    deadline, name = Deadline(limits.timeout_s), file.name
+    film = film_in(container, deadline, head=file.head(_HEAD_BYTES))
     timeline = read_timeline(film)
     if timeline is None:
-        return Rejected(Reason.NO_FRAMES, f"{path.name}: its video stream is empty")
+        return Rejected(Reason.NO_FRAMES, f"{name}: its video stream is empty")
     # Not what the container declares, which may be anything: what its packets say.
     if timeline.duration_s > limits.max_duration_s:
         return Rejected(Reason.TOO_LONG, f"{timeline.duration_s:.0f} s; the limit is {limits.max_duration_s:.0f} s")
     half_s = timeline.declared_s / 2
-    cut = Rejected(Reason.TRUNCATED, f"{path.name}: less than half of its {timeline.declared_s:.1f} s can be decoded")
+    cut = Rejected(Reason.TRUNCATED, f"{name}: less than half of its {timeline.declared_s:.1f} s can be decoded")
     if timeline.readable_s < half_s:
         return cut
     frames = sample_frames(film, timeline, sampling, size)
     if not frames.squares:
-        return Rejected(Reason.NO_FRAMES, f"{path.name}: no frame of its {timeline.declared_s:.1f} s decodes")
+        return Rejected(Reason.NO_FRAMES, f"{name}: no frame of its {timeline.declared_s:.1f} s decodes")
     if frames.damaged and frames.last_s < half_s - _PATIENCE_S:
         return cut
     windows = _sound(container, timeline, sampling, deadline)
-    with path.open("rb") as file:
-        content_hash = hashlib.file_digest(file, "sha256").hexdigest()
     facts = _facts(film.stream, timeline.duration_s, windows is not None)
-    return Clip(np.stack(frames.squares), windows, facts, content_hash)
+    return Samples(np.stack(frames.squares), windows, facts)
 
 
 def _sound(
@@ -90,8 +103,8 @@ def _sound(
     faint: NDArray[np.float32] | None = None
     for stream in audio_streams(container):
         where = {"file": container.name, "stream": stream.index}
-        if stream.codec_context is None:
-            log.error("sound left out", extra={**where, "error": "no decoder"})
+        if decoder_of(stream) not in AUDIO_DECODERS:
+            log.error("sound left out", extra={**where, "error": f"{decoder_of(stream) or 'its codec'} is not decoded"})
             continue
         if (sound := timeline.sounds.get(stream.index)) is None:  # a track without packets
             continue

@@ -1,14 +1,15 @@
-"""The border: open a local file for decoding, or say why not."""
+"""The border: look into a file for decoding, or say why not."""
 
 import time
-from pathlib import Path
 
 import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from rayreel.failures import Reason, Rejected
+from rayreel.media.codecs import CODEC_WHITELIST, refuse_video
 from rayreel.media.config import Limits
+from rayreel.media.source import VideoFile
 from rayreel.media.streams import count_streams, is_encrypted, pick_video
 
 # Demuxers that read one self-contained file. Playlists (hls, concat, dash) and images would open other files.
@@ -16,21 +17,23 @@ ALLOWED_FORMATS = ("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf", "og
 _EINVAL = 22
 
 
-def open_video(path: Path, limits: Limits) -> InputContainer | Rejected:
-    """Open a local file for decoding, or say why not. Never follows a playlist to another file.
+def open_video(file: VideoFile, limits: Limits) -> InputContainer | Rejected:
+    """Look into an open file, or say why not. Never follows a playlist to another file.
 
     The caller closes the container.
     """
-    options = {"protocol_whitelist": "file", "format_whitelist": ",".join(ALLOWED_FORMATS)}
+    # An empty list of protocols: a file that names another one gets no way to open it.
+    options = {
+        "protocol_whitelist": "",
+        "format_whitelist": ",".join(ALLOWED_FORMATS),
+        "codec_whitelist": CODEC_WHITELIST,
+    }
+    if file.size > limits.max_bytes:
+        return Rejected(Reason.TOO_LARGE, f"{file.size:,} bytes; the limit is {limits.max_bytes:,}")
     try:
-        size = path.stat().st_size
-        if size > limits.max_bytes:
-            return Rejected(Reason.TOO_LARGE, f"{size:,} bytes; the limit is {limits.max_bytes:,}")
-        container = av.open(path, options=options, timeout=limits.timeout_s)
-    except FileNotFoundError:
-        return Rejected(Reason.MISSING_FILE, f"{path}: no such file")
+        container = av.open(file, "r", options=options, timeout=limits.timeout_s)
     except (av.FFmpegError, OSError, ValueError) as error:
-        return _why_not_open(path, error)
+        return _why_not_open(file.name, error)
     if isinstance(problem := check(container, limits), Rejected):
         container.close()
         return problem
@@ -44,8 +47,8 @@ def check(container: InputContainer, limits: Limits) -> Rejected | None:
     stream = pick_video(container)
     if stream is None:
         return Rejected(Reason.NO_VIDEO_STREAM, f"only {_contents(container)}")
-    if stream.codec_context is None:
-        return Rejected(Reason.UNSUPPORTED_CODEC, "no decoder for the video stream")
+    if problem := refuse_video(stream):
+        return problem
     if is_encrypted(container, stream):
         return Rejected(Reason.UNSUPPORTED_CODEC, "its pictures are encrypted; decrypt the file first")
     return _check_size(container, stream, limits)
@@ -75,8 +78,8 @@ class Deadline:
             raise TimeoutError(f"decoding took longer than {self._seconds:.0f} s")
 
 
-def _why_not_open(path: Path, error: Exception) -> Rejected:
+def _why_not_open(name: str, error: Exception) -> Rejected:
     # FFmpeg answers EINVAL, not "invalid data", when it knows the format and the white list does not hold it.
     if getattr(error, "errno", None) == _EINVAL:
-        return Rejected(Reason.CONTAINER_NOT_ALLOWED, f"{path.name}: not one of {', '.join(ALLOWED_FORMATS)}")
-    return Rejected(Reason.UNREADABLE, f"{path.name}: {error}")
+        return Rejected(Reason.CONTAINER_NOT_ALLOWED, f"{name}: not one of {', '.join(ALLOWED_FORMATS)}")
+    return Rejected(Reason.UNREADABLE, f"{name}: {error}")

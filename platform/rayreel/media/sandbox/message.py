@@ -1,0 +1,184 @@
+"""What passes between a decoder and its parent: JSON of a fixed form, and plain numbers in shared memory.
+
+The parent believes nothing: the process that answers may have been taken over by the video.
+"""
+
+import math
+import os
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from rayreel.failures import Reason, Rejected
+from rayreel.media.clip import Facts, Samples
+from rayreel.media.config import AUDIO_RATE_HZ, Limits, SamplingConfig
+
+MAX_BYTES = 1 << 16
+_DETAIL_CHARACTERS = 2000
+_NAME_CHARACTERS = 255
+_Positive = Annotated[int, Field(gt=0, lt=1 << 31)]
+_Rate = Annotated[float, Field(ge=0, lt=1e9)]
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Question(_Message):
+    """One video; its descriptor and that of the memory for the answer come beside it."""
+
+    token: str
+    name: str
+    bytes: int
+    size: int
+    sampling: SamplingConfig
+    limits: Limits
+
+    @classmethod
+    def about(cls, name: str, count: int, sampling: SamplingConfig, size: int, limits: Limits) -> Self:
+        """The question about a file of `count` bytes; `name` may be any that a file system has."""
+        printable = name.encode(errors="backslashreplace").decode()[-_NAME_CHARACTERS:]
+        here = limits.model_copy(update={"allowed_roots": (), "allowed_hosts": ()})
+        token = os.urandom(8).hex()
+        return cls(token=token, name=printable, bytes=count, size=size, sampling=sampling, limits=here)
+
+    def memory_bytes(self) -> int:
+        """The most that an answer takes."""
+        windows, samples = self._most_windows()
+        return self._most_frames() * self.size**2 * 3 + windows * samples * 4
+
+    def _most_frames(self) -> int:
+        return self.sampling.frames * self.sampling.window
+
+    def _most_windows(self) -> tuple[int, int]:
+        return self.sampling.audio_windows, round(self.sampling.audio_window_s * AUDIO_RATE_HZ)
+
+    def check(self, frames: "Array", windows: "Array | None") -> None:
+        """Raise ValueError where arrays are not of the kind and size asked for."""
+        if frames.dtype != "uint8" or frames.shape[1:] != (self.size, self.size, 3):
+            raise ValueError(f"frames of {frames.dtype} {frames.shape}")
+        if frames.shape[0] > self._most_frames():
+            raise ValueError(f"{frames.shape[0]} frames")
+        if windows is None:
+            return
+        most, samples = self._most_windows()
+        if windows.dtype != "float32" or windows.shape[1:] != (samples,) or windows.shape[0] > most:
+            raise ValueError(f"windows of {windows.dtype} {windows.shape}")
+
+
+class Array(_Message):
+    """An array's form; its numbers are in the memory, one array after the other."""
+
+    dtype: Literal["uint8", "float32"]
+    shape: Annotated[tuple[_Positive, ...], Field(min_length=1, max_length=4, strict=False)]
+
+    @classmethod
+    def of(cls, array: NDArray[np.uint8] | NDArray[np.float32]) -> Self:
+        """The form of an array."""
+        return cls.model_validate({"dtype": array.dtype.name, "shape": array.shape})
+
+    @property
+    def count(self) -> int:
+        """Bytes of the numbers."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+class Ready(_Message):
+    """The first word of the process: what the kernel does not enforce."""
+
+    missing: list[str]
+
+
+class _Facts(_Message):
+    duration_s: _Rate
+    width: _Positive
+    height: _Positive
+    fps: _Rate
+    has_audio: bool
+
+
+class _Taken(_Message):
+    frames: Array
+    windows: Array | None = None
+    facts: _Facts
+
+
+class _Refused(_Message):
+    reason: Annotated[Reason, Field(strict=False)]
+    detail: Annotated[str, Field(max_length=_DETAIL_CHARACTERS)]
+
+
+class Answer(_Message):
+    """One video's outcome, the arrays left out."""
+
+    token: str
+    taken: _Taken | None = None
+    refused: _Refused | None = None
+
+
+def write_answer(token: str, outcome: Samples | Rejected, memory: int) -> bytes:
+    """Put the arrays into the memory; returns the message."""
+    if isinstance(outcome, Rejected):
+        detail = outcome.detail.encode(errors="backslashreplace").decode()[:_DETAIL_CHARACTERS]
+        return _encoded(Answer(token=token, refused=_Refused(reason=outcome.reason, detail=detail)))
+    facts = _Facts(**{name: getattr(outcome.facts, name) for name in _Facts.model_fields})
+    frames, windows = Array.of(outcome.frames), None
+    written = _write(outcome.frames, memory, 0)
+    if outcome.windows is not None:
+        windows = Array.of(outcome.windows)
+        written += _write(outcome.windows, memory, written)
+    if written != frames.count + (windows.count if windows else 0):
+        raise OSError(f"no more than {written} bytes of an answer fitted into its memory")
+    taken = _Taken(frames=frames, windows=windows, facts=facts)
+    return _encoded(Answer(token=token, taken=taken))
+
+
+def read_answer(question: Question, message: bytes, memory: int) -> Samples | Rejected:
+    """The outcome that a message and the memory hold. Raises ValueError for anything else than a valid answer.
+
+    Sizes are those of the question before anything is allocated, and the memory is read once.
+    """
+    answer = Answer.model_validate_json(message)
+    if answer.token != question.token:
+        raise ValueError("the answer to another question")
+    if (answer.taken is None) == (answer.refused is None):
+        raise ValueError("neither samples nor a reason, or both")
+    if answer.refused is not None:
+        detail = "".join(letter if letter.isprintable() else " " for letter in answer.refused.detail)
+        return Rejected(answer.refused.reason, detail)
+    assert answer.taken is not None
+    return _samples(question, answer.taken, memory)
+
+
+def _samples(question: Question, taken: _Taken, memory: int) -> Samples:
+    question.check(taken.frames, taken.windows)
+    if taken.facts.has_audio != (taken.windows is not None):
+        raise ValueError("sound without windows, or windows without sound")
+    frames: NDArray[np.uint8] = _read(taken.frames, memory, 0)
+    windows: NDArray[np.float32] | None = None
+    if taken.windows is not None:
+        windows = _read(taken.windows, memory, taken.frames.count)
+        if not (np.abs(windows) <= 1).all():  # false for NaN too
+            raise ValueError("sound beyond [-1, 1]")
+    return Samples(frames, windows, Facts(**taken.facts.model_dump()))
+
+
+def _read(form: Array, memory: int, start: int) -> NDArray:  # type: ignore[type-arg]
+    array = np.empty(form.shape, form.dtype)
+    room, position = array.data.cast("B"), 0
+    while position < form.count:
+        count = os.preadv(memory, [room[position:]], start + position)
+        if count == 0:
+            raise ValueError("the arrays are larger than their memory")
+        position += count
+    return array
+
+
+def _write(array: NDArray, memory: int, start: int) -> int:  # type: ignore[type-arg]
+    return os.pwrite(memory, np.ascontiguousarray(array).data, start)
+
+
+def _encoded(answer: Answer) -> bytes:
+    return answer.model_dump_json(exclude_none=True).encode()

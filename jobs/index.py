@@ -8,7 +8,7 @@ import typer
 from rich.progress import Progress, TaskID
 
 from command import ConfigFile, Sets, StorageRoot, console, facts, finish, run, step
-from promote import site_of, tell_service
+from promote import site_of
 from rayreel.errors import RayreelError
 from rayreel.features.compact import compact
 from rayreel.features.store import open_store
@@ -20,6 +20,7 @@ from rayreel.release.increment import Brought, bring_up_to_date
 from rayreel.release.site import Candidate, Site
 from rayreel.settings import load_settings
 from rayreel.training.tracking import use_tracking
+from serve_apps.tell import tell_service
 
 
 class NothingServes(RayreelError):

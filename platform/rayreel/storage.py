@@ -43,7 +43,7 @@ class Storage:
             raise RayreelError(f"{what} needs a local folder, but --storage is {self.root}")
         return Path(self._base, *parts)
 
-    def write(self, path: str, content: bytes) -> None:
+    def write(self, path: str, content: bytes | memoryview) -> None:
         """Write a whole file at once: readers see the old one or the new one, never a part."""
         self.filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
         # Object stores show an object only when its upload has ended; a local folder needs the rename.

@@ -3,6 +3,7 @@
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_before_delay, wait_exponential_jitter
 
 from rayreel.catalog.problem import CatalogError
 from rayreel.catalog.source import is_remote, local_path, suffix
@@ -38,9 +39,15 @@ class _TooLargeError(ValueError):
 
 @contextmanager
 def local_copy(
-    uri: str, limits: Limits, allowed_roots: Sequence[Path] = (), schemes: Collection[str] = SCHEMES
+    uri: str,
+    limits: Limits,
+    allowed_roots: Sequence[Path] = (),
+    schemes: Collection[str] = SCHEMES,
+    seconds: float = _WALL_S,
 ) -> Iterator[Path | Rejected]:
     """A local path with the content of `uri`; a remote one is copied to a temporary file for the time of the block.
+
+    Copying, with all tries of it, takes no longer than `seconds`.
 
     Only hosts of `limits.allowed_hosts` are asked. A local path must be a regular file. With `allowed_roots` it must
     also lie under one of them once every symbolic link is followed; the path given is then the followed one. Details
@@ -52,7 +59,7 @@ def local_copy(
         yield Rejected(Reason.PATH_NOT_ALLOWED, f"{scheme}:// is not one of {', '.join(schemes)}")
     else:
         with tempfile.NamedTemporaryFile(prefix="rayreel-", suffix=suffix(uri)[:8]) as file:
-            problem = _download(uri, Path(file.name), limits, "http" not in schemes)
+            problem = _download(uri, Path(file.name), limits, "http" not in schemes, seconds)
             yield problem or Path(file.name)
 
 
@@ -92,11 +99,11 @@ def _local(uri: str, allowed_roots: Sequence[Path], *, regular: bool = True) -> 
     return followed if allowed_roots else path
 
 
-def _download(uri: str, path: Path, limits: Limits, https_only: bool) -> Rejected | None:
+def _download(uri: str, path: Path, limits: Limits, https_only: bool, seconds: float = _WALL_S) -> Rejected | None:
     # s3fs and gcsfs try again on their own, within a read too; twice as often would keep a dead endpoint for minutes.
     tries = 4 if _scheme(uri).startswith("http") else 1
     retrying = Retrying(
-        stop=stop_after_attempt(tries) | stop_after_delay(_WALL_S),
+        stop=stop_after_attempt(tries) | stop_before_delay(seconds),
         wait=wait_exponential_jitter(initial=0.2, max=10, jitter=0.2),
         retry=retry_if_exception(_passing),
         reraise=True,
@@ -104,7 +111,7 @@ def _download(uri: str, path: Path, limits: Limits, https_only: bool) -> Rejecte
     try:
         if _scheme(uri) != "memory":
             check_host(urlsplit(uri).hostname or "", limits.allowed_hosts)
-        retrying(_copy, uri, path, limits, https_only)
+        retrying(_copy, uri, path, limits, https_only, time.monotonic() + seconds)
     except HostNotAllowed as error:
         return Rejected(Reason.PATH_NOT_ALLOWED, f"{public_address(uri)}: {error}")
     except FileNotFoundError:
@@ -118,9 +125,10 @@ def _download(uri: str, path: Path, limits: Limits, https_only: bool) -> Rejecte
     return None
 
 
-def _copy(uri: str, path: Path, limits: Limits, https_only: bool) -> None:
-    deadline, max_bytes = Deadline(_WALL_S), limits.max_bytes
-    with _open(uri, limits.allowed_hosts, https_only) as remote, path.open("wb") as local:
+def _copy(uri: str, path: Path, limits: Limits, https_only: bool, until: float) -> None:
+    seconds, max_bytes = max(until - time.monotonic(), 0.001), limits.max_bytes  # aiohttp takes 0 for no limit
+    deadline = Deadline(seconds)
+    with _open(uri, limits.allowed_hosts, https_only, seconds) as remote, path.open("wb") as local:
         size = _declared_size(remote)
         if size is not None and size > max_bytes:
             raise _TooLargeError(f"{size:,} bytes")
@@ -135,7 +143,7 @@ def _copy(uri: str, path: Path, limits: Limits, https_only: bool) -> None:
             raise ConnectionError(f"only {copied:,} of {size:,} bytes came")
 
 
-def _open(uri: str, hosts: tuple[str, ...], https_only: bool) -> Any:  # noqa: ANN401 - fsspec has no types
+def _open(uri: str, hosts: tuple[str, ...], https_only: bool, seconds: float) -> Any:  # noqa: ANN401 - fsspec has no types
     import fsspec
 
     scheme = _scheme(uri)
@@ -143,22 +151,29 @@ def _open(uri: str, hosts: tuple[str, ...], https_only: bool) -> Any:  # noqa: A
     if scheme.startswith("http"):
         # A size of our own skips fsspec's HEAD, which answers every fault with FileNotFoundError; the true one comes
         # with the response. Block size 0 streams.
-        return fsspec.filesystem(scheme, **_http_options(hosts, https_only)).open(uri, "rb", block_size=0, size=1)
+        web = fsspec.filesystem(scheme, **_http_options(hosts, https_only))
+        return web.open(uri, "rb", block_size=0, size=1, timeout=_http_timeout(seconds))
     return fsspec.filesystem(scheme).open(uri, "rb", block_size=8 * _PIECE_BYTES)
 
 
 @cache
 def _http_options(hosts: tuple[str, ...], https_only: bool) -> dict[str, Any]:
-    from aiohttp import ClientTimeout, TraceConfig
+    from aiohttp import TraceConfig
 
     trace = TraceConfig()
     if https_only:
         trace.on_request_redirect.append(_refuse_downgrade)
-    timeout = ClientTimeout(total=_WALL_S, sock_connect=_CONNECT_S, sock_read=_SILENCE_S)
+    timeout = _http_timeout(_WALL_S)
     # Compressed answers would hide the true size.
     headers = {"Accept-Encoding": "identity"}
     client = {"trust_env": True, "timeout": timeout, "trace_configs": [trace], "headers": headers, "allowed": hosts}
     return {"client_kwargs": client, "get_client": guarded_session}
+
+
+def _http_timeout(seconds: float) -> Any:  # noqa: ANN401 - aiohttp is imported where it is needed
+    from aiohttp import ClientTimeout
+
+    return ClientTimeout(total=seconds, sock_connect=_CONNECT_S, sock_read=_SILENCE_S)
 
 
 async def _refuse_downgrade(_session: Any, _context: Any, params: Any) -> None:  # noqa: ANN401 - aiohttp's signature

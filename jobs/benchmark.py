@@ -36,7 +36,7 @@ from benchmarks.variants import Given
 from benchmarks.world import WorldConfig
 from command import ConfigFile, Sets, StorageRoot, console, run_app, step, use_ray
 from evaluate import shown
-from extract import efficiency_line, open_or_make
+from extract import efficiency_line, store_of
 from rayreel.catalog.read import read_catalog
 from rayreel.encoders.load import load_encoders
 from rayreel.evaluation import report
@@ -296,7 +296,7 @@ def scale(
     Network and storage are taken to keep up; losses, stragglers and delays are as the options say.
     """
     settings = load_settings(config, sets or [])
-    key = open_or_make(settings).key
+    key = store_of(settings).key
     cluster = one_node(settings.extract, cores, gpus, gpu_speed).model_copy(
         update={"start_s": start, "autoscale_s": autoscale, "replace_s": autoscale, "mtbf_h": mtbf}
         | {"straggling": straggling, "slower": 4.0}

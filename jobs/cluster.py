@@ -59,6 +59,8 @@ def environment(settings: Settings) -> dict[str, str]:
 def serving_front() -> dict[str, str]:
     """How Ray Serve takes HTTP in: HAProxy straight to the replicas. RAY_SERVE_ENABLE_HA_PROXY=0 keeps its own proxy.
 
+    Serve's own proxy lets a client take any time to send its headers: put a reverse proxy before it that does not.
+
     Serve reads these when a process of the cluster starts. Neither goes without the other: optimised for throughput but
     without HAProxy, nothing would listen on the service's port.
     """
@@ -93,6 +95,8 @@ def serving_front() -> dict[str, str]:
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         # Longer than serve.timeout_s, so that a deadline is told by us.
         "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "90",
+        # A client that takes no more of its answer, or sends no more of its upload; Ray's own would be an hour.
+        "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "90",
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "60",
         # An old replica is reachable for so long after a new one has taken over.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",

@@ -9,16 +9,15 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from command import ConfigFile, Sets, StorageRoot, console, facts, finish, run, step, store_name, use_ray
+from command import ConfigFile, Sets, StorageRoot, console, facts, finish, run, step, use_ray
 from rayreel.catalog.read import Catalog, read_catalog
-from rayreel.encoders.load import load_encoders
 from rayreel.features.compact import compact
 from rayreel.features.extract import ExtractReport, extract
 from rayreel.features.ideal import Ideal, measure_ideal
-from rayreel.features.key import EncoderKey
+from rayreel.features.opening import open_or_make
 from rayreel.features.pipeline import cores
 from rayreel.features.report import Throughput
-from rayreel.features.store import FeatureStore, NoFeatures, open_store
+from rayreel.features.store import FeatureStore
 from rayreel.settings import Settings, SettingsError, load_settings
 
 # Measuring the ideal takes some seconds; a run of fewer videos has no steady state to compare with it.
@@ -71,7 +70,7 @@ def extract_features(
     step(f"Extracting {len(rows)} rows of {rows.source} with preset {settings.encoders.preset}")
     show_left_out(rows)
     use_ray()
-    store = open_or_make(settings)
+    store = store_of(settings)
     pipeline = settings.pipeline
     with live_progress() as progress:
         report = extract(
@@ -134,14 +133,9 @@ def efficiency_line(report: ExtractReport, ideal: Ideal) -> str:
     )
 
 
-def open_or_make(settings: Settings) -> FeatureStore:
+def store_of(settings: Settings) -> FeatureStore:
     """The store of the configured encoders; the first time, the encoders are loaded to learn their widths."""
-    try:
-        return open_store(settings.place, store_name(settings))
-    except NoFeatures:
-        encoders = load_encoders(settings.encoders, settings.weights_cache)
-        key = EncoderKey.of(encoders, settings.sampling)
-        return FeatureStore(settings.place, key)
+    return open_or_make(settings.place, settings.encoders, settings.sampling, settings.weights_cache)
 
 
 def closing_table(report: ExtractReport) -> Table:

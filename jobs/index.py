@@ -8,7 +8,7 @@ import typer
 from rich.progress import Progress, TaskID
 
 from command import ConfigFile, Sets, StorageRoot, console, facts, finish, run, step
-from promote import site_of, tell_service
+from promote import site_of
 from rayreel.errors import RayreelError
 from rayreel.features.compact import compact
 from rayreel.features.store import NoFeatures, open_store
@@ -22,6 +22,7 @@ from rayreel.release.site import Candidate, Site
 from rayreel.settings import Settings, load_settings
 from rayreel.storage import BrokenFile
 from rayreel.training.tracking import use_tracking
+from serve_apps.tell import tell_service
 
 
 class NothingServes(RayreelError):

@@ -1,26 +1,18 @@
 """Promote a registered tower: ask its gates, build its index, switch search to it; or go back to the one before."""
 
-import asyncio
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated
 
 import typer
-from ray import serve
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
 from rich.markup import escape
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from command import ConfigFile, Sets, StorageRoot, console, facts, finish, run, step, store_name, use_ray
-from rayreel.encoders.encoder import Modality
-from rayreel.encoders.load import load_encoder
 from rayreel.errors import RayreelError
 from rayreel.index.collection import collection_name
-from rayreel.index.connect import connect
 from rayreel.release import registry
 from rayreel.release.build import Progress as Heard
 from rayreel.release.gates import Gate, Refused, pass_through
@@ -31,10 +23,8 @@ from rayreel.release.rollback import RolledBack, roll_back
 from rayreel.release.site import Site
 from rayreel.settings import Settings, load_settings
 from rayreel.training.tracking import use_tracking
-
-log = logging.getLogger(__name__)
-
-_PATIENCE_S = 30
+from serve_apps.release_site import make_site
+from serve_apps.tell import tell_service
 
 
 def main(
@@ -114,36 +104,11 @@ def roll_back_release(settings: Settings) -> RolledBack:
 def site_of(settings: Settings) -> Site:
     """Where these settings make releases; joins or starts Ray, which the embedded Milvus needs."""
     use_ray()
-    return Site(
-        storage=settings.place,
-        client=connect(settings.index, settings.milvus_dir),
-        index=settings.index,
-        release=settings.release,
-        evaluation=settings.evaluation,
-        text_encoder=lambda: load_encoder(Modality.TEXT, settings.encoders, settings.weights_cache),
-        interactions=settings.interactions,
-    )
+    return make_site(settings)
 
 
 def _promoting(settings: Settings) -> Site:
     return replace(site_of(settings), encoder_key=store_name(settings))
-
-
-def tell_service() -> None:
-    """Let every replica of a running service look at once which release serves; they look by themselves, too."""
-    logging.getLogger("ray.serve").setLevel(logging.ERROR)
-    try:
-        # In an event loop: where Serve is optimised for throughput, a handle works nowhere else.
-        asyncio.run(_tell())
-    except (RayServeException, KeyError):  # Serve does not run, or runs without such a deployment
-        log.debug("no service runs in this cluster")
-    except (RayError, TimeoutError) as error:
-        log.warning("not every replica has heard; each looks within serve.refresh_s: %s", error)
-
-
-async def _tell() -> None:
-    handle = serve.get_deployment_handle("search", "rayreel")
-    await handle.broadcast("refresh").results_async(timeout_s=_PATIENCE_S)
 
 
 def shown(gates: Sequence[Gate]) -> Table:

@@ -1,22 +1,31 @@
-"""The decoders of one replica: processes of their own, each busy with one video."""
+"""The decoders of one replica: processes of their own, each busy with one video that is on this machine's disk."""
 
 import asyncio
 import logging
 import os
 import tempfile
+import threading
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from typing import IO
 
 from rayreel.failures import Rejected
 from rayreel.media.clip import Clip
 from rayreel.media.config import Limits, SamplingConfig
-from rayreel.media.fetch import refuse_foreign
+from rayreel.media.fetch import local_copy, refuse_foreign
 from rayreel.media.isolated import IsolatedDecoder
+from serve_apps.blocking import Blocking
+from serve_apps.content import Content
 from serve_apps.observe import Metrics
 
 log = logging.getLogger(__name__)
 
 # More of them only take each other's cores.
 DECODERS = max(1, min(4, (os.cpu_count() or 1) // 2))
+# A download takes no core, but as long as its server likes. In all half of the calls that Serve gives to one replica
+# (config.yaml), so that slow servers leave the other half to uploads and texts.
+DOWNLOADS, DOWNLOADS_WAITING = 8, 8
 
 
 class Decoders:
@@ -24,39 +33,77 @@ class Decoders:
 
     def __init__(self, limits: Limits, sampling: SamplingConfig, frame_size: int, metrics: Metrics) -> None:
         self._limits, self._sampling, self._frame_size, self._metrics = limits, sampling, frame_size, metrics
-        self._uploads = tempfile.TemporaryDirectory(prefix="rayreel-uploads-")
-        # Uploads pass through a folder of ours, which has to be allowed where folders are named.
-        roots = limits.allowed_roots and (*limits.allowed_roots, Path(self._uploads.name))
         self.ongoing = 0
+        self._downloading = Blocking("download", DOWNLOADS, DOWNLOADS_WAITING)
         metrics.watch("decoders", lambda: self.ongoing)
+        metrics.watch("downloads", lambda: self._downloading.ongoing)
         self._free: asyncio.Queue[IsolatedDecoder] = asyncio.Queue()
         for _ in range(DECODERS):
-            self._free.put_nowait(IsolatedDecoder(limits.max_memory_bytes, roots))
+            # Without folders of their own: what they get is an upload, or has been judged by `_fetch`.
+            self._free.put_nowait(IsolatedDecoder(limits.max_memory_bytes))
 
-    async def decode(self, source: bytes | str, seconds: float) -> Clip | Rejected:
-        """A video from its content or its uri, or why it cannot be used; given up after `seconds`."""
+    async def decode(self, source: Content | str, seconds: float) -> Clip | Rejected:
+        """A video from its content or its uri, or why it cannot be used; given up after `seconds`.
+
+        No decoder waits for a download. Raises Busy when too many downloads are waiting.
+        """
+        until = _now() + seconds
+        on_disk = self._downloaded(source, seconds) if isinstance(source, str) else self._written(source)
         self.ongoing += 1
         try:
-            return await self._decoded(await self._free.get(), source, seconds)
+            async with on_disk as path:
+                outcome = path if isinstance(path, Rejected) else await self._in_turn(path, until)
         finally:
             self.ongoing -= 1
+        if isinstance(outcome, Rejected):
+            self._metrics.decode_failed(outcome.reason.value)
+            log.info("a video cannot be used: %s, %s", outcome.reason, outcome.detail)
+        return outcome
 
-    async def _decoded(self, decoder: IsolatedDecoder, source: bytes | str, seconds: float) -> Clip | Rejected:
-        work = asyncio.create_task(asyncio.to_thread(self._decode, decoder, source, seconds))
+    @asynccontextmanager
+    async def _written(self, content: Content) -> AsyncIterator[Path]:
+        with tempfile.NamedTemporaryFile(prefix="rayreel-") as file:
+            await asyncio.to_thread(_write, file, content)
+            yield Path(file.name)
+
+    @asynccontextmanager
+    async def _downloaded(self, uri: str, seconds: float) -> AsyncIterator[Path | Rejected]:
+        files, left = ExitStack(), threading.Event()
+        try:
+            with self._metrics.stage("download"):
+                path = await self._downloading(self._fetch, uri, seconds, files, left)
+            yield path
+        finally:
+            left.set()
+            files.close()
+
+    def _fetch(self, uri: str, seconds: float, files: ExitStack, left: threading.Event) -> Path | Rejected:
+        """A local file of an address. One that nobody waits for any more is deleted as soon as it is there."""
+        refused = refuse_foreign(uri, self._limits)
+        if refused is not None:
+            return refused
+        path = files.enter_context(local_copy(uri, self._limits, self._limits.allowed_roots, seconds=seconds))
+        if left.is_set():
+            files.close()
+        return path
+
+    async def _in_turn(self, path: Path, until: float) -> Clip | Rejected:
+        decoder = await self._free.get()
+        work = asyncio.create_task(asyncio.to_thread(self._decode, decoder, path, until - _now()))
         # A call that is cancelled goes on in its thread, but no longer than the request had time.
         work.add_done_callback(lambda _: self._free.put_nowait(decoder))
         with self._metrics.stage("decode"):
-            clip = await asyncio.shield(work)
-        if isinstance(clip, Rejected):
-            self._metrics.decode_failed(clip.reason.value)
-            log.info("a video cannot be used: %s, %s", clip.reason, clip.detail)
-        return clip
+            return await asyncio.shield(work)
 
-    def _decode(self, decoder: IsolatedDecoder, source: bytes | str, seconds: float) -> Clip | Rejected:
+    def _decode(self, decoder: IsolatedDecoder, path: Path, seconds: float) -> Clip | Rejected:
         limits = self._limits.model_copy(update={"timeout_s": min(self._limits.timeout_s, max(seconds, 0.1))})
-        if isinstance(source, str):
-            return refuse_foreign(source, limits) or decoder.decode(source, self._sampling, self._frame_size, limits)
-        with tempfile.NamedTemporaryFile(dir=self._uploads.name) as file:
-            path = Path(file.name)
-            path.write_bytes(source)
-            return decoder.decode(str(path), self._sampling, self._frame_size, limits)
+        return decoder.decode(str(path), self._sampling, self._frame_size, limits)
+
+
+def _write(file: IO[bytes], content: Content) -> None:
+    file.write(content)
+    file.flush()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

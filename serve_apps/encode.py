@@ -27,6 +27,7 @@ from rayreel.settings import Settings
 from rayreel.tower.embed import EmptyQuery
 from rayreel.tower.tower import VideoTower
 from rayreel.training.tracking import use_tracking
+from serve_apps.content import Content
 from serve_apps.decoders import Decoders
 from serve_apps.feature_row import feature_row
 from serve_apps.observe import Metrics, log_with_serve
@@ -94,16 +95,16 @@ class Encode:
         """The embeddings [len(texts), dim] of queries in words."""
         return np.stack(await asyncio.gather(*(self._text(text, version) for text in texts)))
 
-    async def video(self, content: bytes, title: str, version: int, seconds: float) -> Embedding | Rejected:
+    async def video(self, content: Content, title: str, version: int, seconds: float) -> Embedding | Rejected:
         """The embedding of a video file, or why it cannot be used; given up after `seconds`."""
         clip = await self._decoders.decode(content, seconds)
         if isinstance(clip, Rejected):
             return clip
         return await self._embedded(await self._vectors(clip, title), version)
 
-    async def new_video(self, video: Video, content: bytes | None, version: int, seconds: float) -> Encoded | Rejected:
-        """A video to be added, from its content or else its uri; rejected where its release's tower sees nothing."""
-        clip = await self._decoders.decode(video.uri if content is None else content, seconds)
+    async def new_video(self, source: Content | str, video: Video, version: int, seconds: float) -> Encoded | Rejected:
+        """A video to be added, from its content or its uri; rejected where its release's tower sees nothing."""
+        clip = await self._decoders.decode(source, seconds)
         if isinstance(clip, Rejected):
             return clip
         features = feature_row(video, clip, await self._vectors(clip, video.text()), self.key)

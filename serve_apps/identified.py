@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 Headers = list[tuple[bytes, bytes]]
 REQUEST_ID = b"x-request-id"
 _SANE_ID = re.compile(rb"[\w.:/+=@-]{1,128}", re.ASCII)
+_CLOSE = (b"connection", b"close")
 _ALWAYS: Headers = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -55,17 +56,24 @@ class Identified:
         request_id = _request_id(connection["headers"])
         connection.setdefault("state", {})["request_id"] = request_id
         own: Headers = [(REQUEST_ID, request_id.encode())] if self.echo else []
-        started = False
+        started, read = False, not _has_body(connection["headers"])
+
+        async def noted() -> Message:
+            nonlocal read
+            message = await receive()
+            read = read or not message.get("more_body")
+            return message
 
         async def with_headers(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = _completed(message.get("headers", ()), own)
+                # The server would wait for the rest of the body for as long as the client likes.
+                message["headers"] = _completed(message.get("headers", ()), own if read else [*own, _CLOSE])
             await send(message)
 
         try:
-            await self.app(connection, receive, with_headers)
+            await self.app(connection, noted, with_headers)
         except Exception:
             if started:
                 raise
@@ -89,6 +97,10 @@ def _request_id(headers: Headers) -> str:
         if name == REQUEST_ID and _SANE_ID.fullmatch(value):
             return value.decode()
     return uuid.uuid4().hex
+
+
+def _has_body(headers: Headers) -> bool:
+    return any(name in {b"content-length", b"transfer-encoding"} and value != b"0" for name, value in headers)
 
 
 def _completed(headers: Any, own: Headers) -> Headers:  # noqa: ANN401 - ASGI allows any iterable

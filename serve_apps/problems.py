@@ -88,19 +88,14 @@ def install(api: FastAPI) -> None:
         api.add_exception_handler(kind, _hidden)
 
 
-def invalid(request: Request, errors: list[Any]) -> JSONResponse:
-    """422 for what pydantic found wrong."""
-    found = [{"where": ".".join(map(str, e["loc"])), "what": _words(e)} for e in errors]
-    return problem(422, "; ".join(f"{e['where']}: {e['what']}" for e in found), request, errors=found)
-
-
 def _words(error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
     return str(error["msg"]).removeprefix("Value error, ")
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    return invalid(request, list(error.errors()))
+    found = [{"where": ".".join(map(str, e["loc"])), "what": _words(e)} for e in error.errors()]
+    return problem(422, "; ".join(f"{e['where']}: {e['what']}" for e in found), request, errors=found)
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:

@@ -15,6 +15,6 @@ def scope_of(method: str, path: str) -> Scope | None:
             return Scope.READ
         case "POST", "videos":
             return Scope.WRITE
-        case "DELETE", "videos" if rest:
+        case "DELETE", "videos" | "jobs" if rest:
             return Scope.WRITE
     return Scope.ADMIN

@@ -15,6 +15,7 @@ from rayreel.errors import RayreelError
 from rayreel.index.config import IndexUnavailable
 from rayreel.index.search import VideoIndex
 from rayreel.settings import Settings
+from serve_apps.batch import Catalogs, from_outside
 from serve_apps.blocking import Blocking
 from serve_apps.encoding import Encoding
 from serve_apps.observe import Metrics
@@ -30,6 +31,8 @@ T = TypeVar("T")
 SEARCH_THREADS, SEARCHES_WAITING = 8, 128
 # Longest that a switch of releases waits for the new tower.
 PREPARE_S = 60.0
+# How often replicas look whether a catalog that waits can be added.
+ADVANCE_S = 3.0
 # A replica that has nothing to answer from helps nobody: it waits so long for Milvus before it takes requests.
 START_S = 60.0
 
@@ -40,7 +43,7 @@ class Service:
     def __init__(
         self, settings: Settings, encode: Encoding, announce: Callable[[], Awaitable[Any]], job_words: list[str]
     ) -> None:
-        self.settings, self.encode, self.job_words = settings, encode, job_words
+        self.settings, self.encode = settings, encode
         self.metrics = Metrics()
         self.state = ReleaseState(settings, self.metrics, self.prepare)
         self.searching = Blocking("search", SEARCH_THREADS, SEARCHES_WAITING)
@@ -48,7 +51,10 @@ class Service:
         # Registry and jobs: databases and HTTP that answer in their own time.
         self.talking = Blocking("talk", 4, 32)
         self.writing = Writing(settings, self.state, encode, announce)
+        words = [*job_words, *from_outside()]
+        self.catalogs = Catalogs(settings.place, words, settings.serve.max_queued_jobs)
         self._looking: asyncio.Task[None] | None = None
+        self._advancing: asyncio.Task[None] | None = None
         self.promotions: dict[int, Release] = {}
         self.facts: dict[str, str] = {}
         self.no_tower: str | None = "The encoders have not been asked yet."
@@ -59,6 +65,7 @@ class Service:
         while await self.state.known() is None and not self.state.index_is_up and time.monotonic() < until:
             await asyncio.sleep(0.5)
         self._looking = asyncio.create_task(self.state.keep_looking())
+        self._advancing = asyncio.create_task(self._keep_advancing())
 
     @property
     def is_looking(self) -> bool:
@@ -67,10 +74,20 @@ class Service:
 
     def stop(self) -> None:
         """Let go of threads."""
-        if self._looking is not None:
-            self._looking.cancel()
+        for task in (self._looking, self._advancing):
+            if task is not None:
+                task.cancel()
         for pool in (self.searching, self.talking):
             pool.close()
+
+    async def _keep_advancing(self) -> None:
+        """Start the catalog that waits when the one before it has been added."""
+        while True:
+            await asyncio.sleep(ADVANCE_S)
+            try:
+                await self.talking(self.catalogs.advance)
+            except Exception:  # whatever it is, the catalogs wait for the next look
+                log.exception("looking for catalogs to add failed")
 
     async def prepare(self, version: int) -> None:
         """A release is about to be switched to."""

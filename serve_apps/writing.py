@@ -18,6 +18,7 @@ from rayreel.release.increment import Writer
 from rayreel.release.rows import ReleaseRows, VideoRow
 from rayreel.settings import Settings
 from serve_apps.blocking import Blocking
+from serve_apps.content import Content
 from serve_apps.encoding import Encoding
 from serve_apps.problems import BadVideo, Unavailable
 from serve_apps.state import ReleaseState, Serving
@@ -42,16 +43,17 @@ class Writing:
         self._threads = Blocking("write", WRITE_THREADS, WRITES_WAITING)
         self._writers: dict[int, Writer] = {}
 
-    async def add(self, new: NewVideo, content: bytes | None, name: str) -> str:
+    async def add(self, new: NewVideo, content: Content | None = None, name: str = "") -> str:
         """Add a video from its uri or its content and return its id. Raises BadVideo, Busy, Unavailable."""
-        video = self._described(new, content, name)
+        video = await asyncio.to_thread(self._described, new, content, name)
         serving = self._state.current
         before = _row(serving, video.video_id)
-        encoded = await self._encode.timed("new_video", video, content, serving.version)
+        source = video.uri if content is None else content
+        encoded = await self._encode.video("new_video", source, video, serving.version)
         if isinstance(encoded, Rejected):
             raise refusal(encoded)
         if content is not None:
-            await asyncio.to_thread(self._settings.place.write, self._upload_path(video.uri), content)
+            await asyncio.to_thread(self._settings.place.write, self._upload_path(video.uri), memoryview(content))
         rows = encoded.release_rows
         for _ in range(ATTEMPTS):
             writer = await self._writer(serving)
@@ -91,7 +93,7 @@ class Writing:
         store = open_store(settings.place, registry.resolve(str(version)).encoder_key)
         return Writer(store, ReleaseRows(settings.place, version), self._state.client, settings.index)
 
-    def _described(self, new: NewVideo, content: bytes | None, name: str) -> Video:
+    def _described(self, new: NewVideo, content: Content | None, name: str) -> Video:
         """The catalog row. An id that is not given is the content's or the address's: sent twice, it is one video."""
         made = f"video_{hashlib.sha256(new.uri.encode() if content is None else content).hexdigest()[:24]}"
         video_id = new.video_id or made
@@ -108,11 +110,12 @@ class Writing:
             extra=dict(new.metadata),
         )
 
-    def _upload_uri(self, video_id: str, content: bytes, name: str) -> str:
+    def _upload_uri(self, video_id: str, content: Content, name: str) -> str:
         suffix = "." + name.rpartition(".")[2].lower()
         known = (mimetypes.types_map.get(suffix) or "").startswith("video/")
-        digest = hashlib.sha256(video_id.encode() + content).hexdigest()[:32]
-        return self._settings.place.uri(UPLOADS, f"{digest}{suffix if known else '.video'}")
+        digest = hashlib.sha256(video_id.encode())
+        digest.update(content)
+        return self._settings.place.uri(UPLOADS, f"{digest.hexdigest()[:32]}{suffix if known else '.video'}")
 
     def _upload_path(self, uri: str) -> str:
         return self._settings.place.path(UPLOADS, uri.partition("?")[0].rpartition("/")[2])

@@ -27,16 +27,23 @@ class MadeService:
 
 
 @contextmanager
-def made_service(folder: Path, port: int, videos: int = 200, sets: Sequence[str] = ()) -> Iterator[MadeService]:
-    """Serve so many videos (ids v00000000 and on) from `folder/storage`; ends with every process of it."""
+def made_service(
+    folder: Path, port: int, videos: int = 200, sets: Sequence[str] = (), *, haproxy: bool = True
+) -> Iterator[MadeService]:
+    """Serve so many videos (ids v00000000 and on) from `folder/storage`; ends with every process of it.
+
+    Without `haproxy`, Serve's own proxy stands before the replicas.
+    """
     ray_folder = tempfile.mkdtemp(prefix="rr", dir="/tmp")  # Ray's sockets allow only short paths
     storage = folder / "storage"
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MLFLOW_", "MILVUS_"))},
         "RAY_TMPDIR": ray_folder,
+        "RAY_gcs_server_port_wait_time_s": "90",  # as for Ray in tests: conftest.py
+        "RAY_SERVE_ENABLE_HA_PROXY": str(int(haproxy)),
         "RAYREEL_STORAGE": str(storage),
         "RAYREEL_ENCODERS__CACHE_DIR": str(WEIGHTS),
-        "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("jobs", "tests", ".")),
+        "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("jobs", "tests", "platform", ".")),
     }
     words = [sys.executable, __file__, json.dumps({"port": port, "videos": videos, "sets": list(sets)})]
     try:

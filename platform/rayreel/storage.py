@@ -60,7 +60,7 @@ class Storage:
             raise RayreelError(f"{what} needs a local folder, but --storage is {self.root}")
         return Path(self._base, *parts)
 
-    def write(self, path: str, content: bytes) -> None:
+    def write(self, path: str, content: bytes | memoryview) -> None:
         """Write a whole file durably: readers see the old one or the new one, never a part. Raises StorageFull."""
         with self.writing(path, len(content)) as out:
             out.write(content)

@@ -6,6 +6,7 @@ from fastapi import APIRouter, File, Form, UploadFile
 
 from rayreel.client.messages import Embeddings, EmbedRequest
 from rayreel.failures import Rejected
+from serve_apps.content import content_of
 from serve_apps.problems import answers
 from serve_apps.service import Asked
 from serve_apps.writing import refusal
@@ -29,7 +30,8 @@ async def embed_upload(
 ) -> Embeddings:
     """The embedding of an uploaded video, which is not kept."""
     version = service.state.current.version
-    embedding_D = await service.encode.timed("video", await file.read(), title.strip(), version)
+    with content_of(file) as content:
+        embedding_D = await service.encode.video("video", content, title.strip(), version)
     if isinstance(embedding_D, Rejected):
         raise refusal(embedding_D)
     return Embeddings(release=version, dim=len(embedding_D), embeddings=[embedding_D.tolist()])

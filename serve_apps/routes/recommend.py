@@ -9,6 +9,7 @@ from rayreel.failures import Rejected
 from rayreel.recommend.answer import Answer
 from rayreel.recommend.query import Options, unit
 from rayreel.recommend.recommend import by_id, by_user, by_vector
+from serve_apps.content import content_of
 from serve_apps.options import history_of, options_of
 from serve_apps.problems import answers
 from serve_apps.render import rendered
@@ -37,7 +38,8 @@ async def recommend_upload(
 ) -> Response:
     """Videos like an uploaded one, which is not kept."""
     serving = service.state.current
-    query_D = await service.encode.timed("video", await file.read(), title.strip(), serving.version)
+    with content_of(file) as content:
+        query_D = await service.encode.video("video", content, title.strip(), serving.version)
     if isinstance(query_D, Rejected):
         raise refusal(query_D)
     options = Options(top_k=top_k)

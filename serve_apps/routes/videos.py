@@ -3,9 +3,11 @@
 import base64
 import binascii
 import json
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
@@ -15,8 +17,8 @@ from rayreel.client.messages import BatchRequest, Deleted, Job, NewVideo, Video,
 from rayreel.media.fetch import refuse_foreign
 from rayreel.redact import public_address
 from rayreel.release.rows import VideoRow
-from serve_apps import batch
-from serve_apps.problems import BadVideo, answers, invalid, problem
+from serve_apps.content import content_of
+from serve_apps.problems import BadVideo, answers, problem
 from serve_apps.service import Asked
 
 router = APIRouter(tags=["videos"])
@@ -59,18 +61,16 @@ _SENT: dict[str, Any] = {
 async def add(request: Request, service: Asked) -> Response:
     """Add a video, by its address (JSON) or by uploading it (multipart); a known id is replaced. Searchable at once."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    content, name = None, ""
-    try:
-        if kind == "multipart/form-data":
-            async with request.form(max_files=1, max_fields=100) as form:
-                new, content, name = await _uploaded(form)
-        elif kind == "application/json":
-            new = NewVideo.model_validate_json(await request.body())
-        else:
-            return problem(415, "Send application/json with a uri, or multipart/form-data with a file.", request)
-    except ValidationError as error:
-        return invalid(request, list(error.errors()))
-    video_id = await service.writing.add(new, content, name)
+    if kind == "multipart/form-data":
+        async with request.form(max_files=1, max_fields=100) as form:
+            file, new = _file_of(form), _described(form)
+            with content_of(file) as content:
+                video_id = await service.writing.add(new, content, file.filename or "")
+    elif kind == "application/json":
+        body = await request.body()
+        video_id = await service.writing.add(_valid(lambda: NewVideo.model_validate_json(body)))
+    else:
+        return problem(415, "Send application/json with a uri, or multipart/form-data with a file.", request)
     live = service.state.current.live
     shown = _shown(live.row(live.place(video_id)))
     return JSONResponse(shown.model_dump(), 201, {"Location": str(request.url_for("show", video_id=video_id).path)})
@@ -78,12 +78,13 @@ async def add(request: Request, service: Asked) -> Response:
 
 @router.post("/v1/videos/batch", status_code=202, responses=answers(422, 429, 503, 504))
 async def add_catalog(asked: BatchRequest, request: Request, response: Response, service: Asked) -> Job:
-    """Start a job that adds the videos of a catalog (folder or manifest); `GET /v1/jobs/{id}` tells how far it is."""
-    limits = service.settings.limits
-    if (refused := await service.talking(refuse_foreign, asked.catalog, limits)) is not None:
+    """Start a job that adds the videos of a catalog (folder or manifest); `GET /v1/jobs/{id}` shows how far it is.
+
+    One runs at a time; the others are QUEUED.
+    """
+    if (refused := await service.talking(refuse_foreign, asked.catalog, service.settings.limits)) is not None:
         raise BadVideo(f"{refused.reason}: {refused.detail}")
-    words = [*service.job_words, *batch.from_outside()]
-    job = await service.talking(batch.start, asked.catalog, words)
+    job = await service.talking(service.catalogs.add, asked.catalog)
     response.headers["Location"] = str(request.url_for("job", job_id=job.id).path)
     return job
 
@@ -91,7 +92,14 @@ async def add_catalog(asked: BatchRequest, request: Request, response: Response,
 @jobs.get("/v1/jobs/{job_id}", responses=answers(404, 503, 504))
 async def job(job_id: str, service: Asked) -> Job:
     """How far a job is."""
-    return await service.talking(batch.look, job_id)
+    return await service.talking(service.catalogs.look, job_id)
+
+
+@jobs.delete("/v1/jobs/{job_id}", status_code=204, responses=answers(404, 503, 504))
+async def cancel(job_id: str, service: Asked) -> Response:
+    """Take a job out of the queue, or stop it; what it has added so far stays."""
+    await service.talking(service.catalogs.cancel, job_id)
+    return Response(status_code=204)
 
 
 @router.get("/v1/videos", responses=answers(422, 503))
@@ -131,17 +139,28 @@ async def delete(video_id: str, service: Asked) -> Response:
     return Response(status_code=204)
 
 
-async def _uploaded(form: FormData) -> tuple[NewVideo, bytes, str]:
-    """The fields, the content and the file's name. Raises ValidationError, BadVideo."""
+def _file_of(form: FormData) -> UploadFile:
     file = form.get("file")
     if not isinstance(file, UploadFile):
         raise BadVideo("file: the form has no file of that name.")
+    return file
+
+
+def _described(form: FormData) -> NewVideo:
+    """What a form says of its file. Raises RequestValidationError, BadVideo."""
     fields: dict[str, Any] = {key: value for key, value in form.items() if key not in {"file", "tags"}}
     fields["tags"] = form.getlist("tags")
     for name in ("metadata", "created_at"):
         if name in fields:
             fields[name] = _json(name, fields[name])
-    return NewVideo.model_validate({**fields, "uri": "uploaded"}), await file.read(), file.filename or ""
+    return _valid(lambda: NewVideo.model_validate({**fields, "uri": "uploaded"}))
+
+
+def _valid(make: Callable[[], NewVideo]) -> NewVideo:
+    try:
+        return make()
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from error
 
 
 def _json(name: str, text: Any) -> Any:  # noqa: ANN401 - whatever a form holds

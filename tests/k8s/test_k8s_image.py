@@ -96,6 +96,17 @@ def test_the_wheel_holds_the_package_and_what_it_needs(wheel: Path) -> None:
     assert not any(name.startswith(("tests/", "jobs/", "k8s/")) for name in names)
 
 
+def test_the_wheel_alone_adds_a_catalog_from_anywhere(wheel: Path, tmp_path: Path) -> None:
+    """The job that the service starts needs no file beside the package."""
+    target = tmp_path / "target"
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(target)]
+    subprocess.run([*install, str(wheel)], check=True)
+    job = [sys.executable, "-P", "-m", "serve_apps.add_catalog", "--catalog", "none.csv", "--storage", str(tmp_path)]
+    env = {**os.environ, "PYTHONPATH": str(target)}
+    done = subprocess.run(job, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "none.csv" in done.stdout, done.stdout + done.stderr
+
+
 def test_the_image_runs_as_somebody_and_is_made_of_pinned_parts() -> None:
     assert list(instructions("USER"))[-1] == "1000"
     ray = re.search(r"^ray==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
@@ -174,3 +185,8 @@ def test_a_clean_environment_runs_a_job_and_extracts_a_video(wheel: Path, tmp_pa
     done = subprocess.run(extract, cwd=home, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"extracted +│ 1 ", done.stdout)
+    add = [python, "-P", "-m", "serve_apps.add_catalog", "--catalog", str(tmp_path / "videos")]
+    added = subprocess.run(
+        [*add, "--storage", str(tmp_path / "other")], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert "1 extracted" in added.stdout and "No release serves yet" in added.stdout, added.stdout + added.stderr

@@ -1,11 +1,47 @@
-"""Catalogs that are added over HTTP."""
+"""Catalogs that are added over HTTP: what they may name, and one at a time."""
 
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
+from ray_here import own_cluster
+from rayreel.client.messages import Job
 from rayreel.failures import Reason, Rejected
 from rayreel.media.fetch import local_copy
 from rayreel.settings import load_settings
-from serve_apps.batch import from_outside
+from rayreel.storage import Storage
+from serve_apps.batch import Catalogs, _jobs, from_outside
+from serve_apps.problems import Busy, NotFound
+
+MOST = 2
+
+
+@pytest.fixture(scope="module")
+def ray_jobs() -> Iterator[None]:
+    """A Ray that takes jobs."""
+    with own_cluster():
+        yield
+
+
+@pytest.fixture
+def catalogs(ray_jobs: None, tmp_path: Path) -> Iterator[Catalogs]:
+    """Catalogs of a service whose jobs take some seconds to find that there is nothing to add."""
+    made = Catalogs(Storage(tmp_path / "storage"), ["--storage", str(tmp_path / "storage")], MOST)
+    yield made
+    stopping = [job_id for job_id, job in _jobs().items() if not job.status.is_terminal()]
+    for job_id in stopping:
+        made.cancel(job_id)
+    while any(not _jobs()[job_id].status.is_terminal() for job_id in stopping):
+        time.sleep(0.1)
+
+
+def ended(catalogs: Catalogs, job: Job) -> Job:
+    while (now := catalogs.look(job.id)).status in {"PENDING", "RUNNING"}:
+        time.sleep(0.1)
+    return now
 
 
 def test_a_catalog_from_outside_names_no_local_file(tmp_path: Path) -> None:
@@ -21,3 +57,45 @@ def test_folders_that_are_meant_to_be_read_stay_readable(tmp_path: Path) -> None
     limits = load_settings(None, [*from_outside()[1::2], f"limits.allowed_roots=[{tmp_path}]"]).limits
     with local_copy(str(film), limits, limits.allowed_roots) as found:
         assert found == film
+
+
+def test_catalogs_are_added_one_after_the_other_whichever_replica_looks(catalogs: Catalogs, tmp_path: Path) -> None:
+    first, second = catalogs.add("/no/catalog.csv"), catalogs.add("/no/catalog.csv")
+    assert (first.status, second.status) == ("PENDING", "QUEUED")
+    catalogs.advance()
+    assert catalogs.look(second.id).status == "QUEUED"
+    failed = ended(catalogs, first)
+    assert failed.status == "FAILED" and "catalog.csv" in failed.log_tail and "/no/" not in failed.log_tail
+    other_replica = Catalogs(Storage(tmp_path / "storage"), ["--storage", str(tmp_path / "storage")], MOST)
+    other_replica.advance()
+    assert catalogs.look(second.id).status != "QUEUED"
+    catalogs.cancel(second.id)
+    assert ended(catalogs, second).status == "STOPPED"
+
+
+def test_a_full_queue_takes_no_more_and_forgets_what_it_refused(catalogs: Catalogs, tmp_path: Path) -> None:
+    def add(_: int) -> Job | None:
+        try:
+            return catalogs.add("/no/catalog.csv")
+        except Busy:
+            return None
+
+    with ThreadPoolExecutor(6) as threads:
+        taken = [job for job in threads.map(add, range(6)) if job is not None]
+    assert 1 <= len(taken) <= MOST + 1
+    waiting = list((tmp_path / "storage" / "jobs").glob("*.json"))
+    assert len(waiting) == len(taken) - 1
+    for job in taken:
+        catalogs.cancel(job.id)
+    assert not list((tmp_path / "storage" / "jobs").glob("*.json"))
+
+
+def test_a_catalog_that_waits_can_be_taken_back(catalogs: Catalogs) -> None:
+    running, waiting = catalogs.add("/no/catalog.csv"), catalogs.add("/no/catalog.csv")
+    catalogs.cancel(waiting.id)
+    with pytest.raises(NotFound):
+        catalogs.look(waiting.id)
+    with pytest.raises(NotFound):
+        catalogs.cancel(waiting.id)
+    catalogs.cancel(running.id)
+    catalogs.cancel(running.id)  # of no consequence

@@ -1,16 +1,22 @@
 """The decoders behind uploads and added videos."""
 
 import asyncio
-from collections.abc import Callable
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rayreel.failures import Reason, Rejected
 from rayreel.media.clip import Clip
 from rayreel.media.config import Limits, SamplingConfig
-from serve_apps.decoders import DECODERS, Decoders
+from serve_apps.content import Content
+from serve_apps.decoders import DECODERS, DOWNLOADS, DOWNLOADS_WAITING, Decoders
 from serve_apps.observe import Metrics
+from serve_apps.problems import Busy
 
 FilmMaker = Callable[..., Path]
 
@@ -19,13 +25,17 @@ def decoders(**limits: object) -> Decoders:
     return Decoders(Limits.model_validate(limits), SamplingConfig(frames=2), 32, Metrics())
 
 
-async def outcome(made: Decoders, source: bytes | str, seconds: float = 60) -> Clip | Rejected:
+def content(film: Path) -> Content:
+    return np.fromfile(film, np.uint8)
+
+
+async def outcome(made: Decoders, source: Content | str, seconds: float = 60) -> Clip | Rejected:
     return await made.decode(source, seconds)
 
 
 @pytest.mark.parametrize("roots", [(), ("/nowhere/at/all",)])
 def test_an_upload_is_decoded_whatever_folders_are_allowed(film: FilmMaker, roots: tuple[str, ...]) -> None:
-    clip = asyncio.run(outcome(decoders(allowed_roots=roots), film().read_bytes()))
+    clip = asyncio.run(outcome(decoders(allowed_roots=roots), content(film())))
     assert isinstance(clip, Clip) and clip.frames.shape == (2, 32, 32, 3)
 
 
@@ -38,27 +48,85 @@ def test_a_file_of_this_machine_is_read_only_below_an_allowed_folder(film: FilmM
 
 
 def test_calls_that_are_given_up_leave_every_decoder_to_those_that_follow(film: FilmMaker) -> None:
-    made, content = decoders(), film().read_bytes()
+    made, upload = decoders(), content(film())
 
     async def scenario() -> None:
         for _ in range(2 * DECODERS):
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.001):
-                    await made.decode(content, 60)
-        clips = await asyncio.gather(*(made.decode(content, 60) for _ in range(2 * DECODERS)))
+                    await made.decode(upload, 60)
+        clips = await asyncio.gather(*(made.decode(upload, 60) for _ in range(2 * DECODERS)))
         assert all(isinstance(clip, Clip) for clip in clips)
 
     asyncio.run(scenario())
 
 
 def test_calls_that_wait_for_a_decoder_are_counted_like_those_that_have_one(film: FilmMaker) -> None:
-    made, content = decoders(), film().read_bytes()
+    made, upload = decoders(), content(film())
 
     async def scenario() -> None:
-        calls = [asyncio.create_task(made.decode(content, 60)) for _ in range(DECODERS + 2)]
+        calls = [asyncio.create_task(made.decode(upload, 60)) for _ in range(DECODERS + 2)]
         await asyncio.sleep(0)
         assert made.ongoing == DECODERS + 2
         await asyncio.gather(*calls)
         assert made.ongoing == 0
+
+    asyncio.run(scenario())
+
+
+@asynccontextmanager
+async def silent_server() -> AsyncIterator[str]:
+    """An https address that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
+        yield f"https://localhost:{listening.getsockname()[1]}/film.mp4"
+
+
+def test_uploads_do_not_wait_for_downloads(film: FilmMaker) -> None:
+    made, upload = decoders(allowed_hosts=("localhost",)), content(film())
+
+    async def scenario() -> None:
+        async with silent_server() as address:
+            downloads = [asyncio.create_task(made.decode(address, 60)) for _ in range(DOWNLOADS + DOWNLOADS_WAITING)]
+            await asyncio.sleep(0)
+            clips = await asyncio.gather(*(made.decode(upload, 60) for _ in range(2 * DECODERS)))
+            assert all(isinstance(clip, Clip) for clip in clips)
+            assert not any(download.done() for download in downloads)
+            with pytest.raises(Busy):
+                await made.decode(address, 60)
+        for download in downloads:
+            download.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_a_download_ends_with_the_time_of_its_request() -> None:
+    made = decoders(allowed_hosts=("localhost",))
+
+    async def scenario() -> None:
+        async with silent_server() as address:
+            short, long = (asyncio.create_task(made.decode(address, seconds)) for seconds in (0.5, 60))
+            await asyncio.wait((short, long), return_when=asyncio.FIRST_COMPLETED)
+            ended = await short
+            assert isinstance(ended, Rejected) and ended.reason is Reason.UNREACHABLE
+            assert not long.done()
+            long.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_a_download_that_is_given_up_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    made = decoders(allowed_hosts=("localhost",))
+
+    async def scenario() -> None:
+        async with silent_server() as address:
+            download = asyncio.create_task(made.decode(address, 1))
+            while not list(tmp_path.iterdir()):
+                await asyncio.sleep(0.01)
+            download.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await download
+        while list(tmp_path.iterdir()):  # the thread deletes it when its time is over
+            await asyncio.sleep(0.01)
 
     asyncio.run(scenario())

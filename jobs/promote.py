@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from command import ConfigFile, Sets, StorageRoot, console, facts, finish, run, step, store_name, use_ray
+from command import ConfigFile, Sets, StorageRoot, console, facts, finish, following, run, step, store_name, use_ray
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import load_encoder
 from rayreel.errors import RayreelError
@@ -65,7 +65,7 @@ def main(
     number = done.version.number
     finish(
         f"collection {collection_name(number)}, aliases {settings.index.alias} and {registry.CHAMPION}",
-        "make serve; a service that runs already answers from this release",
+        f"{following('serve', settings, config, sets or [])}; a service that runs already answers from this release",
     )
 
 

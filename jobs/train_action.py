@@ -9,7 +9,7 @@ import typer
 from rich.progress import Progress
 from rich.table import Table
 
-from command import ConfigFile, Sets, StorageRoot, console, facts, finish, run, step, use_ray
+from command import ConfigFile, Sets, StorageRoot, console, facts, finish, following, run, step, use_ray
 from rayreel.catalog.read import Catalog, read_catalog
 from rayreel.settings import Settings, load_settings
 from rayreel.training.action.clips import ClipStore
@@ -45,7 +45,7 @@ def main(
     done = train_encoder(settings, read_catalog(catalog), name)
     finish(
         f"{done.folder}, {MODEL} version {done.version}",
-        f"python jobs/extract.py --catalog {catalog} --set encoders.visual={name} --storage {settings.storage}",
+        following("extract", settings, config, [*given, f"encoders.visual={name}"], "--catalog", catalog),
     )
 
 

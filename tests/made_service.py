@@ -34,6 +34,7 @@ def made_service(folder: Path, port: int, videos: int = 200, sets: Sequence[str]
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MLFLOW_", "MILVUS_"))},
         "RAY_TMPDIR": ray_folder,
+        "RAY_AUTH_TOKEN_PATH": str(folder / "ray" / "auth_token"),
         "RAYREEL_STORAGE": str(storage),
         "RAYREEL_ENCODERS__CACHE_DIR": str(WEIGHTS),
         "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("jobs", "tests", ".")),

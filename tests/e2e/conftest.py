@@ -52,6 +52,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MLFLOW_", "MILVUS_"))},
         "RAY_TMPDIR": ray_folder,
+        "RAY_AUTH_TOKEN_PATH": str(folder / "ray" / "auth_token"),
         "RAYREEL_STORAGE": str(storage),
         "RAYREEL_ENCODERS__CACHE_DIR": str(ROOT / ".rayreel-test" / "weights"),
         "RAYREEL_LIMITS__ALLOWED_ROOTS": json.dumps([str(catalog.parent)]),

@@ -64,7 +64,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
         done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         dashboard = next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("Ray "))
-        yield Chain(done.stdout, f"http://127.0.0.1:{port}", dashboard, catalog, storage, environment)
+        yield Chain(done.stdout, done.stderr, f"http://127.0.0.1:{port}", dashboard, catalog, storage, environment)
     finally:
         kill_marked(ray_folder)  # `ray stop` would end every cluster of the machine
         shutil.rmtree(ray_folder, ignore_errors=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rayreel.errors import RayreelError
 
 if TYPE_CHECKING:
-    import grpc
+    import grpc  # type: ignore[import-untyped]
 
 log = logging.getLogger(__name__)
 
@@ -82,10 +82,9 @@ def adopt(address: str) -> None:
 
 def _present_token(address: str) -> None:
     import grpc
-    from ray._raylet import AuthenticationTokenLoader
 
     _switch("token")
-    there = AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True)
+    there = _raylet().AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True)
     if not there or _answer(address) is grpc.StatusCode.UNAUTHENTICATED:
         found = "holds another one" if there else "does not exist"
         raise NotLetIn(
@@ -159,20 +158,22 @@ def _make(file: Path) -> None:
 
 def _forget() -> None:
     """Ray keeps what it once read, also that there was nothing."""
-    from ray._raylet import AuthenticationTokenLoader
-
-    AuthenticationTokenLoader.instance().reset_cache()
+    _raylet().AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _switch(mode: str | None) -> None:
     """Set the mode of this process and of those that it starts; Ray has read the variable when it was imported."""
-    from ray._raylet import Config
-
     if mode is None:
         os.environ.pop(MODE, None)
     else:
         os.environ[MODE] = mode
-    Config.initialize("")
+    _raylet().Config.initialize("")
+
+
+def _raylet() -> Any:  # noqa: ANN401 - Ray's compiled part has no types
+    from ray import _raylet
+
+    return _raylet
 
 
 def _stay_on_loopback() -> None:

@@ -42,7 +42,7 @@ def test_a_token_is_made_where_ray_looks_for_it_and_for_the_user_alone(home: Pat
     assert variables["RAY_AUTH_MODE"] == "token"
     assert len(file.read_text()) == 64 and mode(file) == 0o600 and mode(file.parent) == 0o700
     assert file.read_text() not in " ".join(variables.values())
-    assert list(file.parent.iterdir()) == [file]
+    assert [path for path in file.parent.iterdir() if path.read_text()] == [file]
 
 
 def test_a_token_that_is_there_is_kept_and_hidden_from_others(home: Path) -> None:
@@ -156,26 +156,33 @@ def unused_port() -> int:
     return free_port()
 
 
-def commands_see(home: Path, **variables: str) -> str:
-    """What a Python of .venv finds in its environment, with rayreel_ray.pth as `make install` copies it."""
+def seen_by(program: str, home: Path, **variables: str) -> str:
+    """What a program of .venv finds in its environment, with rayreel_ray.pth as `make install` copies it."""
     folder = home / "site"
     folder.mkdir(exist_ok=True)
     (folder / "rayreel_ray.pth").write_bytes((ROOT / "platform" / "rayreel_ray.pth").read_bytes())
-    started = f"import site; site.addsitedir({str(folder)!r}); {SHOW}"
+    (home / program).write_text(f"import site; site.addsitedir({str(folder)!r}); {SHOW}")
     environment = {"HOME": str(home), "RAY_TMPDIR": str(home), "PATH": os.environ["PATH"]}
     environment |= {"PYTHONPATH": os.environ.get("PYTHONPATH", "")} | variables
-    run = subprocess.run([sys.executable, "-c", started], env=environment, capture_output=True, text=True, check=True)
+    words = [sys.executable, str(home / program)]
+    run = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
     assert not run.stderr
     return run.stdout.strip()
 
 
 def test_rays_own_commands_find_the_token_and_the_cluster_on_loopback(home: Path) -> None:
-    assert commands_see(home) == "None None"
+    assert seen_by("serve", home) == "None None"
     make_token()
-    assert commands_see(home) == "token None"
-    (home / "ray").mkdir()
-    (home / "ray" / "ray_current_cluster").write_text("192.0.2.10:6379")
-    assert commands_see(home) == "token None"
-    (home / "ray" / "ray_current_cluster").write_text("127.0.0.1:6379")
-    assert commands_see(home) == "token 0"
-    assert commands_see(home, RAY_AUTH_MODE="disabled") == "disabled 0"
+    assert seen_by("serve", home) == "token None"
+    current = home / "ray" / "ray_current_cluster"
+    current.parent.mkdir()
+    current.write_text("192.0.2.10:6379")
+    assert seen_by("serve", home) == "token None"
+    current.write_text("127.0.0.1:6379")
+    assert seen_by("serve", home) == "token 0"
+    assert seen_by("serve", home, RAY_AUTH_MODE="disabled") == "disabled 0"
+
+
+def test_a_worker_does_as_its_cluster_also_when_a_token_is_made_meanwhile(home: Path) -> None:
+    make_token()
+    assert seen_by("default_worker.py", home) == "None None"

@@ -7,6 +7,7 @@ RAY_AUTH_TOKEN_PATH names, or ~/.ray/auth_token, where Ray's commands look for i
 import logging
 import os
 import secrets
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,8 @@ def protected() -> dict[str, str]:
     RAY_AUTH_MODE=disabled, set by hand, is respected. Raises NoToken.
     """
     variables = {NETWORKED: "0", "RAY_START_HOOK": f"{__name__}.without_client_server"}
+    # Workers that train together connect directly, by default through the network's interface.
+    variables |= {name: os.environ.get(name, "lo") for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")}
     if os.environ.get(MODE, "").lower() == "disabled":
         log.warning(
             "%s=disabled: every user of this machine can run code as you, through the Ray that starts now", MODE
@@ -51,6 +54,7 @@ def protected() -> dict[str, str]:
 def protect() -> None:
     """Let the Ray that this process starts with `ray.init(address="local")` be like that. Raises NoToken."""
     variables = protected()
+    os.environ.update(variables)
     _stay_on_loopback()
     _switch(variables[MODE])
 
@@ -136,24 +140,24 @@ def make_token() -> None:
 
 
 def _make(file: Path) -> None:
-    if file.exists() and file.stat().st_size:
-        # `ray get-auth-token --generate` leaves it to all.
+    from filelock import FileLock
+
+    if _holds_something(file):
+        # `ray get-auth-token --generate` lets everybody read it.
         if file.stat().st_uid == os.getuid() and file.stat().st_mode & 0o077:
             file.chmod(0o600)
         return
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f"{file.name}.")  # mode 600
-    try:
-        with os.fdopen(handle, "w") as out:
-            out.write(secrets.token_hex(32))
-        if file.exists():  # and is empty
-            Path(name).replace(file)
-        else:
-            file.hardlink_to(name)
-    except FileExistsError:
-        log.debug("another process has made the token meanwhile")
-    finally:
-        Path(name).unlink(missing_ok=True)
+    with FileLock(file.with_name(f".{file.name}.lock")):
+        if not _holds_something(file):
+            handle, fresh = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # mode 600
+            with os.fdopen(handle, "w") as out:
+                out.write(secrets.token_hex(32))
+            Path(fresh).replace(file)
+
+
+def _holds_something(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0
 
 
 def _forget() -> None:
@@ -194,10 +198,12 @@ def for_commands() -> None:
     """Let `ray` and `serve` of .venv reach the Ray of this machine; runs whenever a Python of .venv starts.
 
     By themselves they send the token only with RAY_AUTH_MODE=token, whereas `ray start` requires it as soon as there is
-    one; and they look for a cluster on loopback at the network's address.
+    one; and any program looks for a cluster on loopback at the network's address.
     """
     try:
-        if os.environ.get("RAY_AUTH_TOKEN") or token_file().exists():
+        # Not for other programs: a worker has to do as its cluster does, also when a token is made meanwhile.
+        is_command = len(sys.orig_argv) > 1 and Path(sys.orig_argv[1]).name in {"ray", "serve"}
+        if is_command and (os.environ.get("RAY_AUTH_TOKEN") or token_file().exists()):
             os.environ.setdefault(MODE, "token")
         folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - as Ray does
         current = Path(folder) / "ray" / "ray_current_cluster"

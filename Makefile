@@ -1,4 +1,5 @@
-# `make` shows what there is. Everything installs into .venv here and nothing outside this folder is changed.
+# `make` shows what there is. Everything installs into .venv here. Outside this folder only ~/.ray/auth_token is written:
+# the token that Ray requires, which `make quickstart` and `make serve` make where there is none.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,9 +17,10 @@ help: ## Show this list
 
 install: $(VENV)/.installed ## Make .venv with everything in it, in the versions of constraints.txt
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml constraints.txt platform/rayreel_ray.pth
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	cp platform/rayreel_ray.pth "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 	@touch $@
 
 quickstart: install ## From videos to recommendations over HTTP: make quickstart [CATALOG=folder-or-manifest]

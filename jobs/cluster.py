@@ -11,6 +11,7 @@ from pathlib import Path
 import ray
 
 from command import NoCluster, join_ray, step
+from rayreel.ray_access import protected
 from rayreel.settings import Settings
 from rayreel.training.tracking import git_commit
 
@@ -31,9 +32,9 @@ def use_cluster(settings: Settings) -> str:
 
 
 def start(settings: Settings) -> None:
-    """`ray start` on loopback, its jobs and replicas reading and writing the same storage as this process."""
+    """`ray start` on loopback and with a token, its jobs and replicas reading and writing this process's storage."""
     program = Path(sys.executable).parent / "ray"
-    command = [str(program), "start", "--head", "--port=0", "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"]
+    command = [str(program), "start", "--head", "--port=0", "--dashboard-host=127.0.0.1"]
     command += [f"--num-cpus={max(4, os.cpu_count() or 1)}", "--include-dashboard=true", "--disable-usage-stats"]
     command += [f"--dashboard-port={_own(DASHBOARD_PORT)}", f"--dashboard-agent-listen-port={_free_ports(1)[0]}"]
     done = subprocess.run(command, env=environment(settings), capture_output=True, text=True, check=False)
@@ -48,6 +49,7 @@ def environment(settings: Settings) -> dict[str, str]:
     return {
         **serving_front(),
         **os.environ,
+        **protected(),
         # `ray job submit -- python …` must find this Python, also when the environment was never activated.
         "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
         "RAYREEL_STORAGE": settings.place.root,

@@ -2,9 +2,10 @@
 
 import logging
 import os
+import shlex
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from rayreel.encoders.load import encoder_identities
 from rayreel.errors import RayreelError
 from rayreel.features.key import key_name
 from rayreel.features.store import FeatureStore, open_store
+from rayreel.ray_access import adopt, protect
 from rayreel.redact import redacted
 from rayreel.settings import Settings
 
@@ -34,8 +36,6 @@ StorageRoot = Annotated[
 Port = Annotated[int | None, typer.Option(help="Port of the HTTP service. [default: as in serve_apps/config.yaml]")]
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-# Unset, Ray decides by whether this user ever had a token, and `ray job submit` decides otherwise than `ray start`.
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
 console = Console(soft_wrap=True)
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -99,7 +99,14 @@ def facts(title: str, rows: dict[str, Any]) -> Table:
 def finish(wrote: str, following: str) -> None:
     """Say at the end what was written and what comes next."""
     console.print(f"Wrote {wrote}", markup=False, highlight=False)
-    console.print(f"Next:  {following}", markup=False, highlight=False)
+    console.print(f"Next:  {redacted(following)}", markup=False, highlight=False)
+
+
+def following(job: str, settings: Settings, config: Path | None, sets: Sequence[str], *words: str) -> str:
+    """The command of the job that comes next, with this one's storage and settings, to be pasted into a shell."""
+    given = [] if config is None else ["--config", str(config)]
+    given += [word for setting in sets for word in ("--set", setting)]
+    return shlex.join(["python", f"jobs/{job}.py", *words, *given, "--storage", settings.storage])
 
 
 def features(settings: Settings) -> FeatureStore:
@@ -117,6 +124,7 @@ def use_ray() -> None:
     import ray
 
     if not join_ray():
+        protect()
         ray.init(address="local", num_cpus=max(4, os.cpu_count() or 1), include_dashboard=False, **_QUIET)
         _quiet_data()
 
@@ -133,6 +141,8 @@ def join_ray() -> bool:
         address = _cluster()
         if address is None:
             return False
+        if "://" not in address and address != "auto":
+            adopt(address)
         try:
             ray.init(address=address, **_QUIET)
         except ConnectionError as error:

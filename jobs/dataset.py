@@ -16,7 +16,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from command import StorageRoot, console, facts, finish, run_app, step
+from command import StorageRoot, console, facts, finish, following, run_app, step
 from rayreel.catalog.download import Downloads, RemoteFile
 from rayreel.catalog.interactions import read_interactions
 from rayreel.catalog.microlens import (
@@ -70,7 +70,8 @@ def microlens(
     console.print(facts("MicroLens", rows))
     out = out or place(f"microlens-{size}", storage)
     catalog, views = write_catalog(chosen.videos, out), write_interactions(chosen.interactions, out)
-    finish(f"{catalog} and {views}", f"{extraction(catalog)}; then jobs/train.py --interactions {views}")
+    learning = next_job("train", storage, "--interactions", str(views))
+    finish(f"{catalog} and {views}", f"{extraction(catalog, storage)}; then {learning}")
 
 
 @app.command()
@@ -101,7 +102,7 @@ def ucf101(
     rows |= {f"clips: {side}": sides.count(side) for side in dict.fromkeys(sides)}
     console.print(facts("UCF101", rows | {f"left out: {why}": count for why, count in read.left_out.items()}))
     catalog = write_catalog(read.videos, out or place("ucf101", storage))
-    finish(str(catalog), extraction(catalog))
+    finish(str(catalog), extraction(catalog, storage))
 
 
 @app.command()
@@ -170,9 +171,14 @@ def place(name: str, storage: str | None) -> Path:
     return settings.place.local("datasets", name, what="jobs/dataset.py without --data and --out")
 
 
-def extraction(catalog: Path) -> str:
+def extraction(catalog: Path, storage: str | None) -> str:
     """What to do with a catalog."""
-    return f"python jobs/extract.py --catalog {catalog}"
+    return next_job("extract", storage, "--catalog", str(catalog))
+
+
+def next_job(job: str, storage: str | None, *words: str) -> str:
+    """The command of another job on the same storage."""
+    return following(job, load_settings(storage=storage), None, [], *words)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from command import ConfigFile, Sets, StorageRoot, console, finish, run, step
+from command import ConfigFile, Sets, StorageRoot, console, finish, following, run, step
 from rayreel.catalog.interactions import read_interactions
 from rayreel.evaluation import report
 from rayreel.evaluation.evaluate import Evaluation, evaluate
@@ -46,7 +46,7 @@ def main(
     evaluate_tower(settings, chosen)
     finish(
         f"metrics test/… and artifacts evaluation/ (Markdown, JSON, plots) of MLflow run {chosen.run_id}",
-        f"python jobs/promote.py --version {chosen.number} --storage {settings.storage}",
+        following("promote", settings, config, given, "--version", str(chosen.number)),
     )
 
 

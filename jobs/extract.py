@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from command import ConfigFile, Sets, StorageRoot, console, facts, finish, run, step, use_ray
+from command import ConfigFile, Sets, StorageRoot, console, facts, finish, following, run, step, use_ray
 from rayreel.catalog.read import Catalog, read_catalog
 from rayreel.features.compact import compact
 from rayreel.features.extract import ExtractReport, extract
@@ -50,10 +50,7 @@ def main(
     rows = read_catalog(catalog, settings.limits)
     allowed = None if max_failures is None else allowed_failures(max_failures, len(rows))
     report = extract_features(settings, rows, retry_quarantined=retry_quarantined, max_failures=allowed, adding=add)
-    finish(
-        f"features and quarantine below {settings.place.root}",
-        f"python jobs/train.py --storage {settings.storage}",
-    )
+    finish(f"features and quarantine below {settings.place.root}", following("train", settings, config, given))
     if report.rows == report.quarantined:
         raise typer.Exit(1)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, TaskID
 
-from command import ConfigFile, Sets, StorageRoot, console, facts, finish, run, step
+from command import ConfigFile, Sets, StorageRoot, console, facts, finish, following, run, step
 from promote import site_of
 from rayreel.errors import RayreelError
 from rayreel.features.compact import compact
@@ -65,9 +65,10 @@ def main(
     done = _bring(candidate, snapshot=snapshot)
     if repair:
         _prove(candidate, done)
+    serving = following("serve", settings, config, sets or [])
     finish(
         f"{candidate.collection} and {candidate.rows.folder}",
-        "nothing to do: a service that runs answers from it; without one, make serve",
+        f"nothing to do: a service that runs answers from it; without one, {serving}",
     )
 
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from command import ConfigFile, Sets, StorageRoot, console, facts, finish, run, step, store_name, use_ray
+from command import ConfigFile, Sets, StorageRoot, console, facts, finish, following, run, step, store_name, use_ray
 from rayreel.errors import RayreelError
 from rayreel.index.collection import collection_name
 from rayreel.release import registry
@@ -55,7 +55,7 @@ def main(
     number = done.version.number
     finish(
         f"collection {collection_name(number)}, aliases {settings.index.alias} and {registry.CHAMPION}",
-        "make serve; a service that runs already answers from this release",
+        f"{following('serve', settings, config, sets or [])}; a service that runs already answers from this release",
     )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.progress import track
 
-from command import ConfigFile, Sets, StorageRoot, console, finish, run, step
+from command import ConfigFile, Sets, StorageRoot, console, finish, following, run, step
 from rayreel.catalog.sample.interactions import simulate_interactions, write_interactions
 from rayreel.catalog.sample.manifest import write_manifest
 from rayreel.catalog.sample.plan import plan_sample
@@ -28,7 +28,7 @@ def main(
     given = [*(sets or []), *([f"sample.clips={clips}"] if clips is not None else [])]
     settings = load_settings(config, given, storage)
     manifest = make_sample(settings, out or sample_folder(settings))
-    finish(f"{manifest.parent}", f"python jobs/extract.py --catalog {manifest}")
+    finish(f"{manifest.parent}", following("extract", settings, config, given, "--catalog", str(manifest)))
 
 
 def sample_folder(settings: Settings) -> Path:

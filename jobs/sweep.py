@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from ray.train import Checkpoint
 
-from command import ConfigFile, Sets, StorageRoot, console, finish, run, step, use_ray
+from command import ConfigFile, Sets, StorageRoot, console, finish, following, run, step, use_ray
 from evaluate import shown
 from rayreel.evaluation import report
 from rayreel.features.matrix import FeatureMatrix
@@ -63,11 +63,10 @@ def main(
         version = _register(comparison, settings, data)
         finish(
             f"{written}; {registry.MODEL} version {version.number}, alias {registry.CHALLENGER}",
-            f"python jobs/evaluate.py --storage {settings.storage}",
+            following("evaluate", settings, config, given),
         )
     else:
-        again = " ".join(f'--set "{setting}"' for setting in comparison.best.trial.cell)
-        finish(written, f"python jobs/train.py --storage {settings.storage} {again}")
+        finish(written, following("train", settings, config, [*given, *comparison.best.trial.cell]))
 
 
 def _trials(name: str, cells: Sequence[Cell], resolved: Sequence[Settings], seeds: int, data: Data) -> list[Trial]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import pyarrow as pa
 import typer
 
-from command import ConfigFile, Sets, StorageRoot, console, facts, features, finish, run, step, use_ray
+from command import ConfigFile, Sets, StorageRoot, console, facts, features, finish, following, run, step, use_ray
 from rayreel.catalog.interactions import read_interactions
 from rayreel.errors import RayreelError
 from rayreel.features.store import FeatureStore
@@ -60,7 +60,7 @@ def main(
         version = resume_run(settings, resume)
     finish(
         f"{registry.MODEL} version {version.number}, alias {registry.CHALLENGER}",
-        f"python jobs/evaluate.py --storage {settings.storage}",
+        following("evaluate", settings, config, given),
     )
 
 
@@ -151,9 +151,8 @@ def job_of(settings: Settings, data: Data) -> TrainJob:
 
 
 def _remedy(settings: Settings, name: str) -> str:
-    return (
-        "What was trained is kept; with MLflow back, this goes on and registers it: "
-        f"python jobs/train.py --resume {name} --storage {settings.storage}"
+    return "What was trained is kept; with MLflow back, this goes on and registers it: " + following(
+        "train", settings, None, [], "--resume", name
     )
 
 

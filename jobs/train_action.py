@@ -10,10 +10,9 @@ import typer
 from rich.progress import Progress
 from rich.table import Table
 
-from command import ConfigFile, Sets, StorageRoot, console, facts, finish, run, step, use_ray
+from command import ConfigFile, Sets, StorageRoot, console, facts, finish, following, run, step, use_ray
 from extract import show_left_out
 from rayreel.catalog.read import Catalog, read_catalog
-from rayreel.redact import redacted
 from rayreel.settings import Settings, load_settings
 from rayreel.training.action.clips import ClipStore
 from rayreel.training.action.data import list_clips
@@ -46,8 +45,10 @@ def main(
     settings = load_settings(config, given, storage)
     name = name or datetime.now(UTC).strftime("action-%Y%m%d-%H%M%S")
     done = train_encoder(settings, read_catalog(catalog, settings.limits), name)
-    words = f"--catalog {redacted(catalog)} --set encoders.visual={name} --storage {settings.storage}"
-    finish(f"{done.folder}, {MODEL} version {done.version}", f"python jobs/extract.py {words}")
+    finish(
+        f"{done.folder}, {MODEL} version {done.version}",
+        following("extract", settings, config, [*given, f"encoders.visual={name}"], "--catalog", catalog),
+    )
 
 
 def train_encoder(settings: Settings, rows: Catalog, name: str) -> Registered:

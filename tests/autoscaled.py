@@ -37,7 +37,7 @@ def autoscaled(groups: dict[str, dict[str, Any]], ray_folder: str, idle_s: float
     }
     # Ray's own choices are the same for every cluster of a machine, and may be taken.
     words = [f"--port={port}", f"--ray-client-server-port={client}", "--dashboard-agent-listen-port=0"]
-    words += ["--node-ip-address=127.0.0.1", "--num-cpus=0"]
+    words += ["--num-cpus=0"]
     words += [f"--autoscaling-config={file}", "--include-dashboard=false", "--disable-usage-stats"]
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", *words]
     try:

@@ -13,9 +13,10 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Chain:
-    """A finished quickstart: what it printed, and where its service answers."""
+    """A finished quickstart: what it printed, on standard output and beside it, and where its service answers."""
 
     output: str
+    errors: str
     url: str
     dashboard: str
     catalog: Path

@@ -1,6 +1,7 @@
 """Fixtures of all tests."""
 
 import os
+import secrets
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,12 @@ import pytest
 
 from films import write_film
 from ray_here import own_ray
+from rayreel.ray_access import protect
 from rayreel.storage import Storage
+
+# Every Ray of this process listens on loopback and requires a token of its own; the user's stays out of it.
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+protect()
 
 FilmMaker = Callable[..., Path]
 

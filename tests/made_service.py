@@ -41,6 +41,7 @@ def made_service(
         "RAY_TMPDIR": ray_folder,
         "RAY_gcs_server_port_wait_time_s": "90",  # as for Ray in tests: conftest.py
         "RAY_SERVE_ENABLE_HA_PROXY": str(int(haproxy)),
+        "RAY_AUTH_TOKEN_PATH": str(folder / "ray" / "auth_token"),
         "RAYREEL_STORAGE": str(storage),
         "RAYREEL_ENCODERS__CACHE_DIR": str(WEIGHTS),
         "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("jobs", "tests", "platform", ".")),

@@ -23,7 +23,8 @@ class Run:
         self.storage, self.ray_folder = storage, ray_folder
         self.log = storage.parent / f"{storage.name}.log"
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "RAYREEL_"))}
-        environment |= {"RAY_TMPDIR": ray_folder, "RAYREEL_ENCODERS__CACHE_DIR": str(WEIGHTS)}
+        environment |= {"RAY_TMPDIR": ray_folder, "RAY_AUTH_TOKEN_PATH": f"{ray_folder}/auth_token"}
+        environment |= {"RAYREEL_ENCODERS__CACHE_DIR": str(WEIGHTS)}
         command = [sys.executable, "jobs/extract.py", "--catalog", str(catalog), "--storage", str(storage), *words]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)

@@ -179,3 +179,17 @@ def test_on_an_object_store_the_weights_need_a_folder_and_say_which_setting() ->
     with pytest.raises(RayreelError, match=r"encoders\.cache_dir"):
         _ = settings.weights_cache
     assert settings.milvus_dir is None
+
+
+@pytest.mark.parametrize("root", ["storage", "./here", "../there"])
+def test_a_ray_job_refuses_a_storage_that_ends_with_it(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    with pytest.raises(SettingsError, match=r"--storage /path/to/storage.*RAYREEL_STORAGE"):
+        load_settings(storage=root)
+
+
+@pytest.mark.parametrize("root", ["/mnt/storage", "~/storage", "s3://bucket/prefix"])
+def test_a_ray_job_takes_a_storage_that_stays(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    monkeypatch.setenv("RAYREEL_STORAGE", root)
+    assert load_settings().storage == root

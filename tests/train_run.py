@@ -45,7 +45,8 @@ class TrainRun:
         self.storage, self.ray_folder = storage, ray_folder
         self.log = storage.parent / f"{storage.name}.log"
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "RAYREEL_", "MLFLOW_"))}
-        environment = kept | {"RAY_TMPDIR": ray_folder, "OMP_NUM_THREADS": "1", "COLUMNS": "200"} | variables
+        kept |= {"RAY_TMPDIR": ray_folder, "RAY_AUTH_TOKEN_PATH": f"{ray_folder}/auth_token"}
+        environment = kept | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"} | variables
         given = words or tuple(word for setting in SETTINGS for word in ("--set", setting))
         command = [sys.executable, "jobs/train.py", "--storage", str(storage), *given]
         with self.log.open("w") as log:

@@ -1,5 +1,6 @@
 """One typed tree of settings, made of the parts' own configs."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,11 +103,25 @@ def load_settings(file: Path | None = None, sets: Sequence[str] = (), storage: s
     if storage is not None:
         given["storage"] = storage
     try:
-        return Settings(**_merged(_merged(_from_file(file), EnvSettingsSource(Settings)()), given))
+        settings = Settings(**_merged(_merged(_from_file(file), EnvSettingsSource(Settings)()), given))
     except ValidationError as error:
         raise SettingsError("\n".join(_complaint(problem) for problem in error.errors())) from None
     except UnreadableVariable as error:
         raise SettingsError(f"RAYREEL_ variables: {error}. Give one value each: RAYREEL_TRAIN__EPOCHS=5") from None
+    _outlasts_its_job(settings.storage)
+    return settings
+
+
+def _outlasts_its_job(storage: str) -> None:
+    """Refuse a relative storage root in a submitted Ray job, whose folder is a copy that Ray deletes after it."""
+    relative = "://" not in storage and not Path(storage).expanduser().is_absolute()
+    if relative and "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+        raise SettingsError(
+            f"storage = {storage!r}: a Ray job runs in a temporary folder ({Path.cwd()}), which Ray deletes with all "
+            "that is in it. Give an absolute path or an s3:// root that every machine of the cluster reaches: "
+            "ray job submit … -- python jobs/train.py --storage /path/to/storage, or set RAYREEL_STORAGE in the "
+            "environment of `ray start`."
+        )
 
 
 class SettingsError(RayreelError):

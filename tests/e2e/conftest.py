@@ -52,6 +52,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MLFLOW_", "MILVUS_"))},
         "RAY_TMPDIR": ray_folder,
+        "RAY_AUTH_TOKEN_PATH": str(folder / "ray" / "auth_token"),
         "RAYREEL_STORAGE": str(storage),
         "RAYREEL_ENCODERS__CACHE_DIR": str(ROOT / ".rayreel-test" / "weights"),
         "RAYREEL_LIMITS__ALLOWED_ROOTS": json.dumps([str(catalog.parent)]),
@@ -63,7 +64,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
         done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         dashboard = next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("Ray "))
-        yield Chain(done.stdout, f"http://127.0.0.1:{port}", dashboard, catalog, storage, environment)
+        yield Chain(done.stdout, done.stderr, f"http://127.0.0.1:{port}", dashboard, catalog, storage, environment)
     finally:
         kill_marked(ray_folder)  # `ray stop` would end every cluster of the machine
         shutil.rmtree(ray_folder, ignore_errors=True)

@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from chain import Chain
+from listeners import Listener, listeners, with_children
 from processes import marked, title
 from rayreel.client.client import Client
 
@@ -98,20 +99,64 @@ def test_the_api_describes_itself(chain: Chain) -> None:
     assert httpx.get(f"{chain.url}/docs").status_code == 200
 
 
-def listening(pids: Iterable[int]) -> set[str]:
-    """Where these processes listen, as the kernel writes it: ADDRESS:PORT in hexadecimal digits."""
-    sockets = {str(file.readlink()) for pid in pids for file in Path(f"/proc/{pid}/fd").iterdir() if file.is_symlink()}
-    tables = (Path(f"/proc/net/{table}").read_text().splitlines()[1:] for table in ("tcp", "tcp6"))
-    rows = [line.split() for table in tables for line in table]
-    return {row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets}
+def listening(chain: Chain) -> list[Listener]:
+    """All that the processes of the quickstart listen on."""
+    return listeners(with_children(marked(chain.environment["RAY_TMPDIR"])))
 
 
 def test_what_takes_http_in_listens_on_loopback_only(chain: Chain) -> None:
-    port = int(chain.url.rsplit(":", 1)[1])
-    front = [pid for pid in marked(chain.environment["RAY_TMPDIR"]) if "haproxy" in title(pid).partition(" ")[0]]
-    places = listening(front)
-    assert f"0100007F:{port:04X}" in places
-    assert {place.partition(":")[0] for place in places} == {"0100007F"}
+    front = [found for found in listening(chain) if "haproxy" in found.title.partition(" ")[0]]
+    assert int(chain.url.rsplit(":", 1)[1]) in {found.port for found in front}
+    assert {found.address for found in front} == {"127.0.0.1"}
+
+
+def test_what_listens_beyond_loopback_requires_the_token(chain: Chain) -> None:
+    found = listening(chain)
+    names = " ".join(listener.title for listener in found)
+    for part in ("gcs_server", "raylet", "dashboard", "DashboardAgent", "RuntimeEnvAgent", "ServeReplica"):
+        assert part in names, part
+    assert "ray.util.client.server" not in names
+    beyond = [listener for listener in found if not listener.is_on_loopback]
+    assert all(listener.auth_mode == "token" for listener in beyond), beyond
+    # Serve gives no choice of where a replica takes calls of other replicas.
+    assert {listener.title.partition(":rayreel")[0] for listener in beyond} <= {"ray::ServeReplica"}, beyond
+
+
+def test_nothing_runs_a_job_for_a_caller_without_the_token(chain: Chain) -> None:
+    job = {"entrypoint": "touch /tmp/rayreel-was-here"}
+    for port in sorted({listener.port for listener in listening(chain)}):
+        for path in ("/api/jobs/", "/api/job_agent/jobs/"):
+            try:
+                answer = httpx.post(f"http://127.0.0.1:{port}{path}", json=job, timeout=5)
+            except httpx.HTTPError:  # speaks something else
+                continue
+            assert not answer.is_success, (port, path)
+    for header, status in (({}, 401), ({"Authorization": "Bearer guessed"}, 403)):
+        answer = httpx.post(f"{chain.dashboard}/api/jobs/", json={"entrypoint": "id"}, headers=header)
+        assert answer.status_code == status
+
+
+def test_the_users_token_runs_a_job_and_stands_in_no_log_or_command_line(chain: Chain) -> None:
+    token = Path(chain.environment["RAY_AUTH_TOKEN_PATH"]).read_text()
+    header = {"Authorization": f"Bearer {token}"}
+    answer = httpx.post(f"{chain.dashboard}/api/jobs/", json={"entrypoint": "true"}, headers=header)
+    assert answer.status_code == httpx.codes.OK, answer.text
+    assert token not in chain.output + chain.errors
+    assert not [pid for pid in marked(chain.environment["RAY_TMPDIR"]) if token in title(pid)]
+    logs = [path for path in Path(chain.environment["RAY_TMPDIR"]).rglob("*") if path.is_file()]
+    assert logs and not [path for path in logs if token.encode() in path.read_bytes()]
+
+
+def test_a_job_with_another_token_is_refused_with_the_ways_out(chain: Chain, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("b" * 64)
+    other = replace(chain, environment=chain.environment | {"RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")})
+    refused = other.job("jobs/index.py")
+    assert refused.returncode == 1 and "NotLetIn" in refused.stdout and "RAY_AUTH_TOKEN_PATH" in refused.stdout
+    assert "Traceback" not in refused.stdout + refused.stderr
+
+
+def test_ray_has_nothing_to_say_between_the_lines_of_the_quickstart(chain: Chain) -> None:
+    assert ".cc:" not in chain.errors and "53727" not in chain.errors
 
 
 def test_an_added_video_is_found_at_once_and_a_deleted_one_is_not(chain: Chain) -> None:
@@ -158,7 +203,7 @@ def test_a_submitted_job_trains_a_new_version_and_promotion_switches_the_running
     job = "python jobs/train.py --epochs 2 --set splits.test=0.3 --set splits.validation=0.3"
     submitted = subprocess.run(
         [RAY, "job", "submit", "--address", chain.dashboard, "--working-dir", ".", "--", *job.split()],
-        env=chain.environment,
+        env=chain.environment | {"RAY_AUTH_MODE": "token"},  # as rayreel_ray.pth sets it in .venv
         capture_output=True,
         text=True,
         check=False,

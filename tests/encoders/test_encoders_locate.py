@@ -160,7 +160,10 @@ def test_unreachable_weights_name_the_model_what_was_tried_and_the_remedy(tmp_pa
     message = str(error.value)
     assert message.startswith("resnet50 (97.8 MB): ")
     assert NOWHERE in message
-    assert message.endswith("Put resnet50-11ad3fa6.pth into --weights-dir, or choose --preset laptop.")
+    assert message.endswith(
+        "Put resnet50-11ad3fa6.pth into FOLDER and add --set encoders.weights_dir=FOLDER, or choose encoders with "
+        "smaller weights with --set encoders.preset=laptop."
+    )
     assert perf_counter() - started < 5
 
 

@@ -1,13 +1,23 @@
-"""Which Ray a job joins."""
+"""Which Ray a job joins, what its own is like, and which command it names next."""
 
+import json
+import os
+import shlex
 import socket
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import ray
 
 import command
+from chain import ROOT
 from ports import free_port
+from ray_here import short_folder
+from rayreel import ray_access
+from rayreel.settings import load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -15,6 +25,7 @@ def nothing_joined(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ray.shutdown()
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setattr(ray_access, "_PATIENCE_S", 1)
 
 
 def leave_word_of(address: str, folder: Path) -> None:
@@ -65,3 +76,61 @@ def test_what_a_job_says_keeps_no_secret_of_an_address(capsys: pytest.CaptureFix
     command.step("Extracting 3 rows of https://user:hunter2@host.example/c.csv?sig=hunter2 with preset laptop")
     said = capsys.readouterr().out
     assert "hunter2" not in said and "https://host.example/c.csv?… with preset laptop" in said
+
+
+OWN = """
+import json, sys
+from dataclasses import asdict
+
+import command
+from listeners import listeners, with_children
+from processes import marked
+
+command.use_ray()
+found = listeners(with_children(marked(sys.argv[1])))
+print(json.dumps([asdict(listener) | {"loopback": listener.is_on_loopback} for listener in found]))
+"""
+
+
+def test_a_jobs_own_ray_listens_on_loopback_and_requires_a_token(ray_folder: str) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    environment |= {"RAY_TMPDIR": ray_folder, "RAY_AUTH_TOKEN_PATH": f"{ray_folder}/auth_token"}
+    environment["PYTHONPATH"] = os.pathsep.join(
+        [str(ROOT / "jobs"), str(ROOT / "tests"), environment.get("PYTHONPATH", "")]
+    )
+    words = [sys.executable, "-c", OWN, ray_folder]
+    run = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout)
+    assert any("gcs_server" in listener["title"] for listener in found)
+    assert all(listener["loopback"] for listener in found), found
+    assert {listener["auth_mode"] for listener in found} == {"token"}
+
+
+@pytest.fixture
+def ray_folder() -> Iterator[str]:
+    with short_folder() as folder:
+        yield folder
+
+
+def test_the_next_command_has_the_storage_and_the_settings_of_this_one(tmp_path: Path) -> None:
+    settings = load_settings(storage=f"{tmp_path}/two words")
+    sets = ["encoders.preset=standard", "train.on={pool: gpu}"]
+    line = command.following("train", settings, Path("my config.yaml"), sets, "--epochs", "2")
+    assert shlex.split(line) == [
+        *("python", "jobs/train.py", "--epochs", "2", "--config", "my config.yaml"),
+        *("--set", sets[0], "--set", sets[1], "--storage", f"{tmp_path}/two words"),
+    ]
+
+
+def test_a_job_names_the_next_one_with_all_that_it_needs(tmp_path: Path) -> None:
+    words = ["jobs/sample.py", "--storage", str(tmp_path), "--clips", "1", "--set", "sampling.mode=exact"]
+    run = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    following = next(line for line in run.stdout.splitlines() if line.startswith("Next:"))
+    for part in (
+        "jobs/extract.py",
+        f"--catalog {tmp_path}/sample/catalog.csv",
+        "sampling.mode=exact",
+        f"--storage {tmp_path}",
+    ):
+        assert part in following

@@ -13,13 +13,14 @@ import yaml
 from moto import mock_aws
 from ray.autoscaler._private.aws.config import bootstrap_aws
 from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
-from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.autoscaler._private.util import hash_runtime_conf, prepare_config, validate_config
 
 from rayreel.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "ray_cluster.yaml"
 Config = dict[str, Any]
+TOKEN = "/home/ray/.ray/auth_token"
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def test_ray_and_python_are_the_pinned_versions(config: Config) -> None:
 
 
 def test_everything_below_the_repository_that_must_not_travel_stays(config: Config) -> None:
-    assert config["file_mounts"] == {"/home/ray/rayreel": "."}
+    assert config["file_mounts"] == {"/home/ray/rayreel": ".", TOKEN: "~/.ray/auth_token"}
     for folder in (".git", ".venv", "storage"):
         assert f"**/{folder}/**" in config["rsync_exclude"]
 
@@ -123,6 +124,36 @@ def test_the_environment_is_written_once_however_often_it_is_set_up(config: Conf
         check=True,
     )
     assert told.stdout.split() == ["s3://rayreel/state", "http://milvus.internal:19530"]
+
+
+def test_every_machine_requires_the_token_of_the_laptop_and_keeps_it_from_others(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    mounts = {TOKEN: config["file_mounts"][TOKEN]}
+    with pytest.raises((AssertionError, OSError)):  # without a token, `ray up` starts nothing
+        hash_runtime_conf(mounts, {}, {}, generate_file_mounts_contents_hash=True)
+    make_token_at(tmp_path / ".ray" / "auth_token")
+    before, _ = hash_runtime_conf(mounts, {}, {}, generate_file_mounts_contents_hash=True)
+    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    for command in (config["setup_commands"][0], config["setup_commands"][-1]):
+        subprocess.run(["bash", "-c", command], env=environment, check=True)
+    shown = subprocess.run(
+        ["bash", "-c", ". ~/.bashrc; echo $RAY_AUTH_MODE; stat -c %a ~/.ray ~/.ray/auth_token"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout.split() == ["token", "700", "600"]
+    assert hash_runtime_conf(mounts, {}, {}, generate_file_mounts_contents_hash=True)[0] == before
+
+
+def make_token_at(file: Path) -> None:
+    """As the shell on the machine finds it after `ray up`: readable to others."""
+    file.parent.mkdir()
+    file.write_text("a" * 64)
+    file.chmod(0o644)
 
 
 def test_the_environment_puts_work_on_the_machines_that_are_there_for_it(config: Config, tmp_path: Path) -> None:
@@ -144,6 +175,6 @@ def test_setup_and_start_commands_are_good_shell(config: Config) -> None:
     for key in ("setup_commands", "head_start_ray_commands", "worker_start_ray_commands"):
         for command in config[key]:
             subprocess.run(["bash", "-n", "-c", command], check=True)
-    extra = re.search(r'"\.\[(.+)\]"', config["setup_commands"][0])
+    extra = re.search(r'"\.\[(.+)\]"', config["setup_commands"][1])
     assert extra is not None
     assert f"\n{extra[1]} = [" in (ROOT / "pyproject.toml").read_text()

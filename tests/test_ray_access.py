@@ -1,0 +1,188 @@
+"""Who may use a Ray of this machine."""
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent import futures
+from pathlib import Path
+
+import grpc
+import pytest
+from ray._private.authentication.authentication_utils import is_token_auth_enabled
+from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
+
+from rayreel import ray_access
+from rayreel.ray_access import NotLetIn, NoToken, adopt, make_token, protected
+
+ROOT = Path(__file__).parents[1]
+SHOW = "import os; print(os.environ.get('RAY_AUTH_MODE'), os.environ.get('RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER'))"
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """An empty home, without any variable that says where a token is."""
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    yield tmp_path
+    monkeypatch.undo()
+    ray_access._switch(os.environ["RAY_AUTH_MODE"])
+    ray_access._forget()
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_token_is_made_where_ray_looks_for_it_and_for_the_user_alone(home: Path) -> None:
+    variables = protected()
+    file = home / ".ray" / "auth_token"
+    assert variables["RAY_AUTH_MODE"] == "token"
+    assert len(file.read_text()) == 64 and mode(file) == 0o600 and mode(file.parent) == 0o700
+    assert file.read_text() not in " ".join(variables.values())
+    assert [path for path in file.parent.iterdir() if path.read_text()] == [file]
+
+
+def test_a_token_that_is_there_is_kept_and_hidden_from_others(home: Path) -> None:
+    file = home / ".ray" / "auth_token"
+    file.parent.mkdir()
+    file.write_text("of old")
+    file.chmod(0o644)
+    make_token()
+    assert file.read_text() == "of old" and mode(file) == 0o600
+
+
+def test_an_empty_token_is_none(home: Path) -> None:
+    file = home / ".ray" / "auth_token"
+    file.parent.mkdir()
+    file.touch()
+    make_token()
+    assert len(file.read_text()) == 64 and mode(file) == 0o600
+
+
+def test_the_file_that_the_user_names_is_used(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(home / "mine" / "token"))
+    make_token()
+    assert len((home / "mine" / "token").read_text()) == 64
+    assert not (home / ".ray").exists()
+
+
+def test_processes_that_start_at_once_agree_on_one_token(home: Path) -> None:
+    make = "from rayreel.ray_access import token_file, _make; _make(token_file()); print(token_file().read_text())"
+    running = [
+        subprocess.Popen([sys.executable, "-c", make], stdout=subprocess.PIPE, text=True, env=dict(os.environ))
+        for _ in range(4)
+    ]
+    assert len({process.communicate()[0] for process in running}) == 1
+
+
+def test_a_token_that_cannot_be_written_is_an_error_with_its_path(home: Path) -> None:
+    (home / ".ray").write_text("a file where the folder should be")
+    with pytest.raises(NoToken, match=r"auth_token.*RAY_AUTH_TOKEN_PATH"):
+        make_token()
+
+
+def test_only_by_hand_a_ray_goes_without_a_token(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    assert protected()["RAY_AUTH_MODE"] == "disabled"
+    assert "can run code as you" in caplog.text
+    assert not (home / ".ray").exists()
+
+
+class ControlService(gcs_service_pb2_grpc.NodeInfoGcsServiceServicer):
+    """Ray's control service, as far as it says who is let in."""
+
+    def __init__(self, token: str | None) -> None:
+        self.expected = None if token is None else f"Bearer {token}"
+
+    def GetClusterId(self, request: object, context: grpc.ServicerContext) -> object:
+        if self.expected and dict(context.invocation_metadata()).get("authorization") != self.expected:
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "InvalidAuthToken")
+        return gcs_service_pb2.GetClusterIdReply(cluster_id=b"id")
+
+
+def serving(token: str | None) -> tuple[grpc.Server, str]:
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    gcs_service_pb2_grpc.add_NodeInfoGcsServiceServicer_to_server(ControlService(token), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    return server, f"127.0.0.1:{port}"
+
+
+def test_a_cluster_that_requires_the_token_gets_it(home: Path) -> None:
+    make_token()
+    server, address = serving((home / ".ray" / "auth_token").read_text())
+    adopt(address)
+    assert is_token_auth_enabled() and os.environ["RAY_AUTH_MODE"] == "token"
+    server.stop(None)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_cluster_that_requires_another_token_is_named_with_the_ways_out(home: Path, own: bool) -> None:
+    if own:
+        make_token()
+    server, address = serving("somebody else's")
+    with pytest.raises(NotLetIn) as refused:
+        adopt(address)
+    for word in (address, "auth_token", "RAY_AUTH_TOKEN_PATH", "RAY_TMPDIR", "RAY_ADDRESS=local"):
+        assert word in str(refused.value)
+    server.stop(None)
+
+
+def test_a_cluster_without_tokens_is_joined_as_it_is_and_not_in_silence(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_token()
+    server, address = serving(None)
+    adopt(address)
+    assert not is_token_auth_enabled()
+    assert address in caplog.text and "requires no token" in caplog.text
+    server.stop(None)
+
+
+def test_of_a_cluster_that_does_not_answer_nothing_is_concluded(home: Path, unused_port: int) -> None:
+    adopt(f"127.0.0.1:{unused_port}")
+    assert "RAY_AUTH_MODE" not in os.environ
+
+
+@pytest.fixture
+def unused_port() -> int:
+    from ports import free_port
+
+    return free_port()
+
+
+def seen_by(program: str, home: Path, **variables: str) -> str:
+    """What a program of .venv finds in its environment, with rayreel_ray.pth as `make install` copies it."""
+    folder = home / "site"
+    folder.mkdir(exist_ok=True)
+    (folder / "rayreel_ray.pth").write_bytes((ROOT / "platform" / "rayreel_ray.pth").read_bytes())
+    (home / program).write_text(f"import site; site.addsitedir({str(folder)!r}); {SHOW}")
+    environment = {"HOME": str(home), "RAY_TMPDIR": str(home), "PATH": os.environ["PATH"]}
+    environment |= {"PYTHONPATH": os.environ.get("PYTHONPATH", "")} | variables
+    words = [sys.executable, str(home / program)]
+    run = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    assert not run.stderr
+    return run.stdout.strip()
+
+
+def test_rays_own_commands_find_the_token_and_the_cluster_on_loopback(home: Path) -> None:
+    assert seen_by("serve", home) == "None None"
+    make_token()
+    assert seen_by("serve", home) == "token None"
+    current = home / "ray" / "ray_current_cluster"
+    current.parent.mkdir()
+    current.write_text("192.0.2.10:6379")
+    assert seen_by("serve", home) == "token None"
+    current.write_text("127.0.0.1:6379")
+    assert seen_by("serve", home) == "token 0"
+    assert seen_by("serve", home, RAY_AUTH_MODE="disabled") == "disabled 0"
+
+
+def test_a_worker_does_as_its_cluster_also_when_a_token_is_made_meanwhile(home: Path) -> None:
+    make_token()
+    assert seen_by("default_worker.py", home) == "None None"

@@ -16,11 +16,8 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from command import ConfigFile, Sets, StorageRoot, console, facts, finish, run, step, store_name, use_ray
-from rayreel.encoders.encoder import Modality
-from rayreel.encoders.load import load_encoder
 from rayreel.errors import RayreelError
 from rayreel.index.collection import collection_name
-from rayreel.index.connect import connect
 from rayreel.release import registry
 from rayreel.release.build import Progress as Heard
 from rayreel.release.gates import Gate, Refused, pass_through
@@ -95,6 +92,8 @@ def promote_tower(settings: Settings, version: Version, force: str | None = None
     told: dict[str, object] = {"release": version.number, "before": done.previous or "none"}
     if forced := [gate.name for gate in done.gates if not gate.passed]:
         told |= {"forced against": ", ".join(forced), "reason": force}
+    if done.taken_from:
+        told[f"{registry.CHAMPION} in MLflow"] = f"was version {done.taken_from}, which did not serve"
     if done.retired:
         told["dropped"] = ", ".join(collection_name(number) for number in done.retired)
     console.print(facts("Promotion", told))
@@ -114,15 +113,7 @@ def roll_back_release(settings: Settings) -> RolledBack:
 def site_of(settings: Settings) -> Site:
     """Where these settings make releases; joins or starts Ray, which the embedded Milvus needs."""
     use_ray()
-    return Site(
-        storage=settings.place,
-        client=connect(settings.index, settings.milvus_dir),
-        index=settings.index,
-        release=settings.release,
-        evaluation=settings.evaluation,
-        text_encoder=lambda: load_encoder(Modality.TEXT, settings.encoders, settings.weights_cache),
-        interactions=settings.interactions,
-    )
+    return settings.site()
 
 
 def _promoting(settings: Settings) -> Site:

@@ -14,9 +14,11 @@ from rayreel.client.messages import Release
 from rayreel.errors import RayreelError
 from rayreel.index.config import IndexUnavailable
 from rayreel.index.search import VideoIndex
+from rayreel.release.webhook import Deliveries
 from rayreel.settings import Settings
 from serve_apps.blocking import Blocking
 from serve_apps.encoding import Encoding
+from serve_apps.following import keep_following
 from serve_apps.observe import Metrics
 from serve_apps.problems import Busy
 from serve_apps.state import ReleaseState
@@ -49,6 +51,9 @@ class Service:
         self.talking = Blocking("talk", 4, 32)
         self.writing = Writing(settings, self.state, encode, announce)
         self._looking: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
+        secret = settings.release.webhook_secret.get_secret_value()
+        self.deliveries = Deliveries(secret) if secret else None
         self.promotions: dict[int, Release] = {}
         self.facts: dict[str, str] = {}
         self.no_tower: str | None = "The encoders have not been asked yet."
@@ -59,6 +64,7 @@ class Service:
         while await self.state.known() is None and not self.state.index_is_up and time.monotonic() < until:
             await asyncio.sleep(0.5)
         self._looking = asyncio.create_task(self.state.keep_looking())
+        self._following = asyncio.create_task(keep_following(self.settings))
 
     @property
     def is_looking(self) -> bool:
@@ -67,8 +73,9 @@ class Service:
 
     def stop(self) -> None:
         """Let go of threads."""
-        if self._looking is not None:
-            self._looking.cancel()
+        for task in (self._looking, self._following):
+            if task is not None:
+                task.cancel()
         for pool in (self.searching, self.talking):
             pool.close()
 

@@ -17,7 +17,8 @@ from rayreel.release.lease import Held, Holder, Lease, LeaseLost
 from rayreel.release.process import Process
 from rayreel.storage import Storage
 
-TTL_S = 1.5
+# Renewed six times as often: a machine with other things to do must not let a live holder look dead.
+LIVE_S, DEAD_S = 3.0, 0.5
 HOLDER = """
 import sys
 from rayreel.release.lease import Lease, LeaseLost
@@ -48,7 +49,7 @@ def holder(storage: Storage) -> Iterator[Start]:
     with ExitStack() as running:
 
         def start() -> subprocess.Popen[str]:
-            words = [sys.executable, "-c", HOLDER, storage.root, str(TTL_S)]
+            words = [sys.executable, "-c", HOLDER, storage.root, str(LIVE_S)]
             environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
             process = running.enter_context(subprocess.Popen(words, env=environment, text=True, **pipes))
@@ -71,8 +72,8 @@ def checked(process: subprocess.Popen[str]) -> str:
     return answer(process)
 
 
-def lease(storage: Storage, patience_s: float = 0.0) -> Lease:
-    return Lease(storage, "x", "does it too", patience_s=patience_s, ttl_s=TTL_S)
+def lease(storage: Storage, patience_s: float = 0.0, ttl_s: float = LIVE_S) -> Lease:
+    return Lease(storage, "x", "does it too", patience_s=patience_s, ttl_s=ttl_s)
 
 
 def leave(storage: Storage, number: int, content: bytes) -> None:
@@ -118,14 +119,14 @@ def test_a_process_of_this_machine_that_was_killed_is_replaced_at_once(storage: 
 def test_a_holder_that_renews_keeps_it_for_longer_than_its_time(storage: Storage, holder: Start) -> None:
     process = holder()
     with pytest.raises(Held):
-        lease(storage, patience_s=2 * TTL_S).__enter__()
+        lease(storage, patience_s=1.5 * LIVE_S).__enter__()
     assert checked(process) == "still held"
 
 
 def test_a_process_that_slept_too_long_has_lost_it_and_changes_nothing(storage: Storage, holder: Start) -> None:
     process = holder()
     process.send_signal(signal.SIGSTOP)
-    with lease(storage, patience_s=60) as taken:
+    with lease(storage, patience_s=60, ttl_s=2 * DEAD_S) as taken:
         process.send_signal(signal.SIGCONT)
         assert checked(process).startswith("lost: This process does something, but did not renew its lease")
         assert "does it too" in checked(process)
@@ -138,14 +139,14 @@ def test_a_dead_process_of_another_machine_is_replaced_after_its_time_whatever_i
 ) -> None:
     leave(storage, 7, elsewhere(renewed_at))
     before = time.monotonic()
-    with lease(storage):
-        assert time.monotonic() - before >= TTL_S
+    with lease(storage, ttl_s=DEAD_S):
+        assert time.monotonic() - before >= DEAD_S
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]"])
 def test_a_file_that_a_power_cut_left_empty_blocks_for_its_time_only(storage: Storage, content: bytes) -> None:
     leave(storage, 3, content)
-    with lease(storage) as taken:
+    with lease(storage, ttl_s=DEAD_S) as taken:
         taken.check()
 
 
@@ -153,7 +154,7 @@ def test_a_live_process_of_another_machine_is_known_by_its_renewals_not_by_its_c
     leave(storage, 1, elsewhere("2020-01-01T00:00:00+00:00"))
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(lease(storage).__enter__)
-        time.sleep(TTL_S / 2)
+        time.sleep(LIVE_S / 3)
         leave(storage, 2, elsewhere("2020-01-01T00:00:01+00:00"))
         with pytest.raises(Held, match="ana@elsewhere"):
             waiting.result()

@@ -46,7 +46,8 @@ class Follower:
         self._make_site, self._storage, self._every_s, self._identity = make_site, storage, every_s, identity
         self._site: Site | None = None
         self._status = read_following(storage)
-        self._written, self._tried, self._retry_at, self._delay_s = 0.0, None, 0.0, RETRY_S
+        self._tried: int | None = None
+        self._written, self._retry_at, self._delay_s = 0.0, 0.0, RETRY_S
         self._nudged, self._renewed = Event(), False
         Thread(target=self._run, name="follow", daemon=True).start()
 

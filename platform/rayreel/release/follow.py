@@ -51,13 +51,15 @@ def look(site: Site) -> Following:
         return Following(State.WAITING, mode, reason="Another process is switching releases.")
     now, made = standing(site), journal.last_made(site.storage)
     found = Following(State.WANTED, mode, now.serving, now.champion)
-    if now.champion == now.serving and now.serving is not None:
-        return replace(found, state=State.IN_STEP)
     if now.champion is None:
         return replace(found, state=State.NO_CHAMPION, reason=_without_champion(now.serving))
-    if made is not None and made.version == now.champion:
-        return replace(found, state=State.INDEX_MOVED, reason=_index_moved(site, found))
-    return _answered(site, found)
+    if now.champion == now.serving:
+        return replace(found, state=State.IN_STEP)
+    if made is None or made.version != now.champion:
+        return _answered(site, found)
+    # The champion and what serves were read at two moments: a switch between them is over now.
+    moved = standing(site) == now
+    return replace(found, state=State.INDEX_MOVED, reason=_index_moved(site, found)) if moved else look(site)
 
 
 def follow(site: Site, *, again: bool = False) -> Following:

@@ -23,7 +23,6 @@ from rayreel.release.rollback import RolledBack, roll_back
 from rayreel.release.site import Site
 from rayreel.settings import Settings, load_settings
 from rayreel.training.tracking import use_tracking
-from serve_apps.release_site import make_site
 from serve_apps.tell import tell_service
 
 
@@ -85,6 +84,8 @@ def promote_tower(settings: Settings, version: Version, force: str | None = None
     told: dict[str, object] = {"release": version.number, "before": done.previous or "none"}
     if forced := [gate.name for gate in done.gates if not gate.passed]:
         told |= {"forced against": ", ".join(forced), "reason": force}
+    if done.taken_from:
+        told[f"{registry.CHAMPION} in MLflow"] = f"was version {done.taken_from}, which did not serve"
     if done.retired:
         told["dropped"] = ", ".join(collection_name(number) for number in done.retired)
     console.print(facts("Promotion", told))
@@ -104,7 +105,7 @@ def roll_back_release(settings: Settings) -> RolledBack:
 def site_of(settings: Settings) -> Site:
     """Where these settings make releases; joins or starts Ray, which the embedded Milvus needs."""
     use_ray()
-    return make_site(settings)
+    return settings.site()
 
 
 def _promoting(settings: Settings) -> Site:

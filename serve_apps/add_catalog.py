@@ -22,7 +22,6 @@ from rayreel.release.increment import bring_up_to_date
 from rayreel.release.site import Candidate
 from rayreel.settings import Settings, load_settings
 from rayreel.training.tracking import use_tracking
-from serve_apps.release_site import make_site
 from serve_apps.tell import tell_service
 
 MOST_SHOWN = 10
@@ -40,7 +39,7 @@ def main(
 ) -> None:
     """Extract the catalog's videos, and bring the release that serves up to date with them."""
     settings = load_settings(config, sets or [], storage)
-    rows = read_catalog(catalog)
+    rows = read_catalog(catalog, settings.limits)
     _join_ray()
     use_tracking(settings.place)
     _extract(settings, rows)
@@ -71,7 +70,7 @@ def _tell(report: ExtractReport, store: FeatureStore) -> None:
 
 
 def _bring(settings: Settings) -> None:
-    site = make_site(settings)
+    site = settings.site()
     version = site.champion()
     if version is None:
         raise NothingAdded("No release serves yet. The features are kept; the first promotion takes them.")

@@ -12,7 +12,7 @@ from serve_apps.admission import Admission
 from serve_apps.deadlines import Deadlines
 from serve_apps.fast import FastPath
 from serve_apps.observe import Measured
-from serve_apps.routes import embed, operation, recommend, releases, videos
+from serve_apps.routes import embed, operation, recommend, releases, videos, webhook
 from serve_apps.security import protect
 from serve_apps.service import Service
 from serve_apps.uploads import Uploads
@@ -36,6 +36,7 @@ def make_api(service: Service) -> FastAPI:
     api.state.service = service
     for router in (recommend.router, embed.router, videos.router, videos.jobs, releases.router, operation.router):
         api.include_router(router)
+    api.include_router(webhook.router)
     problems.install(api)
     # Innermost first.
     api.add_middleware(FastPath, service=service)

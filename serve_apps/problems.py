@@ -18,6 +18,7 @@ from rayreel.index.filters import BadFilter
 from rayreel.index.search import NoRelease
 from rayreel.recommend.live import UnknownVideo
 from rayreel.recommend.query import BadQuery
+from rayreel.release.webhook import BadDelivery
 from rayreel.tower.embed import EmptyQuery
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Unavailable(RayreelError):
 
 # The words of these are for the caller.
 _TOLD: dict[type[Exception], int] = {
+    BadDelivery: 401,
     UnknownVideo: 404,
     NotFound: 404,
     BadFilter: 422,

@@ -14,10 +14,12 @@ from rayreel.client.messages import Release
 from rayreel.errors import RayreelError
 from rayreel.index.config import IndexUnavailable
 from rayreel.index.search import VideoIndex
+from rayreel.release.webhook import Deliveries
 from rayreel.settings import Settings
 from serve_apps.batch import Catalogs, from_outside
 from serve_apps.blocking import Blocking
 from serve_apps.encoding import Encoding
+from serve_apps.following import keep_following
 from serve_apps.observe import Metrics
 from serve_apps.problems import Busy
 from serve_apps.state import ReleaseState
@@ -55,6 +57,9 @@ class Service:
         self.catalogs = Catalogs(settings.place, words, settings.serve.max_queued_jobs)
         self._looking: asyncio.Task[None] | None = None
         self._advancing: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
+        secret = settings.release.webhook_secret.get_secret_value()
+        self.deliveries = Deliveries(secret) if secret else None
         self.promotions: dict[int, Release] = {}
         self.facts: dict[str, str] = {}
         self.no_tower: str | None = "The encoders have not been asked yet."
@@ -66,6 +71,7 @@ class Service:
             await asyncio.sleep(0.5)
         self._looking = asyncio.create_task(self.state.keep_looking())
         self._advancing = asyncio.create_task(self._keep_advancing())
+        self._following = asyncio.create_task(keep_following(self.settings))
 
     @property
     def is_looking(self) -> bool:
@@ -74,7 +80,7 @@ class Service:
 
     def stop(self) -> None:
         """Let go of threads."""
-        for task in (self._looking, self._advancing):
+        for task in (self._looking, self._advancing, self._following):
             if task is not None:
                 task.cancel()
         for pool in (self.searching, self.talking):

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import tempfile
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rayreel.index.collection import collection_name, version_of
@@ -14,6 +15,7 @@ from rayreel.index.connect import MilvusClient, connect
 from rayreel.index.search import NoRelease, VideoIndex
 from rayreel.recommend.cache import AnswerCache
 from rayreel.recommend.live import Live
+from rayreel.release.following import Following, State, read_following
 from rayreel.release.rows import ReleaseRows
 from rayreel.release.snapshot import load_snapshot, snapshot_pointer
 from rayreel.settings import Settings
@@ -26,6 +28,10 @@ log = logging.getLogger(__name__)
 LOOK_S = 2.0
 # A request waits so long for an index that is away before it is told to come again: a restart takes a few seconds.
 HOLD_S = 5.0
+# The reconciler writes every 15 s; while MLflow is slow to answer, more rarely.
+SILENT_S = 180.0
+# What a service that has no release yet should say of the champion.
+_TOLD = (State.FOLLOWING, State.REFUSED, State.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,8 @@ class ReleaseState:
         self._client: MilvusClient | None = None
         self._serving: Serving | None = None
         self._why_not = "The service has only just started."
+        self._following: Following | None = None
+        self._heard = time.monotonic()
         self._index_up = asyncio.Event()
         self._looking = asyncio.Lock()
         self.answers = AnswerCache()
@@ -64,6 +72,17 @@ class ReleaseState:
     def index_is_up(self) -> bool:
         """Whether Milvus answered when it was asked last."""
         return self._index_up.is_set()
+
+    @property
+    def following(self) -> Following | None:
+        """How far the release follows MLflow's champion; None before anybody has looked."""
+        config, found = self._settings.release, self._following
+        if config.follow == "off":
+            return Following(State.OFF, "off", reason="release.follow is off: MLflow's champion is not followed.")
+        if found is not None and time.monotonic() - self._heard > SILENT_S:
+            reason = f"Nobody has looked since {found.looked_at}. The service starts the reconciler again."
+            return replace(found, state=State.STOPPED, reason=reason)
+        return found
 
     async def index(self) -> VideoIndex:
         """The index, waited for while it restarts. Raises Unavailable when it stays away."""
@@ -111,6 +130,7 @@ class ReleaseState:
                 log.exception("looking for changes failed")
 
     async def _look(self) -> None:
+        await self._hear()
         version = await self._version()
         if version is None:
             return
@@ -125,12 +145,23 @@ class ReleaseState:
         self.answers.switch(found.live.state)
         self._metrics.serving(found.version, len(found.live))
 
+    async def _hear(self) -> None:
+        """What the reconciler has found; what cannot be read is as it was."""
+        try:
+            found = await asyncio.to_thread(read_following, self._settings.place)
+        except OSError as error:
+            log.warning("the state of following cannot be read: %s", error)
+            return
+        if found != self._following:
+            self._following, self._heard = found, time.monotonic()
+
     async def _version(self) -> int | None:
         """The release behind the alias; while Milvus is away, the one known last."""
         try:
             version = await asyncio.to_thread(self._behind_alias)
         except NoRelease as error:
-            self._why_not = str(error)
+            found = self.following
+            self._why_not = f"{error} {found.reason}" if found is not None and found.state in _TOLD else str(error)
             self._serving = None
             self._see_index()
             return None

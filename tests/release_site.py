@@ -1,7 +1,9 @@
 """A storage root with features and registered towers, for tests of what may serve and what does."""
 
+import os
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -12,12 +14,16 @@ from rayreel.evaluation.config import EvaluationConfig
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore
+from rayreel.index.config import IndexConfig
+from rayreel.index.connect import connect
 from rayreel.release import registry
+from rayreel.release.config import GatesConfig, ReleaseConfig
 from rayreel.release.registry import Version
+from rayreel.release.site import Site
 from rayreel.storage import Storage
 from rayreel.tower.save import save_tower
 from rayreel.tower.tower import TowerConfig, VideoTower
-from rayreel.training.tracking import tracked
+from rayreel.training.tracking import tracked, use_tracking
 
 EVALUATION = EvaluationConfig(ks=(1, 10), neighbour_ks=(1,), bootstrap=500)
 SPLITS = {"test": 0.4, "validation": 0.1}
@@ -76,6 +82,24 @@ def register(storage: Storage, tower: VideoTower, folder: Path, encoder_key: str
     tags = {"encoder_key": encoder_key, "features": "f", "training": "t"}
     with tracked(storage, folder.name, {}, {"splits": SPLITS}):
         return registry.register(folder, tags, {})
+
+
+def site_at(storage: Storage, tracking: str, milvus: str, **release: object) -> Site:
+    """A site as the tests have it, for another process: `tracking` and `milvus` are addresses."""
+    os.environ["MLFLOW_TRACKING_URI"] = tracking
+    use_tracking(storage)
+    index = IndexConfig(uri=milvus)
+    config = ReleaseConfig(neighbours=8, overlay_rows=10, gates=GatesConfig(baselines="off")).model_copy(update=release)
+    return Site(storage, connect(index, None), index, config, EVALUATION, Words)
+
+
+def point_champion(version: int | None) -> None:
+    """What a person does in MLflow's page."""
+    client = mlflow.MlflowClient()
+    if version is None:
+        client.delete_registered_model_alias(registry.MODEL, registry.CHAMPION)
+    else:
+        client.set_registered_model_alias(registry.MODEL, registry.CHAMPION, str(version))
 
 
 def _tower(modalities: tuple[Modality, ...]) -> VideoTower:

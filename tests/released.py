@@ -18,7 +18,7 @@ from release_rows import release_row, release_table
 
 def settings_in(folder: Path, *sets: str) -> Settings:
     """Settings of a storage below the folder, for embeddings as `release_row` makes them."""
-    return load_settings(None, ["serve.refresh_s=0.05", *sets], str(folder / "storage"))
+    return load_settings(None, ["serve.refresh_s=0.05", "release.follow=off", *sets], str(folder / "storage"))
 
 
 def make_release(settings: Settings, version: int, ids: Sequence[str]) -> ReleaseRows:

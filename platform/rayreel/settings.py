@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
@@ -13,11 +13,14 @@ from pydantic_settings import SettingsError as UnreadableVariable
 
 from rayreel.access.config import ServeConfig
 from rayreel.catalog.sample.config import SampleConfig
+from rayreel.encoders.encoder import Modality
+from rayreel.encoders.load import encoder_identities, load_encoder
 from rayreel.encoders.presets import EncodersConfig
 from rayreel.errors import RayreelError
 from rayreel.evaluation.config import EvaluationConfig
 from rayreel.evaluation.splits import SplitConfig
 from rayreel.features.config import ExtractConfig
+from rayreel.features.key import key_name
 from rayreel.features.pipeline import Pipeline
 from rayreel.index.config import IndexConfig
 from rayreel.media.config import Limits, SamplingConfig
@@ -28,6 +31,9 @@ from rayreel.tower.tower import TowerConfig
 from rayreel.training.action.config import ActionConfig
 from rayreel.training.config import TrainConfig
 from rayreel.training.pairs.config import PairsConfig
+
+if TYPE_CHECKING:
+    from rayreel.release.site import Site
 
 
 class Settings(BaseSettings):
@@ -90,6 +96,26 @@ class Settings(BaseSettings):
     def pipeline(self) -> Pipeline:
         """The extraction pipeline of these settings."""
         return Pipeline(self.encoders, self.limits, self.extract, self.weights_cache)
+
+    @property
+    def encoder_key(self) -> str:
+        """Name of the features that these encoders and this sampling give. Needs the encoders' weights."""
+        return key_name(encoder_identities(self.encoders, self.weights_cache), self.sampling)
+
+    def site(self) -> "Site":
+        """Where these settings make releases. The embedded Milvus needs a running Ray. Raises IndexUnavailable."""
+        from rayreel.index.connect import connect
+        from rayreel.release.site import Site
+
+        return Site(
+            storage=self.place,
+            client=connect(self.index, self.milvus_dir),
+            index=self.index,
+            release=self.release,
+            evaluation=self.evaluation,
+            text_encoder=lambda: load_encoder(Modality.TEXT, self.encoders, self.weights_cache),
+            interactions=self.interactions,
+        )
 
     @property
     def milvus_dir(self) -> Path | None:

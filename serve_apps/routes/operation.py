@@ -2,7 +2,8 @@
 
 from fastapi import APIRouter
 
-from rayreel.client.messages import Ready
+from rayreel.client.messages import Following, Ready
+from rayreel.release import following as state
 from serve_apps.problems import Unavailable, answers
 from serve_apps.service import Asked
 
@@ -25,4 +26,24 @@ async def readyz(service: Asked) -> Ready:
     if service.no_tower is not None:
         raise Unavailable(service.no_tower)
     facts = dict(service.facts)
-    return Ready(release=serving.version, index_size=len(serving.live), device=facts.pop("device"), encoders=facts)
+    return Ready(
+        release=serving.version,
+        index_size=len(serving.live),
+        device=facts.pop("device"),
+        encoders=facts,
+        following=_shown(service.state.following),
+    )
+
+
+def _shown(found: state.Following | None) -> Following | None:
+    """Without what is for operators only."""
+    if found is None:
+        return None
+    return Following(
+        state=found.state.value,
+        mode=found.mode,
+        wanted=found.wanted,
+        reason=found.reason,
+        gates=list(found.gates),
+        looked_at=found.looked_at or None,
+    )

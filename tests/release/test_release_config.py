@@ -29,6 +29,13 @@ def test_gates_are_settings_like_all_others() -> None:
     assert settings.release.gates.golden[0].expect_category == "ocean_waves"
 
 
+def test_following_mlflow_is_a_setting_and_yaml_s_off_is_the_word() -> None:
+    assert ReleaseConfig().follow == "gate"
+    assert load_settings(None, ["release.follow=off"]).release.follow == "off"
+    with pytest.raises(SettingsError, match=r"release\.follow"):
+        load_settings(None, ["release.follow=always"])
+
+
 def test_the_release_just_left_is_always_kept_for_those_who_still_ask_it() -> None:
     with pytest.raises(SettingsError, match=r"release\.keep"):
         load_settings(None, ["release.keep=0"])

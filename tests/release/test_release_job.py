@@ -5,6 +5,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+import follow
 import promote as job
 import quickstart
 from feature_rows import KEY
@@ -13,6 +14,7 @@ from rayreel.release import audit, registry
 from rayreel.release.gates import Refused
 from rayreel.release.site import Site
 from rayreel.settings import Settings, load_settings
+from release_site import point_champion
 
 
 @dataclass
@@ -32,10 +34,11 @@ def desk(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     sets = [f"index.uri={site.client._config.uri}", "evaluation.bootstrap=500", "release.gates.baselines=off"]
     desk = Desk(load_settings(None, sets, site.storage.root))
     console = Console(file=desk.paper, width=250, soft_wrap=True)
-    for name in ("command.console", "promote.console", "quickstart.console"):
+    for name in ("command.console", "promote.console", "quickstart.console", "follow.console"):
         monkeypatch.setattr(name, console)
     # The key of the settings' encoders needs their weights; these features come from no network.
-    monkeypatch.setattr("promote.store_name", lambda settings: str(KEY))
+    for name in ("promote.store_name", "follow.store_name"):
+        monkeypatch.setattr(name, lambda settings: str(KEY))
     yield desk
 
 
@@ -63,6 +66,23 @@ def test_force_needs_a_reason(desk: Desk, site: Site) -> None:
     with pytest.raises(RayreelError, match="needs a reason"):
         job.promote_tower(desk.settings, registry.resolve("1"), force=" ")
     assert site.serving() is None
+
+
+def test_following_by_command_says_what_serves_or_why_not(desk: Desk, site: Site) -> None:
+    job.promote_tower(desk.settings, registry.resolve("1"))
+    point_champion(2)
+    assert follow.follow_champion(desk.settings).serving == 2 == site.serving()
+    point_champion(3)
+    with pytest.raises(follow.NotFollowed, match="better: champion"):
+        follow.follow_champion(desk.settings)
+    assert site.serving() == 2 and "refused" in desk.said
+
+
+def test_a_promotion_says_whose_champion_it_takes(desk: Desk, site: Site) -> None:
+    job.promote_tower(desk.settings, registry.resolve("1"))
+    point_champion(3)
+    job.promote_tower(desk.settings, registry.resolve("2"))
+    assert "was version 3, which did not serve" in desk.said and site.serving() == 2
 
 
 def test_a_roll_back_says_what_serves_again(desk: Desk, site: Site) -> None:

@@ -12,9 +12,10 @@ from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore, NoFeatures
 from rayreel.index.alias import alias_target, collections, switch_alias
 from rayreel.index.write import stored_versions
-from rayreel.release import audit, registry
+from rayreel.release import audit, journal, registry
 from rayreel.release.config import GatesConfig, GoldenQuery
 from rayreel.release.gates import Refused
+from rayreel.release.journal import Switch
 from rayreel.release.promote import Promotion, check, is_current, promote
 from rayreel.release.rows import ReleaseRows
 from rayreel.release.site import Candidate, Site
@@ -22,6 +23,7 @@ from rayreel.release.snapshot import load_snapshot
 from release_site import VIDEOS, register, weak_tower
 
 IDS = set(VIDEOS["video_id"].to_pylist())
+NOW = "2099-01-01T00:00:00.000000+00:00"  # after what the test does before
 
 KILLED = """
 import os, signal, sys
@@ -162,8 +164,8 @@ def test_a_switch_that_was_killed_before_the_registry_heard_is_finished(site: Si
     promoted(site, "1")
     judged = check(registry.resolve("2"), site)
     promote(registry.resolve("2"), replace(site, index=site.index.model_copy(update={"alias": "elsewhere"})))
-    audit.intend(registry.resolve("2"), 1, judged.gates, judged.metrics, None)
-    registry.crown(registry.resolve("1"))
+    registry.crown(1)
+    journal.begin(site.storage, Switch("promoted", 2, 1, 1, "somebody", at=NOW, metrics=judged.metrics))
     switch_alias(site.client, site.index.alias, "videos_v2")
     done = promoted(site, "2")
     assert done.previous == 2 and site.serving() == 2

@@ -20,11 +20,10 @@ def test_a_registered_tower_is_the_challenger_with_all_its_tags_and_nothing_is_p
 
 
 def test_tags_are_written_and_taken_away(storage: Storage) -> None:
-    version = registry.resolve("1")
-    registry.tag(version, forced_reason="because", promoted_from=None)
-    assert registry.tags(version)["forced_reason"] == "because"
-    registry.tag(version, forced_reason=None)
-    assert "forced_reason" not in registry.tags(version)
+    registry.tag(1, forced_reason="because", promoted_from=None)
+    assert registry.tags(1)["forced_reason"] == "because"
+    registry.tag(1, forced_reason=None)
+    assert "forced_reason" not in registry.tags(1)
     assert set(registry.tags_of_all()) == {1, 2, 3}
 
 

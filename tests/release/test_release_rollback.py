@@ -5,7 +5,8 @@ from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore
 from rayreel.index.alias import drop_collection, switch_alias
 from rayreel.index.write import stored_versions
-from rayreel.release import audit, registry
+from rayreel.release import audit, journal, registry
+from rayreel.release.journal import Switch
 from rayreel.release.promote import promote
 from rayreel.release.rollback import NothingBefore, roll_back
 from rayreel.release.rows import ReleaseRows
@@ -75,7 +76,7 @@ def test_a_version_that_was_left_can_be_promoted_again(two: Site) -> None:
 
 def test_a_roll_back_that_was_killed_after_its_switch_is_finished_and_goes_no_further(two: Site) -> None:
     promote(registry.resolve("3"), two, force="to have three")
-    audit.intend_back(registry.resolve("3"), registry.resolve("2"))
+    journal.begin(two.storage, Switch("rolled back", 2, 3, 3, "somebody", at="2099-01-01T00:00:00.000000+00:00"))
     switch_alias(two.client, two.index.alias, "videos_v2")
     done = roll_back(two)
     assert (done.version.number, done.left.number, two.serving()) == (2, 3, 2)

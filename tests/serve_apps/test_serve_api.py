@@ -1,11 +1,15 @@
 """The routes of the API in one process: a real release and a real index behind them, and no encoders."""
 
 import asyncio
+import base64
+import hmac
+import time
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import SecretStr
 from ray.serve.exceptions import RayServeException
 
 from rayreel.client.messages import Recommendations, VideoPage
@@ -37,6 +41,7 @@ def settings(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MILVUS_URI", raising=False)
         made = settings_in(tmp_path_factory.mktemp("api"), "serve.refresh_s=3600", "serve.require_keys=false")
+        made = made.model_copy(update={"release": made.release.model_copy(update={"webhook_secret": SecretStr("s")})})
         make_release(made, 1, IDS)
         switch_to(made, 1)
         yield made
@@ -104,6 +109,20 @@ def test_without_encoders_queries_by_id_are_answered_and_words_are_told_to_come_
         assert answer.status_code == 503 and answer.headers["content-type"] == PROBLEM
         assert answer.headers["Retry-After"] == "1"
     assert client.get("/healthz").status_code == 200
+
+
+def test_only_what_mlflow_signed_is_taken_from_its_webhook(client: TestClient) -> None:
+    body, when = b'{"entity": "model_version_alias", "data": {"name": "x", "alias": "y"}}', str(int(time.time()))
+    signed = base64.b64encode(hmac.new(b"s", f"one.{when}.".encode() + body, "sha256").digest()).decode()
+    headers = {"X-MLflow-Delivery-Id": "one", "X-MLflow-Timestamp": when, "X-MLflow-Signature": f"v1,{signed}"}
+    assert client.post("/v1/mlflow/webhook", content=body, headers=headers).status_code == 204
+    for refused in (
+        headers,
+        headers | {"X-MLflow-Signature": "v1,AAAA"},
+        {},
+    ):  # taken before, signed wrongly, not signed
+        answer = client.post("/v1/mlflow/webhook", content=body, headers=refused)
+        assert answer.status_code == 401 and answer.headers["content-type"] == PROBLEM
 
 
 def test_pages_hold_every_video_once_and_in_order(client: TestClient, service: Service) -> None:

@@ -116,6 +116,12 @@ def test_each_request_needs_its_scope_and_no_more(
             assert needed.name.lower() in Problem.model_validate(answer.json()).detail
 
 
+def test_what_mlflow_signs_needs_no_key_and_nothing_beside_it_does_without() -> None:
+    assert scope_of("POST", "/v1/mlflow/webhook") is None
+    for method, path in [("POST", "/v1/mlflow/webhook/"), ("POST", "/v1/mlflow"), ("DELETE", "/v1/mlflow/webhook")]:
+        assert scope_of(method, path) is Scope.ADMIN
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/docs", "/openapi.json", "/"])
 def test_health_and_the_pages_need_no_key(open_to_all: TestClient, path: str) -> None:
     assert open_to_all.get(path).status_code == 200

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import ray
 
 from rayreel.index.embedded import NAMESPACE, owner_name, stop_embedded
+from rayreel.release.following import Following, State, write_following
 from rayreel.release.rows import tombstones
 from rayreel.release.snapshot import write_snapshot
 from rayreel.settings import Settings
@@ -116,6 +118,34 @@ def test_a_switch_is_followed_by_the_loop_once_the_tower_is_prepared(settings: S
 
     asyncio.run(scenario())
     assert prepared.versions == [1, 2]
+
+
+def test_what_the_reconciler_has_found_is_known_and_its_silence_too(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = settings.release.model_copy(update={"follow": "gate"})
+    followed = settings.model_copy(update={"release": release})
+    refused = Following(State.REFUSED, "gate", 1, 3, "Version 3 is refused by recall.", ("recall",))
+    make_release(settings, 1, ["a1", "a2"])
+    state, off = state_of(followed)[0], state_of(settings)[0]
+
+    async def scenario() -> None:
+        assert state.following is None
+        write_following(settings.place, refused)
+        with pytest.raises(Unavailable, match=r"nothing is promoted.*Version 3 is refused by recall\."):
+            await state.refresh()
+        switch_to(settings, 1)
+        assert (await state.refresh()).version == 1, "what is refused stops nothing"
+        assert state.following is not None and state.following.looked_at
+        assert replace(state.following, looked_at="") == refused
+        monkeypatch.setattr(state_module, "SILENT_S", 0.0)
+        assert state.following.state is State.STOPPED
+        write_following(settings.place, refused)
+        settings.place.write(settings.place.path("releases", "following.json"), b"")
+        assert (await state.refresh()).version == 1, "nor is a record that a power cut left empty"
+        assert off.following is not None and off.following.state is State.OFF
+
+    asyncio.run(scenario())
 
 
 def test_while_the_index_is_away_the_release_stays_and_searches_wait_until_it_is_back(

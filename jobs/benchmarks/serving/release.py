@@ -1,6 +1,7 @@
 """A whole release of made-up videos, without decoding any: store, tower, rows, snapshot, collection, alias."""
 
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ from rayreel.index.alias import alias_target, switch_alias
 from rayreel.index.collection import collection_name
 from rayreel.index.connect import MilvusClient, connect
 from rayreel.index.write import make_searchable
-from rayreel.release import audit, registry
+from rayreel.release import audit, journal, registry
 from rayreel.release.embed import embed_rows
 from rayreel.release.fill import fill
+from rayreel.release.journal import Switch
+from rayreel.release.process import who
 from rayreel.release.registry import Version
 from rayreel.release.rows import ReleaseRows
 from rayreel.release.snapshot import snapshot_pointer, write_snapshot
@@ -72,10 +75,15 @@ def serve(settings: Settings, client: MilvusClient, store: FeatureStore, version
     fill(client, rows, collection, settings.index)
     make_searchable(client, collection, settings.index)
     write_snapshot(settings.place, rows, settings.release.neighbours)
-    audit.intend(version, None, [], {}, None)
     switch_alias(client, settings.index.alias, collection)
-    audit.promoted(version)
-    registry.crown(version)
+    made = Switch("promoted", version.number, None, registry.pointed_at(registry.CHAMPION), who(), at=_now())
+    audit.record(made)
+    registry.crown(version.number)
+    journal.end(settings.place, made)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def _serves(settings: Settings, client: MilvusClient, champion: Version, videos: int) -> bool:

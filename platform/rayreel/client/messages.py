@@ -329,6 +329,22 @@ class Release(BaseModel):
     size: int | None = Field(None, description="Videos in it; null where its collection is dropped.")
 
 
+class Following(BaseModel):
+    """How far the release that serves follows the alias `champion` in MLflow."""
+
+    state: str = Field(
+        description="in_step; following: it is judged and built; waiting for another process; refused by gates; "
+        "failed; no_champion; index_moved by something else than a promotion; unreachable: MLflow or the index; "
+        "stopped; off",
+        examples=["in_step"],
+    )
+    mode: Literal["gate", "force", "off"] = Field(description="The setting release.follow.")
+    wanted: int | None = Field(None, description="The version that the champion points at.")
+    reason: str = Field("", description="Why another version serves.")
+    gates: list[str] = Field([], description="The gates that refused it.")
+    looked_at: str | None = Field(None, description="When somebody looked last, ISO 8601, UTC.")
+
+
 class Ready(BaseModel):
     """What serves."""
 
@@ -336,6 +352,7 @@ class Ready(BaseModel):
     index_size: int
     device: str
     encoders: dict[str, str]
+    following: Following | None = Field(None, description="Null before anybody has looked; says nothing of readiness.")
 
 
 class Problem(BaseModel):

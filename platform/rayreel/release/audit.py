@@ -1,18 +1,16 @@
 """The audit trail: who put which version in front of people, when, why, and what was known of it. In MLflow tags."""
 
-import getpass
 import json
-import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from rayreel.release import registry
-from rayreel.release.gates import Gate
-from rayreel.release.registry import Version
+from rayreel.release.journal import Switch
 
 _EVENT = "release_event."
+_SWITCHES = ("promoted", "rolled back", "restored")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,47 +42,54 @@ def history() -> list[Release]:
 
 
 def events() -> list[dict[str, Any]]:
-    """Every promotion and every rollback there was, in order: event, at, by, version, from, and a forced reason."""
+    """All that happened, in order; each event has event, at, by, version and from, the version that served before.
+
+    `promoted`, `rolled back`, `restored` (its index had been lost) and `kept` (its champion was put back) have a
+    forced_reason, and champion_was where MLflow's champion pointed at yet another version. `refused` has the reason and
+    the names of the gates; `champion deleted` has no more. Only what was done is written, never what was meant.
+    """
     tags = registry.model_tags()
     return [json.loads(tags[name]) for name in sorted(tags) if name.startswith(_EVENT)]
 
 
-def intend(
-    version: Version, before: int | None, gates: Sequence[Gate], metrics: Mapping[str, float], reason: str | None
-) -> None:
-    """Write down why the version may serve, before it does: a switch that is killed half-way can be told afterwards."""
-    failed = [gate for gate in gates if not gate.passed]
-    registry.tag(
-        version,
-        promoted_by=_who(),
-        promoted_from=None if before is None else str(before),
-        gates=json.dumps([asdict(gate) for gate in gates]),
-        metrics=json.dumps(dict(metrics)),
-        forced_reason=reason if failed else None,
-        rolled_back_at=None,
-        rolled_back_by=None,
-        rolled_back_to=None,
-    )
+def served() -> int | None:
+    """The version that served last, by the trail; None where none ever did."""
+    switched = [event for event in events() if event["event"] in _SWITCHES]
+    return int(switched[-1]["version"]) if switched else None
 
 
-def promoted(version: Version) -> None:
-    """The version serves."""
-    tags, at = registry.tags(version), _now()
-    registry.tag(version, promoted_at=at)
-    before = tags.get("promoted_from")
-    _event(at, "promoted", version.number, before, reason=tags.get("forced_reason"))
+def record(made: Switch) -> None:
+    """A switch was made: write it on its versions and into the trail. May be repeated, and is then written once."""
+    version, left = str(made.version), None if made.before is None else str(made.before)
+    if made.event == "promoted":
+        registry.tag(
+            made.version,
+            promoted_at=made.at,
+            promoted_by=made.by,
+            promoted_from=left,
+            gates=json.dumps(made.gates),
+            metrics=json.dumps(made.metrics or {}),
+            forced_reason=made.forced_reason,
+            rolled_back_at=None,
+            rolled_back_by=None,
+            rolled_back_to=None,
+            **registry.UNFOLLOWED,
+        )
+    elif made.event == "rolled back" and made.before is not None:
+        registry.tag(made.before, rolled_back_at=made.at, rolled_back_by=made.by, rolled_back_to=version)
+        registry.tag(made.version, **registry.UNFOLLOWED)
+    more = {} if made.champion in {None, made.before, made.version} else {"champion_was": made.champion}
+    _event(made.event, made.version, left, at=made.at, by=made.by, forced_reason=made.forced_reason, **more)
 
 
-def intend_back(version: Version, to: Version) -> None:
-    """The version is about to be left for an earlier one."""
-    registry.tag(version, rolled_back_to=str(to.number))
+def refused(version: int, serving: int | None, by: str, reason: str, gates: Sequence[str]) -> None:
+    """A version at which MLflow's champion points was refused; `gates` are the names of those that failed."""
+    _event("refused", version, None if serving is None else str(serving), by=by, reason=reason, gates=list(gates))
 
 
-def rolled_back(version: Version, to: Version) -> None:
-    """The version has been left."""
-    at = _now()
-    registry.tag(version, rolled_back_at=at, rolled_back_by=_who())
-    _event(at, "rolled back", to.number, str(version.number))
+def champion_deleted(serving: int | None, by: str) -> None:
+    """MLflow's champion was deleted; what serves goes on."""
+    _event("champion deleted", serving, None if serving is None else str(serving), by=by)
 
 
 def _release(number: int, tags: Mapping[str, str], champion: bool) -> Release:
@@ -103,19 +108,8 @@ def _release(number: int, tags: Mapping[str, str], champion: bool) -> Release:
     )
 
 
-def _event(at: str, event: str, version: int, before: str | None, reason: str | None = None) -> None:
-    told = {"event": event, "at": at, "by": _who(), "version": version, "from": before, "forced_reason": reason}
+def _event(event: str, version: int | None, before: str | None, *, by: str, at: str | None = None, **more: Any) -> None:  # noqa: ANN401
+    at = at or datetime.now(UTC).isoformat(timespec="microseconds")
+    told = {"event": event, "at": at, "by": by, "version": version, "from": before, **more}
     # Names of tags allow no colon of a time; digits alone sort as well.
     registry.tag_model(_EVENT + "".join(digit for digit in at if digit.isdigit()), json.dumps(told))
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds")
-
-
-def _who() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have a number and no name
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from rayreel.placement import NodeLabels
 
@@ -70,4 +70,13 @@ class ReleaseConfig(BaseModel):
     )
     read_on: NodeLabels = Field({}, description="labels of the nodes that read features to embed; unset: any node")
     embed_on: NodeLabels = Field({}, description="labels of the nodes that embed many videos; unset: any node")
+    follow: Annotated[Literal["gate", "force", "off"], _Off] = Field(
+        "gate",
+        description="when somebody moves the champion in MLflow: gate promotes that version as jobs/promote.py would, "
+        "force overrules gates on quality, off leaves everything as it is",
+    )
+    follow_every_s: float = Field(5.0, gt=0, description="seconds between looks where the champion points")
+    webhook_secret: SecretStr = Field(
+        SecretStr(""), description="signs what MLflow's webhook sends to /v1/mlflow/webhook; empty: there is none"
+    )
     gates: GatesConfig = GatesConfig()

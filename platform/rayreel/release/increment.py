@@ -14,9 +14,13 @@ from rayreel.index.connect import MilvusClient
 from rayreel.release.build import Progress, build
 from rayreel.release.embed import compare
 from rayreel.release.fill import fill
+from rayreel.release.lease import Lease, build_lease
 from rayreel.release.rows import ReleaseRows, tombstones
 from rayreel.release.site import Candidate
 from rayreel.release.snapshot import snapshot_pointer, write_snapshot
+
+# Two jobs that add videos to one release take turns: each takes over what the other's catalog left to do.
+PATIENCE_S = 600.0
 
 
 class Brought(NamedTuple):
@@ -39,8 +43,16 @@ def bring_up_to_date(
     """Bring a release's rows and collection up to its feature store without building it anew; serving goes on.
 
     A new snapshot is made when more than `release.overlay_rows` rows have come behind the last, or with `snapshot`.
-    Killed at any point, the same call goes on. Many new videos need a running Ray. Raises NoFeatures.
+    Killed at any point, the same call goes on. Many new videos need a running Ray. Waits for another process that works
+    on the release, up to PATIENCE_S. Raises NoFeatures, Held.
     """
+    version = candidate.version.number
+    what = f"brings release {version} up to date"
+    with Lease(candidate.site.storage, build_lease(version), what, patience_s=PATIENCE_S):
+        return _bring(candidate, progress, snapshot=snapshot)
+
+
+def _bring(candidate: Candidate, progress: Progress, *, snapshot: bool) -> Brought:
     rows, storage = candidate.rows, candidate.site.storage
     store = open_store(storage, candidate.version.encoder_key)
     before, (missing, gone), former = rows.current(), compare(store, rows), snapshot_pointer(storage, rows.version)

@@ -1,41 +1,43 @@
 """Promotion: a registered tower becomes the release that serves."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Literal
 
 from rayreel.features.store import open_store
-from rayreel.index.alias import switch_alias
 from rayreel.release import audit, registry
 from rayreel.release.build import Progress, build, catch_up
 from rayreel.release.gates import Gate, Refused, pass_through, trust
+from rayreel.release.journal import Switch
+from rayreel.release.lease import Lease, build_lease
+from rayreel.release.process import who
 from rayreel.release.proofs import golden, is_whole, sound
 from rayreel.release.quality import Judgement, judge
 from rayreel.release.registry import Version
 from rayreel.release.retire import retire
-from rayreel.release.settle import settle
 from rayreel.release.site import Candidate, Site
+from rayreel.release.switch import Standing, settle, standing, switch
 
 __all__ = ["Promotion", "Refused", "check", "is_current", "promote"]
 
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """What was switched: the version that serves, the one that served before, its gates, and what was dropped."""
+    """What was switched: the version that serves, the one that served before, its gates, and what was dropped.
+
+    `taken_from` is a version at which somebody had pointed the champion in MLflow, and which did not serve.
+    """
 
     version: Version
     previous: int | None
     gates: list[Gate]
     retired: list[int]
+    taken_from: int | None = None
 
 
 def check(version: Version, site: Site) -> Judgement:
     """The gates that can be asked before anything is built. The version that serves already proves no quality again."""
-    trusted = trust(version, open_store(site.storage, version.encoder_key), site.encoder_key)
-    champion = site.champion()
-    if champion == version or not all(gate.passed for gate in trusted):
-        return Judgement(trusted, {})
-    judged = judge(version, champion, site.jury)
-    return Judgement([*trusted, *judged.gates], judged.metrics)
+    return _judged(version, site.champion(), site)
 
 
 def promote(
@@ -44,42 +46,76 @@ def promote(
     force: str | None = None,
     progress: Progress = lambda _stage, _done: None,
     announce: Callable[[], None] = lambda: None,
+    *,
+    by: str | None = None,
 ) -> Promotion:
     """Ask the gates, build the release beside the serving one, prove it, then switch index alias and registry alias.
 
     The index alias is the one switch: search follows it. `announce` is called right after it. `force` is the reason
-    for which a person overrules gates on quality; it is kept. Killed at any point, the same call goes on.
+    for which a person overrules gates on quality; it is kept. `by` says who promotes, if not this user. Killed at any
+    point, the same call goes on.
 
     Raises:
         Refused: a gate failed. What served before goes on serving.
+        Overtaken: what it was judged against serves no more, or somebody moved the champion in MLflow meanwhile.
+        Held: another process builds the same version.
     """
     settle(site)
-    candidate, previous = Candidate(version, site), site.serving()
-    judged = check(version, site)
-    pass_through(version, judged.gates, force)
-    build(candidate, progress)
-    if not is_whole(candidate):  # videos came or went meanwhile
+    with Lease(site.storage, build_lease(version.number), f"promotes version {version.number}") as lease:
+        candidate, against = Candidate(version, site), standing(site)
+        judged = _judged(version, _champion(against, site), site)
+        pass_through(version, judged.gates, force)
+        build(candidate, progress)
+        if not is_whole(candidate):  # videos came or went meanwhile
+            catch_up(candidate, progress)
+        gates = [*judged.gates, *sound(candidate), *golden(candidate)]
+        pass_through(version, gates, force)
+        lease.check()
+        switch(site, _meant(version, against, Judgement(gates, judged.metrics), force, by or who()), against)
+        announce()
+        # What reached the store while the gates were asked, or by a replica that had not looked yet, gets here, too.
         catch_up(candidate, progress)
-    gates = [*judged.gates, *sound(candidate), *golden(candidate)]
-    pass_through(version, gates, force)
-    if previous != version.number:
-        _switch(candidate, previous, Judgement(gates, judged.metrics), force)
-    announce()
-    # What reached the store while the gates were asked, or by a replica that had not heard yet, reaches this release.
-    catch_up(candidate, progress)
-    return Promotion(version, previous, gates, retire(site))
+    return Promotion(version, against.serving, gates, retire(site), _taken_from(version, against))
 
 
 def is_current(version: Version, site: Site) -> bool:
     """Whether this version serves already, with an index of exactly the store's current rows."""
-    serves = site.serving() == version.number and registry.find(registry.CHAMPION) == version
-    return serves and is_whole(Candidate(version, site))
+    return site.serving() == version.number and is_whole(Candidate(version, site))
 
 
-def _switch(candidate: Candidate, previous: int | None, judged: Judgement, force: str | None) -> None:
-    site, version = candidate.site, candidate.version
-    if registry.find(registry.CHAMPION) != version:  # else only its index was lost
-        audit.intend(version, previous, judged.gates, judged.metrics, force)
-    switch_alias(site.client, site.index.alias, candidate.collection, site.index.timeout_s)
-    audit.promoted(version)
-    registry.crown(version)
+def _champion(against: Standing, site: Site) -> Version | None:
+    """What serves; with an index that was lost, what served last."""
+    return site.champion() if against.serving is None else registry.find(str(against.serving))
+
+
+def _judged(version: Version, champion: Version | None, site: Site) -> Judgement:
+    trusted = trust(version, open_store(site.storage, version.encoder_key), site.encoder_key)
+    if champion == version or not all(gate.passed for gate in trusted):
+        return Judgement(trusted, {})
+    judged = judge(version, champion, site.jury)
+    return Judgement([*trusted, *judged.gates], judged.metrics)
+
+
+def _meant(version: Version, against: Standing, judged: Judgement, force: str | None, by: str) -> Switch:
+    overruled = not all(gate.passed for gate in judged.gates)
+    return Switch(
+        _event(version, against),
+        version.number,
+        against.serving,
+        against.champion,
+        by,
+        gates=tuple(asdict(gate) for gate in judged.gates),
+        metrics=judged.metrics,
+        forced_reason=force if overruled else None,
+    )
+
+
+def _event(version: Version, against: Standing) -> Literal["promoted", "restored", "kept"]:
+    if against.serving == version.number:
+        return "kept"
+    lost = against.serving is None and audit.served() == version.number
+    return "restored" if lost else "promoted"
+
+
+def _taken_from(version: Version, against: Standing) -> int | None:
+    return against.champion if against.champion not in {None, against.serving, version.number} else None

@@ -26,8 +26,18 @@ CHALLENGER, CHAMPION = "challenger", "champion"
 _NEEDED = ("rayreel", "torch", "safetensors", "pydantic", "pyarrow", "numpy", "pandas")
 
 
+# What a version's tags say of an attempt to follow MLflow's champion to it.
+UNFOLLOWED: dict[str, str | None] = dict.fromkeys(
+    ("follow", "follow_reason", "follow_gates", "follow_at", "follow_basis")
+)
+
+
 class NoSuchVersion(RayreelError):
     """The registry has no such version or alias."""
+
+
+class NotATower(RayreelError):
+    """A version that was registered by something else than training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +90,22 @@ def resolve(name: str) -> Version:
             f"{MODEL} has no {name!r} in the registry at {mlflow.get_registry_uri()}. Run jobs/train.py first."
         ) from None
     tags = found.tags
+    if lacking := [tag for tag in ("encoder_key", "features", "training") if tag not in tags]:
+        raise NotATower(
+            f"Version {found.version} of {MODEL} has no tag {', '.join(lacking)}: it was not registered by "
+            "jobs/train.py, and nothing is known of the features that it reads. Choose another version."
+        )
     return Version(int(found.version), found.run_id, tags["encoder_key"], tags["features"], tags["training"])
+
+
+def pointed_at(alias: str) -> int | None:
+    """The number of the version that an alias points at, whatever that is; None where there is no such alias."""
+    try:
+        return int(mlflow.MlflowClient().get_model_version_by_alias(MODEL, alias).version)
+    except MlflowException as error:
+        if error.error_code not in _ABSENT:
+            raise TrackingUnavailable.of(error) from error
+        return None
 
 
 def find(name: str) -> Version | None:
@@ -104,20 +129,20 @@ def load(version: Version) -> VideoTower:
     return load_tower(folder / "artifacts" / ARTIFACT)
 
 
-def crown(version: Version) -> None:
+def crown(number: int) -> None:
     """Make the version the champion."""
-    _ask(mlflow.MlflowClient().set_registered_model_alias, MODEL, CHAMPION, str(version.number))
+    _ask(mlflow.MlflowClient().set_registered_model_alias, MODEL, CHAMPION, str(number))
 
 
-def tags(version: Version) -> dict[str, str]:
+def tags(number: int) -> dict[str, str]:
     """What is written on the version."""
-    found: dict[str, str] = _ask(mlflow.MlflowClient().get_model_version, MODEL, str(version.number)).tags
+    found: dict[str, str] = _ask(mlflow.MlflowClient().get_model_version, MODEL, str(number)).tags
     return dict(found)
 
 
-def tag(version: Version, **values: str | None) -> None:
+def tag(version: int, **values: str | None) -> None:
     """Write on the version; None takes a tag away."""
-    client, number, there = mlflow.MlflowClient(), str(version.number), tags(version)
+    client, number, there = mlflow.MlflowClient(), str(version), tags(version)
     for name, value in values.items():
         if value is not None:
             _ask(client.set_model_version_tag, MODEL, number, name, value)

@@ -11,7 +11,7 @@ from rayreel.index.collection import collection_name, version_of
 from rayreel.index.config import IndexConfig
 from rayreel.index.connect import MilvusClient
 from rayreel.index.search import VideoIndex
-from rayreel.release import registry
+from rayreel.release import audit, registry
 from rayreel.release.config import ReleaseConfig
 from rayreel.release.quality import Jury
 from rayreel.release.registry import Version
@@ -48,9 +48,9 @@ class Site:
         return None if target is None else version_of(target)
 
     def champion(self) -> Version | None:
-        """The version that serves; with an index that was lost, the one that should."""
-        serving = self.serving()
-        return registry.find(registry.CHAMPION) if serving is None else registry.find(str(serving))
+        """The version that serves; with an index that was lost, the one that served last."""
+        serving = self.serving() or audit.served()
+        return None if serving is None else registry.find(str(serving))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,183 @@
+"""Leases held by real processes that are refused, killed, stopped and cut off."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from rayreel.release.exclusive import create
+from rayreel.release.lease import Held, Holder, Lease, LeaseLost
+from rayreel.release.process import Process
+from rayreel.storage import Storage
+
+# Renewed six times as often: a machine with other things to do must not let a live holder look dead.
+LIVE_S, DEAD_S = 3.0, 0.5
+HOLDER = """
+import sys
+from rayreel.release.lease import Lease, LeaseLost
+from rayreel.storage import Storage
+
+with Lease(Storage(sys.argv[1]), "x", "does something", ttl_s=float(sys.argv[2])) as lease:
+    print("held", flush=True)
+    for _ in sys.stdin:
+        try:
+            lease.check()
+            print("still held", flush=True)
+        except LeaseLost as lost:
+            print(f"lost: {lost}", flush=True)
+"""
+
+Start = Callable[[], subprocess.Popen[str]]
+
+
+@pytest.fixture
+def storage(any_storage: Storage) -> Storage:
+    any_storage.filesystem.create_dir(any_storage.path("releases"), recursive=True)
+    return any_storage
+
+
+@pytest.fixture
+def holder(storage: Storage) -> Iterator[Start]:
+    """Start a process that holds the lease, and checks it for every line that it is sent."""
+    with ExitStack() as running:
+
+        def start() -> subprocess.Popen[str]:
+            words = [sys.executable, "-c", HOLDER, storage.root, str(LIVE_S)]
+            environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            process = running.enter_context(subprocess.Popen(words, env=environment, text=True, **pipes))
+            running.callback(process.kill)
+            assert answer(process) == "held"
+            return process
+
+        yield start
+
+
+def answer(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def checked(process: subprocess.Popen[str]) -> str:
+    assert process.stdin is not None
+    process.stdin.write("check\n")
+    process.stdin.flush()
+    return answer(process)
+
+
+def lease(storage: Storage, patience_s: float = 0.0, ttl_s: float = LIVE_S) -> Lease:
+    return Lease(storage, "x", "does it too", patience_s=patience_s, ttl_s=ttl_s)
+
+
+def leave(storage: Storage, number: int, content: bytes) -> None:
+    """What a process has left behind."""
+    assert create(storage, storage.path("releases", "leases", "x", f"{number:012}.json"), content)
+
+
+def elsewhere(renewed_at: str) -> bytes:
+    """What a process of another machine has written."""
+    process = Process(who="ana@elsewhere", pid=1, machine="another", started="1")
+    holder = Holder(token="t", what="works", process=process, since="2026-01-01T00:00:00+00:00", renewed_at=renewed_at)
+    return holder.model_dump_json().encode()
+
+
+def test_who_comes_second_is_refused_and_told_who_holds_it_since_when(storage: Storage, holder: Start) -> None:
+    process = holder()
+    with pytest.raises(Held, match=rf"\(process {process.pid}\) does something since 2\d+-.*Wait until it has ended"):
+        lease(storage).__enter__()
+    assert checked(process) == "still held"
+
+
+def test_a_released_lease_is_free_and_waiting_for_it_pays(storage: Storage, holder: Start) -> None:
+    process = holder()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lease(storage, patience_s=60).__enter__)
+        process.stdin.close()  # it ends its block
+        taken = waiting.result()
+    taken.check()
+    taken.__exit__(None, None, None)
+    with lease(storage) as again:
+        again.check()
+
+
+def test_a_process_of_this_machine_that_was_killed_is_replaced_at_once(storage: Storage, holder: Start) -> None:
+    process = holder()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = time.monotonic()
+    with Lease(storage, "x", "does it too", ttl_s=600):
+        assert time.monotonic() - before < 300
+
+
+def test_a_holder_that_renews_keeps_it_for_longer_than_its_time(storage: Storage, holder: Start) -> None:
+    process = holder()
+    with pytest.raises(Held):
+        lease(storage, patience_s=1.5 * LIVE_S).__enter__()
+    assert checked(process) == "still held"
+
+
+def test_a_process_that_slept_too_long_has_lost_it_and_changes_nothing(storage: Storage, holder: Start) -> None:
+    process = holder()
+    process.send_signal(signal.SIGSTOP)
+    with lease(storage, patience_s=60, ttl_s=2 * DEAD_S) as taken:
+        process.send_signal(signal.SIGCONT)
+        assert checked(process).startswith("lost: This process does something, but did not renew its lease")
+        assert "does it too" in checked(process)
+        taken.check()
+
+
+@pytest.mark.parametrize("renewed_at", ["2020-01-01T00:00:00+00:00", "2999-01-01T00:00:00+00:00"])
+def test_a_dead_process_of_another_machine_is_replaced_after_its_time_whatever_its_clock_said(
+    storage: Storage, renewed_at: str
+) -> None:
+    leave(storage, 7, elsewhere(renewed_at))
+    before = time.monotonic()
+    with lease(storage, ttl_s=DEAD_S):
+        assert time.monotonic() - before >= DEAD_S
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]"])
+def test_a_file_that_a_power_cut_left_empty_blocks_for_its_time_only(storage: Storage, content: bytes) -> None:
+    leave(storage, 3, content)
+    with lease(storage, ttl_s=DEAD_S) as taken:
+        taken.check()
+
+
+def test_a_live_process_of_another_machine_is_known_by_its_renewals_not_by_its_clock(storage: Storage) -> None:
+    leave(storage, 1, elsewhere("2020-01-01T00:00:00+00:00"))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lease(storage).__enter__)
+        time.sleep(LIVE_S / 3)
+        leave(storage, 2, elsewhere("2020-01-01T00:00:01+00:00"))
+        with pytest.raises(Held, match="ana@elsewhere"):
+            waiting.result()
+
+
+def test_of_many_at_once_one_holds_it(tmp_path: Path) -> None:
+    held = list[int]()
+
+    def hold(number: int) -> None:
+        with lease(Storage(tmp_path), patience_s=60):
+            held.append(number)
+            assert held == [number]
+            time.sleep(0.01)
+            held.remove(number)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(hold, range(6)))
+
+
+def test_a_lost_lease_is_lost_in_its_own_process_too(storage: Storage) -> None:
+    with lease(storage) as first:
+        leave(storage, 99, elsewhere("2020-01-01T00:00:00+00:00"))
+        with pytest.raises(LeaseLost, match=r"ana@elsewhere \(process 1\) works"):
+            first.check()
+        with pytest.raises(LeaseLost):
+            first.check()

@@ -1,0 +1,271 @@
+"""Promotions, roll-backs and people that change what serves at the same time."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Barrier, Event
+
+import mlflow
+import pytest
+
+from rayreel.index.alias import switch_alias
+from rayreel.release import audit, increment, journal, registry
+from rayreel.release.gates import Refused
+from rayreel.release.increment import bring_up_to_date
+from rayreel.release.journal import BadJournal, Switch
+from rayreel.release.lease import Held, Lease, build_lease
+from rayreel.release.promote import Promotion, promote
+from rayreel.release.retire import retire
+from rayreel.release.rollback import roll_back
+from rayreel.release.site import Candidate, Site
+from rayreel.release.switch import Overtaken
+from rayreel.storage import Storage
+from release_site import point_champion, store_of
+
+STAGES = ["embedding", "indexing", "snapshot"]
+# Promotes, forced, and stops at a stage until a line comes in.
+PROMOTES = """
+import sys
+from rayreel.release import registry
+from rayreel.release.promote import promote
+from rayreel.storage import Storage
+from release_site import site_at
+
+root, tracking, uri, version, stop = sys.argv[1:]
+site = site_at(Storage(root), tracking, uri)
+stopped = []
+
+def heard(stage, done):
+    if stage == stop and not stopped:
+        stopped.append(stage)
+        print("stopped", flush=True)
+        sys.stdin.readline()
+
+try:
+    done = promote(registry.resolve(version), site, "two at once", heard)
+    print("promoted, before", done.previous, flush=True)
+except Exception as error:
+    print(type(error).__name__, str(error).replace(chr(10), " "), flush=True)
+"""
+
+Start = Callable[[Site, int, str], subprocess.Popen[str]]
+
+
+@pytest.fixture(params=["folder", "object store"])
+def serving_one(request: pytest.FixtureRequest, site: Site) -> Site:
+    """Version 1 serves; features and releases below a root of each kind, the registry beside them."""
+    if request.param == "object store":
+        request.getfixturevalue("monkeypatch").setenv("AWS_ACCESS_KEY_ID", "test")
+        request.getfixturevalue("monkeypatch").setenv("AWS_SECRET_ACCESS_KEY", "test")
+        options = f"scheme=http&endpoint_override={request.getfixturevalue('s3')}&region=us-east-1"
+        bucket = f"bucket{abs(hash(request.node.name))}"
+        storage = Storage(f"s3://{bucket}/prefix?{options}&allow_bucket_creation=true")
+        store_of(storage)
+        site = replace(site, storage=storage)
+    promote(registry.resolve("1"), site)
+    return site
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start a process that promotes a version and wait until it stands still at a stage."""
+    running = list[subprocess.Popen[str]]()
+
+    def started(site: Site, version: int, stage: str) -> subprocess.Popen[str]:
+        uri = site.client._config.uri
+        words = [sys.executable, "-c", PROMOTES, site.storage.root, mlflow.get_tracking_uri(), uri, str(version), stage]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        running.append(subprocess.Popen(words, env=environment, text=True, **pipes))
+        assert running[-1].stdout.readline().strip() == "stopped"
+        return running[-1]
+
+    yield started
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+def go_on(process: subprocess.Popen[str]) -> str:
+    return process.communicate("go on\n")[0].strip()
+
+
+def switches(*events: str) -> list[tuple[str, int, str | None]]:
+    kinds = events or ("promoted", "rolled back", "restored", "kept")
+    return [(event["event"], event["version"], event["from"]) for event in audit.events() if event["event"] in kinds]
+
+
+def agree_on(site: Site, version: int) -> None:
+    """Index, registry and journal say the same, and nothing is under way."""
+    made = journal.last_made(site.storage)
+    assert made is not None and journal.under_way(site.storage) is None
+    assert site.serving() == registry.pointed_at(registry.CHAMPION) == made.version == version
+
+
+def test_of_two_processes_that_promote_at_once_one_does_and_the_other_says_what_serves_now(
+    serving_one: Site, start: Start
+) -> None:
+    process = start(serving_one, 3, "snapshot")
+    assert promote(registry.resolve("2"), serving_one).previous == 1
+    answer = go_on(process)
+    assert answer.startswith("Overtaken Version 3 was judged against release 1, but release 2 serves now.")
+    agree_on(serving_one, 2)
+    assert switches() == [("promoted", 1, None), ("promoted", 2, "1")]
+    assert roll_back(serving_one).version.number == 1
+    agree_on(serving_one, 1)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_of_two_threads_that_promote_at_once_one_does_whatever_the_stage(site: Site, stage: str) -> None:
+    promote(registry.resolve("1"), site)
+    together = Barrier(2)
+
+    def race(version: str) -> Promotion | Overtaken:
+        met = list[str]()
+
+        def heard(now: str, _done: int) -> None:
+            if now == stage and not met:
+                met.append(now)
+                together.wait(120)
+
+        try:
+            return promote(registry.resolve(version), site, "two at once", heard)
+        except Overtaken as overtaken:
+            return overtaken
+
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(race, "23"))
+    (won,) = [one for one in done if isinstance(one, Promotion)]
+    assert won.previous == 1
+    agree_on(site, won.version.number)
+    assert switches()[1:] == [("promoted", won.version.number, "1")]
+
+
+def test_the_same_version_is_promoted_by_one_process_at_a_time(serving_one: Site, start: Start) -> None:
+    process = start(serving_one, 2, "indexing")
+    with pytest.raises(Held, match=rf"\(process {process.pid}\) promotes version 2 since"):
+        promote(registry.resolve("2"), serving_one)
+    assert go_on(process) == "promoted, before 1"
+    agree_on(serving_one, 2)
+
+
+def test_a_process_that_was_killed_while_it_promotes_is_in_nobodys_way(serving_one: Site, start: Start) -> None:
+    start(serving_one, 2, "indexing").kill()
+    assert promote(registry.resolve("2"), serving_one).previous == 1
+    agree_on(serving_one, 2)
+
+
+def test_a_roll_back_need_not_wait_for_a_build_and_is_not_undone_by_it(site: Site, start: Start) -> None:
+    for version in "12":
+        promote(registry.resolve(version), site)
+    process = start(site, 3, "embedding")
+    roll_back(site)
+    assert go_on(process).startswith("Overtaken Version 3 was judged against release 2, but release 1 serves now.")
+    agree_on(site, 1)
+
+
+def test_bringing_up_to_date_what_serves_no_more_by_then_is_no_promotion(site: Site) -> None:
+    promote(registry.resolve("1"), site)
+    switched = Event()
+
+    def meanwhile(_stage: str, _done: int) -> None:
+        if not switched.is_set():
+            switched.set()
+            promote(registry.resolve("2"), site)
+
+    site.storage.filesystem.delete_file(site.storage.path("releases", "v1", "snapshot.json"))
+    with pytest.raises(Overtaken, match="release 2 serves now"):
+        promote(registry.resolve("1"), site, progress=meanwhile)
+    agree_on(site, 2)
+
+
+def test_a_champion_that_a_person_moves_meanwhile_stays_where_they_put_it(site: Site) -> None:
+    promote(registry.resolve("1"), site)
+
+    def meanwhile(stage: str, _done: int) -> None:
+        if stage == "snapshot":
+            point_champion(3)
+
+    with pytest.raises(Overtaken, match="champion was moved in MLflow from version 1 to version 3"):
+        promote(registry.resolve("2"), site, progress=meanwhile)
+    assert site.serving() == 1 and registry.pointed_at(registry.CHAMPION) == 3 and len(switches()) == 1
+
+
+def test_a_promotion_takes_a_moved_champion_back_aloud_and_tells_no_event_that_never_was(site: Site) -> None:
+    promote(registry.resolve("1"), site)
+    point_champion(3)
+    done = promote(registry.resolve("2"), site)
+    assert done.taken_from == 3 and done.previous == 1
+    agree_on(site, 2)
+    assert switches() == [("promoted", 1, None), ("promoted", 2, "1")]
+    assert audit.events()[-1]["champion_was"] == 3 and "promoted_at" not in registry.tags(3)
+
+
+def test_promoting_what_serves_puts_its_champion_back_and_says_so(site: Site) -> None:
+    promote(registry.resolve("2"), site)
+    point_champion(3)
+    assert promote(registry.resolve("2"), site).taken_from == 3
+    agree_on(site, 2)
+    assert switches() == [("promoted", 2, None), ("kept", 2, "2")] and audit.events()[-1]["champion_was"] == 3
+
+
+def test_a_refused_promotion_leaves_a_moved_champion_alone(site: Site) -> None:
+    promote(registry.resolve("2"), site)
+    point_champion(1)
+    with pytest.raises(Refused):
+        promote(registry.resolve("3"), site)
+    assert registry.pointed_at(registry.CHAMPION) == 1 and site.serving() == 2 and len(audit.events()) == 1
+
+
+def test_a_switch_that_was_killed_before_it_was_made_never_was(site: Site) -> None:
+    promote(registry.resolve("1"), site)
+    journal.begin(site.storage, Switch("promoted", 3, 1, 1, "somebody", at="2099-01-01T00:00:00+00:00"))
+    promote(registry.resolve("2"), site)
+    agree_on(site, 2)
+    assert switches() == [("promoted", 1, None), ("promoted", 2, "1")] and "promoted_at" not in registry.tags(3)
+
+
+def test_a_switch_that_was_killed_is_finished_once_and_whoever_moved_the_champion_since_is_left_alone(
+    site: Site,
+) -> None:
+    promote(registry.resolve("1"), site)
+    promote(registry.resolve("2"), replace(site, index=site.index.model_copy(update={"alias": "elsewhere"})))
+    made = Switch("promoted", 2, 1, 1, "somebody", at="2099-01-01T00:00:00+00:00")
+    journal.begin(site.storage, made)
+    switch_alias(site.client, site.index.alias, "videos_v2")
+    audit.record(made)
+    point_champion(3)
+    promote(registry.resolve("2"), site)
+    assert [event["at"] for event in audit.events()].count(made.at) == 1
+    agree_on(site, 2)
+    assert audit.events()[-1]["event"] == "promoted"
+
+
+def test_a_journal_that_a_power_cut_left_empty_is_named(site: Site) -> None:
+    promote(registry.resolve("1"), site)
+    site.storage.write(site.storage.path("releases", "switch.json"), b"")
+    with pytest.raises(BadJournal, match=r"releases/switch\.json cannot be read.*delete the file"):
+        promote(registry.resolve("2"), site)
+    assert site.serving() == 1
+
+
+def test_increments_take_turns_with_who_works_on_the_same_release(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    promote(registry.resolve("1"), site)
+    candidate = Candidate(registry.resolve("1"), site)
+    with Lease(site.storage, build_lease(1), "promotes version 1"), monkeypatch.context() as patch:
+        patch.setattr(increment, "PATIENCE_S", 0.0)
+        with pytest.raises(Held, match="promotes version 1"):
+            bring_up_to_date(candidate)
+    assert bring_up_to_date(candidate).videos == 100
+
+
+def test_a_release_that_somebody_works_on_is_not_dropped(site: Site) -> None:
+    keeping_one = replace(site, release=site.release.model_copy(update={"keep": 1}))
+    for version in ("1", "2"):
+        promote(registry.resolve(version), keeping_one)
+    with Lease(site.storage, build_lease(1), "rolls back to version 1"):
+        assert promote(registry.resolve("3"), keeping_one, force="a third").retired == []
+    assert retire(keeping_one) == [1]

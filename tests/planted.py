@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+
 from rayreel.failures import Reason, Rejected
 from rayreel.media.clip import Samples
 from rayreel.media.config import Limits, SamplingConfig
@@ -26,6 +28,11 @@ def faulty(file: VideoFile, sampling: SamplingConfig, size: int, limits: Limits)
             os._exit(3)
         case "bug":
             raise ZeroDivisionError("planted")
+        case "warn":
+            np.array([1.0]) / np.array([0.0])
+        case "late_imports":
+            late = np.__numpy_submodules__ - {"core", "f2py", "test", "testing", "typing"}  # type: ignore[attr-defined]
+            assert all(getattr(np, name) for name in late) and np.median([1.0, 2.0]) == 1.5
         case "bomb":
             hoard = bytearray(64 << 30)
             return Rejected(Reason.NO_FRAMES, str(len(hoard)))

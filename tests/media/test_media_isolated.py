@@ -128,6 +128,13 @@ def test_a_fault_is_the_outcome_of_its_video_and_the_next_one_decodes(
     assert isinstance(take(faulty, film("good.mp4", frames=3)), Clip)
 
 
+@pytest.mark.parametrize("name", ["warn", "late_imports"])
+def test_what_decoding_does_in_passing_is_no_fault_of_its_video(
+    film: FilmMaker, faulty: IsolatedDecoder, name: str
+) -> None:
+    assert isinstance(take(faulty, film(f"{name}.mp4", frames=3)), Clip)
+
+
 @pytest.mark.parametrize("name", ["hang", "hang_in_c"])
 def test_a_hanging_decoder_is_killed_and_the_next_video_decodes(
     film: FilmMaker, faulty: IsolatedDecoder, name: str, monkeypatch: pytest.MonkeyPatch

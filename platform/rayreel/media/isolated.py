@@ -77,13 +77,12 @@ class IsolatedDecoder:
     def _decode(self, file: VideoFile, sampling: SamplingConfig, size: int, limits: Limits) -> Clip | Rejected:
         question = Question.about(file.name, file.size, sampling, size, limits)
         with self._turn:
-            deadline = Deadline(limits.timeout_s + GRACE_S)
             outcome = self._ask(file, question, limits.timeout_s + GRACE_S)
         if isinstance(outcome, Rejected):
             return outcome
         # Not by the child: taken over, it could give this video the name of another one.
         try:
-            return Clip.of(outcome, file.sha256(deadline.check))
+            return Clip.of(outcome, file.sha256(Deadline(limits.timeout_s).check))
         except TimeoutError as error:
             return Rejected(Reason.TIMEOUT, f"{file.name}: {error}")
 

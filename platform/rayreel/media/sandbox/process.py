@@ -78,13 +78,13 @@ class DecoderProcess:
 
     def ask(self, file: VideoFile, question: Question, timeout_s: float) -> Samples | Rejected:
         """One video's outcome; afterwards the process may be gone."""
+        memory = self._memory(question.memory_bytes())
         try:
             self._allow_cpu(math.ceil(timeout_s) + 1)
             self.connection.settimeout(timeout_s)
-            descriptors = [file.descriptor, self._memory(question.memory_bytes())]
-            socket.send_fds(self.connection, [question.model_dump_json().encode()], descriptors)
+            words = question.model_dump_json().encode()
+            socket.send_fds(self.connection, [words], [file.descriptor, memory])
             message = self.connection.recv(MAX_BYTES)
-            self._allow_cpu(_IDLE_CPU_S)
         except TimeoutError:
             self.end()
             detail = f"{question.name}: no answer within {timeout_s:.0f} s, the decoder was killed"
@@ -93,9 +93,10 @@ class DecoderProcess:
             message = b""
         if not message:
             return self._obituary(question.name)
-        assert self.memory is not None
+        with suppress(OSError):  # it may have ended since
+            self._allow_cpu(_IDLE_CPU_S)
         try:
-            return read_answer(question, message, self.memory)
+            return read_answer(question, message, memory)
         except ValueError as error:  # nonsense from a process that something has taken over
             self.end()
             why = " ".join(str(error).split())[:200]
@@ -140,6 +141,7 @@ class DecoderProcess:
         used_s = time.clock_gettime((~self.process.pid << 3) | 2)
         hard = resource.prlimit(self.process.pid, resource.RLIMIT_CPU)[1]
         soft = math.ceil(used_s) + seconds
+        soft = soft if hard == resource.RLIM_INFINITY else min(soft, hard)
         resource.prlimit(self.process.pid, resource.RLIMIT_CPU, (soft, hard))
 
     def _obituary(self, name: str) -> Rejected:

@@ -1,5 +1,6 @@
 """The time line of a film, read without decoding."""
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,3 +51,74 @@ def test_a_cut_file_is_readable_up_to_the_first_missing_packet(film: FilmMaker) 
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     read = timeline(path)
     assert read.declared_s == pytest.approx(2.0) and 0.2 < read.readable_s < 1.8
+
+
+@pytest.mark.parametrize("keyframe_every", [10, 1000])
+@pytest.mark.parametrize("tone_hz", [None, 440.0])
+def test_a_live_recording_lasts_as_long_as_its_packets(
+    film: FilmMaker, keyframe_every: int, tone_hz: float | None
+) -> None:
+    read = timeline(film("film.mkv", frames=50, keyframe_every=keyframe_every, live=True, tone_hz=tone_hz))
+    assert read.declared_s == read.readable_s == pytest.approx(2.0, abs=0.05) and len(read.samples) == 50
+
+
+def declaring(path: Path, name: bytes, duration: float) -> Path:
+    """The same file with another number after this name, as FLV and Matroska write it."""
+    data = bytearray(path.read_bytes())
+    at = data.index(name) + len(name)
+    data[at : at + 8] = struct.pack(">d", duration)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("declared_s", [0.0, 0.3, 9.0, 2_147_483.63])
+def test_a_wrong_duration_of_flv_is_not_believed(film: FilmMaker, declared_s: float) -> None:
+    path = declaring(film("film.flv", frames=50, tone_hz=None), b"\0\x08duration\0", declared_s)
+    assert timeline(path).declared_s == pytest.approx(2.0, abs=0.1)
+
+
+@pytest.mark.parametrize("declared_s", [0.9, 9.0, 100_000.0])
+@pytest.mark.parametrize("keyframe_every", [10, 1000])
+def test_a_wrong_duration_of_matroska_is_not_believed(film: FilmMaker, keyframe_every: int, declared_s: float) -> None:
+    path = film("film.mkv", frames=50, keyframe_every=keyframe_every, tone_hz=None)
+    read = timeline(declaring(path, b"\x44\x89\x88", declared_s * 1000))
+    assert read.declared_s == pytest.approx(2.0, abs=0.05) and len(read.keyframes_s) == -(-50 // keyframe_every)
+
+
+@pytest.mark.parametrize("box", [b"mvhd", b"tkhd", b"mdhd"])
+def test_a_wrong_duration_of_mp4_is_not_believed(film: FilmMaker, box: bytes) -> None:
+    path = film(frames=50, tone_hz=None)
+    data = bytearray(path.read_bytes())
+    at = data.index(box) + (24 if box == b"tkhd" else 20)
+    data[at : at + 4] = (3).to_bytes(4, "big") if box == b"mdhd" else (10**9).to_bytes(4, "big")
+    path.write_bytes(data)
+    assert timeline(path).declared_s == pytest.approx(2.0, abs=0.05)
+
+
+def test_segments_of_a_longer_film_last_as_long_as_they_are(film: FilmMaker) -> None:
+    data = film(frames=75, movflags="frag_keyframe+empty_moov+default_base_moof", tone_hz=None).read_bytes()
+    parts = [at - 4 for at in range(len(data)) if data[at : at + 4] == b"moof"]
+    path = film("later.mp4", frames=1)
+    path.write_bytes(data[: parts[0]] + data[parts[2] :])
+    read = timeline(path)
+    assert read.declared_s == pytest.approx(1.0, abs=0.05) and len(read.samples) == 25
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.mkv", "film.ts"])
+def test_a_still_picture_lasts_as_long_as_its_sound(film: FilmMaker, name: str) -> None:
+    read = timeline(film(name, frames=1, sound_s=8))
+    assert read.duration_s == pytest.approx(8.0, abs=0.1) and read.declared_s < 0.5
+
+
+def test_sound_that_an_edit_list_leaves_over_does_not_lengthen_the_pictures(film: FilmMaker) -> None:
+    read = timeline(film(frames=50, keyframe_every=25, start_s=-0.7, sound_s=9))
+    assert read.edited and read.duration_s == pytest.approx(1.3, abs=0.05)
+
+
+def test_a_picture_due_in_hours_changes_neither_length_nor_the_others(film: FilmMaker) -> None:
+    path = film(frames=100, keyframe_every=25, bframes=2, tone_hz=None)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"ctts") + 12 + 8 * 20
+    data[at + 4 : at + 8] = (12_800 * 9000).to_bytes(4, "big")
+    path.write_bytes(data)
+    assert timeline(path).duration_s == pytest.approx(4.0, abs=0.05)

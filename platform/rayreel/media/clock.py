@@ -23,6 +23,8 @@ _BACK_S = 0.25
 _NEAR_S = 10.0  # streams of one recording are this close together at any place of the file, as in FFmpeg's own tool
 _STEPS = 20  # a clock that moves on by ever so many typical steps jumps; pictures may each stay for minutes
 _REORDERED = 4  # steps by which a time may be off its place and still be on the same clock
+_CAUGHT_UP = 20  # packets after which decoding has caught up with any pause
+_TOGETHER_S = 1.0
 _OUTLIERS = 8  # most packets in a row that are taken for wrong times rather than for another recording
 
 
@@ -105,20 +107,46 @@ def unmoved(tracks: Mapping[int, Track]) -> dict[int, Shift]:
 
 def _mended(track: Track, gap_s: float) -> Track:
     """Outliers get times between their neighbours', and packets shown absurdly long after decoding the usual delay."""
-    times, step_s = track.times_s.copy(), track.step_s
+    times, begins = track.times_s.copy(), track.begins_s
+    usual_s = float(np.median(begins - times))
     for jump in _jumps(track, gap_s):
-        before = times[jump - 1]
-        for back in range(jump + 1, min(jump + _OUTLIERS, len(times) - 1) + 1):
-            if abs(times[back] - before - (back - jump + 1) * step_s) <= _REORDERED * step_s:
-                times[jump:back] = np.linspace(before, times[back], back - jump + 2)[1:-1]
-                break
-    delays = track.begins_s - track.times_s
-    usual_s = float(np.median(delays))
-    wrong = (np.abs(delays - usual_s) > max(_NEAR_S, _STEPS * step_s)) | (times != track.times_s)
+        if back := _return(times, jump, track.step_s):
+            times[jump:back] = np.linspace(times[jump - 1], times[back], back - jump + 2)[1:-1]
+        else:
+            _draw_over(times, begins, jump, usual_s)
+    wrong = absurd(times, begins, _STEPS * track.step_s) | (times != track.times_s)
     if not wrong.any():
         return track
-    begins = np.where(wrong, times + usual_s, track.begins_s)
+    begins = np.where(wrong, times + usual_s, begins)
     return replace(track, times_s=times, begins_s=begins, ends_s=begins + (track.ends_s - track.begins_s))
+
+
+def absurd(times_s: Seconds, begins_s: Seconds, steps_s: float) -> NDArray[np.bool_]:
+    """Which packets are shown so long after decoding that even packets much later in the file are decoded before.
+
+    Not those before a long pause: there decoding waits for the order of display, and then catches up. `steps_s` is how
+    long such packets may be off, seconds, if that is more than usual.
+    """
+    later = np.minimum(np.arange(len(times_s)) + _CAUGHT_UP, len(times_s) - 1)
+    most_s = max(_NEAR_S, steps_s)
+    ahead = (begins_s - times_s[later] > most_s) & (later - np.arange(len(times_s)) >= _CAUGHT_UP)
+    return ahead | (times_s - begins_s > most_s)
+
+
+def _return(times: Seconds, jump: int, step_s: float) -> int | None:
+    """Where a clock that jumps away is back, if that is soon."""
+    for back in range(jump + 1, min(jump + _OUTLIERS, len(times) - 1) + 1):
+        if abs(times[back] - times[jump - 1] - (back - jump + 1) * step_s) <= _REORDERED * step_s:
+            return back
+    return None
+
+
+def _draw_over(times: Seconds, begins: Seconds, jump: int, usual_s: float) -> None:
+    """Packets just before a jump that are shown after it belong after it: demuxers fill in missing decode times."""
+    for place in range(jump - 1, max(0, jump - _OUTLIERS) - 1, -1):
+        if abs(begins[place] - times[jump]) > min(_TOGETHER_S, abs(begins[place] - times[place])):
+            return
+        times[place] = begins[place] - usual_s
 
 
 def _runs(tracks: Mapping[int, Track], gap_s: float, wrap_s: float) -> Iterator[_Run]:
@@ -160,6 +188,7 @@ def _beside(
 ) -> _Run | None:
     """The run as a part of the piece in which another stream is at the same time; never of one already left."""
     last, time_s = now.get(run.stream), tracks[run.stream].times_s[run.first]
+    before_s = tracks[run.stream].times_s[run.first - 1] + last.turn_s if last else -np.inf
     found: list[tuple[float, _Run]] = []
     for stream, other in now.items():
         if stream == run.stream:
@@ -168,7 +197,7 @@ def _beside(
         there_s = tracks[stream].times_s[place] + other.turn_s
         turn_s = _turn_s(time_s - there_s, wrap_s)
         apart_s = abs(time_s + turn_s - there_s)
-        waited = last is not None and other.piece == last.piece and time_s > tracks[run.stream].times_s[run.first - 1]
+        waited = last is not None and other.piece == last.piece and time_s + turn_s > before_s
         if apart_s <= min(gap_s, _NEAR_S) and (last is None or other.piece > last.piece or waited):
             found.append((apart_s, replace(run, piece=other.piece, turn_s=turn_s)))
     return min(found, key=lambda pair: pair[0])[1] if found else None

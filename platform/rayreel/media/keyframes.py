@@ -13,7 +13,7 @@ from rayreel.media.scan import HEADLESS, scan
 from rayreel.media.sound import Sound, indexed_sounds, packed_sounds
 
 # Containers count their duration from another moment than the first picture, or to the end of the sound. What is
-# declared within this of what the packets say is the same duration.
+# declared within this of what the packets say is the same duration; less for very short videos.
 _TOLERANCE_S = 0.5
 
 
@@ -150,7 +150,7 @@ def _scanned(film: Film) -> Timeline | None:
     extent_s = (_last_end(samples) - origin) * film.tick_s
     declared_s = _agreed(film, extent_s)
     heard_s = max((sound.end_s for sound in sounds.values()), default=0.0)
-    if found.cut and film.container.format.name not in HEADLESS and not extent_s < _declared(film) / 2 <= heard_s:
+    if found.cut and not extent_s < _declared(film) / 2 <= heard_s:
         # The rest is lost, unless it is sound alone that goes on to the declared end.
         declared_s = max(declared_s, _declared(film))
     return Timeline(
@@ -177,11 +177,14 @@ def _last_end(samples: Sequence[Sample]) -> int:
 
 def _agreed(film: Film, packets_s: float) -> float:
     """The declared duration where packets agree with it, else theirs, seconds."""
-    return declared_s if abs((declared_s := _declared(film)) - packets_s) <= _TOLERANCE_S else packets_s
+    declared_s = _declared(film)
+    return declared_s if abs(declared_s - packets_s) <= min(_TOLERANCE_S, packets_s / 4) else packets_s
 
 
 def _declared(film: Film) -> float:
     """What the container says of the duration, seconds; 0 when it says nothing."""
+    if film.container.format.name in HEADLESS:
+        return 0.0
     if film.container.format.name == "avi":  # what FFmpeg makes of it depends on how much of the file is there
         return film.stream.frames * film.tick_s
     if film.stream.duration:

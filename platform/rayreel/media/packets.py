@@ -3,16 +3,16 @@
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
-from statistics import median
 from typing import NamedTuple
 
 import av
+import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
+from rayreel.media.clock import absurd
 from rayreel.media.open import Deadline
 from rayreel.media.streams import pick_video
 
@@ -126,27 +126,25 @@ def to_sample(packet: "Packet[VideoStream]", told_pts: bool) -> Sample:
 def survey(film: Film, start: int | None, until: float | None = None) -> list[Sample]:
     """Packets from the keyframe at `start` until every picture shown up to tick `until` is among them; no decoding."""
     samples: list[Sample] = []
-    absurd, most = False, _ABSURD_S / film.tick_s
+    doubtful, most = False, _ABSURD_S / film.tick_s
     for packet in read_packets(film, start):
         samples.append(sample := to_sample(packet, film.told_pts))
-        absurd = absurd or (sample.dts is not None and abs(sample.pts - sample.dts) > most)
+        doubtful = doubtful or (sample.dts is not None and abs(sample.pts - sample.dts) > most)
         # Nothing is shown before it is decoded.
         if until is not None and packet.dts is not None and packet.dts > until:
             break
-    return _shown_in_time(samples, film.tick_s) if absurd else samples
+    return _shown_in_time(samples, film.tick_s) if doubtful and len(samples) > 1 else samples
 
 
 def _shown_in_time(samples: list[Sample], tick_s: float) -> list[Sample]:
     """Single pictures due hours after they are decoded are shown after the usual delay instead."""
-    known = [(sample.pts - sample.dts, sample.dts) for sample in samples if sample.dts is not None]
-    usual = int(median(delay for delay, _ in known))
-    steps = [later - earlier for (_, earlier), (_, later) in pairwise(known)]
-    most = max(_ABSURD_S / tick_s, _ABSURD_STEPS * median(steps or [0]))
+    dts = np.array([sample.pts if sample.dts is None else sample.dts for sample in samples])
+    pts = np.array([sample.pts for sample in samples])
+    wrong = absurd(dts * tick_s, pts * tick_s, _ABSURD_STEPS * float(np.median(np.diff(dts))) * tick_s)
+    usual = int(np.median(pts - dts))
     return [
-        sample
-        if sample.dts is None or abs(sample.pts - sample.dts - usual) <= most
-        else sample._replace(pts=sample.dts + usual, end=sample.dts + usual + sample.end - sample.pts)
-        for sample in samples
+        sample._replace(pts=at + usual, end=at + usual + sample.end - sample.pts) if off else sample
+        for sample, at, off in zip(samples, dts.tolist(), wrong.tolist(), strict=True)
     ]
 
 

@@ -22,7 +22,7 @@ from rayreel.release.site import Candidate, Site
 from rayreel.settings import Settings, load_settings
 from rayreel.storage import BrokenFile
 from rayreel.training.tracking import use_tracking
-from serve_apps.tell import tell_service
+from serve_apps.notify import notify_service
 
 
 class NothingServes(RayreelError):
@@ -84,7 +84,7 @@ def _bring(candidate: Candidate, *, snapshot: bool) -> Brought:
     step(f"Bringing release {candidate.version.number} up to date with {candidate.version.encoder_key}")
     with _progress() as heard:
         done = bring_up_to_date(candidate, snapshot=snapshot, progress=heard)
-    tell_service()
+    notify_service()
     compact(open_store(site.storage, candidate.version.encoder_key), on=site.release.read_on)
     rows: dict[str, object] = {"new": done.new, "changed": done.changed, "deleted": done.deleted}
     if done.blind:

@@ -23,7 +23,7 @@ from rayreel.release.rollback import RolledBack, roll_back
 from rayreel.release.site import Site
 from rayreel.settings import Settings, load_settings
 from rayreel.training.tracking import use_tracking
-from serve_apps.tell import tell_service
+from serve_apps.notify import notify_service
 
 
 def main(
@@ -76,7 +76,7 @@ def promote_tower(settings: Settings, version: Version, force: str | None = None
     step(f"Promoting {registry.MODEL} version {version.number}")
     try:
         with _progress() as heard:
-            done = promote(version, _promoting(settings), force, heard, tell_service)
+            done = promote(version, _promoting(settings), force, heard, notify_service)
     except Refused as refused:
         console.print(shown(refused.gates))
         raise
@@ -96,7 +96,7 @@ def roll_back_release(settings: Settings) -> RolledBack:
     """Let the release before the present one serve again, and show what was switched."""
     step("Rolling back to the release before")
     with _progress() as heard:
-        done = roll_back(site_of(settings), heard, tell_service)
+        done = roll_back(site_of(settings), heard, notify_service)
     console.print(shown(done.gates))
     console.print(facts("Roll-back", {"release": done.version.number, "before": done.left.number}))
     return done

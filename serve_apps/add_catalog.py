@@ -1,6 +1,6 @@
 """The job behind `POST /v1/videos/batch`: `python -m serve_apps.add_catalog --catalog …`.
 
-Takes the settings that every job takes. Its output is for whoever asks `GET /v1/jobs/{id}`.
+Takes the settings that every job takes. `GET /v1/jobs/{id}` shows its output.
 """
 
 import logging
@@ -22,7 +22,7 @@ from rayreel.release.increment import bring_up_to_date
 from rayreel.release.site import Candidate
 from rayreel.settings import Settings, load_settings
 from rayreel.training.tracking import use_tracking
-from serve_apps.tell import tell_service
+from serve_apps.notify import notify_service
 
 MOST_SHOWN = 10
 
@@ -57,12 +57,12 @@ def _extract(settings: Settings, rows: Catalog) -> None:
     store = open_or_make(settings.place, settings.encoders, settings.sampling, settings.weights_cache)
     report = extract(rows, store, settings.pipeline, adding=True)
     compact(store, on=settings.extract.decode_on)
-    _tell(report, store)
+    _report(report, store)
     if report.rows == report.quarantined:
         raise NothingAdded(f"None of the {report.rows} rows can be used. See the reasons above.")
 
 
-def _tell(report: ExtractReport, store: FeatureStore) -> None:
+def _report(report: ExtractReport, store: FeatureStore) -> None:
     counts = {"extracted": report.extracted, "unchanged": report.unchanged, **report.reasons}
     typer.echo(f"{report.rows} rows: {', '.join(f'{count} {name}' for name, count in counts.items())}")
     for row in store.quarantined().slice(0, MOST_SHOWN if report.quarantined else 0).to_pylist():
@@ -75,7 +75,7 @@ def _bring(settings: Settings) -> None:
     if version is None:
         raise NothingAdded("No release serves yet. The features are kept; the first promotion takes them.")
     done = bring_up_to_date(Candidate(version, site))
-    tell_service()
+    notify_service()
     compact(open_store(site.storage, version.encoder_key), on=settings.release.read_on)
     typer.echo(f"release {version.number}: {done.new} new, {done.changed} changed, {done.videos} videos")
 

@@ -50,7 +50,7 @@ class Uploads:
 async def _while_connected(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
     """Run the application for one request, and cancel it when the client leaves after the body.
 
-    Serve could watch, but reads the whole body into memory for it: serve_apps/haproxy tells it not to for uploads.
+    Serve could watch, but reads the whole body into memory to do so; serve_apps/haproxy turns that off for uploads.
     """
     whole = asyncio.Event()
 

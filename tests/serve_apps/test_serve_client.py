@@ -104,3 +104,6 @@ def test_an_unknown_job_is_told(client: Client) -> None:
     with pytest.raises(ApiError) as unknown:
         client.job("no such job")
     assert unknown.value.status == 404
+    with pytest.raises(ApiError) as unknown:
+        client.cancel_job("no such job")
+    assert unknown.value.status == 404

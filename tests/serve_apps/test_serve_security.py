@@ -92,6 +92,7 @@ REQUESTS = [
     ("POST", "/v1/recommend/upload", Scope.READ),
     ("POST", "/v1/embed", Scope.READ),
     ("GET", "/v1/jobs/x", Scope.WRITE),
+    ("DELETE", "/v1/jobs/x", Scope.WRITE),
     ("POST", "/v1/videos", Scope.WRITE),
     ("POST", "/v1/videos/batch", Scope.WRITE),
     ("DELETE", "/v1/videos/a", Scope.WRITE),

@@ -1,6 +1,7 @@
 """Which decoders may run. FFmpeg has five hundred, and most of its memory faults were in those nobody uses."""
 
 from av.audio.stream import AudioStream
+from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from rayreel.failures import Reason, Rejected
@@ -48,6 +49,18 @@ def refuse_video(stream: VideoStream) -> Rejected | None:
         return None
     found = f"its pictures are {name}, which is not decoded" if name else "no decoder for the video stream"
     return Rejected(Reason.UNSUPPORTED_CODEC, f"{found}; convert the video to H.264")
+
+
+def refuse_audio(container: InputContainer) -> Rejected | None:
+    """Why no sound track may be decoded; None where one may, or where there is no sound.
+
+    The video is refused with its sound: stored without, it would count as one that is silent.
+    """
+    names = [decoder_of(stream) for stream in container.streams.audio]
+    if not names or any(name in AUDIO_DECODERS for name in names):
+        return None
+    found = ", ".join(name or "unknown" for name in names)
+    return Rejected(Reason.UNSUPPORTED_CODEC, f"its sound is {found}; convert the sound to AAC, or remove it")
 
 
 def decoder_of(stream: VideoStream | AudioStream) -> str | None:

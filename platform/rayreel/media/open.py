@@ -7,7 +7,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from rayreel.failures import Reason, Rejected
-from rayreel.media.codecs import CODEC_WHITELIST, refuse_video
+from rayreel.media.codecs import CODEC_WHITELIST, refuse_audio, refuse_video
 from rayreel.media.config import Limits
 from rayreel.media.source import VideoFile
 from rayreel.media.streams import count_streams, is_encrypted, pick_video
@@ -47,7 +47,7 @@ def check(container: InputContainer, limits: Limits) -> Rejected | None:
     stream = pick_video(container)
     if stream is None:
         return Rejected(Reason.NO_VIDEO_STREAM, f"only {_contents(container)}")
-    if problem := refuse_video(stream):
+    if problem := refuse_video(stream) or refuse_audio(container):
         return problem
     if is_encrypted(container, stream):
         return Rejected(Reason.UNSUPPORTED_CODEC, "its pictures are encrypted; decrypt the file first")

@@ -1,4 +1,4 @@
-"""Telling a running service that something has changed."""
+"""Notify a running service that something has changed."""
 
 import asyncio
 import logging
@@ -12,18 +12,18 @@ log = logging.getLogger(__name__)
 _PATIENCE_S = 30
 
 
-def tell_service() -> None:
+def notify_service() -> None:
     """Let every replica of a running service look at once which release serves; they look by themselves, too."""
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     try:
         # In an event loop: where Serve is optimised for throughput, a handle works nowhere else.
-        asyncio.run(_tell())
+        asyncio.run(_notify())
     except (RayServeException, KeyError):  # Serve does not run, or runs without such a deployment
         log.debug("no service runs in this cluster")
     except (RayError, TimeoutError) as error:
         log.warning("not every replica has heard; each looks within serve.refresh_s: %s", error)
 
 
-async def _tell() -> None:
+async def _notify() -> None:
     handle = serve.get_deployment_handle("search", "rayreel")
     await handle.broadcast("refresh").results_async(timeout_s=_PATIENCE_S)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rayreel.catalog.ids import TextIds, id_texts, id_value
+from rayreel.catalog.id_column import id_texts
+from rayreel.catalog.ids import TextIds, id_value
 from steady import steady
 
 

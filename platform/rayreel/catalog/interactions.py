@@ -11,7 +11,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from rayreel.catalog.blank import WORDS
-from rayreel.catalog.ids import id_texts
+from rayreel.catalog.id_column import id_texts
 from rayreel.catalog.manifest import require
 from rayreel.catalog.problem import CatalogError
 from rayreel.catalog.recbole import read_atomic

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from rayreel.catalog.ids import id_texts
+from rayreel.catalog.id_column import id_texts
 from rayreel.catalog.manifest import require
 from rayreel.catalog.problem import CatalogError
 from rayreel.catalog.source import local_path, open_source, suffix

@@ -32,8 +32,8 @@ _OUTLIERS = 8  # most packets in a row that are taken for wrong times rather tha
 class Track:
     """Packets of one stream in the order of the file.
 
-    order: int [n], rising, places among the packets of all streams. times_s: decode times, begins_s and ends_s: when
-    it is shown or heard; seconds [n].
+    order: int [n], rising, places among the packets of all streams, numbers or bytes. times_s: decode times, begins_s
+    and ends_s: when it is shown or heard; seconds [n].
     """
 
     order: NDArray[np.int64]
@@ -107,14 +107,14 @@ def unmoved(tracks: Mapping[int, Track]) -> dict[int, Shift]:
 
 def _mended(track: Track, gap_s: float) -> Track:
     """Outliers get times between their neighbours', and packets shown absurdly long after decoding the usual delay."""
-    times, begins = track.times_s.copy(), track.begins_s
+    times, begins = track.times_s.copy(), track.begins_s.copy()
     usual_s = float(np.median(begins - times))
     for jump in _jumps(track, gap_s):
         if back := _return(times, jump, track.step_s):
             times[jump:back] = np.linspace(times[jump - 1], times[back], back - jump + 2)[1:-1]
         else:
             _draw_over(times, begins, jump, usual_s)
-    wrong = absurd(times, begins, _STEPS * track.step_s) | (times != track.times_s)
+    wrong = absurd(times, begins, _STEPS * track.step_s) | (times != track.times_s) | (begins != track.begins_s)
     if not wrong.any():
         return track
     begins = np.where(wrong, times + usual_s, begins)
@@ -142,11 +142,18 @@ def _return(times: Seconds, jump: int, step_s: float) -> int | None:
 
 
 def _draw_over(times: Seconds, begins: Seconds, jump: int, usual_s: float) -> None:
-    """Packets just before a jump that are shown after it belong after it: demuxers fill in missing decode times."""
+    """Packets before a jump that are shown after it: demuxers mix up times where two recordings meet.
+
+    Those just before it belong after it, with a decode time that was filled in. Others have a wrong display time.
+    """
+    adjoining = True
     for place in range(jump - 1, max(0, jump - _OUTLIERS) - 1, -1):
         if abs(begins[place] - times[jump]) > min(_TOGETHER_S, abs(begins[place] - times[place])):
-            return
-        times[place] = begins[place] - usual_s
+            adjoining = False
+        elif adjoining:
+            times[place] = begins[place] - usual_s
+        else:
+            begins[place] = times[place] + usual_s
 
 
 def _runs(tracks: Mapping[int, Track], gap_s: float, wrap_s: float) -> Iterator[_Run]:
@@ -193,7 +200,7 @@ def _beside(
     for stream, other in now.items():
         if stream == run.stream:
             continue
-        place = int(np.searchsorted(tracks[stream].order, order)) - 1
+        place = max(0, int(np.searchsorted(tracks[stream].order, order)) - 1)
         there_s = tracks[stream].times_s[place] + other.turn_s
         turn_s = _turn_s(time_s - there_s, wrap_s)
         apart_s = abs(time_s + turn_s - there_s)

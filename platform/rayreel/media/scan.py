@@ -44,7 +44,7 @@ class Scan:
 
 @dataclass(slots=True)
 class _Times:
-    """What the packets of one stream say, ticks; and their places among all packets."""
+    """What the packets of one stream say, ticks; and where they lie in the file, bytes."""
 
     tick_s: float
     order: list[int] = field(default_factory=list)
@@ -52,8 +52,10 @@ class _Times:
     begins: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
 
-    def add(self, place: int, sample: Sample) -> None:
-        self.order.append(place)
+    def add(self, place: int | None, sample: Sample) -> None:
+        # A packet is complete, and read, when the next one of its stream begins: much later than where it lies.
+        before = self.order[-1] if self.order else 0
+        self.order.append(before if place is None else max(before, place))
         self.dts.append(sample.pts if sample.dts is None else sample.dts)
         self.begins.append(sample.pts)
         self.ends.append(sample.end)
@@ -74,10 +76,10 @@ def scan(film: Film, start: int | None = None) -> Scan:
     broken = False
     try:
         go_to(film, start)
-        for place, packet in enumerate(demux(film, *streams)):
+        for packet in demux(film, *streams):
             of_video = packet.stream_index == film.stream.index
             sample = to_sample(packet, film.told_pts if of_video else True)
-            times[packet.stream_index].add(place, sample)
+            times[packet.stream_index].add(packet.pos, sample)
             broken = packet.is_corrupt
             if of_video:
                 samples.append(sample)

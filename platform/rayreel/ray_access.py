@@ -6,9 +6,7 @@ RAY_AUTH_TOKEN_PATH names, or ~/.ray/auth_token, where Ray's commands look for i
 
 import logging
 import os
-import secrets
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,6 +138,10 @@ def make_token() -> None:
 
 
 def _make(file: Path) -> None:
+    # Here, as every Python of .venv imports this module when it starts.
+    import secrets
+    import tempfile
+
     from filelock import FileLock
 
     if _holds_something(file):

@@ -1,6 +1,7 @@
 """Decoders with faults planted in them, for tests of what survives them; importable by the decoding process."""
 
 import ctypes
+import logging
 import os
 import sys
 import time
@@ -28,6 +29,8 @@ def faulty(file: VideoFile, sampling: SamplingConfig, size: int, limits: Limits)
             os._exit(3)
         case "bug":
             raise ZeroDivisionError("planted")
+        case "log":
+            logging.getLogger("libav.aac").error("broken\x1b[2J", extra={"error": "sound left out"})
         case "warn":
             np.array([1.0]) / np.array([0.0])
         case "late_imports":

@@ -128,6 +128,16 @@ def test_a_fault_is_the_outcome_of_its_video_and_the_next_one_decodes(
     assert isinstance(take(faulty, film("good.mp4", frames=3)), Clip)
 
 
+def test_an_error_that_decoding_logs_is_in_the_parent_s_log(
+    film: FilmMaker, faulty: IsolatedDecoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert isinstance(take(faulty, film("log.mp4", frames=3)), Clip)
+    assert [record.getMessage() for record in caplog.records] == ["decoding log.mp4: broken [2J: sound left out"]
+    caplog.clear()
+    take(faulty, film("good.mp4", frames=3))
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("name", ["warn", "late_imports"])
 def test_what_decoding_does_in_passing_is_no_fault_of_its_video(
     film: FilmMaker, faulty: IsolatedDecoder, name: str

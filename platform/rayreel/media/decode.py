@@ -14,7 +14,6 @@ from rayreel.media.audio import sample_windows, window_starts
 from rayreel.media.clip import Clip, Facts, Samples
 from rayreel.media.codecs import AUDIO_DECODERS, decoder_of
 from rayreel.media.config import Limits, SamplingConfig
-from rayreel.media.fetch import local_copy
 from rayreel.media.frames import sample_frames
 from rayreel.media.keyframes import Timeline, read_timeline
 from rayreel.media.open import Deadline, open_video
@@ -33,6 +32,8 @@ _PATIENCE_S = 0.5  # a target in the middle of a video is met by a frame a littl
 
 def decode(uri: str, sampling: SamplingConfig, size: int, limits: Limits) -> Clip | Rejected:
     """Sampled frames (short side `size`, centre crop) and sound of the video at `uri`, or why there are none."""
+    from rayreel.media.fetch import local_copy  # what fetches has no place in a process that only decodes
+
     with local_copy(uri, limits) as path:
         return path if isinstance(path, Rejected) else decode_file(path, sampling, size, limits)
 

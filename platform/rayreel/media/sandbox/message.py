@@ -3,8 +3,10 @@
 The parent believes nothing: the process that answers may have been taken over by the video.
 """
 
+import logging
 import math
 import os
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -15,10 +17,15 @@ from rayreel.failures import Reason, Rejected
 from rayreel.media.clip import Facts, Samples
 from rayreel.media.config import AUDIO_RATE_HZ, Limits, SamplingConfig
 
+log = logging.getLogger(__name__)
+
 MAX_BYTES = 1 << 16
 _DETAIL_CHARACTERS = 2000
 _NAME_CHARACTERS = 255
+_NOTE_CHARACTERS = 300
+MAX_NOTES = 8
 _Positive = Annotated[int, Field(gt=0, lt=1 << 31)]
+_Note = Annotated[str, Field(max_length=_NOTE_CHARACTERS)]
 _Rate = Annotated[float, Field(ge=0, lt=1e9)]
 
 
@@ -116,13 +123,16 @@ class Answer(_Message):
     token: str
     taken: _Taken | None = None
     refused: _Refused | None = None
+    notes: Annotated[list[_Note], Field(max_length=MAX_NOTES)] = []
 
 
-def write_answer(token: str, outcome: Samples | Rejected, memory: int) -> bytes:
-    """Put the arrays into the memory; returns the message."""
+def write_answer(token: str, outcome: Samples | Rejected, memory: int, notes: Sequence[str] = ()) -> bytes:
+    """Put the arrays into the memory; returns the message. `notes` are errors that cost no more than a part."""
     if isinstance(outcome, Rejected):
         detail = outcome.detail.encode(errors="backslashreplace").decode()[:_DETAIL_CHARACTERS]
-        return _encoded(Answer(token=token, refused=_Refused(reason=outcome.reason, detail=detail)))
+        return _encoded(
+            Answer(token=token, refused=_Refused(reason=outcome.reason, detail=detail), notes=_short(notes))
+        )
     facts = _Facts(**{name: getattr(outcome.facts, name) for name in _Facts.model_fields})
     frames, windows = Array.of(outcome.frames), None
     written = _write(outcome.frames, memory, 0)
@@ -132,7 +142,7 @@ def write_answer(token: str, outcome: Samples | Rejected, memory: int) -> bytes:
     if written != frames.count + (windows.count if windows else 0):
         raise OSError(f"no more than {written} bytes of an answer fitted into its memory")
     taken = _Taken(frames=frames, windows=windows, facts=facts)
-    return _encoded(Answer(token=token, taken=taken))
+    return _encoded(Answer(token=token, taken=taken, notes=_short(notes)))
 
 
 def read_answer(question: Question, message: bytes, memory: int) -> Samples | Rejected:
@@ -145,11 +155,21 @@ def read_answer(question: Question, message: bytes, memory: int) -> Samples | Re
         raise ValueError("the answer to another question")
     if (answer.taken is None) == (answer.refused is None):
         raise ValueError("neither samples nor a reason, or both")
+    for note in answer.notes:
+        log.error("decoding %s: %s", question.name, _printable(note))
     if answer.refused is not None:
-        detail = "".join(letter if letter.isprintable() else " " for letter in answer.refused.detail)
-        return Rejected(answer.refused.reason, detail)
+        return Rejected(answer.refused.reason, _printable(answer.refused.detail))
     assert answer.taken is not None
     return _samples(question, answer.taken, memory)
+
+
+def _printable(words: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in words)
+
+
+def _short(notes: Sequence[str]) -> list[str]:
+    words = (note.encode(errors="backslashreplace").decode() for note in notes[:MAX_NOTES])
+    return [note[:_NOTE_CHARACTERS] for note in words]
 
 
 def _samples(question: Question, taken: _Taken, memory: int) -> Samples:

@@ -20,7 +20,7 @@ from rayreel.failures import Reason, Rejected
 from rayreel.media.clip import Samples
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.sandbox.confine import confine, limit_memory
-from rayreel.media.sandbox.message import MAX_BYTES, Question, Ready, write_answer
+from rayreel.media.sandbox.message import MAX_BYTES, MAX_NOTES, Question, Ready, write_answer
 from rayreel.media.source import VideoFile
 
 Decode = Callable[[VideoFile, SamplingConfig, int, Limits], Samples | Rejected]
@@ -33,13 +33,30 @@ _NUMPY_PARTS = (
 )
 
 
+class _Notes(logging.Handler):
+    """Errors that decoding logs, for the parent to log: this process writes to no one else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a few; a damaged file may have thousands."""
+        if len(self.kept) < MAX_NOTES:
+            cause = getattr(record, "error", None)
+            self.kept.append(f"{record.getMessage()}: {cause}" if cause else record.getMessage())
+
+
+_notes = _Notes()
+
+
 def serve(connection: int, max_memory_bytes: int, decode_with: str) -> None:
     """Answer each question with samples or a rejection until this process or its parent dies."""
     _die_with_parent()
     limit_memory(max_memory_bytes)
     # Networks go first where they share cores with decoding: with full queues before them decoders would have to stop.
     os.nice(_NICER)
-    logging.basicConfig(level=logging.ERROR)
+    logging.basicConfig(level=logging.ERROR, handlers=[_notes])
     decode: Decode = pkgutil.resolve_name(decode_with)
     _import_whole(av)
     _import_numpy()
@@ -73,8 +90,9 @@ def _answer(parent: socket.socket, decode: Decode) -> bool:
 
 
 def _message(question: Question, outcome: Samples | Rejected, memory: int) -> bytes:
+    notes, _notes.kept = _notes.kept, []
     try:
-        return write_answer(question.token, outcome, memory)
+        return write_answer(question.token, outcome, memory, notes)
     except (ValueError, OSError) as error:  # facts or sizes that no video has
         why = " ".join(str(error).split())
         return write_answer(

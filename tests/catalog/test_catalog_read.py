@@ -6,6 +6,7 @@ from rayreel.catalog.problem import CatalogError
 from rayreel.catalog.read import read_catalog
 from rayreel.catalog.video import Video
 from rayreel.failures import Reason
+from rayreel.remote.config import ReadLimits
 
 
 @pytest.fixture
@@ -133,3 +134,19 @@ def test_files_whose_names_differ_in_spaces_or_unicode_form_are_videos_of_their_
         (clips / f"{name}.mp4").write_bytes(b"video")
     catalog = read_catalog(clips)
     assert (len(catalog.videos), catalog.problems) == (6, [])
+
+
+def test_a_hint_looks_for_no_file_that_may_not_be_named(tmp_path: Path) -> None:
+    for name in ("open/in.mp4", "closed/out.mp4"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"x")
+    rows = ("a,open/%69n.mp4", "b,open/%2e%2e/closed/out.mp4", "c,open/%2e%2e/closed/none.mp4")
+    (tmp_path / "open" / "catalog.csv").write_text(
+        "\n".join(["video_id,uri", *(row.replace("open/", "") for row in rows)])
+    )
+    limits = ReadLimits(allowed_roots=(tmp_path / "open",))
+    hinted, there, not_there = read_catalog(tmp_path / "open" / "catalog.csv", limits).problems
+    assert "without % escapes" in hinted.detail
+    assert there.detail.replace("out.mp4", "none.mp4").replace("row 2", "row 3") == not_there.detail.replace(
+        "row 2", "row 3"
+    )

@@ -83,7 +83,7 @@ def _check(video: Video, source: str, row: int | None, first: dict[str, str], li
         detail = f"{where}: files of this machine may be named only in the folders of limits.allowed_roots."
         return Problem(row, video.video_id, video.uri, Reason.PATH_NOT_ALLOWED, detail)
     if not is_remote(video.uri) and (fault := _missing(video.uri)):
-        detail = f"{where}: there is no file {video.uri} ({fault}); {_hint(video.uri)}."
+        detail = f"{where}: there is no file {video.uri} ({fault}); {_hint(video.uri, source, limits)}."
         return Problem(row, video.video_id, video.uri, Reason.MISSING_FILE, detail)
     return video
 
@@ -104,13 +104,14 @@ def _missing(path: str) -> str:
         return str(error)
 
 
-def _hint(path: str) -> str:
-    """How the path would have to be written, where that is all there is to it."""
+def _hint(path: str, source: str, limits: ReadLimits) -> str:
+    """How the path would have to be written, where that is all there is to it and the file may be named."""
     others = {
         "write / in place of \\": posixpath.normpath(path.replace("\\", "/")),
         "a path is written as it is, without % escapes": unquote(path),
         "its accents are composed on disk (Unicode NFC)": unicodedata.normalize("NFC", path),
         "its accents are decomposed on disk (Unicode NFD)": unicodedata.normalize("NFD", path),
     }
-    found = (hint for hint, other in others.items() if other != path and not _missing(other))
+    open_ones = {hint: other for hint, other in others.items() if not _is_closed(other, source, limits)}
+    found = (hint for hint, other in open_ones.items() if other != path and not _missing(other))
     return next(found, "relative paths count from the catalog's folder")

@@ -59,6 +59,7 @@ def test_folders_that_are_meant_to_be_read_stay_readable(tmp_path: Path) -> None
         assert found == film
 
 
+@pytest.mark.faults
 def test_catalogs_are_added_one_after_the_other_whichever_replica_looks(catalogs: Catalogs, tmp_path: Path) -> None:
     first, second = catalogs.add("/no/catalog.csv"), catalogs.add("/no/catalog.csv")
     assert (first.status, second.status) == ("PENDING", "QUEUED")
@@ -73,6 +74,7 @@ def test_catalogs_are_added_one_after_the_other_whichever_replica_looks(catalogs
     assert ended(catalogs, second).status == "STOPPED"
 
 
+@pytest.mark.faults
 def test_a_full_queue_takes_no_more_and_forgets_what_it_refused(catalogs: Catalogs, tmp_path: Path) -> None:
     def add(_: int) -> Job | None:
         try:
@@ -90,6 +92,7 @@ def test_a_full_queue_takes_no_more_and_forgets_what_it_refused(catalogs: Catalo
     assert not list((tmp_path / "storage" / "jobs").glob("*.json"))
 
 
+@pytest.mark.faults
 def test_a_catalog_that_waits_can_be_taken_back(catalogs: Catalogs) -> None:
     running, waiting = catalogs.add("/no/catalog.csv"), catalogs.add("/no/catalog.csv")
     catalogs.cancel(waiting.id)

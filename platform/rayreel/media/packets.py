@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -89,7 +89,7 @@ def rewind(container: InputContainer) -> None:
     container.seek(0, unsupported_byte_offset=True)
 
 
-def demux(film: Film, *streams: Stream) -> Iterator[Packet]:
+def demux(film: Film, *streams: Stream) -> Iterator["Packet[Any]"]:
     """Packets of these streams from where the file is, in the order of the file. Raises where reading fails."""
     for packet in film.container.demux(*streams):
         film.deadline.check()

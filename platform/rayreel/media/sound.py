@@ -46,7 +46,8 @@ def indexed_sounds(container: InputContainer, zero_s: float) -> dict[int, Sound]
 
 def packed_sounds(film: Film, packets: Mapping[int, SoundPackets], zero_s: float) -> dict[int, Sound]:
     """Every track as its packets say; those of none are left out."""
-    return {number: _packed(film.container.streams[number], found, zero_s) for number, found in packets.items()}
+    tracks = film.container.streams.audio
+    return {track.index: _packed(track, packets[track.index], zero_s) for track in tracks if track.index in packets}
 
 
 def _indexed(stream: AudioStream, zero_s: float) -> Sound:

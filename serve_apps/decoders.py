@@ -101,7 +101,7 @@ class Decoders:
 
 
 def _write(file: IO[bytes], content: Content) -> None:
-    file.write(content)
+    file.write(content.data)
     file.flush()
 
 

@@ -53,7 +53,7 @@ class Writing:
         if isinstance(encoded, Rejected):
             raise refusal(encoded)
         if content is not None:
-            await asyncio.to_thread(self._settings.place.write, self._upload_path(video.uri), memoryview(content))
+            await asyncio.to_thread(self._settings.place.write, self._upload_path(video.uri), content.data)
         rows = encoded.release_rows
         for _ in range(ATTEMPTS):
             writer = await self._writer(serving)
@@ -95,7 +95,7 @@ class Writing:
 
     def _described(self, new: NewVideo, content: Content | None, name: str) -> Video:
         """The catalog row. An id that is not given is the content's or the address's: sent twice, it is one video."""
-        made = f"video_{hashlib.sha256(new.uri.encode() if content is None else content).hexdigest()[:24]}"
+        made = f"video_{hashlib.sha256(new.uri.encode() if content is None else content.data).hexdigest()[:24]}"
         video_id = new.video_id or made
         uri = new.uri if content is None else self._upload_uri(video_id, content, name)
         created = None if new.created_at is None else datetime.fromtimestamp(new.created_at, UTC)
@@ -114,7 +114,7 @@ class Writing:
         suffix = "." + name.rpartition(".")[2].lower()
         known = (mimetypes.types_map.get(suffix) or "").startswith("video/")
         digest = hashlib.sha256(video_id.encode())
-        digest.update(content)
+        digest.update(content.data)
         return self._settings.place.uri(UPLOADS, f"{digest.hexdigest()[:32]}{suffix if known else '.video'}")
 
     def _upload_path(self, uri: str) -> str:

@@ -24,6 +24,7 @@ from serve_apps.identified import Headers, Identified, behind_serve
 from serve_apps.nearby import forwarded_by, is_for_this_machine, is_from_another_site
 from serve_apps.openapi import describe_border
 from serve_apps.problems import problem
+from serve_apps.refusing import drain, refuse
 from serve_apps.scopes import scope_of
 
 _CREATE = (
@@ -142,7 +143,7 @@ class Bounded:
         words = f"The body is larger than {limit:,} bytes."
         declared = headers.get(b"content-length", b"")
         if declared.isdigit() and int(declared) > limit:
-            await problem(413, words, Request(connection))(connection, receive, send)
+            await refuse(problem(413, words, Request(connection)), connection, receive, send)
             return
         taken = 0
 
@@ -151,6 +152,7 @@ class Bounded:
             message = await receive()
             taken += len(message.get("body", b""))
             if taken > limit:
+                await drain(receive)
                 raise HTTPException(413, words)
             return message
 

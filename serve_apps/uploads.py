@@ -7,6 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rayreel.access.config import ServeConfig
 from serve_apps.problems import problem
+from serve_apps.refusing import refuse
 
 # What each upload takes from the budget at least: many small ones that come slowly leave room for queries, which have
 # the same limit of requests at once (`admission.MOST`).
@@ -30,7 +31,7 @@ class Uploads:
             await self.app(scope, receive, send)
         elif self.taken and self.taken + size > self.config.max_uploads_bytes:
             words = "The uploads that are being worked on leave no room for this one."
-            await problem(429, words, Request(scope))(scope, receive, send)
+            await refuse(problem(429, words, Request(scope)), scope, receive, send)
         else:
             self.taken += size
             try:

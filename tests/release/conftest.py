@@ -44,8 +44,11 @@ def towers(nothing_from_outside: None, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture
-def storage(towers: Path, tmp_path: Path) -> Storage:
+def storage(towers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
     """A copy of it for one test."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.setenv(name, "")  # a test before may have left one; so patched, they are put back
+        monkeypatch.delenv(name)
     shutil.copytree(towers, tmp_path / "storage")
     storage = Storage(tmp_path / "storage")
     use_tracking(storage)

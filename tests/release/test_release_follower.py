@@ -10,6 +10,7 @@ import mlflow
 import pytest
 import ray
 
+import release_site
 from rayreel.index.embedded import NAMESPACE
 from rayreel.release import audit, registry
 from rayreel.release.follower import follower_name, nudge_follower, start_follower, stop_follower
@@ -17,6 +18,9 @@ from rayreel.release.following import Following, State, read_following
 from rayreel.release.promote import promote
 from rayreel.release.site import Site
 from release_site import point_champion, site_at
+
+# Workers of Ray do not have the tests' folder on their path.
+ray.cloudpickle.register_pickle_by_value(release_site)
 
 PATIENCE_S = 120.0
 Start = Callable[..., None]

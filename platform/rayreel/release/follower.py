@@ -173,7 +173,7 @@ def _task(site: Site) -> Any:  # noqa: ANN401 - a Ray task
     """One process for one wish, which takes its memory along when it ends."""
     labels = site.release.embed_on
     place = {"label_selector": labels} if labels else _here()
-    return ray.remote(_follow_once).options(num_cpus=0, max_calls=1, max_retries=0, **place)
+    return ray.remote(num_cpus=0, max_calls=1, max_retries=0)(_follow_once).options(**place)
 
 
 def _follow_once(make_site: MakeSite, storage: Storage) -> Following:

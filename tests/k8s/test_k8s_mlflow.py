@@ -26,6 +26,7 @@ def url(tmp_path: Path) -> Iterator[str]:
     port = free_port()
     replaced = {"--host": "127.0.0.1", "--port": str(port), "--workers": "1", "--artifacts-destination": str(tmp_path)}
     arguments = dict(argument.split("=", 1) for argument in container["args"]) | replaced
+    arguments["--allowed-hosts"] += f",127.0.0.1:{port}"  # as MLflow's client asks here
     program = Path(sys.executable).parent / container["command"][0]
     command = [str(program), *container["command"][1:], *(f"{key}={value}" for key, value in arguments.items())]
     configuration = (ROOT / "k8s" / "base" / "basic_auth.ini").read_text()

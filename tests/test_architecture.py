@@ -26,7 +26,7 @@ PARTS = (
     "access",
     "monitoring",
 )
-FOR_ALL = {"durable", "errors", "failures", "parts", "placement", "redact", "storage"}
+FOR_ALL = {"deadline", "durable", "errors", "failures", "parts", "placement", "ray_startup", "redact", "storage"}
 ONLY_IN = {
     "av": {"media"},
     "mlflow": {"training", "release"},

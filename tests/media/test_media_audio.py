@@ -7,8 +7,8 @@ import av
 import numpy as np
 import pytest
 
+from rayreel.deadline import Deadline
 from rayreel.media.audio import sample_windows, window_starts
-from rayreel.media.open import Deadline
 from rayreel.media.sound import indexed_sounds
 
 FilmMaker = Callable[..., Path]

@@ -130,7 +130,7 @@ def test_broken_sound_does_not_cost_the_pictures_and_is_logged(
     taken = clip(path, frames=4)
     assert numbers(taken) == [6, 18, 31, 43]
     assert taken.windows is None and not taken.facts.has_audio
-    assert any("sound" in record.message for record in caplog.records if record.levelname == "ERROR")
+    assert any("audio" in record.message for record in caplog.records if record.levelname == "ERROR")
 
 
 def test_a_text_file_named_mp4_is_unreadable(tmp_path: Path) -> None:

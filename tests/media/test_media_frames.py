@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from films import numbers_of
+from rayreel.deadline import Deadline
 from rayreel.media.clip import Clip
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.decode import decode_file
 from rayreel.media.decoder import needed_for
 from rayreel.media.frames import stretches
 from rayreel.media.keyframes import read_timeline
-from rayreel.media.open import Deadline
 from rayreel.media.packets import film_in
 
 FilmMaker = Callable[..., Path]
@@ -35,7 +35,7 @@ def numbers(path: Path, **sampling: object) -> list[int]:
 def packets_decoded(path: Path, **sampling: object) -> list[int]:
     """How often each packet is sent to the decoder, by the plan."""
     with av.open(path) as container:
-        film = film_in(container, Deadline(60))
+        film = film_in(container, container.streams.video[0], Deadline(60))
         timeline = read_timeline(film)
         assert timeline is not None
         sent: list[int] = []

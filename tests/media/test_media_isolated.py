@@ -240,7 +240,7 @@ def test_the_child_knows_no_credentials(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_decoder_that_cannot_start_is_an_error_and_no_rejected_video(film: FilmMaker) -> None:
     with (
         IsolatedDecoder(decode_with=lambda *_: Rejected(Reason.NO_FRAMES, "")) as decoder,
-        pytest.raises(RayreelError, match="does not start"),
+        pytest.raises(RayreelError, match="did not start"),
     ):
         take(decoder, film())
 

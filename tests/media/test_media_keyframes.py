@@ -7,8 +7,8 @@ from pathlib import Path
 import av
 import pytest
 
+from rayreel.deadline import Deadline
 from rayreel.media.keyframes import Timeline, read_timeline
-from rayreel.media.open import Deadline
 from rayreel.media.packets import film_in
 
 FilmMaker = Callable[..., Path]
@@ -16,7 +16,7 @@ FilmMaker = Callable[..., Path]
 
 def timeline(path: Path) -> Timeline:
     with av.open(path) as container:
-        read = read_timeline(film_in(container, Deadline(60)))
+        read = read_timeline(film_in(container, container.streams.video[0], Deadline(60)))
         assert read is not None and not container.streams.video[0].codec_context.is_open  # nothing was decoded
         return read
 

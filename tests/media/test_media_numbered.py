@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from numbered import FPS, SIDE, colour_error, read_number, take, write_numbered
+from rayreel.deadline import Deadline
 from rayreel.media.config import SamplingConfig
 from rayreel.media.decoder import Decoder
 from rayreel.media.frames import stretches
 from rayreel.media.keyframes import read_timeline
-from rayreel.media.open import Deadline
 from rayreel.media.packets import film_in
 from rayreel.media.square import Squares
 
@@ -72,7 +72,7 @@ def timed(path: Path, mode: str) -> list[tuple[float, int]]:
     """When each picture is said to be shown, and the number in it."""
     sampling = SamplingConfig.model_validate({"mode": mode, "frames": ASKED})
     with av.open(path) as container:
-        film = film_in(container, Deadline(60))
+        film = film_in(container, container.streams.video[0], Deadline(60))
         timeline = read_timeline(film)
         assert timeline is not None
         decoder, squares = Decoder(film, exact=mode != "auto"), Squares(SIDE // 2, None)

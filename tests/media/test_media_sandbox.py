@@ -233,12 +233,12 @@ def test_samples_arrive_as_they_were_sent(memory: int) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.001])
-def test_sound_that_is_none_is_refused(memory: int, value: float) -> None:
+def test_audio_samples_that_are_not_finite_or_out_of_range_are_refused(memory: int, value: float) -> None:
     asked, sent = question(), samples()
     assert sent.windows is not None
     sent.windows[0, 77] = value
     message = write_answer(asked.token, sent, memory)
-    with pytest.raises(ValueError, match="sound"):
+    with pytest.raises(ValueError, match="audio"):
         read_answer(asked, message, memory)
 
 

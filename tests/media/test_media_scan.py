@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from films import numbers_of
+from rayreel.deadline import Deadline
 from rayreel.media.clip import Clip
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.decode import decode_file
-from rayreel.media.open import Deadline
 from rayreel.media.packets import film_in
 from rayreel.media.scan import scan
 
@@ -116,7 +116,7 @@ def test_pictures_before_the_first_keyframe_of_a_later_recording_are_not_shown(f
     cut = data[whole[55] - first.stat().st_size :]  # after five pictures
     (tmp_path / "cut.ts").write_bytes(data[: 3 * 188] + cut)  # the tables, then the middle
     with av.open(joined(tmp_path / "all.ts", first, tmp_path / "cut.ts")) as container:
-        samples = scan(film_in(container, Deadline(60))).samples
+        samples = scan(film_in(container, container.streams.video[0], Deadline(60))).samples
     hidden = [sample for sample in samples if not sample.shown]
     assert 15 <= len(hidden) <= 20 and not any(sample.keyframe for sample in hidden)
 
@@ -132,6 +132,6 @@ def test_a_file_without_a_splice_is_scanned_as_it_is(film: FilmMaker) -> None:
     with av.open(path) as container:
         told = [(packet.pts, packet.dts) for packet in container.demux(video=0) if packet.pts is not None]
     with av.open(path) as container:
-        found = scan(film_in(container, Deadline(60)))
+        found = scan(film_in(container, container.streams.video[0], Deadline(60)))
     assert [(sample.pts, sample.dts) for sample in found.samples] == told and not found.cut
     assert not any(sound.moved for sound in found.sounds.values())

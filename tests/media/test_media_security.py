@@ -141,7 +141,7 @@ def test_sound_of_a_codec_nobody_needs_is_refused_by_name_and_never_taken_for_si
 ) -> None:
     outcome = take(write_tracks(tmp_path / "rare.mkv", ["real_144"]))
     assert isinstance(outcome, Rejected) and outcome.reason is Reason.UNSUPPORTED_CODEC
-    assert "real_144" in outcome.detail and "sound" in outcome.detail
+    assert "real_144" in outcome.detail and "audio" in outcome.detail
 
 
 def test_sound_is_taken_from_the_track_that_can_be_decoded(take: Take, tmp_path: Path) -> None:

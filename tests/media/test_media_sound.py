@@ -8,11 +8,11 @@ import av
 import numpy as np
 import pytest
 
+from rayreel.deadline import Deadline
 from rayreel.media.clip import Clip
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.decode import decode_file
 from rayreel.media.keyframes import read_timeline
-from rayreel.media.open import Deadline
 from rayreel.media.packets import film_in
 from rayreel.media.sound import Sound
 
@@ -74,7 +74,7 @@ def test_sound_under_a_still_picture_is_taken_to_its_end(tmp_path: Path) -> None
 
 def test_times_count_from_the_first_picture(tmp_path: Path) -> None:
     with av.open(write_rising(tmp_path / "a.ts", 3.0, 8.0)) as container:
-        read = read_timeline(film_in(container, Deadline(60)))
+        read = read_timeline(film_in(container, container.streams.video[0], Deadline(60)))
         assert read is not None
         (sound,) = read.sounds.values()
     assert sound.begin_s == pytest.approx(3.0, abs=0.1) and sound.end_s == pytest.approx(8.0, abs=0.1)

@@ -1,4 +1,4 @@
-"""Uniform windows of sound, 16 kHz mono."""
+"""Sample uniform windows of audio, 16 kHz mono."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -12,10 +12,10 @@ from av.container import InputContainer
 from av.packet import Packet
 from numpy.typing import NDArray
 
+from rayreel.deadline import Deadline
 from rayreel.failures import Reason
 from rayreel.media.config import AUDIO_RATE_HZ
 from rayreel.media.mono import to_mono
-from rayreel.media.open import Deadline
 from rayreel.media.packets import UNREADABLE_FROM_HERE, rewind
 from rayreel.media.refusal import Refused
 from rayreel.media.sound import Sound
@@ -23,15 +23,15 @@ from rayreel.media.streams import is_encrypted_packet
 
 log = logging.getLogger(__name__)
 
-# Codecs with overlapping blocks need a little sound before a seek point to come out right.
+# Codecs with overlapping blocks need a little audio before the seek point to decode correctly.
 _PREROLL_S = 0.2
-_JOIN_S = 0.5  # decoding on is cheaper than a seek and its preroll
-_JUMP_S = 0.05  # a greater step between frames is a gap in the track; less is rounding
-SILENCE = 1e-4
+_JOIN_S = 0.5  # up to this gap, decoding through is cheaper than a seek and its preroll
+_JUMP_S = 0.05  # a larger step between frames is a gap in the track; a smaller one is rounding
+_SILENCE = 1e-4
 
 
 def window_starts(duration_s: float, windows: int, window_s: float) -> list[float]:
-    """Starts of up to `windows` evenly spread windows that do not overlap, seconds; at least one."""
+    """Return the starts of up to `windows` evenly spread windows that do not overlap, seconds; at least one."""
     count = max(1, min(windows, int(duration_s // window_s)))
     return list(np.linspace(0, max(0.0, duration_s - window_s), count)) if count > 1 else [0.0]
 
@@ -45,11 +45,11 @@ def sample_windows(
     *,
     sound: Sound,
 ) -> NDArray[np.float32] | None:
-    """float32 [w, 16000 x window_s] at `starts_s` seconds from the first picture; None when nothing audible is there.
+    """Return float32 [w, 16000 x window_s] at `starts_s` seconds from the first picture; None if all is silent.
 
-    A window that the sound begins or ends in is filled up with silence; one that it does not reach is left out.
+    A window that the track covers in part is padded with silence; one outside the track is left out.
     """
-    heard: list[NDArray[np.float32]] = []
+    found: list[NDArray[np.float32]] = []
     for group in _join(starts_s, window_s):
         length_s = group[-1] + window_s - group[0]
         track, first, end = _track(
@@ -57,17 +57,17 @@ def sample_windows(
         )
         length = round(window_s * AUDIO_RATE_HZ)
         begins = [round((start_s - group[0]) * AUDIO_RATE_HZ) for start_s in group]
-        heard += [track[begin:][:length] for begin in begins if begin < end and first < begin + length]
-    if not heard:
-        log.error("no sound decodes", extra={"file": container.name, "stream": stream.index})
+        found += [track[begin:][:length] for begin in begins if begin < end and first < begin + length]
+    if not found:
+        log.error("audio track cannot be decoded", extra={"file": container.name, "stream": stream.index})
         return None
-    if max(float(np.abs(window).max()) for window in heard) < SILENCE:
+    if max(float(np.abs(window).max()) for window in found) < _SILENCE:
         return None
-    return np.stack(heard)
+    return np.stack(found)
 
 
 def _join(starts_s: Sequence[float], window_s: float) -> list[list[float]]:
-    """Windows that are decoded in one go: those with little between them."""
+    """Group windows that are close enough to decode in one run."""
     groups = [[starts_s[0]]]
     for before, start_s in pairwise(starts_s):
         if start_s - before - window_s < _JOIN_S:
@@ -80,8 +80,8 @@ def _join(starts_s: Sequence[float], window_s: float) -> list[list[float]]:
 def _track(
     frames: Iterator[tuple[float, AudioFrame]], start_s: float, length_s: float
 ) -> tuple[NDArray[np.float32], int, int]:
-    """Samples from `start_s` on, and from which to which of them there is sound."""
-    # A sample more: windows begin at rounded places.
+    """Return the samples from `start_s`, and the first and last position that the frames cover."""
+    # One extra sample, because the window starts are rounded.
     track = np.zeros(round(length_s * AUDIO_RATE_HZ) + 1, dtype=np.float32)
     first, end = len(track), 0
     for run in _runs(frames):
@@ -90,16 +90,16 @@ def _track(
             written = _place(track, samples, position)
             first, end = (min(first, written.start), max(end, written.stop)) if written else (first, end)
             position += len(samples)
-    # Codecs overshoot, and damaged packets decode to anything.
+    # Codecs overshoot, and damaged packets may decode to any value.
     return np.clip(np.nan_to_num(track, copy=False), -1, 1, out=track), first, end
 
 
 def _frames(
     container: InputContainer, stream: AudioStream, start_s: float, length_s: float, *, deadline: Deadline, sound: Sound
 ) -> Iterator[tuple[float, AudioFrame]]:
-    """Frames of sound with their times, seconds from the first picture; broken packets are left out."""
+    """Yield audio frames with their times, seconds from the first picture; skips broken packets."""
     assert stream.time_base is not None
-    tick_s = float(stream.time_base)  # fractions take as long as decoding
+    tick_s = float(stream.time_base)  # arithmetic on Fractions would take as long as decoding
     begin = int((max(sound.begin_s, start_s - _PREROLL_S) + sound.zero_s) / tick_s)
     for packet in _packets(container, stream, begin, sound):
         deadline.check()
@@ -114,7 +114,7 @@ def _frames(
 def _packets(
     container: InputContainer, stream: AudioStream, begin: int, sound: Sound
 ) -> Iterator["Packet[AudioStream]"]:
-    """Packets from those heard at tick `begin` on, each with its time on the continuous clock."""
+    """Yield the packets from tick `begin`, each with its time on the continuous clock."""
     try:
         if sound.packets is None:
             container.seek(begin, stream=stream)
@@ -123,16 +123,16 @@ def _packets(
             packets = _in_order(container, stream, begin, sound.packets)
         for place, packet in enumerate(packets):
             if place == 0 and is_encrypted_packet(packet):
-                raise Refused(Reason.UNSUPPORTED_CODEC, "its sound is encrypted")
+                raise Refused(Reason.UNSUPPORTED_CODEC, "the audio track is encrypted")
             yield packet
     except UNREADABLE_FROM_HERE as error:
-        log.debug("sound ends early", extra={"file": container.name, "error": str(error)})
+        log.debug("audio ends early", extra={"file": container.name, "error": str(error)})
 
 
 def _in_order(
     container: InputContainer, stream: AudioStream, begin: int, packets: NDArray[np.int64]
 ) -> Iterator["Packet[AudioStream]"]:
-    """Packets of a file in which no time leads to a place: read from the beginning on, and those before left out."""
+    """Yield the packets from tick `begin` of a file whose times are wrong, by reading from its start."""
     rewind(container)
     timed = (packet for packet in container.demux(stream) if packet.dts is not None or packet.pts is not None)
     for packet, pts in zip(timed, packets.tolist(), strict=False):
@@ -146,13 +146,13 @@ def _decoded(packet: "Packet[AudioStream]") -> list[AudioFrame]:
         return packet.decode()
     except MemoryError:
         raise
-    except av.FFmpegError as error:  # damage has many names
-        log.debug("sound skipped", extra={"error": str(error)})
+    except av.FFmpegError as error:  # damaged packets raise many different errors
+        log.debug("audio packet skipped", extra={"error": str(error)})
         return []
 
 
 def _runs(frames: Iterator[tuple[float, AudioFrame]]) -> Iterator[list[tuple[float, AudioFrame]]]:
-    """Frames one resampler can take: of one format, without a gap between them."""
+    """Split frames into runs for one resampler: of one format, without gaps."""
     run: list[tuple[float, AudioFrame]] = []
     for at_s, frame in frames:
         if run and not _continues(*run[-1], at_s, frame):
@@ -171,7 +171,7 @@ def _continues(before_s: float, before: AudioFrame, at_s: float, frame: AudioFra
 
 
 def _place(track: NDArray[np.float32], samples: NDArray[np.float32], position: int) -> range:
-    """Copy samples whose first belongs at `position` (may lie outside); returns where they were written."""
+    """Copy samples to `position`, which may be outside the track; return the range that was written."""
     begin, end = max(0, position), min(len(track), position + len(samples))
     if begin < end:
         track[begin:end] = samples[begin - position : end - position]

@@ -1,4 +1,4 @@
-"""What decoding gives: a few frames, a few windows of sound, and facts about the file."""
+"""The result of decoding: a few frames, a few audio windows, and facts about the file."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the container says of the video; width and height are those of the coded picture, before rotation."""
+    """Facts about the video; width and height are those of the coded picture, before rotation."""
 
     duration_s: float
     width: int
@@ -20,12 +20,12 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What decoding takes of one video.
+    """The samples of one video.
 
-    frames: uint8 RGB [n * window, size, size, 3], n from 1 to `SamplingConfig.frames`, in time order, no frame twice;
-    with a window above 1 each `window` of them are consecutive, and no window comes twice.
-    windows: float32 [w, samples] at 16 kHz in [-1, 1]; None when there is no sound: no track, or pure silence, which
-    says nothing about a video and would make all silent videos look alike.
+    frames: uint8 RGB [n * window, size, size, 3], n from 1 to `SamplingConfig.frames`, in time order without
+    duplicates; with a window above 1, each `window` frames are consecutive, and no window is repeated.
+    windows: float32 [w, samples] at 16 kHz in [-1, 1]; None without an audio track or if it is silent, because silence
+    would make all silent videos look alike.
     """
 
     frames: NDArray[np.uint8]
@@ -41,5 +41,5 @@ class Clip(Samples):
 
     @classmethod
     def of(cls, samples: Samples, content_hash: str) -> Self:
-        """Samples with the hash of the file that they were taken from."""
+        """Return the samples with the hash of their file."""
         return cls(samples.frames, samples.windows, samples.facts, content_hash)

@@ -1,13 +1,13 @@
 """One continuous clock for a file whose own clock wraps, restarts or jumps.
 
-Broadcast clocks count to 2**33 and begin again. Recordings that are joined byte by byte each bring a clock of their
-own. Some recorders write a single wrong time. Here packets get the times at which a player shows them:
+Broadcast clocks count to 2**33 and start again at 0. In recordings that are concatenated byte by byte, each has its own
+clock. Some recorders write a single wrong time. This module computes the times at which a player shows the packets:
 
-1. A few packets whose times leave a stream's clock and come back are outliers and get the times between.
-2. Each stream is cut where its clock jumps. A jump by a whole turn of the counter is a wrap and no cut.
-3. What belongs together is one piece: a stream that jumps to where another one has jumped before joins its piece, so
-   sound and picture of one recording stay together.
-4. Each piece follows the one before: as early as possible, and no stream overlaps its own end.
+1. A few packets whose times leave a stream's clock and come back are outliers. Their times are interpolated.
+2. Each stream is split where its clock jumps. A jump by a whole turn of the counter is a wrap and not a split.
+3. Runs of several streams form a piece: a stream that jumps to where another one jumped before joins that piece, so
+   audio and video of one recording stay together.
+4. Each piece follows the previous one as early as possible, so that no stream overlaps its own end.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,22 +18,23 @@ from numpy.typing import NDArray
 
 Seconds = NDArray[np.float64]
 
-# A clock that runs back is another clock. Rounding and broken reordering also step back, by some frames at most.
+# A longer step back means another clock. Rounding and broken reordering also step back, by a few frames at most.
 _BACK_S = 0.25
-_NEAR_S = 10.0  # streams of one recording are this close together at any place of the file, as in FFmpeg's own tool
-_STEPS = 20  # a clock that moves on by ever so many typical steps jumps; pictures may each stay for minutes
-_REORDERED = 4  # steps by which a time may be off its place and still be on the same clock
-_CAUGHT_UP = 20  # packets after which decoding has caught up with any pause
-_TOGETHER_S = 1.0
-_OUTLIERS = 8  # most packets in a row that are taken for wrong times rather than for another recording
+_NEAR_S = 10.0  # at any place in the file the streams of one recording are this close together, as in the ffmpeg tool
+_STEPS = 20  # a step of this many typical ones is a jump; at low frame rates each picture may be shown for minutes
+ABSURD_S = 10.0  # no picture is shown later than this (or than _STEPS typical steps) after it is decoded
+_REORDERED = 4  # steps by which a time may deviate and still be on the same clock
+_CAUGHT_UP = 20  # packets after which decoding has caught up with a pause
+_TOGETHER_S = 1.0  # packets this close to the first one after a jump belong to it
+_OUTLIERS = 8  # up to this many consecutive packets are outliers; more are another recording
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
     """Packets of one stream in the order of the file.
 
-    order: int [n], rising, places among the packets of all streams, numbers or bytes. times_s: decode times, begins_s
-    and ends_s: when it is shown or heard; seconds [n].
+    order: int [n], ascending, positions among the packets of all streams (indices or byte offsets). times_s: decode
+    times; begins_s and ends_s: when it is presented; seconds [n].
     """
 
     order: NDArray[np.int64]
@@ -43,7 +44,7 @@ class Track:
 
     @property
     def step_s(self) -> float:
-        """The typical time from packet to packet, seconds."""
+        """The median time from packet to packet, seconds."""
         steps = np.diff(self.times_s)
         steps = steps[steps > 0]
         return float(np.median(steps)) if len(steps) else 0.0
@@ -51,7 +52,7 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Packets [first, stop) of a stream on one clock; `turn_s` undoes wraps since the piece began."""
+    """Packets [first, stop) of a stream on one clock; `turn_s` undoes the wraps since the start of the piece."""
 
     stream: int
     first: int
@@ -62,10 +63,10 @@ class _Run:
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """What brings each packet of a stream to the continuous clock: 0 where nothing is wrong.
+    """The correction of each packet of a stream to the continuous clock; 0 where its time is right.
 
-    times_s: to add to decode times; shown_s: to add to when it is shown or heard; seconds [n]. pieces: int [n], rising,
-    which recording it belongs to.
+    times_s is added to decode times and shown_s to presentation times; seconds [n]. pieces: int [n], ascending, the
+    recording that each packet belongs to.
     """
 
     times_s: Seconds
@@ -74,10 +75,10 @@ class Shift:
 
 
 def continuous(tracks: Mapping[int, Track], gap_s: float, wrap_s: float = np.inf) -> dict[int, Shift]:
-    """What puts all packets on one clock, that of the first piece, by stream.
+    """Return by stream the corrections that put all packets on one clock, that of the first piece.
 
-    A step forward of more than `gap_s` seconds in all streams is a jump (infinite: never). `wrap_s` is the clock's full
-    turn, seconds.
+    A step forward of more than `gap_s` seconds in all streams is a jump (infinite: never). `wrap_s` is the period of
+    the clock, seconds.
     """
     mended = {stream: _mended(track, gap_s) for stream, track in tracks.items() if len(track.order)}
     shifts = {
@@ -97,7 +98,7 @@ def continuous(tracks: Mapping[int, Track], gap_s: float, wrap_s: float = np.inf
 
 
 def unmoved(tracks: Mapping[int, Track]) -> dict[int, Shift]:
-    """Nothing to add for any packet, by stream."""
+    """Return by stream corrections of 0."""
     return {
         stream: Shift(np.zeros(count), np.zeros(count), np.zeros(count, np.int64))
         for stream, track in tracks.items()
@@ -106,7 +107,7 @@ def unmoved(tracks: Mapping[int, Track]) -> dict[int, Shift]:
 
 
 def _mended(track: Track, gap_s: float) -> Track:
-    """Outliers get times between their neighbours', and packets shown absurdly long after decoding the usual delay."""
+    """Interpolate outliers, and give packets presented absurdly long after decoding the usual delay."""
     times, begins = track.times_s.copy(), track.begins_s.copy()
     usual_s = float(np.median(begins - times))
     for jump in _jumps(track, gap_s):
@@ -114,27 +115,27 @@ def _mended(track: Track, gap_s: float) -> Track:
             times[jump:back] = np.linspace(times[jump - 1], times[back], back - jump + 2)[1:-1]
         else:
             _draw_over(times, begins, jump, usual_s)
-    wrong = absurd(times, begins, _STEPS * track.step_s) | (times != track.times_s) | (begins != track.begins_s)
+    wrong = absurd(times, begins, track.step_s) | (times != track.times_s) | (begins != track.begins_s)
     if not wrong.any():
         return track
     begins = np.where(wrong, times + usual_s, begins)
     return replace(track, times_s=times, begins_s=begins, ends_s=begins + (track.ends_s - track.begins_s))
 
 
-def absurd(times_s: Seconds, begins_s: Seconds, steps_s: float) -> NDArray[np.bool_]:
-    """Which packets are shown so long after decoding that even packets much later in the file are decoded before.
+def absurd(times_s: Seconds, begins_s: Seconds, step_s: float) -> NDArray[np.bool_]:
+    """Return which packets are presented too long after decoding: later than packets much further on are decoded.
 
-    Not those before a long pause: there decoding waits for the order of display, and then catches up. `steps_s` is how
-    long such packets may be off, seconds, if that is more than usual.
+    This leaves out packets before a long pause, where decoding waits for the display order and then catches up.
+    `step_s` is the typical time from packet to packet.
     """
     later = np.minimum(np.arange(len(times_s)) + _CAUGHT_UP, len(times_s) - 1)
-    most_s = max(_NEAR_S, steps_s)
-    ahead = (begins_s - times_s[later] > most_s) & (later - np.arange(len(times_s)) >= _CAUGHT_UP)
-    return ahead | (times_s - begins_s > most_s)
+    limit_s = max(ABSURD_S, _STEPS * step_s)
+    ahead = (begins_s - times_s[later] > limit_s) & (later - np.arange(len(times_s)) >= _CAUGHT_UP)
+    return ahead | (times_s - begins_s > limit_s)
 
 
 def _return(times: Seconds, jump: int, step_s: float) -> int | None:
-    """Where a clock that jumps away is back, if that is soon."""
+    """Return the packet at which a clock that jumped is back on its course; None if that is not soon."""
     for back in range(jump + 1, min(jump + _OUTLIERS, len(times) - 1) + 1):
         if abs(times[back] - times[jump - 1] - (back - jump + 1) * step_s) <= _REORDERED * step_s:
             return back
@@ -142,9 +143,9 @@ def _return(times: Seconds, jump: int, step_s: float) -> int | None:
 
 
 def _draw_over(times: Seconds, begins: Seconds, jump: int, usual_s: float) -> None:
-    """Packets before a jump that are shown after it: demuxers mix up times where two recordings meet.
+    """Correct packets before a jump that are shown after it: demuxers mix up times where two recordings meet.
 
-    Those just before it belong after it, with a decode time that was filled in. Others have a wrong display time.
+    Those right before the jump belong after it and have a made-up decode time. Others have a wrong display time.
     """
     adjoining = True
     for place in range(jump - 1, max(0, jump - _OUTLIERS) - 1, -1):
@@ -178,14 +179,13 @@ def _runs(tracks: Mapping[int, Track], gap_s: float, wrap_s: float) -> Iterator[
 def _wrapped(
     run: _Run, now: Mapping[int, _Run], tracks: Mapping[int, Track], gap_s: float, wrap_s: float
 ) -> _Run | None:
-    """The run as a continuation of the stream's last one, if their clocks differ by whole turns."""
+    """Return the run as a continuation of the stream's previous one if their clocks differ by whole turns."""
     if (last := now.get(run.stream)) is None:
         return None
     track = tracks[run.stream]
-    turn_s = _turn_s(track.times_s[run.first] - track.times_s[run.first - 1], wrap_s)
-    if not turn_s or not _runs_on(
-        track.times_s[run.first] - track.times_s[run.first - 1] + turn_s, _limit_s(track, gap_s)
-    ):
+    step_s = float(track.times_s[run.first] - track.times_s[run.first - 1])
+    turn_s = _turn_s(step_s, wrap_s)
+    if not turn_s or not -_BACK_S <= step_s + turn_s <= _limit_s(track, gap_s):
         return None
     return replace(run, piece=last.piece, turn_s=last.turn_s + turn_s)
 
@@ -193,7 +193,7 @@ def _wrapped(
 def _beside(
     run: _Run, now: Mapping[int, _Run], tracks: Mapping[int, Track], order: int, *, gap_s: float, wrap_s: float
 ) -> _Run | None:
-    """The run as a part of the piece in which another stream is at the same time; never of one already left."""
+    """Return the run as part of the piece in which another stream has the same time; never of an earlier piece."""
     last, time_s = now.get(run.stream), tracks[run.stream].times_s[run.first]
     before_s = tracks[run.stream].times_s[run.first - 1] + last.turn_s if last else -np.inf
     found: list[tuple[float, _Run]] = []
@@ -211,7 +211,7 @@ def _beside(
 
 
 def _joined(tracks: Mapping[int, Track], runs: list[_Run]) -> list[tuple[_Run, float]]:
-    """Each run and what its times are moved by, seconds."""
+    """Return each run with the shift of its times, seconds."""
     done: list[tuple[_Run, float]] = []
     for piece in range(max((run.piece for run in runs), default=-1) + 1):
         members = [run for run in runs if run.piece == piece]
@@ -221,7 +221,7 @@ def _joined(tracks: Mapping[int, Track], runs: list[_Run]) -> list[tuple[_Run, f
 
 
 def _offset_s(tracks: Mapping[int, Track], members: list[_Run], done: list[tuple[_Run, float]]) -> float:
-    """What a piece is moved by to follow those before it."""
+    """Return the shift with which a piece follows the previous ones, seconds."""
     ends: dict[int, float] = {}
     for run, shift_s in done:
         end_s = float(tracks[run.stream].ends_s[run.first : run.stop].max()) + shift_s
@@ -233,7 +233,7 @@ def _offset_s(tracks: Mapping[int, Track], members: list[_Run], done: list[tuple
     late = [ends[stream] - begin_s for stream, begin_s in begins.items() if stream in ends]
     if late:
         return max(late)
-    # A stream that comes later with a clock of its own begins where the others are at that place of the file.
+    # A stream that starts later with its own clock starts where the others are at that position in the file.
     order = tracks[members[0].stream].order[members[0].first]
     return max(_time_at(tracks[run.stream], run, int(order)) + shift_s for run, shift_s in done) - min(begins.values())
 
@@ -244,9 +244,9 @@ def _time_at(track: Track, run: _Run, order: int) -> float:
 
 
 def _jumps(track: Track, gap_s: float) -> list[int]:
-    """Places of packets before which the clock does not run on."""
+    """Return the indices of the packets at which the clock jumps."""
     steps = np.diff(track.times_s)
-    # A picture that says that it stays for a minute is no gap.
+    # A picture with a declared duration of a minute is not a gap.
     steps = np.where(steps > 0, np.maximum(0, steps - (track.ends_s - track.begins_s)[:-1]), steps)
     return [int(place) + 1 for place in np.flatnonzero((steps < -_BACK_S) | (steps > _limit_s(track, gap_s)))]
 
@@ -255,10 +255,6 @@ def _limit_s(track: Track, gap_s: float) -> float:
     return max(gap_s, _STEPS * track.step_s)
 
 
-def _runs_on(step_s: float, limit_s: float) -> bool:
-    return -_BACK_S <= step_s <= limit_s
-
-
 def _turn_s(step_s: float, wrap_s: float) -> float:
-    """Whole turns of the clock that undo a step, seconds."""
+    """Return the whole turns of the clock that undo a step, seconds."""
     return -round(step_s / wrap_s) * wrap_s if np.isfinite(wrap_s) else 0.0

@@ -1,4 +1,4 @@
-"""Decoded frames as small RGB pictures, with the colours that a viewer sees."""
+"""Convert decoded frames to small RGB pictures with the colours that a viewer sees."""
 
 import struct
 from typing import Any
@@ -15,10 +15,10 @@ from rayreel.media.refusal import Refused
 from rayreel.media.sidedata import attached
 from rayreel.media.tonemap import is_standard, to_standard
 
-# Matrices by their numbers in ITU-T H.273, table 4: those that the scaler knows; those that say nothing (identity,
-# which no YUV has, unspecified, reserved, derived from the primaries); names of others.
+# Matrices by their numbers in ITU-T H.273, table 4: those that the scaler supports; those that name no matrix
+# (identity, which is invalid for YUV, unspecified, reserved, derived from the primaries); names of the others.
 _KNOWN = frozenset({1, 4, 5, 6, 7, 9})
-_UNSAID = frozenset({0, 2, 3, 12})
+_UNSPECIFIED = frozenset({0, 2, 3, 12})
 _NAMES = {8: "YCgCo", 10: "BT.2020 with constant luminance", 11: "SMPTE ST 2085", 14: "ICtCp", 15: "IPT-C2"}
 _BY_PRIMARIES = {
     int(ColorPrimaries.BT709): Colorspace.ITU709,
@@ -26,22 +26,21 @@ _BY_PRIMARIES = {
     int(ColorPrimaries.SMPTE170M): Colorspace.ITU601,
     int(ColorPrimaries.BT2020): Colorspace.BT2020,
 }
-_SD = (1279, 576)  # where nothing says so, larger pictures are BT.709, as mpv takes them
+_SD = (1279, 576)  # unspecified colours of larger pictures are taken as BT.709, as in mpv
 
 
 class SmallRgb:
-    """Scales frames to 8-bit BT.709 RGB, from any matrix and range, high dynamic range and wide gamuts.
+    """Scales frames to 8-bit BT.709 RGB from any matrix and range, including high dynamic range and wide gamuts.
 
-    Transparent parts are shown over black. A picture without any opaque part is shown as if it had no alpha: recorders
-    exist that leave it at zero.
+    Transparent parts are blended over black. Alpha is ignored where it is zero throughout, as some recorders write it.
     """
 
     def __init__(self) -> None:
-        # One for all frames, on one thread: setting up a scaler with a thread per core costs more than scaling.
+        # One scaler for all frames, on one thread: starting a thread per core costs more than the scaling.
         self._scaler = VideoReformatter()
 
     def of(self, frame: VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
-        """uint8 RGB [height, width, 3]. Raises Refused for colours that cannot be converted."""
+        """Return uint8 RGB [height, width, 3]. Raises Refused for colours that cannot be converted."""
         matrix = _matrix_to_assume(frame) if _is_yuv(frame.format) else None
         standard = is_standard(frame.color_trc, frame.color_primaries)
         alpha = any(component.is_alpha for component in frame.format.components)
@@ -58,12 +57,14 @@ def _is_yuv(form: VideoFormat) -> bool:
 
 
 def _matrix_to_assume(frame: VideoFrame) -> Colorspace | None:
-    """The matrix between YUV and RGB of a frame that does not name one; None where the scaler reads the frame's own."""
-    if frame.colorspace not in _KNOWN | _UNSAID:
+    """Return the YUV matrix for a frame that does not name one; None if the scaler can use the frame's own."""
+    if frame.colorspace not in _KNOWN | _UNSPECIFIED:
         name = _NAMES.get(frame.colorspace, f"matrix {frame.colorspace}")
-        raise Refused(Reason.UNSUPPORTED_CODEC, f"its colours are {name}; convert it to BT.709")
+        raise Refused(Reason.UNSUPPORTED_CODEC, f"unsupported colours: {name}; convert the video to BT.709")
     if frame.format.components[0].bits > 8 and _is_dolby_vision_5(frame):
-        raise Refused(Reason.UNSUPPORTED_CODEC, "its colours are Dolby Vision's own (profile 5); convert it to BT.709")
+        raise Refused(
+            Reason.UNSUPPORTED_CODEC, "unsupported colours: Dolby Vision profile 5; convert the video to BT.709"
+        )
     if frame.colorspace in _KNOWN:
         return None
     is_sd = frame.width <= _SD[0] and frame.height <= _SD[1]
@@ -71,10 +72,10 @@ def _matrix_to_assume(frame: VideoFrame) -> Colorspace | None:
 
 
 def _is_dolby_vision_5(frame: VideoFrame) -> bool:
-    """Whether its colours are IPT, which nothing else in the file says: they would come out purple and green.
+    """Whether the colours are IPT, which no other field declares. Decoded as YUV they would be purple and green.
 
-    The data is FFmpeg's AVDOVIMetadata. It begins with where its header is, an AVDOVIRpuDataHeader: byte 4 is the
-    profile of the metadata, 0 with profiles 4 and 5, and byte 10 the flag of full range, which is profile 5's alone.
+    The data is FFmpeg's AVDOVIMetadata, which starts with the offset of its AVDOVIRpuDataHeader. Byte 4 of the header
+    is the RPU profile, 0 for profiles 4 and 5; byte 10 is the full-range flag, which only profile 5 sets.
     """
     metadata = attached(frame, Type.DOVI_METADATA)
     if metadata is None:

@@ -1,14 +1,15 @@
-"""One video file to a clip, or to the reason why not."""
+"""Decode one video file to a clip, or to the reason why it cannot be used."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import av
 import numpy as np
-from av.container import InputContainer
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from rayreel.deadline import Deadline
 from rayreel.failures import Reason, Rejected
 from rayreel.media.audio import sample_windows, window_starts
 from rayreel.media.clip import Clip, Facts, Samples
@@ -16,8 +17,8 @@ from rayreel.media.codecs import AUDIO_DECODERS, decoder_of
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.frames import sample_frames
 from rayreel.media.keyframes import Timeline, read_timeline
-from rayreel.media.open import Deadline, open_video
-from rayreel.media.packets import film_in
+from rayreel.media.open import open_video
+from rayreel.media.packets import Film, film_in
 from rayreel.media.refusal import Refused
 from rayreel.media.sound import Sound
 from rayreel.media.source import VideoFile, open_file
@@ -25,21 +26,21 @@ from rayreel.media.streams import audio_streams
 
 log = logging.getLogger(__name__)
 
-_FAINT = 0.003  # 50 dB below full scale: the hiss of an input with nothing plugged in
-_HEAD_BYTES = 4096  # holds what Matroska says of its size
-_PATIENCE_S = 0.5  # a target in the middle of a video is met by a frame a little before it
+_FAINT = 0.003  # 50 dB below full scale: the hiss of an unconnected input
+_HEAD_BYTES = 4096  # enough for the size that Matroska declares
+_PATIENCE_S = 0.5  # the frame taken for a target in the middle of a video may be a little before it
 
 
 def decode(uri: str, sampling: SamplingConfig, size: int, limits: Limits) -> Clip | Rejected:
-    """Sampled frames (short side `size`, centre crop) and sound of the video at `uri`, or why there are none."""
-    from rayreel.media.fetch import local_copy  # what fetches has no place in a process that only decodes
+    """Decode the video at `uri` to sampled frames (short side `size`, centre crop) and audio windows."""
+    from rayreel.media.fetch import local_copy  # not at the top: the sandboxed decoder must not import the network code
 
     with local_copy(uri, limits) as path:
         return path if isinstance(path, Rejected) else decode_file(path, sampling, size, limits)
 
 
 def decode_file(path: Path, sampling: SamplingConfig, size: int, limits: Limits) -> Clip | Rejected:
-    """As `decode`, for a local file."""
+    """Decode a local file, as `decode` does."""
     with open_file(path) as file:
         if isinstance(file, Rejected):
             return file
@@ -50,70 +51,79 @@ def decode_file(path: Path, sampling: SamplingConfig, size: int, limits: Limits)
         try:
             return Clip.of(samples, file.sha256(deadline.check))
         except TimeoutError as error:
-            return Rejected(Reason.TIMEOUT, str(error))
+            return Rejected(Reason.TIMEOUT, f"{file.name}: {error}")
 
 
 def decode_samples(file: VideoFile, sampling: SamplingConfig, size: int, limits: Limits) -> Samples | Rejected:
-    """As `decode`, for a file already open and without its hash; opens no other file. What isolated decoders run."""
-    container = open_video(file, limits)
-    if isinstance(container, Rejected):
-        return container
+    """Decode an open file, as `decode` does, without hashing it. Runs in the sandbox; opens no other file."""
+    outcome = _decode(file, sampling, size, limits)
+    if isinstance(outcome, Rejected):
+        return replace(outcome, detail=f"{file.name}: {outcome.detail}")
+    return outcome
+
+
+def _decode(file: VideoFile, sampling: SamplingConfig, size: int, limits: Limits) -> Samples | Rejected:
+    opened = open_video(file, limits)
+    if isinstance(opened, Rejected):
+        return opened
+    container, stream = opened
     with container:
         try:
-            return _decode_open(container, file, sampling, size, limits)
+            film = film_in(container, stream, Deadline(limits.timeout_s), head=file.head(_HEAD_BYTES))
+            return _samples(film, sampling, size, limits)
         except Refused as refused:
-            return Rejected(refused.reason, f"{file.name}: {refused}")
+            return Rejected(refused.reason, str(refused))
         except TimeoutError as error:
             return Rejected(Reason.TIMEOUT, str(error))
+        except av.error.MemoryError as error:
+            return Rejected(Reason.TOO_LARGE, str(error))
         except av.FFmpegError as error:
-            return Rejected(Reason.UNREADABLE, f"{file.name}: {error}")
+            return Rejected(Reason.UNREADABLE, str(error))
 
 
-def _decode_open(
-    container: InputContainer, file: VideoFile, sampling: SamplingConfig, size: int, limits: Limits
-) -> Samples | Rejected:
-    deadline, name = Deadline(limits.timeout_s), file.name
-    film = film_in(container, deadline, head=file.head(_HEAD_BYTES))
+def _samples(film: Film, sampling: SamplingConfig, size: int, limits: Limits) -> Samples | Rejected:
     timeline = read_timeline(film)
     if timeline is None:
-        return Rejected(Reason.NO_FRAMES, f"{name}: its video stream is empty")
-    # Not what the container declares, which may be anything: what its packets say.
+        return Rejected(Reason.NO_FRAMES, "the video stream is empty")
+    # The duration by the packets: the one that the container declares may be wrong.
     if timeline.duration_s > limits.max_duration_s:
-        return Rejected(Reason.TOO_LONG, f"{timeline.duration_s:.0f} s; the limit is {limits.max_duration_s:.0f} s")
+        detail = f"{timeline.duration_s:.0f} s; limits.max_duration_s is {limits.max_duration_s:.0f}"
+        return Rejected(Reason.TOO_LONG, detail)
     half_s = timeline.declared_s / 2
-    cut = Rejected(Reason.TRUNCATED, f"{name}: less than half of its {timeline.declared_s:.1f} s can be decoded")
+    cut = Rejected(Reason.TRUNCATED, f"less than half of its {timeline.declared_s:.1f} s can be decoded")
     if timeline.readable_s < half_s:
         return cut
     frames = sample_frames(film, timeline, sampling, size)
     if not frames.squares:
-        return Rejected(Reason.NO_FRAMES, f"{name}: no frame of its {timeline.declared_s:.1f} s decodes")
+        return Rejected(Reason.NO_FRAMES, f"no frame of its {timeline.declared_s:.1f} s can be decoded")
     if frames.damaged and frames.last_s < half_s - _PATIENCE_S:
         return cut
-    windows = _sound(container, timeline, sampling, deadline)
+    windows = _audio(film, timeline, sampling)
     facts = _facts(film.stream, timeline.duration_s, windows is not None)
     return Samples(np.stack(frames.squares), windows, facts)
 
 
-def _sound(
-    container: InputContainer, timeline: Timeline, sampling: SamplingConfig, deadline: Deadline
-) -> NDArray[np.float32] | None:
-    """Windows of the first track that is audible, in a player's order; broken sound costs no pictures.
+def _audio(film: Film, timeline: Timeline, sampling: SamplingConfig) -> NDArray[np.float32] | None:
+    """Return windows of the first audible track, in a player's order of preference; None if there is no audio.
 
-    A track that is nearly silent is taken when no other is louder. Tracks after the first audible one are not read.
+    A nearly silent track is used only if no other is louder. Tracks after the first audible one are not read. A broken
+    track is logged and left out, and the frames are kept.
     """
     faint: NDArray[np.float32] | None = None
-    for stream in audio_streams(container):
-        where = {"file": container.name, "stream": stream.index}
+    for stream in audio_streams(film.container):
+        where = {"file": film.container.name, "stream": stream.index}
         if decoder_of(stream) not in AUDIO_DECODERS:
-            log.error("sound left out", extra={**where, "error": f"{decoder_of(stream) or 'its codec'} is not decoded"})
+            log.error("audio track left out", extra={**where, "error": f"unsupported codec {decoder_of(stream)}"})
             continue
         if (sound := timeline.sounds.get(stream.index)) is None:  # a track without packets
             continue
         try:
             starts_s, window_s = _starts_s(sound, timeline, sampling), sampling.audio_window_s
-            windows = sample_windows(container, stream, starts_s, window_s, deadline, sound=sound)
+            windows = sample_windows(film.container, stream, starts_s, window_s, film.deadline, sound=sound)
+        except MemoryError:
+            raise
         except (av.FFmpegError, Refused) as error:
-            log.error("sound left out", extra={**where, "error": str(error)})
+            log.error("audio track left out", extra={**where, "error": str(error)})
             continue
         if windows is not None and np.abs(windows).max() >= _FAINT:
             return windows
@@ -122,7 +132,7 @@ def _sound(
 
 
 def _starts_s(sound: Sound, timeline: Timeline, sampling: SamplingConfig) -> list[float]:
-    """Starts of the windows, spread over the time in which a track is heard."""
+    """Return the starts of the windows, spread evenly over the track, seconds."""
     begin_s, end_s = sound.span(timeline.declared_s, timeline.duration_s)
     evenly = window_starts(end_s - begin_s, sampling.audio_windows, sampling.audio_window_s)
     return [begin_s + start_s for start_s in evenly]

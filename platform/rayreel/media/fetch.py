@@ -1,4 +1,4 @@
-"""A video's bytes on this machine's disk, wherever they live."""
+"""Provide a video as a local file, wherever it is stored."""
 
 import os
 import stat
@@ -18,9 +18,7 @@ from rayreel.remote.copy import FOREIGN_SCHEMES, SCHEMES, WALL_S, copy
 from rayreel.remote.hosts import HostNotAllowed, check_address, check_places
 from rayreel.remote.local import is_allowed, may_read
 
-_NO_ROOTS = Rejected(
-    Reason.PATH_NOT_ALLOWED, "of this machine's files only those in limits.allowed_roots may be read from outside"
-)
+_NO_ROOTS = Rejected(Reason.PATH_NOT_ALLOWED, "a client may name local files in limits.allowed_roots only")
 
 
 @contextmanager
@@ -31,11 +29,11 @@ def local_copy(
     schemes: Collection[str] = SCHEMES,
     seconds: float = WALL_S,
 ) -> Iterator[Path | Rejected]:
-    """A local path with the content of `uri`; a remote one is copied to a temporary file for the time of the block.
+    """Yield a local path with the content of `uri`. A remote file is copied to a temporary one for the block.
 
-    Only hosts and buckets of `limits.allowed_hosts` are asked, for at most `seconds`. A local path must be a regular
-    file. With `allowed_roots` it must also lie under one of them once every symbolic link is followed; the path given
-    is then the followed one. Details name no credentials and no query string.
+    Only hosts and buckets in `limits.allowed_hosts` are contacted, for at most `seconds`. A local path must be a
+    regular file. With `allowed_roots`, it must also be inside one of them with all symbolic links resolved, and the
+    resolved path is yielded. Messages contain no credentials and no query string.
     """
     if limits.from_outside and (refused := _refuse(uri, limits)) is not None:
         yield refused
@@ -48,7 +46,7 @@ def local_copy(
 
 
 def refuse_foreign(uri: str, limits: Limits) -> Rejected | None:
-    """Why a video's or a catalog's address from outside may not be read; None where it may. Asks the name server."""
+    """Return why an address from a client may not be read; None if it may. Resolves the host name."""
     limits = limits.model_copy(update={"from_outside": True})
     if (refused := _refuse(uri, limits)) is not None or not is_remote(uri):
         return refused
@@ -62,11 +60,13 @@ def refuse_foreign(uri: str, limits: Limits) -> Rejected | None:
 
 
 def _refuse(uri: str, limits: Limits) -> Rejected | None:
-    """Why an address from outside may not be read, by its letters and, for a path in an allowed folder, its links."""
+    """Check an address from a client without the network; resolves the symbolic links of a local path."""
     if not is_remote(uri):
         return None if may_read(_path(uri), limits) else _NO_ROOTS
     if scheme_of(uri) not in FOREIGN_SCHEMES:
-        return Rejected(Reason.PATH_NOT_ALLOWED, f"addresses start with {', '.join(FOREIGN_SCHEMES)}")
+        return Rejected(
+            Reason.PATH_NOT_ALLOWED, f"{redacted(uri)}: the scheme is not one of {', '.join(FOREIGN_SCHEMES)}"
+        )
     try:
         check_address(parse_address(uri), limits)
     except (HostNotAllowed, BadAddress) as error:
@@ -77,7 +77,7 @@ def _refuse(uri: str, limits: Limits) -> Rejected | None:
 def _path(uri: str) -> str:
     try:
         return local_path(uri)
-    except CatalogError:  # it names another machine
+    except CatalogError:  # a file URL of another machine
         return os.devnull
 
 
@@ -85,9 +85,9 @@ def _local(uri: str, allowed_roots: Sequence[Path]) -> Path | Rejected:
     try:
         path = Path(local_path(uri))
         if allowed_roots and not is_allowed(path, allowed_roots):
-            return Rejected(Reason.PATH_NOT_ALLOWED, f"{path}: leads out of the allowed folders")
+            return Rejected(Reason.PATH_NOT_ALLOWED, f"{path}: outside the allowed folders")
         followed = Path(os.path.realpath(path))
-        # Opening a pipe would wait for its writer, and a device may never end.
+        # Opening a pipe would block until it has a writer, and reading a device may never end.
         if not stat.S_ISREG(followed.stat().st_mode):
             return Rejected(Reason.UNREADABLE, f"{path}: not a regular file")
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The sampled frames of a video, small and square, at the least decoding."""
+"""Sample frames of a video, small and square, with as little decoding as possible."""
 
 import math
 from bisect import bisect_right
@@ -22,7 +22,7 @@ Window = tuple[int, ...]  # ticks of consecutive frames
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """Squares [size, size, 3] RGB in time order, when the last one is shown, and whether some packet did not decode."""
+    """RGB squares [size, size, 3] in time order, the time of the last one, and whether a packet failed to decode."""
 
     squares: list[NDArray[np.uint8]]
     last_s: float
@@ -31,7 +31,7 @@ class Frames:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """One run over packets: those from the keyframe at `start` on (None: all), and what is wanted of them."""
+    """One run over the packets from the keyframe at `start` (None: all packets), and the windows to take from it."""
 
     start: int | None
     samples: Sequence[Sample]
@@ -39,9 +39,10 @@ class Stretch:
 
 
 def sample_frames(film: Film, timeline: Timeline, sampling: SamplingConfig, size: int) -> Frames:
-    """`sampling.window` consecutive frames at each of `sampling.frames` uniform times, chosen by `sampling.mode`.
+    """Take `sampling.window` consecutive frames at each of `sampling.frames` uniform times, as `sampling.mode` says.
 
-    One frame shown at several times comes once. A picture that does not decode is replaced by the one before it.
+    A frame that is on screen at several of these times is returned once. A picture that cannot be decoded is replaced
+    by the previous one.
     """
     decoder = Decoder(film, exact=sampling.mode != "auto" or sampling.window > 1)
     squares = Squares(size, film.stream.sample_aspect_ratio, announced_turn(film))
@@ -61,12 +62,12 @@ def sample_frames(film: Film, timeline: Timeline, sampling: SamplingConfig, size
 
 
 def stretches(film: Film, timeline: Timeline, sampling: SamplingConfig) -> Iterator[Stretch]:
-    """Runs over packets in which all targets are found, rising; no group of pictures is in two of them."""
+    """Yield runs over packets that cover all targets, in ascending order; no group of pictures is in two of them."""
     times_s, near = uniform_times(timeline.readable_s, sampling.frames), near_s(sampling, timeline.readable_s)
     packets = _Packets(film, timeline)
     barred_s = set(_barred(packets, times_s, near)) if 0 < near < math.inf and sampling.window == 1 else ()
     groups = choose(times_s, timeline.keyframes_s, near, barred_s)
-    seekable = timeline.starts and (film.told_pts or not any(group.times_s for group in groups.values()))
+    seekable = timeline.starts and (film.has_pts or not any(group.times_s for group in groups.values()))
     if sampling.window == 1 and seekable and (found := _seek_out(packets, groups)):
         yield from found
         return
@@ -78,7 +79,7 @@ def stretches(film: Film, timeline: Timeline, sampling: SamplingConfig) -> Itera
 
 
 class _Packets:
-    """Packets of a film by group of pictures, each group read once."""
+    """Packets of a film by group of pictures; caches the groups it has read."""
 
     def __init__(self, film: Film, timeline: Timeline) -> None:
         self.timeline = timeline
@@ -86,7 +87,7 @@ class _Packets:
         self._read: dict[int, tuple[float, Sequence[Sample]]] = {}
 
     def group(self, k: int, until: float) -> Sequence[Sample]:
-        """From keyframe `k` on, at least those of pictures shown up to tick `until`."""
+        """Return the packets from keyframe `k`, at least those of pictures shown up to tick `until`."""
         read_until, samples = self._read.get(k, (-math.inf, ()))
         if not samples or until > read_until:
             samples = self._from(k, until)
@@ -101,9 +102,9 @@ class _Packets:
 
 
 def _barred(packets: _Packets, times_s: Sequence[float], near: float) -> Iterator[float]:
-    """Targets that must not take the keyframe after them: the picture before shows another scene than theirs.
+    """Yield targets that must not use the next keyframe, because the scene changes shortly before the target.
 
-    Otherwise that picture stands for the scene, should it end before the keyframe.
+    That scene may end before the keyframe and would then be missed.
     """
     timeline = packets.timeline
     for number, k in ahead(times_s, timeline.keyframes_s, near):
@@ -114,7 +115,7 @@ def _barred(packets: _Packets, times_s: Sequence[float], near: float) -> Iterato
 
 
 def windows_at(samples: Sequence[Sample], ticks: Sequence[int], window: int) -> list[Window]:
-    """For each tick the picture shown then and those after it; moved back at the end of the samples to be whole."""
+    """Return for each tick the picture on screen and the next ones, `window` in all; the last windows start earlier."""
     shown = sorted({sample.pts for sample in samples if sample.shown})
     places = [bisect_right(shown, tick) - 1 for tick in ticks]
     begins = [min(place, max(0, len(shown) - window)) for place in places if place >= 0]
@@ -122,10 +123,10 @@ def windows_at(samples: Sequence[Sample], ticks: Sequence[int], window: int) -> 
 
 
 def _seek_out(packets: _Packets, groups: dict[int, Group]) -> list[Stretch]:
-    """A stretch per group of pictures; none at all where the index leads astray.
+    """Return a stretch per group of pictures; none at all if the index is wrong.
 
-    An index knows when a keyframe is decoded, and how much later it is shown only roughly (open groups). A target that
-    turns out to lie before its keyframe goes to the group before; so nothing is decoded until all are settled.
+    An index has the decode time of a keyframe, and its display time only roughly (open groups). A target that turns out
+    to be before its keyframe moves to the previous group, so nothing is decoded until all targets are assigned.
     """
     found: list[Stretch] = []
     early: list[int] = []
@@ -147,9 +148,9 @@ def _seek_out(packets: _Packets, groups: dict[int, Group]) -> list[Stretch]:
 
 
 def _read_on(packets: _Packets, k: int, group: Group) -> list[int]:
-    """Ticks of what is taken of group `k` where all packets are read in one run."""
+    """Return the ticks to take of group `k` if all packets are read in one run."""
     key = packets.timeline.tick(packets.timeline.keyframes_s[k])
-    # Where an index led astray its times say nothing of scenes either.
+    # A wrong index is no guide to scene changes either.
     samples = () if packets.timeline.starts else packets.group(k, math.inf)
     ticks, keyframe = _settled(packets.timeline, group, key, samples)
     return [*ticks, key] if keyframe else ticks
@@ -160,9 +161,9 @@ def _ends(timeline: Timeline, group: Group) -> list[int]:
 
 
 def _settled(timeline: Timeline, group: Group, key: float, samples: Sequence[Sample]) -> tuple[list[int], bool]:
-    """Ticks of what is taken of a group of pictures besides its keyframe, and whether that is taken.
+    """Return the ticks to take of a group of pictures besides its keyframe, and whether to take the keyframe.
 
-    For a later target the picture after the last change of scene before it is taken, if there is one.
+    If the scene changes between the picture and its target, the first picture of the new scene is taken.
     """
     ticks = [timeline.tick(time_s) for time_s in group.times_s]
     reach = timeline.tick(group.reach_s) if group.reach_s > -math.inf else -math.inf
@@ -172,7 +173,7 @@ def _settled(timeline: Timeline, group: Group, key: float, samples: Sequence[Sam
 
 
 def _found(windows: Sequence[Window], ticks: Sequence[int]) -> list[Window]:
-    """Windows in terms of the pictures that did decode, rising, none twice."""
+    """Map windows to the pictures that were decoded; ascending, without duplicates."""
     if not ticks:
         return []
     return sorted({tuple(ticks[max(0, bisect_right(ticks, tick) - 1)] for tick in window) for window in windows})

@@ -1,4 +1,4 @@
-"""Decoding in a child process: a segfault, a memory bomb, a hang or an attack is the outcome of that one video."""
+"""Decode in a child process, so that a segfault, a memory bomb, a hang or an attack affects only that one video."""
 
 import threading
 from collections.abc import Sequence
@@ -6,29 +6,29 @@ from functools import cache
 from pathlib import Path
 from typing import Self
 
+from rayreel.deadline import Deadline
 from rayreel.errors import RayreelError
 from rayreel.failures import Reason, Rejected
 from rayreel.media.clip import Clip, Samples
-from rayreel.media.config import Limits, SamplingConfig
+from rayreel.media.config import MAX_MEMORY_BYTES, Limits, SamplingConfig
 from rayreel.media.decode import decode_samples
 from rayreel.media.fetch import local_copy
-from rayreel.media.open import Deadline
 from rayreel.media.sandbox.message import Question
 from rayreel.media.sandbox.process import DecoderProcess
 from rayreel.media.sandbox.serve import Decode
 from rayreel.media.source import VideoFile, open_file
 
-MAX_MEMORY_BYTES = 2 << 30
-# Decoding watches its own deadline and mostly ends by itself; this is for a decoder that no longer looks up.
+# Decoding checks its own deadline. The parent waits this much longer and then kills a decoder that hangs.
 GRACE_S = 2.0
 
 
 class IsolatedDecoder:
-    """Decodes videos one at a time in a child process, started at the first video and replaced when it dies.
+    """Decodes videos one at a time in a child process, which starts with the first video and is replaced if it dies.
 
-    The child gets each video as an open descriptor and can reach nothing else: see `rayreel.media.sandbox.confine`.
-    `max_memory_bytes` is what it may allocate; `allowed_roots` as for `local_copy`. `decode_with` is a function at the
-    top level of a module that the child can import. Not for use across a fork; safe to share between threads.
+    The child receives each video as an open descriptor and has access to nothing else: see
+    `rayreel.media.sandbox.confine`. It may allocate `max_memory_bytes`; `allowed_roots` is passed to `local_copy`.
+    `decode_with` must be a top-level function of a module that the child can import. Safe to share between threads, but
+    not across a fork.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class IsolatedDecoder:
         self._turn = threading.Lock()
 
     def decode(self, uri: str, sampling: SamplingConfig, size: int, limits: Limits) -> Clip | Rejected:
-        """As `rayreel.media.decode.decode`; also survives what would end a process.
+        """Decode a video, as `rayreel.media.decode.decode` does, in the child process.
 
-        Rejected for `DECODER_CRASH`, for `TOO_LARGE` when memory ran out, for `TIMEOUT` when the child had to be
-        killed. Raises RayreelError where no child process can be started, or none that is shut in as
-        `limits.require_sandbox` demands.
+        Also rejects a video with `DECODER_CRASH` if the child died, `TOO_LARGE` if it ran out of memory, and `TIMEOUT`
+        if it had to be killed. Raises RayreelError if the child process cannot be started, or if
+        `limits.require_sandbox` is set and the kernel lacks part of the sandbox.
         """
         with local_copy(uri, limits, self.allowed_roots) as path:
             if isinstance(path, Rejected):
@@ -57,7 +57,7 @@ class IsolatedDecoder:
                 return file if isinstance(file, Rejected) else self._decode(file, sampling, size, limits)
 
     def close(self) -> None:
-        """End the child; the next video would start another."""
+        """End the child. The next video starts another one."""
         with self._turn:
             if self._child is not None:
                 self._child.end()
@@ -65,7 +65,7 @@ class IsolatedDecoder:
 
     @property
     def pid(self) -> int | None:
-        """The child's process id; None while there is none."""
+        """The child's process ID; None if no child is running."""
         return self._child.process.pid if self._child else None
 
     def __enter__(self) -> Self:
@@ -80,7 +80,7 @@ class IsolatedDecoder:
             outcome = self._ask(file, question, limits.timeout_s + GRACE_S)
         if isinstance(outcome, Rejected):
             return outcome
-        # Not by the child: taken over, it could give this video the name of another one.
+        # Hashed here and not by the child, because a compromised child could return the hash of another video.
         try:
             return Clip.of(outcome, file.sha256(Deadline(limits.timeout_s).check))
         except TimeoutError as error:
@@ -95,11 +95,11 @@ class IsolatedDecoder:
         try:
             if question.limits.require_sandbox and child.missing:
                 raise RayreelError(
-                    f"limits.require_sandbox is set, and this kernel or container lacks {', '.join(child.missing)}. "
-                    "Run on Linux 5.13 or later with Landlock and seccomp on, or set limits.require_sandbox=false."
+                    f"limits.require_sandbox is set, but this kernel or container lacks {', '.join(child.missing)}. "
+                    "Use Linux 5.13 or later with Landlock and seccomp enabled, or set limits.require_sandbox=false."
                 )
             outcome = child.ask(file, question, timeout_s)
-        except BaseException:  # an interrupt between question and answer: the next video must not get this one's clip
+        except BaseException:  # after an interrupt, the pending answer must not be read as that of the next video
             child.end()
             raise
         if child.process.returncode is None:
@@ -113,5 +113,5 @@ def process_decoder(
     allowed_roots: tuple[Path, ...] = (),
     decode_with: Decode = decode_samples,
 ) -> IsolatedDecoder:
-    """The one decoder of this process, which lives as long as it: what tasks on a Ray worker share."""
+    """Return the decoder of this process, which the tasks on a Ray worker share. It lives as long as the process."""
     return IsolatedDecoder(max_memory_bytes, allowed_roots, decode_with)

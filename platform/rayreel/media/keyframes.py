@@ -1,4 +1,4 @@
-"""A video's time line: where it begins, how far it can be read, where its keyframes are. Nothing is decoded."""
+"""A video's timeline: its start, its keyframes and how far it can be read. Nothing is decoded."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,19 +12,20 @@ from rayreel.media.packets import Film, Sample, first_shown, read_packets, surve
 from rayreel.media.scan import HEADLESS, scan
 from rayreel.media.sound import Sound, indexed_sounds, packed_sounds
 
-# Containers count their duration from another moment than the first picture, or to the end of the sound. What is
-# declared within this of what the packets say is the same duration; less for very short videos.
+# Containers measure their duration from another moment than the first picture, or to the end of the audio. A declared
+# duration within this of the packets' duration is the same; less for very short videos.
 _TOLERANCE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Times count from the first picture shown, in seconds; ticks are those of the stream's clock.
+    """Times are in seconds from the first picture shown; ticks are those of the stream's clock.
 
-    Not from the declared start: some containers (AVI) store decode times, a frame late.
-    `starts` are where to seek to for each keyframe; empty where the container has no whole index, and then `samples`
-    holds every packet, on one continuous clock. `declared_s`: how long the pictures last, as declared where packets do
-    not say otherwise. `readable_s` is less than that where the file is cut short. `sounds`: by number of stream.
+    Times are not from the declared start, because some containers (AVI) store decode times, which are a frame late.
+    `starts` has the tick to seek to for each keyframe. It is empty if the container has no complete index; then
+    `samples` has every packet, on one continuous clock. `declared_s` is the duration of the pictures: the declared one,
+    or that of the packets if they differ. `readable_s` is less if the file is truncated. `sounds` is by stream index.
+    `edited`: whether an edit list hides pictures.
     """
 
     origin: int
@@ -38,48 +39,47 @@ class Timeline:
     edited: bool = False
 
     def tick(self, time_s: float) -> int:
-        """The last tick at or before a time, for any rounding in between."""
+        """Return the last tick at or before a time; robust to rounding."""
         return self.origin + int(time_s / self.tick_s + 1e-6)
 
     def seconds(self, tick: int) -> float:
-        """When a tick is."""
+        """Return the time of a tick."""
         return (tick - self.origin) * self.tick_s
 
     @property
     def duration_s(self) -> float:
-        """How long the video lasts: to the end of pictures or sound, the later one.
+        """The duration of the video: to the end of the pictures, or of the audio if that is clearly later.
 
-        The same end within half a second is that of the pictures; and so it is where an edit list cuts the pictures
-        and the sound goes on.
+        Ends within half a second of each other are the same. An edit list that cuts the pictures also ends the video.
         """
         ends = [] if self.edited else [sound.end_s for sound in self.sounds.values() if math.isfinite(sound.end_s)]
-        heard_s = max(ends, default=0.0)
-        return heard_s if heard_s > self.declared_s + _TOLERANCE_S else self.declared_s
+        audio_s = max(ends, default=0.0)
+        return audio_s if audio_s > self.declared_s + _TOLERANCE_S else self.declared_s
 
 
 def read_timeline(film: Film) -> Timeline | None:
-    """From the index if it is whole, else from all packets; None when there is no packet."""
+    """Read the timeline from the index if it is complete, else from all packets; None if there is no packet."""
     return _indexed(film) or _scanned(film)
 
 
-_Entry = tuple[int, int, bool, bool]  # of the index: its ticks, where in the file it ends, a keyframe, not shown
+_Entry = tuple[int, int, bool, bool]  # of the index: tick, byte offset of its end, is a keyframe, is not shown
 
 
 def _indexed(film: Film) -> Timeline | None:
     if film.is_matroska:
         film.container.seek(0)  # FFmpeg reads the index at the end of the file at the first seek
-    # Copied at once: an entry points into FFmpeg's table, which moves when reading adds to it.
+    # Copied at once: an entry points into FFmpeg's table, which is reallocated when reading adds entries.
     entries = [(e.timestamp, e.pos + e.size, e.is_keyframe, e.is_discard) for e in film.stream.index_entries]
     starts = tuple(sorted(timestamp for timestamp, _, keyframe, _ in entries if keyframe))
     if not starts or not _is_whole(film, starts, len(entries)):
         return None
-    found = first_shown(to_sample(packet, film.told_pts) for packet in read_packets(film, starts[0]))
+    found = first_shown(to_sample(packet, film.has_pts) for packet in read_packets(film, starts[0]))
     if found is None:
         return None
     key, origin = found
-    # The index holds decode times or display times; from keyframe to keyframe both run alike.
+    # The index has decode times or display times; the distances between keyframes are the same in both.
     delay = key - starts[0]
-    # MP4 is searched by decode time, yet one keyframe further back if that is shown after the time asked for.
+    # FFmpeg seeks in MP4 by decode time, and one keyframe further back if that one is shown after the target.
     seeks = tuple(max(start + delay, end - 1) for start, end in pairwise((*starts, entries[-1][0] + 1)))
     ends = _ends_in_tail(film, seeks[-1], origin) if film.is_matroska else _ends_in_index(film, entries, seeks[-1], key)
     if ends is None:
@@ -102,7 +102,7 @@ def _indexed(film: Film) -> Timeline | None:
 
 
 def _is_whole(film: Film, starts: Sequence[int], entries: int) -> bool:
-    """Whether the index names every packet (MP4, AVI), or keyframes (Matroska) up to near the declared end."""
+    """Whether the index has every packet (MP4, AVI), or keyframes (Matroska) up to near the declared end."""
     if entries == film.stream.frames:
         return True
     if not film.is_matroska or len(starts) < 2 or not _declared(film):
@@ -112,9 +112,9 @@ def _is_whole(film: Film, starts: Sequence[int], entries: int) -> bool:
 
 
 def _ends_in_index(film: Film, entries: Sequence[_Entry], last: int, key: int) -> tuple[int, dict[int, Sound]]:
-    """The tick at which the last picture of a whole index ends; sounds are described elsewhere.
+    """Return the tick at which the last picture of a complete index ends, and no sounds.
 
-    An index does not say how long the last picture stays. That is read where the container declares a long time.
+    An index does not have the duration of the last picture. It is read if the container declares a longer video.
     """
     shown = entries[-1][0] + key - entries[0][0]
     end = shown + round((entries[-1][0] - entries[0][0]) / max(1, len(entries) - 1))
@@ -124,9 +124,9 @@ def _ends_in_index(film: Film, entries: Sequence[_Entry], last: int, key: int) -
 
 
 def _ends_in_tail(film: Film, last: int, origin: int) -> tuple[int, dict[int, Sound]] | None:
-    """The tick at which the last picture ends, and sounds, both from the last keyframe in the index on.
+    """Return the tick at which the last picture ends, and the sounds, from the packets after the last indexed keyframe.
 
-    None if there are more keyframes, since then the index is not whole; and if the file was cut short.
+    None if there are more keyframes there, which means that the index is incomplete, or if the file is truncated.
     """
     tail = scan(film, last)
     if tail.cut or sum(sample.keyframe for sample in tail.samples) != 1:
@@ -141,7 +141,7 @@ def _scanned(film: Film) -> Timeline | None:
     found = scan(film)
     samples = found.samples
     if samples and not any(sample.keyframe for sample in samples):
-        samples[0] = samples[0]._replace(keyframe=True)  # some streams refresh in slices and flag nothing
+        samples[0] = samples[0]._replace(keyframe=True)  # streams with intra refresh may flag no keyframe
     first = first_shown(samples)
     if first is None:
         return None
@@ -149,9 +149,9 @@ def _scanned(film: Film) -> Timeline | None:
     sounds = packed_sounds(film, found.sounds, origin * film.tick_s)
     extent_s = (_last_end(samples) - origin) * film.tick_s
     declared_s = _agreed(film, extent_s)
-    heard_s = max((sound.end_s for sound in sounds.values()), default=0.0)
-    if found.cut and not extent_s < _declared(film) / 2 <= heard_s:
-        # The rest is lost, unless it is sound alone that goes on to the declared end.
+    audio_s = max((sound.end_s for sound in sounds.values()), default=0.0)
+    if found.cut and not extent_s < _declared(film) / 2 <= audio_s:
+        # The rest is lost, unless only the audio lasts to the declared end.
         declared_s = max(declared_s, _declared(film))
     return Timeline(
         origin,
@@ -167,7 +167,7 @@ def _scanned(film: Film) -> Timeline | None:
 
 
 def _last_end(samples: Sequence[Sample]) -> int:
-    """The tick at which the last picture ends; by the typical step where its packet does not say."""
+    """Return the tick at which the last picture ends; if its packet has no duration, by the median step."""
     last = max((sample for sample in samples if sample.shown), key=lambda sample: sample.end, default=samples[0])
     if last.end > last.pts:
         return last.end
@@ -176,19 +176,19 @@ def _last_end(samples: Sequence[Sample]) -> int:
 
 
 def _agreed(film: Film, packets_s: float) -> float:
-    """The declared duration where packets agree with it, else theirs, seconds."""
+    """Return the declared duration if the packets agree with it, else theirs, seconds."""
     declared_s = _declared(film)
     return declared_s if abs(declared_s - packets_s) <= min(_TOLERANCE_S, packets_s / 4) else packets_s
 
 
 def _declared(film: Film) -> float:
-    """What the container says of the duration, seconds; 0 when it says nothing."""
+    """Return the declared duration, seconds; 0 if there is none."""
     if film.container.format.name in HEADLESS:
         return 0.0
-    if film.container.format.name == "avi":  # what FFmpeg makes of it depends on how much of the file is there
+    if film.container.format.name == "avi":  # FFmpeg's own estimate depends on the size of the file
         return film.stream.frames * film.tick_s
     if film.stream.duration:
         return film.stream.duration * film.tick_s
-    # Matroska's duration is the time of its end, also where its beginning is not at 0.
+    # Matroska's duration is the time of its end, even if its start is not 0.
     start = max(0, film.container.start_time or 0) if film.is_matroska else 0
     return max(0, (film.container.duration or 0) - start) / av.time_base

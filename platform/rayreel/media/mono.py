@@ -1,4 +1,4 @@
-"""Sound of any channel layout, 16 kHz mono."""
+"""Mix audio of any channel layout to 16 kHz mono."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 
 from rayreel.media.config import AUDIO_RATE_HZ
 
-# A mix with less than this share of its loudest channel's power is no mix: channels cancel out. Where one of two sounds
-# alone, half of its power is left in the mix, and a quarter of that of any channel of 7.1.
+# With less than this share of the loudest channel's power in the mix, the channels cancel out. A mix keeps half of the
+# power of one channel of two that sounds alone, and a quarter with 7.1 channels.
 _CANCELLED = 0.05
-_STRIDE = 8  # frames that power is measured on
-_LOUD = 0.03**2  # power of a mix that is not looked into: whatever cancels out, this much is left to hear
+_STRIDE = 8  # power is measured on one frame of so many
+_LOUD = 0.03**2  # a mix of more power is not checked: it is audible even if channels cancel out in part
 
 
 def to_mono(frames: Sequence[AudioFrame]) -> Iterator[NDArray[np.float32]]:
-    """Consecutive pieces of float32 samples at 16 kHz, from frames of one format that follow each other.
+    """Yield consecutive pieces of float32 samples at 16 kHz from consecutive frames of one format.
 
-    Channels are mixed. The loudest is taken alone where that leaves little, as with opposite phases, and where FFmpeg
-    knows no mix: ambisonics, whose first channel is both the loudest and the sound from all sides.
+    Channels are mixed. Where they cancel out, as with opposite phases, the loudest is taken instead; also where FFmpeg
+    has no mix for the layout (ambisonics, whose first channel is omnidirectional and the loudest).
     """
     try:
         mix = _resample(frames)
@@ -42,7 +42,7 @@ def _resample(frames: Sequence[AudioFrame]) -> list[NDArray[np.float32]]:
 
 
 def _loudest(frames: Sequence[AudioFrame]) -> tuple[int, float]:
-    """The channel with the most power, and that power, by some of the frames."""
+    """Return the channel with the most power in some of the frames, and that power."""
     powers = np.square(_channels(frames[::_STRIDE])).mean(axis=1)
     channel = int(powers.argmax())
     return channel, float(powers[channel])
@@ -55,9 +55,9 @@ def _alone(frames: Sequence[AudioFrame], channel: int) -> list[AudioFrame]:
 
 
 def _channels(frames: Sequence[AudioFrame]) -> NDArray[np.float32]:
-    """All samples, [channels, n].
+    """Return all samples, [channels, n].
 
-    Interleaved by FFmpeg first: PyAV 18.1 reads past the planes of a frame that has eight of them, or more.
+    FFmpeg interleaves them first, because PyAV 18.1 reads out of bounds in frames of eight or more planes.
     """
     first = frames[0]
     interleave = AudioResampler(format="flt", layout=first.layout, rate=first.sample_rate)

@@ -1,6 +1,4 @@
-"""The border: look into a file for decoding, or say why not."""
-
-import time
+"""Open a video file for decoding and check it against the limits."""
 
 import av
 from av.container import InputContainer
@@ -12,74 +10,58 @@ from rayreel.media.config import Limits
 from rayreel.media.source import VideoFile
 from rayreel.media.streams import count_streams, is_encrypted, pick_video
 
-# Demuxers that read one self-contained file. Playlists (hls, concat, dash) and images would open other files.
+# Demuxers that read one self-contained file. Playlists (hls, concat, dash) and image sequences open other files.
 ALLOWED_FORMATS = ("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf", "ogg")
 _EINVAL = 22
 
 
-def open_video(file: VideoFile, limits: Limits) -> InputContainer | Rejected:
-    """Look into an open file, or say why not. Never follows a playlist to another file.
+def open_video(file: VideoFile, limits: Limits) -> tuple[InputContainer, VideoStream] | Rejected:
+    """Return the container and its main video stream, or the reason why the video cannot be decoded.
 
-    The caller closes the container.
+    Never follows a playlist to another file. The caller closes the container.
     """
-    # An empty list of protocols: a file that names another one gets no way to open it.
+    # With no protocol allowed, FFmpeg cannot open the other files that a file may name.
     options = {
         "protocol_whitelist": "",
         "format_whitelist": ",".join(ALLOWED_FORMATS),
         "codec_whitelist": CODEC_WHITELIST,
     }
     if file.size > limits.max_bytes:
-        return Rejected(Reason.TOO_LARGE, f"{file.size:,} bytes; the limit is {limits.max_bytes:,}")
+        return Rejected(Reason.TOO_LARGE, f"{file.size:,} bytes; limits.max_bytes is {limits.max_bytes:,}")
     try:
         container = av.open(file, "r", options=options, timeout=limits.timeout_s)
     except (av.FFmpegError, OSError, ValueError) as error:
-        return _why_not_open(file.name, error)
-    if isinstance(problem := check(container, limits), Rejected):
+        return _why_not_open(error)
+    stream = _checked(container, limits)
+    if isinstance(stream, Rejected):
         container.close()
-        return problem
-    return container
+        return stream
+    return container, stream
 
 
-def check(container: InputContainer, limits: Limits) -> Rejected | None:
-    """What a container declares, against the limits; None when all is well."""
+def _checked(container: InputContainer, limits: Limits) -> VideoStream | Rejected:
+    """Return the main video stream if what the container declares is within the limits."""
     if (streams := count_streams(container)) > limits.max_streams:
-        return Rejected(Reason.TOO_LARGE, f"{streams} streams; the limit is {limits.max_streams}")
+        return Rejected(Reason.TOO_LARGE, f"{streams} streams; limits.max_streams is {limits.max_streams}")
     stream = pick_video(container)
     if stream is None:
-        return Rejected(Reason.NO_VIDEO_STREAM, f"only {_contents(container)}")
+        return Rejected(Reason.NO_VIDEO_STREAM, f"no video stream; the file has {_contents(container)}")
     if problem := refuse_video(stream) or refuse_audio(container):
         return problem
     if is_encrypted(container, stream):
-        return Rejected(Reason.UNSUPPORTED_CODEC, "its pictures are encrypted; decrypt the file first")
-    return _check_size(container, stream, limits)
-
-
-def _check_size(container: InputContainer, stream: VideoStream, limits: Limits) -> Rejected | None:
-    context = stream.codec_context
-    if context.width * context.height > limits.max_pixels:
-        return Rejected(Reason.TOO_LARGE, f"frames of {context.width}x{context.height}")
-    return None
+        return Rejected(Reason.UNSUPPORTED_CODEC, "the video stream is encrypted; decrypt the file first")
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if width * height > limits.max_pixels:
+        return Rejected(Reason.TOO_LARGE, f"frames of {width}x{height}; limits.max_pixels is {limits.max_pixels:,}")
+    return stream
 
 
 def _contents(container: InputContainer) -> str:
-    return ", ".join("cover art" if s.type == "video" else s.type for s in container.streams) or "nothing"
+    return ", ".join("cover art" if s.type == "video" else s.type for s in container.streams) or "no streams"
 
 
-class Deadline:
-    """Wall time left for one video."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._end = time.monotonic() + seconds
-
-    def check(self) -> None:
-        """Raise TimeoutError once the time is over."""
-        if time.monotonic() > self._end:
-            raise TimeoutError(f"decoding took longer than {self._seconds:.0f} s")
-
-
-def _why_not_open(name: str, error: Exception) -> Rejected:
-    # FFmpeg answers EINVAL, not "invalid data", when it knows the format and the white list does not hold it.
+def _why_not_open(error: Exception) -> Rejected:
+    # FFmpeg returns EINVAL, not "invalid data", for a format that it knows and the white list excludes.
     if getattr(error, "errno", None) == _EINVAL:
-        return Rejected(Reason.CONTAINER_NOT_ALLOWED, f"{name}: not one of {', '.join(ALLOWED_FORMATS)}")
-    return Rejected(Reason.UNREADABLE, f"{name}: {error}")
+        return Rejected(Reason.CONTAINER_NOT_ALLOWED, f"the container is not one of {', '.join(ALLOWED_FORMATS)}")
+    return Rejected(Reason.UNREADABLE, str(error))

@@ -1,4 +1,4 @@
-"""Which way up a picture is shown: by the display matrix of its file, its frames or its bitstream."""
+"""The orientation of a picture, from the display matrix of its frame or from the bitstream."""
 
 import math
 import struct
@@ -14,22 +14,22 @@ from numpy.typing import NDArray
 from rayreel.media.packets import Film, read_packets
 from rayreel.media.sidedata import attached
 
-_FLAT = 0.1  # a matrix whose axes nearly coincide, or with an axis of length 0, says nothing
-_FIRST_PACKETS = 300  # recordings that begin between keyframes have one within seconds
+_FLAT = 0.1  # a matrix whose axes nearly coincide, or with an axis of length 0, is degenerate
+_FIRST_PACKETS = 300  # a recording that starts between keyframes has one within seconds
 _SEI_NAL = {"h264": 6, "hevc": 39}
 _SLICE_NALS = {"h264": range(1, 6), "hevc": range(32)}
 _DISPLAY_ORIENTATION = 47  # payload type, H.264 D.1 and H.265 D.2
 
 
 class Turn(NamedTuple):
-    """Rows and columns swapped or not, then each kept (1) or reversed (-1): the 8 ways to put up a rectangle."""
+    """Swaps rows and columns or not, then keeps (1) or reverses (-1) each: the 8 orientations of a rectangle."""
 
     swapped: bool = False
     rows: int = 1
     columns: int = 1
 
     def of(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The picture [height, width, 3] as it is shown; a view."""
+        """Return the picture [height, width, 3] as it is shown; a view."""
         return (picture.swapaxes(0, 1) if self.swapped else picture)[:: self.rows, :: self.columns]
 
 
@@ -38,31 +38,31 @@ _TURNS = [Turn(swapped, rows, columns) for swapped in (False, True) for rows in 
 
 
 def turn_by(matrix: Sequence[float]) -> Turn:
-    """The turn nearest to a display matrix: a multiple of 90°, mirrored or not; none where the matrix is degenerate.
+    """Return the turn nearest to a display matrix: a multiple of 90°, mirrored or not. UPRIGHT if it is degenerate.
 
-    The matrix is FFmpeg's and QuickTime's, 9 numbers of any scale: (x, y) is shown at (ax + cy, bx + dy), where
+    The matrix is that of FFmpeg and QuickTime, 9 numbers of any scale: (x, y) is shown at (ax + cy, bx + dy), where
     a, b, c, d are its elements 0, 1, 3, 4.
     """
     a, b, c, d = (float(matrix[place]) for place in (0, 1, 3, 4))
     x, y = math.hypot(a, b), math.hypot(c, d)
     if not abs(a * d - b * c) > _FLAT * x * y:
         return UPRIGHT
-    # How much of each axis as shown comes from the stored ones: as they are, and swapped.
+    # The share of each displayed axis in the stored axes: not swapped, and swapped.
     shares = ((a / x, d / y), (c / y, b / x))
     return max(_TURNS, key=lambda turn: turn.columns * shares[turn.swapped][0] + turn.rows * shares[turn.swapped][1])
 
 
 def turn_of(frame: VideoFrame) -> Turn | None:
-    """The turn that a frame's own display matrix asks for, which decoders also copy from the file; None without one."""
+    """Return the turn by the frame's display matrix, which decoders also copy from the container; None without one."""
     matrix = attached(frame, Type.DISPLAYMATRIX)
     return None if matrix is None else turn_by(struct.unpack("9i", matrix))
 
 
 def announced_turn(film: Film) -> Turn:
-    """The turn for frames that have no matrix: what the bitstream says at its first keyframe.
+    """Return the turn for frames without a display matrix, from the bitstream at the first keyframe.
 
-    H.264 and HEVC hold it in an SEI message beside that keyframe (display orientation). FFmpeg attaches it to this one
-    frame, though it is valid until the next; and some writers repeat it at no later keyframe.
+    H.264 and HEVC have it in an SEI message with that keyframe (display orientation). FFmpeg attaches it to that frame
+    only, although it is valid until the next message, and some encoders do not repeat it at later keyframes.
     """
     codec = film.stream.codec_context.name
     if codec not in _SEI_NAL:
@@ -75,7 +75,7 @@ def announced_turn(film: Film) -> Turn:
 
 
 def _turn_in(payload: bytes) -> Turn:
-    """From a display orientation message: cancel, mirror, flip (a bit each), then anticlockwise, 16 bits of a turn."""
+    """Parse a display orientation message: cancel, mirror, flip (1 bit each), 16 bits of an anticlockwise turn."""
     bits = int.from_bytes(payload[:3].ljust(3, b"\0"), "big")
     cancel, mirrored, flipped, angle = bits >> 23, bits >> 22 & 1, bits >> 21 & 1, bits >> 5 & 0xFFFF
     if cancel:
@@ -83,12 +83,12 @@ def _turn_in(payload: bytes) -> Turn:
     across, down = 1 - 2 * mirrored, 1 - 2 * flipped
     radians = angle * math.tau / (1 << 16)
     cosine, sine = math.cos(radians), math.sin(radians)
-    # Mirrored first, then turned.
+    # Mirror first, then turn.
     return turn_by((across * cosine, -across * sine, 0, down * sine, down * cosine, 0, 0, 0, 1))
 
 
 def _messages(packet: bytes, codec: str, extradata: bytes | None) -> Iterator[tuple[int, bytes]]:
-    """SEI messages (kind, payload) before the first slice of an access unit."""
+    """Yield the SEI messages (type, payload) before the first slice of an access unit."""
     header = 1 if codec == "h264" else 2
     for unit in _units(packet, extradata, codec):
         kind = unit[0] & 0x1F if codec == "h264" else unit[0] >> 1 & 0x3F
@@ -99,7 +99,7 @@ def _messages(packet: bytes, codec: str, extradata: bytes | None) -> Iterator[tu
 
 
 def _units(packet: bytes, extradata: bytes | None, codec: str) -> Iterator[bytes]:
-    """NAL units: with start codes (MPEG-TS), or each after its length (MP4, Matroska)."""
+    """Yield NAL units, separated by start codes (MPEG-TS) or each prefixed with its length (MP4, Matroska)."""
     if not extradata or extradata[0] != 1:
         for unit in packet.split(b"\0\0\1")[1:]:
             if unit:
@@ -115,7 +115,7 @@ def _units(packet: bytes, extradata: bytes | None, codec: str) -> Iterator[bytes
 
 
 def _split(unit: bytes) -> Iterator[tuple[int, bytes]]:
-    """Kind and size of a message are sums of bytes up to the first that is not 255."""
+    """Yield type and payload of each message. Type and size are each the sum of bytes up to the first below 255."""
     at = 0
     while at + 2 < len(unit):
         numbers = []

@@ -1,4 +1,4 @@
-"""A video's packets without their pictures: what is shown when."""
+"""A video's packets: when each picture is shown. Nothing is decoded."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -12,63 +12,58 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from rayreel.media.clock import absurd
-from rayreel.media.open import Deadline
-from rayreel.media.streams import pick_video
+from rayreel.deadline import Deadline
+from rayreel.media.clock import ABSURD_S, absurd
 
 log = logging.getLogger(__name__)
 
-# The second is -1, what demuxers answer when they cannot seek; the third is for a damaged index's absurd times.
+# PermissionError is -1, which demuxers return when they cannot seek; OverflowError comes from a damaged index.
 UNREADABLE_FROM_HERE = (av.error.InvalidDataError, av.error.PermissionError, OverflowError)
-# Their clock may run past a turn or jump, and then no time leads to the first packet.
+# The clock of these may wrap or jump, and then no timestamp leads to the first packet.
 _REWOUND_BY_BYTES = ("mpegts", "mpeg", "flv", "matroska,webm")
-# No picture waits longer between decoding and showing, at usual frame rates or at one picture a minute.
-_ABSURD_S = 10.0
-_ABSURD_STEPS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """An open file, its video stream and the time left for it.
+    """An open file, its main video stream and the deadline for it.
 
-    `told_pts`: whether packets say when they are shown. AVI holds decode times alone, and FFmpeg guesses the rest wrong
-    where pictures change order. `head`: the first bytes of the file, if known.
+    `has_pts`: whether packets have display times. AVI has decode times only, and FFmpeg's guesses are wrong where
+    pictures are reordered. `head`: the first bytes of the file, if known.
     """
 
     container: InputContainer
     stream: VideoStream
     deadline: Deadline
-    told_pts: bool
+    has_pts: bool
     head: bytes = b""
 
     @property
     def tick_s(self) -> float:
-        """Length of one unit of the stream's clock, seconds."""
+        """The length of one tick of the stream's clock, seconds."""
         return float(self.stream.time_base or 1 / av.time_base)
 
     @property
     def is_matroska(self) -> bool:
-        """Whether the container is Matroska or WebM, whose index holds keyframes alone."""
+        """Whether the container is Matroska or WebM, whose index has keyframes only."""
         return "matroska" in self.container.format.name
 
     @property
     def is_mov(self) -> bool:
-        """Whether the container is of MP4's family, which has edit lists."""
+        """Whether the container is in the MP4 family, which has edit lists."""
         return "mov" in self.container.format.name
 
 
-def film_in(container: InputContainer, deadline: Deadline, head: bytes = b"") -> Film:
-    """The film of a file just opened, which has one; `head` is the beginning of the file."""
-    stream = pick_video(container)
-    assert stream is not None
-    told_pts = container.format.name != "avi" or not stream.codec_context.has_b_frames
-    return Film(container, stream, deadline, told_pts, head)
+def film_in(container: InputContainer, stream: VideoStream, deadline: Deadline, head: bytes = b"") -> Film:
+    """Return the film of a file from which nothing is decoded yet; `head` is the beginning of the file."""
+    has_pts = container.format.name != "avi" or not stream.codec_context.has_b_frames
+    return Film(container, stream, deadline, has_pts, head)
 
 
 class Sample(NamedTuple):
-    """One packet: when its picture is shown, until when, from when it is decoded; in ticks of the stream's clock.
+    """One packet: its picture is shown from `pts` to `end` and decoded at `dts`, in ticks of the stream's clock.
 
-    `size` in bytes tells how much is new in the picture.
+    `shown` is false for pictures that are decoded only for others. `size` is in bytes: a large packet shows much that
+    is new.
     """
 
     pts: int
@@ -81,16 +76,15 @@ class Sample(NamedTuple):
 
 def rewind(container: InputContainer) -> None:
     """Go to the first packet."""
-    if container.format.name != "matroska,webm":  # and there it also takes back that the end was reached
-        by_bytes = container.format.name in _REWOUND_BY_BYTES
-        container.seek(0, unsupported_byte_offset=True) if by_bytes else container.seek(0)
-        return
-    container.seek(0)
-    container.seek(0, unsupported_byte_offset=True)
+    by_bytes = container.format.name in _REWOUND_BY_BYTES
+    if not by_bytes or container.format.name == "matroska,webm":  # in Matroska it clears the end-of-file state
+        container.seek(0)
+    if by_bytes:
+        container.seek(0, unsupported_byte_offset=True)
 
 
 def demux(film: Film, *streams: Stream) -> Iterator["Packet[Any]"]:
-    """Packets of these streams from where the file is, in the order of the file. Raises where reading fails."""
+    """Yield the packets of these streams from the current position, in file order. Raises where reading fails."""
     for packet in film.container.demux(*streams):
         film.deadline.check()
         if packet.dts is not None or packet.pts is not None:
@@ -98,7 +92,7 @@ def demux(film: Film, *streams: Stream) -> Iterator["Packet[Any]"]:
 
 
 def go_to(film: Film, start: int | None) -> None:
-    """Go to the keyframe at `start`, or to the first packet."""
+    """Go to the keyframe at `start`, or to the first packet if None."""
     if start is None:
         rewind(film.container)
     else:
@@ -106,7 +100,7 @@ def go_to(film: Film, start: int | None) -> None:
 
 
 def read_packets(film: Film, start: int | None) -> Iterator["Packet[VideoStream]"]:
-    """Video packets in decode order from the keyframe at `start` on, or all of them; ends early where reading fails."""
+    """Yield video packets in decode order from the keyframe at `start`, or all; stops where reading fails."""
     try:
         go_to(film, start)
         yield from demux(film, film.stream)
@@ -114,9 +108,9 @@ def read_packets(film: Film, start: int | None) -> Iterator["Packet[VideoStream]
         log.debug("reading ends early", extra={"file": film.container.name, "error": str(error)})
 
 
-def to_sample(packet: "Packet[VideoStream]", told_pts: bool) -> Sample:
-    """Decode times stand in where nothing says when a packet is shown: in order, they are the display times."""
-    known = packet.pts if told_pts else packet.dts
+def to_sample(packet: "Packet[VideoStream]", has_pts: bool) -> Sample:
+    """Return the packet's times. Without a display time its decode time is used: sorted, the two are the same."""
+    known = packet.pts if has_pts else packet.dts
     pts = known if known is not None else packet.dts if packet.pts is None else packet.pts
     assert pts is not None
     end = pts + (packet.duration or 0)
@@ -124,23 +118,23 @@ def to_sample(packet: "Packet[VideoStream]", told_pts: bool) -> Sample:
 
 
 def survey(film: Film, start: int | None, until: float | None = None) -> list[Sample]:
-    """Packets from the keyframe at `start` until every picture shown up to tick `until` is among them; no decoding."""
+    """Read the packets from the keyframe at `start` up to all pictures shown by tick `until`, without decoding."""
     samples: list[Sample] = []
-    doubtful, most = False, _ABSURD_S / film.tick_s
+    doubtful, limit = False, ABSURD_S / film.tick_s
     for packet in read_packets(film, start):
-        samples.append(sample := to_sample(packet, film.told_pts))
-        doubtful = doubtful or (sample.dts is not None and abs(sample.pts - sample.dts) > most)
-        # Nothing is shown before it is decoded.
+        samples.append(sample := to_sample(packet, film.has_pts))
+        doubtful = doubtful or (sample.dts is not None and abs(sample.pts - sample.dts) > limit)
+        # No picture is shown before it is decoded.
         if until is not None and packet.dts is not None and packet.dts > until:
             break
     return _shown_in_time(samples, film.tick_s) if doubtful and len(samples) > 1 else samples
 
 
 def _shown_in_time(samples: list[Sample], tick_s: float) -> list[Sample]:
-    """Single pictures due hours after they are decoded are shown after the usual delay instead."""
+    """Replace display times hours after decoding by the usual delay."""
     dts = np.array([sample.pts if sample.dts is None else sample.dts for sample in samples])
     pts = np.array([sample.pts for sample in samples])
-    wrong = absurd(dts * tick_s, pts * tick_s, _ABSURD_STEPS * float(np.median(np.diff(dts))) * tick_s)
+    wrong = absurd(dts * tick_s, pts * tick_s, float(np.median(np.diff(dts))) * tick_s)
     usual = int(np.median(pts - dts))
     return [
         sample._replace(pts=at + usual, end=at + usual + sample.end - sample.pts) if off else sample
@@ -149,7 +143,7 @@ def _shown_in_time(samples: list[Sample], tick_s: float) -> list[Sample]:
 
 
 def first_shown(samples: Iterable[Sample]) -> tuple[int, int] | None:
-    """Ticks of the first keyframe and of the first picture shown: at or after it, not cut by an edit list."""
+    """Return the ticks of the first keyframe and of the first shown picture from there that no edit list hides."""
     key: int | None = None
     first: int | None = None
     for sample in samples:

@@ -1,4 +1,4 @@
-"""Which pictures to decode from which keyframe, before anything is decoded."""
+"""Choose which pictures to decode from which keyframe, before anything is decoded."""
 
 import math
 from bisect import bisect_right
@@ -7,19 +7,20 @@ from dataclasses import dataclass, replace
 
 from rayreel.media.config import SamplingConfig
 
-# `auto` meets a target with any picture this near: a share of the time between targets, and in seconds. Three quarters
-# decode 5 % less than a half at the same cosine to `exact` (0.993 over real clips); a whole step costs 0.001 of it.
+# In `auto` mode a picture may be this far from its target: a share of the time between targets, and at most so many
+# seconds. At 0.75 it decodes 5 % less than at 0.5 with the same cosine to `exact` (0.993 on real clips); 1.0 costs
+# 0.001 of the cosine.
 _NEAR_STEP = 0.75
 _NEAR_S = 1.0
-_EDGE_S = 1e-3  # a keyframe before the first picture shown is cut off by an edit list
+_EDGE_S = 1e-3  # a keyframe earlier than this before the first picture shown is hidden by an edit list
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What is taken of one group of pictures: the pictures on at `times_s`, and its keyframe or not.
+    """The pictures to take from one group of pictures: those on screen at `times_s`, and the keyframe if `keyframe`.
 
-    The last of these stands for a target at `reach_s`, which is later: where the scene changes in between, the first
-    picture of the new scene is taken instead. `keyframe_too`: the keyframe also stands for a target before it.
+    The last of them represents a target at `reach_s`, which is later. If the scene changes in between, the first
+    picture of the new scene is taken instead. `keyframe_too`: the keyframe also represents a target before it.
     """
 
     times_s: tuple[float, ...] = ()
@@ -29,12 +30,12 @@ class Group:
 
 
 def uniform_times(duration_s: float, n: int) -> list[float]:
-    """The middles of n equal parts of the duration, seconds."""
+    """Return the midpoints of n equal parts of the duration, seconds."""
     return [(i + 0.5) * duration_s / n for i in range(n)]
 
 
 def near_s(sampling: SamplingConfig, duration_s: float) -> float:
-    """How far from a target a picture may lie and still meet it, seconds; below 0 for none but the one on screen."""
+    """Return how far from its target a picture may be, seconds; negative if it must be the one on screen."""
     match sampling.mode:
         case "exact":
             return -1.0
@@ -46,11 +47,11 @@ def near_s(sampling: SamplingConfig, duration_s: float) -> float:
 def choose(
     times_s: Sequence[float], keyframes_s: Sequence[float], near_s: float, barred_s: Collection[float] = ()
 ) -> dict[int, Group]:
-    """What to take of each group of pictures, by number of keyframe, for rising `times_s`.
+    """Return what to take from each group of pictures, by keyframe index, for targets `times_s` in ascending order.
 
-    A target with a near keyframe costs one picture; those in `barred_s` take none that comes later. In a group that is
-    decoded on for another target's sake, those before that one cost nothing more and are taken exactly; it alone, which
-    sets the cost, as early as is near.
+    A target with a keyframe within `near_s` takes that keyframe; targets in `barred_s` take no later one. The last
+    other target of a group sets how far the group is decoded, so its picture is taken as early as `near_s` permits. The
+    targets before it add no decoding and are taken exactly.
     """
     owners = [max(0, bisect_right(keyframes_s, time_s) - 1) for time_s in times_s]
     nearest = [
@@ -78,7 +79,7 @@ def choose(
 
 
 def ahead(times_s: Sequence[float], keyframes_s: Sequence[float], near_s: float) -> Iterator[tuple[int, int]]:
-    """Targets that would take a keyframe after them, and that keyframe; both by number."""
+    """Yield the targets whose nearest keyframe within `near_s` is after them, with that keyframe; both as indices."""
     for number, time_s in enumerate(times_s):
         near = _nearest(keyframes_s, time_s)
         if near > 0 and 0 < keyframes_s[near] - time_s <= near_s:

@@ -1,10 +1,10 @@
-"""What decoding finds out in the middle of a file: this video cannot be used."""
+"""The exception that ends the decoding of a video that cannot be used."""
 
 from rayreel.failures import Reason
 
 
 class Refused(Exception):
-    """Ends the decoding of one video; `decode_file` turns it into a `Rejected`, and nothing else sees it."""
+    """Ends the decoding of one video or of one audio track; `decode_samples` never lets it escape."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)

@@ -1,4 +1,4 @@
-"""All packets of a file, on one continuous clock. Nothing is decoded."""
+"""Read all packets of a file on one continuous clock. Nothing is decoded."""
 
 import logging
 from dataclasses import dataclass, field
@@ -14,18 +14,18 @@ from rayreel.media.packets import UNREADABLE_FROM_HERE, Film, Sample, demux, go_
 log = logging.getLogger(__name__)
 
 _TURN_S = 2**33 / 90_000
-# Streams without a head: their clock is 33 bits wide, and what FFmpeg gives as their duration is a guess.
+# Formats without a header: their clock has 33 bits, and FFmpeg's duration of them is a guess.
 HEADLESS = ("mpegts", "mpeg")
-# Steps of the clock, seconds, that say nothing: recordings in these containers are joined byte by byte. In the others
-# a long time without a packet is a picture that stays, as it may be in FLV for a while.
+# Recordings in these containers may be concatenated byte by byte, so a longer step of the clock, seconds, is a jump. In
+# the other containers it is a picture that stays on screen, as a shorter step is in FLV.
 _LEAPS = {"mpegts": 3.0, "mpeg": 3.0, "flv": 10.0, "mov,mp4,m4a,3gp,3g2,mj2": 10.0}
 
 
 @dataclass(frozen=True, slots=True)
 class SoundPackets:
-    """When packets of sound are heard, from and until: ticks of their stream's clock, made continuous [n].
+    """When audio packets begin and end, in ticks of their stream's clock, made continuous [n].
 
-    `moved`: whether the file says another time for some of them.
+    `moved`: whether some of these times differ from those in the file.
     """
 
     begins: NDArray[np.int64]
@@ -35,7 +35,7 @@ class SoundPackets:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """Video packets in the order of the file, packets of sound by stream, and whether the file was cut short."""
+    """Video packets in file order, audio packets by stream index, and whether the file is truncated."""
 
     samples: list[Sample]
     sounds: dict[int, SoundPackets]
@@ -44,7 +44,7 @@ class Scan:
 
 @dataclass(slots=True)
 class _Times:
-    """What the packets of one stream say, ticks; and where they lie in the file, bytes."""
+    """The times of one stream's packets, ticks, and their offsets in the file, bytes."""
 
     tick_s: float
     order: list[int] = field(default_factory=list)
@@ -53,7 +53,7 @@ class _Times:
     ends: list[int] = field(default_factory=list)
 
     def add(self, place: int | None, sample: Sample) -> None:
-        # A packet is complete, and read, when the next one of its stream begins: much later than where it lies.
+        # By offset, not in order of reading: FFmpeg returns an MPEG packet only when the next of its stream begins.
         before = self.order[-1] if self.order else 0
         self.order.append(before if place is None else max(before, place))
         self.dts.append(sample.pts if sample.dts is None else sample.dts)
@@ -69,7 +69,7 @@ class _Times:
 
 
 def scan(film: Film, start: int | None = None) -> Scan:
-    """Read every packet of the pictures and of all sound from the keyframe at `start` on, up to where reading fails."""
+    """Read the video packets and those of every audio track from the keyframe at `start`, up to where reading fails."""
     streams: tuple[Stream, ...] = (film.stream, *film.container.streams.audio)
     times = {stream.index: _Times(float(stream.time_base or 1)) for stream in streams}
     samples: list[Sample] = []
@@ -78,7 +78,7 @@ def scan(film: Film, start: int | None = None) -> Scan:
         go_to(film, start)
         for packet in demux(film, *streams):
             of_video = packet.stream_index == film.stream.index
-            sample = to_sample(packet, film.told_pts if of_video else True)
+            sample = to_sample(packet, film.has_pts if of_video else True)
             times[packet.stream_index].add(packet.pos, sample)
             broken = packet.is_corrupt
             if of_video:
@@ -90,9 +90,9 @@ def scan(film: Film, start: int | None = None) -> Scan:
     if not samples:
         return Scan([], {}, cut=True)
     cut = broken or (segment_end(film.head) or 0) > film.container.size
-    tracks = {stream: told.track() for stream, told in times.items() if told.order}
+    tracks = {stream: packets.track() for stream, packets in times.items() if packets.order}
     gap_s, wrap_s = _LEAPS.get(name, np.inf), _TURN_S if name in HEADLESS else np.inf
-    # With one table of all packets the clock is continuous; edit lists only step back over what they hide.
+    # In MP4 with one table of all packets the clock is continuous. Edit lists only step back over hidden pictures.
     shifts = unmoved(tracks) if film.is_mov and film.stream.frames else continuous(tracks, gap_s, wrap_s)
     video = shifts.pop(film.stream.index)
     sounds = {stream: _sound(times[stream], shift) for stream, shift in shifts.items()}
@@ -105,7 +105,7 @@ def _sound(times: _Times, shift: Shift) -> SoundPackets:
 
 
 def _moved(samples: list[Sample], shift: Shift, times: _Times) -> list[Sample]:
-    """Samples on the continuous clock."""
+    """Return the samples on the continuous clock."""
     later, later_dts = times.ticks(shift.shown_s), times.ticks(shift.times_s)
     if not (later.any() or later_dts.any()):
         return samples
@@ -126,11 +126,11 @@ def _moved(samples: list[Sample], shift: Shift, times: _Times) -> list[Sample]:
 
 
 def _visible(samples: list[Sample], pieces: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """False for what comes before the first keyframe of a recording joined to another: it would need that one's."""
+    """Return False for pictures before the first keyframe of a later recording: they cannot be decoded."""
     visible = np.ones(len(samples), bool)
     keyframes = np.array([sample.keyframe for sample in samples])
     for begin in np.flatnonzero(np.diff(pieces)) + 1:
         later = np.flatnonzero(keyframes[begin:] & (pieces[begin:] == pieces[begin]))
-        if len(later):  # some streams refresh in slices and flag nothing
+        if len(later):  # streams with intra refresh may flag no keyframe
             visible[begin : begin + later[0]] = False
     return visible

@@ -1,4 +1,4 @@
-"""What FFmpeg attaches to a decoded frame, such as its display matrix."""
+"""Read the side data of a decoded frame, such as its display matrix."""
 
 from fractions import Fraction
 from typing import cast
@@ -7,16 +7,16 @@ from av.filter import Graph
 from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
 
-# Of FFmpeg 8, by their numbers in AVFrameSideDataType: LCEVC, view, 3D displays, EXIF.
+# Numbers in AVFrameSideDataType of FFmpeg 8: LCEVC, view ID, 3D reference displays, EXIF.
 _UNKNOWN_TO_PYAV = (28, 29, 30, 31)
 
 
 def attached(frame: VideoFrame, kind: Type) -> bytes | None:
-    """The first side data of a kind, in FFmpeg's layout; None without.
+    """Return the first side data of a kind, in FFmpeg's layout; None without.
 
-    The first is what the file says where a message in the bitstream says something else. PyAV 18.1 raises ValueError
-    for all side data when an entry has a type that it does not know, such as EXIF in Motion JPEG or the view of
-    stereoscopic HEVC; a filter takes such entries away.
+    If the container and the bitstream disagree, the container's entry is the first. PyAV 18.1 raises ValueError for all
+    side data if an entry has a type that it does not know, such as EXIF in Motion JPEG or the view ID of stereoscopic
+    HEVC. A filter removes such entries.
     """
     try:
         found = frame.side_data

@@ -1,4 +1,4 @@
-"""When each track of sound is heard, on the pictures' time line."""
+"""The span of each audio track on the timeline of the pictures."""
 
 import math
 from collections.abc import Mapping
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from rayreel.media.packets import Film
 from rayreel.media.scan import SoundPackets
 
-_SAME_S = 0.5  # sound that begins and ends this near to the pictures covers them
+_SAME_S = 0.5  # audio that begins and ends this near to the pictures covers them
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """A track heard from `begin_s` to `end_s`, seconds from the first picture on; `end_s` is infinite if not known.
+    """A track from `begin_s` to `end_s`, seconds from the first picture; `end_s` is infinite if not known.
 
-    zero_s: the time of the first picture on the track's own clock. packets: when each packet in the order of the file
-    is heard, ticks of that clock; only where the file itself says so wrongly, and seeking would mislead.
+    zero_s: the time of the first picture on the track's own clock. packets: the corrected times of all packets in file
+    order, ticks of that clock; only if the times in the file are wrong, so that seeking by them would fail.
     """
 
     begin_s: float
@@ -29,9 +29,9 @@ class Sound:
     packets: NDArray[np.int64] | None = None
 
     def span(self, pictures_s: float, duration_s: float) -> tuple[float, float]:
-        """From when to when windows of sound are taken, for pictures that last `pictures_s`: if it covers them, these.
+        """Return the span in which to take windows, seconds, for pictures that last `pictures_s`.
 
-        Sound that begins later, ends sooner or goes on under the last picture is taken where it is.
+        It is the span of the pictures if the track covers them, else that of the track.
         """
         end_s = min(self.end_s, duration_s)
         if abs(self.begin_s) <= _SAME_S and abs(end_s - pictures_s) <= _SAME_S:
@@ -40,12 +40,12 @@ class Sound:
 
 
 def indexed_sounds(container: InputContainer, zero_s: float) -> dict[int, Sound]:
-    """Every track as the container describes it, checked against its index."""
+    """Return every track as the container declares it, checked against the index."""
     return {stream.index: _indexed(stream, zero_s) for stream in container.streams.audio}
 
 
 def packed_sounds(film: Film, packets: Mapping[int, SoundPackets], zero_s: float) -> dict[int, Sound]:
-    """Every track as its packets say; those of none are left out."""
+    """Return the tracks that have packets, as their packets say."""
     tracks = film.container.streams.audio
     return {track.index: _packed(track, packets[track.index], zero_s) for track in tracks if track.index in packets}
 

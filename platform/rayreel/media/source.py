@@ -1,4 +1,4 @@
-"""An open video file: all that decoding gets, so that it opens nothing itself."""
+"""An open video file. Decoding gets only this, so it never opens a file itself."""
 
 import hashlib
 import os
@@ -10,14 +10,14 @@ from pathlib import Path
 from rayreel.failures import Reason, Rejected
 
 _PIECE_BYTES = 1 << 20
-# A pipe or a terminal that takes the file's place between check and opening must not block or become our terminal.
+# If a pipe or a terminal replaces the file between check and open, it must not block or become our terminal.
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
 class VideoFile:
-    """A file object over a descriptor that somebody else opened; `name` is for messages and format guesses only.
+    """A file object over an open descriptor. `size` is in bytes; `name` is for messages and format detection only.
 
-    Reads by position and knows its size, bytes: nothing but `pread` is asked of the system.
+    Reads with `pread` and makes no other system call.
     """
 
     def __init__(self, descriptor: int, name: str, size: int) -> None:
@@ -25,17 +25,17 @@ class VideoFile:
         self._position = 0
 
     def head(self, count: int) -> bytes:
-        """The first bytes of the file, wherever its reader is."""
+        """Return the first bytes of the file without moving the position."""
         return os.pread(self.descriptor, count, 0)
 
     def read(self, count: int) -> bytes:
-        """Up to `count` bytes from here on; empty at the end."""
+        """Read up to `count` bytes from the current position; empty at the end."""
         piece = os.pread(self.descriptor, count, self._position)
         self._position += len(piece)
         return piece
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move, as `io.RawIOBase.seek` does."""
+        """Move the position, as `io.RawIOBase.seek` does."""
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
         if start + offset < 0:
             raise ValueError("seek before the start of the file")
@@ -43,11 +43,11 @@ class VideoFile:
         return self._position
 
     def tell(self) -> int:
-        """The current position, bytes."""
+        """Return the current position, bytes."""
         return self._position
 
     def sha256(self, check: Callable[[], None]) -> str:
-        """The content's hash, hex. `check` is called for every piece read, to raise once the time is over."""
+        """Return the content's SHA-256, hex. `check` is called after each piece and may raise to stop."""
         digest, position, piece = hashlib.sha256(), 0, bytearray(_PIECE_BYTES)
         while count := os.preadv(self.descriptor, [piece], position):
             digest.update(memoryview(piece)[:count])
@@ -58,7 +58,7 @@ class VideoFile:
 
 @contextmanager
 def open_file(path: Path) -> Iterator[VideoFile | Rejected]:
-    """Open a regular file for the time of the block, or say why not."""
+    """Open a regular file for the duration of the block, or yield the reason why it cannot be opened."""
     try:
         descriptor = os.open(path, _FLAGS)
     except FileNotFoundError:

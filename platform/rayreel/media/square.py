@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from rayreel.media.colour import SmallRgb
 from rayreel.media.orientation import UPRIGHT, Turn, turn_of
 
-_MOST_STRETCH = 10.0  # no film has pixels of another shape; damage has
+_MOST_STRETCH = 10.0  # a larger pixel aspect is damage
 
 
 class Squares:
-    """Short side to `size` inside the scaler, turned upright, centre crop: uint8 RGB [size, size, 3].
+    """Scales frames to short side `size`, turns them upright and crops the centre: uint8 RGB [size, size, 3].
 
-    `aspect` is the stream's pixel aspect; pixels that are not square are stretched to what a viewer sees, before the
-    turn. `turn` is for frames without a display matrix of their own.
+    `aspect` is the stream's pixel aspect ratio; non-square pixels are stretched before the turn. `turn` applies to
+    frames without their own display matrix.
     """
 
     def __init__(self, size: int, aspect: Fraction | None, turn: Turn = UPRIGHT) -> None:

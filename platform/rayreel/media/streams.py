@@ -1,5 +1,6 @@
-"""Which of a file's streams is its film, and which its sound."""
+"""Choose a file's main video stream and its audio tracks."""
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -11,48 +12,50 @@ from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
-# Pictures about the film: cover art, chapter and seek thumbnails.
+log = logging.getLogger(__name__)
+
+# Cover art, chapter and seek thumbnails.
 _NOT_FILM = Disposition.attached_pic | Disposition.timed_thumbnails
-# Parts of another stream, or beside the film.
+# Parts of another stream, and additions to the film.
 _ASIDE = Disposition.dependent | Disposition.still_image | Disposition.comment | Disposition.visual_impaired
 _OTHER_SOUND = _ASIDE | Disposition.hearing_impaired | Disposition.karaoke | Disposition.clean_effects
 _COUNTED = ("video", "audio", "subtitle")
-_PROBED_PACKETS = 1000  # of the other streams; a film that begins later than these is not waited for
-_ENCRYPTED = ("ASF_Protection_Type", "ASF_Key_ID")  # what FFmpeg calls the fields of ASF's encryption header
+_PROBED_PACKETS = 1000  # of all candidates together; a film that starts later in the file is not found
+_ENCRYPTED = ("ASF_Protection_Type", "ASF_Key_ID")  # FFmpeg's names for the fields of ASF's encryption header
 
 
 def pick_video(container: InputContainer) -> VideoStream | None:
-    """The stream of the film; None when there is none.
+    """Return the main video stream; None if there is none.
 
-    Of several: one that has packets, marked as default, with the largest picture, the first. One of a single picture
-    (a poster) gives way to one of more. May read some packets; seek before reading on.
+    Of several streams, prefers those with more than one packet, then with one (a poster), then the stream marked as
+    default, the largest picture and the first in the file. May read packets; seek before you read further.
     """
     ranked = sorted(video_streams(container), key=_rank_video, reverse=True)
     return _first_alive(container, ranked) if len(ranked) > 1 else next(iter(ranked), None)
 
 
 def video_streams(container: InputContainer) -> list[VideoStream]:
-    """Streams that may be a film, in the file's order: without cover art and thumbnails."""
+    """Return the video streams in the file's order, without cover art and thumbnails."""
     return [stream for stream in container.streams.video if not stream.disposition & _NOT_FILM]
 
 
 def audio_streams(container: InputContainer) -> list[AudioStream]:
-    """Sound tracks, the one that a player would play first: the default one, no commentary."""
+    """Return the audio tracks in the order in which a player prefers them: default first, commentary last."""
     return sorted(container.streams.audio, key=_rank_audio, reverse=True)
 
 
 def count_streams(container: InputContainer) -> int:
-    """Streams of pictures, sound and text. Attached fonts, cover art and data tracks cost nothing to leave alone."""
+    """Count video, audio and subtitle streams. Fonts, cover art and data tracks are never read, so they are free."""
     return sum(s.type in _COUNTED and not s.disposition & Disposition.attached_pic for s in container.streams)
 
 
 def is_encrypted(container: InputContainer, stream: Stream) -> bool:
-    """Whether the file says that this stream cannot be read without a key (Matroska, ASF)."""
+    """Whether the file header declares this stream encrypted (Matroska, ASF)."""
     return "enc_key_id" in stream.metadata or any(name in container.metadata for name in _ENCRYPTED)
 
 
 def is_encrypted_packet(packet: "Packet[Any]") -> bool:
-    """Whether a packet's content is encrypted (MP4's Common Encryption, which may begin at any packet)."""
+    """Whether a packet is encrypted (MP4's Common Encryption, which may start at any packet)."""
     return packet.has_sidedata("encryption_info")
 
 
@@ -69,7 +72,7 @@ def _rank_audio(stream: AudioStream) -> tuple[bool, bool, bool, int]:
 
 
 def _first_alive(container: InputContainer, ranked: Sequence[VideoStream]) -> VideoStream:
-    """The first by rank that moves; else the first with any packet; else the first."""
+    """Return the first stream in rank with two packets, else the first with one, else the first."""
     found: Counter[int] = Counter()
     try:
         container.seek(0)
@@ -77,6 +80,6 @@ def _first_alive(container: InputContainer, ranked: Sequence[VideoStream]) -> Vi
             found[packet.stream.index] += packet.size > 0
             if found[ranked[0].index] > 1 or found.total() > _PROBED_PACKETS:
                 break
-    except av.FFmpegError:  # what was found until here decides
-        pass
+    except av.FFmpegError as error:  # choose by the packets read so far
+        log.debug("probing ends early", extra={"file": container.name, "error": str(error)})
     return max(ranked, key=lambda stream: min(found[stream.index], 2))

@@ -1,4 +1,4 @@
-"""High dynamic range and wide gamuts to what networks are trained on: BT.709 primaries, one white, gamma 2.2."""
+"""Map high dynamic range and wide gamuts to standard range, as in the training data: BT.709 primaries, gamma 2.2."""
 
 from collections.abc import Callable
 from functools import cache
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 _Floats = NDArray[np.floating[Any]]
 
-_WHITE_NITS = 203.0  # diffuse white of HDR programmes, Report ITU-R BT.2408
+_WHITE_NITS = 203.0  # diffuse white of HDR content, Report ITU-R BT.2408
 _GAMMA = 2.2
 _LEVELS = 1 << 16
 _TO_709 = {  # linear light; Report ITU-R BT.2407 and SMPTE EG 432-1
@@ -21,16 +21,16 @@ _BT2020_LUMA = np.array((0.2627, 0.6780, 0.0593), np.float32)
 
 
 def is_standard(transfer: int, primaries: int) -> bool:
-    """Whether a picture with these tags needs no mapping."""
+    """Whether a picture with these transfer and primaries (H.273 numbers) needs no mapping."""
     return transfer not in _TO_NITS and primaries not in _TO_709
 
 
 def to_standard(picture: NDArray[np.uint16], transfer: int, primaries: int) -> NDArray[np.uint8]:
-    """A picture of RGB signal values [..., 3], 0 to 65535, as 8-bit BT.709 RGB.
+    """Convert RGB signal values [..., 3], 0 to 65535, to 8-bit BT.709 RGB.
 
-    PQ and HLG are brought to nits, and what is brighter than diffuse white is compressed into the range below it, as
-    far as the brightest part of this picture asks for (Report ITU-R BT.2390). The peak that a file declares is that of
-    the mastering display, which most pictures never reach. Colours outside BT.709 are clipped.
+    PQ and HLG are converted to nits, and highlights above diffuse white are compressed below it (Report ITU-R BT.2390).
+    The peak is that of this picture; the declared peak is that of the mastering display, which most pictures never
+    reach. Colours outside BT.709 are clipped.
     """
     if transfer in _TO_NITS:
         light = _compress(_TO_NITS[transfer](picture)) / _WHITE_NITS
@@ -44,7 +44,7 @@ def to_standard(picture: NDArray[np.uint16], transfer: int, primaries: int) -> N
 
 
 def _compress(nits: _Floats) -> _Floats:
-    """The EETF of BT.2390 on the largest of R, G and B, and all three scaled alike, which keeps the hue."""
+    """Apply the EETF of BT.2390 to the largest of R, G and B and scale all three alike, which keeps the hue."""
     most = nits.max(axis=-1)
     peak, white = (float(level) for level in _pq_signal(np.array((most.max(), _WHITE_NITS))))
     if peak <= white:
@@ -62,7 +62,7 @@ def _compress(nits: _Floats) -> _Floats:
 
 
 def _pq_nits(signal: _Floats) -> _Floats:
-    """SMPTE ST 2084, electro-optical transfer function: signal in [0, 1] to nits."""
+    """Convert a signal in [0, 1] to nits by the electro-optical transfer function of SMPTE ST 2084."""
     power = np.maximum(signal, 0) ** (32 / 2523)
     nits: _Floats = 10_000 * (np.maximum(power - 3424 / 4096, 0) / (2413 / 128 - 2392 / 128 * power)) ** (16384 / 2610)
     return nits
@@ -79,7 +79,7 @@ def _from_pq(picture: NDArray[np.uint16]) -> _Floats:
 
 
 def _from_hlg(picture: NDArray[np.uint16]) -> _Floats:
-    """Recommendation ITU-R BT.2100, table 5: scene light, then the system gamma of a display of 1,000 nits."""
+    """Convert to nits by Recommendation ITU-R BT.2100, table 5: scene light, then the gamma of a 1,000-nit display."""
     scene = _hlg_table()[picture]
     return np.float32(1000) * scene * (scene @ _BT2020_LUMA)[..., None] ** np.float32(0.2)
 

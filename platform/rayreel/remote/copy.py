@@ -8,12 +8,12 @@ from typing import Any
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_before_delay, wait_exponential_jitter
 
+from rayreel.deadline import Deadline
 from rayreel.failures import Reason, Rejected
 from rayreel.redact import redacted
 from rayreel.remote.address import BUCKETS, BadAddress, parse_address, scheme_of
 from rayreel.remote.bounds import Bounds, TooLarge
 from rayreel.remote.config import ReadLimits
-from rayreel.remote.deadline import Deadline
 from rayreel.remote.hosts import HostNotAllowed, check_address
 from rayreel.remote.http import HttpStatus, get
 

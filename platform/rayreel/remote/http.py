@@ -16,9 +16,9 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpcore
 
+from rayreel.deadline import Deadline
 from rayreel.remote.address import Address, BadAddress, parse_address
 from rayreel.remote.config import ReadLimits
-from rayreel.remote.deadline import Deadline
 from rayreel.remote.hosts import HostNotAllowed, check_address, places
 
 _REDIRECTS, _MOST_REDIRECTS = {301, 302, 303, 307, 308}, 5

@@ -1,1 +1,1 @@
-"""A process that decodes what strangers made, and can do nothing else should one of them take it over."""
+"""A process that decodes untrusted videos and has no other access, even if a video compromises it."""

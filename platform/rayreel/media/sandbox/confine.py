@@ -1,4 +1,4 @@
-"""Shutting in the process that decodes: for good, by what the kernel offers."""
+"""Confine the decoding process irrevocably, with what the kernel offers."""
 
 import ctypes
 import mmap
@@ -10,39 +10,39 @@ from rayreel.media.sandbox.syscalls import system_calls
 
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
 _CAPABILITY_VERSION = 0x20080522
-# What is reserved and never touched: heaps of the C library, guard pages.
+# For address space that is reserved and never used: heaps of the C library, guard pages.
 _ADDRESS_SLACK_BYTES = 1 << 30
 _STACK_BYTES = 64 << 20
 _DESCRIPTORS = 16
 
 
 def limit_memory(max_memory_bytes: int) -> None:
-    """Cap memory and the size of the answer; write no core dumps, which hold as much as the memory does."""
+    """Limit memory and the size of the answer, and disable core dumps, which would be as large as the memory."""
     _cap(resource.RLIMIT_DATA, max_memory_bytes)
     _cap(resource.RLIMIT_FSIZE, max_memory_bytes)
     _cap(resource.RLIMIT_CORE, 0)
 
 
 def confine(max_memory_bytes: int) -> list[str]:
-    """Take from this process, for good, all that decoding does not need; returns what this kernel does not enforce.
+    """Drop irrevocably all privileges that decoding does not need; return the layers that this kernel lacks.
 
-    Everything has to be imported and open by now. The layers overlap, so that one hole opens nothing: system calls
-    that open, connect, start or signal anything fail by seccomp, and files, TCP and signals by Landlock as well.
+    Every import and every open must happen before. The layers overlap, so that a gap in one is covered by another:
+    seccomp blocks system calls that open, connect, execute or signal, and Landlock blocks files, TCP and signals.
     """
     from seccompy import supported
 
     os.environ.clear()
-    # Asked first: the library looks for the C library with the help of programs, which can soon not be started.
+    # Called first, because the library runs programs to find the C library, which will soon be forbidden.
     offered = supported()
-    # Memory of all kinds: shared mappings, for example, are not RLIMIT_DATA's.
+    # All kinds of memory: RLIMIT_DATA does not include shared mappings, for example.
     _cap(resource.RLIMIT_AS, _address_space() + max_memory_bytes + _ADDRESS_SLACK_BYTES)
     _cap(resource.RLIMIT_STACK, _STACK_BYTES)
     _cap(resource.RLIMIT_NOFILE, _DESCRIPTORS)
     _cap(resource.RLIMIT_MEMLOCK, 0)
-    # Not to be traced by its user's other processes, nor to be dumped through a pipe, which RLIMIT_CORE allows.
+    # Disables tracing by the user's other processes, and core dumps to a pipe, which RLIMIT_CORE does not limit.
     _prctl(_PR_SET_DUMPABLE, 0)
     _drop_capabilities()
-    # Nothing executed from here on gains rights; without this an ordinary user may not lock itself in either.
+    # No program executed from now on gains privileges; Landlock and seccomp require this of an unprivileged process.
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     missing = _landlock()
     _cap(resource.RLIMIT_NPROC, 0)
@@ -50,12 +50,12 @@ def confine(max_memory_bytes: int) -> list[str]:
 
 
 def _landlock() -> list[str]:
-    """No rule at all: no path, no port, no signal and no abstract socket outside, as far as the kernel knows these."""
+    """Apply a ruleset without rules: no path, port, outside signal or abstract socket, where the kernel can."""
     from landlockpy import LandlockError, RestrictFlag, Ruleset, Scope
 
     try:
-        with Ruleset(scoped=Scope.ABSTRACT_UNIX_SOCKET | Scope.SIGNAL) as nothing:
-            nothing.restrict(RestrictFlag.TSYNC)
+        with Ruleset(scoped=Scope.ABSTRACT_UNIX_SOCKET | Scope.SIGNAL) as ruleset:
+            ruleset.restrict(RestrictFlag.TSYNC)
     except LandlockError as error:
         return [f"Landlock ({error.strerror or error})"]
     return []
@@ -72,7 +72,7 @@ def _seccomp() -> list[str]:
 
 
 def _drop_capabilities() -> None:
-    """Root without them is an ordinary user who owns many files; the bounding set matters to new programs only."""
+    """Drop all capabilities, which matters if this runs as root. The bounding set affects new programs only."""
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
     none = (ctypes.c_uint32 * 6)()
     _checked(_libc().capset(header, none))
@@ -98,5 +98,5 @@ def _cap(what: int, value: int) -> None:
 
 
 def _address_space() -> int:
-    """Of this process so far, bytes."""
+    """Return the address space that this process uses, bytes."""
     return int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE

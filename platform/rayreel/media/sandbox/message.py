@@ -1,6 +1,6 @@
-"""What passes between a decoder and its parent: JSON of a fixed form, and plain numbers in shared memory.
+"""The messages between a decoder and its parent: JSON with a fixed schema, and plain numbers in shared memory.
 
-The parent believes nothing: the process that answers may have been taken over by the video.
+The parent validates every answer, because a video may have compromised the process that sends it.
 """
 
 import logging
@@ -34,7 +34,7 @@ class _Message(BaseModel):
 
 
 class Question(_Message):
-    """One video; its descriptor and that of the memory for the answer come beside it."""
+    """A request to decode one video. Its descriptor and that of the shared memory are sent with it."""
 
     token: str
     name: str
@@ -45,14 +45,14 @@ class Question(_Message):
 
     @classmethod
     def about(cls, name: str, count: int, sampling: SamplingConfig, size: int, limits: Limits) -> Self:
-        """The question about a file of `count` bytes; `name` may be any that a file system has."""
+        """Return the question about a file of `count` bytes; `name` may be any file name."""
         printable = name.encode(errors="backslashreplace").decode()[-_NAME_CHARACTERS:]
         here = limits.model_copy(update={"allowed_roots": (), "allowed_hosts": ()})
         token = os.urandom(8).hex()
         return cls(token=token, name=printable, bytes=count, size=size, sampling=sampling, limits=here)
 
     def memory_bytes(self) -> int:
-        """The most that an answer takes."""
+        """Return the size of the largest valid answer, bytes."""
         windows, samples = self._most_windows()
         return self._most_frames() * self.size**2 * 3 + windows * samples * 4
 
@@ -63,7 +63,7 @@ class Question(_Message):
         return self.sampling.audio_windows, round(self.sampling.audio_window_s * AUDIO_RATE_HZ)
 
     def check(self, frames: "Array", windows: "Array | None") -> None:
-        """Raise ValueError where arrays are not of the kind and size asked for."""
+        """Raise ValueError if the arrays do not have the requested type and size."""
         if frames.dtype != "uint8" or frames.shape[1:] != (self.size, self.size, 3):
             raise ValueError(f"frames of {frames.dtype} {frames.shape}")
         if frames.shape[0] > self._most_frames():
@@ -76,24 +76,24 @@ class Question(_Message):
 
 
 class Array(_Message):
-    """An array's form; its numbers are in the memory, one array after the other."""
+    """The type and shape of an array. The arrays are in the shared memory, one after the other."""
 
     dtype: Literal["uint8", "float32"]
     shape: Annotated[tuple[_Positive, ...], Field(min_length=1, max_length=4, strict=False)]
 
     @classmethod
     def of(cls, array: NDArray[np.uint8] | NDArray[np.float32]) -> Self:
-        """The form of an array."""
+        """Return the type and shape of an array."""
         return cls.model_validate({"dtype": array.dtype.name, "shape": array.shape})
 
     @property
     def count(self) -> int:
-        """Bytes of the numbers."""
+        """The size of the array, bytes."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 class Ready(_Message):
-    """The first word of the process: what the kernel does not enforce."""
+    """The first message of the process: the sandbox layers that the kernel lacks."""
 
     missing: list[str]
 
@@ -118,7 +118,7 @@ class _Refused(_Message):
 
 
 class Answer(_Message):
-    """One video's outcome, the arrays left out."""
+    """The outcome for one video, without the arrays."""
 
     token: str
     taken: _Taken | None = None
@@ -127,7 +127,7 @@ class Answer(_Message):
 
 
 def write_answer(token: str, outcome: Samples | Rejected, memory: int, notes: Sequence[str] = ()) -> bytes:
-    """Put the arrays into the memory; returns the message. `notes` are errors that cost no more than a part."""
+    """Write the arrays to shared memory and return the message. `notes` are errors that did not reject the video."""
     if isinstance(outcome, Rejected):
         detail = outcome.detail.encode(errors="backslashreplace").decode()[:_DETAIL_CHARACTERS]
         return _encoded(
@@ -140,21 +140,21 @@ def write_answer(token: str, outcome: Samples | Rejected, memory: int, notes: Se
         windows = Array.of(outcome.windows)
         written += _write(outcome.windows, memory, written)
     if written != frames.count + (windows.count if windows else 0):
-        raise OSError(f"no more than {written} bytes of an answer fitted into its memory")
+        raise OSError(f"only {written} bytes of the arrays fit into the shared memory")
     taken = _Taken(frames=frames, windows=windows, facts=facts)
     return _encoded(Answer(token=token, taken=taken, notes=_short(notes)))
 
 
 def read_answer(question: Question, message: bytes, memory: int) -> Samples | Rejected:
-    """The outcome that a message and the memory hold. Raises ValueError for anything else than a valid answer.
+    """Return the outcome in a message and the shared memory. Raises ValueError if the answer is invalid.
 
-    Sizes are those of the question before anything is allocated, and the memory is read once.
+    Checks sizes against the question before it allocates anything, and reads the memory only once.
     """
     answer = Answer.model_validate_json(message)
     if answer.token != question.token:
-        raise ValueError("the answer to another question")
+        raise ValueError("answer to another question")
     if (answer.taken is None) == (answer.refused is None):
-        raise ValueError("neither samples nor a reason, or both")
+        raise ValueError("not exactly one of samples and reason")
     for note in answer.notes:
         log.error("decoding %s: %s", question.name, _printable(note))
     if answer.refused is not None:
@@ -163,25 +163,25 @@ def read_answer(question: Question, message: bytes, memory: int) -> Samples | Re
     return _samples(question, answer.taken, memory)
 
 
-def _printable(words: str) -> str:
-    return "".join(letter if letter.isprintable() else " " for letter in words)
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _short(notes: Sequence[str]) -> list[str]:
-    words = (note.encode(errors="backslashreplace").decode() for note in notes[:MAX_NOTES])
-    return [note[:_NOTE_CHARACTERS] for note in words]
+    encodable = (note.encode(errors="backslashreplace").decode() for note in notes[:MAX_NOTES])
+    return [note[:_NOTE_CHARACTERS] for note in encodable]
 
 
 def _samples(question: Question, taken: _Taken, memory: int) -> Samples:
     question.check(taken.frames, taken.windows)
     if taken.facts.has_audio != (taken.windows is not None):
-        raise ValueError("sound without windows, or windows without sound")
+        raise ValueError("has_audio contradicts the windows")
     frames: NDArray[np.uint8] = _read(taken.frames, memory, 0)
     windows: NDArray[np.float32] | None = None
     if taken.windows is not None:
         windows = _read(taken.windows, memory, taken.frames.count)
         if not (np.abs(windows) <= 1).all():  # false for NaN too
-            raise ValueError("sound beyond [-1, 1]")
+            raise ValueError("audio outside [-1, 1]")
     return Samples(frames, windows, Facts(**taken.facts.model_dump()))
 
 
@@ -191,7 +191,7 @@ def _read(form: Array, memory: int, start: int) -> NDArray:  # type: ignore[type
     while position < form.count:
         count = os.preadv(memory, [room[position:]], start + position)
         if count == 0:
-            raise ValueError("the arrays are larger than their memory")
+            raise ValueError("the arrays are larger than the shared memory")
         position += count
     return array
 

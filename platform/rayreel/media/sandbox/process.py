@@ -1,4 +1,4 @@
-"""The parent's side of a decoding process: start it, ask it, end it."""
+"""The parent's side of a decoding process: start it, query it, end it."""
 
 import fcntl
 import logging
@@ -25,10 +25,10 @@ from rayreel.media.source import VideoFile
 log = logging.getLogger(__name__)
 
 _START_S = 60.0
-_IDLE_CPU_S = 2  # what cleaning up after an answer may take
-# The process holds no secrets: what it decodes may be written to take it over. The rest is gone once it has started.
+_IDLE_CPU_S = 2  # for the clean-up after an answer
+# The process must hold no secrets, because a video may compromise it. Once started, it clears even these variables.
 _ENVIRONMENT = ("LD_LIBRARY_PATH",)
-# glibc would hand a video's memory back to the system and fetch it page by page for the next: 1.5 ms a video.
+# Otherwise glibc returns a video's memory to the system and faults it in again for the next: 1.5 ms per video.
 _TUNING = {
     "OPENBLAS_NUM_THREADS": "1",
     "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
@@ -39,18 +39,18 @@ _PROGRAM = "import sys; from rayreel.media.sandbox.serve import serve; serve(*ma
 
 
 class DecoderProcess:
-    """A running process: a question and two descriptors go over a socket, arrays come back through shared memory."""
+    """A running process. Receives a question and two descriptors over a socket; returns arrays in shared memory."""
 
     def __init__(self, max_memory_bytes: int, decode_with: str) -> None:
         if sys.platform != "linux":
-            raise RayreelError("Videos are decoded in a process that Linux shuts in. Run this on Linux.")
+            raise RayreelError("Videos are decoded in a sandbox that needs Linux. Run this on Linux.")
         self.max_memory_bytes = max_memory_bytes
         self.memory: int | None = None
         self.connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        words = (theirs.fileno(), max_memory_bytes, decode_with)
-        # A fresh interpreter and no multiprocessing: that would import the parent's __main__, and Ray with it.
+        arguments = (theirs.fileno(), max_memory_bytes, decode_with)
+        # Not multiprocessing, which would import the parent's __main__ and with it Ray.
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _PROGRAM, *map(str, words)],
+            [sys.executable, "-P", "-c", _PROGRAM, *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             pass_fds=(theirs.fileno(),),
@@ -64,8 +64,8 @@ class DecoderProcess:
             self.end()
             code = self.process.returncode
             raise RayreelError(
-                f"The decoder process ({decode_with}) does not start: exit status {code}, its words are on stderr. "
-                "Check that rayreel imports with this Python and that the memory limit leaves it room."
+                f"The decoder process ({decode_with}) did not start: exit status {code}; see its error on stderr. "
+                "Check that this Python can import rayreel and that limits.max_memory_bytes is large enough."
             )
         self.missing = tuple(ready.missing)
         if self.missing:
@@ -73,39 +73,39 @@ class DecoderProcess:
 
     @property
     def usable(self) -> bool:
-        """Whether it runs and has said nothing that nobody asked for."""
+        """Whether the process runs and has sent no unexpected message."""
         return self.process.poll() is None and not select.select([self.connection], [], [], 0)[0]
 
     def ask(self, file: VideoFile, question: Question, timeout_s: float) -> Samples | Rejected:
-        """One video's outcome; afterwards the process may be gone."""
+        """Return the outcome for one video. The process may have ended afterwards."""
         memory = self._memory(question.memory_bytes())
         try:
             self._allow_cpu(math.ceil(timeout_s) + 1)
             self.connection.settimeout(timeout_s)
-            words = question.model_dump_json().encode()
-            socket.send_fds(self.connection, [words], [file.descriptor, memory])
+            request = question.model_dump_json().encode()
+            socket.send_fds(self.connection, [request], [file.descriptor, memory])
             message = self.connection.recv(MAX_BYTES)
         except TimeoutError:
             self.end()
-            detail = f"{question.name}: no answer within {timeout_s:.0f} s, the decoder was killed"
+            detail = f"{question.name}: no result within {timeout_s:g} s; the decoder was killed"
             return Rejected(Reason.TIMEOUT, detail)
         except OSError:
             message = b""
         if not message:
-            return self._obituary(question.name)
+            return self._death(question.name)
         with suppress(OSError):  # it may have ended since
             self._allow_cpu(_IDLE_CPU_S)
         try:
             return read_answer(question, message, memory)
-        except ValueError as error:  # nonsense from a process that something has taken over
+        except ValueError as error:  # an invalid answer means that the process is compromised
             self.end()
             why = " ".join(str(error).split())[:200]
-            return Rejected(Reason.DECODER_CRASH, f"{question.name}: no valid answer, {type(error).__name__}: {why}")
+            return Rejected(Reason.DECODER_CRASH, f"{question.name}: invalid answer, {type(error).__name__}: {why}")
 
     def end(self) -> None:
-        """Kill the process and free what belongs to it."""
+        """Kill the process and close its socket and memory."""
         if self.process.returncode is None:
-            # Its group, of which it is the only member: it cannot start others.
+            # The process is the only member of its group: it cannot start others.
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -125,7 +125,7 @@ class DecoderProcess:
         return Ready.model_validate_json(message) if message else None
 
     def _memory(self, count: int) -> int:
-        """Memory of at least `count` bytes, whose size nothing can change: read beyond its end, it would kill us."""
+        """Return memory of at least `count` bytes, sealed so that the child cannot change its size."""
         if self.memory is not None and os.fstat(self.memory).st_size >= count:
             return self.memory
         if self.memory is not None:
@@ -136,30 +136,34 @@ class DecoderProcess:
         return self.memory
 
     def _allow_cpu(self, seconds: int) -> None:
-        """From now on; it gets SIGXCPU after that, also when this process is stopped and watches nothing."""
-        # The number that clock_getcpuclockid(3) gives, which Python lacks.
+        """Limit the CPU time from now on. The kernel sends SIGXCPU after that, even if this process is stopped."""
+        # The clock ID that clock_getcpuclockid(3) returns; Python has no binding for another process.
         used_s = time.clock_gettime((~self.process.pid << 3) | 2)
         hard = resource.prlimit(self.process.pid, resource.RLIMIT_CPU)[1]
         soft = math.ceil(used_s) + seconds
         soft = soft if hard == resource.RLIM_INFINITY else min(soft, hard)
         resource.prlimit(self.process.pid, resource.RLIMIT_CPU, (soft, hard))
 
-    def _obituary(self, name: str) -> Rejected:
+    def _death(self, name: str) -> Rejected:
+        """Return the outcome for a video on which the process died."""
         with suppress(subprocess.TimeoutExpired):
-            self.process.wait(1.0)  # the socket closes a moment before the exit status is there
+            self.process.wait(1.0)  # the socket closes shortly before the exit status is available
         self.end()
         if (code := self.process.returncode) == OUT_OF_MEMORY:
-            return Rejected(Reason.TOO_LARGE, f"{name}: decoding takes more than {self.max_memory_bytes:,} bytes")
+            return Rejected(
+                Reason.TOO_LARGE,
+                f"{name}: decoding takes more than limits.max_memory_bytes, {self.max_memory_bytes:,} bytes",
+            )
         how = f"exit status {code}" if code >= 0 else signal.strsignal(-code) or f"signal {-code}"
         return Rejected(Reason.DECODER_CRASH, f"{name}: the decoder died, {how}")
 
 
 @cache
 def _warn(missing: tuple[str, ...]) -> None:
-    """Once in the life of this process."""
+    """Log a warning, once per process."""
     log.warning(
-        "Videos are decoded without the whole sandbox: this kernel or container lacks %s. A video made to take over "
-        "its decoder could reach what this user can. Set limits.require_sandbox=true to refuse decoding here.",
+        "Videos are decoded without the whole sandbox: this kernel or container lacks %s. A malicious video that "
+        "compromises the decoder could access what this user can. Set limits.require_sandbox=true to forbid this.",
         ", ".join(missing),
     )
 

@@ -1,4 +1,4 @@
-"""The life of the process that decodes: shut itself in, then answer one question after the other."""
+"""The main loop of the decoding process: confine itself, then answer one question after the other."""
 
 import fcntl
 import importlib
@@ -27,21 +27,31 @@ Decode = Callable[[VideoFile, SamplingConfig, int, Limits], Samples | Rejected]
 
 OUT_OF_MEMORY = 77
 _NICER = 5
-# All but those for development.
-_NUMPY_PARTS = (
-    *("char", "ctypeslib", "dtypes", "exceptions", "fft", "linalg", "ma", "polynomial", "random", "rec", "strings"),
-)
+# All but the development tools.
+_NUMPY_PARTS = [
+    "char",
+    "ctypeslib",
+    "dtypes",
+    "exceptions",
+    "fft",
+    "linalg",
+    "ma",
+    "polynomial",
+    "random",
+    "rec",
+    "strings",
+]
 
 
 class _Notes(logging.Handler):
-    """Errors that decoding logs, for the parent to log: this process writes to no one else."""
+    """Keeps the errors that decoding logs, to send them to the parent: this process has no other output."""
 
     def __init__(self) -> None:
         super().__init__()
         self.kept: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a few; a damaged file may have thousands."""
+        """Keep the first few; a damaged file may cause thousands."""
         if len(self.kept) < MAX_NOTES:
             cause = getattr(record, "error", None)
             self.kept.append(f"{record.getMessage()}: {cause}" if cause else record.getMessage())
@@ -54,7 +64,7 @@ def serve(connection: int, max_memory_bytes: int, decode_with: str) -> None:
     """Answer each question with samples or a rejection until this process or its parent dies."""
     _die_with_parent()
     limit_memory(max_memory_bytes)
-    # Networks go first where they share cores with decoding: with full queues before them decoders would have to stop.
+    # Encoders have priority on shared cores: once their queues are full, decoding has to wait anyway.
     os.nice(_NICER)
     logging.basicConfig(level=logging.ERROR, handlers=[_notes])
     decode: Decode = pkgutil.resolve_name(decode_with)
@@ -64,15 +74,15 @@ def serve(connection: int, max_memory_bytes: int, decode_with: str) -> None:
     parent = socket.socket(fileno=connection)
     missing = confine(max_memory_bytes)
     sys.stderr.close()
-    sys.stderr = sys.__stderr__  # descriptor 2, which leads nowhere: a warning is written there, and is no error
+    sys.stderr = sys.__stderr__  # descriptor 2, now /dev/null: Python warnings are written there
     os.write(connection, Ready(missing=missing).model_dump_json().encode())
     while _answer(parent, decode):
         pass
-    os._exit(0)  # the interpreter's own end asks for more than is allowed here
+    os._exit(0)  # the interpreter's own shutdown makes forbidden system calls
 
 
 def _answer(parent: socket.socket, decode: Decode) -> bool:
-    """Answer the next question; False when the parent is done."""
+    """Answer the next question; return False if the parent has closed the socket."""
     message, descriptors, _, _ = socket.recv_fds(parent, MAX_BYTES, 2)
     if not message:
         return False
@@ -93,11 +103,10 @@ def _message(question: Question, outcome: Samples | Rejected, memory: int) -> by
     notes, _notes.kept = _notes.kept, []
     try:
         return write_answer(question.token, outcome, memory, notes)
-    except (ValueError, OSError) as error:  # facts or sizes that no video has
+    except (ValueError, OSError) as error:  # impossible facts or sizes
         why = " ".join(str(error).split())
-        return write_answer(
-            question.token, Rejected(Reason.DECODER_CRASH, f"{question.name}: no valid outcome, {why}"), memory
-        )
+        rejected = Rejected(Reason.DECODER_CRASH, f"{question.name}: invalid outcome, {why}")
+        return write_answer(question.token, rejected, memory)
 
 
 def _outcome(decode: Decode, file: VideoFile, question: Question) -> Samples | Rejected:
@@ -105,40 +114,43 @@ def _outcome(decode: Decode, file: VideoFile, question: Question) -> Samples | R
         return decode(file, question.sampling, question.size, question.limits)
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001 - one video that decoding has no answer for must not stop the others
+    except Exception as error:  # noqa: BLE001 - an unexpected error for one video must not stop the others
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"
         return Rejected(Reason.DECODER_CRASH, f"{file.name}: {type(error).__name__}: {error} ({where})")
 
 
 def _die_with_parent() -> None:
-    """Standard input is a pipe whose other end only the parent holds; when that closes, the kernel ends this process.
+    """Make the kernel kill this process when the parent ends, which closes the other end of standard input.
 
-    By a signal, since a hanging decoder may never let another thread run, and by one that nothing can block.
-    PR_SET_PDEATHSIG would do it too early: when the thread that started this process ends.
+    SIGKILL cannot be blocked, and needs no other thread, which a hanging decoder might never let run. PR_SET_PDEATHSIG
+    would be too early: it fires when the thread that started this process ends.
     """
     fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(0, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(0, fcntl.F_SETFL, os.O_ASYNC)
-    if select.select([0], [], [], 0)[0]:  # closed before the signal was ordered
+    if select.select([0], [], [], 0)[0]:  # closed before the signal was set up
         os._exit(0)
 
 
 def _import_whole(package: ModuleType) -> None:
-    """A library that imports its parts when they are first used would find them closed."""
+    """Import all modules of a package, because lazy imports would fail after confinement."""
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
 
 
 def _import_numpy() -> None:
-    """NumPy imports its parts when a name of theirs is looked up: `median` does so for one that it never needs."""
+    """Import NumPy's lazy submodules. Even `median` looks up one, which it never uses."""
     for part in _NUMPY_PARTS:
         importlib.import_module(f"numpy.{part}")
 
 
 def _redirect_output() -> None:
-    """Nobody may fill a log or write to a terminal; `sys.stderr` still says what fails while starting."""
+    """Redirect output to /dev/null, so that it cannot fill a log or control a terminal.
+
+    `sys.stderr` still works until start-up is complete.
+    """
     sys.stderr = os.fdopen(os.dup(2), "w")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)

@@ -1,11 +1,11 @@
-"""The end of all waiting for one file."""
+"""The wall-clock limit on the work for one file."""
 
 import pytest
 
-from rayreel.remote.deadline import Deadline
+from rayreel.deadline import Deadline
 
 
-def test_one_wait_takes_no_longer_than_what_is_left() -> None:
+def test_a_call_gets_its_own_timeout_or_the_time_that_is_left() -> None:
     deadline = Deadline(60)
     deadline.check()
     assert deadline.within(5) == 5
@@ -13,8 +13,8 @@ def test_one_wait_takes_no_longer_than_what_is_left() -> None:
     assert 0 < deadline.within(None) <= 60
 
 
-def test_after_the_end_nothing_waits() -> None:
+def test_nothing_may_wait_after_the_deadline() -> None:
     deadline = Deadline(-1)
     for wait in (deadline.check, lambda: deadline.within(5)):
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError, match="took longer than -1 s"):
             wait()

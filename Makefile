@@ -1,5 +1,5 @@
-# `make` shows what there is. Everything installs into .venv here. Outside this folder only ~/.ray/auth_token is written:
-# the token that Ray requires, which `make quickstart` and `make serve` make where there is none.
+# `make` lists the targets. Everything is installed into .venv in this folder. The only file written outside it is
+# ~/.ray/auth_token, the token that Ray requires: `make quickstart` and `make serve` create it if it does not exist.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +15,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(VENV)/.installed ## Make .venv with everything in it, in the versions of constraints.txt
+install: $(VENV)/.installed ## Create .venv with all dependencies, in the versions of constraints.txt
 
 $(VENV)/.installed: pyproject.toml constraints.txt platform/rayreel_ray.pth
 	$(PYTHON) -m venv $(VENV)
@@ -29,7 +29,7 @@ quickstart: install ## From videos to recommendations over HTTP: make quickstart
 serve: install ## Start or update the HTTP service
 	$(BIN)/python jobs/serve.py --storage $(STORAGE)
 
-stop: ## End the service and the local Ray cluster
+stop: ## Stop the service and the local Ray cluster
 	-@test ! -x $(BIN)/ray || $(BIN)/ray stop --grace-period 20 --log-style pretty
 
 test: install ## Run all tests
@@ -38,10 +38,10 @@ test: install ## Run all tests
 test-faults: install ## Run the long tests that `make test` leaves out: kills, lost nodes, fuzzing, the steps of the image
 	$(BIN)/python -m pytest -m faults
 
-test-cluster: install ## Run the tests on clusters of several nodes, GPUs pretended: placement, autoscaling, the chain on S3
+test-cluster: install ## Run the tests on clusters of several nodes with simulated GPUs: placement, autoscaling, S3
 	$(BIN)/python -m pytest tests/cluster -m "cluster or not cluster"
 
-check: install ## Lint, formatting, types, and known faults of what is installed, where a database can be asked
+check: install ## Check lint, formatting, types and, where a database can be reached, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

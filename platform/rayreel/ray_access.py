@@ -1,83 +1,84 @@
-"""Who may use a Ray of this machine: it listens on loopback and requires the user's token.
+"""Access to a Ray cluster of this machine: it listens on loopback and requires the user's token.
 
-Whoever may talk to Ray may run code as its user. The token is Ray's own: RAY_AUTH_TOKEN, the file that
-RAY_AUTH_TOKEN_PATH names, or ~/.ray/auth_token, where Ray's commands look for it, too.
+Every client of a Ray cluster can run code as the cluster's user. The token is Ray's own: RAY_AUTH_TOKEN, the file that
+RAY_AUTH_TOKEN_PATH names, or ~/.ray/auth_token. Ray's commands read it from the same places.
 """
 
 import logging
 import os
-import sys
+import secrets
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
+
 from rayreel.errors import RayreelError
+from rayreel.ray_startup import AUTH_MODE, NETWORKED, token_path
 
 if TYPE_CHECKING:
     import grpc  # type: ignore[import-untyped]
 
 log = logging.getLogger(__name__)
 
-MODE = "RAY_AUTH_MODE"
-# Ray's switch for macOS and Windows. Off, the address of a node is 127.0.0.1; on, as it is by default on Linux, Ray
-# replaces even --node-ip-address=127.0.0.1 by the address that the network knows (services.resolve_ip_for_localhost).
-NETWORKED = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-_PATIENCE_S = 10
+_ANSWER_S = 10
 
 
 class NoToken(RayreelError):
-    """There is no token for Ray, and none could be made."""
+    """There is no token for Ray, and none can be made."""
 
 
-class NotLetIn(RayreelError):
-    """A Ray cluster requires another token than this user's."""
+class TokenRefused(RayreelError):
+    """A Ray cluster requires a token other than this user's."""
 
 
 def protected() -> dict[str, str]:
-    """Variables for `ray start`, and for all that it starts: loopback, token required. Makes the token where none is.
+    """Environment variables for `ray start`: listen on loopback, require the token. Makes a token if there is none.
 
-    RAY_AUTH_MODE=disabled, set by hand, is respected. Raises NoToken.
+    RAY_AUTH_MODE=disabled in this process's environment is respected, with a warning. Raises NoToken.
     """
     variables = {NETWORKED: "0", "RAY_START_HOOK": f"{__name__}.without_client_server"}
-    # Workers that train together connect directly, by default through the network's interface.
+    # Training workers connect to each other directly, by default through the network interface.
     variables |= {name: os.environ.get(name, "lo") for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")}
-    if os.environ.get(MODE, "").lower() == "disabled":
+    if os.environ.get(AUTH_MODE, "").lower() == "disabled":
         log.warning(
-            "%s=disabled: every user of this machine can run code as you, through the Ray that starts now", MODE
+            "%s=disabled: every user of this machine can run code as you through the Ray cluster that starts now",
+            AUTH_MODE,
         )
-        return variables | {MODE: "disabled"}
+        return variables | {AUTH_MODE: "disabled"}
     make_token()
-    return variables | {MODE: "token"}
+    return variables | {AUTH_MODE: "token"}
 
 
 def protect() -> None:
-    """Let the Ray that this process starts with `ray.init(address="local")` be like that. Raises NoToken."""
+    """Apply `protected` to this process, for a following `ray.init(address="local")`. Raises NoToken."""
     variables = protected()
     os.environ.update(variables)
     _stay_on_loopback()
-    _switch(variables[MODE])
+    _set_mode(variables[AUTH_MODE])
 
 
 def adopt(address: str) -> None:
-    """Let this process talk to the cluster at `address` (host:port) as that requires: with the token, or without.
+    """Set this process's mode to that of the cluster at `address` (host:port): with the token or without.
 
-    Raises NotLetIn where the cluster requires a token and refuses this user's. Of a cluster that does not answer
-    nothing is found out: joining it says why.
+    If the cluster does not answer, the mode stays as it is, and joining the cluster reports why. Raises TokenRefused
+    if the cluster requires a token and refuses this user's.
     """
     import grpc
 
     if address.rpartition(":")[0] in {"127.0.0.1", "localhost"}:
         _stay_on_loopback()
-    before = os.environ.get(MODE)
-    _switch("disabled")
+    before = os.environ.get(AUTH_MODE)
+    _set_mode("disabled")
     answer = _answer(address)
     if answer is grpc.StatusCode.UNAUTHENTICATED:
         _present_token(address)
     elif answer is not grpc.StatusCode.OK:
-        _switch(before)
+        _set_mode(before)
     elif (before or "").lower() != "disabled":
         log.warning(
-            "The Ray cluster at %s requires no token: whoever reaches its ports can run code in it. Start it with "
-            "RAY_AUTH_MODE=token.",
+            "The Ray cluster at %s requires no token: anyone who can reach its ports can run code in it. Start it "
+            "with RAY_AUTH_MODE=token.",
             address,
         )
 
@@ -85,19 +86,20 @@ def adopt(address: str) -> None:
 def _present_token(address: str) -> None:
     import grpc
 
-    _switch("token")
-    there = _raylet().AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True)
-    if not there or _answer(address) is grpc.StatusCode.UNAUTHENTICATED:
-        found = "holds another one" if there else "does not exist"
-        raise NotLetIn(
+    _set_mode("token")
+    has_token = _raylet().AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True)
+    if not has_token or _answer(address) is grpc.StatusCode.UNAUTHENTICATED:
+        found = "holds a different one" if has_token else "does not exist"
+        raise TokenRefused(
             f"The Ray cluster at {address} requires a token, and {token_file()} {found}. If it is your cluster, set "
-            "RAY_AUTH_TOKEN_PATH to the file of its token. If it is another user's, set RAY_TMPDIR to a folder of your "
-            "own with a short path to start a cluster beside it, or RAY_ADDRESS=local to run one job without a cluster."
+            "RAY_AUTH_TOKEN_PATH to the file with its token. If it is another user's, set RAY_TMPDIR to a folder of "
+            "your own with a short path to start your own cluster, or RAY_ADDRESS=local to run one job without a "
+            "cluster."
         )
 
 
 def _answer(address: str) -> "grpc.StatusCode":
-    """What the cluster's control service says to a question that changes nothing."""
+    """Status of a read-only call to the cluster's control service."""
     import grpc
     from ray._private.grpc_utils import init_grpc_channel
     from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
@@ -105,7 +107,7 @@ def _answer(address: str) -> "grpc.StatusCode":
     with init_grpc_channel(address) as channel:
         stub = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel)
         try:
-            stub.GetClusterId(gcs_service_pb2.GetClusterIdRequest(), timeout=_PATIENCE_S)
+            stub.GetClusterId(gcs_service_pb2.GetClusterIdRequest(), timeout=_ANSWER_S)
         except grpc.RpcError as error:
             code: grpc.StatusCode = error.code()
             return code
@@ -113,66 +115,57 @@ def _answer(address: str) -> "grpc.StatusCode":
 
 
 def token_file() -> Path:
-    """Where Ray reads the user's token from. Raises NoToken where neither a path nor a home folder is known."""
-    if given := os.environ.get("RAY_AUTH_TOKEN_PATH"):
-        return Path(given)
-    try:
-        return Path.home() / ".ray" / "auth_token"
-    except RuntimeError as error:
-        raise NoToken("Ray's token lies in the home folder, and there is none. Set RAY_AUTH_TOKEN_PATH.") from error
+    """File that Ray reads the user's token from. Raises NoToken without RAY_AUTH_TOKEN_PATH and a home folder."""
+    if (path := token_path()) is None:
+        raise NoToken("Ray's token is kept in the home folder, but this user has none. Set RAY_AUTH_TOKEN_PATH.")
+    return Path(path)
 
 
 def make_token() -> None:
-    """Write a token that only the user can read, unless there is one. Raises NoToken."""
+    """Write a token that only the user can read, unless one exists. Raises NoToken."""
     if os.environ.get("RAY_AUTH_TOKEN"):
         return
     file = token_file()
     try:
-        _make(file)
+        _write_token(file)
     except OSError as error:
         raise NoToken(
             f"{file}: {error.strerror or error}. Ray's token is kept there. Make it a file that you can read and "
-            "write, or set RAY_AUTH_TOKEN_PATH to one."
+            "write, or set RAY_AUTH_TOKEN_PATH to such a file."
         ) from error
-    _forget()
+    _reload_token()
 
 
-def _make(file: Path) -> None:
-    # Here, as every Python of .venv imports this module when it starts.
-    import secrets
-    import tempfile
-
-    from filelock import FileLock
-
-    if _holds_something(file):
-        # `ray get-auth-token --generate` lets everybody read it.
+def _write_token(file: Path) -> None:
+    if _has_content(file):
+        # `ray get-auth-token --generate` makes a file that every user can read.
         if file.stat().st_uid == os.getuid() and file.stat().st_mode & 0o077:
             file.chmod(0o600)
         return
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with FileLock(file.with_name(f".{file.name}.lock")):
-        if not _holds_something(file):
-            handle, fresh = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # mode 600
+        if not _has_content(file):
+            handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # mode 600
             with os.fdopen(handle, "w") as out:
                 out.write(secrets.token_hex(32))
-            Path(fresh).replace(file)
+            Path(temporary).replace(file)
 
 
-def _holds_something(file: Path) -> bool:
+def _has_content(file: Path) -> bool:
     return file.exists() and file.stat().st_size > 0
 
 
-def _forget() -> None:
-    """Ray keeps what it once read, also that there was nothing."""
+def _reload_token() -> None:
+    """Clear Ray's cache of the token, which also remembers that there was none."""
     _raylet().AuthenticationTokenLoader.instance().reset_cache()
 
 
-def _switch(mode: str | None) -> None:
-    """Set the mode of this process and of those that it starts; Ray has read the variable when it was imported."""
+def _set_mode(mode: str | None) -> None:
+    """Set the mode of this process and its children. Ray reads the variable only when it is imported."""
     if mode is None:
-        os.environ.pop(MODE, None)
+        os.environ.pop(AUTH_MODE, None)
     else:
-        os.environ[MODE] = mode
+        os.environ[AUTH_MODE] = mode
     _raylet().Config.initialize("")
 
 
@@ -183,33 +176,14 @@ def _raylet() -> Any:  # noqa: ANN401 - Ray's compiled part has no types
 
 
 def _stay_on_loopback() -> None:
-    """Let Ray take 127.0.0.1 for this machine's address, here and in what this process starts."""
+    """Make Ray use 127.0.0.1 as this machine's address, in this process and its children."""
     from ray._private import ray_constants
 
     os.environ[NETWORKED] = "0"
-    ray_constants.ENABLE_RAY_CLUSTER = False  # read when ray was imported
+    ray_constants.ENABLE_RAY_CLUSTER = False  # Ray reads the variable only when it is imported
 
 
 def without_client_server(params: Any, head: bool) -> None:  # noqa: ANN401 - Ray's, called by `ray start`
-    """RAY_START_HOOK: start no Ray Client server, which nobody uses here; `ray start` has no option for that."""
+    """RAY_START_HOOK that starts no Ray Client server: rayreel uses none, and `ray start` has no option for it."""
     params.ray_client_server_port = None
     os.environ.pop("RAY_START_HOOK", None)
-
-
-def for_commands() -> None:
-    """Let `ray` and `serve` of .venv reach the Ray of this machine; runs whenever a Python of .venv starts.
-
-    By themselves they send the token only with RAY_AUTH_MODE=token, whereas `ray start` requires it as soon as there is
-    one; and any program looks for a cluster on loopback at the network's address.
-    """
-    try:
-        # Not for other programs: a worker has to do as its cluster does, also when a token is made meanwhile.
-        is_command = len(sys.orig_argv) > 1 and Path(sys.orig_argv[1]).name in {"ray", "serve"}
-        if is_command and (os.environ.get("RAY_AUTH_TOKEN") or token_file().exists()):
-            os.environ.setdefault(MODE, "token")
-        folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - as Ray does
-        current = Path(folder) / "ray" / "ray_current_cluster"
-        if current.exists() and current.read_text().startswith("127.0.0.1:"):
-            os.environ.setdefault(NETWORKED, "0")
-    except (OSError, NoToken):  # Ray's own defaults, then
-        return

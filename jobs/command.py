@@ -16,9 +16,7 @@ from rich.table import Table
 from typer.core import TyperCommand
 
 from rayreel.durable import full_disk
-from rayreel.encoders.load import encoder_identities
 from rayreel.errors import RayreelError
-from rayreel.features.key import key_name
 from rayreel.features.store import FeatureStore, open_store
 from rayreel.ray_access import adopt, protect
 from rayreel.redact import redacted
@@ -111,12 +109,7 @@ def following(job: str, settings: Settings, config: Path | None, sets: Sequence[
 
 def features(settings: Settings) -> FeatureStore:
     """The feature store of the configured encoders. Raises NoFeatures before the first extraction."""
-    return open_store(settings.place, store_name(settings))
-
-
-def store_name(settings: Settings) -> str:
-    """The key name that the configured encoders and sampling give."""
-    return key_name(encoder_identities(settings.encoders, settings.weights_cache), settings.sampling)
+    return open_store(settings.place, settings.encoder_key)
 
 
 def use_ray() -> None:

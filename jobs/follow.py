@@ -1,12 +1,11 @@
-"""Follow the champion in MLflow, where no service does so by itself; or let MLflow's server call the service."""
+"""Follow MLflow's champion once, without a service; or register the service's webhook with MLflow."""
 
-from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from command import ConfigFile, Sets, StorageRoot, console, facts, finish, run, step, store_name
-from promote import site_of
+from command import ConfigFile, Sets, StorageRoot, console, facts, finish, run, step
+from promote import promoting_site
 from rayreel.errors import RayreelError
 from rayreel.release import registry
 from rayreel.release.follow import follow
@@ -17,21 +16,21 @@ from rayreel.training.tracking import use_tracking
 
 
 class NotFollowed(RayreelError):
-    """The champion points at a version that does not serve."""
+    """The champion does not serve, or the webhook could not be delivered."""
 
 
 def main(
     webhook: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Register the service's https://…/v1/mlflow/webhook with MLflow, and try it."),
+        typer.Option(metavar="URL", help="Register the service's https://…/v1/mlflow/webhook with MLflow and test it."),
     ] = None,
     config: ConfigFile = None,
     sets: Sets = None,
     storage: StorageRoot = None,
 ) -> None:
-    """Look once where MLflow's alias `champion` points, and promote or roll back to that version, through its gates.
+    """Promote the version at MLflow's alias `champion`, or roll back to it, through the usual gates.
 
-    A running service does so every release.follow_every_s seconds (release.follow=off: not at all).
+    A running service does this every release.follow_every_s seconds, unless release.follow is off.
     """
     settings = load_settings(config, sets or [], storage)
     use_tracking(settings.place)
@@ -39,15 +38,13 @@ def main(
         _register(settings, webhook)
         return
     found = follow_champion(settings)
-    finish(
-        f"release {found.serving}" if found.serving else "nothing", "move the champion in MLflow, and run this again"
-    )
+    finish(f"release {found.serving}" if found.serving else "nothing", "move the champion in MLflow and run this again")
 
 
 def follow_champion(settings: Settings) -> Following:
-    """One look and what follows from it, shown. Raises NotFollowed where another version goes on serving."""
-    step(f"Looking where {registry.CHAMPION} of {registry.MODEL} points")
-    site = replace(site_of(settings), encoder_key=store_name(settings))
+    """Follow the champion once and show the result. Raises NotFollowed unless the champion serves."""
+    step(f"Following {registry.CHAMPION} of {registry.MODEL}")
+    site = promoting_site(settings)
     found = follow(site, again=True)
     write_following(site.storage, found)
     rows = {"state": found.state.value, registry.CHAMPION: found.wanted or "none", "serving": found.serving or "none"}

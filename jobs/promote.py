@@ -1,4 +1,4 @@
-"""Promote a registered tower: ask its gates, build its index, switch search to it; or go back to the one before."""
+"""Promote a registered tower: run its gates, build its index, switch search to it; or roll back to the previous one."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,11 +10,11 @@ from rich.markup import escape
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from command import ConfigFile, Sets, StorageRoot, console, facts, finish, following, run, step, store_name, use_ray
+from command import ConfigFile, Sets, StorageRoot, console, facts, finish, following, run, step, use_ray
 from rayreel.errors import RayreelError
 from rayreel.index.collection import collection_name
 from rayreel.release import registry
-from rayreel.release.build import Progress as Heard
+from rayreel.release.build import Progress as OnStage
 from rayreel.release.gates import Gate, Refused, pass_through
 from rayreel.release.promote import Promotion, promote
 from rayreel.release.promote import check as check_gates
@@ -31,19 +31,19 @@ def main(
     force: Annotated[
         str | None,
         typer.Option(
-            metavar="REASON", help="Promote although gates on quality fail; the reason is kept for the audit."
+            metavar="REASON", help="Promote despite failed quality gates; the reason is recorded in the audit trail."
         ),
     ] = None,
-    rollback: Annotated[bool, typer.Option("--rollback", help="Let the release before the present one serve.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Only ask the gates; build and switch nothing.")] = False,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Roll back to the previous release.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only run the gates; build and switch nothing.")] = False,
     config: ConfigFile = None,
     sets: Sets = None,
     storage: StorageRoot = None,
 ) -> None:
-    """Build the version's release beside the serving one, prove it, and switch search and the champion to it.
+    """Build the version's release beside the serving one, verify it, and switch search and the champion to it.
 
-    Gates (release.gates) come first: better than the champion, above every content baseline, sound. A refused version
-    changes nothing. Killed at any point, the same command goes on where it was.
+    Gates (release.gates) run first: better than the champion, above every content baseline, sound. If one refuses the
+    version, nothing changes. After a kill, run the same command again to continue.
     """
     settings = load_settings(config, sets or [], storage)
     use_tracking(settings.place)
@@ -54,62 +54,61 @@ def main(
     number = done.version.number
     finish(
         f"collection {collection_name(number)}, aliases {settings.index.alias} and {registry.CHAMPION}",
-        f"{following('serve', settings, config, sets or [])}; a service that runs already answers from this release",
+        f"{following('serve', settings, config, sets or [])}; a running service uses this release already",
     )
 
 
 def check_tower(settings: Settings, version: Version) -> None:
-    """Ask the gates that can be asked before anything is built, and show them."""
-    step(f"Asking the gates of {registry.MODEL} version {version.number}")
-    gates = check_gates(version, _promoting(settings)).gates
+    """Run the gates that need no build, and show them."""
+    step(f"Running the gates of {registry.MODEL} version {version.number}")
+    gates = check_gates(version, promoting_site(settings)).gates
     console.print(shown(gates))
     pass_through(version, gates)
-    console.print("Every gate that can be asked before the index is built has passed.")
+    console.print("Every gate that needs no index has passed.")
 
 
 def promote_tower(settings: Settings, version: Version, force: str | None = None) -> Promotion:
     """Promote, and show the gates and what was switched. Raises Refused."""
     if force is not None and not force.strip():
-        raise RayreelError(
-            '--force needs a reason, such as --force "first tower with sound": it is kept for the audit.'
-        )
+        raise RayreelError('--force needs a reason for the audit trail, such as --force "first tower with sound".')
     step(f"Promoting {registry.MODEL} version {version.number}")
     try:
-        with _progress() as heard:
-            done = promote(version, _promoting(settings), force, heard, notify_service)
+        with stage_bars() as on_stage:
+            done = promote(version, promoting_site(settings), force, on_stage, notify_service)
     except Refused as refused:
         console.print(shown(refused.gates))
         raise
     console.print(shown(done.gates))
-    told: dict[str, object] = {"release": version.number, "before": done.previous or "none"}
+    rows: dict[str, object] = {"release": version.number, "before": done.previous or "none"}
     if forced := [gate.name for gate in done.gates if not gate.passed]:
-        told |= {"forced against": ", ".join(forced), "reason": force}
+        rows |= {"forced against": ", ".join(forced), "reason": force}
     if done.taken_from:
-        told[f"{registry.CHAMPION} in MLflow"] = f"was version {done.taken_from}, which did not serve"
+        rows[f"{registry.CHAMPION} in MLflow"] = f"was version {done.taken_from}, which did not serve"
     if done.retired:
-        told["dropped"] = ", ".join(collection_name(number) for number in done.retired)
-    console.print(facts("Promotion", told))
+        rows["dropped"] = ", ".join(collection_name(number) for number in done.retired)
+    console.print(facts("Promotion", rows))
     return done
 
 
 def roll_back_release(settings: Settings) -> RolledBack:
-    """Let the release before the present one serve again, and show what was switched."""
-    step("Rolling back to the release before")
-    with _progress() as heard:
-        done = roll_back(site_of(settings), heard, notify_service)
+    """Roll back to the previous release, and show what was switched."""
+    step("Rolling back to the previous release")
+    with stage_bars() as on_stage:
+        done = roll_back(site_of(settings), on_stage, notify_service)
     console.print(shown(done.gates))
     console.print(facts("Roll-back", {"release": done.version.number, "before": done.left.number}))
     return done
 
 
 def site_of(settings: Settings) -> Site:
-    """Where these settings make releases; joins or starts Ray, which the embedded Milvus needs."""
+    """Connect to the storage and index of these settings. Joins or starts Ray, which the embedded Milvus needs."""
     use_ray()
     return settings.site()
 
 
-def _promoting(settings: Settings) -> Site:
-    return replace(site_of(settings), encoder_key=store_name(settings))
+def promoting_site(settings: Settings) -> Site:
+    """As `site_of`, with the key of the encoders that queries are encoded with."""
+    return replace(site_of(settings), encoder_key=settings.encoder_key)
 
 
 def shown(gates: Sequence[Gate]) -> Table:
@@ -122,18 +121,18 @@ def shown(gates: Sequence[Gate]) -> Table:
 
 
 @contextmanager
-def _progress() -> Iterator[Heard]:
-    """A bar for each stage in which there is something to do; none where there is nothing."""
+def stage_bars() -> Iterator[OnStage]:
+    """Show a progress bar for each stage that reports progress, and nothing if none does."""
     bar, tasks = Progress(console=console), dict[str, TaskID]()
 
-    def heard(stage: str, done: int) -> None:
+    def on_stage(stage: str, done: int) -> None:
         bar.start()
         if stage not in tasks:
             tasks[stage] = bar.add_task(stage, total=None)
         bar.update(tasks[stage], completed=done)
 
     try:
-        yield heard
+        yield on_stage
     finally:
         if tasks:
             bar.stop()

@@ -1,6 +1,6 @@
-"""The job behind `POST /v1/videos/batch`: `python -m serve_apps.add_catalog --catalog …`.
+"""The job that `POST /v1/videos/batch` submits: `python -m serve_apps.add_catalog --catalog …`.
 
-Takes the settings that every job takes. `GET /v1/jobs/{id}` shows its output.
+It accepts the same settings as the commands in jobs/. `GET /v1/jobs/{id}` shows its output.
 """
 
 import logging
@@ -17,27 +17,26 @@ from rayreel.errors import RayreelError
 from rayreel.features.compact import compact
 from rayreel.features.extract import ExtractReport, extract
 from rayreel.features.opening import open_or_make
-from rayreel.features.store import FeatureStore, open_store
-from rayreel.release.increment import bring_up_to_date
+from rayreel.features.store import FeatureStore
 from rayreel.release.site import Candidate
 from rayreel.settings import Settings, load_settings
 from rayreel.training.tracking import use_tracking
-from serve_apps.notify import notify_service
+from serve_apps.increment import bring_service_up_to_date
 
 MOST_SHOWN = 10
 
 
 class NothingAdded(RayreelError):
-    """No video of the catalog can be used, or there is no release to add them to."""
+    """No video of the catalog is usable, or no release serves."""
 
 
 def main(
-    catalog: Annotated[str, typer.Option(help="Folder of videos, or a manifest.")],
+    catalog: Annotated[str, typer.Option(help="Folder of videos, or a .csv, .tsv, .jsonl or .parquet manifest.")],
     config: Annotated[Path | None, typer.Option(help="YAML file with settings.")] = None,
     sets: Annotated[list[str] | None, typer.Option("--set", help="One setting: part.key=value.")] = None,
-    storage: Annotated[str | None, typer.Option(help="Folder or URI of all state.")] = None,
+    storage: Annotated[str | None, typer.Option(help="Folder or s3:// URI of all state.")] = None,
 ) -> None:
-    """Extract the catalog's videos, and bring the release that serves up to date with them."""
+    """Extract the catalog's videos and bring the serving release up to date with them."""
     settings = load_settings(config, sets or [], storage)
     rows = read_catalog(catalog, settings.limits)
     _join_ray()
@@ -47,7 +46,7 @@ def main(
 
 
 def _join_ray() -> None:
-    """The cluster that the job was submitted to, without what Ray would write into the job's output."""
+    """Join the cluster that the job was submitted to. Ray's own messages are kept out of the job's output."""
     ray.init(log_to_driver=False, logging_level=logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -59,7 +58,7 @@ def _extract(settings: Settings, rows: Catalog) -> None:
     compact(store, on=settings.extract.decode_on)
     _report(report, store)
     if report.rows == report.quarantined:
-        raise NothingAdded(f"None of the {report.rows} rows can be used. See the reasons above.")
+        raise NothingAdded(f"None of the {report.rows} rows is usable. See the reasons above.")
 
 
 def _report(report: ExtractReport, store: FeatureStore) -> None:
@@ -73,10 +72,8 @@ def _bring(settings: Settings) -> None:
     site = settings.site()
     version = site.champion()
     if version is None:
-        raise NothingAdded("No release serves yet. The features are kept; the first promotion takes them.")
-    done = bring_up_to_date(Candidate(version, site))
-    notify_service()
-    compact(open_store(site.storage, version.encoder_key), on=settings.release.read_on)
+        raise NothingAdded("No release serves yet. The features are kept and become part of the first release.")
+    done = bring_service_up_to_date(Candidate(version, site))
     typer.echo(f"release {version.number}: {done.new} new, {done.changed} changed, {done.videos} videos")
 
 

@@ -21,9 +21,9 @@ ABOUT = "Content-based video recommendations."
 
 
 def make_api(service: Service) -> FastAPI:
-    """The application of one replica; it is up when the service has had its first look at the release.
+    """Build the application of one replica. Its start-up ends after the service has looked for a release once.
 
-    Its documentation pages bring their scripts along: closed networks know no CDN.
+    The documentation pages include their scripts, since closed networks have no access to a CDN.
     """
 
     @asynccontextmanager
@@ -34,9 +34,9 @@ def make_api(service: Service) -> FastAPI:
 
     api: FastAPI = FastAPIOffline(title="rayreel", version=rayreel.__version__, description=ABOUT, lifespan=living)
     api.state.service = service
-    for router in (recommend.router, embed.router, videos.router, videos.jobs, releases.router, operation.router):
-        api.include_router(router)
-    api.include_router(webhook.router)
+    for part in (recommend, embed, videos, releases, operation, webhook):
+        api.include_router(part.router)
+    api.include_router(videos.jobs)
     problems.install(api)
     # Innermost first.
     api.add_middleware(FastPath, service=service)

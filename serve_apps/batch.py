@@ -1,7 +1,8 @@
-"""Adding whole catalogs: Ray jobs, one at a time for the whole service; the others wait in the storage.
+"""Adding whole catalogs as Ray jobs, one at a time for the whole service; the others wait in a queue.
 
-Replicas come and go, and none leads. A waiting catalog is a file, `jobs/TIME-ID.json`. Any replica submits the first
-one under its ID, once no other job runs; Ray takes an id once, so two that try at the same time submit one job.
+The queue is below the storage root, one file `jobs/TIME-ID.json` per catalog, and there is no leader among the
+replicas: any of them submits the first catalog under its ID once no job is running. Ray accepts an id only once, so
+two replicas that try at the same time submit one job.
 """
 
 import json
@@ -26,26 +27,26 @@ from serve_apps.problems import Busy, NotFound, Unavailable
 log = logging.getLogger(__name__)
 
 PREFIX = "add-"
-# Below the storage root: catalogs that wait.
+# Folder below the storage root with the queued catalogs.
 WAITING = "jobs"
 TAIL_LINES = 40
-# A path of this machine, but not that of a URI.
+# A local path, but not the path of a URI.
 _PATH = re.compile(r"(?<![\w.:/])/(?:[\w.@+-]+/)+(?=[\w.@+-])")
 _COMMAND = re.compile(r"Running entrypoint for job |.*\bINFO job_manager\.py")
 _FAULT = "Traceback (most recent call last)"
 
 
 class Catalogs:
-    """Catalogs that are being added and that wait for it; at most `most` wait. `words` are the settings for the job.
+    """The queue of catalogs, of at most `most`. `words` are command-line options for the jobs.
 
-    All methods block, and raise Unavailable when Ray takes or shows no jobs.
+    All methods block, and raise Unavailable if Ray does not accept or list jobs.
     """
 
     def __init__(self, storage: Storage, words: list[str], most: int) -> None:
         self._storage, self._words, self._most = storage, words, most
 
     def add(self, catalog: str) -> Job:
-        """Take a catalog in; its job starts at once where no other runs. Raises Busy when the queue is full."""
+        """Queue a catalog; its job starts at once if no other is running. Raises Busy if the queue is full."""
         job_id = f"{PREFIX}{uuid.uuid4().hex}"
         path = self._storage.path(WAITING, f"{time.time_ns():020}-{job_id}.json")
         self._storage.write(path, json.dumps({"catalog": catalog}).encode())
@@ -57,24 +58,24 @@ class Catalogs:
         waiting = self._waiting()
         if path in waiting[self._most :]:
             self._forget(path)
-            raise Busy(f"{self._most} catalogs are waiting already.")
+            raise Busy(f"{self._most} catalogs are queued already. Try again when one has been added.")
         return _queued(job_id, waiting.index(path)) if path in waiting else Job(id=job_id, status="PENDING")
 
     def advance(self) -> None:
-        """Submit the catalog that has waited longest, unless one is being added. Any replica, at any time."""
-        # In this order: what has left the queue in between is among the jobs, and the queue moves once.
+        """Submit the first catalog of the queue unless a job is running. Any replica may call it at any time."""
+        # Read the queue before the jobs: a catalog submitted in between is then seen as a job.
         waiting = self._waiting()
-        if waiting and not any(_is_running(job) for job in _jobs().values()):
+        if waiting and not any(_is_running(job) for job in jobs_by_id().values()):
             self._submit(waiting[0])
 
     def look(self, job_id: str) -> Job:
-        """How far a job is. Raises NotFound."""
+        """Return a job's status and output. Raises NotFound."""
         _must_be_ours(job_id)
         waiting = [_job_of(path) for path in self._waiting()]
-        info = _jobs().get(job_id)
+        info = jobs_by_id().get(job_id)
         if info is not None:
             tail = presentable(_client().get_job_logs(job_id))
-            # What follows its first line is the output once more.
+            # The lines after the first repeat the output.
             message = presentable((info.message or "").partition("\n")[0])
             return Job(id=job_id, status=info.status.value, message=message, log_tail=tail)
         if job_id in waiting:
@@ -82,12 +83,12 @@ class Catalogs:
         raise _unknown(job_id)
 
     def cancel(self, job_id: str) -> None:
-        """Take a catalog out of the queue, or stop its job; what it has added so far stays. Raises NotFound."""
+        """Remove a catalog from the queue or stop its job; videos added so far stay. Raises NotFound."""
         _must_be_ours(job_id)
         paths = [path for path in self._waiting() if _job_of(path) == job_id]
         for path in paths:
             self._forget(path)
-        info = _jobs().get(job_id)
+        info = jobs_by_id().get(job_id)
         if info is not None and _is_running(info):
             _client().stop_job(job_id)
         elif info is None and not paths:
@@ -95,22 +96,22 @@ class Catalogs:
 
     def _submit(self, path: str) -> None:
         content = self._storage.read(path)
-        if content is None:  # another replica has submitted it, or it has been cancelled
+        if content is None:  # submitted by another replica, or cancelled
             return
         words = ["--catalog", json.loads(content)["catalog"], *self._words]
-        # -P: a folder of this name where the job happens to start is not what is meant.
+        # -P: a folder `serve_apps` in the working directory must not shadow the package.
         command = shlex.join([sys.executable, "-P", "-m", "serve_apps.add_catalog", *words])
         job_id = _job_of(path)
         try:
             _client().submit_job(entrypoint=command, submission_id=job_id)
-        except (RuntimeError, OSError) as error:  # what Ray's client raises for whatever it was answered
-            if job_id not in _jobs():
-                log.warning("no job could be started: %s", error)
-                raise Unavailable("The cluster takes no jobs now.") from error
+        except (RuntimeError, OSError) as error:  # the errors of Ray's client, whatever the cause
+            if job_id not in jobs_by_id():
+                log.warning("a job could not be submitted: %s", error)
+                raise Unavailable("The cluster does not accept jobs at the moment. Try again later.") from error
         self._forget(path)
 
     def _waiting(self) -> list[str]:
-        """Paths of the catalogs that wait, first come first."""
+        """Paths of the queued catalogs, oldest first."""
         return self._storage.files(self._storage.path(WAITING), ".json")
 
     def _forget(self, path: str) -> None:
@@ -119,33 +120,34 @@ class Catalogs:
 
 
 def from_outside() -> list[str]:
-    """Words for a job on a catalog from outside: no local file but in allowed folders, no bucket that is not named."""
+    """Options for untrusted catalogs: local files only in allowed folders, and only buckets allowed by name."""
     return ["--set", "limits.from_outside=true"]
 
 
 def presentable(output: str) -> str:
-    """The last lines of a job's output, without folders of this machine and without what only its authors can read.
+    """Return the last lines of a job's output, without local folders, tracebacks and secrets.
 
-    Nor with the command that Ray writes first: it names every setting, be it a secret.
+    Ray's first lines, which contain the command with all settings, are removed as well.
     """
-    told, fault, _ = output.partition(_FAULT)
-    lines = [line for line in told.splitlines() if not _COMMAND.match(line)][-TAIL_LINES:]
+    shown, fault, _ = output.partition(_FAULT)
+    lines = [line for line in shown.splitlines() if not _COMMAND.match(line)][-TAIL_LINES:]
     if fault:
-        lines.append("It failed; the cluster's logs of this job say why.")
+        lines.append("The job failed unexpectedly. See its log in the cluster.")
     return redacted("\n".join(_PATH.sub("…/", line) for line in lines))
 
 
-def _jobs() -> dict[str, JobDetails]:
-    """Our jobs by id, as Ray knows them."""
+def jobs_by_id() -> dict[str, JobDetails]:
+    """Return the jobs that Ray knows of this service, by id. Raises Unavailable."""
     try:
         known = _client().list_jobs()
     except (RuntimeError, OSError) as error:
-        raise Unavailable("The cluster shows no jobs now.") from error
+        log.warning("the jobs could not be listed: %s", error)
+        raise Unavailable("The cluster does not list its jobs at the moment. Try again later.") from error
     return {job.submission_id: job for job in known if (job.submission_id or "").startswith(PREFIX)}
 
 
 def _must_be_ours(job_id: str) -> None:
-    """Raise NotFound for the id of another job of the cluster."""
+    """Raise NotFound for jobs that the service has not submitted."""
     if not job_id.startswith(PREFIX):
         raise _unknown(job_id)
 
@@ -159,7 +161,7 @@ def _is_running(job: JobDetails) -> bool:
 
 
 def _queued(job_id: str, before: int) -> Job:
-    return Job(id=job_id, status="QUEUED", message=f"Catalogs that are added first: {before + 1}.")
+    return Job(id=job_id, status="QUEUED", message=f"Catalogs to be added before this one: {before + 1}.")
 
 
 def _job_of(path: str) -> str:
@@ -167,5 +169,5 @@ def _job_of(path: str) -> str:
 
 
 def _client() -> JobSubmissionClient:
-    """Ray's own client, which sends the cluster's token where it asks for one."""
+    """Ray's job client, which sends the cluster's token if one is required."""
     return JobSubmissionClient(ray_address_to_api_server_url(ray.get_runtime_context().gcs_address))

@@ -1,4 +1,4 @@
-"""The content of an uploaded file: on disk in the replica that receives it, in Ray's object store between replicas."""
+"""Content of uploaded files: a temporary file in the receiving replica, Ray's object store between replicas."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.datastructures import UploadFile
 
-# Bytes [N], read-only: an array is what Ray passes on without a copy in the memory of a process.
+# Bytes [N], read-only. An array, because Ray passes arrays between processes without a copy.
 Content = NDArray[np.uint8]
 
 
 @contextmanager
 def content_of(file: UploadFile) -> Iterator[Content]:
-    """The bytes of an upload for the time of the block, mapped from its temporary file and never read as a whole."""
+    """Map an upload's temporary file into memory for the duration of the block, without reading it as a whole."""
     if not file.size:
         yield np.empty(0, np.uint8)
         return

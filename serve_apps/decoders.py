@@ -23,13 +23,13 @@ log = logging.getLogger(__name__)
 
 # More of them only take each other's cores.
 DECODERS = max(1, min(4, (os.cpu_count() or 1) // 2))
-# A download takes no core, but as long as its server likes. In all half of the calls that Serve gives to one replica
+# Downloads use little CPU but may take long. Their limit is half of the calls that Serve sends to one replica
 # (config.yaml), so that slow servers leave the other half to uploads and texts.
 DOWNLOADS, DOWNLOADS_WAITING = 8, 8
 
 
 class Decoders:
-    """Decodes videos as extraction does, some at a time; the others wait for their turn."""
+    """Decodes videos as extraction does, DECODERS at a time; others wait."""
 
     def __init__(self, limits: Limits, sampling: SamplingConfig, frame_size: int, metrics: Metrics) -> None:
         self._limits, self._sampling, self._frame_size, self._metrics = limits, sampling, frame_size, metrics
@@ -39,13 +39,13 @@ class Decoders:
         metrics.watch("downloads", lambda: self._downloading.ongoing)
         self._free: asyncio.Queue[IsolatedDecoder] = asyncio.Queue()
         for _ in range(DECODERS):
-            # Without folders of their own: what they get is an upload, or has been judged by `_fetch`.
+            # No allowed folders: their input is an upload, or was checked by `_fetch`.
             self._free.put_nowait(IsolatedDecoder(limits.max_memory_bytes))
 
     async def decode(self, source: Content | str, seconds: float) -> Clip | Rejected:
-        """A video from its content or its uri, or why it cannot be used; given up after `seconds`.
+        """Decode a video from its content or URI within `seconds`, or return why it cannot be used.
 
-        No decoder waits for a download. Raises Busy when too many downloads are waiting.
+        Downloads occupy no decoder. Raises Busy if too many downloads are waiting.
         """
         until = _now() + seconds
         on_disk = self._downloaded(source, seconds) if isinstance(source, str) else self._written(source)
@@ -57,7 +57,7 @@ class Decoders:
             self.ongoing -= 1
         if isinstance(outcome, Rejected):
             self._metrics.decode_failed(outcome.reason.value)
-            log.info("a video cannot be used: %s, %s", outcome.reason, outcome.detail)
+            log.info("video rejected: %s: %s", outcome.reason, outcome.detail)
         return outcome
 
     @asynccontextmanager
@@ -78,7 +78,7 @@ class Decoders:
             files.close()
 
     def _fetch(self, uri: str, seconds: float, files: ExitStack, left: threading.Event) -> Path | Rejected:
-        """A local file of an address. One that nobody waits for any more is deleted as soon as it is there."""
+        """Download a URI to a local file, which is deleted at once if the request has ended (`left`)."""
         refused = refuse_foreign(uri, self._limits)
         if refused is not None:
             return refused
@@ -90,7 +90,7 @@ class Decoders:
     async def _in_turn(self, path: Path, until: float) -> Clip | Rejected:
         decoder = await self._free.get()
         work = asyncio.create_task(asyncio.to_thread(self._decode, decoder, path, until - _now()))
-        # A call that is cancelled goes on in its thread, but no longer than the request had time.
+        # A cancelled call continues in its thread until the deadline of its request, and then returns the decoder.
         work.add_done_callback(lambda _: self._free.put_nowait(decoder))
         with self._metrics.stage("decode"):
             return await asyncio.shield(work)

@@ -83,8 +83,8 @@ class Encode:
             lane.set_batch_wait_timeout_s(float(user_config.get("batch_wait_timeout_s", 0.0)))
 
     async def check_health(self) -> None:
-        """Serve asks every few seconds, which is when the queues are told."""
-        self.metrics.tell_queues()
+        """Report queue lengths; Serve calls this every few seconds."""
+        self.metrics.report_queues()
 
     async def describe(self, version: int) -> dict[str, str]:
         """What this replica computes on and with; loads the version's tower, and raises where that is impossible."""
@@ -96,21 +96,21 @@ class Encode:
         return np.stack(await asyncio.gather(*(self._text(text, version) for text in texts)))
 
     async def video(self, content: Content, title: str, version: int, seconds: float) -> Embedding | Rejected:
-        """The embedding of a video file, or why it cannot be used; given up after `seconds`."""
+        """Embed a video file within `seconds`, or return why it cannot be used."""
         clip = await self._decoders.decode(content, seconds)
         if isinstance(clip, Rejected):
             return clip
         return await self._embedded(await self._vectors(clip, title), version)
 
     async def new_video(self, source: Content | str, video: Video, version: int, seconds: float) -> Encoded | Rejected:
-        """A video to be added, from its content or its uri; rejected where its release's tower sees nothing."""
+        """Encode a video to add, from its content or URI; rejected without a modality that the tower reads."""
         clip = await self._decoders.decode(source, seconds)
         if isinstance(clip, Rejected):
             return clip
         features = feature_row(video, clip, await self._vectors(clip, video.text()), self.key)
         rows = await asyncio.to_thread(embed_rows, await self._tower(version), features)
         if not rows.num_rows:
-            return Rejected(Reason.NO_FRAMES, "The release's tower sees nothing of it.")
+            return Rejected(Reason.NO_FRAMES, "The video has no modality that the release's tower reads.")
         return Encoded(features, rows)
 
     async def embed_again(self, features: pa.Table, version: int) -> pa.Table:

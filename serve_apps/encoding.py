@@ -14,9 +14,9 @@ from serve_apps.problems import Busy, Unavailable
 
 
 class Encoding:
-    """Calls one of its replicas; one that dies is replaced by another, once: encoding may be repeated.
+    """Calls a replica of `Encode`, and another one if that dies, since encoding may be repeated.
 
-    A request that ends early takes the call behind it along.
+    If a request is cancelled, its call is cancelled as well.
     """
 
     def __init__(self, handle: DeploymentHandle) -> None:
@@ -27,10 +27,10 @@ class Encoding:
         return await self._asked(self._handle.options(method_name=method), args)
 
     async def video(self, method: str, source: Content | str, *args: Any) -> Any:  # noqa: ANN401 - as the method
-        """What a method that decodes `source` returns, which gets the seconds that the request has left as well.
+        """Call a method that decodes `source`, with the request's remaining seconds as last argument.
 
-        Content goes through Ray's object store: where Serve is optimised for throughput, a call by value is one gRPC
-        message, of 4 MiB at most, and several copies in the memory of both replicas.
+        Content goes through Ray's object store. With Serve optimised for throughput, a call by value would be a gRPC
+        message of at most 4 MiB, copied several times in both replicas.
         """
         handle = self._handle.options(method_name=method)
         if isinstance(source, str):
@@ -38,7 +38,7 @@ class Encoding:
         try:
             reference = await asyncio.to_thread(ray.put, source)
         except (ObjectStoreFullError, OutOfDiskError) as error:
-            raise Busy("There is no room for this upload now.") from error
+            raise Busy("There is no room for this upload at the moment. Try again later.") from error
         return await self._asked(handle.options(_by_reference=True), (reference, *args, remaining()))
 
     async def _asked(self, handle: DeploymentHandle, args: tuple[Any, ...]) -> Any:  # noqa: ANN401 - as the method

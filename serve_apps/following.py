@@ -1,4 +1,4 @@
-"""Following MLflow's champion: the service starts the reconciler, and starts it again when it is gone."""
+"""Keep the reconciler running, which follows MLflow's champion."""
 
 import asyncio
 import hashlib
@@ -13,27 +13,27 @@ from rayreel.training.tracking import git_commit
 
 log = logging.getLogger(__name__)
 
-# Ray starts a killed actor again by itself; this is for one that somebody has ended.
+# Interval of checks for an actor that was stopped on purpose; Ray itself restarts one that crashed.
 ENSURE_S = 30.0
 
 
 async def keep_following(settings: Settings) -> None:
-    """Let somebody follow for as long as this replica lives; every replica does so, and they share one actor."""
+    """Keep the reconciler running while this replica lives. All replicas do this for the same actor."""
     if settings.release.follow == "off":
         await asyncio.to_thread(stop_follower, settings.place)
         return
-    renew = True  # a replica that starts later has the newer settings
+    renew = True  # a replica that starts now has the newest settings
     while True:
         try:
             await asyncio.to_thread(start_following, settings, renew=renew)
             renew = False
-        except Exception:  # whatever it is, what serves goes on
-            log.exception("the reconciler could not be started, and is tried again")
+        except Exception:  # serving must not depend on it
+            log.exception("the reconciler could not be started; trying again in %g s", ENSURE_S)
         await asyncio.sleep(ENSURE_S)
 
 
 def start_following(settings: Settings, *, renew: bool) -> None:
-    """One reconciler for these settings' storage; with `renew`, one of other settings is replaced. Blocks."""
+    """Start the reconciler of the storage root if none is running; `renew` replaces one with other settings. Blocks."""
     start_follower(
         partial(promoting_site, settings),
         settings.place,
@@ -45,7 +45,7 @@ def start_following(settings: Settings, *, renew: bool) -> None:
 
 
 def promoting_site(settings: Settings) -> Site:
-    """Where these settings promote: queries will be encoded with their encoders."""
+    """The site that the reconciler promotes in, with the key of this service's encoders."""
     return replace(settings.site(), encoder_key=settings.encoder_key)
 
 

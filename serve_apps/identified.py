@@ -1,4 +1,4 @@
-"""Every request has an id, and every answer its headers; also those of faults."""
+"""Request ids, security headers, and a problem response for unexpected errors."""
 
 import logging
 import re
@@ -41,15 +41,15 @@ _PAGE: Headers = [
 
 
 class Identified:
-    """Gives each request an id and each answer its headers; a fault becomes an answer that tells nothing of it."""
+    """Adds an id to each request and security headers to each response; hides details of unexpected errors."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        # Serve's own front puts the id on every answer; once more would make it `id, id`.
+        # Serve's proxy adds the id to every response; adding it here too would make it `id, id`.
         self.echo = not behind_serve()
 
     async def __call__(self, connection: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, in any case."""
+        """Handle one request."""
         if connection["type"] != "http":
             await self.app(connection, receive, send)
             return
@@ -68,7 +68,7 @@ class Identified:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                # The server would wait for the rest of the body for as long as the client likes.
+                # Without `Connection: close` the server would wait for the rest of the body without a limit.
                 message["headers"] = _completed(message.get("headers", ()), own if read else [*own, _CLOSE])
             await send(message)
 
@@ -78,7 +78,7 @@ class Identified:
             if started:
                 raise
             log.exception("%s %s failed, request %s", connection["method"], connection["path"], request_id)
-            words = "The service failed on this request; its logs say why."
+            words = "The service failed on this request. See its logs."
             await problem(500, words, Request(connection))(connection, receive, with_headers)
 
 

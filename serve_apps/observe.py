@@ -58,12 +58,12 @@ class Metrics:
         self._latency.observe(seconds * 1e3, {"route": route})
 
     def looked_up(self, *, hit: bool) -> None:
-        """One look into the cache of answers."""
+        """Count a lookup in the response cache."""
         self._cache.inc(1, {"outcome": "hit" if hit else "miss"})
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time a stage, and span it."""
+        """Time a stage and record it as a span."""
         started = time.perf_counter()
         try:
             if self._tracer is None:
@@ -75,29 +75,29 @@ class Metrics:
             self._stages.observe((time.perf_counter() - started) * 1e3, {"stage": name})
 
     def decode_failed(self, reason: str) -> None:
-        """A video that could not be used."""
+        """Count a video that could not be used."""
         self._failures.inc(1, {"reason": reason})
 
     def batch(self, network: str, size: int) -> None:
-        """So many inputs were encoded at once."""
+        """Record the size of an encoded batch."""
         self._batches.observe(size, {"network": network})
 
     def watch(self, queue: str, length: Callable[[], int]) -> None:
-        """Let `tell_queues` tell how many calls run or wait in a queue."""
+        """Add a queue to those that `report_queues` reports; `length` returns the calls that run or wait in it."""
         self._queues[queue] = length
 
-    def tell_queues(self) -> None:
-        """Tell the queues' lengths, as often as Ray collects: what is not told again it drops."""
+    def report_queues(self) -> None:
+        """Report the queues' lengths. Call it as often as Ray collects metrics: Ray drops values that are not renewed."""
         for queue, length in self._queues.items():
             self._queue.set(length(), {"queue": queue})
 
     def serving(self, release: int, size: int) -> None:
-        """What serves."""
+        """Report the serving release and its number of videos."""
         self._release.set(release)
         self._size.set(size)
 
     def index_up(self, *, up: bool) -> None:
-        """Whether Milvus answers."""
+        """Report whether Milvus answers."""
         self._index_up.set(float(up))
 
 
@@ -108,11 +108,11 @@ class Measured:
         self.app, self.metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request and tell of it."""
+        """Handle a request, measure it and log it if it writes."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, status, made = time.perf_counter(), 499, None  # who leaves before the answer gets none
+        started, status, made = time.perf_counter(), 499, None  # 499: the client disconnected before the response
 
         async def noted(message: Message) -> None:
             nonlocal status, made

@@ -41,7 +41,7 @@ class Search:
 
     async def check_health(self) -> None:
         """Serve replaces a replica that no longer follows what is written."""
-        self.service.metrics.tell_queues()
+        self.service.metrics.report_queues()
         if not self.service.is_looking:
             raise RuntimeError("this replica has stopped looking for changes")
 

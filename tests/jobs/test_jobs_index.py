@@ -67,12 +67,12 @@ def test_it_follows_the_store_and_with_verify_repairs_what_differs(root: Path, t
     store.amend(added=[("new", "1"), ("v001", "2")], deleted=["v000"])
     then = told()
     assert [then[name] for name in ("new", "changed", "deleted", "videos in the release")] == ["1", "1", "1", "100"]
-    assert then["snapshot"] == "as it was"
+    assert then["snapshot"] == "unchanged"
 
     delete(client, "videos_v1", ["v002", "v003"], config)
     store.amend(deleted=["v004"])
     found = told(repair=True)
-    assert [found[f"index: {name}"] for name in ("not there", "of another version", "too many")] == ["2", "0", "0"]
-    assert (found["rows: too many"], found["deleted"]) == ("1", "1")
+    assert [found[f"index: {name}"] for name in ("missing", "stale", "surplus")] == ["2", "0", "0"]
+    assert (found["rows: surplus"], found["deleted"]) == ("1", "1")
     stored = stored_versions(client, "videos_v1", config)
     assert len(stored) == 99 and stored["v001"] == "2" and "v004" not in stored

@@ -13,7 +13,6 @@ import ray
 from rich.console import Console
 
 import sweep
-from command import store_name
 from feature_rows import DIMS, KEY, feature_row, feature_table
 from ray_here import short_folder
 from rayreel.encoders.load import encoder_identities
@@ -71,7 +70,7 @@ def store_features(settings: Settings) -> None:
     """90 videos in three categories, under the key that the settings give."""
     identities = encoder_identities(settings.encoders, settings.weights_cache)
     key = EncoderKey(identities=identities, dims=DIMS, frame_size=KEY.frame_size, sampling=settings.sampling)
-    assert str(key) == store_name(settings)
+    assert str(key) == settings.encoder_key
     rng = np.random.default_rng(0)
     centres = [{m: rng.normal(size=dim) for m, dim in DIMS.items()} for _ in range(3)]
     rows = [feature_row(f"v{n:02}", centre=centres[n % 3], category=f"c{n % 3}") for n in range(90)]

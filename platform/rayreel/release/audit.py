@@ -1,4 +1,4 @@
-"""The audit trail: who put which version in front of people, when, why, and what was known of it. In MLflow tags."""
+"""The audit trail of releases: who promoted which version, when and why, with gates and metrics. In MLflow tags."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ _SWITCHES = ("promoted", "rolled back", "restored")
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A version that serves or has served. Times are ISO 8601 in UTC; `gates` as they were found at its promotion."""
+    """A version that serves or has served. Times are ISO 8601 in UTC; `gates` are the results at its promotion."""
 
     version: int
     champion: bool
@@ -30,7 +30,7 @@ class Release:
 
 
 def history() -> list[Release]:
-    """Every version that has served, the last promoted first."""
+    """Every version that has served, most recently promoted first."""
     champion = registry.find(registry.CHAMPION)
     known = registry.tags_of_all()
     releases = [
@@ -42,24 +42,24 @@ def history() -> list[Release]:
 
 
 def events() -> list[dict[str, Any]]:
-    """All that happened, in order; each event has event, at, by, version and from, the version that served before.
+    """All events in order. Each has `event`, `at`, `by`, `version`, and `from`, the version that served before.
 
-    `promoted`, `rolled back`, `restored` (its index had been lost) and `kept` (its champion was put back) have a
-    forced_reason, and champion_was where MLflow's champion pointed at yet another version. `refused` has the reason and
-    the names of the gates; `champion deleted` has no more. Only what was done is written, never what was meant.
+    `promoted`, `rolled back`, `restored` (after its index was lost) and `kept` (the alias `champion` was set back to
+    it) also have `forced_reason`, and `champion_was` if the alias pointed at a third version. `refused` has `reason`
+    and `gates`. `champion deleted` has no other fields. Only completed actions are recorded, never intentions.
     """
     tags = registry.model_tags()
     return [json.loads(tags[name]) for name in sorted(tags) if name.startswith(_EVENT)]
 
 
 def served() -> int | None:
-    """The version that served last, by the trail; None where none ever did."""
+    """The version that served last according to the trail; None if there was none."""
     switched = [event for event in events() if event["event"] in _SWITCHES]
     return int(switched[-1]["version"]) if switched else None
 
 
 def record(made: Switch) -> None:
-    """A switch was made: write it on its versions and into the trail. May be repeated, and is then written once."""
+    """Record a completed switch in the tags of its versions and in the trail. Idempotent."""
     version, left = str(made.version), None if made.before is None else str(made.before)
     if made.event == "promoted":
         registry.tag(
@@ -83,12 +83,12 @@ def record(made: Switch) -> None:
 
 
 def refused(version: int, serving: int | None, by: str, reason: str, gates: Sequence[str]) -> None:
-    """A version at which MLflow's champion points was refused; `gates` are the names of those that failed."""
+    """Record that the version at MLflow's champion was refused; `gates` are the names of the failed gates."""
     _event("refused", version, None if serving is None else str(serving), by=by, reason=reason, gates=list(gates))
 
 
 def champion_deleted(serving: int | None, by: str) -> None:
-    """MLflow's champion was deleted; what serves goes on."""
+    """Record that MLflow's champion was deleted; the serving release is unaffected."""
     _event("champion deleted", serving, None if serving is None else str(serving), by=by)
 
 
@@ -110,6 +110,6 @@ def _release(number: int, tags: Mapping[str, str], champion: bool) -> Release:
 
 def _event(event: str, version: int | None, before: str | None, *, by: str, at: str | None = None, **more: Any) -> None:  # noqa: ANN401
     at = at or datetime.now(UTC).isoformat(timespec="microseconds")
-    told = {"event": event, "at": at, "by": by, "version": version, "from": before, **more}
-    # Names of tags allow no colon of a time; digits alone sort as well.
-    registry.tag_model(_EVENT + "".join(digit for digit in at if digit.isdigit()), json.dumps(told))
+    details = {"event": event, "at": at, "by": by, "version": version, "from": before, **more}
+    # Tag names may not contain the colons of a timestamp; its digits alone sort the same way.
+    registry.tag_model(_EVENT + "".join(digit for digit in at if digit.isdigit()), json.dumps(details))

@@ -1,4 +1,4 @@
-"""The build of a release beside the one that serves: rows, collection, snapshot. Killed, it goes on where it was."""
+"""Build a release beside the one that serves: rows, collection, snapshot. After a kill, a build continues."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +12,7 @@ from rayreel.release.site import Candidate
 from rayreel.release.snapshot import snapshot_pointer, write_snapshot
 
 Progress = Callable[[str, int], None]
-"""Hears the stage and how many videos are through it."""
+"""Receives the stage and the number of videos that have completed it."""
 
 
 def build(candidate: Candidate, progress: Progress) -> None:
@@ -28,7 +28,7 @@ def build(candidate: Candidate, progress: Progress) -> None:
 
 
 def catch_up(candidate: Candidate, progress: Progress) -> int:
-    """Embed what the feature store has more, or no longer has, and tell the index; returns how many rows it took."""
+    """Apply new, changed and deleted videos of the feature store; returns the number of rows sent to the index."""
     site = candidate.site
     store = open_store(site.storage, candidate.version.encoder_key)
     embed_with(candidate.tower, store, candidate.rows, partial(progress, "embedding"), site.release)
@@ -49,7 +49,7 @@ def _is_searchable(candidate: Candidate) -> bool:
 
 
 def _keep_snapshot(candidate: Candidate, progress: Progress) -> None:
-    """A new snapshot where there is none, or where many rows have come behind the last."""
+    """Write a snapshot if there is none or many rows were added since the last."""
     site, rows = candidate.site, candidate.rows
     pointer = snapshot_pointer(site.storage, rows.version)
     if pointer is None or len(rows.read(after=pointer["upto"], columns=[])) > site.release.overlay_rows:

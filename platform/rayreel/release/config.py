@@ -1,14 +1,15 @@
 """What a version must prove before it serves, and how much of a release is kept."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from rayreel.placement import NodeLabels
 
 Share = Annotated[float, Field(ge=0, le=1)]
-# YAML takes the word off for false.
+# YAML reads the word `off` as false.
 _Off = BeforeValidator(lambda given: "off" if given is False else given)
+FollowMode: TypeAlias = Literal["gate", "force", "off"]
 
 
 class GoldenQuery(BaseModel):
@@ -70,13 +71,14 @@ class ReleaseConfig(BaseModel):
     )
     read_on: NodeLabels = Field({}, description="labels of the nodes that read features to embed; unset: any node")
     embed_on: NodeLabels = Field({}, description="labels of the nodes that embed many videos; unset: any node")
-    follow: Annotated[Literal["gate", "force", "off"], _Off] = Field(
+    follow: Annotated[FollowMode, _Off] = Field(
         "gate",
-        description="when somebody moves the champion in MLflow: gate promotes that version as jobs/promote.py would, "
-        "force overrules gates on quality, off leaves everything as it is",
+        description="when the alias champion moves in MLflow: gate promotes that version through the gates, as "
+        "jobs/promote.py does; force ignores failed quality gates; off does nothing",
     )
-    follow_every_s: float = Field(5.0, gt=0, description="seconds between looks where the champion points")
+    follow_every_s: float = Field(5.0, gt=0, description="seconds between checks of the champion in MLflow")
     webhook_secret: SecretStr = Field(
-        SecretStr(""), description="signs what MLflow's webhook sends to /v1/mlflow/webhook; empty: there is none"
+        SecretStr(""),
+        description="secret that signs MLflow's deliveries to /v1/mlflow/webhook; empty: no webhook",
     )
     gates: GatesConfig = GatesConfig()

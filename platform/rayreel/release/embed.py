@@ -61,8 +61,8 @@ def embed_missing(
 ) -> Embedded:
     """Bring a version's rows up to date with the store: new and changed videos are embedded, gone ones deleted.
 
-    `progress` hears how many videos are done. Killed at any point it goes on from there the next time. Many videos
-    need a running Ray. Raises NoFeatures when the store is empty.
+    `progress` receives the number of videos done. After a kill, the next call continues from there. More than FEW
+    videos need a running Ray. Raises NoFeatures when the store is empty.
     """
     return embed_with(registry.load(version), store, rows, progress)
 
@@ -76,7 +76,7 @@ def embed_with(
 ) -> Embedded:
     """As `embed_missing`, with the version's tower at hand; `config` says on which nodes of a cluster.
 
-    Raises StorageFull; what is done until then is kept.
+    Raises StorageFull; rows written before that are kept.
     """
     done = seen = 0
     for _ in range(ATTEMPTS):
@@ -122,14 +122,14 @@ class ReadFeatures:
 
 
 class EmbedVideos:
-    """Feature rows in; out comes one row that counts them, once their release rows are written."""
+    """Embeds blocks of feature rows and writes their release rows; returns one row of counts per block."""
 
     def __init__(self, tower: VideoTower, rows: ReleaseRows) -> None:
         self.tower = tower.to("cuda" if torch.cuda.is_available() else "cpu")
         self.rows = rows
 
     def __call__(self, features: pa.Table) -> pa.Table:
-        """Embed and write a block. A full disk is reported in the row, as the text of a StorageFull."""
+        """Embed and write a block. If the disk is full, `storage_full` holds the message of the StorageFull."""
         found, full = embed_rows(self.tower, features), ""
         try:
             if found.num_rows:

@@ -1,4 +1,4 @@
-"""Create a file only where there is none: the one step of a storage that processes can race for."""
+"""Atomic create-if-absent on a storage root: the primitive that leases are built on."""
 
 import errno
 from pathlib import Path
@@ -8,23 +8,24 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import fsspec
 
 from rayreel.errors import RayreelError
+from rayreel.redact import redacted
 from rayreel.storage import Storage
 
-# What object stores answer when the object is there, or is being written just now, as fsspec's file systems raise it.
+# How fsspec's file systems report that an object exists already or is being written by another request.
 _CONFLICT_ERRNO = errno.EINVAL
 _CONFLICT_STATUS = (409, 412)
 _CONFLICT_WORDS = ("PreconditionFailed", "ConditionalRequestConflict")
 
 
 class NoExclusiveWrites(RayreelError):
-    """The storage cannot keep two processes apart."""
+    """The storage root does not support conditional writes."""
 
 
 def create(storage: Storage, path: str, content: bytes) -> bool:
-    """Write a file unless there is one; returns whether this call wrote it. Of several at once exactly one succeeds.
+    """Write a file if none exists; returns whether this call wrote it. Of concurrent calls exactly one succeeds.
 
-    A folder: `O_EXCL`. S3: `If-None-Match: *`. Google Cloud Storage: `ifGenerationMatch=0`. Readers of a folder may see
-    the file before its content. Raises NoExclusiveWrites where the storage has no such write.
+    Uses `O_EXCL` in a folder, `If-None-Match: *` on S3 and `ifGenerationMatch=0` on Google Cloud Storage. In a folder,
+    readers may see the file before its content. Raises NoExclusiveWrites if the storage has no conditional writes.
     """
     if storage.is_local:
         return _create_local(Path(path), content)
@@ -33,18 +34,18 @@ def create(storage: Storage, path: str, content: bytes) -> bool:
     except Exception as error:
         if not _is_conflict(error):
             raise
-        # A request that was sent twice may have met its own object.
+        # The client may have retried a request that had succeeded: then the object is its own.
         return storage.read(path) == content
     return True
 
 
 def prove_exclusive(storage: Storage, path: str) -> None:
-    """Create a file that is there once more. Raises NoExclusiveWrites where that succeeds; a folder needs no proof."""
+    """Check that the existing file `path` cannot be created again. Folders need no check. Raises NoExclusiveWrites."""
     if not storage.is_local and create(storage, path, b"{}"):
         storage.filesystem.delete_file(path)
         raise NoExclusiveWrites(
-            "The object store of the storage root ignores conditional writes (If-None-Match), without which two "
-            "promotions cannot be kept apart. Use one that supports them: AWS S3, Google Cloud Storage or MinIO."
+            f"The object store of {redacted(storage.root)} ignores conditional writes (If-None-Match), which leases "
+            "need to exclude concurrent promotions. Use one that supports them: AWS S3, Google Cloud Storage or MinIO."
         )
 
 
@@ -67,9 +68,10 @@ def _is_conflict(error: Exception) -> bool:
 
 
 def _fsspec_of(storage: Storage) -> Any:  # noqa: ANN401 - fsspec has no types
-    """The storage root for fsspec; pyarrow, which reads and writes everything else, knows no conditions.
+    """The storage root as an fsspec file system: pyarrow, used everywhere else, has no conditional writes.
 
-    The root's query names the endpoint as pyarrow understands it, and so do the environment's AWS_ variables for both.
+    The endpoint comes from the query of the root's URI, which is in pyarrow's format. Both libraries read the AWS_*
+    environment variables.
     """
     parts = urlsplit(storage.root)
     options = _s3_options(storage.root) if parts.scheme == "s3" else {}
@@ -77,7 +79,8 @@ def _fsspec_of(storage: Storage) -> Any:  # noqa: ANN401 - fsspec has no types
         return fsspec.filesystem(parts.scheme, **options)
     except ImportError as error:
         raise NoExclusiveWrites(
-            f"{error}. Promoting on a {parts.scheme}:// storage needs it: pip install 'rayreel[s3]' or 'rayreel[gcs]'."
+            f"{error}. Promotion on a {parts.scheme}:// storage root needs this package: pip install 'rayreel[s3]' or "
+            "'rayreel[gcs]'."
         ) from error
 
 

@@ -16,7 +16,7 @@ _COLUMNS = [name for name in ROWS.names if name not in PART_COLUMNS.values()]
 
 
 class Difference(NamedTuple):
-    """Ids in which a collection differs from the release's rows: not there, of another version, and too many."""
+    """Ids in which a collection differs from the release's rows: missing, of another version, and surplus."""
 
     missing: set[str]
     stale: set[str]
@@ -30,11 +30,11 @@ def fill(
     config: IndexConfig,
     progress: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """Apply to the collection, made if it is not there, every part behind the marker; returns how many videos it took.
+    """Apply every part after the marker to the collection, which is created if needed; returns the number of videos.
 
-    Ends when there is no part left, also none that was written meanwhile: whoever else fills, the last part wins in
-    Milvus too. The marker moves when a part's rows are acknowledged, so a kill repeats some rows and loses none.
-    Raises IndexUnavailable when Milvus stays away.
+    Continues until no part is left, including parts written meanwhile, so that with concurrent calls the last part wins
+    in Milvus too. The marker advances once a part's rows are acknowledged, so a kill repeats rows but loses none.
+    Raises IndexUnavailable if Milvus does not answer.
     """
     exists = ask(RESTART_S, client.has_collection, collection, timeout=config.timeout_s)
     if not exists:
@@ -45,7 +45,7 @@ def fill(
             create_collection(client, collection, len(changes.rows["embedding"][0]), config)
             exists = True
         if exists:
-            done += _apply(client, collection, changes, config, _behind(done, progress))
+            done += _apply(client, collection, changes, config, _offset(done, progress))
         after = changes.last
         rows.set_marker(after)
     return done
@@ -54,7 +54,7 @@ def fill(
 def verify(
     client: MilvusClient, rows: ReleaseRows, collection: str, config: IndexConfig, *, repair: bool
 ) -> Difference:
-    """Compare every (video_id, version) of the collection with the release's rows; with `repair` make them the same."""
+    """Compare every (video_id, version) of the collection with the release's rows; `repair` applies the differences."""
     stored, wanted = stored_versions(client, collection, config), rows.current()
     found = Difference(
         wanted.keys() - stored.keys(),
@@ -85,7 +85,7 @@ def index_rows(rows: pa.Table) -> Iterator[IndexRow]:
         )
 
 
-def _behind(done: int, progress: Callable[[int], None]) -> Callable[[int], None]:
+def _offset(done: int, progress: Callable[[int], None]) -> Callable[[int], None]:
     return lambda sent: progress(done + sent)
 
 

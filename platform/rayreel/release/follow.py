@@ -1,8 +1,9 @@
-"""Follow MLflow: the version at which a person points the champion goes the way of every promotion.
+"""Follow MLflow's champion: promote or roll back to the version that the alias points at, through the usual gates.
 
-The champion in MLflow is a wish; the index's alias says what serves. A wish that is refused stays where the person put
-it: what serves goes on, the version's tags and the audit trail name the gates, and the same wish is not judged again
-until the champion, what serves or the gates change. A champion that is deleted asks for nothing: what serves goes on.
+MLflow's champion is the desired state, the index alias the actual one. If gates refuse the champion, the alias stays
+where it is and the previous release keeps serving. The version's tags and the audit trail name the failed gates, and
+the version is judged again only after the champion, the serving release or the gates have changed. If the champion is
+deleted, the release that serves keeps serving.
 """
 
 import hashlib
@@ -29,22 +30,22 @@ from rayreel.training.tracking import TrackingUnavailable
 
 log = logging.getLogger(__name__)
 
-FORCED = "the champion was pointed at it in MLflow, and release.follow is force"
-# States in which nothing is known of the champion.
+FORCED = "set as champion in MLflow while release.follow is force"
+# States in which the champion was not looked up.
 _UNKNOWN = (State.OFF, State.WAITING)
 _DELETED = "champion deleted"
-# What MLflow's page can show of a reason.
+# Limit for `follow_reason`, so that MLflow's page can show it.
 _MOST_CHARACTERS = 4000
 
 
 def look(site: Site) -> Following:
-    """How things stand; a switch that was killed half-way is finished, and nothing else is changed.
+    """Compare MLflow's champion with the serving release. Finishes an interrupted switch, and changes nothing else.
 
     Raises TrackingUnavailable, IndexUnavailable.
     """
     mode = site.release.follow
     if mode == "off":
-        return Following(State.OFF, mode, reason="release.follow is off: the champion in MLflow is not followed.")
+        return Following(State.OFF, mode, reason="release.follow is off: MLflow's champion is not followed.")
     try:
         settle(site, patience_s=0)
     except Held:
@@ -56,51 +57,51 @@ def look(site: Site) -> Following:
     if now.champion == now.serving:
         return replace(found, state=State.IN_STEP)
     if made is None or made.version != now.champion:
-        return _answered(site, found)
-    # The champion and what serves were read at two moments: a switch between them is over now.
-    moved = standing(site) == now
-    return replace(found, state=State.INDEX_MOVED, reason=_index_moved(site, found)) if moved else look(site)
+        return _with_verdict(site, found)
+    # Champion and serving release were not read atomically. Read them again, in case a switch happened in between.
+    unchanged = standing(site) == now
+    return replace(found, state=State.INDEX_MOVED, reason=_index_moved(site, found)) if unchanged else look(site)
 
 
 def follow(site: Site, *, again: bool = False) -> Following:
-    """Look, and do what the champion asks for: promote, or roll back to a release that served before and is kept.
+    """Promote MLflow's champion, or roll back to it if it is a former release that is kept.
 
-    A wish that has been refused is not judged again; one that failed is, with `again`. Of several processes that follow
-    one does it; for the others the state is `waiting`. Raises TrackingUnavailable, IndexUnavailable.
+    A refused champion is not judged again; a failed one is, with `again`. If several processes follow, one acts and the
+    others return the state `waiting`. Raises TrackingUnavailable, IndexUnavailable.
     """
     found = look(site)
     note(site, found)
-    return _led(site, _carry_out, found) if asks(found, again=again) else found
+    return _exclusively(site, _carry_out, found) if needs_action(found, again=again) else found
 
 
-def asks(found: Following, *, again: bool = False) -> bool:
-    """Whether there is something to judge and build; with `again` also what failed before."""
+def needs_action(found: Following, *, again: bool = False) -> bool:
+    """Whether a version has to be judged and built; with `again`, also one that failed before."""
     return found.state is State.WANTED or (again and found.state is State.FAILED)
 
 
 def note(site: Site, found: Following) -> None:
-    """Write down what a person has done in MLflow where nothing is to be built for it: takes no longer than a look."""
+    """Record changes of the champion that need no build: a withdrawn request or a deleted alias. As fast as `look`."""
     _withdraw(read_following(site.storage), found)
-    if found.state is State.NO_CHAMPION and _is_news(found):
-        _led(site, _note_deleted, found)
+    if found.state is State.NO_CHAMPION and _is_unrecorded(found):
+        _exclusively(site, _note_deleted, found)
 
 
 def renew(site: Site, found: Following) -> Following:
-    """Let a wish that was refused or failed be judged again: a person has made it once more."""
+    """Look again after the champion was set once more, so that a refused or failed version is judged again."""
     if found.wanted is None or found.state not in {State.REFUSED, State.FAILED}:
         return found
-    _take_back(found.wanted)
+    _mark_withdrawn(found.wanted)
     return look(site)
 
 
-def _led(site: Site, act: Callable[[Site, Following], Following], found: Following) -> Following:
-    """Act, as the only process that does; after another one did, there may be nothing left to do."""
+def _exclusively(site: Site, act: Callable[[Site, Following], Following], found: Following) -> Following:
+    """Act under the lease `follow`, unless another process has changed the state meanwhile."""
     try:
         with Lease(site.storage, "follow", "follows the champion in MLflow"):
             now = look(site)
             return act(site, now) if now.state is found.state else now
     except (Held, LeaseLost, Overtaken) as busy:
-        return replace(found, state=State.WAITING, reason="Another process is at work on a release.", detail=str(busy))
+        return replace(found, state=State.WAITING, reason="Another process is working on a release.", detail=str(busy))
 
 
 def _carry_out(site: Site, found: Following) -> Following:
@@ -119,7 +120,7 @@ def _carry_out(site: Site, found: Following) -> Following:
     except RayreelError as error:
         return _fail(site, found, error)
     registry.tag(found.wanted, **registry.UNFOLLOWED | {"follow": "followed", "follow_at": _now()})
-    log.info("release %d serves, as the champion in MLflow asks for", found.wanted)
+    log.info("release %d serves, following the champion in MLflow", found.wanted)
     return look(site)
 
 
@@ -128,21 +129,21 @@ def _refuse(site: Site, found: Following, refused: Refused, by: str) -> Followin
     gates = [gate.name for gate in refused.gates if not gate.passed]
     _mark(site, found, State.REFUSED, str(refused), gates)
     audit.refused(found.wanted, found.serving, by, str(refused), gates)
-    log.warning("the champion in MLflow is refused: %s", refused)
-    return _answered(site, found)
+    log.warning("champion in MLflow refused: %s", refused)
+    return _with_verdict(site, found)
 
 
 def _fail(site: Site, found: Following, error: RayreelError) -> Following:
     _mark(site, found, State.FAILED, f"{type(error).__name__}: {error}", [])
-    log.warning("the champion in MLflow cannot be followed: %s", error)
-    return _answered(site, found)
+    log.warning("following the champion in MLflow failed: %s", error)
+    return _with_verdict(site, found)
 
 
-def _mark(site: Site, found: Following, answer: State, reason: str, gates: Sequence[str]) -> None:
+def _mark(site: Site, found: Following, verdict: State, reason: str, gates: Sequence[str]) -> None:
     assert found.wanted is not None
     registry.tag(
         found.wanted,
-        follow=answer.value,
+        follow=verdict.value,
         follow_reason=reason[:_MOST_CHARACTERS],
         follow_gates=json.dumps(gates),
         follow_at=_now(),
@@ -150,37 +151,39 @@ def _mark(site: Site, found: Following, answer: State, reason: str, gates: Seque
     )
 
 
-def _answered(site: Site, found: Following) -> Following:
-    """The answer that was given to this wish already, by the version's tags; unchanged where there is none."""
+def _with_verdict(site: Site, found: Following) -> Following:
+    """The earlier verdict on this version from its tags; `found` unchanged if there is none that still applies."""
     assert found.wanted is not None
     tags = registry.tags(found.wanted)
-    answer, detail = tags.get("follow"), tags.get("follow_reason", "")
-    if answer not in {State.REFUSED, State.FAILED} or tags.get("follow_basis") != _basis(site, found.serving):
+    verdict, detail = tags.get("follow"), tags.get("follow_reason", "")
+    if verdict not in {State.REFUSED, State.FAILED} or tags.get("follow_basis") != _basis(site, found.serving):
         return found
     names = tuple(json.loads(tags.get("follow_gates", "[]")))
-    return replace(found, state=State(answer), reason=_unmet(State(answer), found, names), gates=names, detail=detail)
+    return replace(
+        found, state=State(verdict), reason=_explanation(State(verdict), found, names), gates=names, detail=detail
+    )
 
 
 def _withdraw(before: Following | None, now: Following) -> None:
-    """Who points the champion elsewhere takes the wish back; made again, it is judged again."""
+    """Discard the verdict on a refused or failed version once the champion has moved away from it."""
     if before is None or before.wanted is None or before.state not in {State.REFUSED, State.FAILED}:
         return
     if now.state not in _UNKNOWN and now.wanted != before.wanted and before.wanted in registry.tags_of_all():
-        _take_back(before.wanted)
+        _mark_withdrawn(before.wanted)
 
 
-def _take_back(version: int) -> None:
+def _mark_withdrawn(version: int) -> None:
     registry.tag(version, follow="withdrawn", follow_basis=None)
 
 
 def _note_deleted(_site: Site, found: Following) -> Following:
-    if _is_news(found):
+    if _is_unrecorded(found):
         audit.champion_deleted(found.serving, f"{registry.CHAMPION} in MLflow, seen by {who()}")
     return found
 
 
-def _is_news(found: Following) -> bool:
-    """Whether a champion that is not there was there before, which the trail does not say yet."""
+def _is_unrecorded(found: Following) -> bool:
+    """Whether the champion was deleted and the audit trail does not say so yet."""
     events = audit.events()
     return found.serving is not None and bool(events) and events[-1]["event"] != _DELETED
 
@@ -190,38 +193,33 @@ def _is_kept(site: Site, version: Version) -> bool:
 
 
 def _basis(site: Site, serving: int | None) -> str:
-    """What an answer was given on. The catalog is not part of it: judging again for every video would never end."""
+    """Digest of what a verdict depends on. Not of the catalog: each new video would cause a new judgement."""
     rules = site.release.gates.model_dump_json() + site.evaluation.model_dump_json() + site.release.follow
     return f"{serving}/{hashlib.blake2b(rules.encode(), digest_size=8).hexdigest()}"
 
 
-def _unmet(answer: State, found: Following, gates: tuple[str, ...]) -> str:
-    goes_on = "Nothing serves" if found.serving is None else f"Release {found.serving} goes on serving"
-    if answer is State.REFUSED:
-        return (
-            f"Version {found.wanted}, at which {registry.CHAMPION} points in MLflow, is refused by {', '.join(gates)}. "
-            f"{goes_on}. The version's tag follow_reason says by how much."
-        )
-    return (
-        f"Version {found.wanted}, at which {registry.CHAMPION} points in MLflow, cannot be promoted; its tag "
-        f"follow_reason says why. {goes_on}; it is tried again."
-    )
+def _explanation(verdict: State, found: Following, gates: tuple[str, ...]) -> str:
+    serving = "Nothing serves." if found.serving is None else f"Release {found.serving} keeps serving."
+    named = f"Version {found.wanted}, the {registry.CHAMPION} in MLflow,"
+    if verdict is State.REFUSED:
+        return f"{named} was refused by {', '.join(gates)}. {serving} Its tag follow_reason has the values."
+    return f"{named} could not be promoted and is tried again. {serving} Its tag follow_reason has the cause."
 
 
 def _without_champion(serving: int | None) -> str:
     if serving is None:
-        return f"Nothing is promoted. Point {registry.CHAMPION} at a version in MLflow, or run jobs/promote.py."
+        return f"Nothing has been promoted. Set the alias {registry.CHAMPION} in MLflow, or run jobs/promote.py."
     return (
-        f"{registry.CHAMPION} is not set in MLflow. Release {serving} goes on serving. Point it at version {serving}, "
-        "or at another to promote that."
+        f"The alias {registry.CHAMPION} is not set in MLflow. Release {serving} keeps serving. Set the alias to "
+        f"version {serving}, or to another version to promote it."
     )
 
 
 def _index_moved(site: Site, found: Following) -> str:
-    behind = "points at no release" if found.serving is None else f"was moved to release {found.serving}"
+    change = "removed" if found.serving is None else f"moved to release {found.serving}"
     return (
-        f"The index's alias {site.index.alias} {behind}, not by a promotion, while {registry.CHAMPION} is version "
-        f"{found.wanted} as before. Promote the version that is to serve: jobs/promote.py --version …"
+        f"The index alias {site.index.alias} was {change} without a promotion, while {registry.CHAMPION} is still "
+        f"version {found.wanted}. Promote the version that should serve: jobs/promote.py --version …"
     )
 
 

@@ -1,7 +1,7 @@
-"""The reconciler: a Ray actor that looks where MLflow's champion points and lets a task do what that asks for.
+"""The reconciler: a Ray actor that polls MLflow's champion and starts a task to promote or roll back to it.
 
-A named detached actor, so that every replica of a cluster shares one; Ray starts it again when it is killed. Several
-clusters on one storage root have one each: leases let one of them act. Gates and builds run in a process of their own.
+It is a named detached actor, so all replicas of a cluster share one, and Ray restarts it when it is killed. Clusters
+that share a storage root have one each; leases ensure that only one acts. Gates and builds run in a separate process.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from rayreel.index.config import IndexUnavailable
 from rayreel.index.embedded import NAMESPACE
 from rayreel.index.retry import is_disconnected
 from rayreel.release import registry
-from rayreel.release.follow import asks, follow, look, note, renew
+from rayreel.release.follow import follow, look, needs_action, note, renew
 from rayreel.release.following import Following, State, read_following, write_following
 from rayreel.release.site import Site
 from rayreel.storage import Storage
@@ -30,16 +30,16 @@ from rayreel.training.tracking import TrackingUnavailable, use_tracking
 log = logging.getLogger(__name__)
 
 MakeSite = Callable[[], Site]
-# The status is written so often at least: by its age replicas know that somebody looks.
+# Longest interval between status writes. Replicas report a reconciler with an older status as stopped.
 SIGN_OF_LIFE_S = 15.0
-# A wish that failed for another reason than its gates is tried again after so long, and then ever more rarely.
+# First and longest delay before a failed version is tried again; the delay doubles with each try.
 RETRY_S, RETRY_MOST_S = 10.0, 600.0
 
 
 class Follower:
-    """Looks every `every_s` seconds, and at once when it is nudged. To be run as an actor, see `start_follower`.
+    """Polls every `every_s` seconds, and at once after `nudge`. Runs as an actor: see `start_follower`.
 
-    `identity` says which settings and which code it was made with.
+    `identity` is a digest of the settings and the code that it was created with.
     """
 
     def __init__(self, make_site: MakeSite, storage: Storage, every_s: float, identity: str) -> None:
@@ -52,11 +52,11 @@ class Follower:
         Thread(target=self._run, name="follow", daemon=True).start()
 
     def identity(self) -> str:
-        """Which settings and which code it was made with."""
+        """Return the digest of settings and code that it was created with."""
         return self._identity
 
     def nudge(self, *, renewed: bool = False) -> None:
-        """Look now; `renewed`: a person has moved the champion this very moment, be it to where it was."""
+        """Poll now. `renewed` means that the champion was just set, possibly to the same version as before."""
         self._renewed = self._renewed or renewed
         self._nudged.set()
 
@@ -69,12 +69,12 @@ class Follower:
     def _turn(self) -> None:
         try:
             found = self._look()
-            if not asks(found, again=True) or time.monotonic() < self._retry_at:
-                self._tell(self._status if found.state is State.WANTED and self._status else found)
+            if not needs_action(found, again=True) or time.monotonic() < self._retry_at:
+                self._report(self._status if found.state is State.WANTED and self._status else found)
                 return
-            self._tell(self._act(found))
-        except Exception as error:  # noqa: BLE001 - what serves goes on, and the next turn may be better
-            self._tell(self._failed(error))
+            self._report(self._act(found))
+        except Exception as error:  # noqa: BLE001 - the thread must survive; the next turn tries again
+            self._report(self._failed(error))
 
     def _look(self) -> Following:
         if self._site is None:
@@ -89,24 +89,24 @@ class Follower:
         return found
 
     def _act(self, found: Following) -> Following:
-        """Let a task follow, and tell meanwhile what is going on. What fails is tried again ever more rarely."""
+        """Run a task that follows, and keep the status fresh meanwhile. Failures are retried with increasing delays."""
         assert self._site is not None
         self._tried, self._retry_at = found.wanted, time.monotonic() + self._delay_s
         self._delay_s = min(2 * self._delay_s, RETRY_MOST_S)
-        found = replace(found, state=State.FOLLOWING, reason=f"Version {found.wanted} is judged and built.")
-        self._tell(found)
+        found = replace(found, state=State.FOLLOWING, reason=f"Version {found.wanted} is being judged and built.")
+        self._report(found)
         task = _task(self._site).remote(self._make_site, self._storage)
         while not ray.wait([task], timeout=self._every_s)[0]:
-            self._tell(found)
-            if self._is_elsewhere(found.wanted):
+            self._report(found)
+            if self._has_moved(found.wanted):
                 ray.cancel(task, force=True)
         try:
             done: Following = ray.get(task)
         except (TaskCancelledError, WorkerCrashedError):
-            done = replace(found, state=State.WAITING, reason="What was judged and built was ended.")
+            done = replace(found, state=State.WAITING, reason="Judging and building was interrupted.")
         return done
 
-    def _is_elsewhere(self, wanted: int | None) -> bool:
+    def _has_moved(self, wanted: int | None) -> bool:
         try:
             return registry.pointed_at(registry.CHAMPION) != wanted
         except TrackingUnavailable:
@@ -116,61 +116,69 @@ class Follower:
         serving = self._status.serving if self._status else None
         wanted = self._status.wanted if self._status else None
         mode = self._site.release.follow if self._site else "gate"
-        away = _away(error)
+        away = _unreachable(error)
         if away is None:
             log.exception("following the champion in MLflow failed")
-        reason = f"{away or 'An unforeseen error, see the logs of the actor Follower'}; tried again."
+        reason = f"{away or 'Unexpected error, see the log of the actor Follower'}; trying again."
         state = State.UNREACHABLE if away else State.FAILED
         return Following(state, mode, serving, wanted, reason, detail=f"{type(error).__name__}: {error}")
 
-    def _tell(self, found: Following) -> None:
+    def _report(self, found: Following) -> None:
         changed = found != self._status
         if changed:
             log.info("following: %s %s", found.state, found.reason)
         if changed or time.monotonic() - self._written > SIGN_OF_LIFE_S:
-            with suppress(OSError):  # the next turn writes it
+            try:
                 write_following(self._storage, found)
-                self._status, self._written = found, time.monotonic()
+            except OSError as error:
+                log.warning("the status of following could not be written; trying again: %s", error)
+                return
+            self._status, self._written = found, time.monotonic()
 
 
 def start_follower(
     make_site: MakeSite, storage: Storage, every_s: float, identity: str, *, here: bool, renew: bool
 ) -> Any:  # noqa: ANN401 - a Ray actor
-    """Let somebody follow MLflow's champion for this storage root; nothing happens where somebody does.
+    """Start the reconciler of this storage root, or return the one that runs already.
 
-    `here` keeps it on this node, on which the embedded Milvus is. With `renew`, one of another identity is replaced.
+    `here` keeps it on this node, where the embedded Milvus runs. With `renew`, a reconciler with another identity is
+    replaced.
     """
     name = follower_name(storage)
     if renew:
-        with suppress(ValueError, RayError):
+        try:
             former = ray.get_actor(name, namespace=NAMESPACE)
             if ray.get(former.identity.remote(), timeout=10) == identity:
                 return former
             ray.kill(former, no_restart=True)
+        except ValueError:  # none is running
+            pass
+        except RayError as error:
+            log.warning("the reconciler that runs does not answer and is not replaced: %s", error)
     options: dict[str, Any] = {"name": name, "namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True}
     options |= {"num_cpus": 0, "max_restarts": -1, **(_here() if here else {})}
     return ray.remote(Follower).options(**options).remote(make_site, storage, every_s, identity)
 
 
 def nudge_follower(storage: Storage) -> None:
-    """The champion has been moved: let it look now; nothing happens where there is none."""
+    """Have the reconciler poll now because the champion was set. Does nothing if none is running."""
     with suppress(ValueError):
         ray.get_actor(follower_name(storage), namespace=NAMESPACE).nudge.remote(renewed=True)
 
 
 def stop_follower(storage: Storage) -> None:
-    """End it, and what it is doing."""
+    """Stop the reconciler and its task."""
     with suppress(ValueError):
         ray.kill(ray.get_actor(follower_name(storage), namespace=NAMESPACE), no_restart=True)
 
 
 def follower_name(storage: Storage) -> str:
-    """Name of the actor that follows for a storage root."""
+    """Name of the reconciler actor of a storage root."""
     return f"follower-{hashlib.blake2b(storage.root.encode(), digest_size=8).hexdigest()}"
 
 
 def _task(site: Site) -> Any:  # noqa: ANN401 - a Ray task
-    """One process for one wish, which takes its memory along when it ends."""
+    """A remote function that runs in a new process for each call, so that its memory is freed afterwards."""
     labels = site.release.embed_on
     place = {"label_selector": labels} if labels else _here()
     return ray.remote(num_cpus=0, max_calls=1, max_retries=0)(_follow_once).options(**place)
@@ -186,8 +194,8 @@ def _here() -> dict[str, Any]:
     return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=True)}
 
 
-def _away(error: Exception) -> str | None:
-    """What does not answer; None for every other error. A task's error is of its own type and of Ray's."""
+def _unreachable(error: Exception) -> str | None:
+    """Name the service that does not answer; None for other errors. A Ray task's error has its cause's type as well."""
     if isinstance(error, TrackingUnavailable):
         return "MLflow does not answer"
     if isinstance(error, IndexUnavailable) or is_disconnected(error):

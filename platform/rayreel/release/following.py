@@ -1,43 +1,42 @@
-"""How far the release that serves follows MLflow's champion: what the reconciler has found, for everyone to read."""
+"""The reconciler's status: how the serving release relates to MLflow's champion. Stored below the storage root."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from rayreel.release.config import FollowMode
 from rayreel.storage import Storage
-
-Mode = Literal["gate", "force", "off"]
 
 
 class State(StrEnum):
-    """Where following stands. Closed set: dashboards and alerts key on it."""
+    """State of the reconciler. Closed set: dashboards and alerts key on it."""
 
-    OFF = "off"
-    IN_STEP = "in_step"
-    WANTED = "wanted"
-    FOLLOWING = "following"
-    WAITING = "waiting"
-    REFUSED = "refused"
-    FAILED = "failed"
-    NO_CHAMPION = "no_champion"
-    INDEX_MOVED = "index_moved"
-    UNREACHABLE = "unreachable"
-    STOPPED = "stopped"
+    OFF = "off"  # release.follow is off
+    IN_STEP = "in_step"  # the champion serves
+    WANTED = "wanted"  # the champion has moved to a version that has not been judged
+    FOLLOWING = "following"  # that version is being judged and built
+    WAITING = "waiting"  # another process is working on a release
+    REFUSED = "refused"  # gates refused the champion
+    FAILED = "failed"  # promotion failed for another reason and is retried
+    NO_CHAMPION = "no_champion"  # the alias is not set
+    INDEX_MOVED = "index_moved"  # the index alias was moved without a promotion
+    UNREACHABLE = "unreachable"  # MLflow or the index does not answer
+    STOPPED = "stopped"  # no status for a long time; set by readers only
 
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """`wanted` is the version that MLflow's champion points at, `serving` the one that serves; None without one.
+    """The reconciler's last finding.
 
-    `reason` says in a sentence why they differ, `gates` names those that refused. `detail` is for operators only: it
-    may name paths and addresses. `looked_at` is when somebody looked last, ISO 8601 in UTC.
+    `wanted` is the version at MLflow's champion and `serving` the one that serves; None if there is none. `reason`
+    explains why they differ, `gates` names the gates that failed. `detail` is for operators only: it may contain paths
+    and addresses. `looked_at` is the time of the last check, ISO 8601 in UTC.
     """
 
     state: State
-    mode: Mode
+    mode: FollowMode
     serving: int | None = None
     wanted: int | None = None
     reason: str = ""
@@ -50,16 +49,16 @@ _STATUS: TypeAdapter[Following] = TypeAdapter(Following)
 
 
 def read_following(storage: Storage) -> Following | None:
-    """What the reconciler has written last; None before the first time, and for a record that cannot be read."""
+    """Return the last status written; None if there is none or it cannot be read."""
     content = storage.read(_path(storage))
     try:
         return None if content is None else _STATUS.validate_json(content)
-    except ValidationError:  # written again within seconds
+    except ValidationError:  # the reconciler rewrites it within seconds
         return None
 
 
 def write_following(storage: Storage, found: Following) -> None:
-    """Let everyone know, and when it was found: now."""
+    """Write the status, with the current time as `looked_at`."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     storage.write(_path(storage), _STATUS.dump_json(replace(found, looked_at=now)))
 

@@ -1,4 +1,4 @@
-"""Increments: a release follows the feature store, in bulk by a job and one by one over HTTP."""
+"""Increments: keep a release up to date with the feature store, in bulk by a job and one by one over HTTP."""
 
 from collections.abc import Sequence
 from threading import Lock
@@ -19,14 +19,14 @@ from rayreel.release.rows import ReleaseRows, tombstones
 from rayreel.release.site import Candidate
 from rayreel.release.snapshot import snapshot_pointer, write_snapshot
 
-# Two jobs that add videos to one release take turns: each takes over what the other's catalog left to do.
+# Jobs that update the same release wait this long for each other.
 PATIENCE_S = 600.0
 
 
 class Brought(NamedTuple):
-    """What a release took from the store. `blind` are videos of which its tower sees nothing; `snapshot` is a new one.
+    """Result of an increment: numbers of videos, and the name of the new snapshot, None if there is none.
 
-    `videos` is how many there are now.
+    `blind` counts videos without any modality that the tower reads; `videos` is the total after the increment.
     """
 
     new: int
@@ -40,16 +40,19 @@ class Brought(NamedTuple):
 def bring_up_to_date(
     candidate: Candidate, *, snapshot: bool = False, progress: Progress = lambda _stage, _done: None
 ) -> Brought:
-    """Bring a release's rows and collection up to its feature store without building it anew; serving goes on.
+    """Bring a release's rows and collection up to date with its feature store without a rebuild; serving continues.
 
-    A new snapshot is made when more than `release.overlay_rows` rows have come behind the last, or with `snapshot`.
-    Killed at any point, the same call goes on. Many new videos need a running Ray. Waits for another process that works
-    on the release, up to PATIENCE_S. Raises NoFeatures, Held.
+    A new snapshot is made when more than `release.overlay_rows` rows have been added since the last one, or with
+    `snapshot`. After a kill, the same call continues. Many new videos need a running Ray. Waits up to PATIENCE_S for
+    another process that works on the release. Raises NoFeatures, Held.
     """
-    version = candidate.version.number
-    what = f"brings release {version} up to date"
-    with Lease(candidate.site.storage, build_lease(version), what, patience_s=PATIENCE_S):
+    with in_turn(candidate, f"brings release {candidate.version.number} up to date"):
         return _bring(candidate, progress, snapshot=snapshot)
+
+
+def in_turn(candidate: Candidate, what: str) -> Lease:
+    """The lease for changing a release in place; `what` describes the work. Waits up to PATIENCE_S. Raises Held."""
+    return Lease(candidate.site.storage, build_lease(candidate.version.number), what, patience_s=PATIENCE_S)
 
 
 def _bring(candidate: Candidate, progress: Progress, *, snapshot: bool) -> Brought:

@@ -1,4 +1,4 @@
-"""The journal of switches: the one that is under way, and the last that was made, below the storage root."""
+"""The journal of switches below the storage root: the one in progress and the last completed one."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from rayreel.storage import Storage
 
 
 class BadJournal(RayreelError):
-    """A record that cannot be read."""
+    """A journal record cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """One change of what serves, as it was meant before it was made. `at` is ISO 8601 in UTC.
+    """A planned or completed change of the serving release. `at` is ISO 8601 in UTC.
 
-    `before` is what served, `champion` the version that MLflow's alias pointed at; None where there was none.
-    `restored`: the version served before its index was lost. `kept`: it serves, and its alias is put back.
+    `before` is the version that served and `champion` the one at MLflow's alias; None if there was none. `restored`
+    means that `version` served before its index was lost, `kept` that it serves already and only the alias is set back.
     """
 
     event: Literal["promoted", "rolled back", "restored", "kept"]
@@ -36,30 +36,30 @@ class Switch:
 _RECORD: TypeAdapter[Switch] = TypeAdapter(Switch)
 
 
-def begin(storage: Storage, meant: Switch) -> None:
-    """Write down a switch before it is made."""
-    storage.write(_under_way(storage), _RECORD.dump_json(meant))
+def begin(storage: Storage, plan: Switch) -> None:
+    """Record a switch before it is made."""
+    storage.write(_under_way(storage), _RECORD.dump_json(plan))
 
 
 def end(storage: Storage, made: Switch) -> None:
-    """Write down that a switch was made, and that index and registry say so."""
+    """Record that a switch is complete in index and registry."""
     storage.write(_made(storage), _RECORD.dump_json(made))
     forget(storage)
 
 
 def forget(storage: Storage) -> None:
-    """No switch is under way."""
+    """Delete the record of the switch in progress, if there is one."""
     with suppress(FileNotFoundError):
         storage.filesystem.delete_file(_under_way(storage))
 
 
 def under_way(storage: Storage) -> Switch | None:
-    """The switch that was begun and not ended: by a process that is at it, or that was killed. Raises BadJournal."""
+    """Return the switch that was begun but not ended; its process may be running or killed. Raises BadJournal."""
     return _read(storage, _under_way(storage))
 
 
 def last_made(storage: Storage) -> Switch | None:
-    """The last switch that was ended. Raises BadJournal."""
+    """Return the last completed switch. Raises BadJournal."""
     return _read(storage, _made(storage))
 
 
@@ -69,8 +69,8 @@ def _read(storage: Storage, path: str) -> Switch | None:
         return None if content is None else _RECORD.validate_json(content)
     except ValidationError as error:
         raise BadJournal(
-            f"{path} cannot be read: {error.errors()[0]['msg']}. Compare what serves (/readyz) with the champion in "
-            "MLflow, and delete the file: the next promotion starts from what serves."
+            f"{path} cannot be read: {error.errors()[0]['msg']}. Check that the serving release (/readyz) is the "
+            "champion in MLflow, then delete the file. The next promotion starts from the release that serves."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""A lease: one process at a time changes one thing below the storage root, and a process that dies lets go of it."""
+"""Leases: mutual exclusion between processes that share a storage root, with expiry when the holder dies."""
 
 import logging
 import time
@@ -18,23 +18,23 @@ from rayreel.storage import Storage
 
 log = logging.getLogger(__name__)
 
-# A lease that has not been renewed for so long, by the clock of the process that wants it, is taken over.
+# A lease not renewed for this long, by the clock of the process that waits for it, can be taken over.
 TTL_S = 30.0
-# Renewals within that time; one may be late and one may fail.
+# Renewals per TTL, so that a late or failed renewal does not lose the lease.
 BEATS = 6
 _POLL_S = 0.2
 
 
 class Held(RayreelError):
-    """Another process is changing the same thing."""
+    """Another process holds the lease."""
 
 
 class LeaseLost(RayreelError):
-    """A lease was taken over, because this process did not renew it in time."""
+    """This process did not renew its lease in time, and another process took it over."""
 
 
 class Holder(BaseModel):
-    """What a lease's newest file says. `since` and `renewed_at` are ISO 8601 in UTC, by the holder's clock."""
+    """Content of a lease's newest file. `since` and `renewed_at` are ISO 8601 in UTC, by the holder's clock."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -47,7 +47,7 @@ class Holder(BaseModel):
 
     def __str__(self) -> str:
         by = f"{self.process.who} (process {self.process.pid})"
-        return f"{by} {self.what} since {self.since}; last sign of life at {self.renewed_at}"
+        return f"{by} {self.what} since {self.since}; last renewed at {self.renewed_at}"
 
 
 class _Seen(NamedTuple):
@@ -56,14 +56,15 @@ class _Seen(NamedTuple):
 
 
 class Lease:
-    """Hold `releases/leases/NAME` while the block runs; renewed in the background.
+    """Context manager that holds the lease `releases/leases/NAME` and renews it in the background.
 
-    Its files are numbered. Taking, renewing and releasing all mean creating the next number, which only one process
-    can: there is no moment in which two hold it, whatever their clocks say. A process that ends without releasing is
-    replaced at once on the same machine, and elsewhere after TTL_S without a renewal.
+    A lease is a sequence of numbered files. Acquiring, renewing and releasing each create the next file, which only one
+    process can do, so two processes never hold a lease at once, regardless of clock skew. If the holder ends without
+    releasing, a process on the same machine can take over at once, and one elsewhere after TTL_S without a renewal.
+    `what` describes the work in error messages, such as "promotes version 2".
 
     Raises:
-        Held: another process holds it and is alive; after waiting `patience_s`.
+        Held: another process still holds the lease after `patience_s` seconds.
     """
 
     def __init__(
@@ -88,14 +89,12 @@ class Lease:
         try:
             self._next(released=True)
         except LeaseLost:
-            log.warning("the lease %s had been taken over when it was released", self._folder)
+            log.warning("lease %s was taken over before it was released", self._folder)
         except OSError as problem:
-            log.warning(
-                "the lease %s could not be released and expires in %g s: %s", self._folder, self._ttl_s, problem
-            )
+            log.warning("lease %s could not be released and expires in %g s: %s", self._folder, self._ttl_s, problem)
 
     def check(self) -> None:
-        """Renew now. For the moment before a change that must not be made twice. Raises LeaseLost."""
+        """Renew the lease now. Call it right before a change that must not be made twice. Raises LeaseLost."""
         self._next()
 
     def _take(self) -> None:
@@ -108,8 +107,8 @@ class Lease:
                 continue
             if (moved or _is_fresh(seen.holder, self._ttl_s)) and time.monotonic() - start >= self._patience_s:
                 raise Held(
-                    f"Another process is at it: {seen.holder}. Nothing has been changed. Wait until it has ended and "
-                    "run the same command again, or end that process: its lease then expires within "
+                    f"Another process is working on this: {seen.holder}. Nothing has been changed. Wait until it has "
+                    "ended and run the same command again, or end that process: its lease then expires within "
                     f"{self._ttl_s:g} s."
                 )
             time.sleep(_POLL_S)
@@ -126,18 +125,18 @@ class Lease:
             except LeaseLost:
                 return
             except OSError as problem:
-                log.warning("the lease %s could not be renewed: %s", self._folder, problem)
+                log.warning("lease %s could not be renewed: %s", self._folder, problem)
 
     def _next(self, *, released: bool = False) -> None:
-        """Create the next number. Raises LeaseLost when another process has done so."""
+        """Create the next numbered file. Raises LeaseLost if another process has created it."""
         with self._writing:
             mine = not self._lost and self._newest().number == self._number
             self._lost = not (mine and self._create(self._number + 1, released=released))
         if self._lost:
             raise LeaseLost(
-                f"This process {self._what}, but did not renew its lease within {self._ttl_s:g} s, and another one "
-                f"took it: {self._newest().holder or 'unknown'}. Nothing more has been changed. Run the same command "
-                "again."
+                f"This process {self._what}, but did not renew its lease within {self._ttl_s:g} s, and another process "
+                f"took it over: {self._newest().holder or 'unknown'}. No further changes have been made. Run the same "
+                "command again."
             )
 
     def _create(self, number: int, *, released: bool = False) -> bool:
@@ -151,7 +150,7 @@ class Lease:
         )
         if not create(self._storage, self._path(number), holder.model_dump_json().encode()):
             return False
-        # A process that slept through many renewals may have created a number that is long past.
+        # After a long suspension, this process may have created a number that was used and deleted before.
         names = self._names()
         if names[-1] != _name(number):
             self._delete(_name(number))
@@ -167,7 +166,7 @@ class Lease:
             return _Seen(0, None)
         try:
             holder = Holder.model_validate_json(self._storage.read(f"{self._folder}/{names[-1]}") or b"")
-        except (ValidationError, FileNotFoundError):  # being written or replaced, or cut off by a power failure
+        except (ValidationError, FileNotFoundError):  # being written or replaced, or truncated by a power failure
             holder = None
         return _Seen(int(names[-1].removesuffix(".json")), holder)
 
@@ -183,7 +182,7 @@ class Lease:
 
 
 def build_lease(version: int) -> str:
-    """Name of the lease of whoever changes a release's rows, collection or snapshot as a whole."""
+    """Name of the lease that protects a release's rows, collection and snapshot."""
     return f"v{version}"
 
 
@@ -192,7 +191,7 @@ def _name(number: int) -> str:
 
 
 def _is_fresh(holder: Holder | None, ttl_s: float) -> bool:
-    """Whether it was renewed a moment ago, by both clocks; where they differ, only watching tells."""
+    """Whether `renewed_at` is recent by the local clock. With clock skew, only a later renewal proves that it lives."""
     if holder is None:
         return False
     age_s = (datetime.now(UTC) - datetime.fromisoformat(holder.renewed_at)).total_seconds()

@@ -1,4 +1,4 @@
-"""Repair after damage: broken files are set aside, and what they said is taken from what else knows it."""
+"""Repair of damaged files: set them aside and rebuild their content from other data."""
 
 import tempfile
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from rayreel.storage import BrokenFile, Storage
 
 
 class Restored(NamedTuple):
-    """Ids that were amended again: videos added beside the catalog, and deleted ones."""
+    """Ids of restored amendments: videos added outside the catalog, and deleted videos."""
 
     added: list[str]
     deleted: list[str]
 
 
 def set_broken_aside(storage: Storage) -> list[BrokenFile]:
-    """Rename every damaged file below the storage root; returns them. Reads every file."""
+    """Rename every damaged file below the storage root and return them. Reads every file."""
     found = list(broken_files(storage))
     for broken in found:
         set_aside(storage, broken)
@@ -29,30 +29,30 @@ def set_broken_aside(storage: Storage) -> list[BrokenFile]:
 
 
 def amendments_among(storage: Storage, broken: Sequence[BrokenFile]) -> bool:
-    """Whether a file of amendments was set aside: nothing else in the store says what was deleted."""
+    """Whether amendments were set aside. The store has no other record of deletions."""
     folder = Amendments(storage).folder
     return any(file.path.startswith(f"{folder}/") for file in broken)
 
 
 def restore_amendments(store: FeatureStore, rows: ReleaseRows) -> Restored:
-    """Amend again what the release's rows know: videos that no catalog lists, and deleted ones that it still lists.
+    """Restore lost amendments from the release's rows: videos missing from the catalog, and deleted ones still in it.
 
-    Writers amend the store first and then the rows. Where a later catalog took a video out, or brought one back, and
-    the release has not followed yet, the release's word is taken; the ids are returned for a person to look at.
+    Writers amend the store first and the rows second, so the rows know of every completed write. If the catalog changed
+    after the release was last updated, the release takes precedence; the ids are returned for review.
     """
-    said, catalog = rows.read(columns=["version"]), store.catalog()["video_id"].to_pylist()
+    released, catalog = rows.read(columns=["version"]), store.catalog()["video_id"].to_pylist()
     amended = store.amendments.read().keys()
     known = {*catalog, *amended}
-    versions = zip(said.rows["video_id"].to_pylist(), said.rows["version"].to_pylist(), strict=True)
+    versions = zip(released.rows["video_id"].to_pylist(), released.rows["version"].to_pylist(), strict=True)
     added = [(video_id, version) for video_id, version in versions if video_id not in known]
-    deleted = sorted(said.deleted & set(catalog) - amended)
+    deleted = sorted(released.deleted & set(catalog) - amended)
     store.amend(added=added, deleted=deleted)
     return Restored([video_id for video_id, _ in added], deleted)
 
 
 def mend_snapshot(storage: Storage, rows: ReleaseRows, neighbours: int) -> BrokenFile | None:
-    """Make a release's snapshot again where it or its pointer is damaged; returns what was wrong."""
-    with tempfile.TemporaryDirectory() as fresh:  # an object store's content, not an old copy of it
+    """Rewrite a release's snapshot if it or its pointer is damaged; returns the damage, None if there is none."""
+    with tempfile.TemporaryDirectory() as fresh:  # reads an object store's content, not a cached copy
         damage = snapshot_damage(storage, rows.version, Path(fresh))
     if damage is not None:
         write_snapshot(storage, rows, neighbours)

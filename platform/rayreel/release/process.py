@@ -1,4 +1,4 @@
-"""Which process this is, in words that another process of the same machine can check."""
+"""Identity of a process, which other processes of the same machine can check."""
 
 import getpass
 import os
@@ -12,7 +12,7 @@ _PROC = Path("/proc")
 
 
 class Process(BaseModel):
-    """One process. `machine` is its boot and process namespace, so that equal pids of two containers differ."""
+    """A process. `machine` identifies boot and PID namespace, so that equal pids in two containers differ."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -23,19 +23,19 @@ class Process(BaseModel):
 
     @classmethod
     def this(cls) -> Self:
-        """The process that calls."""
+        """The calling process."""
         return cls(who=who(), pid=os.getpid(), machine=_machine(), started=_started(os.getpid()))
 
     def is_gone(self) -> bool:
-        """Whether it has certainly ended; False also where that cannot be seen from here."""
+        """Whether the process has certainly ended. False if that cannot be determined on this machine."""
         return bool(self.machine) and self.machine == _machine() and _started(self.pid) != self.started
 
 
 def who() -> str:
-    """user@host of this process."""
+    """Return user@host of this process."""
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have a number and no name
+    except (KeyError, OSError):  # in a container, the user id may have no name
         user = "unknown"
     return f"{user}@{socket.gethostname()}"
 
@@ -44,14 +44,14 @@ def _machine() -> str:
     try:
         boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{(_PROC / 'self/ns/pid').stat().st_ino}"
-    except OSError:  # no Linux: nobody is ever seen to be gone
+    except OSError:  # not Linux: `is_gone` is always False
         return ""
 
 
 def _started(pid: int) -> str:
-    """When a process started, in ticks since boot; empty when there is none, or only what is left of it."""
+    """Start time of a process in ticks since boot; empty if it does not exist or is a zombie."""
     try:
-        # The name, in parentheses, may hold anything.
+        # The process name, in parentheses, may contain any character.
         state, *rest = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except (OSError, ValueError):
         return ""

@@ -23,9 +23,9 @@ __all__ = ["Promotion", "Refused", "check", "is_current", "promote"]
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """What was switched: the version that serves, the one that served before, its gates, and what was dropped.
+    """Result of a promotion: the version that serves now, the previous one, the gates, and the dropped releases.
 
-    `taken_from` is a version at which somebody had pointed the champion in MLflow, and which did not serve.
+    `taken_from` is the version at MLflow's champion before, if that was neither this version nor the one that served.
     """
 
     version: Version
@@ -36,7 +36,7 @@ class Promotion:
 
 
 def check(version: Version, site: Site) -> Judgement:
-    """The gates that can be asked before anything is built. The version that serves already proves no quality again."""
+    """Run the gates that need no build. For the version that serves, quality gates are skipped."""
     return _judged(version, site.champion(), site)
 
 
@@ -49,16 +49,16 @@ def promote(
     *,
     by: str | None = None,
 ) -> Promotion:
-    """Ask the gates, build the release beside the serving one, prove it, then switch index alias and registry alias.
+    """Run the gates, build the release beside the serving one, verify it, then switch index alias and registry alias.
 
-    The index alias is the one switch: search follows it. `announce` is called right after it. `force` is the reason
-    for which a person overrules gates on quality; it is kept. `by` says who promotes, if not this user. Killed at any
-    point, the same call goes on.
+    Search follows the index alias, so its switch is the atomic step. `announce` is called right after it. `force` is
+    the reason for ignoring failed quality gates, recorded in the audit trail. `by` overrides the recorded user. After a
+    kill, the same call continues.
 
     Raises:
-        Refused: a gate failed. What served before goes on serving.
-        Overtaken: what it was judged against serves no more, or somebody moved the champion in MLflow meanwhile.
-        Held: another process builds the same version.
+        Refused: a gate failed. The previous release keeps serving.
+        Overtaken: the serving release or MLflow's champion changed in the meantime.
+        Held: another process is building the same version.
     """
     settle(site)
     with Lease(site.storage, build_lease(version.number), f"promotes version {version.number}") as lease:
@@ -66,25 +66,25 @@ def promote(
         judged = _judged(version, _champion(against, site), site)
         pass_through(version, judged.gates, force)
         build(candidate, progress)
-        if not is_whole(candidate):  # videos came or went meanwhile
+        if not is_whole(candidate):  # videos were added or deleted during the build
             catch_up(candidate, progress)
         gates = [*judged.gates, *sound(candidate), *golden(candidate)]
         pass_through(version, gates, force)
         lease.check()
-        switch(site, _meant(version, against, Judgement(gates, judged.metrics), force, by or who()), against)
+        switch(site, _plan(version, against, Judgement(gates, judged.metrics), force, by or who()), against)
         announce()
-        # What reached the store while the gates were asked, or by a replica that had not looked yet, gets here, too.
+        # Pick up writes that reached the store while gates ran, or through a replica that had not seen the switch.
         catch_up(candidate, progress)
     return Promotion(version, against.serving, gates, retire(site), _taken_from(version, against))
 
 
 def is_current(version: Version, site: Site) -> bool:
-    """Whether this version serves already, with an index of exactly the store's current rows."""
+    """Whether this version serves already and its index holds exactly the store's current rows."""
     return site.serving() == version.number and is_whole(Candidate(version, site))
 
 
 def _champion(against: Standing, site: Site) -> Version | None:
-    """What serves; with an index that was lost, what served last."""
+    """The version to judge against: the one that serves or, if the index was lost, the last that served."""
     return site.champion() if against.serving is None else registry.find(str(against.serving))
 
 
@@ -96,7 +96,7 @@ def _judged(version: Version, champion: Version | None, site: Site) -> Judgement
     return Judgement([*trusted, *judged.gates], judged.metrics)
 
 
-def _meant(version: Version, against: Standing, judged: Judgement, force: str | None, by: str) -> Switch:
+def _plan(version: Version, against: Standing, judged: Judgement, force: str | None, by: str) -> Switch:
     overruled = not all(gate.passed for gate in judged.gates)
     return Switch(
         _event(version, against),

@@ -20,13 +20,11 @@ from rayreel.tower.tower import VideoTower
 from rayreel.training.tracking import TrackingUnavailable
 
 MODEL = "rayreel-tower"
-# What MLflow says of a model, version or alias that is not there; everything else is a fault of the server.
+# MLflow's error codes for a model, version or alias that does not exist; other codes are server errors.
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 CHALLENGER, CHAMPION = "challenger", "champion"
 _NEEDED = ("rayreel", "torch", "safetensors", "pydantic", "pyarrow", "numpy", "pandas")
-
-
-# What a version's tags say of an attempt to follow MLflow's champion to it.
+# Clears the tags of an earlier attempt to follow MLflow's champion to a version.
 UNFOLLOWED: dict[str, str | None] = dict.fromkeys(
     ("follow", "follow_reason", "follow_gates", "follow_at", "follow_basis")
 )
@@ -37,7 +35,7 @@ class NoSuchVersion(RayreelError):
 
 
 class NotATower(RayreelError):
-    """A version that was registered by something else than training."""
+    """A version was not registered by training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +91,13 @@ def resolve(name: str) -> Version:
     if lacking := [tag for tag in ("encoder_key", "features", "training") if tag not in tags]:
         raise NotATower(
             f"Version {found.version} of {MODEL} has no tag {', '.join(lacking)}: it was not registered by "
-            "jobs/train.py, and nothing is known of the features that it reads. Choose another version."
+            "jobs/train.py, so its features are unknown. Choose another version."
         )
     return Version(int(found.version), found.run_id, tags["encoder_key"], tags["features"], tags["training"])
 
 
 def pointed_at(alias: str) -> int | None:
-    """The number of the version that an alias points at, whatever that is; None where there is no such alias."""
+    """The number of the version that an alias points at, valid tower or not; None if the alias is not set."""
     try:
         return int(mlflow.MlflowClient().get_model_version_by_alias(MODEL, alias).version)
     except MlflowException as error:
@@ -109,7 +107,7 @@ def pointed_at(alias: str) -> int | None:
 
 
 def find(name: str) -> Version | None:
-    """As `resolve`, None when there is none."""
+    """Like `resolve`, but None if there is no such version or alias."""
     try:
         return resolve(name)
     except NoSuchVersion:
@@ -135,13 +133,13 @@ def crown(number: int) -> None:
 
 
 def tags(number: int) -> dict[str, str]:
-    """What is written on the version."""
+    """The version's tags."""
     found: dict[str, str] = _ask(mlflow.MlflowClient().get_model_version, MODEL, str(number)).tags
     return dict(found)
 
 
 def tag(version: int, **values: str | None) -> None:
-    """Write on the version; None takes a tag away."""
+    """Set tags of the version; None deletes a tag."""
     client, number, there = mlflow.MlflowClient(), str(version), tags(version)
     for name, value in values.items():
         if value is not None:
@@ -151,19 +149,19 @@ def tag(version: int, **values: str | None) -> None:
 
 
 def tags_of_all() -> dict[int, dict[str, str]]:
-    """What is written on each version, by its number."""
+    """The tags of every version, by its number."""
     found = _ask(mlflow.MlflowClient().search_model_versions, f"name='{MODEL}'")
     return {int(version.version): dict(version.tags) for version in found}
 
 
 def model_tags() -> dict[str, str]:
-    """What is written on the model as a whole; nothing before the first version."""
+    """The tags of the registered model; empty before the first version."""
     found = _ask(mlflow.MlflowClient().search_registered_models, f"name='{MODEL}'")
     return dict(found[0].tags) if found else {}
 
 
 def tag_model(name: str, value: str) -> None:
-    """Write on the model as a whole."""
+    """Set a tag of the registered model."""
     _ask(mlflow.MlflowClient().set_registered_model_tag, MODEL, name, value)
 
 

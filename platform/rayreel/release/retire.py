@@ -1,4 +1,4 @@
-"""Former releases: some are kept to roll back to, the others go."""
+"""Drop former releases beyond those kept for roll-back."""
 
 import logging
 
@@ -12,10 +12,11 @@ log = logging.getLogger(__name__)
 
 
 def retire(site: Site) -> list[int]:
-    """Drop collections, rows and snapshots of releases beyond the `release.keep` last ones; returns their versions.
+    """Drop collections, rows and snapshots of all but the last `release.keep` former releases; returns their versions.
 
-    What an alias names is never dropped, nor what is newer than the serving version and was never promoted: it may be
-    in the making; nor what another process works on, such as a roll-back: the next promotion drops it.
+    Releases with an alias are never dropped. Neither are versions newer than the serving one that were never promoted,
+    since they may be under construction. A release that another process is working on, such as a roll-back, is left to
+    the next promotion.
     """
     serving = site.serving()
     promoted = {release.version: release.promoted_at for release in audit.history()}
@@ -30,12 +31,12 @@ def retire(site: Site) -> list[int]:
 
 
 def _drop(site: Site, version: int, name: str) -> bool:
-    """Whether it was dropped; not while somebody works on it, or has let it serve meanwhile."""
+    """Drop a release unless another process is working on it or it serves again; returns whether it was dropped."""
     try:
         with Lease(site.storage, build_lease(version), f"drops release {version}"):
             drop_collection(site.client, name, site.index.timeout_s)
             ReleaseRows(site.storage, version).drop()
     except (Held, IndexInUse) as busy:
-        log.info("release %d is kept for now: %s", version, busy)
+        log.info("release %d is not dropped yet: %s", version, busy)
         return False
     return True

@@ -1,4 +1,4 @@
-"""Roll back: the release before serves again, in one step."""
+"""Roll back to the previous release in one step."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from rayreel.release.switch import Standing, settle, standing, switch
 
 
 class NothingBefore(RayreelError):
-    """There is no earlier release to go back to."""
+    """There is no earlier release to roll back to."""
 
 
 @dataclass(frozen=True, slots=True)
 class RolledBack:
-    """The version that serves again, the one that was left, and what the release proved."""
+    """Result of a roll-back: the version that serves again, the one it replaced, and the gates."""
 
     version: Version
     left: Version
@@ -37,17 +37,17 @@ def roll_back(
     to: Version | None = None,
     by: str | None = None,
 ) -> RolledBack:
-    """Bring the release before the serving one up to the feature store and switch to it. Quality is not asked again.
+    """Bring the previous release up to date with the feature store and switch to it, without quality gates.
 
-    `to` is an earlier release to go back to instead. What was added or deleted meanwhile is so there, too; a release
-    that is no longer kept is built anew. `announce` is called after the switch. `by` says who rolls back, if not this
-    user. A roll-back that was killed after its switch is finished, not repeated.
+    `to` selects an earlier release instead. Videos added or deleted since then are added or deleted there as well; a
+    release that was dropped is rebuilt. `announce` is called after the switch. `by` overrides the recorded user. A
+    roll-back that was killed after its switch is finished, not repeated.
 
     Raises:
-        NothingBefore: nothing serves, or what serves followed nothing.
-        Refused: the release before is not sound.
-        Overtaken: another release serves by now, or somebody moved the champion in MLflow meanwhile.
-        Held: another process builds the release before.
+        NothingBefore: nothing serves, or no release served before.
+        Refused: the previous release failed a check of its index.
+        Overtaken: the serving release or MLflow's champion changed in the meantime.
+        Held: another process is working on the previous release.
     """
     finished, against = settle(site), standing(site)
     left, before = _finished(finished, to) or _both(against, to)
@@ -58,44 +58,44 @@ def roll_back(
         pass_through(before, gates)
         if left.number == against.serving:
             lease.check()
-            meant = Switch("rolled back", before.number, left.number, against.champion, by or who())
-            switch(site, meant, against)
+            plan = Switch("rolled back", before.number, left.number, against.champion, by or who())
+            switch(site, plan, against)
         announce()
         catch_up(candidate, progress)
     return RolledBack(before, left, gates)
 
 
 def is_former(version: int, serving: int) -> bool:
-    """Whether a version served before the one that serves, by what each of them followed."""
-    seen, former = {serving}, _followed(serving)
+    """Whether a version is among the predecessors of the serving one, by the tags `promoted_from`."""
+    seen, former = {serving}, _predecessor(serving)
     while former is not None and former not in seen and former != version:
         seen.add(former)
-        former = _followed(former)
+        former = _predecessor(former)
     return former == version and version != serving
 
 
-def _followed(version: int) -> int | None:
+def _predecessor(version: int) -> int | None:
     before = registry.tags(version).get("promoted_from")
     return None if before is None else int(before)
 
 
 def _finished(done: Switch | None, to: Version | None) -> tuple[Version, Version] | None:
-    """The versions of a roll-back that a kill had left half-way; None where there was none, or it went elsewhere."""
+    """The versions of an interrupted roll-back that `settle` has finished; None if there was none or `to` differs."""
     if done is None or done.event != "rolled back" or (to is not None and to.number != done.version):
         return None
     return registry.resolve(str(done.before)), registry.resolve(str(done.version))
 
 
 def _both(against: Standing, to: Version | None) -> tuple[Version, Version]:
-    """What serves, and what is to serve again."""
+    """The version that serves and the one to roll back to."""
     if against.serving is None:
-        raise NothingBefore("Nothing serves, so that there is nothing to roll back. Run jobs/promote.py first.")
+        raise NothingBefore("No release serves, so there is nothing to roll back. Run jobs/promote.py first.")
     serving = registry.resolve(str(against.serving))
     if to is not None:
         return serving, to
-    before = registry.tags(serving.number).get("promoted_from")
+    before = _predecessor(serving.number)
     if before is None:
         raise NothingBefore(
             f"Version {serving.number} is the first that was promoted. Promote another: jobs/promote.py --version …"
         )
-    return serving, registry.resolve(before)
+    return serving, registry.resolve(str(before))

@@ -38,7 +38,7 @@ ROWS_PER_PART = 2000
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What parts say together: the last of every video, and who is gone. `last` is the last part read, "" if none."""
+    """Merged parts: the latest row of every video, and deleted ids. `last` is the last part read, "" if none."""
 
     rows: pa.Table
     deleted: set[str]
@@ -51,8 +51,8 @@ class Changes:
 class ReleaseRows:
     """The rows of one tower version, at `releases/v{N}/rows` below the storage root, as numbered parts.
 
-    A part that cannot be read is set aside with an error in the log, so that a replica can start. The next
-    `bring_up_to_date` makes its rows again from the feature store, since they are missing then.
+    An unreadable part is set aside and logged as an error, so that a replica can still start. The next
+    `bring_up_to_date` finds its rows missing and embeds them again from the feature store.
     """
 
     def __init__(self, storage: Storage, version: int) -> None:
@@ -71,9 +71,9 @@ class ReleaseRows:
         return self._parts.names(after)
 
     def read(self, after: str = "", upto: str | None = None, columns: Sequence[str] | None = None) -> Changes:
-        """What the parts behind `after`, up to and with `upto`, say; ordered by video_id.
+        """Read the parts after `after`, up to and including `upto`; rows are ordered by video_id.
 
-        `columns` are those of ROWS that are wanted, all without. It all has to fit in memory.
+        `columns` selects columns of ROWS; all by default. The result has to fit in memory.
         """
         wanted = list(ROWS.names) if columns is None else list(dict.fromkeys(["video_id", "deleted", *columns]))
         names, table = self._read(after, upto, wanted)
@@ -83,7 +83,7 @@ class ReleaseRows:
         return Changes(rows, set(gone), names[-1] if names else after)
 
     def current(self) -> dict[str, str]:
-        """video_id → version of every video that is there."""
+        """video_id → version of every video of the release."""
         rows = self.read(columns=["version"]).rows
         return dict(zip(rows["video_id"].to_pylist(), rows["version"].to_pylist(), strict=True))
 
@@ -97,10 +97,10 @@ class ReleaseRows:
         self.storage.write(self._marker, json.dumps({"upto": name}).encode())
 
     def compact(self, upto: str) -> int:
-        """Merge runs of small parts up to and with one into one each; returns how many went.
+        """Merge runs of small parts up to and with one into one part each; returns how many parts were merged.
 
-        Readers and a kill at any point lose nothing. A merged part takes the number of its last source: who has read
-        as far as `upto` has nothing new to read, who has read less reads a whole run anew.
+        Safe for concurrent readers and if killed at any point. A merged part takes the number of its last source, so a
+        reader that has read up to `upto` has nothing new to read, and one that has read less reads a whole run again.
         """
         merged = 0
         upto_now = [name for name in self.parts() if number_of(name) <= number_of(upto)]
@@ -111,11 +111,11 @@ class ReleaseRows:
         return merged
 
     def drop(self) -> None:
-        """Delete all that is kept of the release below the storage root."""
+        """Delete everything that belongs to the release below the storage root."""
         if self.storage.exists(self.folder):
             self.storage.filesystem.delete_dir(self.folder)
 
-    # A part that is gone was merged since the folder was listed: it is listed again.
+    # A missing part was merged after the folder was listed: list it again.
     @retry(retry=retry_if_exception_type(FileNotFoundError), stop=stop_after_attempt(5), reraise=True)
     def _read(self, after: str, upto: str | None, columns: list[str]) -> tuple[list[str], pa.Table]:
         names = [name for name in self.parts(after) if upto is None or number_of(name) <= number_of(upto)]
@@ -123,7 +123,7 @@ class ReleaseRows:
         return names, pa.concat_tables([empty, *(self._part(name, columns) for name in names)])
 
     def _part(self, name: str, columns: list[str]) -> pa.Table:
-        """A part's rows; none of a broken one, which is set aside."""
+        """A part's rows; empty if the part is broken, which is then set aside."""
         try:
             return self._parts.read(name, columns)
         except BrokenFile as broken:

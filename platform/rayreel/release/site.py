@@ -1,4 +1,4 @@
-"""Where releases are made: the storage, the index, and what decides."""
+"""Everything that promotion works with: storage, index, gates and encoders."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ from rayreel.tower.tower import VideoTower
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """All that promotion works with. `text_encoder` builds the encoder of golden queries in words, when there are any.
+    """Everything that promotion works with. `text_encoder` builds the encoder for golden queries by text, if needed.
 
-    `interactions` is a file of views to judge by; unset, the one that the version was trained with. `encoder_key` is of
-    the encoders that queries will be encoded with, where that is known.
+    `interactions` is the file of views for evaluation; by default the one that the version was trained with.
+    `encoder_key` identifies the encoders that queries will be encoded with, None if unknown.
     """
 
     storage: Storage
@@ -43,12 +43,12 @@ class Site:
         return Jury(self.storage, self.evaluation, self.release.gates, self.interactions)
 
     def serving(self) -> int | None:
-        """The version whose collection the alias names, which is the one that serves; None before the first."""
+        """The version that serves: the one whose collection the index alias names. None before the first."""
         target = alias_target(self.client, self.index.alias, self.index.timeout_s)
         return None if target is None else version_of(target)
 
     def champion(self) -> Version | None:
-        """The version that serves; with an index that was lost, the one that served last."""
+        """The version that serves or, if the index was lost, the last that served."""
         serving = self.serving() or audit.served()
         return None if serving is None else registry.find(str(serving))
 
@@ -67,12 +67,12 @@ class Candidate:
 
     @cached_property
     def rows(self) -> ReleaseRows:
-        """Its rows below the storage root."""
+        """The version's rows below the storage root."""
         return ReleaseRows(self.site.storage, self.version.number)
 
     @property
     def collection(self) -> str:
-        """The name of its collection, be it there or not."""
+        """The name of the version's collection, which may not exist yet."""
         return collection_name(self.version.number)
 
     @property

@@ -28,7 +28,7 @@ from rayreel.storage import BrokenFile, Storage
 log = logging.getLogger(__name__)
 
 POINTER = "snapshot.json"
-# No array takes a day to write.
+# Unreferenced snapshots older than this are deleted: writing one never takes a day.
 ABANDONED_S = 86_400.0
 
 
@@ -62,10 +62,10 @@ class Snapshot:
 
 
 def write_snapshot(storage: Storage, rows: ReleaseRows, neighbours: int) -> str:
-    """Make a snapshot of the rows as they are now, with so many neighbours of each, and point to it; returns its name.
+    """Write a snapshot of the current rows with `neighbours` per video and point to it; returns its name.
 
-    The pointer is replaced last: readers see the old snapshot or the new one. Memory: the rows, and 256 MB. Raises
-    NoSnapshot where there are no rows.
+    The pointer is replaced last, so readers see the old snapshot or the new one. Memory: the rows and 256 MB. Raises
+    NoSnapshot if there are no rows.
     """
     now = rows.read()
     if not now.rows.num_rows:
@@ -89,25 +89,25 @@ def write_snapshot(storage: Storage, rows: ReleaseRows, neighbours: int) -> str:
 def snapshot_pointer(storage: Storage, version: int) -> dict[str, Any] | None:
     """name, upto (its last part) and videos (how many) of a release's snapshot; None before the first.
 
-    Where the pointer is broken, the newest snapshot that has one of its own. Raises BrokenFile where none has.
+    If the pointer is broken, returns the copy kept inside the newest snapshot. Raises BrokenFile if there is none.
     """
     folder = storage.path("releases", f"v{version}")
     try:
         return storage.read_json(f"{folder}/{POINTER}")
     except BrokenFile as broken:
         log.error("%s", broken)
-        others = _own_pointers(storage, folder)
-        if not others:
+        copies = _own_pointers(storage, folder)
+        if not copies:
             raise
-        return others[-1]
+        return copies[-1]
 
 
-# A snapshot that is gone was replaced twice since the pointer was read: the pointer is read again.
+# A missing snapshot was replaced twice after the pointer was read: read the pointer again.
 @retry(retry=retry_if_exception_type(FileNotFoundError), stop=stop_after_attempt(5), reraise=True)
 def load_snapshot(storage: Storage, version: int, cache_dir: Path) -> Snapshot:
     """Map a release's snapshot into memory; from an object store it is copied into `cache_dir` first, once.
 
-    Where it is broken, the one before is loaded. Raises NoSnapshot before the first, BrokenFile where none is whole.
+    Falls back to an older snapshot if it is broken. Raises NoSnapshot before the first, BrokenFile if none is readable.
     """
     pointer = snapshot_pointer(storage, version)
     if pointer is None:
@@ -118,16 +118,20 @@ def load_snapshot(storage: Storage, version: int, cache_dir: Path) -> Snapshot:
         return _load(storage, version, pointer, cache_dir)
     except BrokenFile as broken:
         log.error("%s", broken)
-        if not storage.is_local:  # the copy on this machine may be what is broken
+        if not storage.is_local:  # only the local copy may be broken: drop it, and copy the snapshot again
             shutil.rmtree(broken.path.rpartition("/")[0], ignore_errors=True)
         for other in reversed(_own_pointers(storage, storage.path("releases", f"v{version}"))):
-            with suppress(BrokenFile, FileNotFoundError):
+            try:
                 return _load(storage, version, other, cache_dir)
+            except FileNotFoundError:  # deleted in the meantime
+                continue
+            except BrokenFile as also_broken:
+                log.error("%s", also_broken)
         raise
 
 
 def snapshot_damage(storage: Storage, version: int, cache_dir: Path) -> BrokenFile | None:
-    """What is wrong with a release's pointer or the snapshot that it names; None when all is well or there is none."""
+    """Return the damage of a release's pointer or its snapshot; None if both are readable or there is none."""
     try:
         pointer = storage.read_json(storage.path("releases", f"v{version}", POINTER))
         if pointer is not None:
@@ -138,11 +142,13 @@ def snapshot_damage(storage: Storage, version: int, cache_dir: Path) -> BrokenFi
 
 
 def _own_pointers(storage: Storage, folder: str) -> list[dict[str, Any]]:
-    """The pointers that lie in the snapshots themselves, by the part they go up to."""
+    """The copies of the pointer inside the snapshots, oldest first."""
     found = []
     for name in storage.folders(f"{folder}/snapshots"):
-        with suppress(BrokenFile):
+        try:
             found.append(storage.read_json(f"{folder}/snapshots/{name}/{POINTER}"))
+        except BrokenFile as broken:
+            log.error("%s", broken)
     return sorted((pointer for pointer in found if pointer), key=lambda pointer: str(pointer["upto"]))
 
 
@@ -166,15 +172,15 @@ def _load(storage: Storage, version: int, pointer: dict[str, Any], cache_dir: Pa
 
 
 def _replace_pointer(storage: Storage, folder: str, pointer: dict[str, Any]) -> None:
-    """Point to a new snapshot, and keep the former beside it: a replica may still be loading that one."""
+    """Point to a new snapshot. Keeps the previous one, which a replica may still be loading."""
     former = _former(storage, folder)
     pointer["before"] = [former["name"]] if former else []
     storage.write(f"{folder}/{POINTER}", json.dumps(pointer).encode())
     outdated = set(former.get("before", []))
     for name in set(storage.folders(f"{folder}/snapshots")) - {pointer["name"], *pointer["before"]}:
-        # What no pointer has named may be somebody's who is writing just now, or was left by a kill.
+        # A snapshot that no pointer has named is being written, or was left by a killed process.
         if name in outdated or _is_abandoned(storage, f"{folder}/snapshots/{name}"):
-            with suppress(FileNotFoundError):  # somebody else made a snapshot at the same time
+            with suppress(FileNotFoundError):  # deleted by another process
                 storage.filesystem.delete_dir(f"{folder}/snapshots/{name}")
 
 
@@ -232,12 +238,12 @@ def _rows(file: Path) -> pa.Table:
 
 
 def _map(folder: Path, name: str) -> NDArray[Any]:
-    """An array mapped from disk. Raises BrokenFile where the file is shorter than its header says, or has none."""
+    """An array mapped from disk. Raises BrokenFile if the header is missing or the file shorter than it says."""
     file = folder / f"{name}.npy"
     try:
         return _mapped(file)
     except (ValueError, EOFError) as error:
-        raise BrokenFile(str(file), f"{file.stat().st_size:,} bytes that are no whole array ({error})") from error
+        raise BrokenFile(str(file), f"{file.stat().st_size:,} bytes, not a complete array ({error})") from error
 
 
 def _mapped(file: Path) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""The switch: what serves changes, and MLflow's champion with it, if all is still as it was when it was judged."""
+"""Switch the serving release and MLflow's champion, unless either has changed since the version was judged."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,32 +11,32 @@ from rayreel.release.journal import Switch
 from rayreel.release.lease import Lease
 from rayreel.release.site import Site
 
-# Switching takes a second or two; with a registry that is busy, some more.
+# Longest wait for another process's switch, which takes a second or two, and longer if the registry is busy.
 PATIENCE_S = 60.0
 
 
 class Overtaken(RayreelError):
-    """What a version was judged against has changed meanwhile."""
+    """The serving release or MLflow's champion changed while a version was judged and built."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The version that serves, and the one that MLflow's champion points at; None where there is none."""
+    """The version that serves and the one at MLflow's champion; None if there is none."""
 
     serving: int | None
     champion: int | None
 
 
 def standing(site: Site) -> Standing:
-    """How things stand now."""
+    """Return the current state."""
     return Standing(site.serving(), registry.pointed_at(registry.CHAMPION))
 
 
 def settle(site: Site, patience_s: float = PATIENCE_S) -> Switch | None:
-    """Finish the switch of a job that was killed half-way, and return it; None where there was none.
+    """Finish the switch of a process that was killed half-way and return it; None if there was none.
 
-    Only a switch that was begun is finished: a champion that a person has moved in MLflow is left where it is. Waits
-    for a switch that another process is at, up to `patience_s`. Raises Held.
+    If the champion was set in MLflow since then, it is not changed. Waits up to `patience_s` for a process that is
+    switching. Raises Held.
     """
     if journal.under_way(site.storage) is None:
         return None
@@ -44,24 +44,24 @@ def settle(site: Site, patience_s: float = PATIENCE_S) -> Switch | None:
         return _settle(site)
 
 
-def switch(site: Site, meant: Switch, against: Standing) -> None:
-    """Let the version serve and be the champion; with one that serves already, put the champion back to it.
+def switch(site: Site, plan: Switch, against: Standing) -> None:
+    """Make the planned version serve and set the champion to it. If it serves already, only set the champion.
 
     Raises:
-        Overtaken: what serves, or where the champion points, is no longer as it was. Nothing has been switched.
-        Held, LeaseLost: another process switches.
+        Overtaken: the serving release or the champion differs from `against`. Nothing has been switched.
+        Held, LeaseLost: another process is switching.
     """
-    with _lease(site, f"switches to version {meant.version}") as lease:
+    with _lease(site, f"switches to version {plan.version}") as lease:
         _settle(site)
-        _still(standing(site), against, meant.version)
-        if against == Standing(meant.version, meant.version):
+        _check_unchanged(standing(site), against, plan.version)
+        if against == Standing(plan.version, plan.version):
             return
-        meant = replace(meant, at=datetime.now(UTC).isoformat(timespec="microseconds"))
-        journal.begin(site.storage, meant)
+        plan = replace(plan, at=datetime.now(UTC).isoformat(timespec="microseconds"))
+        journal.begin(site.storage, plan)
         lease.check()
-        if meant.version != against.serving:
-            switch_alias(site.client, site.index.alias, collection_name(meant.version), site.index.timeout_s)
-        _finish(site, meant)
+        if plan.version != against.serving:
+            switch_alias(site.client, site.index.alias, collection_name(plan.version), site.index.timeout_s)
+        _finish(site, plan)
 
 
 def _lease(site: Site, what: str, patience_s: float = PATIENCE_S) -> Lease:
@@ -69,37 +69,37 @@ def _lease(site: Site, what: str, patience_s: float = PATIENCE_S) -> Lease:
 
 
 def _settle(site: Site) -> Switch | None:
-    meant = journal.under_way(site.storage)
-    if meant is None:
+    plan = journal.under_way(site.storage)
+    if plan is None:
         return None
-    if site.serving() != meant.version:  # killed before its switch, which was so never made
+    if site.serving() != plan.version:  # killed before the index alias was switched
         journal.forget(site.storage)
         return None
-    _finish(site, meant)
-    return meant
+    _finish(site, plan)
+    return plan
 
 
-def _finish(site: Site, meant: Switch) -> None:
-    """The index has been switched: let the registry say so, too. May be repeated."""
-    audit.record(meant)
-    # Somebody who has moved it since then wants it there.
-    if registry.pointed_at(registry.CHAMPION) == meant.champion:
-        registry.crown(meant.version)
-    journal.end(site.storage, meant)
+def _finish(site: Site, plan: Switch) -> None:
+    """Complete a switch of the index in audit trail, registry and journal. Idempotent."""
+    audit.record(plan)
+    # If the champion was set in MLflow meanwhile, it is kept.
+    if registry.pointed_at(registry.CHAMPION) == plan.champion:
+        registry.crown(plan.version)
+    journal.end(site.storage, plan)
 
 
-def _still(now: Standing, then: Standing, version: int) -> None:
+def _check_unchanged(now: Standing, then: Standing, version: int) -> None:
     if now.serving != then.serving:
         raise Overtaken(
             f"Version {version} was judged against {_release(then.serving)}, but {_release(now.serving)} serves now. "
-            "Nothing has been switched, and what was built is kept. Run the same command again: it judges the version "
-            "against what serves then."
+            "Nothing has been switched, and the build is kept. Run the same command again to judge the version against "
+            "the release that serves now."
         )
     if now.champion not in {then.champion, version}:
         raise Overtaken(
             f"While version {version} was judged and built, {registry.CHAMPION} was moved in MLflow from "
-            f"{_version(then.champion)} to {_version(now.champion)}. Nothing has been switched, and what was built is "
-            "kept. Run the same command again if this version is to serve all the same."
+            f"{_version(then.champion)} to {_version(now.champion)}. Nothing has been switched, and the build is kept. "
+            "Run the same command again if this version should serve anyway."
         )
 
 

@@ -1,7 +1,7 @@
-"""MLflow's webhooks: the server says at once that an alias was moved. They only ever cause a look; polling stays.
+"""MLflow's webhooks: the server notifies the service when an alias moves. A delivery only triggers an early poll.
 
-What MLflow sends and how it signs: https://mlflow.org/docs/latest/ml/webhooks. Its server needs an https address that
-is not private, unless its own MLFLOW_WEBHOOK settings allow others.
+Format and signature: https://mlflow.org/docs/latest/ml/webhooks. MLflow's server requires a public https address,
+unless its MLFLOW_WEBHOOK_* settings allow others.
 """
 
 import base64
@@ -22,10 +22,11 @@ from mlflow.webhooks.constants import (
 )
 
 from rayreel.errors import RayreelError
+from rayreel.redact import redacted
 from rayreel.release.registry import CHAMPION, MODEL
 
 NAME = "rayreel-champion"
-# Older deliveries are refused, and for so long each is taken once.
+# Maximum age of a delivery, in seconds. Within it, each delivery id is accepted once.
 VALID_S = 300.0
 _EVENTS = [
     WebhookEvent(WebhookEntity.MODEL_VERSION_ALIAS, action) for action in (WebhookAction.CREATED, WebhookAction.DELETED)
@@ -33,7 +34,7 @@ _EVENTS = [
 
 
 class BadDelivery(RayreelError):
-    """A request that MLflow did not send, or not just now."""
+    """A webhook request is not signed by MLflow, too old or repeated."""
 
 
 class NoWebhook(RayreelError):
@@ -41,17 +42,17 @@ class NoWebhook(RayreelError):
 
 
 class Deliveries:
-    """Verifies what arrives as MLflow's webhook. Threads and tasks may share it."""
+    """Verifies deliveries of MLflow's webhook. Safe to share between threads and tasks."""
 
     def __init__(self, secret: str) -> None:
         self._secret = secret.encode()
-        self._taken: dict[str, float] = {}
+        self._accepted: dict[str, float] = {}
 
     def moves_champion(self, headers: Mapping[str, str], body: bytes) -> bool:
-        """Whether a delivery says that the champion was set or deleted.
+        """Verify a delivery and return whether it reports that the champion was set or deleted.
 
-        `headers` by their lower-case names. Raises BadDelivery for a wrong or missing signature, one that is older than
-        VALID_S, and one that was taken before.
+        Names of `headers` are in lower case. Raises BadDelivery if the signature is missing or wrong, or the delivery
+        is older than VALID_S or was accepted before.
         """
         delivery, sent = (
             headers.get(name.lower(), "") for name in (WEBHOOK_DELIVERY_ID_HEADER, WEBHOOK_TIMESTAMP_HEADER)
@@ -61,24 +62,24 @@ class Deliveries:
         given = headers.get(WEBHOOK_SIGNATURE_HEADER.lower(), "")
         if not self._secret or not hmac.compare_digest(wanted.encode(), given.encode("utf-8", "replace")):
             raise BadDelivery(
-                "The signature is missing or wrong. Give MLflow's webhook the secret release.webhook_secret."
+                "The signature is missing or wrong. Register the webhook with the secret in release.webhook_secret."
             )
-        self._take(delivery, sent)
+        self._accept(delivery, sent)
         return _moves_champion(body)
 
-    def _take(self, delivery: str, sent: str) -> None:
+    def _accept(self, delivery: str, sent: str) -> None:
         now = time.time()
         if not sent.isdigit() or abs(now - int(sent)) > VALID_S:
-            raise BadDelivery(f"The delivery is older than {VALID_S:g} s, or the clocks of the two machines differ.")
-        self._taken = {known: at for known, at in self._taken.items() if now - at <= 2 * VALID_S}
-        if self._taken.setdefault(delivery, now) != now:
-            raise BadDelivery("This delivery was taken before.")
+            raise BadDelivery(f"The delivery is older than {VALID_S:g} s, or the clocks of the two servers differ.")
+        self._accepted = {known: at for known, at in self._accepted.items() if now - at <= 2 * VALID_S}
+        if self._accepted.setdefault(delivery, now) != now:
+            raise BadDelivery("This delivery was accepted before.")
 
 
 def register_webhook(url: str, secret: str) -> WebhookTestResult:
-    """Let the MLflow server tell `url` of moved aliases, signed with `secret`, and let it try. Raises NoWebhook."""
+    """Register or update the webhook to `url` on MLflow's server, and send a test delivery. Raises NoWebhook."""
     if not secret:
-        raise NoWebhook("A webhook needs a secret: set RAYREEL_RELEASE__WEBHOOK_SECRET, for the service as well.")
+        raise NoWebhook("A webhook needs a secret. Set RAYREEL_RELEASE__WEBHOOK_SECRET here and for the service.")
     client = mlflow.MlflowClient()
     try:
         known = _known(client)
@@ -89,8 +90,8 @@ def register_webhook(url: str, secret: str) -> WebhookTestResult:
         return client.test_webhook(known.webhook_id)
     except MlflowException as error:
         raise NoWebhook(
-            f"MLflow at {mlflow.get_tracking_uri()} does not take the webhook: {error.message}. It has to be a server, "
-            "which needs MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY; without webhooks the champion is looked at every "
+            f"MLflow at {redacted(mlflow.get_tracking_uri())} refused the webhook: {error.message}. Webhooks need an "
+            "MLflow server with MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY set. Without one, the champion is polled every "
             "release.follow_every_s seconds."
         ) from error
 
@@ -109,8 +110,8 @@ def _known(client: mlflow.MlflowClient) -> Webhook | None:
 
 def _moves_champion(body: bytes) -> bool:
     try:
-        told = json.loads(body)
-        moved = told["data"]["name"], told["data"]["alias"]
+        event = json.loads(body)
+        moved = event["data"]["name"], event["data"]["alias"]
     except (ValueError, TypeError, KeyError):
         return False
-    return bool(told.get("entity") == WebhookEntity.MODEL_VERSION_ALIAS.value and moved == (MODEL, CHAMPION))
+    return bool(event.get("entity") == WebhookEntity.MODEL_VERSION_ALIAS.value and moved == (MODEL, CHAMPION))

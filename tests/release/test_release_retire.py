@@ -17,7 +17,7 @@ def versions(site: Site) -> list[int]:
 
 
 def folders(site: Site) -> list[str]:
-    return site.storage.folders(site.storage.path("releases"))
+    return [name for name in site.storage.folders(site.storage.path("releases")) if name != "leases"]
 
 
 def test_former_releases_are_kept_by_policy_and_then_dropped_with_all_they_have(site: Site) -> None:

@@ -77,7 +77,9 @@ def embedded_address(data_dir: Path) -> str:
 
 
 def stop_embedded(data_dir: Path) -> None:
-    """Write everything down, release the directory and end its owner. Nothing happens where there is none."""
+    """Flush all data, release the directory and stop its owner. Does nothing if no owner or no Ray is running."""
+    if not ray.is_initialized():  # its owner ended with Ray, and `get_actor` would start another Ray
+        return
     try:
         owner = ray.get_actor(owner_name(data_dir), namespace=NAMESPACE)
     except ValueError:

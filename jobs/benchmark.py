@@ -31,7 +31,7 @@ from benchmarks.serving.compare import Effort, compare
 from benchmarks.serving.tables import calm_table, climbs_table, rungs_table, uploads_table, verdicts
 from benchmarks.serving.uploads import measure_uploads
 from benchmarks.standings import PARTS
-from benchmarks.training import Line, encode_anew, measure_memory, measure_speed
+from benchmarks.training import Line, encode_again, measure_memory, measure_speed
 from benchmarks.variants import Given
 from benchmarks.world import WorldConfig
 from command import ConfigFile, Sets, StorageRoot, console, run_app, step, use_ray
@@ -116,11 +116,11 @@ def train(
     sets: Sets = None,
     storage: StorageRoot = None,
 ) -> None:
-    """Train beside a bare torch loop, on two workers, beside encoding anew in every epoch; and memory by rows."""
+    """Compare training with a bare torch loop, two workers and encoding in every epoch; show memory by rows."""
     settings = load_settings(config, sets or [], storage)
     os.environ.pop("OMP_NUM_THREADS", None)  # Ray gives a process as many threads as it has CPUs
     step("Encoding one video after the other")
-    encoding = encode_anew(catalog, settings)
+    encoding = encode_again(catalog, settings)
     use_ray()
     step(f"Training on {rows} videos")
     lines = measure_speed(settings.train.model_copy(update={"batch_size": batch, "epochs": epochs}), rows, encoding)

@@ -3,7 +3,7 @@
 #   image.sh wheel SOURCE OUT                   build the package
 #   image.sh install PYTHON WHEELS CONSTRAINTS  install it, in the versions of constraints.txt
 #   image.sh weights PYTHON bake|mount FOLDER   fetch the default preset's weights, or leave them to a volume
-# and one for what runs beside it:
+# and one for the overlays:
 #   image.sh pin OVERLAY                        print an `images:` list that pins every image of an overlay by digest
 set -eu
 
@@ -34,8 +34,9 @@ load_encoders(settings.encoders, settings.weights_cache)'
 }
 
 pin() {
+    rendered=$(kubectl kustomize "$1")
     echo "images:"
-    kubectl kustomize "$1" | sed -n 's/^ *\(- \)\{0,1\}image: *//p' | sort -u | grep -v @sha256: | while read -r image; do
+    printf '%s\n' "$rendered" | sed -n 's/^ *\(- \)\{0,1\}image: *//p' | sort -u | grep -v @sha256: | while read -r image; do
         digest=$(docker buildx imagetools inspect "$image" --format '{{.Manifest.Digest}}')
         printf -- '  - name: %s\n    digest: %s\n' "${image%:*}" "$digest"
     done

@@ -1,4 +1,4 @@
-"""The secrets of an overlay with fresh random values: python k8s/secrets_file.py local | kubectl apply -f -."""
+"""Generate the secrets of an overlay: python k8s/secrets_file.py local | kubectl apply -f -."""
 
 import secrets as randomness
 import sys
@@ -9,19 +9,19 @@ import yaml
 
 Secret = dict[str, Any]
 NAMESPACE = "rayreel"
-# Certificates come from cert-manager or from whoever signs yours; k8s/README.md says how.
+# Certificates come from cert-manager or from your certificate authority; see k8s/README.md.
 CERTIFICATES = {
     "local": set[str](),
     "gpu": set[str](),
     "production": {"rayreel-milvus-ca", "milvus-tls", "rayreel-tls"},
 }
 CHANGE = "CHANGE"
-# One credential each: only the service reaches API keys, and MLflow nothing but its artifacts.
+# Each role has its own credential: only the service can access API keys, and MLflow can access only its artifacts.
 STORAGE_ROLES = ("serve", "jobs", "mlflow")
 
 
 def secrets(overlay: str) -> list[Secret]:
-    """Secret objects. In production, keys of the object store and Milvus' token are yours to fill in."""
+    """Secret objects with new random values. In production, object store keys and Milvus' token stay CHANGE."""
     inside = overlay != "production"
     milvus, postgres = word(), word()
     made = [
@@ -44,7 +44,7 @@ def secrets(overlay: str) -> list[Secret]:
 
 
 def storage(role: str, *, inside: bool) -> Secret:
-    """An object store's credential; what it may do is in `components/minio/policies`."""
+    """A role's credential for the object store. `components/minio/policies` has its permissions."""
     name, key = (f"rayreel-{role}", word()) if inside else (CHANGE, CHANGE)
     return secret(f"rayreel-storage-{role}", AWS_ACCESS_KEY_ID=name, AWS_SECRET_ACCESS_KEY=key)
 
@@ -61,9 +61,12 @@ def secret(name: str, namespace: str = NAMESPACE, **values: str) -> Secret:
 
 
 def main(overlay: Annotated[str, typer.Argument(help=f"One of {', '.join(CERTIFICATES)}.")]) -> None:
-    """Print an overlay's secrets. Applied again, they replace passwords that stores have kept: apply them once."""
+    """Print an overlay's secrets with fresh random values.
+
+    Apply them once: stores keep the first passwords, which new secrets would not match.
+    """
     if overlay not in CERTIFICATES:
-        raise typer.BadParameter(f"{overlay!r} is none of {', '.join(CERTIFICATES)}")
+        raise typer.BadParameter(f"{overlay!r} is not one of {', '.join(CERTIFICATES)}")
     yaml.safe_dump_all(secrets(overlay), sys.stdout, sort_keys=False)
 
 

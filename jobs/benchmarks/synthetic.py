@@ -41,9 +41,9 @@ SMALL = Shape(
 
 
 def write_rows(root: str, rows: int, shape: Shape, key: EncoderKey | None = None) -> FeatureStore:
-    """A store below `root` with so many videos around the centres of their categories, written block by block.
+    """Write a store below `root` with `rows` videos around the centres of their categories, block by block.
 
-    `key` says which encoders the rows pretend to come from; without it, from none that there are.
+    `key` names the encoders that the rows claim to come from. Without it, they claim encoders that do not exist.
     """
     key = key or EncoderKey(
         identities={modality: f"synthetic_{modality.value}@random" for modality in Modality},

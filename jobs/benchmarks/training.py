@@ -1,4 +1,4 @@
-"""Training: the Ray Train loop beside a bare torch loop on the same features, and an epoch that encodes anew."""
+"""Compare the Ray Train loop with a bare torch loop on the same features, and with an epoch that encodes again."""
 
 import os
 import statistics
@@ -67,9 +67,10 @@ class Clock(UserCallback):  # type: ignore[misc]
 
 
 def measure_speed(config: TrainConfig, rows: int, encoding: float) -> list[Line]:
-    """Train on so many videos, as wide as the laptop preset makes them, in every way.
+    """Measure every way of training on `rows` videos with the laptop preset's dimensions.
 
-    `encoding` is how many videos a second can be encoded anew. One thread per worker, and all cores for one worker.
+    Trains with one thread per worker, and with all cores for one worker. `encoding` is the rate of decoding and
+    encoding, videos per second.
     """
     cores = os.cpu_count() or 1
     with tempfile.TemporaryDirectory(prefix="rayreel-benchmark-") as folder:
@@ -91,12 +92,12 @@ def measure_speed(config: TrainConfig, rows: int, encoding: float) -> list[Line]
         Line("Ray Train, 2 workers of 1 thread", _rate(two.steps), two.steps / one.steps, "1 worker"),
         Line(f"bare torch loop, {cores} threads", _rate(plain_wide)),
         Line(f"Ray Train, 1 worker of {cores} threads", _rate(wide.steps), wide.steps / plain_wide, "that loop", "0.8"),
-        Line("an epoch that encodes anew", _rate(encoding)),
-        Line("an epoch on features, 1 worker", _rate(one.epochs), one.epochs / encoding, "encoding anew", "200"),
+        Line("an epoch that encodes again", _rate(encoding)),
+        Line("an epoch on features, 1 worker", _rate(one.epochs), one.epochs / encoding, "encoding again", "200"),
     ]
 
 
-def encode_anew(catalog: str | None, settings: Settings) -> float:
+def encode_again(catalog: str | None, settings: Settings) -> float:
     """Videos per second of a loop that decodes and encodes every video in every epoch, one after the other."""
     slow = settings.encoders.model_copy(update={"runtime": "torch", "precision": "fp32"})
     encoders = load_encoders(slow, settings.weights_cache)

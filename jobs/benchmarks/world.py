@@ -53,7 +53,7 @@ class WorldConfig(BaseModel):
 
 
 class World:
-    """Videos, users and views. Tastes are unit vectors; a user's taste turns from the first of his two to the second.
+    """Videos, users and views. Tastes are unit vectors; a user's taste moves from their first vector to their second.
 
     begin_V, moment_UW: when videos appear and when users watch, in shares of all days. watched_UW: row of the video.
     """
@@ -106,7 +106,7 @@ class World:
         return pa.Table.from_pylist(rows, schema=SCHEMA)
 
     def _watch(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """[U, W]: every user's next video is drawn by appeal among those that are there and that he has not seen."""
+        """[U, W]: each user's next video is drawn by appeal from the available videos that they have not seen."""
         users, views = self.moment_UW.shape
         watched_UW = np.empty((users, views), np.int64)
         for some in np.array_split(np.arange(users), -(-users * self.config.videos // _CELLS)):

@@ -115,10 +115,10 @@ class ApiServer:
             self.changed.notify_all()
 
     def status(self, name: str, deployment: str, job: str = "", **more: object) -> None:
-        """The operator's word on a RayJob."""
+        """Set a RayJob's status, as the operator does."""
         found = self.objects["rayjobs", "rayreel", name]
-        told = {**found.get("status", {}), "jobDeploymentStatus": deployment, "jobStatus": job, **more}
-        self.put("rayjobs", {**found, "metadata": dict(found["metadata"]), "status": told})
+        status = {**found.get("status", {}), "jobDeploymentStatus": deployment, "jobStatus": job, **more}
+        self.put("rayjobs", {**found, "metadata": dict(found["metadata"]), "status": status})
 
     def submitter(self, job: str, pod: str) -> None:
         """The pod that prints what the driver prints."""
@@ -269,15 +269,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _log(self, pod: str, *, follow: bool) -> None:
         state = self.server_state
         self._begin()
-        told = 0
+        sent = 0
         while True:
             with state.changed:
-                lines, ended = state.logs[pod].lines[told:], state.logs[pod].ended
+                lines, ended = state.logs[pod].lines[sent:], state.logs[pod].ended
                 if not lines and follow and not ended:
                     state.changed.wait(0.05)
             for line in lines:
                 self._chunk(line + "\n")
-            told += len(lines)
+            sent += len(lines)
             if not follow or (ended and not lines):
                 break
         self._chunk("")

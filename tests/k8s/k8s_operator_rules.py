@@ -89,7 +89,7 @@ def accelerator_complaints(pod: Object, container: Object) -> Iterator[str]:
 
 
 def fault_tolerance_complaints(spec: Object, head: Object) -> Iterator[str]:
-    """GCS fault tolerance is told by its field alone."""
+    """GCS fault tolerance is configured by its own field only."""
     variables = {variable["name"] for variable in head["template"]["spec"]["containers"][0].get("env", [])}
     if variables & {"RAY_REDIS_ADDRESS", "REDIS_PASSWORD", "REDIS_USERNAME"}:
         yield "Redis in the head's environment"

@@ -96,8 +96,8 @@ def test_the_wheel_holds_the_package_and_what_it_needs(wheel: Path) -> None:
     assert not any(name.startswith(("tests/", "jobs/", "k8s/")) for name in names)
 
 
-def test_the_wheel_alone_adds_a_catalog_from_anywhere(wheel: Path, tmp_path: Path) -> None:
-    """The job that the service starts needs no file beside the package."""
+def test_the_installed_wheel_adds_a_catalog_from_any_working_directory(wheel: Path, tmp_path: Path) -> None:
+    """The job that the service starts needs only the installed package."""
     target = tmp_path / "target"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(target)]
     subprocess.run([*install, str(wheel)], check=True)
@@ -107,7 +107,7 @@ def test_the_wheel_alone_adds_a_catalog_from_anywhere(wheel: Path, tmp_path: Pat
     assert done.returncode == 1 and "none.csv" in done.stdout, done.stdout + done.stderr
 
 
-def test_the_image_runs_as_somebody_and_is_made_of_pinned_parts() -> None:
+def test_the_image_runs_as_a_user_and_is_built_from_pinned_parts() -> None:
     assert list(instructions("USER"))[-1] == "1000"
     ray = re.search(r"^ray==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     assert ray is not None
@@ -127,29 +127,38 @@ def test_every_step_of_the_image_is_a_step_of_the_script() -> None:
 
 
 def test_a_folder_is_never_taken_for_a_package_of_the_index(tmp_path: Path) -> None:
-    """`pip wheel source` would fetch whatever is called so; the step gives pip a path, or fails."""
+    """`pip wheel source` would fetch a package of that name from the index; the step passes a path, or fails."""
     (tmp_path / "python").write_text('#!/bin/sh\necho "$@"\n')
     (tmp_path / "python").chmod(0o755)
     (tmp_path / "source").mkdir()
     command, env = ["sh", str(STEPS), "wheel", "source", "out"], {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    told = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout
-    assert told.split()[-1] == str(tmp_path / "source")
+    printed = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout
+    assert printed.split()[-1] == str(tmp_path / "source")
     (tmp_path / "source").rmdir()
     missing = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert missing.returncode != 0
     assert "pip" not in missing.stdout
 
 
-def test_pinning_gives_every_image_that_has_a_tag_alone_its_digest(tmp_path: Path) -> None:
-    """`docker` answers for the registry; kustomize takes what is printed."""
+def test_pin_fails_where_the_overlay_cannot_be_rendered(tmp_path: Path) -> None:
+    (tmp_path / "kubectl").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "kubectl").chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["sh", str(STEPS), "pin", "overlay"], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert done.stdout == ""
+
+
+def test_pin_lists_a_digest_for_every_image_that_has_only_a_tag(tmp_path: Path) -> None:
+    """A fake `docker` answers for the registry, and kustomize accepts the printed list."""
     digest = "sha256:" + "0" * 64
     (tmp_path / "docker").write_text(f'#!/bin/sh\ntest "$1 $2 $3" = "buildx imagetools inspect" && echo {digest}\n')
     (tmp_path / "docker").chmod(0o755)
     path = f"{tmp_path}:{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     overlay = ROOT / "k8s" / "overlays" / "local"
     command, env = ["sh", str(STEPS), "pin", str(overlay)], {**os.environ, "PATH": path}
-    told = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
-    pinned = yaml.safe_load(told)["images"]
+    printed = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+    pinned = yaml.safe_load(printed)["images"]
     assert {entry["name"] for entry in pinned} == {"rayreel", "redis", "milvusdb/milvus"}
     kustomization = {"resources": [os.path.relpath(overlay, tmp_path)], "images": pinned}
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
@@ -165,7 +174,7 @@ def test_a_mounted_folder_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.faults
 @pytest.mark.timeout(1800)
 def test_a_clean_environment_runs_a_job_and_extracts_a_video(wheel: Path, tmp_path: Path) -> None:
-    """Takes minutes and gigabytes: torch and Ray, installed anew."""
+    """Installs torch and Ray from scratch, which takes minutes and gigabytes."""
     venv.create(tmp_path / "venv", with_pip=True)
     python = str(tmp_path / "venv" / "bin" / "python")
     install = ["sh", str(STEPS), "install", python, str(wheel.parent), str(ROOT / "constraints.txt")]

@@ -20,13 +20,13 @@ SECRETS = ("MLFLOW_AUTH_ADMIN_USERNAME", "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_F
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    """The container's command with its arguments, but for where it listens and keeps things."""
+    """Start the container's command with its arguments, except for its address, workers and storage."""
     (pod,) = (pod for pod in pods(list(of_kind(rendered("production"), "Deployment"))) if "mlflow" in pod.of)
     container = pod.spec["containers"][0]
     port = free_port()
     replaced = {"--host": "127.0.0.1", "--port": str(port), "--workers": "1", "--artifacts-destination": str(tmp_path)}
     arguments = dict(argument.split("=", 1) for argument in container["args"]) | replaced
-    arguments["--allowed-hosts"] += f",127.0.0.1:{port}"  # as MLflow's client asks here
+    arguments["--allowed-hosts"] += f",127.0.0.1:{port}"  # the host that MLflow's client names here
     program = Path(sys.executable).parent / container["command"][0]
     command = [str(program), *container["command"][1:], *(f"{key}={value}" for key, value in arguments.items())]
     configuration = (ROOT / "k8s" / "base" / "basic_auth.ini").read_text()
@@ -59,28 +59,28 @@ def _wait(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
     raise AssertionError(log.read_text()[-3000:])
 
 
-def test_mlflow_answers_to_its_service_and_to_probes_and_to_no_other_name(url: str) -> None:
+def test_mlflow_answers_requests_for_its_service_and_probes_and_refuses_other_hosts(url: str) -> None:
     def status(path: str, host: str) -> int:
         return httpx.get(f"{url}{path}", headers={"Host": host}, auth=LOGIN, timeout=60).status_code
 
     listing = "/api/2.0/mlflow/registered-models/search"
     for host in ("mlflow:5000", "mlflow.rayreel.svc:5000"):
         assert status(listing, host) == 200
-    # Probes come to the pod's address.
+    # Probes use the pod's address.
     assert status("/health", "10.1.2.3:5000") == 200
     assert status(listing, "evil.example.org") == 403
 
 
-def test_without_the_login_nothing_is_read_or_written_and_with_it_runs_are_kept(
+def test_requests_without_the_login_are_refused_and_clients_with_it_record_runs(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listing = f"{url}/api/2.0/mlflow/registered-models/search"
-    assert httpx.get(f"{url}/health", timeout=60).status_code == 200, "probes carry no login"
+    assert httpx.get(f"{url}/health", timeout=60).status_code == 200, "probes send no login"
     assert httpx.get(listing, timeout=60).status_code == 401
     assert httpx.get(listing, auth=(LOGIN[0], "guessed"), timeout=60).status_code == 401
     create = {"name": "rayreel"}
     assert httpx.post(f"{url}/api/2.0/mlflow/experiments/create", json=create, timeout=60).status_code == 401
-    # As the pods have it, in their environment.
+    # Pods have the login in their environment.
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", LOGIN[0])
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", LOGIN[1])
     client = MlflowClient(url)

@@ -90,15 +90,15 @@ def upgrade(item: Object) -> Object:
     return item["spec"]["upgradeStrategy"]["clusterUpgradeOptions"]
 
 
-@pytest.mark.parametrize(("told", "breaks"), [*BROKEN, *JOBS])
-def test_a_job_that_breaks_a_rule_is_found(told: str, breaks: Callable[[Object], object]) -> None:
+@pytest.mark.parametrize(("complaint", "breaks"), [*BROKEN, *JOBS])
+def test_a_job_that_breaks_a_rule_is_found(complaint: str, breaks: Callable[[Object], object]) -> None:
     item = copy.deepcopy(next(job for job in rendered("gpu/jobs") if job["metadata"]["name"] == "train"))
     breaks(item)
-    assert any(told in text for text in complaints(item)), list(complaints(item))
+    assert any(complaint in text for text in complaints(item)), list(complaints(item))
 
 
-@pytest.mark.parametrize(("told", "breaks"), [*BROKEN, *SERVICES])
-def test_a_service_that_breaks_a_rule_is_found(told: str, breaks: Callable[[Object], object]) -> None:
+@pytest.mark.parametrize(("complaint", "breaks"), [*BROKEN, *SERVICES])
+def test_a_service_that_breaks_a_rule_is_found(complaint: str, breaks: Callable[[Object], object]) -> None:
     item = copy.deepcopy(of_kind(rendered("production"), "RayService")[0])
     breaks(item)
-    assert any(told in text for text in complaints(item)), list(complaints(item))
+    assert any(complaint in text for text in complaints(item)), list(complaints(item))

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable, Iterator
 
 import pytest
-from k8s_manifests import OVERLAY_NAMES, Object, Pod, everything, of_kind, pods, quantity
+from k8s_manifests import OVERLAY_NAMES, Object, Pod, cluster_spec, everything, of_kind, pods, quantity
 
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 
@@ -58,7 +58,7 @@ def test_every_pod_passes_pod_security_restricted(overlay: str) -> None:
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
 def test_containers_that_the_operator_adds_are_restricted_too(overlay: str) -> None:
     for item in of_kind(everything(overlay), "RayService", "RayJob"):
-        cluster = item["spec"].get("rayClusterConfig") or item["spec"]["rayClusterSpec"]
+        cluster = cluster_spec(item)
         pod = cluster["headGroupSpec"]["template"]["spec"]
         context = cluster["autoscalerOptions"]["securityContext"]
         autoscaler = {"name": "autoscaler", "securityContext": context}
@@ -66,7 +66,7 @@ def test_containers_that_the_operator_adds_are_restricted_too(overlay: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("told", "breaks"),
+    ("complaint", "breaks"),
     [
         ("runAsNonRoot", lambda pod: pod["securityContext"].update(runAsUser=0)),
         (
@@ -82,11 +82,11 @@ def test_containers_that_the_operator_adds_are_restricted_too(overlay: str) -> N
         ("hostNetwork", lambda pod: pod.update(hostNetwork=True)),
     ],
 )
-def test_a_pod_that_breaks_the_profile_is_found(told: str, breaks: Callable[[Object], object]) -> None:
+def test_a_pod_that_breaks_the_profile_is_found(complaint: str, breaks: Callable[[Object], object]) -> None:
     for pod in restricted("production"):
         spec = copy.deepcopy(pod.spec)
         breaks(spec)
-        assert any(told in text for text in insecurities(spec)), pod.of
+        assert any(complaint in text for text in insecurities(spec)), pod.of
 
 
 def own(pod: Object) -> Object:
@@ -95,7 +95,7 @@ def own(pod: Object) -> Object:
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_where_the_root_is_read_only_there_is_a_tmp_and_home_is_in_it(overlay: str) -> None:
+def test_pods_with_a_read_only_root_have_a_writable_tmp_that_is_their_home(overlay: str) -> None:
     maps = {item["metadata"]["name"]: item["data"] for item in of_kind(everything(overlay), "ConfigMap")}
     for pod in restricted(overlay):
         for container in pod.containers:
@@ -107,7 +107,7 @@ def test_where_the_root_is_read_only_there_is_a_tmp_and_home_is_in_it(overlay: s
                 given |= {entry["name"]: entry.get("value") for entry in container.get("env", [])}
                 assert given["HOME"] == "/tmp", pod.of
     for item in of_kind(everything(overlay), "RayService", "RayJob"):
-        cluster = item["spec"].get("rayClusterConfig") or item["spec"]["rayClusterSpec"]
+        cluster = cluster_spec(item)
         assert {"name": "tmp", "mountPath": "/tmp"} in cluster["autoscalerOptions"]["volumeMounts"]
 
 

@@ -116,17 +116,17 @@ def test_the_environment_is_written_once_however_often_it_is_set_up(config: Conf
     for _ in range(2):
         subprocess.run(["bash", "-c", command], env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}, check=True)
     assert (tmp_path / ".bashrc").read_text() == ". ~/.rayreel\n"
-    told = subprocess.run(
+    shell = subprocess.run(
         ["bash", "-c", ". ~/.bashrc; echo $RAYREEL_STORAGE $MILVUS_URI"],
         env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert told.stdout.split() == ["s3://rayreel/state", "http://milvus.internal:19530"]
+    assert shell.stdout.split() == ["s3://rayreel/state", "http://milvus.internal:19530"]
 
 
-def test_every_machine_requires_the_token_of_the_laptop_and_keeps_it_from_others(
+def test_every_machine_requires_the_users_token_and_only_its_owner_can_read_it(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -150,7 +150,7 @@ def test_every_machine_requires_the_token_of_the_laptop_and_keeps_it_from_others
 
 
 def make_token_at(file: Path) -> None:
-    """As the shell on the machine finds it after `ray up`: readable to others."""
+    """Write a token that others can read, as `ray up` leaves it on a machine."""
     file.parent.mkdir()
     file.write_text("a" * 64)
     file.chmod(0o644)
@@ -159,9 +159,11 @@ def make_token_at(file: Path) -> None:
 def test_the_environment_puts_work_on_the_machines_that_are_there_for_it(config: Config, tmp_path: Path) -> None:
     plain = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
     subprocess.run(["bash", "-c", config["setup_commands"][-1]], env=plain, check=True)
-    told = subprocess.run(["bash", "-c", ". ~/.rayreel; env -0"], env=plain, capture_output=True, text=True, check=True)
+    shell = subprocess.run(
+        ["bash", "-c", ". ~/.rayreel; env -0"], env=plain, capture_output=True, text=True, check=True
+    )
     with pytest.MonkeyPatch.context() as patch:
-        for line in told.stdout.split("\0"):
+        for line in shell.stdout.split("\0"):
             if line.startswith("RAYREEL_"):
                 patch.setenv(*line.split("=", 1))
         settings = load_settings(None, [])

@@ -190,7 +190,7 @@ def test_network_policies_name_ports_that_their_pods_have(overlay: str) -> None:
 
 
 def allowed(policies: list[Object], from_: Object, to: Object, port: int, name: str) -> bool:
-    """Whether an egress rule for `from_` lets its traffic to pods with labels `to` out."""
+    """Whether an egress rule for `from_` allows traffic to pods with labels `to`."""
     for policy in policies:
         if "Egress" not in policy["spec"]["policyTypes"] or not selected(policy["spec"]["podSelector"], from_):
             continue
@@ -232,7 +232,7 @@ NEEDED = {
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_nothing_goes_out_but_to_what_has_to_be_reached(overlay: str) -> None:
+def test_network_policies_allow_the_needed_connections_and_deny_others(overlay: str) -> None:
     objects = everything(overlay)
     policies = of_kind(objects, "NetworkPolicy")
     for from_, to, port, name in NEEDED[overlay]:
@@ -247,7 +247,7 @@ def test_nothing_goes_out_but_to_what_has_to_be_reached(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_the_clouds_metadata_service_is_out_of_reach(overlay: str) -> None:
+def test_no_network_policy_allows_the_clouds_metadata_service(overlay: str) -> None:
     for policy in of_kind(everything(overlay), "NetworkPolicy"):
         for peer in peers(policy):
             if block := peer.get("ipBlock"):

@@ -42,14 +42,14 @@ def settings_of(overlay: str) -> dict[str, str]:
 def test_settings_are_settings(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("RAYREEL_")]:
         monkeypatch.delenv(name)
-    told = {key: value for key, value in settings_of(overlay).items() if key != "RAYREEL_LOG"}
-    for key, value in told.items():
+    given = {key: value for key, value in settings_of(overlay).items() if key != "RAYREEL_LOG"}
+    for key, value in given.items():
         monkeypatch.setenv(key, value)
     settings = load_settings()
-    assert settings.storage == told["RAYREEL_STORAGE"]
+    assert settings.storage == given["RAYREEL_STORAGE"]
     assert settings.serve.needs_keys("0.0.0.0")
     assert settings.weights_cache == Path("/opt/rayreel/weights")
-    for key in told:
+    for key in given:
         if key.startswith("RAYREEL_"):
             assert key in {f"RAYREEL_{known}".upper() for known in leaves(settings.model_dump())}, key
 

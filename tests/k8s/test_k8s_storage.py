@@ -1,4 +1,4 @@
-"""Who reaches what in the object store: one credential and one policy for the service, the jobs and MLflow."""
+"""Access to the object store: the service, the jobs and MLflow have one credential and one policy each."""
 
 import json
 
@@ -18,7 +18,7 @@ def may(role: str, action: str, key: str) -> bool:
 
 
 @pytest.mark.parametrize("action", ["GetObject", "PutObject", "DeleteObject"])
-def test_only_the_service_reaches_the_api_keys(action: str) -> None:
+def test_only_the_service_can_access_the_api_keys(action: str) -> None:
     assert {role: may(role, action, KEYS) for role in secrets_file.STORAGE_ROLES} == {
         "serve": True,
         "jobs": False,
@@ -32,13 +32,13 @@ def test_the_service_and_the_jobs_write_the_state_and_mlflow_does_not(key: str) 
     assert not may("mlflow", "GetObject", key) and not may("mlflow", "PutObject", key)
 
 
-def test_mlflow_has_its_artifacts_to_itself() -> None:
+def test_only_mlflow_can_access_its_artifacts() -> None:
     key = "mlflow/1/run/artifacts/model/tower.safetensors"
     assert may("mlflow", "PutObject", key) and may("mlflow", "GetObject", key)
     assert not may("serve", "GetObject", key) and not may("jobs", "PutObject", key)
 
 
-def test_nobody_changes_the_videos() -> None:
+def test_no_role_can_change_the_videos() -> None:
     for role in ("serve", "jobs"):
         assert may(role, "GetObject", "catalog/clip.mp4")
         assert not may(role, "PutObject", "catalog/clip.mp4") and not may(role, "DeleteObject", "catalog/clip.mp4")
@@ -59,7 +59,7 @@ def test_every_pod_has_the_credential_of_its_role_and_no_other(overlay: str) -> 
 
 
 @pytest.mark.parametrize("overlay", ["local", "gpu"])
-def test_minio_makes_a_user_for_each_credential_with_its_policy(overlay: str) -> None:
+def test_minio_creates_a_user_with_its_policy_for_each_credential(overlay: str) -> None:
     objects = everything(overlay)
     (job,) = of_kind(objects, "Job")
     (container,) = job["spec"]["template"]["spec"]["containers"]
@@ -72,4 +72,4 @@ def test_minio_makes_a_user_for_each_credential_with_its_policy(overlay: str) ->
         path.name: json.loads(path.read_text()) for path in POLICIES.iterdir()
     }
     root = next(item for item in of_kind(objects, "StatefulSet") if item["metadata"]["name"] == "minio")
-    assert "rayreel-storage" not in json.dumps(root), "nobody works with the object store's root account"
+    assert "rayreel-storage" not in json.dumps(root), "the root account of MinIO has its own credential"

@@ -214,7 +214,7 @@ def test_each_refusal_says_what_to_do(
         jobs_of(server).create(manifest())
 
 
-def test_a_server_that_does_not_recover_is_told_from_one_that_never_was(server: ApiServer) -> None:
+def test_a_server_that_stops_answering_is_lost_rather_than_no_cluster(server: ApiServer) -> None:
     jobs = jobs_of(server, patience_s=0.2)
     jobs.create(manifest())
     server.trouble("GET", JOBS, 503, refusal(503, "ServiceUnavailable", "etcd is away"), times=100)

@@ -145,7 +145,7 @@ class _Run:
         self._finish(block, waited_s)
 
     def _encode(self, block: _Block, node: Station) -> Generator[Event, Station, float]:
-        """On the next free actor, and the next; a decoded block that is lost with its node has to be decoded anew."""
+        """Encode on the next free actor, or another if it is lost; a block lost with its node is decoded again."""
         while True:
             actor = yield from self._next(self.encoders)
             if not node.alive:

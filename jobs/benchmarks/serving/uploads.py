@@ -17,7 +17,7 @@ from rayreel.catalog.sample.plan import plan_sample
 from rayreel.media.render.encode import render
 from rayreel.settings import Settings
 
-# What an encode replica is told: serve_apps/config.yaml's own, and every input by itself.
+# Batch sizes of an encode replica: that of serve_apps/config.yaml, and one input at a time.
 BATCHING = {"on": 32, "off": 1}
 CLIPS = 12
 TARGET = Target(within_ms=1000.0)

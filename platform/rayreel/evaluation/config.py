@@ -28,7 +28,7 @@ class EvaluationConfig(BaseModel):
     co_watch_views: int = Field(
         1, ge=1, description="so many times must two videos be co-watched to count: more where everything meets once"
     )
-    history: int = Field(20, ge=1, description="last videos of a user that make up his query")
+    history: int = Field(20, ge=1, description="last videos of a user that make up their query")
     bootstrap: int = Field(1000, ge=100, description="resamples for 95 % intervals and for significance")
     seed: int = Field(0, description="for random baselines, factorisation and resampling")
 

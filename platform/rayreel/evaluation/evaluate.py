@@ -107,14 +107,14 @@ _ABOUT = {
     "tags": "Held-out videos ask for videos of other sources that share a tag.",
     "co_watch": "Held-out videos ask for videos of other sources that the same users watched within the window.",
     "neighbours": "R@k: has any of the k nearest training videos the held-out video's category?",
-    "users": "Each user's last view is to be found among all videos, his history masked.",
+    "users": "The target is each user's last view, ranked among all videos with their history masked.",
     "users, warm": "The same, targets with views in training.",
     "users, cold": "The same, targets among the held-out videos: neither training nor selection has seen them.",
 }
 
 
 def _sections(exam: Exam, protocol: Protocol, part: Part, rows: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
-    """Which queries each section is about; users are told by what training knew of their target."""
+    """Which queries each section covers. Users are divided by what training knew of their target."""
     everybody = {protocol.value: np.ones(len(rows), np.bool_)}
     if protocol is not Protocol.USERS or exam.users is None:
         return everybody

@@ -26,7 +26,7 @@ def by_embedding(vectors_ND: Vectors) -> Scorer:
 
 
 def by_history(vectors_ND: Vectors, weights_QN: sparse.csr_array) -> Scorer:
-    """Queries are users; a user's vector is the weighted mean of his videos' vectors, brought to unit length."""
+    """Queries are users; a user's vector is the normalized weighted mean of their videos' vectors."""
 
     def against(candidates: Rows) -> Answer:
         shown_CD = vectors_ND[candidates]

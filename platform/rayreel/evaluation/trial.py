@@ -28,7 +28,7 @@ class Score:
 class Versus:
     """The tower's mean minus a method's on the same queries, its 95 % interval, and p (Holm over the methods).
 
-    `p_alone` is for whoever asks about this method only.
+    `p_alone` is p without the correction, for a comparison with this method only.
     """
 
     difference: float

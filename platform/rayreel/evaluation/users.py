@@ -24,7 +24,7 @@ class Period(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class UserQueries:
-    """Leave-one-out: each of Q users' last view is to be found, his history is every view before it.
+    """Leave-one-out: the target of each of Q users is their last view, and their history every view before it.
 
     The videos of query q's history are items[offsets[q]:offsets[q + 1]], oldest first; no history is empty.
     """
@@ -140,7 +140,7 @@ class UserTask:
 
     @property
     def clusters(self) -> NDArray[np.int64]:
-        """Every user stands for himself."""
+        """Each user is a cluster of their own."""
         return self.queries
 
     def relevant(self, queries: Rows) -> sparse.csr_array:
@@ -156,5 +156,5 @@ class UserTask:
         return self.asked.history(self.videos)[queries][:, self.candidates]
 
     def by(self, vectors_ND: Vectors) -> Scorer:
-        """A user's vector is the mean of his last videos' vectors, brought to unit length."""
+        """Score by the normalized mean of the vectors of each user's last videos."""
         return by_history(vectors_ND, self.asked.recent(self.videos, self.last))

@@ -1,8 +1,8 @@
-"""Ray Data's actors take their constructor's arguments by value.
+"""Pass the constructor arguments of Ray Data's actors by value.
 
-Ray Data 2.60 puts an actor's code and context into the object store and hands the actor references to them, for which
-Ray prints a line of C++ at every extraction: an actor that restarts after its arguments were lost fails for good
-(ray-project/ray#57733 and #53727). By value, they are a part of the actor's specification, and a restart finds them.
+Ray Data 2.60 puts an actor's code and context into the object store and passes references to the actor. Ray logs a C++
+warning about this at every extraction, because an actor cannot restart once its arguments are lost
+(ray-project/ray#57733 and #53727). Passed by value, they are part of the actor's specification and survive.
 """
 
 from typing import Any
@@ -14,10 +14,10 @@ _START = pool.ActorPoolMapOperator._start_actor
 
 
 class _Tracker:
-    """The actor that keeps where actors are, found by name; a handle of it would be a reference, too."""
+    """Finds the actor that tracks actor locations by name, because its handle would be a reference too."""
 
     def __init__(self) -> None:
-        get_or_create_actor_location_tracker()  # on the node of the driver, with which it is to end
+        get_or_create_actor_location_tracker()  # created on the driver's node, so that it ends with the driver
 
     @property
     def update_actor_location(self) -> Any:  # noqa: ANN401 - a method of an actor's handle
@@ -25,7 +25,7 @@ class _Tracker:
 
 
 def _start_by_value(operator: Any, *place: Any) -> Any:  # noqa: ANN401 - Ray's own
-    """`_start_actor`, for which the references are the values for a moment."""
+    """Call `_start_actor` with the values in place of the references."""
     kept = {name: operator.__dict__.pop(name, None) for name in ("_map_transformer_ref", "_data_context_ref")}
     operator.__dict__ |= {"_map_transformer_ref": operator._map_transformer, "_data_context_ref": operator.data_context}
     try:
@@ -38,6 +38,6 @@ def _start_by_value(operator: Any, *place: Any) -> Any:  # noqa: ANN401 - Ray's 
 
 
 def pass_by_value() -> None:
-    """Let the actor pools that this process starts from now on be like that."""
+    """Patch Ray Data so that the actor pools of this process pass arguments by value."""
     pool.ActorPoolMapOperator._start_actor = _start_by_value
     pool.get_or_create_actor_location_tracker = _Tracker

@@ -1,4 +1,4 @@
-"""The first stage of extraction: catalog rows in, frames and sound out. Runs on CPU tasks, so it imports no network."""
+"""The first stage of extraction: from catalog rows to frames and audio. Runs on CPU tasks, so it imports no model."""
 
 import json
 import time
@@ -17,7 +17,7 @@ from rayreel.media.sandbox.serve import Decode
 
 @dataclass(frozen=True, slots=True)
 class DecodeVideos:
-    """Catalog rows in, frames and sound or a reason out."""
+    """Turns catalog rows into frames and audio, or the reason why there are none."""
 
     sampling: SamplingConfig
     limits: Limits
@@ -25,7 +25,7 @@ class DecodeVideos:
     decode_with: Decode = decode_samples
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """TODO rows → DECODED rows, one for one."""
+        """Map TODO rows to DECODED rows, one to one."""
         started = time.time()
         videos = block["video"].to_pylist()
         rows = decoded_block(videos, block["version"].to_pylist(), [self._decode(video) for video in videos])
@@ -40,6 +40,6 @@ class DecodeVideos:
         decoder = process_decoder(self.limits.max_memory_bytes, self.limits.allowed_roots, self.decode_with)
         outcome = decoder.decode(uri, self.sampling, self.frame_size, self.limits)
         if isinstance(outcome, Rejected) and outcome.reason is Reason.DECODER_CRASH:
-            # Somebody may have killed the decoder for a reason of their own: a file is to blame the second time.
+            # The first crash may have another cause, such as the OOM killer. The second is the fault of the file.
             outcome = decoder.decode(uri, self.sampling, self.frame_size, self.limits)
         return outcome

@@ -1,4 +1,4 @@
-"""The speed of light: how fast this hardware could go if nothing but decoding and encoding cost anything."""
+"""Measure the upper bound of throughput: decoding and encoding alone on this hardware, without other costs."""
 
 import random
 import time
@@ -20,7 +20,7 @@ from rayreel.media.isolated import process_decoder
 
 @dataclass(frozen=True, slots=True)
 class Ideal:
-    """Rates of the bare loops, videos per second with everything else switched off."""
+    """Rates of the bare decoding and encoding loops, videos per second."""
 
     decode_rate: float
     encode_rate: float
@@ -29,13 +29,13 @@ class Ideal:
 
     @property
     def videos_per_s(self) -> float:
-        """On GPUs both stages run side by side and the slower one counts; on CPUs alone they share the cores."""
+        """With GPUs both stages run at the same time, so the slower one is the limit; on CPUs they share the cores."""
         if self.gpus:
             return min(self.decode_rate, self.encode_rate)
         return 1 / (1 / self.decode_rate + 1 / self.encode_rate)
 
     def efficiency(self, run: Throughput) -> float:
-        """The time that the bare loops would need for what a run decoded and encoded, over the time it took."""
+        """Return the time that the bare loops need for the videos of a run, divided by the time that it took."""
         decode_s, encode_s = run.decoded / self.decode_rate, run.encoded / self.encode_rate
         needed_s = max(decode_s, encode_s) if self.gpus else decode_s + encode_s
         return needed_s / run.seconds if run.seconds else 0.0
@@ -56,10 +56,10 @@ def measure_ideal(
 ) -> Ideal | None:
     """Run the bare loops on a sample of the videos, one process per core (and per encoder GPU), all at once.
 
-    Bare means: the same sampling, the same networks, nothing else; no Ray Data, no writing. Decoding is isolated as
-    ever, since the videos may be anybody's. All cores are busy while it measures, because a core alone is faster than
-    one among many; and where the stages share the cores, loops take them in turns, so that some encode while others
-    decode, as in any pipeline. None when no video decodes.
+    The bare loops use the same sampling and models as the pipeline, without Ray Data and without writing. Decoding is
+    sandboxed as always, since videos are untrusted. All cores are busy during the measurement, because one core alone
+    is faster than one of many. Without GPUs each loop alternates between the stages, so some encode while others
+    decode, as in the pipeline. Returns None if no video can be decoded.
     """
     chosen = random.Random(seed).sample(list(videos), min(sample, len(videos)))
     gpus = pipeline.gpus_per_encoder()
@@ -74,14 +74,14 @@ def measure_ideal(
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Videos per second of a stage that had all the time for itself; 0 for one that was not run."""
+    """Videos per second of the time spent in each stage; 0 for a stage that did not run."""
 
     decode_rate: float
     encode_rate: float
 
 
 def _paces(loops: list[ray.actor.ActorHandle], *, encoding: bool) -> Pace:
-    """The loops' rates together; a first round makes sure that all have started before any is timed."""
+    """Return the sum of the loops' rates. An untimed first round ensures that all loops have started."""
     ray.get([loop.run.remote(1, encoding) for loop in loops])
     paces: list[Pace] = ray.get([loop.run.remote(None, encoding) for loop in loops])
     for loop in loops:
@@ -96,14 +96,14 @@ def _loop(pipeline: Pipeline, key: EncoderKey, videos: list[Video], gpus: float)
 
 
 class _BareLoop:
-    """One process of the measurement; its rounds are started on all processes together."""
+    """One process of the measurement. All processes start their rounds together."""
 
     def __init__(self, pipeline: Pipeline, key: EncoderKey, videos: list[Video]) -> None:
         self.pipeline, self.key, self.videos = pipeline, key, videos
         self.encoders = load_encoders(pipeline.encoder_config(), pipeline.cache)
 
     def run(self, blocks: int | None, encoding: bool) -> Pace:
-        """Decode a block, encode it, take the next; each stage's rate is of the time spent in it."""
+        """Decode and encode block by block; the rate of each stage is per second spent in it."""
         size = self.pipeline.config.videos_per_block
         decode_s = encode_s = 0.0
         decoded = encoded = 0
@@ -125,7 +125,7 @@ class _BareLoop:
 
     def _encode(self, clips: list[Clip]) -> None:
         self.encoders.visual.encode(np.concatenate([clip.frames for clip in clips]))
-        heard = [clip.windows for clip in clips if clip.windows is not None]
-        if heard:
-            self.encoders.audio.encode(np.concatenate(heard))
+        windows = [clip.windows for clip in clips if clip.windows is not None]
+        if windows:
+            self.encoders.audio.encode(np.concatenate(windows))
         self.encoders.text.encode([video.text() or "-" for video in self.videos[: len(clips)]])

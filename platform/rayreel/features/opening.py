@@ -1,4 +1,4 @@
-"""The feature store of given encoders, which the first extraction makes."""
+"""Open the feature store of given encoders; the first extraction creates it."""
 
 from pathlib import Path
 
@@ -11,9 +11,9 @@ from rayreel.storage import Storage
 
 
 def open_or_make(storage: Storage, encoders: EncodersConfig, sampling: SamplingConfig, cache: Path) -> FeatureStore:
-    """The store of these encoders and this sampling; the first time, the encoders are loaded to learn their widths.
+    """Open the store for these encoders and this sampling, or create it.
 
-    `cache` holds the encoders' weights.
+    To create it, the encoders are loaded, because their output widths are part of the key. `cache` has their weights.
     """
     try:
         return open_store(storage, key_name(encoder_identities(encoders, cache), sampling))

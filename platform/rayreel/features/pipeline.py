@@ -1,4 +1,4 @@
-"""The Ray Data pipeline: decode on CPU tasks → encode on an actor pool → write, all at the same time."""
+"""The Ray Data pipeline: decode on CPU tasks, encode on an actor pool and write, all at the same time."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ from rayreel.placement import table_on
 
 
 def cores() -> int:
-    """Cores of the cluster. Ray may be told of more CPUs than a single machine has, to share them."""
+    """Return the cluster's CPU cores. On one machine they are counted, since Ray's CPUs may be oversubscribed."""
     nodes = [node for node in ray.nodes() if node["Alive"]]
     return os.cpu_count() or 1 if len(nodes) == 1 else int(ray.cluster_resources()["CPU"])
 
@@ -35,7 +35,7 @@ def cores() -> int:
 class Pipeline:
     """How videos are turned into features.
 
-    `cache` holds the encoders' weights; `decode_with` is what runs in the isolated decoders.
+    `cache` has the encoders' weights; `decode_with` is the function that runs in the isolated decoders.
     """
 
     encoders: EncodersConfig
@@ -45,7 +45,7 @@ class Pipeline:
     decode_with: Decode = decode_samples
 
     def run(self, todo: Sequence[Video], versions: dict[str, str], store: FeatureStore) -> Iterator[BlockReport]:
-        """Extract the videos into the store; yields a report for every block that has been written."""
+        """Extract the videos into the store; yield a report for each block written."""
         if not todo:
             return
         for written in self._dataset(todo, versions, store).iter_batches(batch_size=None, batch_format="pyarrow"):
@@ -53,12 +53,12 @@ class Pipeline:
                 yield BlockReport.model_validate_json(report)
 
     def gpus_per_encoder(self) -> float:
-        """GPUs of one encoder actor on the running cluster."""
+        """Return the number of GPUs per encoder actor on the running cluster."""
         given = self.config.gpus_per_encoder
         return float(ray.cluster_resources().get("GPU", 0) > 0) if given is None else given
 
     def encoder_actors(self) -> int:
-        """Encoder actors on the running cluster."""
+        """Return the number of encoder actors on the running cluster."""
         if self.config.encoder_actors:
             return self.config.encoder_actors
         if gpus := self.gpus_per_encoder():
@@ -66,12 +66,12 @@ class Pipeline:
         return max(1, cores() // 2)
 
     def encoder_config(self) -> EncodersConfig:
-        """The encoders as an actor loads them; on CPUs one thread each, as more only spin where cores are shared."""
+        """Return the encoders' configuration in an actor: on CPUs `encoder_threads` each, as more would compete."""
         threads = self.encoders.threads or (0 if self.gpus_per_encoder() else self.config.encoder_threads)
         return self.encoders.model_copy(update={"threads": threads})
 
     def _bound_memory(self, key: EncoderKey) -> None:
-        """Let decoding run ahead of encoding by so many blocks and no further: no spilling, flat memory."""
+        """Limit how many blocks decoding runs ahead of encoding, so that memory stays flat and nothing spills."""
         sampling = key.sampling
         pictures = sampling.frames * sampling.window * key.frame_size**2 * 3
         sound = round(sampling.audio_windows * sampling.audio_window_s * AUDIO_RATE_HZ) * 4
@@ -79,7 +79,7 @@ class Pipeline:
         most = max(1, nodes) * self.config.blocks_in_flight * self.config.videos_per_block * (pictures + sound)
         context = ray.data.DataContext.get_current()
         context.execution_options.resource_limits = ray.data.ExecutionResources.for_limits(object_store_memory=most)
-        # Ray Data measures each worker's memory every second by walking its page tables: a tenth of a core each here.
+        # Ray Data reads each worker's memory every second by walking its page tables, which costs 0.1 core per worker.
         context.memory_usage_poll_interval_s = None
 
     def _dataset(self, todo: Sequence[Video], versions: dict[str, str], store: FeatureStore) -> ray.data.Dataset:
@@ -87,7 +87,7 @@ class Pipeline:
         self._bound_memory(store.key)
         rows = {"video": [v.model_dump_json() for v in todo], "version": [versions[v.video_id] for v in todo]}
         gpus = self.gpus_per_encoder()
-        # A small run is cut finer, so that every core has something to do.
+        # A small run uses smaller blocks, so that every core has work.
         blocks = max(-(-len(todo) // self.config.videos_per_block), min(len(todo), 4 * cores()))
         return (
             table_on(self.config.decode_on, pa.table(rows, schema=TODO), blocks)
@@ -98,7 +98,7 @@ class Pipeline:
             .map_batches(
                 EncodeVideos,
                 fn_constructor_kwargs={"config": self.encoder_config(), "key": store.key, "cache": self.cache},
-                # A block as it comes, which Ray Data refuses where there are GPUs: a block's rows, then.
+                # None keeps blocks as they are. Ray Data rejects it with GPUs, where it is the rows per block.
                 batch_size=-(-len(todo) // blocks) if gpus else None,
                 batch_format="pyarrow",
                 zero_copy_batch=True,

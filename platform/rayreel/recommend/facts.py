@@ -23,9 +23,9 @@ class Facts:
         self.verdicts = lru_cache(FILTERS)(self._unjudged)
 
     def _unjudged(self, _: Filter) -> bytearray:
-        """For each video whether it passes the filter: 0 where nobody has looked yet, 1 for no, 2 for yes.
+        """Cached results of a filter for each video: 0 for unknown, 1 for no, 2 for yes.
 
-        Whoever looks writes down what he finds: popular filters soon cost nothing, and none is applied to all at once.
+        Callers add their results, so that frequent filters become free and no filter is applied to all videos at once.
         """
         return bytearray(len(self._snapshot))
 

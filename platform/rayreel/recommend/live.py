@@ -122,7 +122,7 @@ class Live:
         return place
 
     def row(self, place: int) -> VideoRow:
-        """What people and filters are told of the video at a place."""
+        """The metadata of the video at a place, as shown to callers and filters."""
         return self.snapshot.rows[place] if place < self.base else self.overlay.rows[place - self.base]
 
     def vector(self, place: int) -> Vector:

@@ -22,7 +22,7 @@ class Options:
     """How results are chosen, whatever the query.
 
     `diversity` 0 is the most similar, towards 1 results are less like each other. `serendipity` is the share of the
-    results that come from other categories than the query's. `weights` mix the parts of known videos anew. `hybrid`
+    results that come from other categories than the query's. `weights` remix the parts of known videos. `hybrid`
     joins the embedding's ranking with that of the words.
     """
 
@@ -45,12 +45,14 @@ def unit(embedding: ArrayLike, dim: int) -> Vector:
     """A caller's embedding as a unit query, float32 [dim].
 
     Raises:
-        BadQuery: it is of another width, holds something that is no finite number, or is zero.
+        BadQuery: its dimension differs, it contains a number that is not finite, or it is zero.
     """
     query_D = np.asarray(embedding, dtype=np.float64)
     if query_D.shape != (dim,):
         raise BadQuery(f"The embedding has shape {query_D.shape}; the release that serves takes {dim} numbers.")
     length = float(np.linalg.norm(query_D))
     if not np.isfinite(length) or length == 0:
-        raise BadQuery("The embedding is zero or holds what is no finite number: it points nowhere. Encode it anew.")
+        raise BadQuery(
+            "The embedding is zero or contains a number that is not finite, so it has no direction. Encode it again."
+        )
     return (query_D / length).astype(np.float32)

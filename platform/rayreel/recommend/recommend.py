@@ -88,7 +88,7 @@ def by_vector(  # noqa: PLR0917 - the release that a request is pinned to, the q
     """Videos near a unit query, encoded by this release's tower; `text` are its words, for `hybrid`. Blocks.
 
     Such a query has no category of its own: for `cross_category` and `serendipity` it takes the nearest video's.
-    `options.weights` are for whoever makes the query.
+    `options.weights` are ignored: the caller applies them when it makes the query.
 
     Raises:
         BadQuery: `hybrid` without words.

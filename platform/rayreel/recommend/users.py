@@ -71,7 +71,7 @@ def taste(
 
     A watched video counts by its weight, halved for every 30 days that it is older than the newest; one without a time
     counts as new. A liked category is the mean of its videos and counts as much as an average watched video. Videos
-    and categories that the release does not hold are left out; `weights` mix the watched videos' parts anew.
+    and categories that the release does not hold are left out; `weights` remix the parts of the watched videos.
 
     Raises:
         BadQuery: nothing is left.

@@ -1,4 +1,4 @@
-"""Queries mixed anew from what the tower makes of each modality alone."""
+"""Queries mixed from the tower's embeddings of each modality alone."""
 
 from collections.abc import Mapping
 

@@ -87,7 +87,7 @@ class Metrics:
         self._queues[queue] = length
 
     def report_queues(self) -> None:
-        """Report the queues' lengths. Call it as often as Ray collects metrics: Ray drops values that are not renewed."""
+        """Report the queues' lengths. Call it as often as Ray collects metrics: Ray drops values not renewed."""
         for queue, length in self._queues.items():
             self._queue.set(length(), {"queue": queue})
 

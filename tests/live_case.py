@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from rayreel.index.filters import parse_filter
-from rayreel.recommend.answer import Answer
 from rayreel.recommend.live import Live
 from rayreel.recommend.query import Options
+from rayreel.recommend.results import RankedResults
 from rayreel.release.rows import ReleaseRows, tombstones
 from rayreel.release.snapshot import load_snapshot, write_snapshot
 from rayreel.storage import Storage
@@ -99,7 +99,7 @@ class Release:
         ranked = self.ranked(self.vector(video_id), options, home)
         return [(key, score) for key, score in ranked if key != video_id]
 
-    def agrees(self, answer: Answer, expected: list[tuple[str, float]], top_k: int) -> None:
+    def agrees(self, answer: RankedResults, expected: list[tuple[str, float]], top_k: int) -> None:
         """An answer is the beginning of a ranking; among the equally near, any may stand there."""
         scores = dict(expected)
         ids = [found.video_id for found in answer.results]

@@ -15,7 +15,15 @@ import pytest
 
 from rayreel.encoders.checksum import sha256_of
 from rayreel.encoders.locate import locate
-from rayreel.encoders.weights import MOBILENET_V2, RESNET50, HubRepo, Package, UnreachableWeights, Weights, WeightsFile
+from rayreel.encoders.weights import (
+    MOBILENET_V2,
+    RESNET50,
+    HubRepo,
+    NetworkWeights,
+    Package,
+    UnreachableWeights,
+    WeightsFile,
+)
 
 GENUINE, FORGED = b"the genuine parameters", b"something else altogether"
 SHA256 = hashlib.sha256(GENUINE).hexdigest()
@@ -26,7 +34,7 @@ def nowhere() -> str:
     return NOWHERE
 
 
-TOY = Weights(name="toy", size="22 B", files=(WeightsFile("toy.pth", SHA256),), url=nowhere)
+TOY = NetworkWeights(name="toy", size="22 B", files=(WeightsFile("toy.pth", SHA256),), url=nowhere)
 
 
 @pytest.fixture(autouse=True)
@@ -134,7 +142,7 @@ def test_a_configuration_that_was_changed_is_refused_like_a_network(tmp_path: Pa
 
 @pytest.mark.parametrize("digest", ["", "11ad3fa6", SHA256[:-2]])
 def test_no_file_is_vouched_for_by_less_than_a_whole_sha256(digest: str) -> None:
-    with pytest.raises(ValueError, match="no whole sha256"):
+    with pytest.raises(ValueError, match="not a complete sha256"):
         WeightsFile("toy.pth", digest)
 
 
@@ -158,11 +166,11 @@ def test_unreachable_weights_name_the_model_what_was_tried_and_the_remedy(tmp_pa
     with pytest.raises(UnreachableWeights) as error:
         locate(replace(RESNET50, url=nowhere), tmp_path, tmp_path / "cache")
     message = str(error.value)
-    assert message.startswith("resnet50 (97.8 MB): ")
+    assert message.startswith("Weights of resnet50 (97.8 MB) not found. Tried ")
     assert NOWHERE in message
     assert message.endswith(
-        "Put resnet50-11ad3fa6.pth into FOLDER and add --set encoders.weights_dir=FOLDER, or choose encoders with "
-        "smaller weights with --set encoders.preset=laptop."
+        "Put resnet50-11ad3fa6.pth into FOLDER and add --set encoders.weights_dir=FOLDER, or use smaller encoders "
+        "with --set encoders.preset=laptop."
     )
     assert perf_counter() - started < 5
 
@@ -187,6 +195,6 @@ def test_a_cache_that_cannot_be_written_costs_a_second_pass_and_no_more(tmp_path
 
 
 @pytest.mark.parametrize("weights", [MOBILENET_V2, RESNET50])
-def test_torchvisions_own_address_ends_in_the_file_that_is_looked_for(weights: Weights) -> None:
+def test_torchvisions_own_address_ends_in_the_file_that_is_looked_for(weights: NetworkWeights) -> None:
     assert weights.url is not None
     assert weights.url().endswith(f"/{weights.files[0].name}")

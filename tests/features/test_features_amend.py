@@ -14,7 +14,7 @@ from rayreel.encoders.presets import EncodersConfig
 from rayreel.features import amend as module
 from rayreel.features.amend import AMENDMENTS, Amendments
 from rayreel.features.config import ExtractConfig
-from rayreel.features.extract import Plan, enter, extract
+from rayreel.features.extract import ExtractionPlan, enter, extract
 from rayreel.features.key import EncoderKey
 from rayreel.features.pipeline import Pipeline
 from rayreel.features.schema import QUARANTINE
@@ -172,7 +172,7 @@ def test_adding_nothing_writes_nothing(storage: Storage) -> None:
 
 def test_extraction_leaves_alone_what_was_deleted_or_replaced_over_the_api(store: FeatureStore) -> None:
     store.amend(deleted=["a"], added=[("b", "by hand")])
-    plan = Plan.of(catalog("a", "b", "c"), store, retry_quarantined=False)
+    plan = ExtractionPlan.of(catalog("a", "b", "c"), store, retry_quarantined=False)
     assert [video.video_id for video in plan.todo] == ["c"]
     assert plan.amended == {"deleted": 1, "replaced": 1}
 
@@ -189,19 +189,19 @@ def test_a_video_that_was_added_as_the_catalog_lists_it_is_simply_unchanged(stor
     (video,) = catalog("a").videos
     extracted(store, "a", version=version_of(video))
     store.amend(added=[("a", version_of(video))])
-    plan = Plan.of(catalog("a"), store, retry_quarantined=False)
+    plan = ExtractionPlan.of(catalog("a"), store, retry_quarantined=False)
     assert (plan.todo, plan.amended.total()) == ([], 0)
 
 
 def test_an_added_catalog_keeps_the_current_one_and_brings_back_what_was_deleted(store: FeatureStore) -> None:
     store.amend(deleted=["b"])
     new = catalog("b", "c")
-    plan = Plan.of(new, store, retry_quarantined=False, adding=True)
+    plan = ExtractionPlan.of(new, store, retry_quarantined=False, adding=True)
     assert [video.video_id for video in plan.todo] == ["b", "c"]
     enter(store, plan, adding=True)
     for video in plan.todo:
         extracted(store, video.video_id, version=version_of(video))
     versions = {video.video_id: version_of(video) for video in new.videos}
     assert titles(store) == ["a1", f"b{versions['b']}", f"c{versions['c']}"]
-    enter(store, Plan.of(catalog("d"), store, retry_quarantined=False, adding=True), adding=True)
+    enter(store, ExtractionPlan.of(catalog("d"), store, retry_quarantined=False, adding=True), adding=True)
     assert len(store.catalog()) == 4

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 
 from live_case import Release, at, random_video
-from rayreel.recommend.diversity import most_different
+from rayreel.recommend.diversity import select_diverse
 from rayreel.recommend.query import Options
 from rayreel.recommend.recommend import by_id_fast
 from release_rows import release_row
@@ -26,7 +26,7 @@ def test_choices_are_those_of_maximal_marginal_relevance() -> None:
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         scores, diversity = vectors @ vectors[0], float(rng.uniform(0.05, 1))
         count = int(rng.integers(1, 25))
-        assert most_different(scores, vectors, count, diversity) == by_the_book(scores, vectors, count, diversity)
+        assert select_diverse(scores, vectors, count, diversity) == by_the_book(scores, vectors, count, diversity)
 
 
 def test_of_two_that_are_alike_the_farther_gives_way_to_one_that_is_different(tmp_path: Path) -> None:

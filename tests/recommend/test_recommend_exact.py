@@ -3,11 +3,11 @@ import pytest
 
 from live_case import Release, random_options, random_video
 from rayreel.index.filters import parse_filter
-from rayreel.recommend.candidates import Wanted
-from rayreel.recommend.exact import Everything
-from rayreel.recommend.facts import Facts
+from rayreel.recommend.candidates import Constraints
+from rayreel.recommend.exact import ExactSearch
 from rayreel.recommend.query import Options
 from rayreel.recommend.recommend import by_vector
+from rayreel.recommend.statistics import SnapshotStatistics
 
 
 @pytest.fixture(scope="module")
@@ -49,20 +49,20 @@ def test_verdicts_outlive_changes_and_never_speak_of_changed_videos(large: Relea
 
 
 def test_nothing_is_wanted_of_what_was_deleted(large: Release) -> None:
-    found = Everything(large.live, large.vector("v0001")).nearest(10_000, Wanted())
+    found = ExactSearch(large.live, large.vector("v0001")).nearest(10_000, Constraints())
     assert {large.live.row(place).video_id for place in found.places} == set(large.videos)
 
 
 def test_sums_by_category_do_not_depend_on_how_many_rows_are_added_at_once(
     large: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at_once = Facts(large.live.snapshot)
-    at_once_sums, at_once_alike = at_once.sums, at_once.alike
-    monkeypatch.setattr("rayreel.recommend.facts.CHUNK", 7)
-    in_steps = Facts(large.live.snapshot)
+    at_once = SnapshotStatistics(large.live.snapshot)
+    at_once_sums, at_once_mean = at_once.sums, at_once.mean_cosine
+    monkeypatch.setattr("rayreel.recommend.statistics.CHUNK", 7)
+    in_steps = SnapshotStatistics(large.live.snapshot)
     assert in_steps.sums.keys() == at_once_sums.keys() == {"sea", "sky", "city", ""}
     for category, total in at_once_sums.items():
         np.testing.assert_allclose(in_steps.sums[category], total, atol=1e-6)
     embeddings = np.asarray(large.live.snapshot.embeddings_ND)
     cosines = (embeddings @ embeddings.T)[np.triu_indices(len(embeddings), 1)]
-    assert at_once_alike == pytest.approx(cosines.mean(), abs=1e-5)
+    assert at_once_mean == pytest.approx(cosines.mean(), abs=1e-5)

@@ -62,7 +62,7 @@ def test_vectors_and_parts_come_from_wherever_the_video_stands(tmp_path: Path) -
     assert live.vectors(places).tolist() == [release.vector(video_id).tolist() for video_id in "abc"]
     assert [live.vector(place).tolist() for place in places] == live.vectors(places).tolist()
     for modality in Modality:
-        values, present = live.seen(places, modality)
+        values, present = live.modality_vectors(places, modality)
         for place, value, there in zip(places, values, present, strict=True):
             assert (modality in live.parts(place)) == there
             assert value.tolist() == live.parts(place).get(modality, np.zeros(8)).tolist()

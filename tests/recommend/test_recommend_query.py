@@ -8,7 +8,7 @@ from live_case import Release, at
 from rayreel.encoders.encoder import Modality
 from rayreel.recommend.query import BadQuery, Options, unit
 from rayreel.recommend.recommend import by_id, by_id_fast, by_vector
-from rayreel.recommend.weights import mixture
+from rayreel.recommend.weights import weighted_query
 from release_rows import DIM, release_row
 
 
@@ -27,17 +27,17 @@ def test_an_embedding_that_points_nowhere_is_refused(wrong: list) -> None:
 
 def test_weights_mix_the_parts_that_are_there() -> None:
     parts = {Modality.VISUAL: at(0), Modality.TEXT: at(90)}
-    mixed = mixture(parts, {Modality.VISUAL: 0.7, Modality.TEXT: 0.3, Modality.AUDIO: 5.0})
+    mixed = weighted_query(parts, {Modality.VISUAL: 0.7, Modality.TEXT: 0.3, Modality.AUDIO: 5.0})
     expected = 0.7 * at(0) + 0.3 * at(90)
     np.testing.assert_allclose(mixed, expected / np.linalg.norm(expected), atol=1e-6)
-    np.testing.assert_allclose(mixture(parts, {Modality.TEXT: 0.01}), at(90), atol=1e-6)
+    np.testing.assert_allclose(weighted_query(parts, {Modality.TEXT: 0.01}), at(90), atol=1e-6)
     assert mixed.dtype == np.float32
 
 
 def test_weights_that_leave_nothing_are_refused() -> None:
     for parts in ({Modality.VISUAL: at(0)}, {}, {Modality.AUDIO: at(0), Modality.TEXT: at(180)}):
         with pytest.raises(BadQuery, match="weight"):
-            mixture(parts, {Modality.AUDIO: 0.5, Modality.TEXT: 0.5})
+            weighted_query(parts, {Modality.AUDIO: 0.5, Modality.TEXT: 0.5})
 
 
 def parted(name: str, degrees: float, visual: float, text: float | None) -> dict:

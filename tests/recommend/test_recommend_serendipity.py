@@ -7,12 +7,12 @@ import pytest
 from live_case import Release, at, random_video
 from rayreel.recommend.query import Options
 from rayreel.recommend.recommend import by_id, by_id_fast, by_vector
-from rayreel.recommend.serendipity import outsiders
+from rayreel.recommend.serendipity import required_outsiders
 from release_rows import release_row
 
 
 def test_the_share_is_rounded_up_and_none_stays_none() -> None:
-    assert [outsiders(share, 10) for share in (0.0, 0.01, 0.1, 0.3, 0.35, 1.0)] == [0, 1, 1, 3, 4, 10]
+    assert [required_outsiders(share, 10) for share in (0.0, 0.01, 0.1, 0.3, 0.35, 1.0)] == [0, 1, 1, 3, 4, 10]
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -6,10 +6,10 @@ import pytest
 
 from live_case import Release, at, random_options, random_video
 from rayreel.encoders.encoder import Modality
-from rayreel.recommend.candidates import Candidates, Wanted
+from rayreel.recommend.candidates import Constraints, RankedCandidates
 from rayreel.recommend.query import BadQuery, Options
 from rayreel.recommend.recommend import by_user
-from rayreel.recommend.users import HALF_LIFE_S, Interests, Watched, taste
+from rayreel.recommend.users import HALF_LIFE_S, Interests, WatchedVideo, taste
 from release_rows import DIM, release_row
 
 
@@ -27,8 +27,8 @@ def world(folder: Path) -> Release:
     return Release(folder, rows, neighbours=19)
 
 
-def ask(release: Release, *history: str | Watched, liked: tuple[str, ...] = (), **options: object) -> list[str]:
-    watched = [Watched(entry) if isinstance(entry, str) else entry for entry in history]
+def ask(release: Release, *history: str | WatchedVideo, liked: tuple[str, ...] = (), **options: object) -> list[str]:
+    watched = [WatchedVideo(entry) if isinstance(entry, str) else entry for entry in history]
     answer = by_user(release.live, None, "", watched, liked, Options(**options))
     return [found.video_id for found in answer.results]
 
@@ -44,7 +44,7 @@ def test_a_history_of_one_kind_is_one_query_and_a_spread_one_is_several(tmp_path
     release = world(tmp_path)
 
     def interests(*ids: str) -> int:
-        return len(taste(release.live, [Watched(video_id) for video_id in ids], []).queries_ID)
+        return len(taste(release.live, [WatchedVideo(video_id) for video_id in ids], []).queries_ID)
 
     assert interests("sea0") == 1
     assert interests("sea0", "sea1", "sea4") == 1
@@ -57,7 +57,7 @@ def test_every_interest_gets_its_share_of_the_list(tmp_path: Path) -> None:
     release = world(tmp_path)
     even = ask(release, "sea0", "sky0", top_k=6)
     assert sorted(video_id[:3] for video_id in even) == ["sea"] * 3 + ["sky"] * 3
-    uneven = ask(release, Watched("sea0", weight=2.0), "sky0", top_k=6)
+    uneven = ask(release, WatchedVideo("sea0", weight=2.0), "sky0", top_k=6)
     assert sorted(video_id[:3] for video_id in uneven) == ["sea"] * 4 + ["sky"] * 2
 
 
@@ -71,17 +71,21 @@ def test_a_narrow_interest_does_not_take_the_list_by_its_higher_scores(tmp_path:
 def test_what_was_watched_a_half_life_earlier_counts_half(tmp_path: Path) -> None:
     release = world(tmp_path)
     now = 1.8e9
-    history = [Watched("sea0", timestamp=now), Watched("sky0", timestamp=now - HALF_LIFE_S), Watched("city0")]
+    history = [
+        WatchedVideo("sea0", timestamp=now),
+        WatchedVideo("sky0", timestamp=now - HALF_LIFE_S),
+        WatchedVideo("city0"),
+    ]
     found = taste(release.live, history, [])
     shares = {int(np.argmax(query)): share for query, share in zip(found.queries_ID, found.shares, strict=True)}
     assert [round(shares[kind] / shares[0], 6) for kind in (0, 1, 2)] == [1, 0.5, 1]
-    together = taste(release.live, [Watched("sea0"), Watched("sea4", weight=3.0)], []).queries_ID[0]
+    together = taste(release.live, [WatchedVideo("sea0"), WatchedVideo("sea4", weight=3.0)], []).queries_ID[0]
     expected = axis(0) + 3 * axis(0, 0.4)
     np.testing.assert_allclose(together, expected / np.linalg.norm(expected), atol=1e-6)
 
 
 def test_a_history_from_long_ago_is_still_a_history(tmp_path: Path) -> None:
-    found = ask(world(tmp_path), Watched("sea0", timestamp=0.0), Watched("gone", timestamp=1.8e9), top_k=2)
+    found = ask(world(tmp_path), WatchedVideo("sea0", timestamp=0.0), WatchedVideo("gone", timestamp=1.8e9), top_k=2)
     assert found == ["sea1", "sea2"]
 
 
@@ -136,11 +140,11 @@ def test_merged_lists_hold_each_video_once_at_its_best() -> None:
         def __init__(self, *places: int) -> None:
             self.places = list(places)
 
-        def nearest(self, count: int, wanted: Wanted) -> Candidates:
+        def nearest(self, count: int, constraints: Constraints) -> RankedCandidates:
             found = self.places[:count]
-            return Candidates(found, [1 / (10 + place) for place in found], ["index"] * len(found))
+            return RankedCandidates(found, [1 / (10 + place) for place in found], ["index"] * len(found))
 
-    merged = Interests([Kept(1, 2, 3, 4), Kept(3, 5, 6)], [2.0, 1.0]).nearest(5, Wanted())
+    merged = Interests([Kept(1, 2, 3, 4), Kept(3, 5, 6)], [2.0, 1.0]).nearest(5, Constraints())
     # At rank / share: 1 at 1/2, 2 and 3 at 1 (3 by the second list), 4 and 5 at 2.
     assert merged is not None
     assert merged.places == [1, 2, 3, 4, 5]
@@ -155,5 +159,5 @@ def test_one_interest_is_answered_as_comparing_every_video_would(seed: int, tmp_
     live = release.refresh()
     for video_id in ("v0", "v3", "v9"):
         options = random_options(rng, release.videos)
-        answer = by_user(live, None, "", [Watched(video_id)], [], options)
+        answer = by_user(live, None, "", [WatchedVideo(video_id)], [], options)
         release.agrees(answer, release.like(video_id, options), options.top_k)

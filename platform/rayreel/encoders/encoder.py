@@ -1,4 +1,4 @@
-"""What every frozen encoder is: a name, an output width and a way from one modality's raw input to vectors."""
+"""The interface of frozen encoders: an identity, an output width and a method from raw input to vectors."""
 
 from enum import StrEnum
 from typing import Protocol
@@ -10,7 +10,7 @@ Vectors = NDArray[np.float32]
 
 
 class Modality(StrEnum):
-    """The three ways a video is perceived. The order is the tower's order."""
+    """The modalities of a video, in the tower's order."""
 
     VISUAL = "visual"
     AUDIO = "audio"
@@ -18,7 +18,7 @@ class Modality(StrEnum):
 
 
 class FrameEncoder(Protocol):
-    """RGB frames to one vector for each `window` consecutive ones: for each frame where that is 1."""
+    """Encodes RGB frames, `window` consecutive ones to one vector."""
 
     identity: str
     dim: int
@@ -31,7 +31,7 @@ class FrameEncoder(Protocol):
 
 
 class AudioEncoder(Protocol):
-    """Mono waveform windows at 16 kHz to one vector each."""
+    """Encodes mono waveform windows at 16 kHz, one vector each."""
 
     identity: str
     dim: int
@@ -42,7 +42,7 @@ class AudioEncoder(Protocol):
 
 
 class TextEncoder(Protocol):
-    """Strings to one vector each."""
+    """Encodes strings, one vector each."""
 
     identity: str
     dim: int

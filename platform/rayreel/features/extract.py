@@ -49,7 +49,7 @@ class ExtractReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ExtractionPlan:
     """What a run has to do: the catalog's rows against what the store holds."""
 
     versions: dict[str, str]
@@ -59,7 +59,7 @@ class Plan:
     amended: Counter[str] = field(default_factory=Counter)
 
     @staticmethod
-    def of(catalog: Catalog, store: FeatureStore, *, retry_quarantined: bool, adding: bool = False) -> "Plan":
+    def of(catalog: Catalog, store: FeatureStore, *, retry_quarantined: bool, adding: bool = False) -> "ExtractionPlan":
         """Work out what is new or changed. Videos that were deleted or replaced over the API are left as they are.
 
         `adding` stands above amendments: what is added by hand is meant.
@@ -74,7 +74,7 @@ class Plan:
         rest = [video for video in catalog.videos if video.video_id not in overruled]
         todo = [video for video in rest if (video.video_id, versions[video.video_id]) not in done]
         new_problems = {v: p for v, p in problems.items() if (p.video_id, v) not in seen}
-        return Plan(versions, todo, problems, new_problems, amended)
+        return ExtractionPlan(versions, todo, problems, new_problems, amended)
 
     @property
     def catalog_rows(self) -> list[tuple[str, str]]:
@@ -102,7 +102,7 @@ def extract(
     started, throughput = time.monotonic(), Throughput()
     store.storage.sweep()
     store.create()
-    plan = Plan.of(catalog, store, retry_quarantined=retry_quarantined, adding=adding)
+    plan = ExtractionPlan.of(catalog, store, retry_quarantined=retry_quarantined, adding=adding)
     enter(store, plan, adding=adding)
     reasons = _quarantine_problems(store, plan.new_problems)
     _stop_if_too_many(reasons, max_failures)
@@ -119,7 +119,7 @@ def extract(
     return ExtractReport(len(catalog), extracted, unchanged, reasons, seconds, throughput, **plan.amended)
 
 
-def enter(store: FeatureStore, plan: Plan, *, adding: bool) -> None:
+def enter(store: FeatureStore, plan: ExtractionPlan, *, adding: bool) -> None:
     """Make the planned catalog the current one or, with `adding`, a part of it."""
     rows = plan.catalog_rows
     if adding:

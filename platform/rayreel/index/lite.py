@@ -34,7 +34,7 @@ _walk = FaissHnswIndex.search
 COMPARED_SHARE = 0.25
 
 
-class Gate:
+class ReadWriteLock:
     """Many may pass at a time, or one alone; who waits to be alone goes first."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class SafeCollection(Collection):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
         self._writing = threading.RLock()
-        self._gate = Gate()
+        self._read_write = ReadWriteLock()
         super().__init__(*args, **options)
 
     def insert(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
@@ -99,25 +99,25 @@ class SafeCollection(Collection):  # type: ignore[misc]
 
     def search(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
         """When nothing is being written down."""
-        with self._gate.shared():
+        with self._read_write.shared():
             return super().search(*args, **options)
 
     def query(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
         """When nothing is being written down."""
-        with self._gate.shared():
+        with self._read_write.shared():
             return super().query(*args, **options)
 
     def get(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
         """When nothing is being written down."""
-        with self._gate.shared():
+        with self._read_write.shared():
             return super().get(*args, **options)
 
     def _num_entities(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
-        with self._gate.shared():
+        with self._read_write.shared():
             return super()._num_entities(*args, **options)
 
     def _trigger_flush(self) -> None:
-        with self._gate.alone():
+        with self._read_write.alone():
             super()._trigger_flush()
 
 

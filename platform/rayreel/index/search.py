@@ -23,7 +23,7 @@ RRF_K = 60
 # Each ranking gives at least so many to the fusion: what one ranks low the other may rank high.
 FUSION_DEPTH = 50
 # Milvus answers a search with at most so many.
-MOST = 16_384
+MAX_HITS = 16_384
 # HNSW walks over rows that a filter refuses, so it needs more candidates to meet enough that pass.
 FILTERED_EF = 4
 # When a filtered walk still ends short, that many matching rows are compared one by one.
@@ -113,7 +113,7 @@ class VideoIndex:
         """
         pinned = collection or self.collection()
         # Asking for more and dropping the excluded is exact, and cheaper than an expression that every row must pass.
-        room = min(top_k + len(exclude), MOST)
+        room = min(top_k + len(exclude), MAX_HITS)
         expression = to_milvus(filter) if filter else ""
         ef = max(self._config.ef_search, room) * (FILTERED_EF if filter else 1)
         hits = _without(exclude, self._nearest(embedding, room, expression, ef, pinned))
@@ -157,7 +157,7 @@ class VideoIndex:
             data=[text],
             anns_field="sparse",
             filter=to_milvus(filter) if filter else "",
-            limit=min(top_k + len(exclude), MOST),
+            limit=min(top_k + len(exclude), MAX_HITS),
             output_fields=COLUMNS,
             search_params={"metric_type": "BM25"},
         )

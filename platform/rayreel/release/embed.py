@@ -39,7 +39,7 @@ class Embedded(NamedTuple):
     blind: int
 
 
-def embed_rows(tower: VideoTower, features: pa.Table) -> pa.Table:
+def embed_table(tower: VideoTower, features: pa.Table) -> pa.Table:
     """Feature rows → release rows (ROWS), without those of which the tower sees nothing."""
     if not features.num_rows:
         return ROWS.empty_table()
@@ -130,7 +130,7 @@ class EmbedVideos:
 
     def __call__(self, features: pa.Table) -> pa.Table:
         """Embed and write a block. If the disk is full, `storage_full` holds the message of the StorageFull."""
-        found, full = embed_rows(self.tower, features), ""
+        found, full = embed_table(self.tower, features), ""
         try:
             if found.num_rows:
                 self.rows.add(found)

@@ -13,7 +13,7 @@ from rayreel.training.distributed import gather_rows, world
 
 
 @torch.no_grad()
-def embed_rows(
+def embed_matrix_rows(
     tower: VideoTower, matrix: FeatureMatrix, rows_R: NDArray[np.int64], at_once: int = 1024
 ) -> NDArray[np.float32]:
     """Unit embeddings [R, dim] of these rows, on every worker. All workers must ask for the same rows."""

@@ -18,7 +18,7 @@ from rayreel.training import checkpoint
 from rayreel.training.batches import Batches, PairBatch, ahead
 from rayreel.training.config import TrainConfig
 from rayreel.training.distributed import world
-from rayreel.training.embedding import blank, embed_rows
+from rayreel.training.embedding import blank, embed_matrix_rows
 from rayreel.training.job import Prepared, TrainJob, prepare
 from rayreel.training.order import count_steps, joined_steps
 from rayreel.training.progress import Progress
@@ -148,7 +148,7 @@ class Run:
     def _embedded(self, rows_R: NDArray[np.int64]) -> NDArray[np.float32]:
         """[N, dim]: embeddings of these rows, zeros for all others, which take no memory until someone writes them."""
         embedding_ND = blank(len(self.ready.matrix), self.job.tower.dim)
-        embedding_ND[rows_R] = embed_rows(self.learner.tower, self.ready.matrix, rows_R)
+        embedding_ND[rows_R] = embed_matrix_rows(self.learner.tower, self.ready.matrix, rows_R)
         return embedding_ND
 
     def _report(self, metrics: dict[str, float]) -> None:

@@ -19,7 +19,7 @@ from rayreel.index.alias import switch_alias
 from rayreel.index.config import IndexConfig, IndexUnavailable
 from rayreel.index.connect import connect
 from rayreel.index.embedded import NAMESPACE, embedded_address, owner_name, stop_embedded
-from rayreel.index.retry import ask
+from rayreel.index.retry import call_milvus
 from rayreel.index.search import VideoIndex
 from rayreel.index.write import IndexRow, create_collection, make_searchable, stored_versions, upsert
 
@@ -61,7 +61,7 @@ def test_kills_during_upserts_lose_no_acknowledged_row_and_end_no_upsert(
             upsert(embedded, "videos_v4", batch, plain)
             acknowledged.extend(row.video_id for row in batch)
             if n % 8 == 7:
-                ask(60, embedded.flush, "videos_v4", timeout=60)
+                call_milvus(60, embedded.flush, "videos_v4", timeout=60)
 
     with ThreadPoolExecutor(3) as pool:
         adding = [pool.submit(add, writer) for writer in range(3)]

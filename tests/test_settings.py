@@ -103,12 +103,12 @@ def test_an_unknown_setting_is_answered_with_the_known_ones(
     file = written(tmp_path / "c.yaml", "train: {epocs: 3}") if source == "file" else None
     if source == "variable":
         monkeypatch.setenv("RAYREEL_TRAIN__EPOCS", "3")
-    with pytest.raises(SettingsError, match=r"no setting train\.epocs\. There are: epochs, batch_size"):
+    with pytest.raises(SettingsError, match=r"no setting train\.epocs\. Known settings: epochs, batch_size"):
         load_settings(file, ["train.epocs=3"] if source == "set" else [])
 
 
 def test_an_unknown_part_is_answered_with_the_parts() -> None:
-    with pytest.raises(SettingsError, match=r"no setting trian\. There are: storage, .*train"):
+    with pytest.raises(SettingsError, match=r"no setting trian\. Known settings: storage, .*train"):
         load_settings(sets=["trian.epochs=3"])
 
 
@@ -137,7 +137,7 @@ def test_a_set_without_name_or_value_is_answered_with_an_example(item: str) -> N
 
 
 def test_a_set_whose_value_is_no_yaml_is_quoted() -> None:
-    with pytest.raises(SettingsError, match=r"--set train\.epochs=\[: '\[' is no YAML"):
+    with pytest.raises(SettingsError, match=r"--set train\.epochs=\[: '\[' is not valid YAML"):
         load_settings(sets=["train.epochs=["])
 
 

@@ -199,12 +199,12 @@ def test_an_opened_store_is_the_one_that_was_created(store: FeatureStore) -> Non
 
 
 def test_a_store_that_is_not_there_is_answered_with_those_that_are(store: FeatureStore) -> None:
-    with pytest.raises(NoFeatures, match=re.escape(f"there: {KEY}")):
+    with pytest.raises(NoFeatures, match=re.escape(f"existing: {KEY}")):
         open_store(store.storage, str(OTHER))
 
 
 def test_without_any_store_the_answer_says_so(tmp_path: Path) -> None:
-    with pytest.raises(NoFeatures, match="there: none"):
+    with pytest.raises(NoFeatures, match="existing: none"):
         open_store(Storage(tmp_path), str(KEY))
 
 

@@ -1,4 +1,4 @@
-"""What errors, hints and documents tell users to type exists."""
+"""Options, settings and jobs in error messages and documents exist."""
 
 import ast
 import importlib
@@ -15,7 +15,7 @@ from rayreel.settings import Settings
 ROOT = Path(__file__).parents[1]
 SOURCES = [path for folder in ("platform", "serve_apps", "jobs") for path in sorted((ROOT / folder).rglob("*.py"))]
 JOBS = sorted(path.stem for path in (ROOT / "jobs").glob("*.py") if "__main__" in path.read_text())
-# What a sentence with another program's name says is that program's.
+# Texts that mention another program may use that program's options.
 OTHERS = re.compile(r"bin/mlflow ")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 JOB = re.compile(r"jobs/(\w+)\.py")
@@ -23,7 +23,7 @@ SETTING = re.compile(r"--set '?\"?([a-z_]+(?:\.[a-z_]+)?)=")
 
 
 def sentences(path: Path) -> Iterator[str]:
-    """Every text of a module that has words in it, `…` for what is filled in."""
+    """Yield all string literals of a module, with `…` in place of interpolated values."""
     tree = ast.parse(path.read_text())
     inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
     for node in ast.walk(tree):
@@ -37,7 +37,7 @@ TEXTS = [(path.relative_to(ROOT), text) for path in SOURCES for text in sentence
 
 
 def commands_of(job: str) -> list[click.Command]:
-    """A job's command, or its several ones."""
+    """Return the commands of a job."""
     module = importlib.import_module(job)
     if hasattr(module, "app"):
         return list(typer.main.get_group(module.app).commands.values())
@@ -55,18 +55,18 @@ def options() -> dict[str, set[str]]:
     return {job: options_of(job) for job in JOBS}
 
 
-def test_every_option_in_a_message_is_one_of_the_jobs_it_names_or_of_any(options: dict[str, set[str]]) -> None:
+def test_every_option_in_a_message_exists_in_the_jobs_it_names_or_in_any(options: dict[str, set[str]]) -> None:
     unknown = []
     for path, text in TEXTS:
         named = [job for job in JOB.findall(text) if job in options]
         known = set().union(*(options[job] for job in named or options))
-        strange = set(OPTION.findall(text)) - known
-        if strange and not OTHERS.search(text):
-            unknown.append((str(path), strange, text[:100]))
+        missing = set(OPTION.findall(text)) - known
+        if missing and not OTHERS.search(text):
+            unknown.append((str(path), missing, text[:100]))
     assert not unknown
 
 
-def test_every_setting_in_a_message_is_one() -> None:
+def test_every_setting_in_a_message_exists() -> None:
     known = set(Settings.model_fields)
     known |= {
         f"{part}.{key}" for part in known for key in getattr(Settings.model_fields[part].annotation, "model_fields", {})
@@ -77,7 +77,7 @@ def test_every_setting_in_a_message_is_one() -> None:
     assert not wrong
 
 
-def test_every_job_in_a_message_is_there() -> None:
+def test_every_job_in_a_message_exists() -> None:
     missing = [
         (str(path), job)
         for path, text in TEXTS
@@ -88,7 +88,9 @@ def test_every_job_in_a_message_is_there() -> None:
 
 
 @pytest.mark.parametrize("document", ["README.md", "k8s/README.md", "ray_cluster.yaml"])
-def test_every_line_to_type_in_a_document_has_options_of_its_job(document: str, options: dict[str, set[str]]) -> None:
+def test_every_command_in_a_document_has_valid_options_and_settings(
+    document: str, options: dict[str, set[str]]
+) -> None:
     wrong = []
     for line in (ROOT / document).read_text().splitlines():
         for job, words in re.findall(r"jobs/(\w+)\.py([^`#|;]*)", line):

@@ -20,12 +20,12 @@ def test_an_embedding_of_any_length_becomes_a_unit_query() -> None:
 @pytest.mark.parametrize(
     "wrong", [[1.0] * (DIM - 1), [0.0] * DIM, [float("nan")] * DIM, [float("inf"), *[0.0] * 7], [[1.0]]]
 )
-def test_an_embedding_that_points_nowhere_is_refused(wrong: list) -> None:
+def test_an_embedding_without_a_direction_is_rejected(wrong: list) -> None:
     with pytest.raises(BadQuery, match="embedding"):
         unit(wrong, DIM)
 
 
-def test_weights_mix_the_parts_that_are_there() -> None:
+def test_weights_mix_the_parts_that_are_present() -> None:
     parts = {Modality.VISUAL: at(0), Modality.TEXT: at(90)}
     mixed = weighted_query(parts, {Modality.VISUAL: 0.7, Modality.TEXT: 0.3, Modality.AUDIO: 5.0})
     expected = 0.7 * at(0) + 0.3 * at(90)
@@ -34,7 +34,7 @@ def test_weights_mix_the_parts_that_are_there() -> None:
     assert mixed.dtype == np.float32
 
 
-def test_weights_that_leave_nothing_are_refused() -> None:
+def test_weights_that_leave_nothing_are_rejected() -> None:
     for parts in ({Modality.VISUAL: at(0)}, {}, {Modality.AUDIO: at(0), Modality.TEXT: at(180)}):
         with pytest.raises(BadQuery, match="weight"):
             weighted_query(parts, {Modality.AUDIO: 0.5, Modality.TEXT: 0.5})
@@ -45,7 +45,7 @@ def parted(name: str, degrees: float, visual: float, text: float | None) -> dict
     return release_row(name, embedding=at(degrees), visual=at(visual).astype(np.float16), audio=None, text_part=part)
 
 
-def test_by_a_video_weights_ask_by_its_parts_and_not_by_its_embedding(tmp_path: Path) -> None:
+def test_weights_query_by_the_parts_of_a_video_instead_of_its_embedding(tmp_path: Path) -> None:
     rows = [parted("asked", 45, 0, 90), parted("a", 10, 0, 0), parted("b", 80, 0, 0), parted("c", 45, 0, 0)]
     release = Release(tmp_path, rows, neighbours=3)
     weighted = {Modality.VISUAL: 1.0}, {Modality.TEXT: 1.0}, None
@@ -68,7 +68,7 @@ def test_an_explanation_compares_the_query_with_each_part_of_the_result(tmp_path
     assert {result.explanation.stage for result in found} == {"index", "overlay"}
 
 
-def test_nothing_is_explained_unasked_and_results_carry_what_is_known_of_them(tmp_path: Path) -> None:
+def test_results_have_metadata_and_no_explanation_by_default(tmp_path: Path) -> None:
     release = Release(tmp_path, [release_row("a"), release_row("b", tags=["x", "y"], extra={"views": 3})], neighbours=3)
     answer = by_id_fast(release.live, "a", Options())
     assert answer is not None

@@ -63,10 +63,10 @@ def test_a_full_disk_reports_path_and_space_and_leaves_the_old_file(small_disk: 
 def test_a_folder_that_cannot_be_created_on_a_full_disk_raises_storage_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object, **__: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr(Path, "mkdir", fail)
     with pytest.raises(StorageFull, match="new/a: the disk is full"), replacing(tmp_path / "new" / "a"):
         pass
 
@@ -93,10 +93,10 @@ def test_the_sweep_deletes_files_of_killed_writers_but_not_files_being_written(t
 def test_a_file_system_without_locks_can_be_written_and_is_never_swept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", fail)
     with replacing(tmp_path / "a") as file:
         file.write(b"whole")
     (tmp_path / "b.0.partial").write_bytes(b"may be in use")

@@ -47,8 +47,8 @@ class TrainRun:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "RAYREEL_", "MLFLOW_"))}
         kept |= {"RAY_TMPDIR": ray_folder, "RAY_AUTH_TOKEN_PATH": f"{ray_folder}/auth_token"}
         environment = kept | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"} | variables
-        given = words or tuple(word for setting in SETTINGS for word in ("--set", setting))
-        command = [sys.executable, "jobs/train.py", "--storage", str(storage), *given]
+        options = words or tuple(word for setting in SETTINGS for word in ("--set", setting))
+        command = [sys.executable, "jobs/train.py", "--storage", str(storage), *options]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
 

@@ -30,9 +30,9 @@ def test_the_selection_equals_maximal_marginal_relevance() -> None:
 
 
 def test_diversity_replaces_the_farther_of_two_similar_videos(tmp_path: Path) -> None:
-    angles = {"asked": 0, "twin": 10, "other twin": 11, "across": -30}
+    angles = {"query": 0, "twin": 10, "other twin": 11, "across": -30}
     release = Release(tmp_path, [release_row(name, embedding=at(d)) for name, d in angles.items()], neighbours=10)
-    plain, diverse = (by_id_fast(release.live, "asked", Options(2, diversity=d, explain=True)) for d in (0.0, 0.5))
+    plain, diverse = (by_id_fast(release.live, "query", Options(2, diversity=d, explain=True)) for d in (0.0, 0.5))
     assert plain is not None
     assert diverse is not None
     assert [found.video_id for found in plain.results] == ["twin", "other twin"]

@@ -30,8 +30,8 @@ def test_exact_search_is_correct_for_any_number_of_results(large: Release) -> No
 
 def test_a_filter_gives_the_same_results_with_and_without_cached_verdicts(large: Release) -> None:
     rng = np.random.default_rng(2)
-    asked = [(rng.choice(list(large.videos)), random_options(rng, large.videos, across=False)) for _ in range(20)]
-    for video_id, options in asked * 2:
+    queries = [(rng.choice(list(large.videos)), random_options(rng, large.videos, across=False)) for _ in range(20)]
+    for video_id, options in queries * 2:
         query = large.vector(video_id)
         large.agrees(by_vector(large.live, None, "", query, options), large.ranked(query, options), options.top_k)
 

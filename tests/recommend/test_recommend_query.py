@@ -46,18 +46,18 @@ def parted(name: str, degrees: float, visual: float, text: float | None) -> dict
 
 
 def test_weights_query_by_the_parts_of_a_video_instead_of_its_embedding(tmp_path: Path) -> None:
-    rows = [parted("asked", 45, 0, 90), parted("a", 10, 0, 0), parted("b", 80, 0, 0), parted("c", 45, 0, 0)]
+    rows = [parted("query", 45, 0, 90), parted("a", 10, 0, 0), parted("b", 80, 0, 0), parted("c", 45, 0, 0)]
     release = Release(tmp_path, rows, neighbours=3)
     weighted = {Modality.VISUAL: 1.0}, {Modality.TEXT: 1.0}, None
-    answers = [by_id(release.live, None, "", "asked", Options(1, weights=weights)) for weights in weighted]
+    answers = [by_id(release.live, None, "", "query", Options(1, weights=weights)) for weights in weighted]
     assert [answer.results[0].video_id for answer in answers] == ["a", "b", "c"]
-    assert by_id_fast(release.live, "asked", Options(weights=weighted[0])) is None
+    assert by_id_fast(release.live, "query", Options(weights=weighted[0])) is None
 
 
 def test_an_explanation_compares_the_query_with_each_part_of_the_result(tmp_path: Path) -> None:
-    release = Release(tmp_path, [parted("asked", 30, 0, 60), parted("a", 40, 70, None)], neighbours=3)
+    release = Release(tmp_path, [parted("query", 30, 0, 60), parted("a", 40, 70, None)], neighbours=3)
     release.put(parted("b", 50, 20, 110))
-    answer = by_id_fast(release.refresh(), "asked", Options(explain=True))
+    answer = by_id_fast(release.refresh(), "query", Options(explain=True))
     assert answer is not None
     why = {found.video_id: found.explanation for found in answer.results}
     assert (why["a"].stage, why["b"].stage) == ("neighbours", "overlay")

@@ -49,9 +49,9 @@ def circle(**categories: tuple[float, str]) -> list[dict]:
 
 
 def test_results_added_by_serendipity_have_that_stage(tmp_path: Path) -> None:
-    rows = circle(asked=(0, "sea"), a=(5, "sea"), b=(10, "sea"), c=(15, "sea"), far=(90, "sky"))
+    rows = circle(query=(0, "sea"), a=(5, "sea"), b=(10, "sea"), c=(15, "sea"), far=(90, "sky"))
     release = Release(tmp_path, rows, neighbours=9)
-    answer = by_id_fast(release.live, "asked", Options(3, serendipity=0.2, explain=True))
+    answer = by_id_fast(release.live, "query", Options(3, serendipity=0.2, explain=True))
     assert answer is not None
     stages = [(found.video_id, found.explanation.stage) for found in answer.results]
     assert stages == [("a", "neighbours"), ("b", "neighbours"), ("far", "serendipity")]

@@ -120,15 +120,15 @@ def test_unknown_videos_and_categories_are_skipped_and_all_unknown_is_an_error(t
 def test_weights_mix_the_parts_of_watched_videos(tmp_path: Path) -> None:
     look, words = at(0).astype(np.float16), at(90).astype(np.float16)
     rows = [
-        release_row("asked", embedding=at(45), visual=look, audio=None, text_part=words),
+        release_row("watched", embedding=at(45), visual=look, audio=None, text_part=words),
         release_row("blind", embedding=at(45), visual=None, audio=None, text_part=words),
         release_row("seen", embedding=at(0)),
         release_row("read", embedding=at(90)),
     ]
     release = Release(tmp_path, rows, neighbours=3)
-    assert ask(release, "asked", weights={Modality.VISUAL: 1.0}, top_k=1) == ["seen"]
-    assert ask(release, "asked", weights={Modality.TEXT: 1.0}, top_k=1) == ["read"]
-    assert ask(release, "asked", "blind", weights={Modality.VISUAL: 1.0}, top_k=1) == ["seen"]
+    assert ask(release, "watched", weights={Modality.VISUAL: 1.0}, top_k=1) == ["seen"]
+    assert ask(release, "watched", weights={Modality.TEXT: 1.0}, top_k=1) == ["read"]
+    assert ask(release, "watched", "blind", weights={Modality.VISUAL: 1.0}, top_k=1) == ["seen"]
     with pytest.raises(BadQuery):
         ask(release, "blind", weights={Modality.VISUAL: 1.0})
 

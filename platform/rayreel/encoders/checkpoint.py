@@ -19,7 +19,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 def load_backbone(network: nn.Module, state: dict[str, Tensor], prefix: str, heads: Sequence[str]) -> None:
     """Load a hub checkpoint into the bare backbone. Raises RuntimeError for missing or unexpected parameters.
 
-    Checkpoints saved with a pre-training head hold the backbone under `prefix` and the head's parameters under names
+    Checkpoints saved with a pre-training head have the backbone under `prefix` and the head's parameters under names
     that begin with one of `heads`; the latter are dropped. Old BERT files call the LayerNorm parameters gamma and beta.
     """
     bare = {

@@ -93,7 +93,7 @@ class EncodersConfig(BaseModel):
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto",
-        description="auto: fp16 on CUDA, otherwise fp32, with bf16 in parts where the CPU has it and features stay the "
+        description="auto: fp16 on CUDA, otherwise fp32, with bf16 in parts if the CPU has it and features stay the "
         "same. bf16 throughout is faster, but gives different features.",
     )
     threads: int = Field(default=0, ge=0, description="CPU threads of this process; 0: OMP_NUM_THREADS, or its cores.")

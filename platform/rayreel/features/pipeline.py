@@ -100,7 +100,7 @@ class Pipeline:
             .map_batches(
                 EncodeVideos,
                 fn_constructor_kwargs={"config": self.encoder_config(), "key": store.key, "cache": self.cache},
-                # None keeps blocks as they are. Ray Data rejects it with GPUs, where it is the rows per block.
+                # None keeps blocks as they are. With GPUs Ray Data rejects it, so pass the rows per block.
                 batch_size=-(-len(todo) // blocks) if gpus else None,
                 batch_format="pyarrow",
                 zero_copy_batch=True,

@@ -83,7 +83,7 @@ def typed(extra: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Group a video's extra columns by type, as stored in the index: `{"text": {...}, "number": {...}, "flag": {...}}`.
 
     Filters name the type with the key, so that no engine compares a number with a text or a boolean: in Milvus Lite 3.2
-    `1 == true` holds, and the server has other rules. Null, NaN and infinity are dropped.
+    `1 == true` is true, and the server has other rules. Null, NaN and infinity are dropped.
     """
     columns: dict[str, dict[str, Any]] = {}
     for key, value in extra.items():

@@ -85,7 +85,7 @@ class Source(Protocol):
     """A way to find the videos nearest to one query."""
 
     def nearest(self, count: int, constraints: Constraints) -> RankedCandidates | None:
-        """Return the `count` nearest allowed videos, or all if there are fewer; None if this source cannot tell."""
+        """Return the `count` nearest allowed videos, or all if there are fewer; None if this source has no answer."""
         ...
 
 

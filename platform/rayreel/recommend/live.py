@@ -1,4 +1,4 @@
-"""The serving release as a replica holds it: a snapshot and the changes since."""
+"""The serving release in the memory of a replica: a snapshot and the changes since."""
 
 from bisect import bisect_right
 from collections.abc import Sequence

@@ -169,7 +169,7 @@ def _ranked(
     home: frozenset[str],
     exclude: frozenset[str] = frozenset(),
 ) -> RankedResults | None:
-    """Results from a source, or None if it cannot tell. `query`: [dim], or one per interest [I, dim]."""
+    """Results from a source, or None if it has no answer. `query`: [dim], or one per interest [I, dim]."""
     constraints = Constraints.of(live, options, exclude, home)
     pool = source.nearest(options.pool(), constraints)
     chosen = None if pool is None else _diverse(live, pool, options)

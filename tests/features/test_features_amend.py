@@ -14,7 +14,7 @@ from rayreel.encoders.presets import EncodersConfig
 from rayreel.features import amend as module
 from rayreel.features.amend import AMENDMENTS, Amendments
 from rayreel.features.config import ExtractConfig
-from rayreel.features.extract import ExtractionPlan, enter, extract
+from rayreel.features.extract import ExtractionPlan, extract, set_planned_catalog
 from rayreel.features.key import EncoderKey
 from rayreel.features.pipeline import Pipeline
 from rayreel.features.schema import QUARANTINE
@@ -198,10 +198,12 @@ def test_adding_a_catalog_keeps_the_current_one_and_restores_deleted_videos(stor
     new = catalog("b", "c")
     plan = ExtractionPlan.of(new, store, retry_quarantined=False, adding=True)
     assert [video.video_id for video in plan.todo] == ["b", "c"]
-    enter(store, plan, adding=True)
+    set_planned_catalog(store, plan, adding=True)
     for video in plan.todo:
         extracted(store, video.video_id, version=version_of(video))
     versions = {video.video_id: version_of(video) for video in new.videos}
     assert titles(store) == ["a1", f"b{versions['b']}", f"c{versions['c']}"]
-    enter(store, ExtractionPlan.of(catalog("d"), store, retry_quarantined=False, adding=True), adding=True)
+    set_planned_catalog(
+        store, ExtractionPlan.of(catalog("d"), store, retry_quarantined=False, adding=True), adding=True
+    )
     assert len(store.catalog()) == 4

@@ -41,7 +41,7 @@ def test_a_query_that_a_tower_cannot_see_is_empty() -> None:
 
 
 def test_a_matrix_shows_only_what_it_is_asked_for() -> None:
-    shown = feature_matrix(feature_row("a"), feature_row("b")).showing({Modality.VISUAL})
+    shown = feature_matrix(feature_row("a"), feature_row("b")).with_modalities({Modality.VISUAL})
     assert shown.vectors[Modality.VISUAL].counts.tolist() == [3, 3]
     assert not shown.vectors[Modality.TEXT].counts.any()
     assert shown.vectors[Modality.TEXT].padded(np.array([0, 1]))[0].shape == (2, 1, DIMS[Modality.TEXT])

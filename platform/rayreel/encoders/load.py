@@ -51,7 +51,7 @@ def load_encoder(modality: Modality, config: EncodersConfig, cache_dir: Path) ->
         from rayreel.encoders.windows import load_trained  # torchvision's video networks take a second
 
         return load_trained(name, config.storage, _precision_suffix(config), compute_of(config))
-    folder, identity = _located(modality, name, config, cache_dir)
+    folder, identity = _folder_and_identity(modality, name, config, cache_dir)
     with torch.random.fork_rng(devices=[]):  # a caller's random numbers must not depend on building a network
         torch.default_generator.manual_seed(SEED)  # only the CPU's, where networks are built
         load = pkgutil.resolve_name(f"rayreel.encoders.{ENCODERS[modality][name].loader}")
@@ -60,10 +60,15 @@ def load_encoder(modality: Modality, config: EncodersConfig, cache_dir: Path) ->
 
 def encoder_identities(config: EncodersConfig, cache_dir: Path) -> dict[Modality, str]:
     """Return `load_encoders(...).identities` without building a network."""
-    return {modality: _located(modality, name, config, cache_dir)[1] for modality, name in config.resolve().items()}
+    return {
+        modality: _folder_and_identity(modality, name, config, cache_dir)[1]
+        for modality, name in config.resolve().items()
+    }
 
 
-def _located(modality: Modality, name: str, config: EncodersConfig, cache_dir: Path) -> tuple[Path | None, str]:
+def _folder_and_identity(
+    modality: Modality, name: str, config: EncodersConfig, cache_dir: Path
+) -> tuple[Path | None, str]:
     spec = ENCODERS[modality].get(name)
     if spec is None:
         facts = read_facts(name, config.storage)

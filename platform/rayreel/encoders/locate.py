@@ -23,7 +23,7 @@ def locate(weights: NetworkWeights, weights_dir: Path | None, cache_dir: Path) -
     `cache_dir/<name>`, complete or not at all, one process at a time. Raises UnreachableWeights.
     """
     tried: list[str] = []
-    for source, folder in _places(weights, weights_dir, cache_dir):
+    for source, folder in _local_folders(weights, weights_dir, cache_dir):
         problem = _problem(weights, folder, cache_dir)
         if problem is None:
             return folder
@@ -31,7 +31,7 @@ def locate(weights: NetworkWeights, weights_dir: Path | None, cache_dir: Path) -
     return _download(weights, cache_dir, tried)
 
 
-def _places(weights: NetworkWeights, weights_dir: Path | None, cache_dir: Path) -> Iterator[tuple[str, Path]]:
+def _local_folders(weights: NetworkWeights, weights_dir: Path | None, cache_dir: Path) -> Iterator[tuple[str, Path]]:
     if weights_dir is not None:
         named = weights_dir / weights.name
         yield "encoders.weights_dir", weights_dir if len(weights.files) == 1 and not named.is_dir() else named
@@ -62,7 +62,7 @@ def _problem(weights: NetworkWeights, folder: Path, cache_dir: Path) -> str | No
     return None
 
 
-def _sources(weights: NetworkWeights) -> Iterator[tuple[str, Callable[[Path], None]]]:
+def _remote_sources(weights: NetworkWeights) -> Iterator[tuple[str, Callable[[Path], None]]]:
     names = [file.name for file in weights.files]
     if weights.url is not None:
         url = weights.url()
@@ -79,7 +79,7 @@ def _download(weights: NetworkWeights, cache_dir: Path, tried: list[str]) -> Pat
     with FileLock(cache_dir / f".{weights.name}.lock"):
         if _problem(weights, target, cache_dir) is None:  # another process was faster
             return target
-        for source, fetch in _sources(weights):
+        for source, fetch in _remote_sources(weights):
             problem = _fetch(weights, fetch, target)
             if problem is None:
                 log.info("downloaded %s (%s) from %s", weights.name, weights.size, source)

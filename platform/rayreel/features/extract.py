@@ -106,7 +106,7 @@ def extract(
     store.storage.sweep()
     store.create()
     plan = ExtractionPlan.of(catalog, store, retry_quarantined=retry_quarantined, adding=adding)
-    enter(store, plan, adding=adding)
+    set_planned_catalog(store, plan, adding=adding)
     reasons = _quarantine_problems(store, plan.new_problems)
     _stop_if_too_many(reasons, max_failures)
     for block in pipeline.run(plan.todo, plan.versions, store):
@@ -122,7 +122,7 @@ def extract(
     return ExtractReport(len(catalog), extracted, unchanged, reasons, seconds, throughput, **plan.amended)
 
 
-def enter(store: FeatureStore, plan: ExtractionPlan, *, adding: bool) -> None:
+def set_planned_catalog(store: FeatureStore, plan: ExtractionPlan, *, adding: bool) -> None:
     """Make the planned catalog the current one or, with `adding`, add it to the current one."""
     rows = plan.catalog_rows
     if adding:

@@ -55,7 +55,7 @@ class FeatureMatrix:
         values: list[Any] = self.rows[name].to_pylist()
         return values
 
-    def showing(self, modalities: Collection[Modality]) -> "FeatureMatrix":
+    def with_modalities(self, modalities: Collection[Modality]) -> "FeatureMatrix":
         """Return the same videos with the vectors of these modalities only."""
         empty = np.zeros(len(self) + 1, dtype=np.int64)
         vectors = {m: v if m in modalities else Ragged(v.values[:0], empty) for m, v in self.vectors.items()}

@@ -49,7 +49,7 @@ def embed_table(tower: VideoTower, features: pa.Table) -> pa.Table:
     columns["deleted"] = pa.array(np.zeros(len(matrix), bool))
     columns["embedding"] = _lists(whole_ND)
     for modality, name in PART_COLUMNS.items():
-        columns[name] = _lists(embed(tower, matrix.showing([modality])).astype(np.float16))
+        columns[name] = _lists(embed(tower, matrix.with_modalities([modality])).astype(np.float16))
     columns["text"] = _text(features)
     columns["created_at"] = pc.divide(features["created_at"].cast(pa.int64()).cast(pa.float64()), 1e6)
     rows = pa.table([columns[name] for name in ROWS.names], names=ROWS.names).cast(ROWS)

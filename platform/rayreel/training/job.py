@@ -56,7 +56,7 @@ def prepare(job: TrainJob, workers_here: int = 1) -> Prepared:
     pair source with nothing to pair.
     """
     store = FeatureStore(Storage(job.storage), job.key)
-    matrix = open_features(store, job.features, job.train, workers_here).showing(job.tower.modalities)
+    matrix = open_features(store, job.features, job.train, workers_here).with_modalities(job.tower.modalities)
     exam = Exam.of(matrix, job.splits, job.evaluation, job.interactions, most=job.train.validation_videos)
     if len(exam.split.train) < _FEWEST:
         raise RayreelError(

@@ -14,7 +14,7 @@ from ray._private.authentication.authentication_utils import is_token_auth_enabl
 from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
 
 from rayreel import ray_access
-from rayreel.ray_access import TokenRefused, NoToken, adopt, make_token, protected
+from rayreel.ray_access import NoToken, TokenRefused, adopt, make_token, protected
 
 ROOT = Path(__file__).parents[1]
 SHOW = "import os; print(os.environ.get('RAY_AUTH_MODE'), os.environ.get('RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER'))"
@@ -70,7 +70,7 @@ def test_the_file_that_the_user_names_is_used(home: Path, monkeypatch: pytest.Mo
 
 
 def test_processes_that_start_at_once_agree_on_one_token(home: Path) -> None:
-    make = "from rayreel.ray_access import token_file, _write_token; _write_token(token_file()); print(token_file().read_text())"
+    make = "from rayreel.ray_access import make_token, token_file; make_token(); print(token_file().read_text())"
     running = [
         subprocess.Popen([sys.executable, "-c", make], stdout=subprocess.PIPE, text=True, env=dict(os.environ))
         for _ in range(4)

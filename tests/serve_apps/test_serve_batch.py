@@ -13,7 +13,7 @@ from rayreel.failures import Reason, Rejected
 from rayreel.media.fetch import local_copy
 from rayreel.settings import load_settings
 from rayreel.storage import Storage
-from serve_apps.batch import Catalogs, jobs_by_id, from_outside
+from serve_apps.batch import Catalogs, from_outside, jobs_by_id
 from serve_apps.problems import Busy, NotFound
 
 MOST = 2

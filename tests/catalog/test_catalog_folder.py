@@ -8,8 +8,8 @@ import pytest
 
 from rayreel.catalog.folder import read_folder
 from rayreel.catalog.left_out import LeftOut
-from rayreel.catalog.problem import Problem
-from rayreel.catalog.video import Video
+from rayreel.catalog.problem import RowProblem
+from rayreel.catalog.video import CatalogVideo
 from rayreel.failures import Reason
 
 
@@ -19,7 +19,7 @@ def put(path: Path, content: str | bytes = b"video") -> Path:
     return path
 
 
-def only(folder: Path) -> Video | Problem:
+def only(folder: Path) -> CatalogVideo | RowProblem:
     (item,) = read_folder(folder)
     return item
 
@@ -28,7 +28,7 @@ def test_videos_come_in_sorted_order_with_id_category_and_absolute_path(tmp_path
     for name in ("zoo/b.MP4", "zoo/deep/a.webm", "art/c.3gp", "top.mov"):
         put(tmp_path / name)
     videos = list(read_folder(tmp_path))
-    assert [(v.video_id, v.category) for v in videos if isinstance(v, Video)] == [
+    assert [(v.video_id, v.category) for v in videos if isinstance(v, CatalogVideo)] == [
         ("art/c", "art"),
         ("top", ""),
         ("zoo/b", "zoo"),
@@ -62,7 +62,7 @@ def test_a_json_sidecar_wins_over_text_and_folder_and_keeps_other_keys(tmp_path:
     other = {"created_at": "20240131", "views": 12, "parts": [1, 2], "video_id": "not this"}
     put(tmp_path / "zoo/a.json", json.dumps(sidecar | other))
     video = only(tmp_path)
-    assert isinstance(video, Video)
+    assert isinstance(video, CatalogVideo)
     assert (video.video_id, video.title, video.description) == ("zoo/a", "From json", "A description.")
     assert (video.category, video.tags) == ("foxes", ("red", "snow"))
     assert video.created_at is not None and video.created_at.isoformat() == "2024-01-31T00:00:00+00:00"
@@ -87,7 +87,7 @@ def test_a_broken_sidecar_is_a_problem_that_names_it_and_stops_nothing(
     put(tmp_path / "b.mp4")
     sidecar = put(tmp_path / name, content)
     problem, video = read_folder(tmp_path)
-    assert isinstance(problem, Problem) and problem.reason is Reason.INVALID_ROW
+    assert isinstance(problem, RowProblem) and problem.reason is Reason.INVALID_ROW
     assert (problem.video_id, problem.row) == ("a", None)
     assert str(sidecar) in problem.detail and said in problem.detail
     assert video.video_id == "b"
@@ -104,8 +104,8 @@ def test_links_out_of_the_folder_are_problems_and_links_inside_are_videos(tmp_pa
     put(folder / "told.mp4")
     (folder / "told.txt").symlink_to(outside / "secret.txt")
     items = list(read_folder(folder))
-    assert [item.video_id for item in items if isinstance(item, Video)] == ["inner", "real"]
-    problems = [item for item in items if isinstance(item, Problem)]
+    assert [item.video_id for item in items if isinstance(item, CatalogVideo)] == ["inner", "real"]
+    problems = [item for item in items if isinstance(item, RowProblem)]
     assert [problem.video_id for problem in problems] == ["outer", "outer_folder", "told"]
     assert all("leads out" in problem.detail for problem in problems)
 
@@ -120,7 +120,7 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
 def test_a_file_name_that_is_not_utf8_is_a_problem_that_can_be_written_down(tmp_path: Path) -> None:
     put(Path(str(tmp_path) + "/caf\udce9.mp4"))
     problem = only(tmp_path)
-    assert isinstance(problem, Problem) and problem.reason is Reason.INVALID_ROW
+    assert isinstance(problem, RowProblem) and problem.reason is Reason.INVALID_ROW
     assert f"{problem.video_id} {problem.uri} {problem.detail}".encode()
 
 
@@ -133,7 +133,7 @@ def test_a_file_of_any_name_is_a_video_of_that_name(tmp_path: Path) -> None:
         put(tmp_path / f"{name}.mp4")
     videos = list(read_folder(tmp_path))
     assert {video.video_id for video in videos} == set(NAMES)
-    assert all(isinstance(video, Video) and Path(video.uri).is_file() for video in videos)
+    assert all(isinstance(video, CatalogVideo) and Path(video.uri).is_file() for video in videos)
 
 
 def test_videos_of_cameras_discs_and_recorders_are_taken_in_any_case(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_folder_that_may_not_be_read_is_a_problem_and_stops_nothing(tmp_path: 
     try:
         if os.access(tmp_path / "locked", os.R_OK):
             pytest.skip("root reads every folder")
-        problem = next(item for item in read_folder(tmp_path) if isinstance(item, Problem))
+        problem = next(item for item in read_folder(tmp_path) if isinstance(item, RowProblem))
         assert (problem.video_id, problem.reason) == ("locked", Reason.UNREADABLE)
     finally:
         (tmp_path / "locked").chmod(0o700)

@@ -11,35 +11,35 @@ import pytest
 
 from rayreel.catalog.left_out import LeftOut
 from rayreel.catalog.manifest import read_manifest
-from rayreel.catalog.problem import CatalogError, Problem
-from rayreel.catalog.video import Video
+from rayreel.catalog.problem import CatalogError, RowProblem
+from rayreel.catalog.video import CatalogVideo
 from rayreel.failures import Reason
 
 
-def read(tmp_path: Path, name: str, content: str | bytes) -> list[Video | Problem]:
+def read(tmp_path: Path, name: str, content: str | bytes) -> list[CatalogVideo | RowProblem]:
     path = tmp_path / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return list(read_manifest(str(path)))
 
 
-def ids(items: list[Video | Problem]) -> list[str]:
-    return [item.video_id for item in items if isinstance(item, Video)]
+def ids(items: list[CatalogVideo | RowProblem]) -> list[str]:
+    return [item.video_id for item in items if isinstance(item, CatalogVideo)]
 
 
-def faults(items: list[Video | Problem]) -> list[Problem]:
-    return [item for item in items if isinstance(item, Problem)]
+def faults(items: list[CatalogVideo | RowProblem]) -> list[RowProblem]:
+    return [item for item in items if isinstance(item, RowProblem)]
 
 
 def test_a_csv_cell_may_hold_commas_quotes_and_newlines(tmp_path: Path) -> None:
     text = '\ufeffvideo_id,uri,title,tags\r\n1,a.mp4,"Red, ""green""\nand blue",x | y|\r\n'
     (video,) = read(tmp_path, "c.csv", text)
-    assert isinstance(video, Video)
+    assert isinstance(video, CatalogVideo)
     assert (video.video_id, video.title, video.tags) == ("1", 'Red, "green"\nand blue', ("x", "y"))
 
 
 def test_numbers_in_the_known_columns_stay_text(tmp_path: Path) -> None:
     (video,) = read(tmp_path, "c.tsv", "video_id\turi\ttitle\tyear\n007\ta.mp4\t1984\t1984\n")
-    assert isinstance(video, Video)
+    assert isinstance(video, CatalogVideo)
     assert (video.video_id, video.title, video.extra) == ("007", "1984", {"year": 1984})
 
 
@@ -93,7 +93,7 @@ def test_a_byte_that_is_not_utf8_costs_its_own_row_only(tmp_path: Path) -> None:
 
 def test_the_nameless_index_column_of_a_data_frame_is_dropped(tmp_path: Path) -> None:
     (video,) = read(tmp_path, "c.csv", ",video_id,uri\n0,a,a.mp4\n")
-    assert isinstance(video, Video) and video.extra == {}
+    assert isinstance(video, CatalogVideo) and video.extra == {}
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_jsonl_rows_keep_types_and_broken_lines_are_problems(tmp_path: Path) -> 
     good = {"video_id": 7, "uri": "a.mp4", "tags": ["x", None], "views": 3, "hd": True, "stats": {"a": 1}}
     lines = [json.dumps(good), "", '{"video_id": ', "[1]", '{"video_id": "b"}', '{"video_id": [1], "uri": "c"}']
     video, *rest = read(tmp_path, "c.ndjson", "\n".join(lines))
-    assert isinstance(video, Video)
+    assert isinstance(video, CatalogVideo)
     assert (video.video_id, video.tags) == ("7", ("x",))
     assert video.extra == {"views": 3, "hd": True, "stats": '{"a": 1}'} and video.extra["hd"] is True
     assert [p.row for p in faults(rest)] == [2, 3, 4, 5]
@@ -150,7 +150,7 @@ def test_parquet_types_become_plain_values(tmp_path: Path) -> None:
     }
     pq.write_table(pa.table(columns), tmp_path / "c.parquet")
     video, problem = read_manifest(str(tmp_path / "c.parquet"))
-    assert isinstance(video, Video) and isinstance(problem, Problem)
+    assert isinstance(video, CatalogVideo) and isinstance(problem, RowProblem)
     assert (video.video_id, video.title, video.created_at) == ("1", "", noon.replace(tzinfo=dt.UTC))
     assert video.extra == {"score": None, "seen": "2024-01-01"}
     assert (problem.row, problem.video_id) == (2, "2")
@@ -219,7 +219,7 @@ def test_an_unmatched_quote_in_a_title_of_a_tsv_costs_no_row(tmp_path: Path) -> 
     titles = ['"Hello" she said', '"Unclosed', "plain", '5" screen', 'end"']
     rows = "".join(f"{i}\ta.mp4\t{title}\n" for i, title in enumerate(titles))
     items = read(tmp_path, "c.tsv", f"video_id\turi\ttitle\n{rows}")
-    assert [item.title for item in items if isinstance(item, Video)] == titles
+    assert [item.title for item in items if isinstance(item, CatalogVideo)] == titles
 
 
 def test_a_quote_left_open_swallows_no_row_whose_uri_shows_it(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_quote_left_open_swallows_no_row_whose_uri_shows_it(tmp_path: Path) ->
 
 def test_a_description_as_long_as_a_transcript_is_kept_whole(tmp_path: Path) -> None:
     (video,) = read(tmp_path, "c.csv", f"video_id,uri,description\na,a.mp4,{'word ' * 40_000}\n")
-    assert isinstance(video, Video) and len(video.description) == 200_000 - 1
+    assert isinstance(video, CatalogVideo) and len(video.description) == 200_000 - 1
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_own_columns_of_every_parquet_type_cost_no_row_and_bytes_are_counted(tmp
     pq.write_table(pa.table(columns), tmp_path / "c.parquet")
     left_out = LeftOut()
     first, second = read_manifest(str(tmp_path / "c.parquet"), left_out)
-    assert isinstance(first, Video) and isinstance(second, Video)
+    assert isinstance(first, CatalogVideo) and isinstance(second, CatalogVideo)
     plain = {"length": 1.5, "at": "12:00:00", "words": '[["k", 1]]', "half": 1.5, "price": 1.5}
     assert first.extra == {"image": '{"bytes": null, "path": "x"}'} | plain
     assert set(second.extra.values()) == {None}

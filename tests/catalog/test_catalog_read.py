@@ -4,7 +4,7 @@ import pytest
 
 from rayreel.catalog.problem import CatalogError
 from rayreel.catalog.read import read_catalog
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.failures import Reason
 from rayreel.remote.config import ReadLimits
 
@@ -78,7 +78,7 @@ def test_file_uris_and_paths_are_one_and_the_same(clips: Path) -> None:
 
 def test_the_fingerprint_follows_values_not_the_order_of_columns(clips: Path) -> None:
     one, two, other = (
-        Video(video_id="a", uri="/a.mp4", extra=extra).fingerprint()
+        CatalogVideo(video_id="a", uri="/a.mp4", extra=extra).fingerprint()
         for extra in ({"x": 1, "y": 2}, {"y": 2, "x": 1}, {"x": 1, "y": 3})
     )
     assert one == two != other

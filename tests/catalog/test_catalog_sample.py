@@ -13,7 +13,7 @@ from rayreel.catalog.sample.interactions import simulate_interactions, write_int
 from rayreel.catalog.sample.manifest import write_manifest
 from rayreel.catalog.sample.plan import plan_sample
 from rayreel.catalog.sample.themes import THEMES
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 
 CONFIG = SampleConfig()
 CLIPS = plan_sample(CONFIG)
@@ -146,7 +146,7 @@ def test_the_catalog_reads_back_what_was_planned(tmp_path: Path) -> None:
     rows = list(read_manifest(str(write_manifest(CLIPS, tmp_path))))
     assert len(rows) == len(CLIPS)
     for row, clip in zip(rows, CLIPS, strict=True):
-        assert isinstance(row, Video)
+        assert isinstance(row, CatalogVideo)
         assert row.uri == str(tmp_path / clip.file)
         for field in ("video_id", "title", "description", "category", "tags", "created_at"):
             assert getattr(row, field) == getattr(clip, field)

@@ -4,12 +4,12 @@ import io
 
 import pytest
 
-from rayreel.remote.bounds import Bounded, Bounds, TooLarge
+from rayreel.remote.bounds import BoundedReader, Bounds, TooLarge
 
 
 def text(content: bytes, max_bytes: int = 1000, max_line_bytes: int = 100) -> io.TextIOWrapper:
     return io.TextIOWrapper(
-        io.BufferedReader(Bounded(io.BytesIO(content), Bounds(max_bytes, "limits.x", max_line_bytes)), 16)
+        io.BufferedReader(BoundedReader(io.BytesIO(content), Bounds(max_bytes, "limits.x", max_line_bytes)), 16)
     )
 
 

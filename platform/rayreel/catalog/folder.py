@@ -8,14 +8,14 @@ from typing import Any
 
 from rayreel.catalog.containers import SUFFIXES
 from rayreel.catalog.left_out import LeftOut
-from rayreel.catalog.problem import Problem, check_row, invalid_row
-from rayreel.catalog.video import Video
+from rayreel.catalog.problem import RowProblem, check_row, invalid_row
+from rayreel.catalog.video import CatalogVideo
 from rayreel.failures import Reason
 
 SIDECARS = (".txt", ".json")
 
 
-def read_folder(folder: Path, left_out: LeftOut | None = None) -> Iterator[Video | Problem]:
+def read_folder(folder: Path, left_out: LeftOut | None = None) -> Iterator[CatalogVideo | RowProblem]:
     """Every video file below a folder, in sorted order; what is passed over is counted in `left_out`.
 
     `video_id` is the path below the folder without its suffix, `category` the first sub-folder. Beside `clip.mp4`,
@@ -31,7 +31,9 @@ def read_folder(folder: Path, left_out: LeftOut | None = None) -> Iterator[Video
             try:
                 waiting += reversed(_look_through(path, root, left_out))
             except OSError as error:
-                yield Problem(None, _video_id(path, root), str(path), Reason.UNREADABLE, f"{path}: {error.strerror}.")
+                yield RowProblem(
+                    None, _video_id(path, root), str(path), Reason.UNREADABLE, f"{path}: {error.strerror}."
+                )
         elif _leads_outside(path, root):
             yield _outside(path, root, link=path)
         else:
@@ -71,7 +73,7 @@ def _is_video(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def _read_video(path: Path, root: Path) -> Video | Problem:
+def _read_video(path: Path, root: Path) -> CatalogVideo | RowProblem:
     parents = path.relative_to(root).parts[:-1]
     columns: dict[str, Any] = {"category": parents[0] if parents else ""}
     where = path
@@ -126,5 +128,5 @@ def _leads_outside(path: Path, root: Path) -> bool:
     return path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root)
 
 
-def _outside(path: Path, root: Path, link: Path) -> Problem:
+def _outside(path: Path, root: Path, link: Path) -> RowProblem:
     return invalid_row(_identity(path, root), str(link), None, f"this link leads out of {root} and is not followed")

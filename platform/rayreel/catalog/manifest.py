@@ -15,9 +15,9 @@ from rayreel.catalog.csv_rows import parse_cell, read_records
 from rayreel.catalog.ids import TextIds
 from rayreel.catalog.left_out import LeftOut
 from rayreel.catalog.parquet_rows import read_rows
-from rayreel.catalog.problem import COLUMNS, CatalogError, Problem, check_row, invalid_row
+from rayreel.catalog.problem import COLUMNS, CatalogError, RowProblem, check_row, invalid_row
 from rayreel.catalog.source import absolute, at_most, is_remote, local_path, open_source, suffix
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.remote.config import ReadLimits
 
 _LIMITS = ReadLimits()
@@ -36,7 +36,7 @@ class _Row:
 
 def read_manifest(
     uri: str, left_out: LeftOut | None = None, *, limits: ReadLimits = _LIMITS
-) -> Iterator[Video | Problem]:
+) -> Iterator[CatalogVideo | RowProblem]:
     """Every row of a manifest, in order and as a stream: one video or one problem each.
 
     Needs the columns `video_id` and `uri`; a relative `uri` counts from the manifest's own folder. What is in no row,
@@ -54,7 +54,7 @@ def read_manifest(
         video = check_row(row.columns, where, row.number) if not row.fault else None
         if video is None:
             yield invalid_row(row.columns, where, row.number, row.fault)
-        elif isinstance(video, Problem):
+        elif isinstance(video, RowProblem):
             yield video
         else:
             yield _place(video, uri, where, row.number)
@@ -87,7 +87,7 @@ def require(columns: Iterable[str], required: Iterable[str], uri: str) -> None:
         raise CatalogError(f"{uri} lacks the column(s) {', '.join(missing)}; it has {has}. {remedy}.")
 
 
-def _place(video: Video, manifest: str, where: str, row: int) -> Video | Problem:
+def _place(video: CatalogVideo, manifest: str, where: str, row: int) -> CatalogVideo | RowProblem:
     try:
         uri = absolute(local_path(video.uri), manifest)
     except CatalogError as error:

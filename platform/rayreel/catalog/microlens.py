@@ -16,7 +16,7 @@ from rayreel.catalog.download import RemoteFile
 from rayreel.catalog.interactions import read_interactions
 from rayreel.catalog.problem import CatalogError
 from rayreel.catalog.source import open_source
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 
 SITE = "https://recsys.westlake.edu.cn"
 PAGE = "https://github.com/westlake-repl/MicroLens"
@@ -42,7 +42,7 @@ class MicroLensFiles:
 class MicroLens:
     """The chosen videos, the interactions with them by time, and how many items of the set were left out and why."""
 
-    videos: list[Video]
+    videos: list[CatalogVideo]
     interactions: pa.Table
     without_file: int
     beyond_limit: int
@@ -97,7 +97,7 @@ def read_microlens(files: MicroLensFiles, max_videos: int | None = None) -> Micr
         )
     chosen = with_file[:max_videos]
     videos = [
-        Video(video_id=item, uri=str(there[item]), title=titles.get(item, ""), category=categories.get(item, ""))
+        CatalogVideo(video_id=item, uri=str(there[item]), title=titles.get(item, ""), category=categories.get(item, ""))
         for item in chosen
     ]
     kept = interactions.filter(pc.is_in(interactions["video_id"], pa.array(chosen, pa.string())))

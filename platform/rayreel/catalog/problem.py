@@ -8,13 +8,13 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from rayreel.catalog.moments import EXPECTED as A_DATE
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.errors import RayreelError
 from rayreel.failures import Reason
 from rayreel.redact import redacted
 from rayreel.remote.address import scheme_of
 
-COLUMNS = frozenset(Video.model_fields) - {"extra"}
+COLUMNS = frozenset(CatalogVideo.model_fields) - {"extra"}
 
 _EXPECTED = {
     "created_at": A_DATE,
@@ -27,7 +27,7 @@ class CatalogError(RayreelError):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class RowProblem:
     """A catalog row that cannot be used. `row` counts from 1; None where the catalog is a folder.
 
     `detail` is a sentence that names the file, the row and what is wrong, without the secrets of an address.
@@ -43,18 +43,18 @@ class Problem:
         object.__setattr__(self, "detail", redacted(self.detail))
 
 
-def invalid_row(columns: Mapping[str, Any], where: str, row: int | None, fault: str) -> Problem:
+def invalid_row(columns: Mapping[str, Any], where: str, row: int | None, fault: str) -> RowProblem:
     """Make the problem of a row with a fault; `where` names its file and place, `fault` says what is wrong."""
     video_id, uri = (_writable(columns.get(name)) for name in ("video_id", "uri"))
-    return Problem(row, video_id, uri, Reason.INVALID_ROW, _writable(f"{where}: {fault}."))
+    return RowProblem(row, video_id, uri, Reason.INVALID_ROW, _writable(f"{where}: {fault}."))
 
 
-def check_row(columns: Mapping[str, Any], where: str, row: int | None) -> Video | Problem:
+def check_row(columns: Mapping[str, Any], where: str, row: int | None) -> CatalogVideo | RowProblem:
     """Make a video of one row's columns; those a video does not know become its `extra`."""
     known = {name: value for name, value in columns.items() if name in COLUMNS}
     extra = {name: value for name, value in columns.items() if name not in COLUMNS}
     try:
-        return Video(**known, extra=extra)
+        return CatalogVideo(**known, extra=extra)
     except ValidationError as error:
         return invalid_row(columns, where, row, _in_words(error, shown=not scheme_of(where)))
 

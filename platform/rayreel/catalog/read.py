@@ -11,9 +11,9 @@ from rayreel.catalog.containers import SUFFIXES
 from rayreel.catalog.folder import read_folder
 from rayreel.catalog.left_out import LeftOut
 from rayreel.catalog.manifest import read_manifest
-from rayreel.catalog.problem import CatalogError, Problem
+from rayreel.catalog.problem import CatalogError, RowProblem
 from rayreel.catalog.source import is_remote, local_path
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.failures import Reason
 from rayreel.remote.config import ReadLimits
 from rayreel.remote.local import may_read
@@ -29,8 +29,8 @@ class Catalog:
     """
 
     source: str
-    videos: list[Video] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    videos: list[CatalogVideo] = field(default_factory=list)
+    problems: list[RowProblem] = field(default_factory=list)
     left_out: LeftOut = field(default_factory=LeftOut)
 
     def __len__(self) -> int:
@@ -52,8 +52,8 @@ def read_catalog(source: str | Path, limits: ReadLimits = _LIMITS) -> Catalog:
     catalog, first = Catalog(source), dict[str, str]()
     for number, item in enumerate(_rows(catalog, is_folder, limits), start=1):
         row = None if is_folder else number
-        checked = item if isinstance(item, Problem) else _check(item, source, row, first, limits)
-        if isinstance(checked, Problem):
+        checked = item if isinstance(item, RowProblem) else _check(item, source, row, first, limits)
+        if isinstance(checked, RowProblem):
             catalog.problems.append(checked)
         else:
             catalog.videos.append(checked)
@@ -64,7 +64,7 @@ def read_catalog(source: str | Path, limits: ReadLimits = _LIMITS) -> Catalog:
     return catalog
 
 
-def _rows(catalog: Catalog, is_folder: bool, limits: ReadLimits) -> Iterator[Video | Problem]:
+def _rows(catalog: Catalog, is_folder: bool, limits: ReadLimits) -> Iterator[CatalogVideo | RowProblem]:
     source = catalog.source
     if is_folder:
         return read_folder(Path(source), catalog.left_out)
@@ -73,18 +73,20 @@ def _rows(catalog: Catalog, is_folder: bool, limits: ReadLimits) -> Iterator[Vid
     return read_manifest(source, catalog.left_out, limits=limits)
 
 
-def _check(video: Video, source: str, row: int | None, first: dict[str, str], limits: ReadLimits) -> Video | Problem:
+def _check(
+    video: CatalogVideo, source: str, row: int | None, first: dict[str, str], limits: ReadLimits
+) -> CatalogVideo | RowProblem:
     here = video.uri if row is None else f"row {row}"
     where = here if row is None else f"{source} {here}"
     if (earlier := first.setdefault(video.video_id, here)) != here:
         detail = f"{where}: the video_id {video.video_id!r} is already taken by {earlier}; give each video its own."
-        return Problem(row, video.video_id, video.uri, Reason.DUPLICATE_ID, detail)
+        return RowProblem(row, video.video_id, video.uri, Reason.DUPLICATE_ID, detail)
     if not is_remote(video.uri) and _is_closed(video.uri, source, limits):
         detail = f"{where}: files of this machine may be named only in the folders of limits.allowed_roots."
-        return Problem(row, video.video_id, video.uri, Reason.PATH_NOT_ALLOWED, detail)
+        return RowProblem(row, video.video_id, video.uri, Reason.PATH_NOT_ALLOWED, detail)
     if not is_remote(video.uri) and (fault := _missing(video.uri)):
         detail = f"{where}: there is no file {video.uri} ({fault}); {_hint(video.uri, source, limits)}."
-        return Problem(row, video.video_id, video.uri, Reason.MISSING_FILE, detail)
+        return RowProblem(row, video.video_id, video.uri, Reason.MISSING_FILE, detail)
     return video
 
 

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from rayreel.catalog.problem import CatalogError
 from rayreel.failures import Reason
-from rayreel.remote.bounds import Bounded, Bounds, TooLarge
+from rayreel.remote.bounds import BoundedReader, Bounds, TooLarge
 from rayreel.remote.config import ReadLimits
 from rayreel.remote.copy import copy
 
@@ -65,7 +65,7 @@ def _fetched(uri: str, limits: ReadLimits, bounds: Bounds) -> Iterator[Path]:
         yield Path(file.name)
 
 
-class _Counted(Bounded):
+class _Counted(BoundedReader):
     """A catalog that is open, and its name for the error past a limit."""
 
     def __init__(self, file: IO[bytes], bounds: Bounds, uri: str) -> None:

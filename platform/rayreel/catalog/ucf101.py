@@ -13,7 +13,7 @@ from pathlib import Path
 from rayreel.catalog.containers import SUFFIXES
 from rayreel.catalog.download import RemoteFile
 from rayreel.catalog.problem import CatalogError
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 
 PAGE = "https://www.crcv.ucf.edu/data/UCF101.php"
 # The university publishes no checksums; these are torchvision's (torchvision/prototype/datasets/_builtin/ucf101.py).
@@ -40,7 +40,7 @@ class NotUnpacked(CatalogError):
 class Ucf101:
     """The clips by class and name, and how many were left out, by reason."""
 
-    videos: list[Video]
+    videos: list[CatalogVideo]
     left_out: Counter[str]
 
 
@@ -66,7 +66,7 @@ def read_ucf101(clips: Path, splits: Path | None = None, fold: int = 1, classes:
             extra = {"source": group[1]} | ({"split": sides[name]} if splits else {})
             number = {"class_index": numbers[path.parent.name]} if path.parent.name in numbers else {}
             videos.append(
-                Video(video_id=path.stem, uri=str(path), category=path.parent.name, extra={**extra, **number})
+                CatalogVideo(video_id=path.stem, uri=str(path), category=path.parent.name, extra={**extra, **number})
             )
     if missing := sum(name not in found for name in sides if not classes or name.partition("/")[0] in classes):
         left_out["listed, but no such file"] = missing

@@ -70,7 +70,7 @@ def _within(value: Any) -> Any:  # noqa: ANN401
 Text = Annotated[str, BeforeValidator(_text), StringConstraints(strip_whitespace=True)]
 
 
-class Video(BaseModel):
+class CatalogVideo(BaseModel):
     """One catalog row.
 
     `uri` is absolute: a local path, or file://, s3://, gs://, https://. `tags` and `created_at` take whatever

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rayreel.catalog.tags import write_tags
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 
 COLUMNS = ("video_id", "uri", "title", "description", "category", "tags", "created_at")
 
 
-def write_catalog(videos: Sequence[Video], folder: Path) -> Path:
+def write_catalog(videos: Sequence[CatalogVideo], folder: Path) -> Path:
     """Write `folder`/catalog.csv and return its path; reading it gives the same videos.
 
     A uri below `folder` is written relative to it, so that the folder can be moved.
@@ -26,7 +26,7 @@ def write_catalog(videos: Sequence[Video], folder: Path) -> Path:
     return path
 
 
-def _cells(video: Video, folder: Path) -> list[str]:
+def _cells(video: CatalogVideo, folder: Path) -> list[str]:
     uri, root = Path(video.uri), folder.resolve()
     place = str(uri.relative_to(root)) if uri.is_relative_to(root) else video.uri
     made = video.created_at.isoformat() if video.created_at else ""

@@ -59,7 +59,7 @@ class Bounds:
         return f"more than the {self.max_bytes:,} of {self.setting}. Raise the limit or split the file"
 
 
-class Bounded(io.RawIOBase):
+class BoundedReader(io.RawIOBase):
     """An open file, read within bounds; for io.BufferedReader and io.TextIOWrapper on top."""
 
     def __init__(self, file: IO[bytes], bounds: Bounds) -> None:

@@ -35,7 +35,7 @@ class HttpStatus(Exception):
         self.status = status
 
 
-class Answer:
+class HttpResponse:
     """The body of a file as it arrives; `size` is what the server declares, bytes."""
 
     def __init__(self, response: httpcore.Response) -> None:
@@ -54,7 +54,7 @@ class Answer:
 
 
 @contextmanager
-def get(address: Address, limits: ReadLimits, schemes: Collection[str], deadline: Deadline) -> Iterator[Answer]:
+def get(address: Address, limits: ReadLimits, schemes: Collection[str], deadline: Deadline) -> Iterator[HttpResponse]:
     """Ask for a file. Raises HostNotAllowed, BadAddress, FileNotFoundError, HttpStatus and what httpcore raises."""
     first = address
     for _ in range(_MOST_REDIRECTS + 1):
@@ -78,12 +78,12 @@ def _request(address: Address, first: Address) -> dict[str, Any]:
     return {"method": "GET", "url": url, "headers": headers, "extensions": {"timeout": waits}}
 
 
-def _checked(response: httpcore.Response) -> Answer:
+def _checked(response: httpcore.Response) -> HttpResponse:
     if response.status in _GONE:
         raise FileNotFoundError(response.status)
     if response.status != 200:
         raise HttpStatus(response.status)
-    return Answer(response)
+    return HttpResponse(response)
 
 
 def _target(address: Address, response: httpcore.Response, schemes: Collection[str]) -> Address:

@@ -63,7 +63,7 @@ class Chord:
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
+class SampleSound:
     """What is heard."""
 
     band: Band
@@ -84,6 +84,6 @@ class SampleClip:
     file: str
     look: Look
     motion: Motion
-    sound: Sound
+    sound: SampleSound
     seconds: float
     seed: int

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from rayreel.catalog.sample.clip import FRAME_RATE, RGB, Look, Motion, SampleClip, Sound
+from rayreel.catalog.sample.clip import FRAME_RATE, RGB, Look, Motion, SampleClip, SampleSound
 from rayreel.catalog.sample.config import SampleConfig
 from rayreel.catalog.sample.themes import THEMES, Theme
 from rayreel.catalog.sample.words import SENTENCES, TAGS, TITLES
@@ -83,10 +83,10 @@ def _vary_motion(motion: Motion, rng: Random) -> Motion:
     return replace(motion, speed=motion.speed * pace, pan=motion.pan * pace * rng.choice((-1, 1)))
 
 
-def _vary_sound(sound: Sound, rng: Random) -> Sound:
+def _vary_sound(sound: SampleSound, rng: Random) -> SampleSound:
     key, pace = 2 ** (rng.randint(-4, 4) / 12), rng.uniform(0.8, 1.25)
     band, grains, chord = sound.band, sound.grains, sound.chord
-    return Sound(
+    return SampleSound(
         replace(band, hz=(band.hz[0] * key, band.hz[1] * key), swell_hz=band.swell_hz * pace),
         replace(grains, hz=(grains.hz[0] * key, grains.hz[1] * key), per_second=grains.per_second * pace),
         replace(chord, hz=tuple(pitch * key for pitch in chord.hz)),

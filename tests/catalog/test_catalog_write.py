@@ -12,7 +12,7 @@ from rayreel.catalog.write import write_catalog
 from steady import steady
 
 
-def test_a_written_catalog_reads_as_the_same_videos(tmp_path: Path) -> None:
+def test_a_written_catalog_reads_back_as_the_same_videos(tmp_path: Path) -> None:
     out, elsewhere = tmp_path / "out", tmp_path / "elsewhere.mp4"
     (inside := out / "clips" / "1.mp4").parent.mkdir(parents=True)
     for path in (inside, elsewhere):
@@ -33,7 +33,7 @@ def test_a_written_catalog_reads_as_the_same_videos(tmp_path: Path) -> None:
     assert (catalog.videos, catalog.problems) == (videos, [])
 
 
-def test_a_folder_that_holds_its_videos_can_be_moved(tmp_path: Path) -> None:
+def test_a_folder_that_contains_its_videos_can_be_moved(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "1.mp4").touch()
     write_catalog([CatalogVideo(video_id="1", uri=str(tmp_path / "out" / "1.mp4"))], tmp_path / "out")
@@ -42,7 +42,7 @@ def test_a_folder_that_holds_its_videos_can_be_moved(tmp_path: Path) -> None:
 
 
 WORDS = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=12).map(str.strip)
-# A column of ids that all end in .0 is one of floats.
+# Without ids of the form 1.0: if all have it, they are read as floats.
 IDS = WORDS.filter(bool).filter(lambda word: not re.fullmatch(r"-?\d+\.0", word))
 VIDEOS = st.builds(
     CatalogVideo,
@@ -58,7 +58,7 @@ VIDEOS = st.builds(
 
 @steady
 @given(st.lists(VIDEOS, min_size=1, max_size=4, unique_by=lambda video: video.video_id))
-def test_any_videos_read_as_they_were_written(videos: list[CatalogVideo]) -> None:
+def test_any_videos_read_back_as_written(videos: list[CatalogVideo]) -> None:
     with TemporaryDirectory() as folder:
         catalog = read_catalog(write_catalog(videos, Path(folder)))
     assert (catalog.videos, catalog.problems) == (videos, [])

@@ -1,4 +1,4 @@
-"""Plan the sample set: every clip drawn from its theme, a little unlike its siblings."""
+"""Plan the clips of the sample set as random variations of their themes."""
 
 import colorsys
 import itertools
@@ -17,9 +17,9 @@ FRAME_SIZES = ((320, 240), (320, 180), (180, 320), (240, 240))
 
 
 def plan_sample(config: SampleConfig) -> list[SampleClip]:
-    """Plan the set: categories take turns, so that any first part of it is mixed too. One seed, one plan.
+    """Plan the clips. Categories alternate, so any prefix of the list is mixed too. Deterministic for a given seed.
 
-    A clip depends on the seed, its category and its number there, so a larger set begins with the smaller one.
+    A clip depends only on the seed, its category and its number in it, so a larger set starts with the smaller one.
     """
     return [_plan_clip(THEMES[i % config.categories], i // config.categories, config) for i in range(config.clips)]
 
@@ -50,7 +50,7 @@ def _any(rng: Random, alternatives: str) -> str:
 
 
 def _title(theme: Theme, number: int, seed: int) -> str:
-    """Every pairing of a subject and a detail is used once before any returns."""
+    """Return the title of a clip. Every combination of subject and detail is used once before any is repeated."""
     pairs = list(itertools.product(theme.words.subjects.split("|"), theme.words.details.split("|")))
     rng = Random(f"{seed}/{theme.name}/titles/{number // len(pairs)}")
     rng.shuffle(pairs)

@@ -1,4 +1,4 @@
-"""The sample set's twelve categories: the middle of their looks, motions and sounds."""
+"""The twelve categories of the sample set: the average look, motion and sound of each."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from rayreel.catalog.sample.words import WORDS, ThemeWords
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """A category: its words, and what its clips are variations of."""
+    """A category: its words, and the look, motion and sound that its clips vary."""
 
     name: str
     words: ThemeWords

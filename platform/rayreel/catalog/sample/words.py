@@ -1,11 +1,11 @@
-"""What the sample set's titles, descriptions and tags are made of; `|` stands between alternatives."""
+"""Words for the titles, descriptions and tags of the sample set; alternatives are separated by `|`."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class ThemeWords:
-    """One category's own words. A title pairs a subject with a detail."""
+    """The words of a category. A title combines a subject with a detail."""
 
     subjects: str
     details: str
@@ -13,7 +13,7 @@ class ThemeWords:
     tags: str
 
 
-# Shared by all categories, so that no single word gives one away.
+# Shared by all categories, so that no single word identifies a category.
 TITLES = (
     "{0} {1}|{0} {1}|{0} {1}|{0} {1}|{0} {1} tonight|{0} {1}, part two|{0} {1} (slow)|Weekend favourite: {0} {1}"
     "|More {0} {1}|Just {0} {1}"

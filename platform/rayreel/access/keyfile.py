@@ -29,9 +29,9 @@ class KeyFile:
     of it makes a revoked key valid again.
     """
 
-    def __init__(self, place: Storage, keys_file: str | None = None) -> None:
+    def __init__(self, storage: Storage, keys_file: str | None = None) -> None:
         folder, _, name = (keys_file or "").rpartition("/")
-        self._storage = place if keys_file is None else Storage(folder or ("/" if keys_file.startswith("/") else "."))
+        self._storage = storage if keys_file is None else Storage(folder or ("/" if keys_file.startswith("/") else "."))
         self._path = self._storage.path("access", "keys.json") if keys_file is None else self._storage.path(name)
         self._markers = f"{self._path.removesuffix('.json')}.revoked"
 
@@ -145,7 +145,7 @@ class WatchedKeys:
 
 
 def apply_revocations(keys: Sequence[Key], revoked: Revoked) -> list[Key]:
-    """Return the keys with the expiry of revoked ones moved forward."""
+    """Return the keys, where a revoked key expires at its revocation unless it expires earlier."""
     ends = {key.id: math.inf if key.expires_at is None else key.expires_at for key in keys}
     return [
         key.model_copy(update={"expires_at": min(revoked[key.id], ends[key.id])}) if key.id in revoked else key

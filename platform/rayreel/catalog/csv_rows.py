@@ -35,11 +35,11 @@ def read_records(
         except StopIteration:
             return
         except csv.Error as error:
-            first = lines.give_back()
+            first = lines.rewind()
             yield (number, _split_tsv(first), "") if delimiter == "\t" else (number, [], _message(error))
         else:
             if delimiter == "\t" and not is_row(cells) and is_row(_split_tsv(lines.row[0])):
-                cells = _split_tsv(lines.give_back())
+                cells = _split_tsv(lines.rewind())
             if cells:
                 yield number, cells, ""
 
@@ -77,23 +77,23 @@ def _unquoted(cell: str) -> str:
 def _message(error: csv.Error) -> str:
     if "field limit" in str(error):
         return f"a cell is longer than {LONGEST_CELL:,} characters, or its quote is never closed"
-    return f"unbalanced quotes ({error}); write quotes inside a quoted cell twice"
+    return f"unbalanced quotes ({error}); double the quotes inside a quoted cell"
 
 
 class _Lines:
-    """Iterates over a file's lines and can go back: after an unclosed quote, csv.reader consumes valid rows too."""
+    """Iterates over lines and can rewind: after an unclosed quote, csv.reader also consumes the valid rows after it."""
 
     def __init__(self, lines: Iterable[str], is_row: Callable[[str], bool]) -> None:
-        self.ahead, self.back, self.row = iter(lines), deque[str](), list[str]()
+        self.lines, self.rewound, self.row = iter(lines), deque[str](), list[str]()
         self.number, self.is_row = 0, is_row
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        line = self.back.popleft() if self.back else next(self.ahead)
+        line = self.rewound.popleft() if self.rewound else next(self.lines)
         if self.row and self.is_row(line):
-            self.back.appendleft(line)
+            self.rewound.appendleft(line)
             raise csv.Error("the next row begins inside a quoted cell")
         self.row.append(line)
         self.number += 1
@@ -103,8 +103,8 @@ class _Lines:
         self.row.clear()
         return self.number + 1
 
-    def give_back(self) -> str:
+    def rewind(self) -> str:
         """Return the first line of the current row, and yield its other lines again."""
-        self.back.extendleft(reversed(self.row[1:]))
+        self.rewound.extendleft(reversed(self.row[1:]))
         self.number -= len(self.row) - 1
         return self.row[0]

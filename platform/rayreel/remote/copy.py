@@ -93,8 +93,8 @@ def _object(uri: str, scheme: str, limits: ReadLimits) -> Any:  # noqa: ANN401 -
         return fsspec.filesystem(scheme).open(uri, "rb")
     address = parse_address(uri)
     check_address(address, limits)
-    place = f"{address.host}/{address.target}"
-    return fsspec.filesystem(scheme).open(place, "rb", block_size=8 * _PIECE_BYTES)
+    path = f"{address.host}/{address.target}"
+    return fsspec.filesystem(scheme).open(path, "rb", block_size=8 * _PIECE_BYTES)
 
 
 def _pieces(file: Any, bounds: Bounds) -> Iterator[bytes]:  # noqa: ANN401 - fsspec has no types

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from ray import serve
 
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.encoders.device import device_named
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import load_encoders
@@ -102,7 +102,9 @@ class Encode:
             return clip
         return await self._embedded(await self._vectors(clip, title), version)
 
-    async def new_video(self, source: Content | str, video: Video, version: int, seconds: float) -> Encoded | Rejected:
+    async def new_video(
+        self, source: Content | str, video: CatalogVideo, version: int, seconds: float
+    ) -> Encoded | Rejected:
         """Encode a video to add, from its content or URI; rejected without a modality that the tower reads."""
         clip = await self._decoders.decode(source, seconds)
         if isinstance(clip, Rejected):

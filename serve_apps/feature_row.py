@@ -7,14 +7,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.encoders.encoder import Modality
 from rayreel.features.key import EncoderKey
 from rayreel.features.schema import catalog_columns, feature_schema
 from rayreel.media.clip import Clip
 
 
-def feature_row(video: Video, clip: Clip, vectors: dict[Modality, NDArray[np.float32]], key: EncoderKey) -> pa.Table:
+def feature_row(
+    video: CatalogVideo, clip: Clip, vectors: dict[Modality, NDArray[np.float32]], key: EncoderKey
+) -> pa.Table:
     """A table of one row, as extraction writes it; `vectors` are [n, D] per modality, absent ones left out."""
     schema = feature_schema(key.dims)
     row = catalog_columns(video) | asdict(clip.facts)
@@ -28,7 +30,7 @@ def feature_row(video: Video, clip: Clip, vectors: dict[Modality, NDArray[np.flo
     return table.select(schema.names)
 
 
-def version_of_content(video: Video, clip: Clip) -> str:
+def version_of_content(video: CatalogVideo, clip: Clip) -> str:
     """Changes when the row or the file's content changes (16 hex digits)."""
     return hashlib.blake2b(f"{video.fingerprint()} {clip.content_hash}".encode(), digest_size=8).hexdigest()
 

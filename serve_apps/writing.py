@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.client.messages import NewVideo
 from rayreel.failures import Reason, Rejected
 from rayreel.features.store import open_store
@@ -93,13 +93,13 @@ class Writing:
         store = open_store(settings.place, registry.resolve(str(version)).encoder_key)
         return Writer(store, ReleaseRows(settings.place, version), self._state.client, settings.index)
 
-    def _described(self, new: NewVideo, content: Content | None, name: str) -> Video:
+    def _described(self, new: NewVideo, content: Content | None, name: str) -> CatalogVideo:
         """The catalog row. An id that is not given is the content's or the address's: sent twice, it is one video."""
         made = f"video_{hashlib.sha256(new.uri.encode() if content is None else content.data).hexdigest()[:24]}"
         video_id = new.video_id or made
         uri = new.uri if content is None else self._upload_uri(video_id, content, name)
         created = None if new.created_at is None else datetime.fromtimestamp(new.created_at, UTC)
-        return Video(
+        return CatalogVideo(
             video_id=video_id,
             uri=uri,
             title=new.title,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.encoders.encoder import Modality
 from rayreel.features.key import EncoderKey
 from rayreel.features.matrix import FeatureMatrix
@@ -52,7 +52,7 @@ def test_a_query_of_which_the_tower_sees_nothing_is_zero_and_spoils_no_other(tow
 
 
 def test_an_added_video_makes_the_row_that_extraction_would_have_made(tower: VideoTower) -> None:
-    video = Video(video_id="a", uri="s3://b/a.mp4", title="A", tags=("x", "y"), extra={"views": 3})
+    video = CatalogVideo(video_id="a", uri="s3://b/a.mp4", title="A", tags=("x", "y"), extra={"views": 3})
     seen = vectors(1, visual=2, text=1)
     table = feature_row(video, clip(), seen, KEY)
     assert table.schema == feature_schema(DIMS)
@@ -64,7 +64,7 @@ def test_an_added_video_makes_the_row_that_extraction_would_have_made(tower: Vid
 
 
 def test_the_version_of_an_added_video_follows_its_content_and_its_words() -> None:
-    video = Video(video_id="a", uri="s3://b/a.mp4")
+    video = CatalogVideo(video_id="a", uri="s3://b/a.mp4")
     versions = {
         feature_row(v, c, vectors(1, visual=1), KEY)["version"][0].as_py()
         for v, c in (

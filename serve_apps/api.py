@@ -15,7 +15,7 @@ from serve_apps.observe import Measured
 from serve_apps.routes import embed, operation, recommend, releases, videos, webhook
 from serve_apps.security import protect
 from serve_apps.service import Service
-from serve_apps.uploads import Uploads
+from serve_apps.uploads import UploadBudget
 
 ABOUT = "Content-based video recommendations."
 
@@ -41,7 +41,7 @@ def make_api(service: Service) -> FastAPI:
     # Innermost first.
     api.add_middleware(FastPath, service=service)
     api.add_middleware(Deadlines, timeout_s=service.settings.serve.timeout_s)
-    api.add_middleware(Uploads, config=service.settings.serve)
+    api.add_middleware(UploadBudget, config=service.settings.serve)
     api.add_middleware(Admission)
     protect(api, service.settings)
     api.add_middleware(Measured, metrics=service.metrics)

@@ -1,6 +1,6 @@
 """The border around the HTTP API: request ids, keys, rates, body sizes, security headers.
 
-Plain ASGI, outermost first: Identified, CORS, Guarded, Bounded. The fast path has 100 µs in all; these take a few.
+Plain ASGI, outermost first: Identified, CORS, Guarded, BodyLimit. The fast path has 100 µs in all; these take a few.
 """
 
 import math
@@ -46,7 +46,7 @@ def protect(app: FastAPI, settings: Settings, host: str | None = None) -> None:
 
     `host` is the address that is listened on; unset, Ray Serve is asked when the application starts.
     """
-    app.add_middleware(Bounded, config=settings.serve)
+    app.add_middleware(BodyLimit, config=settings.serve)
     app.add_middleware(Guarded, settings=settings, host=host)
     if settings.serve.cors_origins:
         app.add_middleware(
@@ -126,7 +126,7 @@ class Guarded:
         return None
 
 
-class Bounded:
+class BodyLimit:
     """Refuses bodies over the limit, whatever length they declare."""
 
     def __init__(self, app: ASGIApp, config: ServeConfig) -> None:

@@ -15,7 +15,7 @@ from rayreel.index.connect import MilvusClient, connect
 from rayreel.index.search import NoRelease, VideoIndex
 from rayreel.recommend.cache import AnswerCache
 from rayreel.recommend.live import Live
-from rayreel.release.following import Following, State, read_following
+from rayreel.release.following import FollowStatus, State, read_following
 from rayreel.release.rows import ReleaseRows
 from rayreel.release.snapshot import load_snapshot, snapshot_pointer
 from rayreel.settings import Settings
@@ -55,7 +55,7 @@ class ReleaseState:
         self._client: MilvusClient | None = None
         self._serving: Serving | None = None
         self._why_not = "The service has only just started."
-        self._following: Following | None = None
+        self._following: FollowStatus | None = None
         self._heard = time.monotonic()
         self._index_up = asyncio.Event()
         self._looking = asyncio.Lock()
@@ -74,11 +74,11 @@ class ReleaseState:
         return self._index_up.is_set()
 
     @property
-    def following(self) -> Following | None:
+    def following(self) -> FollowStatus | None:
         """How far the release follows MLflow's champion; None before anybody has looked."""
         config, found = self._settings.release, self._following
         if config.follow == "off":
-            return Following(State.OFF, "off", reason="release.follow is off: MLflow's champion is not followed.")
+            return FollowStatus(State.OFF, "off", reason="release.follow is off: MLflow's champion is not followed.")
         if found is not None and time.monotonic() - self._heard > SILENT_S:
             reason = f"Nobody has looked since {found.looked_at}. The service starts the reconciler again."
             return replace(found, state=State.STOPPED, reason=reason)

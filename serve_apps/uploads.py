@@ -14,7 +14,7 @@ from serve_apps.refusing import refuse
 LEAST = 4 << 20
 
 
-class Uploads:
+class UploadBudget:
     """ASGI: 429 with Retry-After for an upload that does not fit into `serve.max_uploads_bytes` beside the others.
 
     An upload of undeclared length takes as much as it may grow to. One that is larger than the whole budget is let in

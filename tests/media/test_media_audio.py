@@ -9,7 +9,7 @@ import pytest
 
 from rayreel.deadline import Deadline
 from rayreel.media.audio import sample_windows, window_starts
-from rayreel.media.sound import indexed_sounds
+from rayreel.media.sound import indexed_tracks
 
 FilmMaker = Callable[..., Path]
 RATE = 16_000
@@ -39,7 +39,7 @@ def pitch(window: np.ndarray) -> float:
 def windows_of(path: Path, starts_s: list[float], window_s: float) -> np.ndarray | None:
     """Windows of a file's first track of sound, whose clock counts from its own beginning."""
     with av.open(path) as container:
-        sound = next(iter(indexed_sounds(container, zero_s=0.0).values()))
+        sound = next(iter(indexed_tracks(container, zero_s=0.0).values()))
         return sample_windows(container, container.streams.audio[0], starts_s, window_s, Deadline(60), sound=sound)
 
 

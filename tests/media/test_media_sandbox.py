@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 import hostile
 from rayreel.failures import Reason, Rejected
-from rayreel.media.clip import Clip, Facts, Samples
+from rayreel.media.clip import Clip, MediaFacts, Samples
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.isolated import IsolatedDecoder
-from rayreel.media.sandbox.message import Question, read_answer, write_answer
+from rayreel.media.sandbox.message import DecodeRequest, read_response, write_response
 
 FilmMaker = Callable[..., Path]
 SIZE = 64
@@ -137,7 +137,7 @@ NONSENSE = {
     "no JSON": "\x80\x04c__main__\nos",
     "more than a message holds": '{"token":"' + "x" * (100 << 10),
     "deep JSON": '{"token":' + "[" * 60_000,
-    "another question's answer": '{"token":"00","refused":{"reason":"no_frames","detail":""}}',
+    "another decode_request's answer": '{"token":"00","refused":{"reason":"no_frames","detail":""}}',
     "neither samples nor a reason": '{"token":"TOKEN"}',
     "an unknown reason": '{"token":"TOKEN","refused":{"reason":"fine","detail":""}}',
     "half a letter": '{"token":"TOKEN","refused":{"reason":"no_frames","detail":"\\ud800"}}',
@@ -155,9 +155,9 @@ NONSENSE = {
 
 @pytest.mark.parametrize("name", NONSENSE)
 def test_an_answer_that_is_none_is_refused(memory: int, name: str) -> None:
-    asked = question()
+    asked = decode_request()
     with pytest.raises(ValueError, match=r"."):
-        read_answer(asked, NONSENSE[name].replace("TOKEN", asked.token).encode("latin-1"), memory)
+        read_response(asked, NONSENSE[name].replace("TOKEN", asked.token).encode("latin-1"), memory)
 
 
 @pytest.mark.parametrize(
@@ -205,14 +205,14 @@ def test_a_decoder_that_hangs_up_is_no_longer_there(decoder: IsolatedDecoder, fi
     assert first is not None and first != decoder.pid and not members(first)
 
 
-def question() -> Question:
-    return Question.about("film.mp4", 1000, SAMPLING, SIZE, Limits())
+def decode_request() -> DecodeRequest:
+    return DecodeRequest.for_file("film.mp4", 1000, SAMPLING, SIZE, Limits())
 
 
 @pytest.fixture(scope="module")
 def memory() -> Iterator[int]:
     descriptor = os.memfd_create("test")
-    os.ftruncate(descriptor, question().memory_bytes())
+    os.ftruncate(descriptor, decode_request().memory_bytes())
     yield descriptor
     os.close(descriptor)
 
@@ -221,12 +221,12 @@ def samples(seed: int = 0) -> Samples:
     random = np.random.default_rng(seed)
     frames = random.integers(0, 256, (2, SIZE, SIZE, 3), np.uint8)
     windows = random.uniform(-1, 1, (1, 3200)).astype(np.float32)
-    return Samples(frames, windows, Facts(1.5, 64, 48, 25.0, True))
+    return Samples(frames, windows, MediaFacts(1.5, 64, 48, 25.0, True))
 
 
 def test_samples_arrive_as_they_were_sent(memory: int) -> None:
-    asked, sent = question(), samples()
-    got = read_answer(asked, write_answer(asked.token, sent, memory), memory)
+    asked, sent = decode_request(), samples()
+    got = read_response(asked, write_response(asked.token, sent, memory), memory)
     assert isinstance(got, Samples) and got.facts == sent.facts
     np.testing.assert_array_equal(got.frames, sent.frames)
     np.testing.assert_array_equal(got.windows, sent.windows)
@@ -234,21 +234,21 @@ def test_samples_arrive_as_they_were_sent(memory: int) -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.001])
 def test_audio_samples_that_are_not_finite_or_out_of_range_are_refused(memory: int, value: float) -> None:
-    asked, sent = question(), samples()
+    asked, sent = decode_request(), samples()
     assert sent.windows is not None
     sent.windows[0, 77] = value
-    message = write_answer(asked.token, sent, memory)
+    message = write_response(asked.token, sent, memory)
     with pytest.raises(ValueError, match="audio"):
-        read_answer(asked, message, memory)
+        read_response(asked, message, memory)
 
 
 def test_a_memory_smaller_than_its_arrays_is_refused(memory: int) -> None:
-    asked = question()
-    message = write_answer(asked.token, samples(), memory)
+    asked = decode_request()
+    message = write_response(asked.token, samples(), memory)
     small = os.memfd_create("small")
     os.ftruncate(small, 100)
     with pytest.raises(ValueError, match="memory"):
-        read_answer(asked, message, small)
+        read_response(asked, message, small)
     os.close(small)
 
 
@@ -278,11 +278,11 @@ def replaced(tree: object, path: list[int], value: object) -> object:
 def test_an_answer_changed_anywhere_is_refused_or_keeps_every_promise(
     memory: int, path: list[int], value: object, cut: int
 ) -> None:
-    asked = question()
-    tree = json.loads(write_answer(asked.token, samples(), memory))
+    asked = decode_request()
+    tree = json.loads(write_response(asked.token, samples(), memory))
     message = json.dumps(replaced(tree, path, value)).encode()
     try:
-        got = read_answer(asked, message[: len(message) - cut] if cut < 40 else message, memory)
+        got = read_response(asked, message[: len(message) - cut] if cut < 40 else message, memory)
     except ValueError:
         return
     if isinstance(got, Rejected):

@@ -14,7 +14,7 @@ from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.decode import decode_file
 from rayreel.media.keyframes import read_timeline
 from rayreel.media.packets import film_in
-from rayreel.media.sound import Sound
+from rayreel.media.sound import SoundTrack
 
 FilmMaker = Callable[..., Path]
 RATE = 16_000
@@ -81,9 +81,9 @@ def test_times_count_from_the_first_picture(tmp_path: Path) -> None:
 
 
 def test_sound_that_covers_the_pictures_has_their_span() -> None:
-    assert Sound(-0.04, 8.02, 0.0).span(pictures_s=8.0, duration_s=8.0) == (0.0, 8.0)
-    assert Sound(0.3, float("inf"), 0.0).span(pictures_s=8.0, duration_s=8.0) == (0.0, 8.0)
-    assert Sound(2.0, 20.0, 0.0).span(pictures_s=8.0, duration_s=20.0) == (2.0, 20.0)
+    assert SoundTrack(-0.04, 8.02, 0.0).span(pictures_s=8.0, duration_s=8.0) == (0.0, 8.0)
+    assert SoundTrack(0.3, float("inf"), 0.0).span(pictures_s=8.0, duration_s=8.0) == (0.0, 8.0)
+    assert SoundTrack(2.0, 20.0, 0.0).span(pictures_s=8.0, duration_s=20.0) == (2.0, 20.0)
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])

@@ -12,7 +12,7 @@ from rayreel.index.alias import drop_collection, switch_alias
 from rayreel.release import audit, journal, registry
 from rayreel.release.config import GatesConfig
 from rayreel.release.follow import follow, look, renew
-from rayreel.release.following import Following, State, write_following
+from rayreel.release.following import FollowStatus, State, write_following
 from rayreel.release.journal import Switch
 from rayreel.release.lease import Lease, build_lease
 from rayreel.release.promote import promote
@@ -42,7 +42,7 @@ def configured(site: Site, **release: object) -> Site:
     return replace(site, release=site.release.model_copy(update=release))
 
 
-def followed(site: Site) -> Following:
+def followed(site: Site) -> FollowStatus:
     """One turn of the reconciler: look, act, and let everyone know."""
     found = follow(site)
     write_following(site.storage, found)

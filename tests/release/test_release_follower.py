@@ -14,7 +14,7 @@ import release_site
 from rayreel.index.embedded import NAMESPACE
 from rayreel.release import audit, registry
 from rayreel.release.follower import follower_name, nudge_follower, start_follower, stop_follower
-from rayreel.release.following import Following, State, read_following
+from rayreel.release.following import FollowStatus, State, read_following
 from rayreel.release.promote import promote
 from rayreel.release.site import Site
 from release_site import point_champion, site_at
@@ -37,7 +37,7 @@ def start(site: Site) -> Iterator[Start]:
     stop_follower(site.storage)
 
 
-def eventually(site: Site, state: State, wanted: int | None) -> Following:
+def eventually(site: Site, state: State, wanted: int | None) -> FollowStatus:
     """What the reconciler says, once it says so."""
     deadline = time.monotonic() + PATIENCE_S
     while True:

@@ -7,15 +7,15 @@ from feature_rows import KEY
 from rayreel.encoders.encoder import Modality
 from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore
-from rayreel.release.gates import Gate, Refused, pass_through, trust
+from rayreel.release.gates import PromotionRefused, ReleaseGate, pass_through, trust
 from rayreel.release.registry import Version
 from rayreel.storage import Storage
 from release_site import VIDEOS
 
 VERSION = Version(7, "run", str(KEY), "f", "t")
-SOUND = Gate("rows", True, "100 rows of 100 feature rows")
-WEAK = Gate("category/ndcg@10, better: champion", False, "0.5, champion 0.6: -0.100", quality=True)
-BROKEN = Gate("index rows", False, "3 missing")
+SOUND = ReleaseGate("rows", True, "100 rows of 100 feature rows")
+WEAK = ReleaseGate("category/ndcg@10, better: champion", False, "0.5, champion 0.6: -0.100", quality=True)
+BROKEN = ReleaseGate("index rows", False, "3 missing")
 
 
 def test_gates_that_all_passed_let_a_version_through() -> None:
@@ -23,7 +23,7 @@ def test_gates_that_all_passed_let_a_version_through() -> None:
 
 
 def test_a_refusal_names_each_failed_gate_by_how_much_and_what_to_do() -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(PromotionRefused) as refused:
         pass_through(VERSION, [SOUND, WEAK, BROKEN])
     said = str(refused.value)
     assert "Version 7 is refused by 2 of 3 gates" in said
@@ -34,12 +34,12 @@ def test_a_refusal_names_each_failed_gate_by_how_much_and_what_to_do() -> None:
 
 def test_a_reason_overrules_quality_and_nothing_else() -> None:
     pass_through(VERSION, [SOUND, WEAK], force="first tower with sound")
-    with pytest.raises(Refused, match="--force does not overrule index rows"):
+    with pytest.raises(PromotionRefused, match="--force does not overrule index rows"):
         pass_through(VERSION, [WEAK, BROKEN], force="first tower with sound")
 
 
 def test_a_refusal_travels_between_processes_with_its_gates() -> None:
-    refused = pickle.loads(pickle.dumps(Refused("no", [WEAK])))
+    refused = pickle.loads(pickle.dumps(PromotionRefused("no", [WEAK])))
     assert str(refused) == "no" and refused.gates == [WEAK]
 
 

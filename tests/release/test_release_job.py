@@ -11,7 +11,7 @@ import quickstart
 from feature_rows import KEY
 from rayreel.errors import RayreelError
 from rayreel.release import audit, registry
-from rayreel.release.gates import Refused
+from rayreel.release.gates import PromotionRefused
 from rayreel.release.site import Site
 from rayreel.settings import Settings, load_settings
 from release_site import point_champion
@@ -51,7 +51,7 @@ def test_a_promotion_shows_every_gate_and_what_was_switched(desk: Desk) -> None:
 
 def test_a_refused_promotion_shows_the_gates_and_leaves_everything(desk: Desk, site: Site) -> None:
     job.promote_tower(desk.settings, registry.resolve("2"))
-    with pytest.raises(Refused):
+    with pytest.raises(PromotionRefused):
         job.promote_tower(desk.settings, registry.resolve("3"))
     assert "failed" in desk.said and "a lead with p < 0.05 is needed" in desk.said and site.serving() == 2
 

@@ -14,7 +14,7 @@ from rayreel.index.alias import alias_target, collections, switch_alias
 from rayreel.index.write import stored_versions
 from rayreel.release import audit, journal, registry
 from rayreel.release.config import GatesConfig, GoldenQuery
-from rayreel.release.gates import Refused
+from rayreel.release.gates import PromotionRefused
 from rayreel.release.journal import Switch
 from rayreel.release.promote import Promotion, check, is_current, promote
 from rayreel.release.rows import ReleaseRows
@@ -98,7 +98,7 @@ def test_a_better_version_takes_over_from_the_champion(site: Site) -> None:
 def test_a_worse_version_is_refused_by_how_much_and_nothing_changes(site: Site) -> None:
     promoted(site, "2")
     before = audit.events()
-    with pytest.raises(Refused, match=r"category/ndcg@10, better: champion: 0\.\d+, champion 0\.\d+: -0\.\d+"):
+    with pytest.raises(PromotionRefused, match=r"category/ndcg@10, better: champion: 0\.\d+, champion 0\.\d+: -0\.\d+"):
         promoted(site, "3")
     assert site.serving() == 2 and registry.resolve(registry.CHAMPION).number == 2
     assert [found.version for found in collections(site.client)] == [2]
@@ -128,17 +128,19 @@ def test_a_version_of_encoders_whose_features_are_not_there_says_what_to_extract
 def test_golden_queries_by_words_and_by_video_are_asked_before_the_switch(site: Site) -> None:
     site = with_golden(site, text="c1", expect_category="c1", top_k=10, at_least=6)
     assert next(gate for gate in promoted(site, "2").gates if "golden" in gate.name).passed
-    with pytest.raises(Refused, match=r"golden query 'c1'.*\n?.*of the first 10 as expected, at least 6 are needed"):
+    with pytest.raises(
+        PromotionRefused, match=r"golden query 'c1'.*\n?.*of the first 10 as expected, at least 6 are needed"
+    ):
         promoted(with_golden(site, text="c1", expect_category="c2", top_k=10, at_least=6), "2")
     asked = with_golden(site, video_id="v001", expect_ids=["v001"])
-    with pytest.raises(Refused, match="0 of the first 10"):  # never the video itself
+    with pytest.raises(PromotionRefused, match="0 of the first 10"):  # never the video itself
         promoted(asked, "2")
 
 
 def test_a_golden_query_that_fails_leaves_the_champion_serving_and_can_be_overruled(site: Site) -> None:
     promoted(site, "1")
     asked = with_golden(site, text="c1", expect_category="no such category")
-    with pytest.raises(Refused, match="golden"):
+    with pytest.raises(PromotionRefused, match="golden"):
         promoted(asked, "2")
     assert site.serving() == 1
     promoted(asked, "2", force="that category comes next week")

@@ -10,7 +10,7 @@ from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore
 from rayreel.release import registry
 from rayreel.release.config import GatesConfig
-from rayreel.release.gates import Gate
+from rayreel.release.gates import ReleaseGate
 from rayreel.release.quality import Jury, UnknownMetric, judge
 from rayreel.storage import Storage
 from release_site import EVALUATION, VIDEOS, good_tower, register
@@ -21,11 +21,11 @@ def jury(storage: Storage) -> Jury:
     return Jury(storage, EVALUATION, GatesConfig())
 
 
-def of(gates: list[Gate], name: str) -> Gate:
+def of(gates: list[ReleaseGate], name: str) -> ReleaseGate:
     return next(gate for gate in gates if gate.name.endswith(f": {name}"))
 
 
-def judged(jury: Jury, version: str, before: str | None, **gates: object) -> list[Gate]:
+def judged(jury: Jury, version: str, before: str | None, **gates: object) -> list[ReleaseGate]:
     rules = GatesConfig.model_validate(gates)
     return judge(registry.resolve(version), before and registry.resolve(before), replace(jury, gates=rules)).gates
 
@@ -86,7 +86,7 @@ def test_a_champion_of_other_encoders_is_asked_with_its_own_features_of_the_same
     assert "+0.000 [+0.000, +0.000]" in of_champion(judge(registry.resolve("2"), champion, jury).gates).finding
 
 
-def of_champion(gates: list[Gate]) -> Gate:
+def of_champion(gates: list[ReleaseGate]) -> ReleaseGate:
     return next(gate for gate in gates if gate.name.endswith("champion"))
 
 

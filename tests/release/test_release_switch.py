@@ -13,7 +13,7 @@ import pytest
 
 from rayreel.index.alias import switch_alias
 from rayreel.release import audit, increment, journal, registry
-from rayreel.release.gates import Refused
+from rayreel.release.gates import PromotionRefused
 from rayreel.release.increment import bring_up_to_date
 from rayreel.release.journal import BadJournal, Switch
 from rayreel.release.lease import Held, Lease, build_lease
@@ -215,7 +215,7 @@ def test_promoting_what_serves_puts_its_champion_back_and_says_so(site: Site) ->
 def test_a_refused_promotion_leaves_a_moved_champion_alone(site: Site) -> None:
     promote(registry.resolve("2"), site)
     point_champion(1)
-    with pytest.raises(Refused):
+    with pytest.raises(PromotionRefused):
         promote(registry.resolve("3"), site)
     assert registry.pointed_at(registry.CHAMPION) == 1 and site.serving() == 2 and len(audit.events()) == 1
 

@@ -9,7 +9,7 @@ from rayreel.encoders.encoder import Modality
 from rayreel.features.key import EncoderKey
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.schema import feature_schema
-from rayreel.media.clip import Clip, Facts
+from rayreel.media.clip import Clip, MediaFacts
 from rayreel.media.config import SamplingConfig
 from rayreel.release.embed import embed_rows
 from rayreel.tower.embed import embed_query
@@ -36,7 +36,7 @@ def vectors(seed: int, **counts: int) -> Vectors:
 
 
 def clip(content: str = "ab") -> Clip:
-    return Clip(np.zeros((2, 8, 8, 3), np.uint8), None, Facts(1.5, 8, 8, 25.0, False), content)
+    return Clip(np.zeros((2, 8, 8, 3), np.uint8), None, MediaFacts(1.5, 8, 8, 25.0, False), content)
 
 
 def test_a_query_gets_the_same_embedding_whatever_shares_its_batch(tower: VideoTower) -> None:

@@ -9,7 +9,7 @@ import pytest
 import ray
 
 from rayreel.index.embedded import NAMESPACE, owner_name, stop_embedded
-from rayreel.release.following import Following, State, write_following
+from rayreel.release.following import FollowStatus, State, write_following
 from rayreel.release.rows import tombstones
 from rayreel.release.snapshot import write_snapshot
 from rayreel.settings import Settings
@@ -125,7 +125,7 @@ def test_what_the_reconciler_has_found_is_known_and_its_silence_too(
 ) -> None:
     release = settings.release.model_copy(update={"follow": "gate"})
     followed = settings.model_copy(update={"release": release})
-    refused = Following(State.REFUSED, "gate", 1, 3, "Version 3 is refused by recall.", ("recall",))
+    refused = FollowStatus(State.REFUSED, "gate", 1, 3, "Version 3 is refused by recall.", ("recall",))
     make_release(settings, 1, ["a1", "a2"])
     state, off = state_of(followed)[0], state_of(settings)[0]
 

@@ -16,7 +16,7 @@ from films import write_film
 from made_service import MadeService, made_service
 from ports import free_port
 from rayreel.access.config import ServeConfig
-from serve_apps.uploads import LEAST, Uploads
+from serve_apps.uploads import LEAST, UploadBudget
 
 FilmMaker = Callable[..., Path]
 MIB = 1 << 20
@@ -95,7 +95,7 @@ class Held:
         self.go, self.cancelled = asyncio.Event(), 0
         self.api = FastAPI()
         self.api.add_api_route("/", self.answer, methods=["POST"])
-        self.api.add_middleware(Uploads, config=ServeConfig(max_uploads_bytes=budget, max_body_bytes=budget))
+        self.api.add_middleware(UploadBudget, config=ServeConfig(max_uploads_bytes=budget, max_body_bytes=budget))
 
     async def answer(self, request: Request) -> int:
         size = len(await request.body())

@@ -9,7 +9,7 @@ from rayreel.encoders.encoder import Modality, TextEncoder
 from rayreel.errors import RayreelError
 from rayreel.index.search import Hit, VideoIndex
 from rayreel.release.config import GoldenQuery
-from rayreel.release.gates import Gate
+from rayreel.release.gates import ReleaseGate
 from rayreel.tower.embed import embed_query
 from rayreel.tower.tower import VideoTower
 
@@ -20,20 +20,20 @@ class WrongEncoder(RayreelError):
     """Another text encoder than the one a version was made with."""
 
 
-def golden_gates(queries: Sequence[GoldenQuery], index: VideoIndex, encode: Words) -> Iterator[Gate]:
+def golden_gates(queries: Sequence[GoldenQuery], index: VideoIndex, encode: Words) -> Iterator[ReleaseGate]:
     """Ask a release each query as the service would; `encode` turns words into an embedding of the release."""
     for query in queries:
         name = f"golden query {query.video_id or query.text!r}"
         embedding = index.get(query.video_id) if query.video_id is not None else encode(query.text or "")
         if embedding is None:
-            yield Gate(name, False, f"the release does not hold {query.video_id!r}", quality=True)
+            yield ReleaseGate(name, False, f"the release does not hold {query.video_id!r}", quality=True)
             continue
         itself = [] if query.video_id is None else [query.video_id]
         hits = index.search(embedding, query.top_k, itself)
         expected = [hit for hit in hits if _is_expected(hit, query)]
         wanted = "" if len(expected) >= query.at_least else f", at least {query.at_least} are needed; {_found(hits)}"
         finding = f"{len(expected)} of the first {query.top_k} as expected{wanted}"
-        yield Gate(name, len(expected) >= query.at_least, finding, quality=True)
+        yield ReleaseGate(name, len(expected) >= query.at_least, finding, quality=True)
 
 
 def words_of(tower: VideoTower, encoder: Callable[[], TextEncoder], identity: str) -> Words:

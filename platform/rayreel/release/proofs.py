@@ -12,7 +12,7 @@ from rayreel.features.store import FeatureStore, open_store
 from rayreel.index.verify import recall
 from rayreel.release.embed import compare
 from rayreel.release.fill import verify
-from rayreel.release.gates import Gate
+from rayreel.release.gates import ReleaseGate
 from rayreel.release.golden import golden_gates, words_of
 from rayreel.release.rows import embeddings
 from rayreel.release.site import Candidate
@@ -22,12 +22,12 @@ _NEAREST = 10
 _QUERIES_AT_ONCE = 16
 
 
-def sound(candidate: Candidate) -> list[Gate]:
+def sound(candidate: Candidate) -> list[ReleaseGate]:
     """Whether rows, index and snapshot are whole and the index finds what exact search finds."""
     return [_rows(candidate), _index(candidate), _snapshot(candidate), _recall(candidate)]
 
 
-def golden(candidate: Candidate) -> list[Gate]:
+def golden(candidate: Candidate) -> list[ReleaseGate]:
     """Whether golden queries find what they should."""
     site, key = candidate.site, open_store(candidate.site.storage, candidate.version.encoder_key).key
     words = words_of(candidate.tower, site.text_encoder, key.identities[Modality.TEXT])
@@ -39,7 +39,7 @@ def is_whole(candidate: Candidate) -> bool:
     return _rows(candidate).passed and _index(candidate).passed
 
 
-def _rows(candidate: Candidate) -> Gate:
+def _rows(candidate: Candidate) -> ReleaseGate:
     """As many rows as feature rows: the same videos in the same version, but those that the tower sees nothing of."""
     store = open_store(candidate.site.storage, candidate.version.encoder_key)
     pairs, surplus = compare(store, candidate.rows)
@@ -50,7 +50,7 @@ def _rows(candidate: Candidate) -> Gate:
         finding += f"; of {blind} the tower sees nothing"
     if seen or surplus:
         finding += f"; {len(seen)} missing, {len(surplus)} too many: promote again"
-    return Gate("rows", not seen and not surplus, finding)
+    return ReleaseGate("rows", not seen and not surplus, finding)
 
 
 def _seen(store: FeatureStore, video_ids: Collection[str], modalities: Collection[str]) -> set[str]:
@@ -61,23 +61,23 @@ def _seen(store: FeatureStore, video_ids: Collection[str], modalities: Collectio
     return set(table["video_id"].filter(pa.array(has_N, pa.bool_())).to_pylist())
 
 
-def _index(candidate: Candidate) -> Gate:
+def _index(candidate: Candidate) -> ReleaseGate:
     site = candidate.site
     apart = verify(site.client, candidate.rows, candidate.collection, site.index, repair=False)
     finding = f"{candidate.collection} holds exactly these videos"
     if any(apart):
         counts = f"{len(apart.missing)} missing, {len(apart.stale)} stale, {len(apart.surplus)} too many"
         finding = f"{candidate.collection} has {counts}: jobs/index.py --version {candidate.version.number} --verify"
-    return Gate("index rows", not any(apart), finding)
+    return ReleaseGate("index rows", not any(apart), finding)
 
 
-def _snapshot(candidate: Candidate) -> Gate:
+def _snapshot(candidate: Candidate) -> ReleaseGate:
     pointer = snapshot_pointer(candidate.site.storage, candidate.version.number)
     found = "there is none: promote again" if pointer is None else f"{pointer['name']} of {pointer['videos']} videos"
-    return Gate("snapshot", pointer is not None, found)
+    return ReleaseGate("snapshot", pointer is not None, found)
 
 
-def _recall(candidate: Candidate) -> Gate:
+def _recall(candidate: Candidate) -> ReleaseGate:
     """Recall of the index against exact search over all rows, on a fixed random sample of them."""
     gates = candidate.site.release.gates
     table = candidate.rows.read(columns=["embedding"]).rows
@@ -90,7 +90,7 @@ def _recall(candidate: Candidate) -> Gate:
     )
     short = "" if found >= gates.min_recall else f", {gates.min_recall - found:.3f} too little: raise index.ef_search"
     finding = f"recall@{_NEAREST} {found:.3f} of exact search on {len(sample_Q)} videos{short}"
-    return Gate("recall of the index", found >= gates.min_recall, finding)
+    return ReleaseGate("recall of the index", found >= gates.min_recall, finding)
 
 
 def _exact(vectors_ND: NDArray[np.float32], sample_Q: NDArray[np.int64], k: int) -> list[NDArray[np.int64]]:

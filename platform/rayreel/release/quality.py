@@ -19,7 +19,7 @@ from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.store import NoFeatures, open_store
 from rayreel.release import registry
 from rayreel.release.config import GatesConfig
-from rayreel.release.gates import Gate
+from rayreel.release.gates import ReleaseGate
 from rayreel.release.registry import Version
 from rayreel.storage import Storage
 from rayreel.tower.embed import embed
@@ -41,7 +41,7 @@ class UnknownMetric(RayreelError):
 class Judgement:
     """The gates on quality, and the tower's own metrics such as {"category/ndcg@10": 0.9}."""
 
-    gates: list[Gate]
+    gates: list[ReleaseGate]
     metrics: dict[str, float]
 
 
@@ -63,18 +63,20 @@ def judge(version: Version, champion: Version | None, jury: Jury) -> Judgement:
     """
     table = open_store(jury.storage, version.encoder_key).read()
     rivals: dict[str, NDArray[np.float32]] = {}
-    lacking: list[Gate] = []
+    lacking: list[ReleaseGate] = []
     if champion is not None and jury.gates.champion != "off":
         try:
             table, rivals[CHAMPION] = _beside(champion, table, jury.storage)
         except NoFeatures as error:
-            lacking = [Gate(CHAMPION, False, f"cannot be compared with version {champion.number}: {error}", True)]
+            lacking = [
+                ReleaseGate(CHAMPION, False, f"cannot be compared with version {champion.number}: {error}", True)
+            ]
     try:
         evaluation = _evaluate(version, table, rivals, jury)
     except TrackingUnavailable:
         raise
     except RayreelError as error:  # a catalog without categories and views
-        return Judgement([*lacking, Gate("evaluation", False, str(error), quality=True)], {})
+        return Judgement([*lacking, ReleaseGate("evaluation", False, str(error), quality=True)], {})
     gates = [gate for name in _metrics(evaluation, jury.gates) for gate in _gates(evaluation, name, jury.gates)]
     return Judgement(lacking + gates, _own(evaluation))
 
@@ -117,7 +119,7 @@ def _metrics(evaluation: Evaluation, gates: GatesConfig) -> list[str]:
     return named
 
 
-def _gates(evaluation: Evaluation, metric: str, config: GatesConfig) -> Iterator[Gate]:
+def _gates(evaluation: Evaluation, metric: str, config: GatesConfig) -> Iterator[ReleaseGate]:
     section, name = _section(evaluation, metric)
     rules = {CHAMPION: config.champion} | {
         method: config.baselines for method in evaluation.baselines if method not in _OF_USERS
@@ -131,7 +133,7 @@ def _gates(evaluation: Evaluation, metric: str, config: GatesConfig) -> Iterator
             finding = f"{own:.3f}, {method} {section.scores[method][name].mean:.3f}: {_lead(versus)}"
             passed = _passes(rule, versus, own, config.alpha)
             wanted = "" if passed else f"; {_WANTED[rule].format(alpha=config.alpha)}"
-            yield Gate(f"{metric}, {rule.replace('_', ' ')}: {method}", passed, finding + wanted, quality=True)
+            yield ReleaseGate(f"{metric}, {rule.replace('_', ' ')}: {method}", passed, finding + wanted, quality=True)
 
 
 _WANTED = {

@@ -70,10 +70,10 @@ def test_a_worse_version_is_refused_by_named_gates_and_all_stays_as_it_was(two: 
     point_champion(3)
     found = followed(two)
     assert (found.state, found.serving, found.wanted, found.gates) == (State.REFUSED, 2, 3, (BETTER,))
-    assert BETTER in found.reason and "Release 2 goes on serving" in found.reason
+    assert BETTER in found.reason and "Release 2 keeps serving" in found.reason
     assert two.serving() == 2 and registry.pointed_at(registry.CHAMPION) == 3, "a person's alias is not touched"
     tags = registry.tags(3)
-    assert tags["follow"] == "refused" and "a lead with p < 0.05 is needed" in tags["follow_reason"]
+    assert tags["follow"] == "refused" and "requires a lead with p < 0.05" in tags["follow_reason"]
     assert trail() == [*before, ("refused", 3, "2")] and audit.events()[-1]["gates"] == [BETTER]
     assert "promoted_at" not in tags and "promoted_by" not in tags
 
@@ -122,7 +122,7 @@ def test_without_a_champion_the_release_goes_on_serving_and_the_trail_says_once_
     before = trail()
     point_champion(None)
     found = [followed(two), followed(two)][-1]
-    assert found.state is State.NO_CHAMPION and "Release 2 goes on serving" in found.reason
+    assert found.state is State.NO_CHAMPION and "Release 2 keeps serving" in found.reason
     assert two.serving() == 2 and trail() == [*before, ("champion deleted", 2, "2")]
     point_champion(2)
     assert followed(two).state is State.IN_STEP and len(trail()) == len(before) + 1

@@ -53,7 +53,7 @@ def test_a_refused_promotion_shows_the_gates_and_leaves_everything(desk: Desk, s
     job.promote_tower(desk.settings, registry.resolve("2"))
     with pytest.raises(PromotionRefused):
         job.promote_tower(desk.settings, registry.resolve("3"))
-    assert "failed" in desk.said and "a lead with p < 0.05 is needed" in desk.said and site.serving() == 2
+    assert "failed" in desk.said and "requires a lead with p < 0.05" in desk.said and site.serving() == 2
 
 
 def test_asking_the_gates_builds_and_switches_nothing(desk: Desk, site: Site) -> None:

@@ -215,4 +215,4 @@ def test_a_video_of_which_the_tower_sees_nothing_is_told_and_stops_nothing(site:
     store.add(feature_table(mute), QUARANTINE.empty_table())
     store.set_catalog([(video_id, "1") for video_id in sorted(IDS | {"mute"})])
     rows = next(gate for gate in promoted(site, "1").gates if gate.name == "rows")
-    assert rows.passed and rows.finding == "100 rows of 101 feature rows; of 1 the tower sees nothing"
+    assert rows.passed and rows.finding == "100 rows of 101 feature rows; 1 without a modality that the tower reads"

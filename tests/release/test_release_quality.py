@@ -40,7 +40,7 @@ def test_a_better_tower_passes_the_champion_and_every_content_baseline(jury: Jur
 def test_a_worse_tower_is_told_by_how_much_and_how_surely(jury: Jury) -> None:
     gate = of(judged(jury, "3", "2"), "champion")
     assert not gate.passed and "category/ndcg@10" in gate.name
-    assert "-0." in gate.finding and ", p 0.0" in gate.finding and "p < 0.05 is needed" in gate.finding
+    assert "-0." in gate.finding and ", p 0.0" in gate.finding and "requires a lead with p < 0.05" in gate.finding
 
 
 def test_a_tower_like_the_champion_is_not_better_but_not_worse_either(jury: Jury) -> None:

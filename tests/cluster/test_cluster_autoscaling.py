@@ -37,7 +37,7 @@ def pools() -> Counter[str]:
     return Counter(node["Labels"][POOL] for node in ray.nodes() if node["Alive"] and POOL in node["Labels"])
 
 
-def test_groups_come_from_zero_for_an_extraction_and_go_again(films: Path, tmp_path: Path, ray_folder: str) -> None:
+def test_groups_scale_from_zero_for_an_extraction_and_back(films: Path, tmp_path: Path, ray_folder: str) -> None:
     storage = tmp_path / "storage"
     ray.shutdown()
     with autoscaled(GROUPS, ray_folder, idle_s=6) as address:

@@ -74,7 +74,7 @@ def test_decoding_stays_on_cpu_nodes_and_encoders_on_gpu_nodes(
     assert set(lived_on("EncodeVideos")) == encoding
 
 
-def test_a_lost_node_of_each_kind_costs_time_and_nothing_else(
+def test_a_lost_node_of_each_kind_costs_only_time(
     catalog: Catalog,
     store: FeatureStore,
     cluster: Cluster,
@@ -97,7 +97,7 @@ def test_a_lost_node_of_each_kind_costs_time_and_nothing_else(
     assert store.read(["video_id"])["video_id"].to_pylist() == sorted(video.video_id for video in catalog.videos)
 
 
-def test_training_on_four_gpus_of_two_nodes_gets_them(
+def test_training_gets_four_gpus_of_two_nodes(
     tmp_path: Path, cpu_node: Callable[[], Any], gpu_node: Callable[..., Any]
 ) -> None:
     cpu_node()
@@ -107,7 +107,7 @@ def test_training_on_four_gpus_of_two_nodes_gets_them(
     assert lived_on("RayTrainWorker") == dict.fromkeys(nodes, 2)
 
 
-def test_training_on_cpus_leaves_gpu_nodes_alone(
+def test_training_on_cpus_stays_off_gpu_nodes(
     tmp_path: Path, cpu_node: Callable[[], Any], gpu_node: Callable[..., Any]
 ) -> None:
     gpu_node(2)

@@ -70,7 +70,7 @@ def test_a_line_of_the_readme_works(line: str, bare: Bare, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "job", ["train.py --epochs 2", "extract.py --catalog {films}", "extract.py --catalog {films} --storage here"]
 )
-def test_a_job_that_would_write_into_its_temporary_copy_is_refused(job: str, bare: Bare, tmp_path: Path) -> None:
+def test_a_job_that_would_write_to_its_temporary_copy_is_refused(job: str, bare: Bare, tmp_path: Path) -> None:
     write_film(tmp_path / "film.mp4", tone_hz=None)
     submit = LINES[0].partition("jobs/")[0]
     refused = bare.submit(f"{submit}jobs/{job.format(films=tmp_path)}")

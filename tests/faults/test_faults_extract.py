@@ -31,7 +31,7 @@ def settled(storage: Path) -> pa.Table:
     return distinct(rows(storage))
 
 
-def test_a_driver_killed_in_the_middle_goes_on_where_it_was(
+def test_a_killed_driver_continues_where_it_was(
     catalog: Path, undisturbed: pa.Table, tmp_path: Path, ray_folder: str
 ) -> None:
     first = Run(catalog, tmp_path / "storage", ray_folder)
@@ -51,7 +51,7 @@ def test_a_driver_killed_in_the_middle_goes_on_where_it_was(
 
 @pytest.mark.faults
 @pytest.mark.parametrize(("victim", "files"), [(is_decode_worker, 0), (is_encoder_actor, 2)])
-def test_a_killed_worker_is_replaced_and_its_rows_are_done_again(
+def test_a_killed_worker_is_replaced_and_its_rows_are_repeated(
     victim: Callable[[str], bool], files: int, catalog: Path, undisturbed: pa.Table, tmp_path: Path, ray_folder: str
 ) -> None:
     run = Run(catalog, tmp_path / "storage", ray_folder)
@@ -69,7 +69,7 @@ def test_a_killed_worker_is_replaced_and_its_rows_are_done_again(
 
 
 @pytest.mark.faults
-def test_everything_killed_again_and_again_ends_with_the_same_store(
+def test_repeated_kills_of_everything_give_the_same_store(
     catalog: Path, undisturbed: pa.Table, tmp_path: Path, ray_folder: str
 ) -> None:
     for files in (1, 4, 7):

@@ -214,7 +214,7 @@ def test_a_redeployment_loses_no_request(site: Site, record_property: Callable[.
     assert outcome.failed == 0, told(outcome)
 
 
-def test_a_killed_milvus_costs_no_query_by_id_and_others_a_moment(
+def test_a_killed_milvus_affects_no_query_by_id_and_delays_others(
     site: Site, record_property: Callable[..., None]
 ) -> None:
     outcome = site.steady(lambda: site.kill("MilvusLiteOwner"))

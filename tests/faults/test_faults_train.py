@@ -42,7 +42,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tupl
     return tracked(storage)[1]
 
 
-def test_a_run_killed_with_all_its_cluster_goes_on_in_its_own_mlflow_run(
+def test_a_run_killed_with_its_cluster_continues_in_its_mlflow_run(
     tmp_path: Path, ray_folder: str, undisturbed: dict[str, list[tuple[int, float]]]
 ) -> None:
     storage = tmp_path / "storage"
@@ -66,7 +66,7 @@ def test_a_run_killed_with_all_its_cluster_goes_on_in_its_own_mlflow_run(
     assert again.wait() == 1 and "no unfinished run" in again.output()
 
 
-def test_an_absent_mlflow_stops_a_run_before_it_begins(tmp_path: Path, ray_folder: str) -> None:
+def test_an_unreachable_mlflow_stops_a_run_before_it_starts(tmp_path: Path, ray_folder: str) -> None:
     storage = tmp_path / "storage"
     plant_features(storage)
     run = TrainRun(storage, ray_folder, MLFLOW_TRACKING_URI=NOBODY, MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")

@@ -9,7 +9,7 @@ from k8s_operator_rules import complaints
 
 
 @pytest.mark.parametrize("name", BUILDS)
-def test_the_operator_accepts_every_ray_object(name: str) -> None:
+def test_every_ray_object_satisfies_the_operators_rules(name: str) -> None:
     assert {named(item): list(complaints(item)) for item in of_kind(rendered(name), *RAY)} == {
         named(item): [] for item in of_kind(rendered(name), *RAY)
     }
@@ -91,14 +91,14 @@ def upgrade(item: Object) -> Object:
 
 
 @pytest.mark.parametrize(("complaint", "breaks"), [*BROKEN, *JOBS])
-def test_a_job_that_breaks_a_rule_is_found(complaint: str, breaks: Callable[[Object], object]) -> None:
+def test_a_job_that_breaks_a_rule_is_detected(complaint: str, breaks: Callable[[Object], object]) -> None:
     item = copy.deepcopy(next(job for job in rendered("gpu/jobs") if job["metadata"]["name"] == "train"))
     breaks(item)
     assert any(complaint in text for text in complaints(item)), list(complaints(item))
 
 
 @pytest.mark.parametrize(("complaint", "breaks"), [*BROKEN, *SERVICES])
-def test_a_service_that_breaks_a_rule_is_found(complaint: str, breaks: Callable[[Object], object]) -> None:
+def test_a_service_that_breaks_a_rule_is_detected(complaint: str, breaks: Callable[[Object], object]) -> None:
     item = copy.deepcopy(of_kind(rendered("production"), "RayService")[0])
     breaks(item)
     assert any(complaint in text for text in complaints(item)), list(complaints(item))

@@ -56,7 +56,7 @@ def test_every_pod_passes_pod_security_restricted(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_containers_that_the_operator_adds_are_restricted_too(overlay: str) -> None:
+def test_containers_added_by_the_operator_are_restricted_too(overlay: str) -> None:
     for item in of_kind(everything(overlay), "RayService", "RayJob"):
         cluster = cluster_spec(item)
         pod = cluster["headGroupSpec"]["template"]["spec"]
@@ -82,7 +82,7 @@ def test_containers_that_the_operator_adds_are_restricted_too(overlay: str) -> N
         ("hostNetwork", lambda pod: pod.update(hostNetwork=True)),
     ],
 )
-def test_a_pod_that_breaks_the_profile_is_found(complaint: str, breaks: Callable[[Object], object]) -> None:
+def test_a_pod_that_breaks_the_profile_is_detected(complaint: str, breaks: Callable[[Object], object]) -> None:
     for pod in restricted("production"):
         spec = copy.deepcopy(pod.spec)
         breaks(spec)
@@ -95,7 +95,7 @@ def own(pod: Object) -> Object:
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_pods_with_a_read_only_root_have_a_writable_tmp_that_is_their_home(overlay: str) -> None:
+def test_pods_with_a_read_only_root_have_a_writable_tmp_as_home(overlay: str) -> None:
     maps = {item["metadata"]["name"]: item["data"] for item in of_kind(everything(overlay), "ConfigMap")}
     for pod in restricted(overlay):
         for container in pod.containers:
@@ -112,7 +112,7 @@ def test_pods_with_a_read_only_root_have_a_writable_tmp_that_is_their_home(overl
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_every_container_says_what_it_needs_and_memory_is_never_overcommitted_by_ray(overlay: str) -> None:
+def test_every_container_has_requests_and_ray_never_overcommits_memory(overlay: str) -> None:
     for pod in restricted(overlay):
         for container in pod.containers:
             asked, most = container["resources"]["requests"], container["resources"]["limits"]
@@ -128,7 +128,7 @@ def test_every_container_says_what_it_needs_and_memory_is_never_overcommitted_by
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_every_server_is_probed_and_rays_pods_are_left_to_the_operator(overlay: str) -> None:
+def test_every_server_has_probes_and_rays_pods_have_only_the_operators(overlay: str) -> None:
     for pod in restricted(overlay):
         container = pod.spec["containers"][0]
         if pod.of.startswith(("Deployment", "StatefulSet")):
@@ -138,7 +138,7 @@ def test_every_server_is_probed_and_rays_pods_are_left_to_the_operator(overlay: 
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_only_heads_and_the_schedule_get_a_token_of_kubernetes(overlay: str) -> None:
+def test_only_heads_and_the_schedule_get_a_kubernetes_token(overlay: str) -> None:
     accounts = {item["metadata"]["name"]: item for item in of_kind(everything(overlay), "ServiceAccount")}
     for pod in restricted(overlay):
         account = accounts[pod.spec["serviceAccountName"]]
@@ -148,7 +148,7 @@ def test_only_heads_and_the_schedule_get_a_token_of_kubernetes(overlay: str) -> 
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_rights_name_what_they_are_for(overlay: str) -> None:
+def test_roles_have_no_wildcards_and_no_access_to_secrets(overlay: str) -> None:
     objects = everything(overlay)
     assert not of_kind(objects, "ClusterRole", "ClusterRoleBinding")
     for role in of_kind(objects, "Role"):

@@ -50,7 +50,7 @@ def test_the_matrix_and_range_of_the_file_are_used(tmp_path: Path, matrix: int, 
         ("mjpeg", "yuvj422p", "film.avi", FULL),
     ],
 )
-def test_every_depth_and_sampling_gives_the_same_colours(
+def test_every_depth_and_subsampling_gives_the_same_colours(
     tmp_path: Path, codec: str, form: str, name: str, range_: int
 ) -> None:
     if codec not in av.codecs_available:
@@ -61,7 +61,7 @@ def test_every_depth_and_sampling_gives_the_same_colours(
 
 
 @pytest.mark.parametrize(("codec", "form"), [("libx264rgb", "rgb24"), ("qtrle", "rgb24"), ("ffv1", "bgr0")])
-def test_rgb_is_left_as_it_is(tmp_path: Path, codec: str, form: str) -> None:
+def test_rgb_is_unchanged(tmp_path: Path, codec: str, form: str) -> None:
     def frame(picture: NDArray[np.float64]) -> av.VideoFrame:
         return av.VideoFrame.from_ndarray(np.round(picture).astype(np.uint8), format="rgb24").reformat(format=form)
 
@@ -80,7 +80,7 @@ def test_rgb_is_left_as_it_is(tmp_path: Path, codec: str, form: str) -> None:
     ],
     ids=["sd", "hd", "primaries_709", "primaries_601", "reserved"],
 )
-def test_a_matrix_that_is_not_said_is_taken_as_players_take_it(
+def test_an_unspecified_matrix_is_guessed_like_in_players(
     tmp_path: Path, side: int, matrix: int, said: tuple[int, int, int]
 ) -> None:
     path = write(tmp_path / "film.mkv", side=side, matrix=matrix, said=said, frame_of=lambda p: yuv_frame(p, matrix))
@@ -98,7 +98,7 @@ def test_colours_that_cannot_be_converted_are_refused(tmp_path: Path, matrix: in
 @pytest.mark.parametrize("mode", ["exact", "auto"])
 @pytest.mark.parametrize("codec", ["libx265", "libsvtav1"])
 @pytest.mark.parametrize(("transfer", "signal"), [(16, pq), (18, hlg)], ids=["pq", "hlg"])
-def test_high_dynamic_range_looks_like_the_same_film_in_standard_range(
+def test_high_dynamic_range_is_mapped_to_the_look_of_standard_range(
     tmp_path: Path, transfer: int, signal: Callable[[NDArray[np.float64]], NDArray[np.uint16]], codec: str, mode: str
 ) -> None:
     def frame(picture: NDArray[np.float64]) -> av.VideoFrame:
@@ -136,7 +136,7 @@ def test_transparent_parts_are_black(tmp_path: Path, codec: str, form: str, name
         assert square[50:, 34:].max() < 12 and square[50:, 4:28].mean() > 100
 
 
-def test_a_film_that_is_transparent_throughout_is_shown_without_alpha(tmp_path: Path) -> None:
+def test_a_fully_transparent_film_is_shown_without_alpha(tmp_path: Path) -> None:
     def frame(picture: NDArray[np.float64]) -> av.VideoFrame:
         empty = np.zeros(picture.shape[:2])
         return av.VideoFrame.from_ndarray(with_alpha(picture, empty), format="rgba").reformat(format="argb")
@@ -190,7 +190,7 @@ def reference_processing_unit(profile: int, full_range: int) -> bytes:
 
 
 @pytest.mark.parametrize(("profile", "full_range", "refused"), [(0, 1, True), (1, 0, False)])
-def test_dolby_vision_is_refused_where_nothing_else_can_show_it(
+def test_dolby_vision_without_a_compatible_base_layer_is_refused(
     tmp_path: Path, profile: int, full_range: int, refused: bool
 ) -> None:
     unit = escape(reference_processing_unit(profile, full_range))

@@ -124,7 +124,7 @@ def what_is_wrong(clip: Clip) -> list[str]:
 
 
 @pytest.mark.parametrize("batch", range(-(-COUNT // BATCH)))
-def test_a_damaged_film_gives_a_sane_clip_or_a_reason(
+def test_a_damaged_film_gives_a_valid_clip_or_a_reason(
     films: list[bytes], decoder: IsolatedDecoder, tally: Counter[str], tmp_path: Path, batch: int
 ) -> None:
     problems: list[str] = []

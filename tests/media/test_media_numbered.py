@@ -86,9 +86,7 @@ def timed(path: Path, mode: str) -> list[tuple[float, int]]:
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_exact_takes_the_frame_on_screen_at_each_time(
-    films: Callable[[str, str], Path], kind: str, suffix: str
-) -> None:
+def test_exact_takes_the_frame_shown_at_each_time(films: Callable[[str, str], Path], kind: str, suffix: str) -> None:
     assert numbers(films(kind, suffix), "exact") == TARGETS
 
 
@@ -105,7 +103,7 @@ def test_keyframe_takes_the_keyframes_nearest_to_the_times(
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_auto_has_a_frame_within_three_quarters_of_a_step_of_each_time(
+def test_auto_takes_a_frame_within_three_quarters_of_a_step_of_each_time(
     films: Callable[[str, str], Path], kind: str, suffix: str
 ) -> None:
     found = numbers(films(kind, suffix), "auto")
@@ -124,7 +122,7 @@ def test_the_time_of_each_frame_is_that_of_its_number(films: Callable[[str, str]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_colours_are_those_that_were_drawn(films: Callable[[str, str], Path], kind: str) -> None:
+def test_the_colours_are_as_drawn(films: Callable[[str, str], Path], kind: str) -> None:
     assert max(map(colour_error, take(films(kind, "mp4"), mode="exact").frames)) < 8
 
 

@@ -53,7 +53,7 @@ def test_rounding_of_a_matrix_changes_nothing(units: int) -> None:
 
 
 @pytest.mark.parametrize("scale", [(2, 1), (1, 3), (0.01, 0.01), (1000, 1000)])
-def test_the_scale_of_a_matrix_is_no_matter(scale: tuple[float, float]) -> None:
+def test_the_scale_of_a_matrix_is_irrelevant(scale: tuple[float, float]) -> None:
     x, y = scale
     assert turn_by(matrix(0, ONE * x, -ONE * y, 0)) == CLOCKWISE
 
@@ -100,7 +100,7 @@ STORED: dict[tuple[int, int, int], Turned] = {
     [("film.mp4", "libx264"), ("film.ts", "libx264"), ("film.mkv", "libx265"), ("film.ts", "libx265")],
 )
 @pytest.mark.parametrize("said", STORED, ids=["anticlockwise", "mirrored", "mirrored_clockwise"])
-def test_an_orientation_in_the_bitstream_holds_for_all_frames(
+def test_an_orientation_in_the_bitstream_applies_to_all_frames(
     tmp_path: Path, said: tuple[int, int, int], name: str, codec: str, mode: str, every: bool
 ) -> None:
     packets = itertools.count()

@@ -71,7 +71,7 @@ def test_every_frame_and_sample_decodes(film: tuple[SampleClip, Path]) -> None:
     assert abs(heard).max() > 0.2
 
 
-def test_a_keyframe_comes_at_least_every_second(film: tuple[SampleClip, Path]) -> None:
+def test_there_is_a_keyframe_at_least_every_second(film: tuple[SampleClip, Path]) -> None:
     clip, path = film
     with av.open(str(path)) as container:
         keys = sorted(
@@ -80,7 +80,7 @@ def test_a_keyframe_comes_at_least_every_second(film: tuple[SampleClip, Path]) -
     assert max(np.diff([*keys, clip.seconds])) <= 1.0 + 1e-6
 
 
-def test_the_same_clip_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
+def test_rendering_is_deterministic_and_depends_on_the_seed(tmp_path: Path) -> None:
     clip = CLIPS[2]
     other = plan_sample(SHORT.model_copy(update={"seed": 1}))[2]
     for name, made in (("a", clip), ("b", clip), ("c", other), ("d", replace(clip, seed=clip.seed + 1))):
@@ -90,7 +90,7 @@ def test_the_same_clip_gives_the_same_bytes_and_another_seed_others(tmp_path: Pa
     assert len({a, c, d}) == 3
 
 
-def test_a_failed_render_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_a_failed_render_leaves_only_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     path.write_bytes(b"old")
     with pytest.raises(KeyError):
@@ -106,11 +106,11 @@ def test_every_theme_moves(clip: SampleClip) -> None:
     assert changed > 0.002
 
 
-def test_categories_are_told_apart_by_colour_alone() -> None:
+def test_categories_can_be_distinguished_by_colour_alone() -> None:
     assert share_with_a_nearest_neighbour_of_their_category([colours(clip) for clip in CLIPS]) > 0.8
 
 
-def test_categories_are_told_apart_by_sound_alone() -> None:
+def test_categories_can_be_distinguished_by_sound_alone() -> None:
     assert share_with_a_nearest_neighbour_of_their_category([timbre(clip) for clip in CLIPS]) > 0.8
 
 

@@ -104,7 +104,7 @@ def members(group: int) -> list[str]:
 
 
 @pytest.mark.parametrize("name", sorted(hostile.ATTEMPTS.keys() - ENDINGS))
-def test_an_attempt_fails_and_the_next_video_decodes(
+def test_an_attack_fails_and_the_next_video_decodes(
     decoder: IsolatedDecoder, film: FilmMaker, tmp_path: Path, targets: dict[str, object], name: str
 ) -> None:
     outcome = take(decoder, plant(tmp_path, name, targets))
@@ -122,7 +122,7 @@ def test_an_attempt_fails_and_the_next_video_decodes(
         ("abort", Reason.DECODER_CRASH, "Aborted"),
     ],
 )
-def test_an_attempt_that_ends_the_decoder_ends_nothing_else(
+def test_an_attack_that_ends_the_decoder_ends_nothing_else(
     decoder: IsolatedDecoder, film: FilmMaker, tmp_path: Path, name: str, reason: Reason, word: str
 ) -> None:
     outcome = take(decoder, plant(tmp_path, name, {}), timeout_s=0.3)
@@ -154,7 +154,7 @@ NONSENSE = {
 
 
 @pytest.mark.parametrize("name", NONSENSE)
-def test_an_answer_that_is_none_is_refused(memory: int, name: str) -> None:
+def test_an_invalid_response_is_refused(memory: int, name: str) -> None:
     asked = decode_request()
     with pytest.raises(ValueError, match=r"."):
         read_response(asked, NONSENSE[name].replace("TOKEN", asked.token).encode("latin-1"), memory)
@@ -163,7 +163,7 @@ def test_an_answer_that_is_none_is_refused(memory: int, name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["nothing at all", "more than a message holds", "deep JSON", "half a letter", "huge sizes"]
 )
-def test_an_answer_that_is_none_is_a_crash_and_the_next_video_decodes(
+def test_an_invalid_response_is_a_crash_and_the_next_video_decodes(
     decoder: IsolatedDecoder, film: FilmMaker, tmp_path: Path, name: str
 ) -> None:
     (path := tmp_path / "once.say").write_bytes(NONSENSE[name].encode("latin-1"))
@@ -176,7 +176,7 @@ def test_an_answer_that_is_none_is_a_crash_and_the_next_video_decodes(
 REFUSED = '{"token":"TOKEN","refused":{"reason":"no_frames","detail":"\\u001b[2Jdone"}}'
 
 
-def test_a_second_answer_is_never_taken_for_the_next_video_s(
+def test_a_second_response_is_never_mistaken_for_that_of_the_next_video(
     decoder: IsolatedDecoder, film: FilmMaker, tmp_path: Path
 ) -> None:
     (path := tmp_path / "twice.say").write_text(REFUSED)
@@ -184,7 +184,7 @@ def test_a_second_answer_is_never_taken_for_the_next_video_s(
     assert isinstance(take(decoder, film(frames=3)), Clip)
 
 
-def test_a_decoder_that_goes_on_computing_after_its_answer_is_ended_by_the_kernel(
+def test_a_decoder_that_keeps_computing_after_its_response_is_ended_by_the_kernel(
     decoder: IsolatedDecoder, film: FilmMaker, tmp_path: Path
 ) -> None:
     (path := tmp_path / "spin.say").write_text(REFUSED)
@@ -197,7 +197,7 @@ def test_a_decoder_that_goes_on_computing_after_its_answer_is_ended_by_the_kerne
     assert isinstance(take(decoder, film(frames=3)), Clip)
 
 
-def test_a_decoder_that_hangs_up_is_no_longer_there(decoder: IsolatedDecoder, film: FilmMaker, tmp_path: Path) -> None:
+def test_a_decoder_that_closes_its_socket_is_killed(decoder: IsolatedDecoder, film: FilmMaker, tmp_path: Path) -> None:
     (path := tmp_path / "close.say").write_text(REFUSED)
     take(decoder, path)
     first = decoder.pid
@@ -224,7 +224,7 @@ def samples(seed: int = 0) -> Samples:
     return Samples(frames, windows, MediaFacts(1.5, 64, 48, 25.0, True))
 
 
-def test_samples_arrive_as_they_were_sent(memory: int) -> None:
+def test_samples_are_received_unchanged(memory: int) -> None:
     asked, sent = decode_request(), samples()
     got = read_response(asked, write_response(asked.token, sent, memory), memory)
     assert isinstance(got, Samples) and got.facts == sent.facts
@@ -242,7 +242,7 @@ def test_audio_samples_that_are_not_finite_or_out_of_range_are_refused(memory: i
         read_response(asked, message, memory)
 
 
-def test_a_memory_smaller_than_its_arrays_is_refused(memory: int) -> None:
+def test_arrays_larger_than_the_shared_memory_are_refused(memory: int) -> None:
     asked = decode_request()
     message = write_response(asked.token, samples(), memory)
     small = os.memfd_create("small")
@@ -275,7 +275,7 @@ def replaced(tree: object, path: list[int], value: object) -> object:
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(path=st.lists(st.integers(0, 7), max_size=4), value=anything, cut=st.integers(0, 400))
-def test_an_answer_changed_anywhere_is_refused_or_keeps_every_promise(
+def test_a_changed_response_is_refused_or_satisfies_every_constraint(
     memory: int, path: list[int], value: object, cut: int
 ) -> None:
     asked = decode_request()
@@ -323,7 +323,7 @@ BOTH_LAYERS = ("read the parent's environment", "read another file", "write a fi
 
 
 @pytest.mark.parametrize(("lacks", "named"), [("landlock_create_ruleset", "Landlock"), ("seccomp", "seccomp")])
-def test_a_kernel_that_offers_less_is_reported_once_and_refused_on_demand(
+def test_a_kernel_without_all_layers_is_reported_once_and_refused_if_required(
     film: FilmMaker, tmp_path: Path, targets: dict[str, object], lacks: str, named: str
 ) -> None:
     (folder := tmp_path / "films").mkdir()
@@ -340,9 +340,7 @@ def test_a_kernel_that_offers_less_is_reported_once_and_refused_on_demand(
     assert "connect over TCP -> " in said and "allowed" not in said
 
 
-def test_a_sandbox_that_is_whole_is_no_hindrance_to_those_who_require_it(
-    decoder: IsolatedDecoder, film: FilmMaker
-) -> None:
+def test_a_complete_sandbox_satisfies_require_sandbox(decoder: IsolatedDecoder, film: FilmMaker) -> None:
     assert isinstance(take(decoder, film(frames=3), require_sandbox=True), Clip)
 
 
@@ -358,7 +356,7 @@ def test_the_decoder_has_no_capability_and_small_limits(decoder: IsolatedDecoder
     assert resource.prlimit(decoder.pid, resource.RLIMIT_CPU)[0] < 1000
 
 
-def test_the_decoder_s_environment_is_empty(tmp_path: Path) -> None:
+def test_the_decoders_environment_is_empty(tmp_path: Path) -> None:
     (path := tmp_path / "environment").touch()
     with IsolatedDecoder(decode_with=hostile.environment) as decoder:
         assert take(decoder, path) == Rejected(Reason.NO_FRAMES, "{}")

@@ -73,6 +73,6 @@ def test_a_packet_much_larger_than_those_before_it_is_a_change() -> None:
     assert changes(samples, after=5, until=6) == changes(samples, after=1, until=4) == []
 
 
-def test_packets_of_even_size_and_tiny_ones_are_none() -> None:
+def test_packets_of_equal_size_and_tiny_ones_are_no_change() -> None:
     assert changes(packets(1000, *([300, 500] * 10)), after=0, until=99) == []
     assert changes(packets(100_000, 1, 1, 1, 1, 90, 1), after=0, until=99) == []

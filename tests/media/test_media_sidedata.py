@@ -32,7 +32,7 @@ def photo_film(path: Path, orientation: int) -> Path:
     return path
 
 
-def test_a_kind_that_pyav_does_not_know_hides_no_other(tmp_path: Path) -> None:
+def test_a_kind_unknown_to_pyav_hides_no_other(tmp_path: Path) -> None:
     with av.open(photo_film(tmp_path / "film.mkv", 6)) as container:
         frame = next(container.decode(video=0))
     with pytest.raises(ValueError, match="not a valid Type"):  # when this fails, the filter is no longer wanted
@@ -41,6 +41,6 @@ def test_a_kind_that_pyav_does_not_know_hides_no_other(tmp_path: Path) -> None:
     assert attached(frame, Type.DOVI_METADATA) is None
 
 
-def test_a_camera_that_was_held_sideways_gives_upright_pictures(tmp_path: Path) -> None:
+def test_pictures_of_a_camera_held_sideways_are_upright(tmp_path: Path) -> None:
     squares = take(photo_film(tmp_path / "film.mkv", 6), mode="exact", frames=2).frames
     assert [read_number(square) for square in squares] == [5, 5]

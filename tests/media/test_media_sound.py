@@ -54,7 +54,7 @@ def times_heard(windows: np.ndarray) -> list[float]:
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.mov"])
 @pytest.mark.parametrize(("begin_s", "end_s"), [(0.0, 8.0), (3.0, 8.0), (0.0, 4.0), (2.5, 5.0)])
-def test_windows_are_taken_where_there_is_sound_and_hold_what_is_heard_then(
+def test_windows_are_taken_within_the_sound_and_have_the_right_times(
     tmp_path: Path, name: str, begin_s: float, end_s: float
 ) -> None:
     windows = windows_of(write_rising(tmp_path / name, begin_s, end_s))
@@ -67,12 +67,12 @@ def test_windows_are_taken_where_there_is_sound_and_hold_what_is_heard_then(
     assert all(begin_s <= time_s <= end_s + 0.2 for time_s in heard)
 
 
-def test_sound_under_a_still_picture_is_taken_to_its_end(tmp_path: Path) -> None:
+def test_sound_of_a_still_picture_is_used_to_its_end(tmp_path: Path) -> None:
     heard = times_heard(windows_of(write_rising(tmp_path / "a.mp4", 0.0, 8.0, picture_s=0.04)))
     np.testing.assert_allclose(heard, [0.25, 2.75, 5.25, 7.75], atol=0.2)
 
 
-def test_times_count_from_the_first_picture(tmp_path: Path) -> None:
+def test_times_are_relative_to_the_first_picture(tmp_path: Path) -> None:
     with av.open(write_rising(tmp_path / "a.ts", 3.0, 8.0)) as container:
         read = read_timeline(film_in(container, container.streams.video[0], Deadline(60)))
         assert read is not None
@@ -87,7 +87,7 @@ def test_sound_that_covers_the_pictures_has_their_span() -> None:
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
-def test_a_broken_track_of_sound_costs_only_itself(film: FilmMaker, name: str) -> None:
+def test_a_broken_audio_track_affects_only_itself(film: FilmMaker, name: str) -> None:
     path = film(name, frames=50)
     with av.open(path) as container:
         audio = container.streams.audio[0]

@@ -51,7 +51,7 @@ def rows(store: FeatureStore) -> ReleaseRows:
     return ReleaseRows(store.storage, 1)
 
 
-def test_a_row_holds_what_the_tower_makes_of_the_video_and_of_each_modality_alone(tower: VideoTower) -> None:
+def test_a_row_has_the_embeddings_of_the_video_and_of_each_modality_alone(tower: VideoTower) -> None:
     features = feature_table(feature_row("a"), feature_row("silent", windows=0))
     found = embed_rows(tower, features)
     assert found.schema == ROWS
@@ -65,7 +65,7 @@ def test_a_row_holds_what_the_tower_makes_of_the_video_and_of_each_modality_alon
         assert vectors[1].any() == present[1]
 
 
-def test_a_row_keeps_the_catalogs_columns_and_what_words_search(tower: VideoTower) -> None:
+def test_a_row_has_the_catalog_columns_and_the_text_for_full_text_search(tower: VideoTower) -> None:
     moment = datetime(2026, 1, 2, 3, 4, 5, 500_000, tzinfo=UTC)
     row = feature_row("a", title="Cats", description="", category="pets", tags=["x"], created_at=moment, duration_s=4.0)
     row |= {"transcript": "meow", "extra": '{"views": 3}', "version": "7"}
@@ -78,7 +78,7 @@ def test_a_row_keeps_the_catalogs_columns_and_what_words_search(tower: VideoTowe
     assert not found["deleted"]
 
 
-def test_a_video_of_which_the_tower_sees_nothing_is_left_out(deaf: VideoTower) -> None:
+def test_a_video_without_a_modality_that_the_tower_reads_is_omitted(deaf: VideoTower) -> None:
     found = embed_rows(deaf, feature_table(feature_row("sound", frames=0, text=False), feature_row("a")))
     assert found["video_id"].to_pylist() == ["a"]
     assert not part_embeddings(found, Modality.AUDIO)[1].any()
@@ -86,7 +86,7 @@ def test_a_video_of_which_the_tower_sees_nothing_is_left_out(deaf: VideoTower) -
 
 
 @pytest.mark.parametrize("few", [0, 1000], ids=["by actors", "in this process"])
-def test_only_what_is_new_changed_or_gone_is_written(
+def test_only_new_changed_and_deleted_videos_are_written(
     few: int, tower: VideoTower, store: FeatureStore, rows: ReleaseRows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "FEW", few)
@@ -105,7 +105,7 @@ def test_only_what_is_new_changed_or_gone_is_written(
     assert rows.current() == {"a": "1", "b": "2", "c": "1"}
 
 
-def test_what_the_tower_cannot_see_is_counted_every_time_and_stops_nothing(
+def test_videos_that_the_tower_cannot_read_are_counted_in_every_run(
     deaf: VideoTower, store: FeatureStore, rows: ReleaseRows
 ) -> None:
     assert embed_with(deaf, store, rows) == Embedded(2, 0, 1)
@@ -113,7 +113,7 @@ def test_what_the_tower_cannot_see_is_counted_every_time_and_stops_nothing(
     assert compare(store, rows) == ({("sound", "1")}, set())
 
 
-def test_a_run_that_was_killed_goes_on_with_what_is_missing(
+def test_a_killed_run_continues_with_the_missing_videos(
     tower: VideoTower, store: FeatureStore, rows: ReleaseRows
 ) -> None:
     class Killed(BaseException):
@@ -130,11 +130,11 @@ def test_a_run_that_was_killed_goes_on_with_what_is_missing(
     assert len(rows.current()) == 3
 
 
-def test_a_file_that_was_compacted_away_meanwhile_gives_nothing_yet(store: FeatureStore) -> None:
+def test_a_file_deleted_by_compaction_is_skipped(store: FeatureStore) -> None:
     work = pa.table({"path": ["/gone.parquet"], "video_id": [["a"]], "version": [["1"]]}, schema=module.WORK)
     assert ReadFeatures(store)(work).num_rows == 0
 
 
-def test_what_two_files_hold_is_embedded_once(tower: VideoTower, store: FeatureStore, rows: ReleaseRows) -> None:
+def test_a_video_in_two_files_is_embedded_once(tower: VideoTower, store: FeatureStore, rows: ReleaseRows) -> None:
     store.add(feature_table(feature_row("a"), feature_row("a"), feature_row("b")), QUARANTINE.empty_table())
     assert embed_with(tower, store, rows) == Embedded(3, 0, 0)

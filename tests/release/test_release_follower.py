@@ -53,7 +53,7 @@ def pid(site: Site) -> int:
     return int(ray.get(actor.__ray_call__.remote(lambda _: os.getpid())))
 
 
-def test_it_follows_refuses_and_follows_again_after_it_was_killed(site: Site, start: Start) -> None:
+def test_the_reconciler_follows_refuses_and_follows_again_after_a_kill(site: Site, start: Start) -> None:
     promote(registry.resolve("1"), site)
     start()
     eventually(site, State.IN_STEP, 1)
@@ -70,7 +70,7 @@ def test_it_follows_refuses_and_follows_again_after_it_was_killed(site: Site, st
     assert [event["event"] for event in audit.events()].count("refused") == 1
 
 
-def test_all_share_one_and_newer_settings_replace_it(site: Site, start: Start) -> None:
+def test_replicas_share_one_reconciler_and_newer_settings_replace_it(site: Site, start: Start) -> None:
     start()
     eventually(site, State.NO_CHAMPION, None)
     first = pid(site)
@@ -90,7 +90,7 @@ def test_all_share_one_and_newer_settings_replace_it(site: Site, start: Start) -
     pytest.fail("the old one still follows")
 
 
-def test_a_nudge_lets_a_refused_wish_be_judged_again(site: Site, start: Start) -> None:
+def test_a_nudge_makes_the_reconciler_judge_a_refused_champion_again(site: Site, start: Start) -> None:
     promote(registry.resolve("2"), site)
     point_champion(3)
     start()

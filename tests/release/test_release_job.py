@@ -42,21 +42,21 @@ def desk(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     yield desk
 
 
-def test_a_promotion_shows_every_gate_and_what_was_switched(desk: Desk) -> None:
+def test_a_promotion_shows_every_gate_and_the_switch(desk: Desk) -> None:
     job.promote_tower(desk.settings, registry.resolve("1"))
     for words in ("encoder key", "recall of the index", "passed", "Promotion", "videos_v1 holds exactly"):
         assert words in desk.said
     assert "failed" not in desk.said
 
 
-def test_a_refused_promotion_shows_the_gates_and_leaves_everything(desk: Desk, site: Site) -> None:
+def test_a_refused_promotion_shows_the_gates_and_changes_nothing(desk: Desk, site: Site) -> None:
     job.promote_tower(desk.settings, registry.resolve("2"))
     with pytest.raises(PromotionRefused):
         job.promote_tower(desk.settings, registry.resolve("3"))
     assert "failed" in desk.said and "requires a lead with p < 0.05" in desk.said and site.serving() == 2
 
 
-def test_asking_the_gates_builds_and_switches_nothing(desk: Desk, site: Site) -> None:
+def test_check_builds_and_switches_nothing(desk: Desk, site: Site) -> None:
     job.check_tower(desk.settings, registry.resolve("1"))
     assert site.serving() is None and site.client.list_collections() == []
     assert "Every gate that can be asked before the index is built has passed." in desk.said
@@ -68,7 +68,7 @@ def test_force_needs_a_reason(desk: Desk, site: Site) -> None:
     assert site.serving() is None
 
 
-def test_following_by_command_says_what_serves_or_why_not(desk: Desk, site: Site) -> None:
+def test_the_follow_command_reports_what_serves_or_why_not(desk: Desk, site: Site) -> None:
     job.promote_tower(desk.settings, registry.resolve("1"))
     point_champion(2)
     assert follow.follow_champion(desk.settings).serving == 2 == site.serving()
@@ -78,21 +78,21 @@ def test_following_by_command_says_what_serves_or_why_not(desk: Desk, site: Site
     assert site.serving() == 2 and "refused" in desk.said
 
 
-def test_a_promotion_says_whose_champion_it_takes(desk: Desk, site: Site) -> None:
+def test_a_promotion_reports_the_champion_that_it_replaces(desk: Desk, site: Site) -> None:
     job.promote_tower(desk.settings, registry.resolve("1"))
     point_champion(3)
     job.promote_tower(desk.settings, registry.resolve("2"))
     assert "was version 3, which did not serve" in desk.said and site.serving() == 2
 
 
-def test_a_roll_back_says_what_serves_again(desk: Desk, site: Site) -> None:
+def test_a_roll_back_reports_the_release_that_serves_again(desk: Desk, site: Site) -> None:
     job.promote_tower(desk.settings, registry.resolve("1"))
     job.promote_tower(desk.settings, registry.resolve("2"))
     job.roll_back_release(desk.settings)
     assert site.serving() == 1 and "Roll-back" in desk.said
 
 
-def test_the_quickstart_goes_on_with_the_champion_where_a_new_tower_is_refused(desk: Desk, site: Site) -> None:
+def test_the_quickstart_continues_with_the_champion_if_a_new_tower_is_refused(desk: Desk, site: Site) -> None:
     quickstart.release(desk.settings, registry.resolve("2"))
     quickstart.release(desk.settings, registry.resolve("3"))
     assert site.serving() == 2 and "Version 2 goes on serving" in desk.said
@@ -100,7 +100,7 @@ def test_the_quickstart_goes_on_with_the_champion_where_a_new_tower_is_refused(d
     assert "serves already, with an index of exactly these features: kept" in desk.said
 
 
-def test_the_quickstarts_first_tower_serves_even_against_its_gates_and_the_trail_says_so(
+def test_the_quickstarts_first_tower_serves_despite_failed_gates_and_the_trail_records_it(
     desk: Desk, site: Site
 ) -> None:
     gates = desk.settings.release.gates.model_copy(update={"baselines": "above"})

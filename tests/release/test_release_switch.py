@@ -105,9 +105,7 @@ def agree_on(site: Site, version: int) -> None:
     assert site.serving() == registry.pointed_at(registry.CHAMPION) == made.version == version
 
 
-def test_of_two_processes_that_promote_at_once_one_does_and_the_other_says_what_serves_now(
-    serving_one: Site, start: Start
-) -> None:
+def test_of_two_concurrent_promotions_one_succeeds_and_the_other_is_overtaken(serving_one: Site, start: Start) -> None:
     process = start(serving_one, 3, "snapshot")
     assert promote(registry.resolve("2"), serving_one).previous == 1
     answer = go_on(process)
@@ -119,7 +117,7 @@ def test_of_two_processes_that_promote_at_once_one_does_and_the_other_says_what_
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_of_two_threads_that_promote_at_once_one_does_whatever_the_stage(site: Site, stage: str) -> None:
+def test_of_two_threads_that_promote_one_succeeds_at_any_stage(site: Site, stage: str) -> None:
     promote(registry.resolve("1"), site)
     together = Barrier(2)
 
@@ -144,7 +142,7 @@ def test_of_two_threads_that_promote_at_once_one_does_whatever_the_stage(site: S
     assert switches()[1:] == [("promoted", won.version.number, "1")]
 
 
-def test_the_same_version_is_promoted_by_one_process_at_a_time(serving_one: Site, start: Start) -> None:
+def test_a_version_is_promoted_by_one_process_at_a_time(serving_one: Site, start: Start) -> None:
     process = start(serving_one, 2, "indexing")
     with pytest.raises(Held, match=rf"\(process {process.pid}\) promotes version 2 since"):
         promote(registry.resolve("2"), serving_one)
@@ -152,13 +150,13 @@ def test_the_same_version_is_promoted_by_one_process_at_a_time(serving_one: Site
     agree_on(serving_one, 2)
 
 
-def test_a_process_that_was_killed_while_it_promotes_is_in_nobodys_way(serving_one: Site, start: Start) -> None:
+def test_a_killed_promotion_blocks_no_other_process(serving_one: Site, start: Start) -> None:
     start(serving_one, 2, "indexing").kill()
     assert promote(registry.resolve("2"), serving_one).previous == 1
     agree_on(serving_one, 2)
 
 
-def test_a_roll_back_need_not_wait_for_a_build_and_is_not_undone_by_it(site: Site, start: Start) -> None:
+def test_a_roll_back_does_not_wait_for_a_build_and_is_not_undone_by_it(site: Site, start: Start) -> None:
     for version in "12":
         promote(registry.resolve(version), site)
     process = start(site, 3, "embedding")
@@ -167,7 +165,7 @@ def test_a_roll_back_need_not_wait_for_a_build_and_is_not_undone_by_it(site: Sit
     agree_on(site, 1)
 
 
-def test_bringing_up_to_date_what_serves_no_more_by_then_is_no_promotion(site: Site) -> None:
+def test_updating_a_release_that_no_longer_serves_does_not_promote_it(site: Site) -> None:
     promote(registry.resolve("1"), site)
     switched = Event()
 
@@ -182,7 +180,7 @@ def test_bringing_up_to_date_what_serves_no_more_by_then_is_no_promotion(site: S
     agree_on(site, 2)
 
 
-def test_a_champion_that_a_person_moves_meanwhile_stays_where_they_put_it(site: Site) -> None:
+def test_a_champion_moved_by_a_user_meanwhile_is_kept(site: Site) -> None:
     promote(registry.resolve("1"), site)
 
     def meanwhile(stage: str, _done: int) -> None:
@@ -194,7 +192,7 @@ def test_a_champion_that_a_person_moves_meanwhile_stays_where_they_put_it(site: 
     assert site.serving() == 1 and registry.pointed_at(registry.CHAMPION) == 3 and len(switches()) == 1
 
 
-def test_a_promotion_takes_a_moved_champion_back_aloud_and_tells_no_event_that_never_was(site: Site) -> None:
+def test_a_promotion_records_a_moved_champion_and_no_other_event(site: Site) -> None:
     promote(registry.resolve("1"), site)
     point_champion(3)
     done = promote(registry.resolve("2"), site)
@@ -204,7 +202,7 @@ def test_a_promotion_takes_a_moved_champion_back_aloud_and_tells_no_event_that_n
     assert audit.events()[-1]["champion_was"] == 3 and "promoted_at" not in registry.tags(3)
 
 
-def test_promoting_what_serves_puts_its_champion_back_and_says_so(site: Site) -> None:
+def test_promoting_the_serving_version_sets_the_champion_back_and_records_it(site: Site) -> None:
     promote(registry.resolve("2"), site)
     point_champion(3)
     assert promote(registry.resolve("2"), site).taken_from == 3
@@ -212,7 +210,7 @@ def test_promoting_what_serves_puts_its_champion_back_and_says_so(site: Site) ->
     assert switches() == [("promoted", 2, None), ("kept", 2, "2")] and audit.events()[-1]["champion_was"] == 3
 
 
-def test_a_refused_promotion_leaves_a_moved_champion_alone(site: Site) -> None:
+def test_a_refused_promotion_keeps_a_moved_champion(site: Site) -> None:
     promote(registry.resolve("2"), site)
     point_champion(1)
     with pytest.raises(PromotionRefused):
@@ -220,7 +218,7 @@ def test_a_refused_promotion_leaves_a_moved_champion_alone(site: Site) -> None:
     assert registry.pointed_at(registry.CHAMPION) == 1 and site.serving() == 2 and len(audit.events()) == 1
 
 
-def test_a_switch_that_was_killed_before_it_was_made_never_was(site: Site) -> None:
+def test_a_switch_killed_before_it_was_made_is_forgotten(site: Site) -> None:
     promote(registry.resolve("1"), site)
     journal.begin(site.storage, Switch("promoted", 3, 1, 1, "somebody", at="2099-01-01T00:00:00+00:00"))
     promote(registry.resolve("2"), site)
@@ -228,7 +226,7 @@ def test_a_switch_that_was_killed_before_it_was_made_never_was(site: Site) -> No
     assert switches() == [("promoted", 1, None), ("promoted", 2, "1")] and "promoted_at" not in registry.tags(3)
 
 
-def test_a_switch_that_was_killed_is_finished_once_and_whoever_moved_the_champion_since_is_left_alone(
+def test_a_killed_switch_is_finished_once_and_a_champion_moved_since_is_kept(
     site: Site,
 ) -> None:
     promote(registry.resolve("1"), site)
@@ -244,7 +242,7 @@ def test_a_switch_that_was_killed_is_finished_once_and_whoever_moved_the_champio
     assert audit.events()[-1]["event"] == "promoted"
 
 
-def test_a_journal_that_a_power_cut_left_empty_is_named(site: Site) -> None:
+def test_an_empty_journal_file_is_reported_by_its_path(site: Site) -> None:
     promote(registry.resolve("1"), site)
     site.storage.write(site.storage.path("releases", "switch.json"), b"")
     with pytest.raises(BadJournal, match=r"releases/switch\.json cannot be read.*delete the file"):
@@ -252,7 +250,7 @@ def test_a_journal_that_a_power_cut_left_empty_is_named(site: Site) -> None:
     assert site.serving() == 1
 
 
-def test_increments_take_turns_with_who_works_on_the_same_release(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_increment_waits_for_other_work_on_the_same_release(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     promote(registry.resolve("1"), site)
     candidate = Candidate(registry.resolve("1"), site)
     with Lease(site.storage, build_lease(1), "promotes version 1"), monkeypatch.context() as patch:
@@ -262,7 +260,7 @@ def test_increments_take_turns_with_who_works_on_the_same_release(site: Site, mo
     assert bring_up_to_date(candidate).videos == 100
 
 
-def test_a_release_that_somebody_works_on_is_not_dropped(site: Site) -> None:
+def test_a_release_in_use_by_another_process_is_not_dropped(site: Site) -> None:
     keeping_one = replace(site, release=site.release.model_copy(update={"keep": 1}))
     for version in ("1", "2"):
         promote(registry.resolve(version), keeping_one)

@@ -121,7 +121,7 @@ def ask_one(cases: SearchStrategy[schemathesis.Case], answered: Counter[tuple[st
     ask()
 
 
-def test_no_request_brings_a_fault_or_an_answer_that_is_not_declared(
+def test_no_request_causes_a_server_error_or_an_undeclared_response(
     fuzzed: MadeService, answered: Counter[tuple[str, int]], subtests: pytest.Subtests
 ) -> None:
     ask_all(fuzzed, answered, subtests, examples=10)
@@ -129,7 +129,7 @@ def test_no_request_brings_a_fault_or_an_answer_that_is_not_declared(
 
 @pytest.mark.faults
 @pytest.mark.timeout(3600)
-def test_nor_do_a_great_many_requests(
+def test_no_request_of_many_causes_a_server_error_or_an_undeclared_response(
     fuzzed: MadeService, answered: Counter[tuple[str, int]], subtests: pytest.Subtests
 ) -> None:
     ask_all(fuzzed, answered, subtests, examples=LONG)
@@ -140,7 +140,7 @@ def test_nor_do_a_great_many_requests(
     [b"", b"{", b"null", b"[]", b'"text"', b"\xff\xfe", b"[" * 100_000, b'{"top_k":' + b"9" * 5000 + b"}", b"{}" * 9],
 )
 @pytest.mark.parametrize("path", ["/v1/recommend", "/v1/embed", "/v1/videos", "/v1/videos/batch"])
-def test_a_body_that_is_no_json_of_ours_is_refused_as_a_problem(fuzzed: MadeService, path: str, content: bytes) -> None:
+def test_a_body_that_is_not_valid_json_gets_problem_details(fuzzed: MadeService, path: str, content: bytes) -> None:
     answer = httpx.post(
         f"{fuzzed.url}{path}", content=content, headers={"Content-Type": "application/json"}, timeout=60
     )
@@ -162,9 +162,7 @@ def test_a_body_that_is_no_json_of_ours_is_refused_as_a_problem(fuzzed: MadeServ
         "memory://a",
     ],
 )
-def test_an_address_that_leads_inwards_is_refused_and_nothing_is_told_of_what_lies_there(
-    fuzzed: MadeService, uri: str
-) -> None:
+def test_an_internal_address_is_refused_without_revealing_what_is_there(fuzzed: MadeService, uri: str) -> None:
     for path, body in (("/v1/videos", {"uri": uri}), ("/v1/videos/batch", {"catalog": uri})):
         answer = httpx.post(f"{fuzzed.url}{path}", json=body, timeout=60)
         assert answer.status_code == 422, answer.text

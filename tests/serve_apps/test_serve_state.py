@@ -47,7 +47,7 @@ def state_of(settings: Settings) -> tuple[ReleaseState, Prepared]:
     return ReleaseState(settings, Metrics(), prepared), prepared
 
 
-def test_before_a_promotion_the_state_says_so_and_afterwards_it_serves(settings: Settings) -> None:
+def test_the_state_reports_a_missing_release_and_serves_it_after_promotion(settings: Settings) -> None:
     state, prepared = state_of(settings)
 
     async def scenario() -> None:
@@ -62,7 +62,7 @@ def test_before_a_promotion_the_state_says_so_and_afterwards_it_serves(settings:
     assert prepared.versions == [1]
 
 
-def test_what_is_written_is_known_after_a_refresh_and_answers_kept_before_are_gone(settings: Settings) -> None:
+def test_a_refresh_applies_writes_and_invalidates_cached_responses(settings: Settings) -> None:
     rows = make_release(settings, 1, ["a1", "a2", "b1"])
     switch_to(settings, 1)
     state, prepared = state_of(settings)
@@ -83,7 +83,7 @@ def test_what_is_written_is_known_after_a_refresh_and_answers_kept_before_are_go
     assert prepared.versions == [1]
 
 
-def test_a_new_snapshot_takes_the_place_of_the_old_one_and_its_overlay(settings: Settings) -> None:
+def test_a_new_snapshot_replaces_the_old_one_and_its_overlay(settings: Settings) -> None:
     rows = make_release(settings, 1, ["a1", "a2"])
     switch_to(settings, 1)
     state, _ = state_of(settings)
@@ -100,7 +100,7 @@ def test_a_new_snapshot_takes_the_place_of_the_old_one_and_its_overlay(settings:
     asyncio.run(scenario())
 
 
-def test_a_switch_is_followed_by_the_loop_once_the_tower_is_prepared(settings: Settings) -> None:
+def test_the_loop_follows_a_switch_after_preparing_the_tower(settings: Settings) -> None:
     make_release(settings, 1, ["a1", "a2"])
     make_release(settings, 2, ["a1", "a2", "a3"])
     switch_to(settings, 1)
@@ -120,7 +120,7 @@ def test_a_switch_is_followed_by_the_loop_once_the_tower_is_prepared(settings: S
     assert prepared.versions == [1, 2]
 
 
-def test_what_the_reconciler_has_found_is_known_and_its_silence_too(
+def test_the_state_has_the_reconcilers_status_and_notices_when_it_stops(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = settings.release.model_copy(update={"follow": "gate"})
@@ -148,7 +148,7 @@ def test_what_the_reconciler_has_found_is_known_and_its_silence_too(
     asyncio.run(scenario())
 
 
-def test_while_the_index_is_away_the_release_stays_and_searches_wait_until_it_is_back(
+def test_without_the_index_the_release_stays_and_searches_wait_until_it_returns(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(state_module, "LOOK_S", 0.5)

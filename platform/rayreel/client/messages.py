@@ -125,7 +125,7 @@ class RecommendOptions(_Request):
         None,
         description="Conditions on the results: {category: x}, {category: {in: [x, y]}}, {tags: {any | all: [x, y]}}, "
         "{video_id: {in: [x]}}, {created_at | duration_s | extra.KEY: {gte | gt | lte | lt: number}}, "
-        "{extra.KEY: text | {in: [x]}}, {and | or: [..]}, {not: {..}}; several keys in one object are combined by and.",
+        "{extra.KEY: text | {in: [x]}}, {and | or: [..]}, {not: {..}}; several keys in one object mean and.",
         examples=[_FILTER],
     )
     weights: Weights | None = Field(None, description="Weights of the query's modalities. Requires video_id or user.")

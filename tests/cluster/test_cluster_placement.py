@@ -1,4 +1,4 @@
-"""Which node does what: CPU work stays off GPU nodes and GPU work gets them, on a cluster whose GPUs are pretended."""
+"""Placement: CPU work stays off GPU nodes and GPU work gets them, on a cluster with pretended GPUs."""
 
 import threading
 import time
@@ -52,13 +52,13 @@ def address() -> str:
 
 
 def ran_on(work: str) -> Counter[str]:
-    """Node → how many tasks of this name ran, or run, there; of actors none."""
+    """Return the number of tasks with this name by node, without tasks of actors."""
     found = list_tasks(address(), detail=True, limit=10_000, filters=[("type", "=", "NORMAL_TASK")])
     return Counter(task.node_id for task in found if work in task.name and task.node_id)
 
 
 def lived_on(kind: str) -> Counter[str]:
-    """Node → how many actors of this kind lived there."""
+    """Return the number of actors of this class by node."""
     found = list_actors(address(), detail=True, limit=10_000)
     return Counter(actor.node_id for actor in found if kind in actor.class_name and actor.node_id)
 
@@ -118,7 +118,7 @@ def test_training_on_cpus_stays_off_gpu_nodes(
 
 
 def job(folder: Path, config: TrainConfig) -> TrainJob:
-    """120 videos in four categories."""
+    """Write features of 120 videos in four categories."""
     store = FeatureStore(Storage(folder / "storage"), KEY)
     store.create()
     table = clusters_table(categories=4, each=30)

@@ -1,4 +1,4 @@
-"""The whole chain, from videos to answers over HTTP."""
+"""The whole chain, from videos to HTTP responses."""
 
 import subprocess
 import time
@@ -25,7 +25,7 @@ def table_row(chain: Chain, name: str) -> str:
 
 
 def test_every_catalog_row_is_indexed_or_in_quarantine(chain: Chain) -> None:
-    # 32 clips, mute and still are good; truncated, notes, gone and the repeated id are not.
+    # 32 clips, mute and still are valid; truncated, notes, gone and the repeated id are not.
     assert table_row(chain, "rows in") == "38" and table_row(chain, "extracted") == "34"
     reasons = {"truncated": "1", "unreadable": "1", "missing_file": "1", "duplicate_id": "1"}
     assert {reason: table_row(chain, f"quarantined: {reason}") for reason in reasons} == reasons
@@ -100,7 +100,7 @@ def test_the_api_describes_itself(chain: Chain) -> None:
 
 
 def listening(chain: Chain) -> list[Listener]:
-    """All that the processes of the quickstart listen on."""
+    """Return the sockets that the quickstart's processes listen on."""
     return listeners(with_children(marked(chain.environment["RAY_TMPDIR"])))
 
 
@@ -118,7 +118,7 @@ def test_ports_beyond_loopback_require_the_token(chain: Chain) -> None:
     assert "ray.util.client.server" not in names
     beyond = [listener for listener in found if not listener.is_on_loopback]
     assert all(listener.auth_mode == "token" for listener in beyond), beyond
-    # Serve gives no choice of where a replica takes calls of other replicas.
+    # Serve has no setting for the address on which replicas receive calls from other replicas.
     assert {listener.title.partition(":rayreel")[0] for listener in beyond} <= {"ray::ServeReplica"}, beyond
 
 
@@ -128,7 +128,7 @@ def test_no_port_runs_a_job_without_the_token(chain: Chain) -> None:
         for path in ("/api/jobs/", "/api/job_agent/jobs/"):
             try:
                 answer = httpx.post(f"http://127.0.0.1:{port}{path}", json=job, timeout=5)
-            except httpx.HTTPError:  # speaks something else
+            except httpx.HTTPError:  # not an HTTP server
                 continue
             assert not answer.is_success, (port, path)
     for header, status in (({}, 401), ({"Authorization": "Bearer guessed"}, 403)):
@@ -151,7 +151,7 @@ def test_a_job_with_another_token_is_refused_with_remedies(chain: Chain, tmp_pat
     (tmp_path / "token").write_text("b" * 64)
     other = replace(chain, environment=chain.environment | {"RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")})
     refused = other.job("jobs/index.py")
-    assert refused.returncode == 1 and "NotLetIn" in refused.stdout and "RAY_AUTH_TOKEN_PATH" in refused.stdout
+    assert refused.returncode == 1 and "TokenRefused" in refused.stdout and "RAY_AUTH_TOKEN_PATH" in refused.stdout
     assert "Traceback" not in refused.stdout + refused.stderr
 
 

@@ -1,4 +1,4 @@
-"""What jobs say when something is missing or wrong."""
+"""Errors and help texts of jobs."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Extraction killed in every way it can be: nothing lost, nothing doubled, the same bytes."""
+"""Killed extractions: nothing is lost or duplicated, and the rows are identical."""
 
 import time
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def is_ray(title: str) -> bool:
 
 
 def settled(storage: Path) -> pa.Table:
-    """The rows that reading gives: a task that Ray ran again may have written its rows twice."""
+    """Return distinct rows: a task that Ray retried may have written its rows twice."""
     return distinct(rows(storage))
 
 
@@ -60,7 +60,7 @@ def test_a_killed_worker_is_replaced_and_its_rows_are_repeated(
         deadline = time.monotonic() + 60
         while not (killed := run.kill(victim)) and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert killed, "no such process was seen"
+        assert killed, "no such process was found"
         assert run.wait() == 0, run.output()
     finally:
         run.end()

@@ -1,4 +1,4 @@
-"""A second run touches what changed and nothing else."""
+"""Repeated extractions process only what has changed."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A decoder that crashes or hangs on one file costs that file, and a lost node costs time."""
+"""A decoder that crashes or hangs affects only its file, and a lost node costs only time."""
 
 import threading
 import time
@@ -49,8 +49,10 @@ def folder(tmp_path: Path) -> Path:
 def one_node() -> Iterator[None]:
     if ray.is_initialized():
         ray.shutdown()
-    workers_find = {"env_vars": {"PYTHONPATH": str(ROOT / "tests")}}
-    ray.init(address="local", num_cpus=4, include_dashboard=False, configure_logging=False, runtime_env=workers_find)
+    tests_importable = {"env_vars": {"PYTHONPATH": str(ROOT / "tests")}}
+    ray.init(
+        address="local", num_cpus=4, include_dashboard=False, configure_logging=False, runtime_env=tests_importable
+    )
     yield
     ray.shutdown()
 

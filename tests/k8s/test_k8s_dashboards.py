@@ -1,4 +1,4 @@
-"""Dashboards and alerts ask for metrics that exist."""
+"""Dashboards and alerts: metrics, labels and layout."""
 
 import json
 import re
@@ -21,14 +21,14 @@ BOARDS = ["extraction", "index", "serving", "training"]
 
 
 def ours() -> set[str]:
-    """Names as Prometheus sees them: Ray adds `ray_`, counters end in `_total`, histograms in `_bucket`."""
+    """Return the service's metrics as Prometheus names them: `ray_…`, counters `…_total`, histograms `…_bucket`."""
     endings = {"Counter": "_total", "Gauge": "", "Histogram": "_bucket"}
     source = "".join(path.read_text() for path in (ROOT / "serve_apps").rglob("*.py"))
     return {f"ray_{name}{endings[kind]}" for kind, name in re.findall(r'(Counter|Gauge|Histogram)\(\s*"(\w+)"', source)}
 
 
 def of_ray() -> set[str]:
-    """Whatever Ray's own dashboards ask for."""
+    """Return the metrics of Ray's own dashboards."""
     folder = Path(ray_dashboards.__path__[0])
     return {name for path in folder.glob("*.py") for name in NAME.findall(path.read_text())}
 

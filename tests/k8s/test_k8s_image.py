@@ -1,4 +1,4 @@
-"""The image's steps, outside Docker: the wheel, an install of it, a job out of it."""
+"""The steps of the image without Docker: the wheel, its installation, a job."""
 
 import fnmatch
 import os
@@ -28,7 +28,7 @@ def instructions(word: str) -> Iterator[str]:
 
 
 def copied() -> list[str]:
-    """What COPY takes from the context."""
+    """Return the files that COPY takes from the context."""
     taken = []
     for line in instructions("COPY"):
         words = [word for word in shlex.split(line) if not word.startswith("--chown")]
@@ -38,7 +38,7 @@ def copied() -> list[str]:
 
 
 def sent(path: str) -> bool:
-    """Whether .dockerignore lets a file into the context: the last line that matches decides."""
+    """Whether .dockerignore allows a file in the context. The last matching line decides."""
     result = True
     for line in (ROOT / ".dockerignore").read_text().splitlines():
         pattern = line.removeprefix("!")
@@ -54,7 +54,7 @@ def sent(path: str) -> bool:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from what the context would hold, and nothing else."""
+    """The wheel, built from only the files of the context."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheels")
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "platform", "serve_apps", "k8s/image.sh"],

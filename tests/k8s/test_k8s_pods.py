@@ -1,4 +1,4 @@
-"""PodSecurity `restricted`, probes, and resources of every pod that the overlays make."""
+"""PodSecurity `restricted`, probes and resources of all pods of the overlays."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persiste
 
 
 def insecurities(spec: Object) -> Iterator[str]:
-    """What PodSecurity's `restricted` profile refuses. Source: Kubernetes, Pod Security Standards 1.3x."""
+    """Yield what PodSecurity's `restricted` profile refuses. Source: Kubernetes, Pod Security Standards 1.3x."""
     pod = spec.get("securityContext", {})
     yield from (key for key in ("hostNetwork", "hostPID", "hostIPC") if spec.get(key))
     yield from (
@@ -36,7 +36,7 @@ def insecurities(spec: Object) -> Iterator[str]:
 
 
 def restricted(overlay: str) -> list[Pod]:
-    """Pods in namespaces that enforce it, which is where all of ours are."""
+    """Return our pods, all of which are in namespaces that enforce the profile."""
     objects = everything(overlay)
     levels = {
         item["metadata"]["name"]: item["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
@@ -119,10 +119,10 @@ def test_every_container_has_requests_and_ray_never_overcommits_memory(overlay: 
             for kind in ("cpu", "memory"):
                 assert quantity(asked[kind]) <= quantity(most[kind]), pod.of
             if pod.labels.get("ray.io/node-type") == "worker" and overlay != "local":
-                # Ray plans with the limits; what it plans with has to be there.
+                # Ray schedules by limits, so requests must equal them.
                 assert asked == most, pod.of
         if "ray.io/node-type" in pod.labels:
-            # Ray's object store takes 30 % of the memory and goes to disk where /dev/shm is smaller.
+            # Ray's object store uses 30 % of the memory, and the disk if /dev/shm is smaller.
             volume = next(volume for volume in pod.spec["volumes"] if volume["name"] == "shm")
             assert volume["emptyDir"] == {"medium": "Memory"}, pod.of
 

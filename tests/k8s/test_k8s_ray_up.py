@@ -1,4 +1,4 @@
-"""ray_cluster.yaml: by Ray's own schema and loader, and as far as launching machines on a made-up AWS (moto)."""
+"""ray_cluster.yaml: Ray's schema and loader, and launching machines on a simulated AWS (moto)."""
 
 import copy
 import re
@@ -31,7 +31,7 @@ def config() -> Config:
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """No AWS but moto's, and no home but the test's: Ray keeps a key there."""
+    """Simulate AWS with moto, with a home for the test, where Ray stores a key."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "none")
     monkeypatch.delenv("AWS_PROFILE", raising=False)
@@ -67,7 +67,7 @@ def test_rays_provider_launches_the_machines(config: Config, aws: None) -> None:
     made = {}
     for name in ("head", "cpu"):
         node_config = copy.deepcopy(ready["available_node_types"][name]["node_config"])
-        # moto knows machine images of its own only.
+        # moto has only its own machine images.
         node_config["ImageId"] = "ami-12c6146b"
         node_config.pop("IamInstanceProfile")
         (instance,) = provider.create_node(node_config, {"ray-node-name": name}, 1).values()

@@ -1,4 +1,4 @@
-"""Names, ports, selectors and keys that have to agree, do."""
+"""References between objects: names, ports, selectors and keys."""
 
 import json
 import re
@@ -42,7 +42,7 @@ def config_maps(pod: Pod) -> Iterator[str]:
 
 
 def secret_keys(item: object) -> Iterator[tuple[str, str | None]]:
-    """(secret, key) of every reference anywhere in an object; None: the whole secret."""
+    """Yield (secret, key) of every reference in an object; key None: the whole secret."""
     if isinstance(item, dict):
         for key, value in item.items():
             if key == "secretKeyRef":

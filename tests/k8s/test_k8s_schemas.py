@@ -1,4 +1,4 @@
-"""Every object of every overlay against the schema of its kind, as the newest API server has it."""
+"""All objects of all overlays, validated by the newest schema of their kind."""
 
 import importlib.util
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""SIZING.md's tables, worked out again from what it says was measured."""
+"""The tables of SIZING.md, recomputed from its measured costs."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""The submit tool over HTTP: against an API server of the tests' own, or a real one ($K8S_TEST_KUBECONFIG)."""
+"""The submit tool over HTTP, with a test server or a real cluster ($K8S_TEST_KUBECONFIG)."""
 
 import os
 import shlex
@@ -38,9 +38,9 @@ def jobs_of(server: ApiServer, patience_s: float = 5) -> RayJobs:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    """The program's main, in this process; its exit status."""
+    """Run the submit tool in this process and return its exit status."""
     monkeypatch.setattr(sys, "argv", ["submit.py", *words])
-    monkeypatch.setattr("rayjobs.FIRST_ANSWER_S", 0)
+    monkeypatch.setattr("rayjobs.FIRST_RESPONSE_S", 0)
     with pytest.raises(SystemExit) as end:
         submit.main()
     return int(end.value.code or 0)
@@ -48,7 +48,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 
 @pytest.fixture
 def any_cluster(tmp_path: Path) -> Iterator[RayJobs]:
-    """Jobs of the real cluster, where there is one for tests, and of the tests' own server otherwise."""
+    """Jobs of the real cluster if there is one for tests, else of a test server."""
     if real := os.environ.get("K8S_TEST_KUBECONFIG"):
         yield connect(real, None, os.environ.get("K8S_TEST_NAMESPACE"))
         return
@@ -71,18 +71,18 @@ def test_a_job_is_created_found_listed_and_stopped(any_cluster: RayJobs) -> None
 
 
 def operator(server: ApiServer, ending: tuple[str, str], message: str = "") -> None:
-    """Bring the job that is created next up, let its driver print, and end it."""
+    """Act as the operator for the next job: start it, print its output, and end it."""
 
     def bring_up(made: dict[str, Any]) -> None:
         name = made["metadata"]["name"]
-        while not server.asked("GET", "watch="):
+        while not server.count("GET", "watch="):
             time.sleep(0.01)
         for deployment, job in (("Initializing", ""), ("Running", "PENDING"), ("Running", "RUNNING")):
             server.status(name, deployment, job)
             time.sleep(0.05)
         server.submitter(name, f"{name}-pod")
         for line in ("epoch 1", "epoch 2"):
-            server.say(f"{name}-pod", line)
+            server.write_log(f"{name}-pod", line)
             time.sleep(0.05)
         server.end(f"{name}-pod")
         server.status(name, *ending, message=message)
@@ -148,16 +148,16 @@ def test_output_is_printed_once_despite_disconnects_and_retries_of_the_operator(
     jobs.create(manifest())
     server.status("train-1", "Running", "RUNNING")
     server.submitter("train-1", "train-1-a")
-    server.say("train-1-a", "one")
+    server.write_log("train-1-a", "one")
     lines = jobs.log("train-1", follow=True)
     assert next(lines) == "one"
-    server.say("train-1-a", "two")
+    server.write_log("train-1-a", "two")
     server.end("train-1-a")
     assert next(lines) == "two"
     time.sleep(1.1)  # creation times are whole seconds
     server.submitter("train-1", "train-1-b")
     server.trouble("GET", "/log", 400, refusal(400, "BadRequest", "container is waiting to start"))
-    server.say("train-1-b", "three")
+    server.write_log("train-1-b", "three")
     server.end("train-1-b")
     server.status("train-1", "Complete", "SUCCEEDED")
     assert list(lines) == ["three"]
@@ -166,9 +166,9 @@ def test_output_is_printed_once_despite_disconnects_and_retries_of_the_operator(
 def test_a_lost_response_creates_no_second_job(server: ApiServer) -> None:
     server.trouble("POST", JOBS, None, afterwards=True)
     jobs = jobs_of(server)
-    jobs._answered = True
+    jobs._responded = True
     assert jobs.create(manifest()).name == "train-1"
-    assert server.asked("POST", JOBS) == 2
+    assert server.count("POST", JOBS) == 2
     assert len(jobs.all()) == 1
 
 
@@ -217,8 +217,8 @@ def test_each_refusal_names_a_remedy(
 def test_a_server_that_stops_responding_is_reported_as_lost(server: ApiServer) -> None:
     jobs = jobs_of(server, patience_s=0.2)
     jobs.create(manifest())
-    server.trouble("GET", JOBS, 503, refusal(503, "ServiceUnavailable", "etcd is away"), times=100)
-    with pytest.raises(Lost, match="etcd is away"):
+    server.trouble("GET", JOBS, 503, refusal(503, "ServiceUnavailable", "etcd is down"), times=100)
+    with pytest.raises(Lost, match="etcd is down"):
         jobs.state("train-1")
 
 
@@ -229,11 +229,11 @@ def test_no_cluster_and_no_configuration_end_with_a_remedy(
         path = server.kubeconfig(tmp_path)
     monkeypatch.setenv("KUBECONFIG", str(path))
     assert run(monkeypatch, "list") == 1
-    assert "NoCluster: The API server does not answer" in capsys.readouterr().out
+    assert "NoCluster: The API server does not respond" in capsys.readouterr().out
     assert run(monkeypatch, "list", "--kubeconfig", str(tmp_path / "none")) == 1
-    assert "Give --kubeconfig" in capsys.readouterr().out
+    assert "Pass --kubeconfig" in capsys.readouterr().out
     assert run(monkeypatch, "list", "--context", "other") == 1
-    assert "Give --kubeconfig" in capsys.readouterr().out
+    assert "Pass --kubeconfig" in capsys.readouterr().out
 
 
 def test_unknown_jobs_cannot_be_queried_or_stopped(server: ApiServer) -> None:

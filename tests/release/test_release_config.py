@@ -6,7 +6,7 @@ from rayreel.settings import SettingsError, load_settings
 
 
 @pytest.mark.parametrize(
-    ("given", "why"),
+    ("fields", "why"),
     [
         ({"expect_category": "sport"}, "exactly one"),
         ({"text": "surf", "video_id": "v1", "expect_category": "sport"}, "exactly one"),
@@ -16,9 +16,9 @@ from rayreel.settings import SettingsError, load_settings
         ({"text": "surf", "expect_category": "sport", "top_k": 3, "at_least": 4}, "no more than 3"),
     ],
 )
-def test_a_golden_query_needs_one_query_and_one_possible_expectation(given: dict[str, object], why: str) -> None:
+def test_a_golden_query_needs_one_query_and_one_possible_expectation(fields: dict[str, object], why: str) -> None:
     with pytest.raises(ValidationError, match=why):
-        GoldenQuery.model_validate(given)
+        GoldenQuery.model_validate(fields)
 
 
 def test_gates_can_be_configured_with_set() -> None:

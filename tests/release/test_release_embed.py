@@ -1,4 +1,4 @@
-"""Feature rows to release rows: whole videos, single modalities, and what is new, changed or gone."""
+"""Feature rows to release rows: embeddings, and new, changed and deleted videos."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,14 +30,14 @@ def tower() -> VideoTower:
 
 
 @pytest.fixture
-def deaf() -> VideoTower:
+def tower_without_audio() -> VideoTower:
     torch.manual_seed(0)
     return VideoTower(TowerConfig(dim=16, modalities=(Modality.VISUAL, Modality.TEXT)), DIMS).eval()
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> FeatureStore:
-    """Three videos in two files; one of them is of sound alone."""
+    """Three videos in two files, one of them with sound only."""
     store = FeatureStore(Storage(tmp_path), KEY)
     store.create()
     for rows in ([feature_row("a"), feature_row("b")], [feature_row("sound", frames=0, text=False)]):
@@ -78,11 +78,11 @@ def test_a_row_has_the_catalog_columns_and_the_text_for_full_text_search(tower: 
     assert not found["deleted"]
 
 
-def test_a_video_without_a_modality_that_the_tower_reads_is_omitted(deaf: VideoTower) -> None:
-    found = embed_rows(deaf, feature_table(feature_row("sound", frames=0, text=False), feature_row("a")))
+def test_a_video_without_a_modality_that_the_tower_reads_is_omitted(tower_without_audio: VideoTower) -> None:
+    found = embed_rows(tower_without_audio, feature_table(feature_row("sound", frames=0, text=False), feature_row("a")))
     assert found["video_id"].to_pylist() == ["a"]
     assert not part_embeddings(found, Modality.AUDIO)[1].any()
-    assert embed_rows(deaf, feature_table()).equals(ROWS.empty_table())
+    assert embed_rows(tower_without_audio, feature_table()).equals(ROWS.empty_table())
 
 
 @pytest.mark.parametrize("few", [0, 1000], ids=["by actors", "in this process"])
@@ -97,19 +97,19 @@ def test_only_new_changed_and_deleted_videos_are_written(
     assert rows.parts(seen) == []
     store.add(feature_table(feature_row("b", version="2"), feature_row("c")), QUARANTINE.empty_table())
     store.set_catalog([("a", "1"), ("b", "2"), ("c", "1")])
-    heard: list[int] = []
-    assert embed_with(tower, store, rows, heard.append) == Embedded(2, 1, 0)
-    assert heard == [2]
+    progress: list[int] = []
+    assert embed_with(tower, store, rows, progress.append) == Embedded(2, 1, 0)
+    assert progress == [2]
     changes = rows.read(seen)
     assert sorted(changes.rows["video_id"].to_pylist()) == ["b", "c"] and changes.deleted == {"sound"}
     assert rows.current() == {"a": "1", "b": "2", "c": "1"}
 
 
 def test_videos_that_the_tower_cannot_read_are_counted_in_every_run(
-    deaf: VideoTower, store: FeatureStore, rows: ReleaseRows
+    tower_without_audio: VideoTower, store: FeatureStore, rows: ReleaseRows
 ) -> None:
-    assert embed_with(deaf, store, rows) == Embedded(2, 0, 1)
-    assert embed_with(deaf, store, rows) == Embedded(0, 0, 1)
+    assert embed_with(tower_without_audio, store, rows) == Embedded(2, 0, 1)
+    assert embed_with(tower_without_audio, store, rows) == Embedded(0, 0, 1)
     assert compare(store, rows) == ({("sound", "1")}, set())
 
 
@@ -125,7 +125,7 @@ def test_a_killed_run_continues_with_the_missing_videos(
     with pytest.raises(Killed):
         embed_with(tower, store, rows, die)
     kept = len(rows.current())
-    assert 0 < kept < 3, "the first file is done"
+    assert 0 < kept < 3, "the first file is complete"
     assert embed_with(tower, store, rows) == Embedded(3 - kept, 0, 0)
     assert len(rows.current()) == 3
 

@@ -29,7 +29,7 @@ def test_a_retried_request_recognises_its_own_file(any_storage: Storage) -> None
 
 
 def test_exactly_one_of_many_concurrent_calls_creates_the_file(tmp_path: Path) -> None:
-    # In a folder: the test's S3 server looks and writes in two steps.
+    # In a folder, because the test's S3 server checks and writes in two steps.
     storage, together = Storage(tmp_path), Barrier(8)
     path = storage.path("releases", "1.json")
 

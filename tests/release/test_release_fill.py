@@ -1,4 +1,4 @@
-"""Rows to a real Milvus: nothing is lost, whoever is killed and whoever writes at the same time."""
+"""Rows to a real Milvus: kills and concurrent writes lose nothing."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ _numbers = iter(range(1000, 2000))
 
 @pytest.fixture
 def rows(tmp_path: Path) -> ReleaseRows:
-    """a, b and c, in a release of the test's own."""
+    """Rows a, b and c of a new release."""
     rows = ReleaseRows(Storage(tmp_path), next(_numbers))
     rows.add(release_table(*(release_row(video_id) for video_id in "abc")))
     return rows
@@ -31,16 +31,16 @@ def collection(rows: ReleaseRows) -> str:
 
 
 def filled(milvus: MilvusClient, rows: ReleaseRows) -> dict[str, str]:
-    """What the collection holds after a fill."""
+    """Fill the collection and return its ids and versions."""
     fill(milvus, rows, collection(rows), CONFIG)
     make_searchable(milvus, collection(rows), CONFIG)
     return stored_versions(milvus, collection(rows), CONFIG)
 
 
 def test_a_collection_is_created_with_the_towers_dimension_and_filled(milvus: MilvusClient, rows: ReleaseRows) -> None:
-    heard: list[int] = []
-    assert fill(milvus, rows, collection(rows), CONFIG, heard.append) == 3
-    assert heard == [2, 3, 3]
+    progress: list[int] = []
+    assert fill(milvus, rows, collection(rows), CONFIG, progress.append) == 3
+    assert progress == [2, 3, 3]
     make_searchable(milvus, collection(rows), CONFIG)
     (hit,) = VideoIndex(milvus, CONFIG, collection(rows)).search(unit("b 1"), 1)
     assert hit.video_id == "b" and hit.score == pytest.approx(1, abs=1e-5)
@@ -58,7 +58,7 @@ def test_only_parts_after_the_marker_are_sent(milvus: MilvusClient, rows: Releas
 
 def test_a_kill_between_rows_and_milvus_loses_nothing(milvus: MilvusClient, rows: ReleaseRows) -> None:
     filled(milvus, rows)
-    rows.add(release_table(release_row("d")))  # killed here: nobody told Milvus
+    rows.add(release_table(release_row("d")))  # killed here: Milvus has not received it
     assert filled(milvus, rows) == rows.current()
 
 
@@ -95,7 +95,7 @@ def test_a_lost_collection_is_rebuilt_completely(milvus: MilvusClient, rows: Rel
 def test_verify_finds_and_repairs_missing_stale_and_surplus_rows(milvus: MilvusClient, rows: ReleaseRows) -> None:
     filled(milvus, rows)
     rows.add(tombstones(["c"]))
-    rows.set_marker(rows.add(release_table(release_row("b", "2"))))  # Milvus is said to have it and has not
+    rows.set_marker(rows.add(release_table(release_row("b", "2"))))  # the marker claims that Milvus has it
     delete(milvus, collection(rows), ["a"], CONFIG)
     found = verify(milvus, rows, collection(rows), CONFIG, repair=False)
     assert found == Difference(missing={"a"}, stale={"b"}, surplus={"c"})

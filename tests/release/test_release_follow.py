@@ -1,4 +1,4 @@
-"""A person moves MLflow's champion, and what serves follows, or says why not."""
+"""After MLflow's champion moves, the serving release follows or the status explains why not."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +43,7 @@ def configured(site: Site, **release: object) -> Site:
 
 
 def followed(site: Site) -> FollowStatus:
-    """One turn of the reconciler: look, act, and let everyone know."""
+    """Run one turn of the reconciler: look, act, and write the status."""
     found = follow(site)
     write_following(site.storage, found)
     return found
@@ -179,11 +179,11 @@ def test_a_champion_moved_by_the_command_triggers_nothing(two: Site) -> None:
 
 def test_a_command_killed_after_its_switch_is_finished_rather_than_undone(two: Site) -> None:
     roll_back(two)
-    journal.begin(two.storage, Switch("promoted", 2, 1, 1, "somebody", at="2099-01-01T00:00:00.000000+00:00"))
+    journal.begin(two.storage, Switch("promoted", 2, 1, 1, "ana", at="2099-01-01T00:00:00.000000+00:00"))
     switch_alias(two.client, two.index.alias, "videos_v2")
     assert followed(two).state is State.IN_STEP
     assert two.serving() == 2 == registry.pointed_at(registry.CHAMPION)
-    assert audit.events()[-1]["by"] == "somebody" and trail()[-1] == ("promoted", 2, "1")
+    assert audit.events()[-1]["by"] == "ana" and trail()[-1] == ("promoted", 2, "1")
 
 
 def test_the_reconciler_waits_while_a_command_promotes_the_version(one: Site) -> None:

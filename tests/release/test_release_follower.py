@@ -1,4 +1,4 @@
-"""The reconciler as an actor of Ray's, with MLflow's champion moved, and itself killed, under it."""
+"""The reconciler as a Ray actor, while MLflow's champion is moved and the actor is killed."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ from rayreel.release.promote import promote
 from rayreel.release.site import Site
 from release_site import point_champion, site_at
 
-# Workers of Ray do not have the tests' folder on their path.
+# Ray's workers do not have the tests' folder on their path.
 ray.cloudpickle.register_pickle_by_value(release_site)
 
 PATIENCE_S = 120.0
@@ -38,7 +38,7 @@ def start(site: Site) -> Iterator[Start]:
 
 
 def eventually(site: Site, state: State, wanted: int | None) -> FollowStatus:
-    """What the reconciler says, once it says so."""
+    """Wait for a status of the reconciler and return it."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         found = read_following(site.storage)
@@ -81,13 +81,13 @@ def test_replicas_share_one_reconciler_and_newer_settings_replace_it(site: Site,
     start("second", renew=True)
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
-        start("second")  # what replicas do again and again
+        start("second")  # as replicas do repeatedly
         try:
             if pid(site) != first:
                 return
-        except (ValueError, ray.exceptions.RayActorError):  # the old one is going
+        except (ValueError, ray.exceptions.RayActorError):  # the old one is stopping
             time.sleep(0.5)
-    pytest.fail("the old one still follows")
+    pytest.fail("the old reconciler is still running")
 
 
 def test_a_nudge_makes_the_reconciler_judge_a_refused_champion_again(site: Site, start: Start) -> None:

@@ -25,10 +25,10 @@ def test_a_version_passes_if_all_gates_pass() -> None:
 def test_a_refusal_names_failed_gates_their_findings_and_the_remedy() -> None:
     with pytest.raises(PromotionRefused) as refused:
         pass_through(VERSION, [SOUND, WEAK, BROKEN])
-    said = str(refused.value)
-    assert "Version 7 is refused by 2 of 3 gates" in said
-    assert f"{WEAK.name}: {WEAK.finding}" in said and f"{BROKEN.name}: {BROKEN.finding}" in said
-    assert "- rows:" not in said and "--force" in said
+    message = str(refused.value)
+    assert "Version 7 is refused by 2 of 3 gates" in message
+    assert f"{WEAK.name}: {WEAK.finding}" in message and f"{BROKEN.name}: {BROKEN.finding}" in message
+    assert "- rows:" not in message and "--force" in message
     assert refused.value.gates == [SOUND, WEAK, BROKEN]
 
 
@@ -44,7 +44,7 @@ def test_a_refusal_can_be_pickled_with_its_gates() -> None:
 
 
 def store_with(storage: Storage, visual: str) -> FeatureStore:
-    """The same rows under the key of another network for frames."""
+    """The same rows with the key of another visual encoder."""
     key = KEY.model_copy(update={"identities": {**KEY.identities, Modality.VISUAL: visual}})
     store = FeatureStore(storage, key)
     keys = pa.array([str(key)] * VIDEOS.num_rows)

@@ -1,4 +1,4 @@
-"""Releases that follow their feature store while they serve, in bulk and one video at a time."""
+"""Updates of a serving release from its feature store, in bulk and one video at a time."""
 
 import os
 import signal
@@ -77,7 +77,7 @@ def in_the_store(store: FeatureStore) -> dict[str, str]:
 
 
 def owner_pid(uri: str) -> int:
-    """The process of the Milvus Lite that answers there."""
+    """Return the pid of the Milvus Lite server at this address."""
     for named in ray.util.list_named_actors(all_namespaces=True):
         if named["name"].startswith("milvus-lite-"):
             owner = ray.get_actor(named["name"], namespace=NAMESPACE)
@@ -109,12 +109,12 @@ def test_a_snapshot_is_written_after_many_changes_or_on_request(
     more = 1 + release.site.release.overlay_rows
     store.amend(deleted=["v000"])
     assert bring_up_to_date(release).snapshot is None and snapshot_pointer(store.storage, 2) == first
-    asked = bring_up_to_date(release, snapshot=True).snapshot
-    assert asked == load_snapshot(store.storage, 2, tmp_path).name and asked != first["name"]
+    requested = bring_up_to_date(release, snapshot=True).snapshot
+    assert requested == load_snapshot(store.storage, 2, tmp_path).name and requested != first["name"]
     store.amend(deleted=[f"v{n:03}" for n in range(1, 1 + more)])
     done = bring_up_to_date(release)
     snapshot = load_snapshot(store.storage, 2, tmp_path)
-    assert done.snapshot == snapshot.name != asked
+    assert done.snapshot == snapshot.name != requested
     assert len(snapshot) == 99 - more
     assert len(release.rows.read(after=snapshot.upto)) == 0
 

@@ -1,4 +1,4 @@
-"""Leases held by real processes that are refused, killed, stopped and cut off."""
+"""Leases of real processes that are refused, killed, suspended or disconnected."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from rayreel.release.lease import Held, Holder, Lease, LeaseLost
 from rayreel.release.process import Process
 from rayreel.storage import Storage
 
-# Renewed six times as often: a machine with other things to do must not let a live holder look dead.
+# Six renewals per TTL, so that a live holder on a busy machine does not seem dead.
 LIVE_S, DEAD_S = 3.0, 0.5
 HOLDER = """
 import sys
@@ -45,7 +45,7 @@ def storage(any_storage: Storage) -> Storage:
 
 @pytest.fixture
 def holder(storage: Storage) -> Iterator[Start]:
-    """Start a process that holds the lease, and checks it for every line that it is sent."""
+    """Start a process that holds the lease and checks it for each line on its standard input."""
     with ExitStack() as running:
 
         def start() -> subprocess.Popen[str]:
@@ -76,13 +76,13 @@ def lease(storage: Storage, patience_s: float = 0.0, ttl_s: float = LIVE_S) -> L
     return Lease(storage, "x", "does it too", patience_s=patience_s, ttl_s=ttl_s)
 
 
-def leave(storage: Storage, number: int, content: bytes) -> None:
-    """What a process has left behind."""
+def write_lease_file(storage: Storage, number: int, content: bytes) -> None:
+    """Write the lease file of an ended process."""
     assert create(storage, storage.path("releases", "leases", "x", f"{number:012}.json"), content)
 
 
-def elsewhere(renewed_at: str) -> bytes:
-    """What a process of another machine has written."""
+def remote_holder(renewed_at: str) -> bytes:
+    """Return a lease file of a process of another machine."""
     process = Process(who="ana@elsewhere", pid=1, machine="another", started="1")
     holder = Holder(token="t", what="works", process=process, since="2026-01-01T00:00:00+00:00", renewed_at=renewed_at)
     return holder.model_dump_json().encode()
@@ -137,7 +137,7 @@ def test_a_process_suspended_beyond_the_ttl_loses_the_lease_and_changes_nothing(
 
 @pytest.mark.parametrize("renewed_at", ["2020-01-01T00:00:00+00:00", "2999-01-01T00:00:00+00:00"])
 def test_the_lease_of_a_dead_remote_process_expires_regardless_of_its_clock(storage: Storage, renewed_at: str) -> None:
-    leave(storage, 7, elsewhere(renewed_at))
+    write_lease_file(storage, 7, remote_holder(renewed_at))
     before = time.monotonic()
     with lease(storage, ttl_s=DEAD_S):
         assert time.monotonic() - before >= DEAD_S
@@ -145,17 +145,17 @@ def test_the_lease_of_a_dead_remote_process_expires_regardless_of_its_clock(stor
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]"])
 def test_an_empty_lease_file_blocks_only_for_the_ttl(storage: Storage, content: bytes) -> None:
-    leave(storage, 3, content)
+    write_lease_file(storage, 3, content)
     with lease(storage, ttl_s=DEAD_S) as taken:
         taken.check()
 
 
 def test_a_live_remote_process_is_recognised_by_renewals_not_by_its_clock(storage: Storage) -> None:
-    leave(storage, 1, elsewhere("2020-01-01T00:00:00+00:00"))
+    write_lease_file(storage, 1, remote_holder("2020-01-01T00:00:00+00:00"))
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(lease(storage).__enter__)
         time.sleep(LIVE_S / 3)
-        leave(storage, 2, elsewhere("2020-01-01T00:00:01+00:00"))
+        write_lease_file(storage, 2, remote_holder("2020-01-01T00:00:01+00:00"))
         with pytest.raises(Held, match="ana@elsewhere"):
             waiting.result()
 
@@ -176,7 +176,7 @@ def test_only_one_of_many_concurrent_processes_holds_the_lease(tmp_path: Path) -
 
 def test_a_process_notices_that_it_lost_its_lease(storage: Storage) -> None:
     with lease(storage) as first:
-        leave(storage, 99, elsewhere("2020-01-01T00:00:00+00:00"))
+        write_lease_file(storage, 99, remote_holder("2020-01-01T00:00:00+00:00"))
         with pytest.raises(LeaseLost, match=r"ana@elsewhere \(process 1\) works"):
             first.check()
         with pytest.raises(LeaseLost):

@@ -1,4 +1,4 @@
-"""What damage took is made again from what else knows it."""
+"""Repair of damaged files from other data."""
 
 from pathlib import Path
 

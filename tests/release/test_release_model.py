@@ -36,7 +36,7 @@ def model(context: SimpleNamespace) -> TowerModel:
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> PyFuncModel:
-    """Saved and loaded by MLflow, as the registry does it."""
+    """The model after saving and loading with MLflow, like in the registry."""
     folder = tmp_path_factory.mktemp("model")
     (folder / "tower").mkdir()
     torch.manual_seed(0)
@@ -53,7 +53,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> PyFuncModel:
 
 
 def frame(**changed: list[object]) -> pd.DataFrame:
-    """The rows as lists of numbers, as JSON brings them."""
+    """Return the rows as nested lists, as in JSON."""
     as_lists = {
         "visual": [row["visual"] and np.stack(row["visual"]).tolist() for row in ROWS],
         "audio": [row["audio"] and np.stack(row["audio"]).tolist() for row in ROWS],

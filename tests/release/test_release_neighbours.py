@@ -1,4 +1,4 @@
-"""Exact neighbours, against the plainest way to compute them."""
+"""Exact neighbours, compared with brute force."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ import pytest
 from rayreel.release import neighbours as module
 from rayreel.release.neighbours import exact_neighbours
 
-# Ray believes what it is told of GPUs; the task that is sent there computes on what it finds.
+# Ray believes the declared number of GPUs; the task uses the devices that exist.
 ELSEWHERE = """
 import sys
 import numpy as np

@@ -42,12 +42,12 @@ index, storage = IndexConfig(uri=uri, batch_rows=30), Storage(root)
 use_tracking(storage)
 release = ReleaseConfig(neighbours=8, gates=GatesConfig(baselines="off"))
 
-def heard(stage, done):
+def on_progress(stage, done):
     if stage == fatal:
         os.kill(os.getpid(), signal.SIGKILL)
 
 site = Site(storage, connect(index, None), index, release, EVALUATION, Words)
-promote(registry.resolve("1"), site, progress=heard)
+promote(registry.resolve("1"), site, progress=on_progress)
 """
 
 
@@ -132,18 +132,18 @@ def test_golden_queries_by_text_and_by_video_run_before_the_switch(site: Site) -
         PromotionRefused, match=r"golden query 'c1'.*\n?.*of the first 10 as expected, at least 6 are needed"
     ):
         promoted(with_golden(site, text="c1", expect_category="c2", top_k=10, at_least=6), "2")
-    asked = with_golden(site, video_id="v001", expect_ids=["v001"])
+    with_query = with_golden(site, video_id="v001", expect_ids=["v001"])
     with pytest.raises(PromotionRefused, match="0 of the first 10"):  # never the video itself
-        promoted(asked, "2")
+        promoted(with_query, "2")
 
 
 def test_a_failed_golden_query_keeps_the_champion_and_can_be_overruled(site: Site) -> None:
     promoted(site, "1")
-    asked = with_golden(site, text="c1", expect_category="no such category")
+    with_query = with_golden(site, text="c1", expect_category="no such category")
     with pytest.raises(PromotionRefused, match="golden"):
-        promoted(asked, "2")
+        promoted(with_query, "2")
     assert site.serving() == 1
-    promoted(asked, "2", force="that category comes next week")
+    promoted(with_query, "2", force="that category comes next week")
     assert site.serving() == 2
 
 
@@ -165,7 +165,7 @@ def test_a_switch_killed_before_the_registry_update_is_finished(site: Site) -> N
     judged = check(registry.resolve("2"), site)
     promote(registry.resolve("2"), replace(site, index=site.index.model_copy(update={"alias": "elsewhere"})))
     registry.crown(1)
-    journal.begin(site.storage, Switch("promoted", 2, 1, 1, "somebody", at=NOW, metrics=judged.metrics))
+    journal.begin(site.storage, Switch("promoted", 2, 1, 1, "ana", at=NOW, metrics=judged.metrics))
     switch_alias(site.client, site.index.alias, "videos_v2")
     done = promoted(site, "2")
     assert done.previous == 2 and site.serving() == 2

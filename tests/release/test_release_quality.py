@@ -102,5 +102,5 @@ def test_a_catalog_that_cannot_be_evaluated_fails_with_the_reason(jury: Jury, st
 
 
 def test_the_p_value_against_the_champion_does_not_depend_on_the_number_of_baselines(jury: Jury) -> None:
-    # 500 resamples give 0.002 at best; Holm over all the methods would make 0.02 of it.
+    # The smallest p with 500 resamples is 0.002; Holm correction over all methods would make it 0.02.
     assert "p 0.002" in of(judged(jury, "2", "1"), "champion").finding

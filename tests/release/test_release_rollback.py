@@ -76,7 +76,7 @@ def test_a_version_that_was_rolled_back_from_can_be_promoted_again(two: Site) ->
 
 def test_a_roll_back_killed_after_its_switch_is_finished_and_not_repeated(two: Site) -> None:
     promote(registry.resolve("3"), two, force="to have three")
-    journal.begin(two.storage, Switch("rolled back", 2, 3, 3, "somebody", at="2099-01-01T00:00:00.000000+00:00"))
+    journal.begin(two.storage, Switch("rolled back", 2, 3, 3, "ana", at="2099-01-01T00:00:00.000000+00:00"))
     switch_alias(two.client, two.index.alias, "videos_v2")
     done = roll_back(two)
     assert (done.version.number, done.left.number, two.serving()) == (2, 3, 2)

@@ -1,4 +1,4 @@
-"""A release's rows: parts that are only added, of which the last wins."""
+"""A release's rows: append-only parts; the last one wins."""
 
 import threading
 from itertools import pairwise
@@ -64,8 +64,8 @@ def test_embeddings_are_arrays_with_zeros_for_absent_modalities(rows: ReleaseRow
     sound, present = part_embeddings(found, Modality.AUDIO)
     assert present.tolist() == [False, True]
     np.testing.assert_array_equal(sound, np.stack([np.zeros(DIM), unit("audio b")]).astype(np.float16))
-    nothing, nobody = part_embeddings(release_table(release_row("a", sound=False)), Modality.AUDIO)
-    assert nothing.shape == (1, DIM) and not nothing.any() and not nobody.any()
+    vectors, present = part_embeddings(release_table(release_row("a", sound=False)), Modality.AUDIO)
+    assert vectors.shape == (1, DIM) and not vectors.any() and not present.any()
 
 
 def test_no_rows_have_no_embeddings(rows: ReleaseRows) -> None:

@@ -1,4 +1,4 @@
-"""Snapshots: what was written is what is mapped, from a folder and from an object store."""
+"""Writing and loading of snapshots, in a folder and in an object store."""
 
 import json
 import os
@@ -72,7 +72,7 @@ def test_an_unfinished_snapshot_of_a_killed_process_is_never_loaded(tmp_path: Pa
     (unfinished / "embeddings.npy").write_bytes(b"half")
     assert load_snapshot(rows.storage, 3, tmp_path).name == name
     write_snapshot(rows.storage, rows, 5)
-    assert unfinished.exists(), "somebody may be writing it"
+    assert unfinished.exists(), "another process may be writing it"
     os.utime(unfinished / "embeddings.npy", (0, 0))
     write_snapshot(rows.storage, rows, 5)
     assert not unfinished.exists()

@@ -1,4 +1,4 @@
-"""Promotions, roll-backs and people that change what serves at the same time."""
+"""Concurrent promotions, roll-backs and changes of the champion."""
 
 import os
 import subprocess
@@ -38,14 +38,14 @@ root, tracking, uri, version, stop = sys.argv[1:]
 site = site_at(Storage(root), tracking, uri)
 stopped = []
 
-def heard(stage, done):
+def on_progress(stage, done):
     if stage == stop and not stopped:
         stopped.append(stage)
         print("stopped", flush=True)
         sys.stdin.readline()
 
 try:
-    done = promote(registry.resolve(version), site, "two at once", heard)
+    done = promote(registry.resolve(version), site, "two at once", on_progress)
     print("promoted, before", done.previous, flush=True)
 except Exception as error:
     print(type(error).__name__, str(error).replace(chr(10), " "), flush=True)
@@ -56,7 +56,7 @@ Start = Callable[[Site, int, str], subprocess.Popen[str]]
 
 @pytest.fixture(params=["folder", "object store"])
 def serving_one(request: pytest.FixtureRequest, site: Site) -> Site:
-    """Version 1 serves; features and releases below a root of each kind, the registry beside them."""
+    """Version 1 serves, with storage roots of each kind."""
     if request.param == "object store":
         request.getfixturevalue("monkeypatch").setenv("AWS_ACCESS_KEY_ID", "test")
         request.getfixturevalue("monkeypatch").setenv("AWS_SECRET_ACCESS_KEY", "test")
@@ -71,7 +71,7 @@ def serving_one(request: pytest.FixtureRequest, site: Site) -> Site:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Start a process that promotes a version and wait until it stands still at a stage."""
+    """Start a process that promotes a version, and wait until it stops at a stage."""
     running = list[subprocess.Popen[str]]()
 
     def started(site: Site, version: int, stage: str) -> subprocess.Popen[str]:
@@ -99,7 +99,7 @@ def switches(*events: str) -> list[tuple[str, int, str | None]]:
 
 
 def agree_on(site: Site, version: int) -> None:
-    """Index, registry and journal say the same, and nothing is under way."""
+    """Assert that index, registry and journal agree and no switch is in progress."""
     made = journal.last_made(site.storage)
     assert made is not None and journal.under_way(site.storage) is None
     assert site.serving() == registry.pointed_at(registry.CHAMPION) == made.version == version
@@ -124,13 +124,13 @@ def test_of_two_threads_that_promote_one_succeeds_at_any_stage(site: Site, stage
     def race(version: str) -> Promotion | Overtaken:
         met = list[str]()
 
-        def heard(now: str, _done: int) -> None:
+        def on_progress(now: str, _done: int) -> None:
             if now == stage and not met:
                 met.append(now)
                 together.wait(120)
 
         try:
-            return promote(registry.resolve(version), site, "two at once", heard)
+            return promote(registry.resolve(version), site, "two at once", on_progress)
         except Overtaken as overtaken:
             return overtaken
 
@@ -220,7 +220,7 @@ def test_a_refused_promotion_keeps_a_moved_champion(site: Site) -> None:
 
 def test_a_switch_killed_before_it_was_made_is_forgotten(site: Site) -> None:
     promote(registry.resolve("1"), site)
-    journal.begin(site.storage, Switch("promoted", 3, 1, 1, "somebody", at="2099-01-01T00:00:00+00:00"))
+    journal.begin(site.storage, Switch("promoted", 3, 1, 1, "ana", at="2099-01-01T00:00:00+00:00"))
     promote(registry.resolve("2"), site)
     agree_on(site, 2)
     assert switches() == [("promoted", 1, None), ("promoted", 2, "1")] and "promoted_at" not in registry.tags(3)
@@ -231,7 +231,7 @@ def test_a_killed_switch_is_finished_once_and_a_champion_moved_since_is_kept(
 ) -> None:
     promote(registry.resolve("1"), site)
     promote(registry.resolve("2"), replace(site, index=site.index.model_copy(update={"alias": "elsewhere"})))
-    made = Switch("promoted", 2, 1, 1, "somebody", at="2099-01-01T00:00:00+00:00")
+    made = Switch("promoted", 2, 1, 1, "ana", at="2099-01-01T00:00:00+00:00")
     journal.begin(site.storage, made)
     switch_alias(site.client, site.index.alias, "videos_v2")
     audit.record(made)

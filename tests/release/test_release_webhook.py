@@ -1,4 +1,4 @@
-"""Deliveries as MLflow itself signs them."""
+"""Deliveries signed like by MLflow."""
 
 import json
 import time
@@ -63,7 +63,7 @@ def test_old_and_repeated_deliveries_are_refused() -> None:
         Deliveries(SECRET).moves_champion(*delivery(MOVED, sent=time.time() - 3600))
     deliveries = Deliveries(SECRET)
     assert deliveries.moves_champion(*delivery(MOVED))
-    with pytest.raises(BadDelivery, match="taken before"):
+    with pytest.raises(BadDelivery, match="accepted before"):
         deliveries.moves_champion(*delivery(MOVED))
 
 

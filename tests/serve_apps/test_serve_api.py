@@ -1,4 +1,4 @@
-"""The routes of the API in one process: a real release and a real index behind them, and no encoders."""
+"""The routes of the API in one process, with a real release and a real index, without encoders."""
 
 import asyncio
 import base64
@@ -27,7 +27,7 @@ PROBLEM = "application/problem+json"
 
 
 class NoEncoders(Encoding):
-    """What a service meets whose encode deployment is not there."""
+    """Calls of an encode deployment that does not exist."""
 
     def __init__(self) -> None:
         pass
@@ -49,13 +49,13 @@ def settings(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
         stop_embedded(made.milvus_dir)
 
 
-async def _tell_nobody() -> None:
-    """There is no other replica."""
+async def _announce() -> None:
+    """Do nothing: there is no other replica."""
 
 
 @pytest.fixture(scope="module")
 def service(settings: Settings) -> Service:
-    return Service(settings, NoEncoders(), _tell_nobody, [])
+    return Service(settings, NoEncoders(), _announce, [])
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def client(service: Service) -> Iterator[TestClient]:
 
 
 def exact(video_id: str, among: list[str], top_k: int) -> list[str]:
-    """Brute force: who is nearest."""
+    """Return the nearest ids by brute force."""
     query = unit(f"{video_id} 1")
     others = [other for other in among if other != video_id]
     return sorted(others, key=lambda other: -float(unit(f"{other} 1") @ query))[:top_k]
@@ -74,9 +74,9 @@ def exact(video_id: str, among: list[str], top_k: int) -> list[str]:
 def found(client: TestClient, **query: object) -> list[str]:
     answer = client.post("/v1/recommend", json=query)
     assert answer.status_code == 200, answer.text
-    told = Recommendations.model_validate(answer.json())
-    assert told.release == 1
-    return [result.video_id for result in told.results]
+    recommended = Recommendations.model_validate(answer.json())
+    assert recommended.release == 1
+    return [result.video_id for result in recommended.results]
 
 
 def test_a_query_by_id_is_exact_and_repeatable(client: TestClient) -> None:
@@ -118,7 +118,7 @@ def test_the_webhook_accepts_only_new_signed_deliveries(client: TestClient) -> N
         headers,
         headers | {"X-MLflow-Signature": "v1,AAAA"},
         {},
-    ):  # taken before, signed wrongly, not signed
+    ):  # repeated, wrong signature, no signature
         answer = client.post("/v1/mlflow/webhook", content=body, headers=refused)
         assert answer.status_code == 401 and answer.headers["content-type"] == PROBLEM
 
@@ -146,7 +146,7 @@ def test_an_id_may_contain_any_characters_and_no_response_has_a_local_path(clien
 @pytest.mark.parametrize(
     ("method", "path", "request_", "status"),
     [
-        ("POST", "/v1/recommend", {"json": {"video_id": "nobody"}}, 404),
+        ("POST", "/v1/recommend", {"json": {"video_id": "unknown"}}, 404),
         ("POST", "/v1/recommend", {"json": {"video_id": "a0", "filter": {"colour": "red"}}}, 422),
         ("POST", "/v1/recommend", {"json": {"embedding": [1.0] * (DIM + 1)}}, 422),
         ("POST", "/v1/recommend", {"content": b"{", "headers": {"Content-Type": "application/json"}}, 422),
@@ -158,8 +158,8 @@ def test_an_id_may_contain_any_characters_and_no_response_has_a_local_path(clien
         ("GET", "/v1/videos?limit=0", {}, 422),
         ("DELETE", "/v1/videos", {}, 422),
         ("DELETE", "/v1/videos?confirm=yes", {}, 422),
-        ("DELETE", "/v1/videos/nobody", {}, 404),
-        ("GET", "/v1/jobs/nobody", {}, 404),
+        ("DELETE", "/v1/videos/unknown", {}, 404),
+        ("GET", "/v1/jobs/unknown", {}, 404),
     ],
 )
 def test_invalid_requests_get_problem_details(

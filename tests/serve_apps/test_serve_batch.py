@@ -1,4 +1,4 @@
-"""Catalogs that are added over HTTP: what they may name, and one at a time."""
+"""Adding catalogs over HTTP: access to local files, and the queue."""
 
 import time
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ MOST = 2
 
 @pytest.fixture(scope="module")
 def ray_jobs() -> Iterator[None]:
-    """A Ray that takes jobs."""
+    """A Ray cluster that accepts jobs."""
     with own_cluster():
         yield
 
 
 @pytest.fixture
 def catalogs(ray_jobs: None, tmp_path: Path) -> Iterator[Catalogs]:
-    """Catalogs of a service whose jobs take some seconds to find that there is nothing to add."""
+    """The queue of a service whose jobs fail after some seconds because the catalog does not exist."""
     made = Catalogs(Storage(tmp_path / "storage"), ["--storage", str(tmp_path / "storage")], MOST)
     yield made
     stopping = [job_id for job_id, job in jobs_by_id().items() if not job.status.is_terminal()]
@@ -101,4 +101,4 @@ def test_a_queued_catalog_can_be_cancelled(catalogs: Catalogs) -> None:
     with pytest.raises(NotFound):
         catalogs.cancel(waiting.id)
     catalogs.cancel(running.id)
-    catalogs.cancel(running.id)  # of no consequence
+    catalogs.cancel(running.id)  # has no effect

@@ -1,4 +1,4 @@
-"""The client against the real service: what it sends is what the service takes."""
+"""The client with the real service."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,8 +16,8 @@ KNOWN = "v00000160"
 
 @pytest.fixture(scope="module")
 def client(fuzzed: MadeService) -> Iterator[Client]:
-    with Client(fuzzed.url, timeout_s=120) as speaking:
-        yield speaking
+    with Client(fuzzed.url, timeout_s=120) as connected:
+        yield connected
 
 
 def test_a_query_by_id_never_returns_the_video_itself(client: Client) -> None:

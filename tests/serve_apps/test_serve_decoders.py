@@ -1,4 +1,4 @@
-"""The decoders behind uploads and added videos."""
+"""The decoders for uploads and added videos."""
 
 import asyncio
 import socket
@@ -76,7 +76,7 @@ def test_waiting_calls_count_as_ongoing(film: FilmMaker) -> None:
 
 @asynccontextmanager
 async def silent_server() -> AsyncIterator[str]:
-    """An https address that takes connections and never says a word."""
+    """An https address that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
         yield f"https://localhost:{listening.getsockname()[1]}/film.mp4"
 

@@ -1,4 +1,4 @@
-"""What the encode deployment computes, without the deployment: queries in batches, feature rows, job output."""
+"""The parts of the encode deployment: batches of queries and feature rows. The shown output of jobs."""
 
 import numpy as np
 import pytest
@@ -85,4 +85,4 @@ def test_the_output_of_a_job_is_shown_without_folders_secrets_and_tracebacks() -
     assert "secret" not in shown and "…/rows" in shown and "s3://bucket/catalog.csv" in shown
     assert len(shown.splitlines()) == 40
     failed = presentable(output + '\nTraceback (most recent call last)\n  File "/srv/secret.py", line 1\nKeyError: 1')
-    assert "KeyError" not in failed and "logs" in failed.splitlines()[-1]
+    assert "KeyError" not in failed and "See its log" in failed.splitlines()[-1]

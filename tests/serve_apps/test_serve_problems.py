@@ -1,4 +1,4 @@
-"""How the API says no."""
+"""Errors of the API."""
 
 import logging
 
@@ -48,10 +48,10 @@ def client() -> TestClient:
 @pytest.mark.parametrize(("name", "status"), STATUS.items())
 def test_each_error_has_its_status_and_the_request_id(client: TestClient, name: str, status: int) -> None:
     answer = client.get(f"/fail/{name}", headers={"X-Request-Id": "my-1"})
-    told = Problem.model_validate(answer.json())
-    assert answer.status_code == told.status == status
+    reported = Problem.model_validate(answer.json())
+    assert answer.status_code == reported.status == status
     assert answer.headers["content-type"] == "application/problem+json"
-    assert told.detail and told.instance == "my-1"
+    assert reported.detail and reported.instance == "my-1"
     assert ("Retry-After" in answer.headers) == (status in {429, 503})
 
 

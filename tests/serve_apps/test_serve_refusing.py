@@ -1,4 +1,4 @@
-"""An answer to a request whose body is still on the way arrives whole."""
+"""Early responses to requests whose body has not been received arrive completely."""
 
 import asyncio
 from itertools import chain, repeat
@@ -14,7 +14,7 @@ SCOPE = {"type": "http", "method": "POST", "path": "/", "headers": [], "state": 
 
 
 def refused(body: list[Message], *, then_silent: bool = False) -> tuple[list[Message], int]:
-    """What is sent to a client that sends `body`, and how many pieces of it were read before the end was sent."""
+    """Return the messages sent to a client that sends `body`, and the number of body messages read before the last."""
     sent: list[Message] = []
     pieces, read = iter(body), 0
 

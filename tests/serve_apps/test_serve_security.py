@@ -1,4 +1,4 @@
-"""The border of the HTTP service, around an application that answers anything."""
+"""The security middleware, around an application that answers all paths."""
 
 import json
 import time
@@ -57,7 +57,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def keys(tmp_path: Path) -> dict[Scope, str]:
-    """One key of each scope, kept where the service looks."""
+    """One key of each scope, stored in the service's key file."""
     file, texts = KeyFile(Storage(tmp_path)), {}
     for scope in Scope:
         texts[scope], key = new_key(scope.name, scope)
@@ -66,15 +66,15 @@ def keys(tmp_path: Path) -> dict[Scope, str]:
 
 
 @pytest.fixture
-def near(settings: Settings) -> Iterator[TestClient]:
-    """A service that only this machine reaches."""
+def local(settings: Settings) -> Iterator[TestClient]:
+    """A service that listens on loopback."""
     with application(settings, "127.0.0.1") as client:
         yield client
 
 
 @pytest.fixture
 def open_to_all(settings: Settings) -> Iterator[TestClient]:
-    """A service that everyone reaches."""
+    """A service that listens on all interfaces."""
     with application(settings, OPEN) as client:
         yield client
 
@@ -128,8 +128,8 @@ def test_health_checks_and_pages_need_no_key(open_to_all: TestClient, path: str)
     assert open_to_all.get(path).status_code == 200
 
 
-def test_on_loopback_no_key_is_needed(near: TestClient) -> None:
-    assert near.delete("/v1/videos").status_code == 200
+def test_on_loopback_no_key_is_needed(local: TestClient) -> None:
+    assert local.delete("/v1/videos").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -144,8 +144,8 @@ def test_on_loopback_no_key_is_needed(near: TestClient) -> None:
         ("127.0.0.1.evil.example:80", 403),
     ],
 )
-def test_without_keys_foreign_host_names_are_refused(near: TestClient, host: str, status: int) -> None:
-    assert near.get("/v1/release", headers={"Host": host}).status_code == status
+def test_without_keys_foreign_host_names_are_refused(local: TestClient, host: str, status: int) -> None:
+    assert local.get("/v1/release", headers={"Host": host}).status_code == status
 
 
 def test_with_require_keys_false_any_host_name_is_accepted(settings: Settings) -> None:
@@ -154,12 +154,12 @@ def test_with_require_keys_false_any_host_name_is_accepted(settings: Settings) -
         assert client.delete("/v1/videos", headers={"Host": "videos.example"}).status_code == 200
 
 
-def test_without_keys_other_sites_pages_cannot_send_writes(near: TestClient) -> None:
+def test_without_keys_other_sites_pages_cannot_send_writes(local: TestClient) -> None:
     cross = {"Sec-Fetch-Site": "cross-site"}
-    assert near.post("/v1/videos", headers={**cross, "Origin": "https://evil.example"}).status_code == 403
-    assert near.post("/v1/videos", headers={**cross, "Origin": "https://app.example"}).status_code == 200
-    assert near.post("/v1/videos", headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
-    assert near.get("/docs", headers=cross).status_code == 200
+    assert local.post("/v1/videos", headers={**cross, "Origin": "https://evil.example"}).status_code == 403
+    assert local.post("/v1/videos", headers={**cross, "Origin": "https://app.example"}).status_code == 200
+    assert local.post("/v1/videos", headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
+    assert local.get("/docs", headers=cross).status_code == 200
 
 
 def test_with_keys_any_host_name_is_accepted(open_to_all: TestClient, keys: dict[Scope, str]) -> None:
@@ -205,14 +205,14 @@ def test_a_key_over_its_rate_gets_429_with_retry_after(settings: Settings, keys:
 @pytest.mark.parametrize("kind", ["application/json", "text/plain", "multipart/form-data; boundary=x"])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_over_the_limit_is_refused_regardless_of_its_declared_length(
-    near: TestClient, kind: str, chunked: bool
+    local: TestClient, kind: str, chunked: bool
 ) -> None:
     limit = 4000 if kind.startswith("multipart") else 1000
 
     def post(size: int) -> int:
         pieces = (b"x" * 100 for _ in range(size // 100))
         content = pieces if chunked else b"x" * size
-        answer = near.post("/v1/echo", content=content, headers={"Content-Type": kind})
+        answer = local.post("/v1/echo", content=content, headers={"Content-Type": kind})
         if answer.status_code == 413:
             assert f"{limit:,}" in answer.json()["detail"]
         return answer.status_code
@@ -220,27 +220,27 @@ def test_a_body_over_the_limit_is_refused_regardless_of_its_declared_length(
     assert (post(limit), post(limit + 100)) == (200, 413)
 
 
-def test_every_response_has_the_request_id_that_the_handler_sees(near: TestClient) -> None:
-    first, second = near.post("/v1/echo"), near.post("/v1/echo")
+def test_every_response_has_the_request_id_that_the_handler_sees(local: TestClient) -> None:
+    first, second = local.post("/v1/echo"), local.post("/v1/echo")
     assert first.headers["x-request-id"] == first.json()["id"] != second.json()["id"]
 
 
-def test_only_a_safe_request_id_of_the_client_is_kept(near: TestClient) -> None:
-    assert near.get("/v1/a", headers={"X-Request-Id": "trace-1/2"}).headers["x-request-id"] == "trace-1/2"
+def test_only_a_safe_request_id_of_the_client_is_kept(local: TestClient) -> None:
+    assert local.get("/v1/a", headers={"X-Request-Id": "trace-1/2"}).headers["x-request-id"] == "trace-1/2"
     for bad in ("x" * 129, "a b", "<script>", ""):
-        assert near.get("/v1/a", headers={"X-Request-Id": bad}).headers["x-request-id"] != bad
+        assert local.get("/v1/a", headers={"X-Request-Id": bad}).headers["x-request-id"] != bad
 
 
-def test_an_unexpected_error_is_answered_without_its_message(near: TestClient) -> None:
-    answer = near.get("/v1/fault")
+def test_an_unexpected_error_is_answered_without_its_message(local: TestClient) -> None:
+    answer = local.get("/v1/fault")
     assert answer.status_code == 500 and answer.headers["content-type"] == "application/problem+json"
     assert "secret" not in answer.text
     assert Problem.model_validate(answer.json()).instance == answer.headers["x-request-id"]
 
 
 @pytest.mark.parametrize("path", ["/v1/release", "/v1/fault", "/page", "/docs"])
-def test_every_response_has_security_headers(near: TestClient, path: str) -> None:
-    headers = near.get(path).headers
+def test_every_response_has_security_headers(local: TestClient, path: str) -> None:
+    headers = local.get(path).headers
     assert headers["x-content-type-options"] == "nosniff" and headers["x-frame-options"] == "DENY"
     policy = headers["content-security-policy"]
     assert ("default-src 'none'" in policy) == path.startswith("/v1/")

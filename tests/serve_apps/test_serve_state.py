@@ -1,4 +1,4 @@
-"""What a replica knows of the release that serves, against a real Milvus Lite and real files."""
+"""A replica's state of the serving release, with a real Milvus Lite and real files."""
 
 import asyncio
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settin
 
 
 class Prepared:
-    """Hears which releases are about to be switched to, and what served at that moment."""
+    """Records the releases that the state prepares."""
 
     def __init__(self) -> None:
         self.versions: list[int] = []
@@ -76,7 +76,7 @@ def test_a_refresh_applies_writes_and_invalidates_cached_responses(settings: Set
         rows.add(tombstones(["a1"]))
         after = await state.refresh()
         assert "new" in after.live and "a1" not in after.live
-        assert "a1" in before.live, "a request that has begun stays with what it took"
+        assert "a1" in before.live, "a request uses the state that it started with"
         assert state.answers.get(after.live.state, b"query") is None
 
     asyncio.run(scenario())
@@ -135,14 +135,14 @@ def test_the_state_has_the_reconcilers_status_and_notices_when_it_stops(
         with pytest.raises(Unavailable, match=r"nothing is promoted.*Version 3 is refused by recall\."):
             await state.refresh()
         switch_to(settings, 1)
-        assert (await state.refresh()).version == 1, "what is refused stops nothing"
+        assert (await state.refresh()).version == 1, "a refused champion does not affect serving"
         assert state.following is not None and state.following.looked_at
         assert replace(state.following, looked_at="") == refused
         monkeypatch.setattr(state_module, "SILENT_S", 0.0)
         assert state.following.state is State.STOPPED
         write_following(settings.place, refused)
         settings.place.write(settings.place.path("releases", "following.json"), b"")
-        assert (await state.refresh()).version == 1, "nor is a record that a power cut left empty"
+        assert (await state.refresh()).version == 1, "an empty status file does not affect serving"
         assert off.following is not None and off.following.state is State.OFF
 
     asyncio.run(scenario())
@@ -167,7 +167,7 @@ def test_without_the_index_the_release_stays_and_searches_wait_until_it_returns(
             while state.index_is_up:
                 serving = await state.refresh()
         assert serving.version == 1
-        assert "a2" not in serving.live, "what is written is followed without the index"
+        assert "a2" not in serving.live, "writes are followed without the index"
         with pytest.raises(Unavailable):
             await state.index()
         monkeypatch.setattr(state_module, "HOLD_S", 120.0)

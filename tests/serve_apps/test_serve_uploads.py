@@ -1,4 +1,4 @@
-"""Uploads up to their limit: through the service's own port, and the budget that they share."""
+"""Uploads: the limit on each, through a real port, and the budget that they share."""
 
 import asyncio
 import struct
@@ -20,14 +20,14 @@ from serve_apps.uploads import LEAST, UploadBudget
 
 FilmMaker = Callable[..., Path]
 MIB = 1 << 20
-# What the service promises.
+# Default of serve.max_body_bytes.
 LIMIT = 64 * MIB
 ROUTES = {"/v1/recommend/upload": 200, "/v1/embed/upload": 200, "/v1/videos": 201}
 FORM = "multipart/form-data; boundary=mark"
 
 
 def padded(film: Path, size: int) -> bytes:
-    """The film with so many bytes, most of them in a box that players skip."""
+    """Return the film padded to `size` bytes with a box that players skip."""
     content = film.read_bytes()
     box = size - len(content)
     return content + struct.pack(">I4s", box, b"free") + bytes(box - 8)
@@ -89,7 +89,7 @@ def test_large_videos_are_accepted_without_haproxy(tmp_path: Path, large: bytes,
 
 
 class Held:
-    """An application that reads its request and answers when it is let go."""
+    """An application that reads its request and answers once `go` is set."""
 
     def __init__(self, budget: int) -> None:
         self.go, self.cancelled = asyncio.Event(), 0

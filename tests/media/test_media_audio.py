@@ -1,4 +1,4 @@
-"""Windows of sound: where they lie, that they hold what is heard there, and what becomes of damage."""
+"""Windows of sound: their times, their content, and damaged tracks."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +26,7 @@ def write_sound(path: Path, wave: np.ndarray, rate: int = 44_100, codec: str = "
 
 
 def rising(seconds: float, rate: int = 44_100) -> np.ndarray:
-    """A tone that rises by 100 Hz each second from 500 Hz on, so that each place has its own pitch."""
+    """A tone that rises by 100 Hz each second from 500 Hz on, so that each time has its own pitch."""
     t = np.arange(int(seconds * rate)) / rate
     return 0.5 * np.sin(2 * np.pi * (500 * t + 50 * t**2))
 
@@ -37,7 +37,7 @@ def pitch(window: np.ndarray) -> float:
 
 
 def windows_of(path: Path, starts_s: list[float], window_s: float) -> np.ndarray | None:
-    """Windows of a file's first track of sound, whose clock counts from its own beginning."""
+    """Return windows of a file's first audio track, at times since its start."""
     with av.open(path) as container:
         sound = next(iter(indexed_tracks(container, zero_s=0.0).values()))
         return sample_windows(container, container.streams.audio[0], starts_s, window_s, Deadline(60), sound=sound)
@@ -59,7 +59,7 @@ def test_windows_decoded_together_equal_windows_decoded_separately(tmp_path: Pat
     assert together is not None
     for window, start_s in zip(together, (0.0, 2.0, 4.0, 6.0), strict=True):
         alone = windows_of(path, [start_s], 2.0)
-        # A sample earlier or later is the same sound.
+        # May differ by one sample in time.
         assert alone is not None and np.corrcoef(window[:-100], alone[0, :-100])[0, 1] > 0.98
 
 

@@ -1,4 +1,4 @@
-"""One clock for packets whose own clock wraps, restarts and jumps."""
+"""Continuous times of packets whose clock wraps, restarts or jumps."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,7 +18,7 @@ VIDEO, AUDIO = 0, 1
 
 @dataclass(frozen=True)
 class Part:
-    """A recording: how long, what its clock says at its beginning, and how much later its sound begins."""
+    """A recording: its length, the time of its clock at its start, and the delay of its sound."""
 
     length_s: float
     clock_s: float
@@ -28,8 +28,8 @@ class Part:
 def recorded(
     parts: list[Part], sound: bool = True, ahead_s: float = 0.3
 ) -> tuple[dict[int, Track], dict[int, np.ndarray]]:
-    """Tracks as a joined file has them, and when each packet truly comes; pictures are `ahead_s` ahead in the file."""
-    packets: list[tuple[float, int, float, float]] = []  # place in the file, stream, clock, true time
+    """Return the tracks of a joined file and the true time of each packet; pictures are `ahead_s` ahead in the file."""
+    packets: list[tuple[float, int, float, float]] = []  # position in the file, stream, clock, true time
     begin_s = 0.0
     for part in parts:
         for stream, step_s, later_s in ((VIDEO, PICTURE_S, 0.0), (AUDIO, BLOCK_S, part.sound_later_s)):
@@ -49,14 +49,14 @@ def recorded(
 
 
 def placed(tracks: dict[int, Track]) -> dict[int, np.ndarray]:
-    """Times on the continuous clock, counted from the first picture."""
+    """Return times on the continuous clock since the first picture."""
     shifts = continuous(tracks, GAP_S, WRAP_S)
     times = {stream: track.begins_s + shifts[stream].shown_s for stream, track in tracks.items()}
     return {stream: shown - times[VIDEO][0] for stream, shown in times.items()}
 
 
 def far_apart(parts: list[Part]) -> bool:
-    """Whether each clock begins where nobody could take it for the one before going on."""
+    """Whether no clock starts at a time that would continue the previous one."""
     return all(
         not -1 < (later.clock_s - earlier.clock_s - earlier.length_s + WRAP_S / 2) % WRAP_S - WRAP_S / 2 < 2 * GAP_S
         for earlier, later in pairwise(parts)
@@ -72,7 +72,7 @@ parts = st.lists(st.builds(Part, st.floats(2, 8), clocks, st.floats(0, 0.5)), mi
 def test_joined_recordings_follow_one_another_with_any_clocks(parts: list[Part], sound: bool) -> None:
     tracks, truth = recorded(parts, sound)
     for stream, times in placed(tracks).items():
-        # A part begins when the one before it has ended, in its longest stream.
+        # A part starts at the end of the longest stream of the previous one.
         assert np.abs(times - truth[stream]).max() < 0.06 * len(parts) + 0.001
         assert (np.diff(times) > -0.01).all()
 

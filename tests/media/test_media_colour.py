@@ -1,4 +1,4 @@
-"""Colours are those that a viewer sees, whatever their matrix, range, depth, gamut and transparency."""
+"""Colours for any matrix, range, depth, gamut and transparency."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -55,7 +55,7 @@ def test_every_depth_and_subsampling_gives_the_same_colours(
 ) -> None:
     if codec not in av.codecs_available:
         pytest.skip(f"this build of PyAV has no {codec}")
-    matrix = 5 if codec == "mjpeg" else 1  # JPEG has one alone
+    matrix = 5 if codec == "mjpeg" else 1  # JPEG has only one
     options = {} if codec in ("mjpeg", "prores_ks") else None
     assert error_of(write(tmp_path / name, codec, form=form, matrix=matrix, range_=range_, options=options)) < CLOSE
 
@@ -146,17 +146,17 @@ def test_a_fully_transparent_film_is_shown_without_alpha(tmp_path: Path) -> None
 
 
 class Bits:
-    """Fields of a bitstream."""
+    """Writes fields of a bitstream."""
 
     def __init__(self) -> None:
         self.text = ""
 
     def u(self, *fields: tuple[int, int]) -> None:
-        """Values with their widths."""
+        """Write values with their widths."""
         self.text += "".join(f"{value:0{width}b}" for value, width in fields)
 
     def ue(self, *values: int) -> None:
-        """Exponential Golomb codes."""
+        """Write exponential Golomb codes."""
         for value in values:
             code = f"{value + 1:b}"
             self.text += "0" * (len(code) - 1) + code
@@ -167,7 +167,7 @@ class Bits:
 
 
 def reference_processing_unit(profile: int, full_range: int) -> bytes:
-    """Dolby Vision metadata of one picture that maps nothing (ETSI GS CCM 001): a NAL unit of type 62."""
+    """Return Dolby Vision metadata of one picture with an identity mapping (ETSI GS CCM 001), a NAL unit of type 62."""
     bits = Bits()
     bits.u((25, 8), (2, 6), (18, 11), (profile, 4), (0, 4), (1, 1), (0, 1), (0, 2))
     bits.ue(23)  # bits of a fraction
@@ -209,7 +209,7 @@ def test_dolby_vision_without_a_compatible_base_layer_is_refused(
 
 
 def escape(payload: bytes) -> bytes:
-    """No three bytes of a unit look like a start code."""
+    """Insert emulation prevention bytes, so that no three bytes are a start code."""
     out = bytearray()
     for byte in payload:
         if byte <= 3 and out[-2:] == b"\0\0":

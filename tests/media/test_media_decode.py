@@ -1,4 +1,4 @@
-"""What decoding takes from a film, and what it says of files that are none."""
+"""Decoding of valid films, and rejection of other files."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where a Matroska file says that it ends."""
+"""The declared size of a Matroska file."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Remote videos from real servers that answer badly now and then, and local paths that may not be opened."""
+"""Remote videos from real, unreliable servers, and forbidden local paths."""
 
 import socket
 import threading
@@ -18,12 +18,12 @@ from rayreel.media.fetch import local_copy
 from rayreel.remote.copy import SCHEMES
 
 BODY = bytes(range(256)) * 4000
-NEAR = ("*", "127.0.0.1")  # the servers of these tests are no public ones
+NEAR = ("*", "127.0.0.1")  # the servers of these tests are not public
 LIMITS = Limits(max_bytes=2_000_000, allowed_hosts=NEAR)
 
 
 class Server(ThreadingHTTPServer):
-    """Answers by the first word of the path; counts how often each address was asked for."""
+    """Responds as the first part of the path says, and counts the requests of each path."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answers)
@@ -261,7 +261,7 @@ def test_a_link_to_itself_is_rejected(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def bucket(s3: str) -> Iterator[str]:
-    """A bucket on an S3 server of this machine, which holds film.mp4."""
+    """A bucket with film.mp4 on a local S3 server."""
     s3fs = pytest.importorskip("s3fs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", f"http://{s3}")

@@ -1,4 +1,4 @@
-"""Which frames each mode takes, told by the numbers on them, and what is decoded for them."""
+"""The frames of each mode, identified by the numbers in them, and the decoded packets."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +33,7 @@ def numbers(path: Path, **sampling: object) -> list[int]:
 
 
 def packets_decoded(path: Path, **sampling: object) -> list[int]:
-    """How often each packet is sent to the decoder, by the plan."""
+    """Return how often the plan sends each packet to the decoder."""
     with av.open(path) as container:
         film = film_in(container, container.streams.video[0], Deadline(60))
         timeline = read_timeline(film)
@@ -108,7 +108,7 @@ def test_frames_hidden_by_an_edit_list_are_never_taken(film: FilmMaker, mode: st
 
 
 def test_frames_of_variable_duration_are_taken_by_time(film: FilmMaker) -> None:
-    times_s = [0.04 * n + 2 * (n > 25) for n in range(50)]  # frame 25 stays for two seconds: half of the film
+    times_s = [0.04 * n + 2 * (n > 25) for n in range(50)]  # frame 25 is shown for two seconds, half of the film
     path = film(frames=50, keyframe_every=10, bframes=2, times_s=times_s, tone_hz=None)
     assert numbers(path, mode="exact") == [12, 25, 37]
 
@@ -152,7 +152,7 @@ def test_auto_decodes_up_to_targets_if_keyframes_are_sparse(film: FilmMaker) -> 
 def test_auto_is_within_three_quarters_of_a_step_of_every_target(film: FilmMaker) -> None:
     for every in (7, 12, 19, 33):
         taken = numbers(film(f"{every}.mp4", frames=100, keyframe_every=every, bframes=2), mode="auto", frames=5)
-        # Pictures that no other refers to are left out, which is up to two more.
+        # Unreferenced pictures are skipped, up to two more.
         assert max(min(abs(number - target) for number in taken) for target in range(10, 100, 20)) <= 15 + 2
 
 

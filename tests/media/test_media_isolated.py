@@ -1,4 +1,4 @@
-"""What a decoder that crashes, hangs or hoards takes with it: its own video, nothing else."""
+"""A decoder that crashes, hangs or uses too much memory affects only its own video."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ def take(decoder: IsolatedDecoder, path: Path, timeout_s: float = 120) -> Clip |
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; one that waits to be collected by its parent does not."""
+    """Whether a process is running, and not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -169,7 +169,7 @@ def test_a_child_killed_between_two_videos_is_replaced(film: FilmMaker, sound: I
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Ctrl-C as Python has it: Ray Train, once used in a process, answers it in a way of its own."""
+    """Restore Python's handler of Ctrl-C, which Ray Train replaces."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -1,4 +1,4 @@
-"""The time line of a film, read without decoding."""
+"""The timeline of a film, read without decoding."""
 
 import struct
 from collections.abc import Callable
@@ -63,7 +63,7 @@ def test_a_live_recording_has_the_duration_of_its_packets(
 
 
 def declaring(path: Path, name: bytes, duration: float) -> Path:
-    """The same file with another number after this name, as FLV and Matroska write it."""
+    """Replace the number after this name, in the format of FLV and Matroska."""
     data = bytearray(path.read_bytes())
     at = data.index(name) + len(name)
     data[at : at + 8] = struct.pack(">d", duration)

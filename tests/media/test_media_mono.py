@@ -1,4 +1,4 @@
-"""Sound of any channels is heard in the mix."""
+"""Mono mixes of any channel layout."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ KINDS = {"fltp": 1.0, "flt": 1.0, "s16": 32767, "s16p": 32767, "s32": 2**31 - 1,
 
 
 def frames(layout: str, levels: Sequence[float], form: str = "fltp", noise: float = 0.0) -> list[av.AudioFrame]:
-    """A second of a tone, at these levels in the channels, in frames of 1024 samples."""
+    """Yield a second of a tone with these levels per channel, in frames of 1024 samples."""
     form = form if len(levels) < 8 else "flt"  # PyAV cannot fill eight planes
     random = np.random.default_rng(1)
     sound = np.outer(levels, TONE) + noise * random.standard_normal((len(levels), RATE))
@@ -35,7 +35,7 @@ def mono(made: list[av.AudioFrame]) -> NDArray[np.float32]:
 
 
 def level(samples: NDArray[np.float32]) -> float:
-    """Amplitude of the tone."""
+    """Return the amplitude of the tone."""
     return float(np.abs(samples).max()) / 0.5
 
 

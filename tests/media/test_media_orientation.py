@@ -1,4 +1,4 @@
-"""Which way up a picture is shown, by any matrix and by the bitstream."""
+"""Orientation of pictures by matrix and by bitstream."""
 
 import itertools
 import math
@@ -25,7 +25,7 @@ def matrix(a: float, b: float, c: float, d: float) -> list[int]:
 
 
 def turned(degrees: float, *, mirrored: bool = False) -> list[int]:
-    """Mirrored or not, then turned clockwise."""
+    """Return the matrix of an optional mirroring and a clockwise turn."""
     sine, cosine = ONE * math.sin(math.radians(degrees)), ONE * math.cos(math.radians(degrees))
     across = -1 if mirrored else 1
     return matrix(across * cosine, across * sine, -sine, cosine)
@@ -116,7 +116,7 @@ def test_an_orientation_in_the_bitstream_applies_to_all_frames(
 
 
 def before_slices(packet: bytes, said: tuple[int, int, int], codec: str) -> bytes:
-    """An access unit with the message in it."""
+    """Insert the message into an access unit."""
     header, mask, shift, slices, _ = CODECS[codec]
     mirrored, flipped, quarters = said
     bits = f"0{mirrored}{flipped}{quarters * 0x4000:016b}01000"

@@ -1,4 +1,4 @@
-"""What is chosen before anything is decoded."""
+"""The choice of keyframes and targets before decoding."""
 
 import math
 

@@ -18,7 +18,7 @@ CLIPS = plan_sample(SHORT)
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> tuple[SampleClip, Path]:
-    """One rendered clip of default length, in folders that did not exist."""
+    """A rendered clip of default length, in new folders."""
     clip = plan_sample(SampleConfig(clips=1))[0]
     path = tmp_path_factory.mktemp("sample") / "not" / "there" / "yet.mp4"
     render(clip, path)
@@ -26,7 +26,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> tuple[SampleClip, Path]:
 
 
 def colours(clip: SampleClip) -> np.ndarray:
-    """A histogram of the middle frame's colours, of unit length (Hellinger)."""
+    """Return the colour histogram of the middle frame with unit norm (Hellinger)."""
     pictures = list(draw(clip))
     pixels = pictures[len(pictures) // 2].reshape(-1, 3) // 64
     counts = np.bincount(pixels @ np.array([16, 4, 1]), minlength=64)
@@ -34,7 +34,7 @@ def colours(clip: SampleClip) -> np.ndarray:
 
 
 def timbre(clip: SampleClip) -> np.ndarray:
-    """Log band energies, 24 bands from 60 Hz, their mean and spread over time."""
+    """Return mean and deviation over time of log energies in 24 bands from 60 Hz."""
     windows = np.lib.stride_tricks.sliding_window_view(synthesise(clip), 1024)[::512] * np.hanning(1024)
     edges = np.unique(np.geomspace(2, 500, 25).astype(int))
     bands = np.log(1e-4 + np.add.reduceat(abs(np.fft.rfft(windows)) ** 2, edges, axis=1))

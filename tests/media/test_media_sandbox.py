@@ -1,4 +1,4 @@
-"""A decoder taken over by its video: what it tries, what the kernel answers, and that the next video decodes."""
+"""A compromised decoder: its attempts fail, and the next video decodes."""
 
 import json
 import os
@@ -27,7 +27,7 @@ SIZE = 64
 SAMPLING = SamplingConfig(frames=2, audio_windows=1, audio_window_s=0.2)
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox is Linux's")
 
-# EACCES: a path; EPERM: arguments; ENOSYS: all the rest, as if the kernel did not know the call.
+# EACCES: a path; EPERM: arguments; ENOSYS: all other calls, as if the kernel did not have them.
 PATHS, ARGUMENTS, CALLS = "EACCES", "EPERM", "ENOSYS"
 ANSWERS = {
     "read the parent's environment": PATHS,
@@ -67,7 +67,7 @@ def take(decoder: IsolatedDecoder, path: Path, timeout_s: float = 120, **limits:
 
 @pytest.fixture
 def targets(tmp_path: Path) -> Iterator[dict[str, object]]:
-    """Something to reach, of each kind."""
+    """Targets of each kind of attempt."""
     (folder := tmp_path / "house").mkdir()
     (secret := folder / "secret").write_text("correct horse")
     (victim := folder / "victim").touch()
@@ -91,7 +91,7 @@ def plant(folder: Path, name: str, targets: dict[str, object]) -> Path:
 
 
 def members(group: int) -> list[str]:
-    """Processes of a group, by their command."""
+    """Return the processes of a group by command."""
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -155,9 +155,9 @@ NONSENSE = {
 
 @pytest.mark.parametrize("name", NONSENSE)
 def test_an_invalid_response_is_refused(memory: int, name: str) -> None:
-    asked = decode_request()
+    request = decode_request()
     with pytest.raises(ValueError, match=r"."):
-        read_response(asked, NONSENSE[name].replace("TOKEN", asked.token).encode("latin-1"), memory)
+        read_response(request, NONSENSE[name].replace("TOKEN", request.token).encode("latin-1"), memory)
 
 
 @pytest.mark.parametrize(
@@ -225,8 +225,8 @@ def samples(seed: int = 0) -> Samples:
 
 
 def test_samples_are_received_unchanged(memory: int) -> None:
-    asked, sent = decode_request(), samples()
-    got = read_response(asked, write_response(asked.token, sent, memory), memory)
+    request, sent = decode_request(), samples()
+    got = read_response(request, write_response(request.token, sent, memory), memory)
     assert isinstance(got, Samples) and got.facts == sent.facts
     np.testing.assert_array_equal(got.frames, sent.frames)
     np.testing.assert_array_equal(got.windows, sent.windows)
@@ -234,21 +234,21 @@ def test_samples_are_received_unchanged(memory: int) -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.001])
 def test_audio_samples_that_are_not_finite_or_out_of_range_are_refused(memory: int, value: float) -> None:
-    asked, sent = decode_request(), samples()
+    request, sent = decode_request(), samples()
     assert sent.windows is not None
     sent.windows[0, 77] = value
-    message = write_response(asked.token, sent, memory)
+    message = write_response(request.token, sent, memory)
     with pytest.raises(ValueError, match="audio"):
-        read_response(asked, message, memory)
+        read_response(request, message, memory)
 
 
 def test_arrays_larger_than_the_shared_memory_are_refused(memory: int) -> None:
-    asked = decode_request()
-    message = write_response(asked.token, samples(), memory)
+    request = decode_request()
+    message = write_response(request.token, samples(), memory)
     small = os.memfd_create("small")
     os.ftruncate(small, 100)
     with pytest.raises(ValueError, match="memory"):
-        read_response(asked, message, small)
+        read_response(request, message, small)
     os.close(small)
 
 
@@ -264,7 +264,7 @@ anything = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(
 
 
 def replaced(tree: object, path: list[int], value: object) -> object:
-    """A tree with the part at `path` replaced; steps count from the first key or element, around and around."""
+    """Return a tree with the part at `path` replaced. Steps are indices of keys or elements, modulo their number."""
     if not path or not isinstance(tree, dict | list) or not tree:
         return value
     keys = list(tree) if isinstance(tree, dict) else list(range(len(tree)))
@@ -278,11 +278,11 @@ def replaced(tree: object, path: list[int], value: object) -> object:
 def test_a_changed_response_is_refused_or_satisfies_every_constraint(
     memory: int, path: list[int], value: object, cut: int
 ) -> None:
-    asked = decode_request()
-    tree = json.loads(write_response(asked.token, samples(), memory))
+    request = decode_request()
+    tree = json.loads(write_response(request.token, samples(), memory))
     message = json.dumps(replaced(tree, path, value)).encode()
     try:
-        got = read_response(asked, message[: len(message) - cut] if cut < 40 else message, memory)
+        got = read_response(request, message[: len(message) - cut] if cut < 40 else message, memory)
     except ValueError:
         return
     if isinstance(got, Rejected):
@@ -332,12 +332,12 @@ def test_a_kernel_without_all_layers_is_reported_once_and_refused_if_required(
         plant(folder, name, targets)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     words = [sys.executable, "-c", LESSER, lacks, str(folder)]
-    said = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=120, check=True).stdout
-    assert said.count("without the whole sandbox") == 1 and f"lacks {named}" in said
-    assert "film.mp4 -> clip" in said
-    assert "refused: limits.require_sandbox is set" in said and said.count(named) >= 2
-    assert all(f"{name} -> EACCES" in said for name in BOTH_LAYERS)
-    assert "connect over TCP -> " in said and "allowed" not in said
+    output = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=120, check=True).stdout
+    assert output.count("without the whole sandbox") == 1 and f"lacks {named}" in output
+    assert "film.mp4 -> clip" in output
+    assert "refused: limits.require_sandbox is set" in output and output.count(named) >= 2
+    assert all(f"{name} -> EACCES" in output for name in BOTH_LAYERS)
+    assert "connect over TCP -> " in output and "allowed" not in output
 
 
 def test_a_complete_sandbox_satisfies_require_sandbox(decoder: IsolatedDecoder, film: FilmMaker) -> None:

@@ -1,4 +1,4 @@
-"""Real files whose clocks wrap, restart or jump: cut and joined byte by byte, as recorders and people do."""
+"""Files whose clocks wrap, restart or jump, made by cutting and joining files byte by byte."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ CODECS = {".ts": "libx264", ".m2ts": "libx264", ".vob": "mpeg2video", ".mpg": "m
 
 
 def shifted(path: Path, by_s: dict[str, float]) -> Path:
-    """The same packets, with the clocks of some kinds of streams later."""
+    """Write the same packets with later clocks in streams of some kinds."""
     out_path = path.with_stem(path.stem + "_later")
     with av.open(path) as source, av.open(out_path, "w") as out:
         streams = {stream.index: out.add_stream_from_template(stream) for stream in source.streams}
@@ -84,7 +84,7 @@ def test_a_clock_that_wraps_loses_nothing(film: FilmMaker, suffix: str, before_s
 
 
 def with_sound_later(path: Path, by_s: float) -> Path:
-    """A TS whose sound alone has a later clock: its times are changed in place, so the order of the file stays."""
+    """Return a TS whose sound has a later clock. Times are changed in place, which keeps the order of the file."""
     data = bytearray(path.read_bytes())
     for at in range(0, len(data), 188):
         pid, begins = (data[at + 1] & 0x1F) << 8 | data[at + 2], data[at + 1] & 0x40

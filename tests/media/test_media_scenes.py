@@ -1,4 +1,4 @@
-"""Changes of scene that packets show, and that `auto` loses none of them."""
+"""Detection of scene changes by packet sizes, and `auto` takes a frame of each scene."""
 
 import random
 from itertools import pairwise
@@ -24,7 +24,7 @@ SETTINGS = {
 def write_scenes(
     path: Path, cuts_s: list[float], length_s: float, keyframe_every: int, codec: str, bframes: int
 ) -> None:
-    """A film of moving scenes, each of one colour that tells its number; keyframes come without regard to them."""
+    """Write a film of moving scenes, each with the colour of its number; keyframes are independent of them."""
     chance = np.random.default_rng(7)
     with av.open(path, "w") as out:
         video = out.add_stream(codec, rate=FPS, options=SETTINGS[codec])
@@ -40,7 +40,7 @@ def write_scenes(
 
 
 def layout(chance: random.Random, step_s: float, length_s: float) -> list[float]:
-    """Cuts between scenes of more than one step between targets, some on whole seconds, where keyframes are."""
+    """Return times of cuts more than a step of targets apart, some at keyframes, on full seconds."""
     cuts_s, at_s = [], 0.0
     while (at_s := at_s + chance.uniform(1.1, 2.6) * step_s) < length_s - 1.1 * step_s:
         if chance.random() < 0.4 and round(at_s) - (cuts_s[-1] if cuts_s else 0) > 1.1 * step_s:

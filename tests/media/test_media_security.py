@@ -1,4 +1,4 @@
-"""The border of decoding against files made to cross it: every one ends as a rejected video, and soon."""
+"""Malicious files: each becomes a rejected video in a short time."""
 
 import os
 import struct
@@ -31,7 +31,7 @@ def decoder() -> Iterator[IsolatedDecoder]:
 
 @pytest.fixture
 def take(decoder: IsolatedDecoder, tmp_path: Path) -> Callable[..., Clip | Rejected]:
-    """Decode a file, soon and without a crash."""
+    """A function that decodes a file and asserts that it is fast and does not crash."""
 
     def taken(path: Path, **limits: float) -> Clip | Rejected:
         began = time.monotonic()
@@ -115,7 +115,7 @@ def test_pictures_of_a_rare_codec_are_refused_by_name(take: Take, tmp_path: Path
 
 
 def write_tracks(path: Path, codecs: list[str]) -> Path:
-    """Black pictures, and a track of sound in each of these codecs."""
+    """Write black pictures and one audio track per codec."""
     with av.open(path, "w") as out:
         video, tracks = add_pictures(out), []
         for codec in codecs:
@@ -147,7 +147,7 @@ def test_sound_is_taken_from_the_track_that_can_be_decoded(take: Take, tmp_path:
 
 
 def add_pictures(out: OutputContainer, size: tuple[int, int] = (64, 64)) -> VideoStream:
-    """A stream of MPEG-4, which packs black pictures a thousand to one."""
+    """Add a stream of MPEG-4, which compresses black pictures a thousandfold."""
     stream = out.add_stream("mpeg4", rate=25)
     stream.width, stream.height = size
     stream.pix_fmt = "yuv420p"
@@ -206,7 +206,7 @@ def test_a_header_that_lies_about_the_size_of_frames_ends_soon(
 
 
 def set_in_boxes(path: Path, boxes: dict[bytes, int], value: int) -> Path:
-    """Overwrite the 32-bit number at an offset behind the name of each such box."""
+    """Overwrite the 32-bit number at an offset after the name of each box of a kind."""
     data = bytearray(path.read_bytes())
     for name, offset in boxes.items():
         at = data.find(name)

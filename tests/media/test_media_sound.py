@@ -1,4 +1,4 @@
-"""When tracks of sound are heard on the pictures' time line, and which windows are taken of them."""
+"""Spans of audio tracks on the timeline of the pictures, and their windows."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -21,7 +21,7 @@ RATE = 16_000
 
 
 def write_rising(path: Path, begin_s: float, end_s: float, picture_s: float = 8.0) -> Path:
-    """Pictures for `picture_s` and a tone from `begin_s` to `end_s` whose pitch tells the time: 500 Hz + 100 Hz/s."""
+    """Write pictures for `picture_s` and a tone from `begin_s` to `end_s` with the pitch 500 Hz + 100 Hz/s."""
     with av.open(path, "w") as out:
         video = out.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
         video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
@@ -46,7 +46,7 @@ def windows_of(path: Path) -> np.ndarray:
 
 
 def times_heard(windows: np.ndarray) -> list[float]:
-    """When the middle of each window was recorded, by its pitch."""
+    """Return the time of the middle of each window, by its pitch."""
     middles = windows[:, RATE // 5 : RATE * 3 // 10]
     spectra = np.abs(np.fft.rfft(middles * np.hanning(middles.shape[1]), n=RATE, axis=1))
     return [(float(pitch) - 500) / 100 for pitch in spectra.argmax(axis=1)]
@@ -60,7 +60,7 @@ def test_windows_are_taken_within_the_sound_and_have_the_right_times(
     windows = windows_of(write_rising(tmp_path / name, begin_s, end_s))
     starts_s = np.linspace(begin_s, end_s - 0.5, 4)
     heard = times_heard(windows)
-    # Matroska does not say when its sound ends before its last keyframe.
+    # Matroska does not declare the end of sound that ends before the last keyframe.
     assert len(windows) == 4 or name == "a.mkv"
     if len(windows) == 4 and name != "a.mkv":
         np.testing.assert_allclose(heard, starts_s + 0.25, atol=0.2)

@@ -1,4 +1,4 @@
-"""Which stream is the film, and which the sound, whatever else a file holds."""
+"""Choice of the main video and audio stream."""
 
 import io
 from collections.abc import Callable
@@ -22,7 +22,7 @@ TARGETS = [3, 9, 15, 21]
 
 
 def add_film(out: OutputContainer, *, side: int = 128, frames: int = 24, negative: bool = False) -> Callable[[], None]:
-    """A numbered film as a stream of `out`; returns what encodes it."""
+    """Add a numbered film to `out`; returns the function that encodes it."""
     video = out.add_stream("libx264", rate=FPS, options={"crf": "8", "preset": "ultrafast"})
     video.width, video.height, video.pix_fmt = side, side, "yuv420p"
 
@@ -37,7 +37,7 @@ def add_film(out: OutputContainer, *, side: int = 128, frames: int = 24, negativ
 
 
 def add_cover(out: OutputContainer) -> Callable[[], None]:
-    """A picture of the film: attached to Matroska, a track of its own in MP4."""
+    """Add cover art: an attachment in Matroska, a separate track in MP4."""
     file = io.BytesIO()
     Image.new("RGB", (600, 600), (200, 0, 100)).save(file, "jpeg")
     if out.format.name == "matroska":
@@ -94,7 +94,7 @@ def test_cover_art_is_not_the_film(tmp_path: Path, name: str) -> None:
 
 
 def cover_first(path: Path) -> None:
-    """Put MP4's box of tags, which holds the cover, before the tracks."""
+    """Move MP4's box of tags, with the cover, before the tracks."""
     data = path.read_bytes()
     at = data.rindex(b"moov") - 4  # the last box of the file
     inside, boxes = data[at + 8 :], []
@@ -233,7 +233,7 @@ def element(identity: str, content: bytes) -> bytes:
 
 
 def split(data: bytes, at: int) -> tuple[int, int]:
-    """Where the content of the element whose size is at `at` begins and ends."""
+    """Return start and end of the content of the element whose size is at `at`."""
     length = 9 - data[at].bit_length()
     size = int.from_bytes(data[at : at + length], "big") & ((1 << 7 * length) - 1)
     return at + length, at + length + size

@@ -1,4 +1,4 @@
-"""High dynamic range looks like the same picture in standard range."""
+"""Tone mapping from high dynamic range to standard range."""
 
 import numpy as np
 import pytest

@@ -45,7 +45,7 @@ def indexed_tracks(container: InputContainer, zero_s: float) -> dict[int, SoundT
 
 
 def packed_tracks(film: Film, packets: Mapping[int, SoundPackets], zero_s: float) -> dict[int, SoundTrack]:
-    """Return the tracks that have packets, as their packets say."""
+    """Return the tracks that have packets, with spans by these packets."""
     tracks = film.container.streams.audio
     return {track.index: _packed(track, packets[track.index], zero_s) for track in tracks if track.index in packets}
 

@@ -279,7 +279,7 @@ def connect(kubeconfig: str | None, context: str | None, namespace: str | None, 
         )
     except TROUBLE as error:
         raise explained(error, doing="connect", namespace=place) from error
-    # `_call` retries, because it knows what is idempotent.
+    # `_call` retries, for calls that are idempotent.
     settings.retries = Retry(total=0, redirect=3)
     return RayJobs(client.ApiClient(settings), place, patience_s)
 

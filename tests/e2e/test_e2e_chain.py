@@ -71,7 +71,7 @@ def test_an_uploaded_video_finds_similar_videos(chain: Chain) -> None:
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        ({"video_id": "nobody knows this"}, 404),
+        ({"video_id": "no such video"}, 404),
         ({"video_id": 'quote " or 1==1', "top_k": 3}, 404),
         ({}, 422),
         ({"video_id": "ocean_waves_001", "text": "both"}, 422),

@@ -103,9 +103,9 @@ def test_pods_with_a_read_only_root_have_a_writable_tmp_as_home(overlay: str) ->
             assert "/tmp" in paths or "redis" in pod.of, pod.of
             if container["image"].startswith("rayreel"):
                 sources = [source.get("configMapRef", {}).get("name") for source in container.get("envFrom", [])]
-                given = {k: v for name in sources if name for k, v in maps[name].items()}
-                given |= {entry["name"]: entry.get("value") for entry in container.get("env", [])}
-                assert given["HOME"] == "/tmp", pod.of
+                variables = {k: v for name in sources if name for k, v in maps[name].items()}
+                variables |= {entry["name"]: entry.get("value") for entry in container.get("env", [])}
+                assert variables["HOME"] == "/tmp", pod.of
     for item in of_kind(everything(overlay), "RayService", "RayJob"):
         cluster = cluster_spec(item)
         assert {"name": "tmp", "mountPath": "/tmp"} in cluster["autoscalerOptions"]["volumeMounts"]
@@ -115,12 +115,12 @@ def test_pods_with_a_read_only_root_have_a_writable_tmp_as_home(overlay: str) ->
 def test_every_container_has_requests_and_ray_never_overcommits_memory(overlay: str) -> None:
     for pod in restricted(overlay):
         for container in pod.containers:
-            asked, most = container["resources"]["requests"], container["resources"]["limits"]
+            requests, limits = container["resources"]["requests"], container["resources"]["limits"]
             for kind in ("cpu", "memory"):
-                assert quantity(asked[kind]) <= quantity(most[kind]), pod.of
+                assert quantity(requests[kind]) <= quantity(limits[kind]), pod.of
             if pod.labels.get("ray.io/node-type") == "worker" and overlay != "local":
                 # Ray schedules by limits, so requests must equal them.
-                assert asked == most, pod.of
+                assert requests == limits, pod.of
         if "ray.io/node-type" in pod.labels:
             # Ray's object store uses 30 % of the memory, and the disk if /dev/shm is smaller.
             volume = next(volume for volume in pod.spec["volumes"] if volume["name"] == "shm")

@@ -49,8 +49,8 @@ def test_each_window_has_the_sound_of_its_time(tmp_path: Path, starts_s: list[fl
     assert windows is not None and windows.shape == (len(starts_s), RATE) and windows.dtype == np.float32
     for start_s, window in zip(starts_s, windows, strict=True):
         for part in (0, 9):  # the first and last tenth of a second
-            heard = pitch(window[part * RATE // 10 : (part + 1) * RATE // 10])
-            assert heard == pytest.approx(500 + 100 * (start_s + part / 10 + 0.05), abs=10)
+            measured = pitch(window[part * RATE // 10 : (part + 1) * RATE // 10])
+            assert measured == pytest.approx(500 + 100 * (start_s + part / 10 + 0.05), abs=10)
 
 
 def test_windows_decoded_together_equal_windows_decoded_separately(tmp_path: Path) -> None:

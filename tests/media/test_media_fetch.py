@@ -27,7 +27,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answers)
-        self.asked: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
 
     def url(self, path: str, user: str = "") -> str:
         return f"http://{user}127.0.0.1:{self.server_port}/{path}"
@@ -38,8 +38,8 @@ class Answers(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         word = self.path.split("?")[0].strip("/").split(".")[0]
-        self.server.asked[word] += 1
-        getattr(self, f"answer_{word}")(self.server.asked[word])
+        self.server.requests[word] += 1
+        getattr(self, f"answer_{word}")(self.server.requests[word])
 
     def answer_film(self, _times: int) -> None:
         self.start(200, len(BODY))
@@ -121,7 +121,7 @@ def fetch(uri: str, limits: Limits = LIMITS) -> bytes | Rejected:
 @pytest.mark.parametrize(("word", "requests"), [("film", 1), ("flaky", 3), ("dropped", 3), ("busy", 2), ("moved", 1)])
 def test_a_remote_video_is_downloaded_completely_after_retries(server: Server, word: str, requests: int) -> None:
     assert fetch(server.url(f"{word}.mp4")) == BODY
-    assert server.asked[word] == requests
+    assert server.requests[word] == requests
 
 
 @pytest.mark.parametrize(
@@ -131,14 +131,14 @@ def test_a_remote_video_is_downloaded_completely_after_retries(server: Server, w
 def test_only_temporary_errors_are_retried(server: Server, word: str, reason: Reason, requests: int) -> None:
     outcome = fetch(server.url(f"{word}.mp4"))
     assert isinstance(outcome, Rejected) and outcome.reason is reason
-    assert server.asked[word] == requests
+    assert server.requests[word] == requests
 
 
 @pytest.mark.parametrize("word", ["endless", "huge"])
 def test_a_copy_stops_at_the_limit_regardless_of_the_declared_length(server: Server, word: str) -> None:
     outcome = fetch(server.url(word))
     assert isinstance(outcome, Rejected) and outcome.reason is Reason.TOO_LARGE
-    assert server.asked[word] == 1
+    assert server.requests[word] == 1
 
 
 def test_a_video_of_exactly_the_limit_is_accepted(server: Server) -> None:

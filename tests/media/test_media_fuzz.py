@@ -26,7 +26,7 @@ SAMPLING = SamplingConfig(frames=4)
 LIMITS = Limits(timeout_s=3)
 SIZE = 32
 # Reasons after which the decoder process may have been replaced.
-TELLING = (Reason.DECODER_CRASH, Reason.TIMEOUT, Reason.TOO_LARGE)
+FATAL = (Reason.DECODER_CRASH, Reason.TIMEOUT, Reason.TOO_LARGE)
 Mutation = Callable[[bytes, bytes, random.Random], bytes]
 
 
@@ -136,8 +136,8 @@ def test_a_damaged_film_gives_a_valid_clip_or_a_reason(
         child = decoder.pid
         outcome = decoder.decode(str(path), SAMPLING, SIZE, LIMITS)
         tally[outcome.reason if isinstance(outcome, Rejected) else "clip"] += 1
-        told = isinstance(outcome, Rejected) and outcome.reason in TELLING
-        if not told and child not in {None, decoder.pid}:
+        reported = isinstance(outcome, Rejected) and outcome.reason in FATAL
+        if not reported and child not in {None, decoder.pid}:
             problems.append(f"{path} ({mutation.__name__}): the decoder was replaced without a word")
         if isinstance(outcome, Rejected) and outcome.reason is Reason.DECODER_CRASH:
             problems.append(f"{path} ({mutation.__name__}): {outcome.detail}")

@@ -51,9 +51,9 @@ def alive(pid: int) -> bool:
 def confession(question: str, tmp_path: Path) -> str:
     (path := tmp_path / question).touch()
     with IsolatedDecoder(decode_with=planted.confess) as decoder:
-        told = take(decoder, path)
-    assert isinstance(told, Rejected)
-    return told.detail
+        outcome = take(decoder, path)
+    assert isinstance(outcome, Rejected)
+    return outcome.detail
 
 
 def test_a_clip_from_the_child_equals_one_decoded_in_process(film: FilmMaker, sound: IsolatedDecoder) -> None:

@@ -64,11 +64,11 @@ def test_every_frame_and_sample_decodes(film: tuple[SampleClip, Path]) -> None:
     with av.open(str(path)) as container:
         times = [frame.time for frame in container.decode(video=0)]
     with av.open(str(path)) as container:
-        heard = np.concatenate([frame.to_ndarray().ravel() for frame in container.decode(audio=0)])
+        samples = np.concatenate([frame.to_ndarray().ravel() for frame in container.decode(audio=0)])
     assert len(times) == round(clip.seconds * FRAME_RATE)
     assert times == sorted(times)
-    assert len(heard) >= clip.seconds * SAMPLE_RATE - 1024
-    assert abs(heard).max() > 0.2
+    assert len(samples) >= clip.seconds * SAMPLE_RATE - 1024
+    assert abs(samples).max() > 0.2
 
 
 def test_there_is_a_keyframe_at_least_every_second(film: tuple[SampleClip, Path]) -> None:

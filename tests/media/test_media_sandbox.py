@@ -144,7 +144,7 @@ NONSENSE = {
     "objects for arrays": TAKEN % ("object", "[1,64,64,3]", FACTS),
     "negative sizes": TAKEN % ("uint8", "[-1,64,64,3]", FACTS),
     "huge sizes": TAKEN % ("uint8", "[2147483647,2147483647,2147483647,3]", FACTS),
-    "more frames than asked for": TAKEN % ("uint8", "[3,64,64,3]", FACTS),
+    "more frames than requested": TAKEN % ("uint8", "[3,64,64,3]", FACTS),
     "frames of another size": TAKEN % ("uint8", "[1,65,64,3]", FACTS),
     "a duration that is none": TAKEN % ("uint8", "[1,64,64,3]", FACTS.replace("1", "NaN", 1)),
     "a width below zero": TAKEN % ("uint8", "[1,64,64,3]", FACTS.replace("4", "-4", 1)),

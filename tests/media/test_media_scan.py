@@ -130,8 +130,8 @@ def test_a_live_file_of_two_recordings_is_complete(film: FilmMaker) -> None:
 def test_a_file_without_a_splice_is_scanned_unchanged(film: FilmMaker) -> None:
     path = film("a.ts", frames=50, bframes=2)
     with av.open(path) as container:
-        told = [(packet.pts, packet.dts) for packet in container.demux(video=0) if packet.pts is not None]
+        demuxed = [(packet.pts, packet.dts) for packet in container.demux(video=0) if packet.pts is not None]
     with av.open(path) as container:
         found = scan(film_in(container, container.streams.video[0], Deadline(60)))
-    assert [(sample.pts, sample.dts) for sample in found.samples] == told and not found.cut
+    assert [(sample.pts, sample.dts) for sample in found.samples] == demuxed and not found.cut
     assert not any(sound.moved for sound in found.sounds.values())

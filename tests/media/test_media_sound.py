@@ -45,7 +45,7 @@ def windows_of(path: Path) -> np.ndarray:
     return clip.windows
 
 
-def times_heard(windows: np.ndarray) -> list[float]:
+def recorded_times(windows: np.ndarray) -> list[float]:
     """Return the time of the middle of each window, by its pitch."""
     middles = windows[:, RATE // 5 : RATE * 3 // 10]
     spectra = np.abs(np.fft.rfft(middles * np.hanning(middles.shape[1]), n=RATE, axis=1))
@@ -59,17 +59,17 @@ def test_windows_are_taken_within_the_sound_and_have_the_right_times(
 ) -> None:
     windows = windows_of(write_rising(tmp_path / name, begin_s, end_s))
     starts_s = np.linspace(begin_s, end_s - 0.5, 4)
-    heard = times_heard(windows)
+    times = recorded_times(windows)
     # Matroska does not declare the end of sound that ends before the last keyframe.
     assert len(windows) == 4 or name == "a.mkv"
     if len(windows) == 4 and name != "a.mkv":
-        np.testing.assert_allclose(heard, starts_s + 0.25, atol=0.2)
-    assert all(begin_s <= time_s <= end_s + 0.2 for time_s in heard)
+        np.testing.assert_allclose(times, starts_s + 0.25, atol=0.2)
+    assert all(begin_s <= time_s <= end_s + 0.2 for time_s in times)
 
 
 def test_sound_of_a_still_picture_is_used_to_its_end(tmp_path: Path) -> None:
-    heard = times_heard(windows_of(write_rising(tmp_path / "a.mp4", 0.0, 8.0, picture_s=0.04)))
-    np.testing.assert_allclose(heard, [0.25, 2.75, 5.25, 7.75], atol=0.2)
+    times = recorded_times(windows_of(write_rising(tmp_path / "a.mp4", 0.0, 8.0, picture_s=0.04)))
+    np.testing.assert_allclose(times, [0.25, 2.75, 5.25, 7.75], atol=0.2)
 
 
 def test_times_are_relative_to_the_first_picture(tmp_path: Path) -> None:

@@ -133,23 +133,23 @@ def test_an_attack_that_ends_the_decoder_ends_nothing_else(
 TAKEN = '{"token":"TOKEN","taken":{"frames":{"dtype":"%s","shape":%s},"facts":%s}}'
 FACTS = '{"duration_s":1,"width":4,"height":4,"fps":25,"has_audio":false}'
 NONSENSE = {
-    "nothing at all": "",
-    "no JSON": "\x80\x04c__main__\nos",
-    "more than a message holds": '{"token":"' + "x" * (100 << 10),
+    "an empty message": "",
+    "invalid JSON": "\x80\x04c__main__\nos",
+    "a message that is too long": '{"token":"' + "x" * (100 << 10),
     "deep JSON": '{"token":' + "[" * 60_000,
-    "another decode_request's answer": '{"token":"00","refused":{"reason":"no_frames","detail":""}}',
+    "a response to another request": '{"token":"00","refused":{"reason":"no_frames","detail":""}}',
     "neither samples nor a reason": '{"token":"TOKEN"}',
     "an unknown reason": '{"token":"TOKEN","refused":{"reason":"fine","detail":""}}',
-    "half a letter": '{"token":"TOKEN","refused":{"reason":"no_frames","detail":"\\ud800"}}',
-    "objects for arrays": TAKEN % ("object", "[1,64,64,3]", FACTS),
+    "half a surrogate pair": '{"token":"TOKEN","refused":{"reason":"no_frames","detail":"\\ud800"}}',
+    "an array of objects": TAKEN % ("object", "[1,64,64,3]", FACTS),
     "negative sizes": TAKEN % ("uint8", "[-1,64,64,3]", FACTS),
     "huge sizes": TAKEN % ("uint8", "[2147483647,2147483647,2147483647,3]", FACTS),
     "more frames than requested": TAKEN % ("uint8", "[3,64,64,3]", FACTS),
     "frames of another size": TAKEN % ("uint8", "[1,65,64,3]", FACTS),
-    "a duration that is none": TAKEN % ("uint8", "[1,64,64,3]", FACTS.replace("1", "NaN", 1)),
-    "a width below zero": TAKEN % ("uint8", "[1,64,64,3]", FACTS.replace("4", "-4", 1)),
-    "a width beyond all": TAKEN % ("uint8", "[1,64,64,3]", FACTS.replace("4", "9" * 4000, 1)),
-    "sound that is not there": TAKEN % ("uint8", "[1,64,64,3]", FACTS.replace("false", "true")),
+    "a duration of NaN": TAKEN % ("uint8", "[1,64,64,3]", FACTS.replace("1", "NaN", 1)),
+    "a negative width": TAKEN % ("uint8", "[1,64,64,3]", FACTS.replace("4", "-4", 1)),
+    "a huge width": TAKEN % ("uint8", "[1,64,64,3]", FACTS.replace("4", "9" * 4000, 1)),
+    "missing windows": TAKEN % ("uint8", "[1,64,64,3]", FACTS.replace("false", "true")),
 }
 
 
@@ -161,7 +161,7 @@ def test_an_invalid_response_is_refused(memory: int, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["nothing at all", "more than a message holds", "deep JSON", "half a letter", "huge sizes"]
+    "name", ["an empty message", "a message that is too long", "deep JSON", "half a surrogate pair", "huge sizes"]
 )
 def test_an_invalid_response_is_a_crash_and_the_next_video_decodes(
     decoder: IsolatedDecoder, film: FilmMaker, tmp_path: Path, name: str

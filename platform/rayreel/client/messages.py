@@ -1,7 +1,7 @@
-"""Requests and responses of the HTTP API.
+"""What the HTTP API takes and gives.
 
-Numbers and booleans are strict: "5" is not a number. An explicit null means the same as omitting the field. Every rule
-that JSON Schema can express is in the schema too, for generated clients and tests.
+Numbers and truth values are strict: "5" is no number. An explicit null means the same as leaving the field out. Every
+rule that JSON Schema can state stands in the schema too, so that generated clients and tests know it.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -26,11 +26,11 @@ MetadataValue = (
     | None
 )
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=64)]
-TopK = Annotated[int, Field(ge=1, le=200, description="Number of videos.")]  # forms and URLs know only text
+TopK = Annotated[int, Field(ge=1, le=200, description="How many videos.")]  # forms and URLs know only text
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 EpochSeconds = Annotated[float, Field(ge=0, le=1e11, strict=True)]
-# Smaller components are rounding errors: a vector of only such components has no direction.
+# What is smaller is rounding: a vector of such numbers has no direction.
 SMALLEST = 1e-6
 Number = Annotated[float, Field(ge=-1e6, le=1e6, strict=True)]
 _FILTER: dict[str, JsonValue] = {"and": [{"category": {"in": ["ocean", "sky"]}}, {"duration_s": {"gte": 3, "lt": 60}}]}
@@ -40,25 +40,25 @@ _DIRECTION: dict[str, JsonValue] = {
 
 
 def _given(*fields: str) -> list[JsonValue]:
-    """Return JSON Schemas, one per field, that require the field and forbid null."""
+    """JSON Schemas: each says that one field is there and is not null."""
     return [{"required": [field], "properties": {field: {"not": {"type": "null"}}}} for field in fields]
 
 
 def _a_number(value: object) -> object:
-    """Refuse "5" and true. JSON Schema accepts 5.0 as an integer, but not these."""
+    """JSON Schema counts 5.0 among the integers, but neither "5" nor true."""
     if isinstance(value, (str, bool)):
         raise PydanticCustomError("int_type", "Input should be a valid integer")
     return value
 
 
-class _Request(BaseModel):
-    """A message to the service. Unknown fields are errors."""
+class _Asked(BaseModel):
+    """A message to the service: unknown fields are mistakes."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class Weights(_Request):
-    """The weight of each modality in the query. Omitted modalities have weight 0."""
+class Weights(_Asked):
+    """How much of each modality the query is made of; one left out counts as 0. S4's mixture: visual 0.7, text 0.3."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -77,22 +77,20 @@ class Weights(_Request):
     @model_validator(mode="after")
     def _something(self) -> Self:
         if not (self.visual or self.audio or self.text):
-            raise ValueError("at least one modality needs a weight above 0")
+            raise ValueError("give at least one modality a weight above 0")
         return self
 
 
-class Watched(_Request):
+class Watched(_Asked):
     """A video of a user's history."""
 
     video_id: VideoId
-    weight: Annotated[float, Field(gt=0, le=1000, strict=True, description="Relative weight of the video.")] = 1.0
-    timestamp: EpochSeconds | None = Field(
-        None, description="Time of the view, seconds since 1970. Older views have less weight."
-    )
+    weight: Annotated[float, Field(gt=0, le=1000, strict=True, description="How much it counts.")] = 1.0
+    timestamp: EpochSeconds | None = Field(None, description="When, in seconds since 1970; older ones count less.")
 
 
-class User(_Request):
-    """A user, described by their watch history or, if they are new, by the categories they like."""
+class User(_Asked):
+    """A user by what they watched, or, when new, by the categories they like."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -109,40 +107,36 @@ class User(_Request):
     @model_validator(mode="after")
     def _something(self) -> Self:
         if not (self.history or self.liked_categories):
-            raise ValueError("history or liked_categories is required")
+            raise ValueError("give history or liked_categories")
         return self
 
     def watched(self) -> list[Watched]:
-        """Return the history, with plain ids as entries of weight 1."""
+        """The history, plain ids as entries of weight 1."""
         return [Watched(video_id=entry) if isinstance(entry, str) else entry for entry in self.history]
 
 
-class RecommendOptions(_Request):
-    """Options that apply to every kind of query."""
+class RecommendOptions(_Asked):
+    """How results are chosen, whatever the query."""
 
     top_k: Annotated[TopK, BeforeValidator(_a_number)] = 10
     filter: dict[str, Any] | None = Field(
         None,
-        description="Conditions on the results: {category: x}, {category: {in: [x, y]}}, {tags: {any | all: [x, y]}}, "
+        description="What results must be: {category: x}, {category: {in: [x, y]}}, {tags: {any | all: [x, y]}}, "
         "{video_id: {in: [x]}}, {created_at | duration_s | extra.KEY: {gte | gt | lte | lt: number}}, "
         "{extra.KEY: text | {in: [x]}}, {and | or: [..]}, {not: {..}}; several keys in one object mean and.",
         examples=[_FILTER],
     )
-    weights: Weights | None = Field(None, description="Weights of the query's modalities. Requires video_id or user.")
-    exclude: list[VideoId] = Field(default_factory=list, max_length=1000, description="Ids that are never returned.")
-    diversity: Share = Field(
-        0.0, description="0: the most similar videos. Higher: results less similar to each other (MMR)."
-    )
-    cross_category: Flag = Field(False, description="Return only videos of other categories than the query's.")
-    serendipity: Share = Field(0.0, description="Share of the results from other categories.")
-    hybrid: Flag = Field(
-        False, description="Combine the ranking by embedding with a BM25 ranking of the text. Requires text."
-    )
-    explain: Flag = Field(False, description="Return the modalities and the stage of each score.")
+    weights: Weights | None = Field(None, description="Mix the query's modalities anew; needs video_id or user.")
+    exclude: list[VideoId] = Field(default_factory=list, max_length=1000, description="Ids never to return.")
+    diversity: Share = Field(0.0, description="0: the most similar. Towards 1: less like each other (MMR).")
+    cross_category: Flag = Field(False, description="Only videos of other categories than the query's.")
+    serendipity: Share = Field(0.0, description="Share of the results that come from other categories.")
+    hybrid: Flag = Field(False, description="Join the embedding's ranking with BM25's on the words; needs text.")
+    explain: Flag = Field(False, description="Say which modality and which stage gave each score.")
 
 
 class RecommendRequest(RecommendOptions):
-    """Exactly one query: a video of the index, a text, an embedding of the serving release, or a user."""
+    """Exactly one query: a video of the index, words, an embedding of the serving release, or a user."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -161,32 +155,32 @@ class RecommendRequest(RecommendOptions):
         }
     )
 
-    video_id: VideoId | None = Field(None, description="Find videos similar to this one. Never returns itself.")
-    text: Words | None = Field(None, description="Find videos that match a text.")
+    video_id: VideoId | None = Field(None, description="Videos like this one, never itself.")
+    text: Words | None = Field(None, description="Videos for a query in words.")
     embedding: Annotated[list[Number], Field(min_length=2, max_length=4096, json_schema_extra=_DIRECTION)] | None = (
-        Field(None, description="Find videos near an embedding of the serving release's dimension. Any norm above 0.")
+        Field(None, description="Of any length but zero; as wide as the release's embeddings.")
     )
-    user: User | None = Field(None, description="Find videos for a user. Never returns videos they have watched.")
+    user: User | None = Field(None, description="Videos for a user, without those watched.")
 
     @model_validator(mode="after")
     def _one_query(self) -> Self:
         if [self.video_id, self.text, self.embedding, self.user].count(None) != 3:
-            raise ValueError("exactly one of video_id, text, embedding and user is required")
+            raise ValueError("give exactly one of video_id, text, embedding and user")
         if self.hybrid and self.text is None:
-            raise ValueError("hybrid requires text")
+            raise ValueError("hybrid joins words with the embedding: it needs text")
         if self.weights is not None and self.video_id is None and self.user is None:
-            raise ValueError("weights require video_id or user")
+            raise ValueError("weights mix the modalities of known videos: they need video_id or user")
         if self.embedding is not None and max(map(abs, self.embedding)) < SMALLEST:
-            raise ValueError("the embedding is zero and has no direction")
+            raise ValueError("the embedding is zero: it points nowhere")
         return self
 
 
 class Explanation(BaseModel):
-    """The origin of a score."""
+    """Where a score comes from."""
 
     stage: str = Field(description="neighbours, index, bm25, overlay, mmr or serendipity", examples=["neighbours"])
     modalities: dict[str, float] = Field(
-        description="Cosine of the query and the video's embedding of each modality alone; absent ones are omitted.",
+        description="Cosine of the query with the video as seen by one modality alone; absent ones are left out.",
         examples=[{"visual": 0.91, "text": 0.44}],
     )
 
@@ -200,11 +194,11 @@ class Result(BaseModel):
     category: str
     tags: list[str] = []
     metadata: dict[str, Any] = {}
-    explanation: Explanation | None = Field(None, description="Only with explain.")
+    explanation: Explanation | None = Field(None, description="Only where asked for.")
 
 
 class Recommendations(BaseModel):
-    """Recommended videos, best first, all from one release."""
+    """Best first; all from one release."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -230,7 +224,7 @@ class Recommendations(BaseModel):
     results: list[Result]
 
 
-class EmbedRequest(_Request):
+class EmbedRequest(_Asked):
     """Texts to embed with the serving release's tower."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"texts": ["waves at the beach", "city at night"]}]})
@@ -239,7 +233,7 @@ class EmbedRequest(_Request):
 
 
 class Embeddings(BaseModel):
-    """Unit vectors in the order of the request. Valid as queries of this release only."""
+    """Unit vectors, in the order asked; good as queries for this release only."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"release": 3, "dim": 4, "embeddings": [[0.5, 0.5, -0.5, 0.5]]}]}
@@ -250,8 +244,8 @@ class Embeddings(BaseModel):
     embeddings: list[list[float]]
 
 
-class NewVideo(_Request):
-    """A video to add by its URI. An upload has the same fields next to the file."""
+class NewVideo(_Asked):
+    """A video to add, by its address; an upload has the same fields beside the file."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -268,15 +262,13 @@ class NewVideo(_Request):
         }
     )
 
-    uri: Words = Field(description="https://, s3:// or gs://, or a file in an allowed folder.")
-    video_id: NewId | None = Field(
-        None, description="Default: derived from URI or content. A video with the same id is replaced."
-    )
+    uri: Words = Field(description="https://, s3:// or gs://, or a file in one of the folders that are allowed.")
+    video_id: NewId | None = Field(None, description="Made from the content when left out. A known one is replaced.")
     title: Title = ""
     description: Description = ""
     category: Category = ""
     tags: Tags = []
-    metadata: Metadata = Field({}, description="Your own fields. Filters name them extra.KEY.")
+    metadata: Metadata = Field({}, description="Own columns; results can be filtered by them as extra.KEY.")
     created_at: EpochSeconds | None = Field(None, description="Seconds since 1970.")
 
 
@@ -289,25 +281,25 @@ class Video(BaseModel):
     category: str
     tags: list[str] = []
     metadata: dict[str, Any] = {}
-    uri: str | None = Field(None, description="URI of the file; null for files on the service's own disks.")
+    uri: str | None = Field(None, description="Its address; null for files on the service's own disks.")
     created_at: float | None = Field(None, description="Seconds since 1970.")
     duration_s: float | None = None
 
 
 class VideoPage(BaseModel):
-    """A page of videos, sorted by id."""
+    """Some videos, by id, and where the next page starts."""
 
     videos: list[Video]
-    next_cursor: str | None = Field(None, description="Value of ?cursor= for the next page; null on the last page.")
+    next_cursor: str | None = Field(None, description="For ?cursor=; null on the last page.")
 
 
 class Deleted(BaseModel):
-    """The number of deleted videos."""
+    """How many videos are gone."""
 
     deleted: int
 
 
-class BatchRequest(_Request):
+class BatchRequest(_Asked):
     """A catalog (folder or manifest) whose videos are added as one job."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"catalog": "s3://bucket/new/catalog.csv"}]})
@@ -316,7 +308,7 @@ class BatchRequest(_Request):
 
 
 class Job(BaseModel):
-    """A background job and its status."""
+    """A job in the background, and how far it is."""
 
     id: str
     status: Literal["QUEUED", "PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"]
@@ -325,43 +317,42 @@ class Job(BaseModel):
 
 
 class Release(BaseModel):
-    """A promoted version and the facts of its promotion."""
+    """One promoted version and what is known of its promotion."""
 
     version: int
     collection: str
     promoted_at: str | None = Field(None, description="ISO 8601, UTC.")
     promoted_by: str | None = None
     metrics: dict[str, float] = {}
-    forced_reason: str | None = Field(None, description="Reason for promoting it although a quality gate failed.")
+    forced_reason: str | None = Field(None, description="Why it was promoted although a gate refused it.")
     champion: bool = Field(description="Whether it serves now.")
-    size: int | None = Field(None, description="Number of videos; null if its collection was dropped.")
+    size: int | None = Field(None, description="Videos in it; null where its collection is dropped.")
 
 
 class Following(BaseModel):
-    """How the serving release relates to the alias `champion` in MLflow."""
+    """How far the release that serves follows the alias `champion` in MLflow."""
 
     state: str = Field(
-        description="in_step: the champion serves; wanted: it has not been judged; following: it is being judged and "
-        "built; waiting: for another process; refused: by gates; failed: for another reason, retried; no_champion: "
-        "alias not set; index_moved: without a promotion; unreachable: MLflow or the index; stopped: no status for a "
-        "long time; off: disabled",
+        description="in_step; following: it is judged and built; waiting for another process; refused by gates; "
+        "failed; no_champion; index_moved by something else than a promotion; unreachable: MLflow or the index; "
+        "stopped; off",
         examples=["in_step"],
     )
     mode: Literal["gate", "force", "off"] = Field(description="The setting release.follow.")
-    wanted: int | None = Field(None, description="The version at the alias champion.")
-    reason: str = Field("", description="Why this version does not serve.")
-    gates: list[str] = Field([], description="The gates that failed.")
-    looked_at: str | None = Field(None, description="Time of the last check, ISO 8601, UTC.")
+    wanted: int | None = Field(None, description="The version that the champion points at.")
+    reason: str = Field("", description="Why another version serves.")
+    gates: list[str] = Field([], description="The gates that refused it.")
+    looked_at: str | None = Field(None, description="When somebody looked last, ISO 8601, UTC.")
 
 
 class Ready(BaseModel):
-    """The serving release and the encoders of this service."""
+    """What serves."""
 
     release: int
     index_size: int
     device: str
     encoders: dict[str, str]
-    following: Following | None = Field(None, description="Null before the first check. Does not affect readiness.")
+    following: Following | None = Field(None, description="Null before anybody has looked; says nothing of readiness.")
 
 
 class Problem(BaseModel):
@@ -371,7 +362,5 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str
-    instance: str | None = Field(None, description="The request id, as in X-Request-Id.")
-    errors: list[dict[str, str]] | None = Field(
-        None, description="Each invalid field: `where` it is and `what` is wrong."
-    )
+    instance: str | None = Field(None, description="The request's id, as in X-Request-Id.")
+    errors: list[dict[str, str]] | None = Field(None, description="Each field that is wrong: where, and what.")

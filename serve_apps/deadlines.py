@@ -32,8 +32,8 @@ class Deadlines:
             return
         seconds = self._seconds(scope)
         if seconds is None:
-            words = f"X-Request-Timeout: expected a number of seconds above 0, at most {self.timeout_s:g}."
-            await problem(422, words, Request(scope))(scope, receive, send)
+            detail = f"X-Request-Timeout: expected seconds above 0; the limit is {self.timeout_s:g}."
+            await problem(422, detail, Request(scope))(scope, receive, send)
             return
         started = False
 
@@ -49,8 +49,8 @@ class Deadlines:
         except TimeoutError:
             if started or not deadline.expired():
                 raise
-            words = f"No response within {seconds:g} s. The request was cancelled."
-            await problem(504, words, Request(scope))(scope, receive, send)
+            detail = f"No response within {seconds:g} s. The request was cancelled."
+            await problem(504, detail, Request(scope))(scope, receive, send)
 
     def _seconds(self, scope: Scope) -> float | None:
         for name, value in scope["headers"]:

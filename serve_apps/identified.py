@@ -78,8 +78,8 @@ class Identified:
             if started:
                 raise
             log.exception("%s %s failed, request %s", connection["method"], connection["path"], request_id)
-            words = "Unexpected error. Search the logs of the service for this request id."
-            await problem(500, words, Request(connection))(connection, receive, send_with_headers)
+            detail = "Unexpected error. Search the logs of the service for this request id."
+            await problem(500, detail, Request(connection))(connection, receive, send_with_headers)
 
 
 def behind_serve() -> bool:

@@ -111,6 +111,6 @@ async def _public(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _internal(request: Request, error: Exception) -> JSONResponse:
-    status, words = next(found for kind, found in _INTERNAL.items() if isinstance(error, kind))
+    status, detail = next(found for kind, found in _INTERNAL.items() if isinstance(error, kind))
     log.warning("%s %s: %s", request.method, request.url.path, getattr(error, "cause", error))
-    return problem(status, words, request)
+    return problem(status, detail, request)

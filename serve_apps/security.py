@@ -110,8 +110,8 @@ class Guarded:
             return problem(503, str(error), Request(connection))
         key = ring.check(_key_of(connection["headers"]), time.time())
         if key is None:
-            words = "This needs a valid API key: `Authorization: Bearer rr_…` or `X-API-Key: rr_…`."
-            return _with(problem(401, words, Request(connection)), "WWW-Authenticate", "Bearer")
+            detail = "This needs a valid API key: `Authorization: Bearer rr_…` or `X-API-Key: rr_…`."
+            return _with(problem(401, detail, Request(connection)), "WWW-Authenticate", "Bearer")
         connection.setdefault("state", {})["key_id"] = key.id
         if (wait := self.bucket.take(key.id, time.monotonic())) > 0:
             refusal = problem(429, "This key exceeds its request rate. Try again later.", Request(connection))
@@ -143,10 +143,10 @@ class BodyLimit:
         headers = dict(connection["headers"])
         upload = headers.get(b"content-type", b"").lower().startswith(b"multipart/form-data")
         limit = self.config.max_body_bytes if upload else self.config.max_json_bytes
-        words = f"The body is larger than {limit:,} bytes."
+        detail = f"The body is larger than {limit:,} bytes."
         declared = headers.get(b"content-length", b"")
         if declared.isdigit() and int(declared) > limit:
-            await refuse(problem(413, words, Request(connection)), connection, receive, send)
+            await refuse(problem(413, detail, Request(connection)), connection, receive, send)
             return
         received = 0
 
@@ -156,7 +156,7 @@ class BodyLimit:
             received += len(message.get("body", b""))
             if received > limit:
                 await drain(receive)
-                raise HTTPException(413, words)
+                raise HTTPException(413, detail)
             return message
 
         await self.app(connection, receive_counted, send)

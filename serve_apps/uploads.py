@@ -30,8 +30,8 @@ class UploadBudget:
         if size is None:
             await self.app(scope, receive, send)
         elif self.taken and self.taken + size > self.config.max_uploads_bytes:
-            words = "Too many uploads are in progress. Try again later."
-            await refuse(problem(429, words, Request(scope)), scope, receive, send)
+            detail = "Too many uploads are in progress. Try again later."
+            await refuse(problem(429, detail, Request(scope)), scope, receive, send)
         else:
             self.taken += size
             try:

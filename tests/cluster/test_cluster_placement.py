@@ -34,7 +34,7 @@ from run import WEIGHTS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
-# The GPUs are numbers that Ray counts; networks compute on CPUs.
+# The GPUs are only declared to Ray; networks run on CPUs.
 ENCODERS = EncodersConfig(cache_dir=WEIGHTS, device="cpu", threads=1)
 PLACED = ExtractConfig(videos_per_block=8, decode_on=CPU_POOL, encode_on=GPU_POOL)
 

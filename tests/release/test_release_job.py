@@ -36,7 +36,7 @@ def run(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobRun]:
     console = Console(file=run.buffer, width=250, soft_wrap=True)
     for name in ("command.console", "promote.console", "quickstart.console", "follow.console"):
         monkeypatch.setattr(name, console)
-    # The key of the settings' encoders needs their weights; these features come from no network.
+    # The key of the settings' encoders needs their weights; these features were not made by networks.
     for name in ("promote.store_name", "follow.store_name"):
         monkeypatch.setattr(name, lambda settings: str(KEY))
     yield run

@@ -26,7 +26,7 @@ from rayreel.storage import Storage
 from release_site import point_champion, store_of
 
 STAGES = ["embedding", "indexing", "snapshot"]
-# Promotes, forced, and stops at a stage until a line comes in.
+# Promotes with --force, and waits at a stage for a line on standard input.
 PROMOTES = """
 import sys
 from rayreel.release import registry

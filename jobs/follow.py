@@ -9,7 +9,7 @@ from promote import promoting_site
 from rayreel.errors import RayreelError
 from rayreel.release import registry
 from rayreel.release.follow import follow
-from rayreel.release.following import Following, State, write_following
+from rayreel.release.following import FollowStatus, State, write_following
 from rayreel.release.webhook import NAME, register_webhook
 from rayreel.settings import Settings, load_settings
 from rayreel.training.tracking import use_tracking
@@ -41,7 +41,7 @@ def main(
     finish(f"release {found.serving}" if found.serving else "nothing", "move the champion in MLflow and run this again")
 
 
-def follow_champion(settings: Settings) -> Following:
+def follow_champion(settings: Settings) -> FollowStatus:
     """Follow the champion once and show the result. Raises NotFollowed unless the champion serves."""
     step(f"Following {registry.CHAMPION} of {registry.MODEL}")
     site = promoting_site(settings)

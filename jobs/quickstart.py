@@ -18,7 +18,7 @@ from promote import promote_tower, site_of
 from rayreel.catalog.read import read_catalog
 from rayreel.client.client import Client
 from rayreel.errors import RayreelError
-from rayreel.release.gates import Refused
+from rayreel.release.gates import PromotionRefused
 from rayreel.release.promote import is_current
 from rayreel.release.registry import Version
 from rayreel.settings import Settings, load_settings
@@ -115,7 +115,7 @@ def _refused(settings: Settings, version: Version) -> bool:
     """Promote; whether gates on quality refused. Whatever else refuses stops the quickstart."""
     try:
         promote_tower(settings, version)
-    except Refused as refused:
+    except PromotionRefused as refused:
         if any(not gate.passed and not gate.quality for gate in refused.gates):
             raise
         tell(refused)

@@ -70,10 +70,7 @@ def test_a_token_path_set_by_the_user_is_used(home: Path, monkeypatch: pytest.Mo
 
 
 def test_concurrent_processes_agree_on_one_token(home: Path) -> None:
-    make = (
-        "from rayreel.ray_access import token_file, _write_token; "
-        "_write_token(token_file()); print(token_file().read_text())"
-    )
+    make = "from rayreel.ray_access import make_token, token_file; make_token(); print(token_file().read_text())"
     running = [
         subprocess.Popen([sys.executable, "-c", make], stdout=subprocess.PIPE, text=True, env=dict(os.environ))
         for _ in range(4)
@@ -128,7 +125,7 @@ def test_the_token_is_sent_to_a_cluster_that_requires_it(home: Path) -> None:
 def test_a_cluster_with_another_token_is_reported_with_the_remedies(home: Path, own: bool) -> None:
     if own:
         make_token()
-    server, address = serving("another token")
+    server, address = serving("another user's")
     with pytest.raises(TokenRefused) as raised:
         adopt(address)
     for word in (address, "auth_token", "RAY_AUTH_TOKEN_PATH", "RAY_TMPDIR", "RAY_ADDRESS=local"):

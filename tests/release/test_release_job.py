@@ -11,99 +11,99 @@ import quickstart
 from feature_rows import KEY
 from rayreel.errors import RayreelError
 from rayreel.release import audit, registry
-from rayreel.release.gates import Refused
+from rayreel.release.gates import PromotionRefused
 from rayreel.release.site import Site
 from rayreel.settings import Settings, load_settings
 from release_site import point_champion
 
 
 @dataclass
-class Desk:
-    """A job's settings, and what it has said so far."""
+class JobRun:
+    """Settings of a job, and the output so far."""
 
     settings: Settings
-    paper: StringIO = field(default_factory=StringIO)
+    buffer: StringIO = field(default_factory=StringIO)
 
     @property
-    def said(self) -> str:
-        return self.paper.getvalue()
+    def output(self) -> str:
+        return self.buffer.getvalue()
 
 
 @pytest.fixture
-def desk(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+def run(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobRun]:
     sets = [f"index.uri={site.client._config.uri}", "evaluation.bootstrap=500", "release.gates.baselines=off"]
-    desk = Desk(load_settings(None, sets, site.storage.root))
-    console = Console(file=desk.paper, width=250, soft_wrap=True)
+    run = JobRun(load_settings(None, sets, site.storage.root))
+    console = Console(file=run.buffer, width=250, soft_wrap=True)
     for name in ("command.console", "promote.console", "quickstart.console", "follow.console"):
         monkeypatch.setattr(name, console)
-    # The key of the settings' encoders needs their weights; these features come from no network.
+    # The key of the settings' encoders needs their weights; these features were not made by networks.
     for name in ("promote.store_name", "follow.store_name"):
         monkeypatch.setattr(name, lambda settings: str(KEY))
-    yield desk
+    yield run
 
 
-def test_a_promotion_shows_every_gate_and_what_was_switched(desk: Desk) -> None:
-    job.promote_tower(desk.settings, registry.resolve("1"))
-    for words in ("encoder key", "recall of the index", "passed", "Promotion", "videos_v1 holds exactly"):
-        assert words in desk.said
-    assert "failed" not in desk.said
+def test_a_promotion_shows_every_gate_and_the_switch(run: JobRun) -> None:
+    job.promote_tower(run.settings, registry.resolve("1"))
+    for words in ("encoder key", "recall of the index", "passed", "Promotion", "videos_v1 has exactly"):
+        assert words in run.output
+    assert "failed" not in run.output
 
 
-def test_a_refused_promotion_shows_the_gates_and_leaves_everything(desk: Desk, site: Site) -> None:
-    job.promote_tower(desk.settings, registry.resolve("2"))
-    with pytest.raises(Refused):
-        job.promote_tower(desk.settings, registry.resolve("3"))
-    assert "failed" in desk.said and "a lead with p < 0.05 is needed" in desk.said and site.serving() == 2
+def test_a_refused_promotion_shows_the_gates_and_changes_nothing(run: JobRun, site: Site) -> None:
+    job.promote_tower(run.settings, registry.resolve("2"))
+    with pytest.raises(PromotionRefused):
+        job.promote_tower(run.settings, registry.resolve("3"))
+    assert "failed" in run.output and "requires a lead with p < 0.05" in run.output and site.serving() == 2
 
 
-def test_asking_the_gates_builds_and_switches_nothing(desk: Desk, site: Site) -> None:
-    job.check_tower(desk.settings, registry.resolve("1"))
+def test_check_builds_and_switches_nothing(run: JobRun, site: Site) -> None:
+    job.check_tower(run.settings, registry.resolve("1"))
     assert site.serving() is None and site.client.list_collections() == []
-    assert "Every gate that can be asked before the index is built has passed." in desk.said
+    assert "Every gate that can be asked before the index is built has passed." in run.output
 
 
-def test_force_needs_a_reason(desk: Desk, site: Site) -> None:
+def test_force_needs_a_reason(run: JobRun, site: Site) -> None:
     with pytest.raises(RayreelError, match="needs a reason"):
-        job.promote_tower(desk.settings, registry.resolve("1"), force=" ")
+        job.promote_tower(run.settings, registry.resolve("1"), force=" ")
     assert site.serving() is None
 
 
-def test_following_by_command_says_what_serves_or_why_not(desk: Desk, site: Site) -> None:
-    job.promote_tower(desk.settings, registry.resolve("1"))
+def test_the_follow_command_reports_what_serves_or_why_not(run: JobRun, site: Site) -> None:
+    job.promote_tower(run.settings, registry.resolve("1"))
     point_champion(2)
-    assert follow.follow_champion(desk.settings).serving == 2 == site.serving()
+    assert follow.follow_champion(run.settings).serving == 2 == site.serving()
     point_champion(3)
     with pytest.raises(follow.NotFollowed, match="better: champion"):
-        follow.follow_champion(desk.settings)
-    assert site.serving() == 2 and "refused" in desk.said
+        follow.follow_champion(run.settings)
+    assert site.serving() == 2 and "refused" in run.output
 
 
-def test_a_promotion_says_whose_champion_it_takes(desk: Desk, site: Site) -> None:
-    job.promote_tower(desk.settings, registry.resolve("1"))
+def test_a_promotion_reports_the_champion_that_it_replaces(run: JobRun, site: Site) -> None:
+    job.promote_tower(run.settings, registry.resolve("1"))
     point_champion(3)
-    job.promote_tower(desk.settings, registry.resolve("2"))
-    assert "was version 3, which did not serve" in desk.said and site.serving() == 2
+    job.promote_tower(run.settings, registry.resolve("2"))
+    assert "was version 3, which did not serve" in run.output and site.serving() == 2
 
 
-def test_a_roll_back_says_what_serves_again(desk: Desk, site: Site) -> None:
-    job.promote_tower(desk.settings, registry.resolve("1"))
-    job.promote_tower(desk.settings, registry.resolve("2"))
-    job.roll_back_release(desk.settings)
-    assert site.serving() == 1 and "Roll-back" in desk.said
+def test_a_roll_back_reports_the_release_that_serves_again(run: JobRun, site: Site) -> None:
+    job.promote_tower(run.settings, registry.resolve("1"))
+    job.promote_tower(run.settings, registry.resolve("2"))
+    job.roll_back_release(run.settings)
+    assert site.serving() == 1 and "Roll-back" in run.output
 
 
-def test_the_quickstart_goes_on_with_the_champion_where_a_new_tower_is_refused(desk: Desk, site: Site) -> None:
-    quickstart.release(desk.settings, registry.resolve("2"))
-    quickstart.release(desk.settings, registry.resolve("3"))
-    assert site.serving() == 2 and "Version 2 goes on serving" in desk.said
-    quickstart.release(desk.settings, registry.resolve("2"))
-    assert "serves already, with an index of exactly these features: kept" in desk.said
+def test_the_quickstart_continues_with_the_champion_if_a_new_tower_is_refused(run: JobRun, site: Site) -> None:
+    quickstart.release(run.settings, registry.resolve("2"))
+    quickstart.release(run.settings, registry.resolve("3"))
+    assert site.serving() == 2 and "Version 2 goes on serving" in run.output
+    quickstart.release(run.settings, registry.resolve("2"))
+    assert "serves already, with an index of exactly these features: kept" in run.output
 
 
-def test_the_quickstarts_first_tower_serves_even_against_its_gates_and_the_trail_says_so(
-    desk: Desk, site: Site
+def test_the_quickstarts_first_tower_serves_despite_failed_gates_and_the_trail_records_it(
+    run: JobRun, site: Site
 ) -> None:
-    gates = desk.settings.release.gates.model_copy(update={"baselines": "above"})
-    strict = desk.settings.release.model_copy(update={"gates": gates})
-    quickstart.release(desk.settings.model_copy(update={"release": strict}), registry.resolve("1"))
+    gates = run.settings.release.gates.model_copy(update={"baselines": "above"})
+    strict = run.settings.release.model_copy(update={"gates": gates})
+    quickstart.release(run.settings.model_copy(update={"release": strict}), registry.resolve("1"))
     assert site.serving() == 1 and audit.history()[0].forced_reason == quickstart.FIRST

@@ -4,10 +4,10 @@ import hashlib
 from contextlib import suppress
 from pathlib import Path
 
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 
 
-def version_of(video: Video) -> str:
+def version_of(video: CatalogVideo) -> str:
     """Return a digest of the catalog row and, for a local file, its size and modification time (16 hex digits).
 
     A missing file is identified by its row alone; decoding reports the error.

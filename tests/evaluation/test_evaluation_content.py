@@ -4,7 +4,7 @@ import torch
 
 from feature_rows import DIMS, clusters, feature_matrix, feature_row
 from rayreel.encoders.encoder import Modality
-from rayreel.evaluation.content import embed_shown, pooled, titles, untrained
+from rayreel.evaluation.content import embed_modalities, pooled, titles, untrained
 from rayreel.evaluation.scorers import by_embedding
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.tower.embed import embed, embed_query
@@ -70,7 +70,7 @@ def ablated() -> FeatureMatrix:
 
 def test_what_is_not_shown_does_not_move_the_embedding(tower: VideoTower) -> None:
     matrix = ablated()
-    shown = embed_shown(tower, matrix, {Modality.VISUAL, Modality.AUDIO})
+    shown = embed_modalities(tower, matrix, {Modality.VISUAL, Modality.AUDIO})
     visual, audio = matrix.vectors[Modality.VISUAL], matrix.vectors[Modality.AUDIO]
     known = {Modality.VISUAL: visual.of(np.array([0])), Modality.AUDIO: audio.of(np.array([0]))}
     alone = embed_query(tower, {modality: x.astype(np.float32) for modality, x in known.items()})
@@ -79,9 +79,9 @@ def test_what_is_not_shown_does_not_move_the_embedding(tower: VideoTower) -> Non
 
 
 def test_a_video_with_nothing_to_show_gets_a_vector_like_nobodys(tower: VideoTower) -> None:
-    shown = embed_shown(tower, ablated(), {Modality.VISUAL})
+    shown = embed_modalities(tower, ablated(), {Modality.VISUAL})
     np.testing.assert_allclose(np.linalg.norm(shown, axis=1), [1, 0, 1, 1], atol=1e-5)
 
 
 def test_showing_everything_is_embedding(tower: VideoTower) -> None:
-    np.testing.assert_allclose(embed_shown(tower, ablated(), set(Modality)), embed(tower, ablated()), atol=1e-5)
+    np.testing.assert_allclose(embed_modalities(tower, ablated(), set(Modality)), embed(tower, ablated()), atol=1e-5)

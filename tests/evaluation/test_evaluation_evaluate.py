@@ -87,8 +87,8 @@ def test_only_held_out_videos_are_queries_and_all_videos_are_candidates(found: E
 
 
 def test_warm_and_cold_targets_are_told_apart_and_only_content_finds_the_cold(found: Evaluation) -> None:
-    everybody, warm, cold = (found.sections[name] for name in ("users", "users, warm", "users, cold"))
-    assert warm.queries > 5 and cold.queries > 5 and warm.queries + cold.queries <= everybody.queries
+    all_queries, warm, cold = (found.sections[name] for name in ("users", "users, warm", "users, cold"))
+    assert warm.queries > 5 and cold.queries > 5 and warm.queries + cold.queries <= all_queries.queries
     for method in ("popularity", "item-kNN", "matrix factorisation"):
         assert mean(found, "users, cold", method, "recall@10") < 0.1
     assert mean(found, "users, cold", "tower", "recall@10") > 0.3

@@ -56,7 +56,7 @@ def test_validation_has_no_part_in_the_test(seed: int, protocol: Protocol) -> No
     assert task is not None
     assert not np.isin(task.candidates, found.split.test).any()
     if isinstance(task, UserTask):
-        shown = np.concatenate([task.asked.targets_Q, task.asked.items])
+        shown = np.concatenate([task.user_queries.targets_Q, task.user_queries.items])
         assert not np.isin(shown, found.split.test).any()
     else:
         assert np.isin(task.queries, found.split.validation).all()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rayreel.evaluation.listing import coverage, diversity, percentiles, popularity
-from rayreel.evaluation.metrics import NOBODY, Ranked
+from rayreel.evaluation.metrics import NO_ITEM, Ranked
 
 
 def shown(*lists: list[int]) -> Ranked:
@@ -11,7 +11,7 @@ def shown(*lists: list[int]) -> Ranked:
 
 
 def test_coverage_counts_every_shown_video_once_and_no_empty_place() -> None:
-    lists = shown([0, 1, 2], [1, 3, NOBODY])
+    lists = shown([0, 1, 2], [1, 3, NO_ITEM])
     assert coverage(lists, 3, candidates=8) == 4 / 8
     assert coverage(lists, 1, candidates=8) == 2 / 8
 
@@ -30,7 +30,7 @@ def test_diversity_is_the_mean_cosine_distance_of_the_pairs() -> None:
 
 def test_copies_have_no_diversity_and_empty_places_do_not_count() -> None:
     unit = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
-    found = diversity(shown([0, 1, NOBODY], [0, 2, NOBODY], [0, NOBODY, NOBODY]), [3], unit)["diversity@3"]
+    found = diversity(shown([0, 1, NO_ITEM], [0, 2, NO_ITEM], [0, NO_ITEM, NO_ITEM]), [3], unit)["diversity@3"]
     np.testing.assert_allclose(found, [0, 1, 0], atol=1e-6)
 
 
@@ -47,6 +47,6 @@ def test_showing_everything_alike_has_no_popularity_bias_and_showing_the_most_wa
     views = np.array([5, 0, 100, 0, 7])
     rank = percentiles(views, np.array([0, 1, 2, 3]))  # row 4 is no candidate
     assert rank[:4].mean() == 0.5 and rank[1] == rank[3] < rank[0] < rank[2]
-    found = popularity(shown([2, 0, NOBODY], [1, 3, 0]), [1, 3], rank)
+    found = popularity(shown([2, 0, NO_ITEM], [1, 3, 0]), [1, 3], rank)
     assert found["popularity@1"].tolist() == [rank[2], rank[1]]
     assert found["popularity@3"][0] == pytest.approx((rank[2] + rank[0]) / 2)

@@ -81,4 +81,4 @@ def test_every_metric_is_one_for_a_perfect_ranking_and_zero_for_a_hopeless_one(n
 def test_some_queries_can_be_looked_at_alone() -> None:
     both = Ranked(np.array([[1], [2]]), np.array([[True], [False]]), np.array([1, 4]))
     second = both.only(np.array([False, True]))
-    assert (second.shown_QK.tolist(), second.hits_QK.tolist(), second.relevant_Q.tolist()) == ([[2]], [[False]], [4])
+    assert (second.items_QK.tolist(), second.hits_QK.tolist(), second.relevant_Q.tolist()) == ([[2]], [[False]], [4])

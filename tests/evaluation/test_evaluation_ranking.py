@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from rayreel.evaluation.metrics import NOBODY, per_query, precision
+from rayreel.evaluation.metrics import NO_ITEM, per_query, precision
 from rayreel.evaluation.ranking import rank
 from rayreel.evaluation.retrieval import ItemTask
 from rayreel.evaluation.scorers import Scorer, by_chance, by_embedding, by_history, by_value
@@ -23,7 +23,7 @@ def test_candidates_are_ranked_by_falling_score_and_the_query_itself_is_none() -
     scores = np.array([[9.0, 0.1, 0.8, 0.7, 0.2]] * 5, dtype=np.float32)
     task = ItemTask.of(np.array([0]), np.arange(5), ["a", "a", "b", "a", "b"], alone(5))
     found = rank(task, fixed(scores), 5)
-    assert found.shown_QK.tolist() == [[2, 3, 4, 1, NOBODY]]
+    assert found.items_QK.tolist() == [[2, 3, 4, 1, NO_ITEM]]
     assert found.hits_QK.tolist() == [[False, True, False, True, False]]
     assert found.relevant_Q.tolist() == [2]
 
@@ -34,7 +34,7 @@ def test_the_ranking_agrees_with_a_full_sort() -> None:
     categories = [f"c{n % 4}" for n in range(50)]
     found = rank(ItemTask.of(np.arange(50), np.arange(50), categories, alone(50)), fixed(scores), 7)
     np.fill_diagonal(scores, -1)
-    np.testing.assert_array_equal(found.shown_QK, np.argsort(-scores, axis=1)[:, :7])
+    np.testing.assert_array_equal(found.items_QK, np.argsort(-scores, axis=1)[:, :7])
 
 
 def test_scores_that_are_all_alike_rank_no_better_than_chance() -> None:
@@ -47,7 +47,7 @@ def test_scores_that_are_all_alike_rank_no_better_than_chance() -> None:
 def test_scores_that_are_no_numbers_are_never_shown() -> None:
     scores = np.array([[np.nan, np.nan, 0.5, np.nan]] * 4, dtype=np.float32)
     task = ItemTask.of(np.array([0]), np.arange(4), ["a"] * 4, alone(4))
-    assert rank(task, fixed(scores), 3).shown_QK.tolist() == [[2, NOBODY, NOBODY]]
+    assert rank(task, fixed(scores), 3).items_QK.tolist() == [[2, NO_ITEM, NO_ITEM]]
 
 
 @pytest.mark.parametrize("cells", [1, 350])
@@ -80,7 +80,7 @@ def test_memory_stays_far_below_users_times_videos() -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert found.shown_QK.shape == (users, 10)
+    assert found.items_QK.shape == (users, 10)
     assert peak < 40e6
 
 
@@ -107,7 +107,7 @@ def test_a_user_is_the_mean_of_his_history_brought_to_unit_length() -> None:
 
 
 def test_chance_is_the_same_for_a_query_whoever_else_asks() -> None:
-    score, everybody = by_chance(), np.arange(20)
-    np.testing.assert_array_equal(score(everybody)(np.array([3, 7]))[1], score(everybody)(np.array([7]))[0])
-    assert not np.array_equal(score(everybody)(np.array([3])), score(everybody)(np.array([7])))
-    assert not np.array_equal(by_chance(seed=1)(everybody)(np.array([3])), score(everybody)(np.array([3])))
+    score, all_queries = by_chance(), np.arange(20)
+    np.testing.assert_array_equal(score(all_queries)(np.array([3, 7]))[1], score(all_queries)(np.array([7]))[0])
+    assert not np.array_equal(score(all_queries)(np.array([3])), score(all_queries)(np.array([7])))
+    assert not np.array_equal(by_chance(seed=1)(all_queries)(np.array([3])), score(all_queries)(np.array([3])))

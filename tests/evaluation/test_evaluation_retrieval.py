@@ -38,8 +38,8 @@ def test_finding_only_the_own_group_counts_for_nothing() -> None:
     groups = [f"g{n % 50}" for n in range(100)]  # rows n and n + 50: one group, but not one category
     categories = [f"c{n % 25}" for n in range(100)]
     task = ItemTask.of(EVERYBODY, EVERYBODY, categories, groups)
-    barred = task.barred(np.array([3])).toarray()[0]
-    assert sorted(task.candidates[barred.astype(bool)].tolist()) == [3, 53]
+    excluded = task.excluded(np.array([3])).toarray()[0]
+    assert sorted(task.candidates[excluded.astype(bool)].tolist()) == [3, 53]
     assert 53 not in found_by(task, 3) and 28 in found_by(task, 3)
     assert measure(task, alike(categories), ks=(2,))["recall@2"] == 1
     assert measure(task, alike(groups), ks=(1,))["precision@1"] < 0.2

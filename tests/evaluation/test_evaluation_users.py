@@ -91,7 +91,7 @@ def test_the_history_is_masked_and_everything_else_is_ranked() -> None:
     users = UserQueries(np.array([1, 0]), np.array([0, 2, 3]), np.array([4, 3, 2]))
     task = UserTask.of(users, np.arange(5), 5)
     found = rank(task, by_value(np.array([1, 2, 3, 4, 5], np.float32)), 5)
-    assert found.shown_QK.tolist() == [[2, 1, 0, -1, -1], [4, 3, 1, 0, -1]]
+    assert found.items_QK.tolist() == [[2, 1, 0, -1, -1], [4, 3, 1, 0, -1]]
     assert found.hits_QK.tolist() == [[False, True, *[False] * 3], [*[False] * 3, True, False]]
     assert found.relevant_Q.tolist() == [1, 1]
 

@@ -91,14 +91,14 @@ def test_training_and_embedding_fuse_alike(fusion: nn.Module) -> None:
 def test_the_shares_of_each_video_sum_to_one_and_absent_modalities_get_none(
     weighing: GatedFusion | AttentionFusion,
 ) -> None:
-    shares = weighing.shares(torch.randn(3, 3, 8), PRESENT)
+    shares = weighing.weights(torch.randn(3, 3, 8), PRESENT)
     torch.testing.assert_close(shares.sum(dim=1), torch.ones(3))
     assert (shares[~PRESENT] == 0).all()
     assert (shares[PRESENT] > 0).all()
 
 
 def test_the_shares_depend_on_the_video(weighing: GatedFusion | AttentionFusion) -> None:
-    shares = weighing.shares(torch.randn(2, 3, 8), torch.ones(2, 3, dtype=torch.bool))
+    shares = weighing.weights(torch.randn(2, 3, 8), torch.ones(2, 3, dtype=torch.bool))
     assert not torch.allclose(shares[0], shares[1])
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from rayreel.tower.losses.contrastive import Contrastive
-from rayreel.tower.losses.joined import FILLER
+from rayreel.tower.losses.global_batch import FILLER
 from unit_vectors import at, unit, videos
 
 
@@ -46,10 +46,10 @@ def test_explicit_negatives_join_those_of_the_batch_unless_alike() -> None:
 
 def test_videos_alike_or_not_distinct_do_not_repel() -> None:
     """0° and 10° would repel; the third, opposite to both, never does."""
-    a, joined = at(0, 10, 185), videos(0, 1, 2)
-    alike = replace(joined, alike=lambda x, y: (x.unsqueeze(1) < 2) == (y < 2))
-    not_distinct = replace(joined, distinct=lambda x, y: (x.unsqueeze(1) - y).abs() > 1)
-    assert Contrastive()(a, a, joined) > 0.4
+    a, batch = at(0, 10, 185), videos(0, 1, 2)
+    alike = replace(batch, alike=lambda x, y: (x.unsqueeze(1) < 2) == (y < 2))
+    not_distinct = replace(batch, distinct=lambda x, y: (x.unsqueeze(1) - y).abs() > 1)
+    assert Contrastive()(a, a, batch) > 0.4
     assert Contrastive()(a, a, alike).item() == pytest.approx(0, abs=1e-6)
     assert Contrastive()(a, a, not_distinct).item() == pytest.approx(0, abs=1e-6)
 

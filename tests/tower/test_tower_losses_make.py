@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from rayreel.tower.losses.config import LossConfig
 from rayreel.tower.losses.contrastive import Contrastive
+from rayreel.tower.losses.global_batch import FILLER, GlobalBatch
 from rayreel.tower.losses.infonce import InfoNCE
-from rayreel.tower.losses.joined import FILLER, Joined
 from rayreel.tower.losses.make import make_loss
 from rayreel.tower.losses.supcon import SupCon
 from rayreel.tower.losses.triplet import Triplet
@@ -45,8 +45,8 @@ def test_filler_rows_and_filler_negatives_change_nothing(config: LossConfig) -> 
 @every_loss
 def test_fillers_get_no_gradient_and_the_rest_a_finite_one(config: LossConfig) -> None:
     a, b, negatives = (unit(n, 8, seed=seed).requires_grad_() for n, seed in ((5, 1), (5, 2), (3, 3)))
-    joined = replace(videos(0, 1, 2, 3, FILLER), negative_ids_K=torch.tensor([7, 8, FILLER]))
-    make_loss(config)(a, b, joined, negatives_ED=negatives).backward()
+    batch = replace(videos(0, 1, 2, 3, FILLER), negative_ids_K=torch.tensor([7, 8, FILLER]))
+    make_loss(config)(a, b, batch, negatives_ED=negatives).backward()
     for x in (a, b, negatives):
         assert x.grad is not None and x.grad.isfinite().all()
         assert (x.grad[-1] == 0).all()
@@ -67,17 +67,17 @@ def test_a_batch_of_one_video_gives_a_zero_that_back_propagates(config: LossConf
 def test_a_partner_is_never_a_negative_even_where_no_relation_calls_it_alike(config: LossConfig) -> None:
     """One pair of two videos: with no third there is nothing to push away."""
     a, b = unit(1, 8, seed=1), unit(1, 8, seed=2)
-    assert make_loss(config)(a, b, Joined(torch.tensor([0]), torch.tensor([1]), 0, 1)) == 0
+    assert make_loss(config)(a, b, GlobalBatch(torch.tensor([0]), torch.tensor([1]), 0, 1)) == 0
 
 
 @every_loss
 def test_the_gradient_is_that_of_the_value(config: LossConfig) -> None:
     a, b, negatives = (unit(4, 6, seed=seed) for seed in (1, 2, 3))
-    joined = replace(videos(0, 1, 2, 3), negative_ids_K=torch.tensor([4, 5, 6, 7]))
+    batch = replace(videos(0, 1, 2, 3), negative_ids_K=torch.tensor([4, 5, 6, 7]))
     loss, direction = make_loss(config), unit(4, 6, seed=4)
 
     def value(step: float) -> torch.Tensor:
-        return loss(torch.nn.functional.normalize(a + step * direction, dim=1), b, joined, negatives_ED=negatives)
+        return loss(torch.nn.functional.normalize(a + step * direction, dim=1), b, batch, negatives_ED=negatives)
 
     step = torch.zeros((), requires_grad=True)
     (slope,) = torch.autograd.grad(value(step), step)  # type: ignore[arg-type]

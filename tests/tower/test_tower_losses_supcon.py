@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from rayreel.tower.losses.global_batch import GlobalBatch
 from rayreel.tower.losses.infonce import InfoNCE
-from rayreel.tower.losses.joined import Joined
 from rayreel.tower.losses.supcon import SupCon
 from unit_vectors import at, unit, videos
 
@@ -27,8 +27,8 @@ def looped(z: torch.Tensor, positives: list[list[int]], candidates: list[list[in
 
 def test_two_labels_at_right_angles_cost_what_is_worked_out_by_hand() -> None:
     """Each view has three others of its label at cosine 1 and four of the other at cosine 0."""
-    a, joined = at(0, 0, 90, 90), replace(videos(0, 1, 2, 3), alike=by_half)
-    assert SupCon(temperature=0.5)(a, a, joined).item() == pytest.approx(math.log(3 + 4 * math.exp(-2)))
+    a, batch = at(0, 0, 90, 90), replace(videos(0, 1, 2, 3), alike=by_half)
+    assert SupCon(temperature=0.5)(a, a, batch).item() == pytest.approx(math.log(3 + 4 * math.exp(-2)))
 
 
 def test_each_positive_counts_by_itself_outside_the_logarithm() -> None:
@@ -36,41 +36,41 @@ def test_each_positive_counts_by_itself_outside_the_logarithm() -> None:
     positives = [[v for v in range(8) if v != i and v % 4 // 2 == i % 4 // 2] for i in range(8)]
     everything = [[v for v in range(8) if v != i] for i in range(8)]
     expected = looped(torch.cat([a, b]), positives, everything, 0.3)
-    joined = replace(videos(0, 1, 2, 3), alike=by_half)
-    assert SupCon(temperature=0.3)(a, b, joined).item() == pytest.approx(expected, rel=1e-5)
+    batch = replace(videos(0, 1, 2, 3), alike=by_half)
+    assert SupCon(temperature=0.3)(a, b, batch).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_partner_is_a_positive_even_where_no_label_says_so() -> None:
     a, b = unit(2, 8, seed=1), unit(2, 8, seed=2)
-    joined = Joined(torch.tensor([0, 4]), torch.tensor([2, 6]), 0, 2, alike=by_half)
+    batch = GlobalBatch(torch.tensor([0, 4]), torch.tensor([2, 6]), 0, 2, alike=by_half)
     expected = looped(torch.cat([a, b]), [[2], [3], [0], [1]], [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]], 0.07)
-    assert SupCon()(a, b, joined).item() == pytest.approx(expected, rel=1e-5)
+    assert SupCon()(a, b, batch).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_what_is_neither_alike_nor_distinct_stays_out() -> None:
     a, b = unit(3, 8, seed=1), unit(3, 8, seed=2)
-    joined = replace(videos(0, 1, 2), distinct=lambda x, y: (x.unsqueeze(1) - y).abs() > 1)
+    batch = replace(videos(0, 1, 2), distinct=lambda x, y: (x.unsqueeze(1) - y).abs() > 1)
     positives = [[3], [4], [5], [0], [1], [2]]
     candidates = [[3, 2, 5], [4], [5, 0, 3], [0, 2, 5], [1], [2, 0, 3]]
     expected = looped(torch.cat([a, b]), positives, candidates, 0.07)
-    assert SupCon()(a, b, joined).item() == pytest.approx(expected, rel=1e-4)
+    assert SupCon()(a, b, batch).item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_explicit_negatives_repel_every_view_they_are_not_alike_to() -> None:
     a, b, negative = unit(2, 8, seed=1), unit(2, 8, seed=2), unit(1, 8, seed=3)
-    joined = replace(videos(0, 2), alike=by_half, negative_ids_K=torch.tensor([3]))
+    batch = replace(videos(0, 2), alike=by_half, negative_ids_K=torch.tensor([3]))
     positives = [[2], [3], [0], [1]]
     candidates = [[1, 2, 3, 4], [0, 2, 3], [0, 1, 3, 4], [0, 1, 2]]
     expected = looped(torch.cat([a, b, negative]), positives, candidates, 0.07)
-    assert SupCon()(a, b, joined, negatives_ED=negative).item() == pytest.approx(expected, rel=1e-4)
+    assert SupCon()(a, b, batch, negatives_ED=negative).item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_videos_of_one_label_attract_where_infonce_only_leaves_them_alone() -> None:
-    a, joined = at(0, 40, 180, 220), replace(videos(0, 1, 2, 3), alike=by_half)
+    a, batch = at(0, 40, 180, 220), replace(videos(0, 1, 2, 3), alike=by_half)
     pulls = []
     for loss in (SupCon(), InfoNCE()):
         z = a.clone().requires_grad_()
-        loss(z, z, joined).backward()
+        loss(z, z, batch).backward()
         assert z.grad is not None
         pulls.append(float(-z.grad[0] @ (a[1] - a[0])))
     assert pulls[0] > 1 > abs(pulls[1])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rayreel.tower.losses.config import Distance, Mining
-from rayreel.tower.losses.joined import Joined
+from rayreel.tower.losses.global_batch import GlobalBatch
 from rayreel.tower.losses.triplet import Triplet
 from unit_vectors import at, unit, videos
 
@@ -22,7 +22,7 @@ def chord(degrees: float) -> float:
 
 def one_anchor(
     *, partner: float, negatives: tuple[float, ...]
-) -> tuple[torch.Tensor, torch.Tensor, Joined, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor, GlobalBatch, torch.Tensor]:
     """An anchor at 0°, explicit negatives at these angles; from b's side there are no negatives."""
     ids = torch.arange(1, 1 + len(negatives))
     return at(0), at(partner), replace(videos(0), negative_ids_K=ids), at(*negatives)
@@ -38,21 +38,21 @@ def one_anchor(
 )
 def test_mining_chooses_among_negatives_at_20_60_and_170_degrees(mining: Mining, expected: float) -> None:
     """The partner lies at 40°: the one at 20° is hard, the one at 60° semi-hard, the one at 170° easy and inactive."""
-    a, b, joined, negatives = one_anchor(partner=40, negatives=(20, 60, 170))
-    loss = Triplet(margin=0.5, distance="cosine", mining=mining)(a, b, joined, negatives_ED=negatives)
+    a, b, batch, negatives = one_anchor(partner=40, negatives=(20, 60, 170))
+    loss = Triplet(margin=0.5, distance="cosine", mining=mining)(a, b, batch, negatives_ED=negatives)
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_euclidean_distances_are_chords() -> None:
-    a, b, joined, negatives = one_anchor(partner=40, negatives=(20, 60, 170))
-    loss = Triplet(margin=0.5, distance="euclidean", mining="all")(a, b, joined, negatives_ED=negatives)
+    a, b, batch, negatives = one_anchor(partner=40, negatives=(20, 60, 170))
+    loss = Triplet(margin=0.5, distance="euclidean", mining="all")(a, b, batch, negatives_ED=negatives)
     expected = ((chord(40) - chord(20) + 0.5) + (chord(40) - chord(60) + 0.5)) / 2
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_without_a_negative_beyond_the_partner_semi_hard_takes_the_farthest() -> None:
-    a, b, joined, negatives = one_anchor(partner=90, negatives=(20, 60, 40))
-    loss = Triplet(margin=0.2, mining="semi_hard")(a, b, joined, negatives_ED=negatives)
+    a, b, batch, negatives = one_anchor(partner=90, negatives=(20, 60, 40))
+    loss = Triplet(margin=0.2, mining="semi_hard")(a, b, batch, negatives_ED=negatives)
     assert loss.item() == pytest.approx(cos(60) - cos(90) + 0.2, rel=1e-5)
 
 
@@ -87,10 +87,10 @@ def test_a_batch_whose_negatives_are_all_far_enough_gives_a_zero_that_back_propa
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
 def test_descending_the_gradient_separates_partner_from_negative(distance: Distance) -> None:
-    a, b, joined, negatives = one_anchor(partner=40, negatives=(50,))
+    a, b, batch, negatives = one_anchor(partner=40, negatives=(50,))
     z = negatives.clone().requires_grad_()
     partner = b.clone().requires_grad_()
-    Triplet(margin=0.3, distance=distance, mining="hard")(a, partner, joined, negatives_ED=z).backward()
+    Triplet(margin=0.3, distance=distance, mining="hard")(a, partner, batch, negatives_ED=z).backward()
     assert partner.grad is not None and z.grad is not None
     assert float(-partner.grad[0] @ a[0]) > 0
     assert float(-z.grad[0] @ a[0]) < 0

@@ -188,7 +188,7 @@ def test_standardising_by_the_training_videos_undoes_shift_and_scale_of_the_feat
 def test_a_tower_that_takes_anothers_inputs_standardises_alike(tower: VideoTower, batch: FeatureBatch) -> None:
     other = VideoTower(tower.config, tower.dims)
     other.fit_inputs({m: 5 + np.random.default_rng(0).normal(size=(9, d)).astype(np.float16) for m, d in DIMS.items()})
-    tower.take_inputs(other)
+    tower.copy_inputs(other)
     other.project.load_state_dict(tower.project.state_dict())
     other.pool.load_state_dict(tower.pool.state_dict())
     other.fusion.load_state_dict(tower.fusion.state_dict())

@@ -10,7 +10,7 @@ from rayreel.evaluation.splits import SplitConfig
 from rayreel.storage import Storage
 from rayreel.training.action.clips import CLIPS, ClipStore
 from rayreel.training.action.config import ActionConfig
-from rayreel.training.action.data import check_clips, list_clips, load_clips, take
+from rayreel.training.action.data import check_clips, draw_windows, list_clips, load_clips
 from rayreel.training.action.groups import source_of
 from rayreel.training.action.loop import ActionJob
 
@@ -154,8 +154,8 @@ def test_what_chance_makes_of_a_clip_does_not_depend_on_the_worker_that_takes_it
     store = ClipStore(str(tmp_path), TINY)
     fill(store, listed)
     data = load_clips(listed, store, SPLITS)
-    joined = data.split.train[:5]
-    whole = take(data, joined, np.arange(5), TINY, [0, 1, 2])
-    parts = [take(data, joined, np.array(mine), TINY, [0, 1, 2]) for mine in ([0, 1, 2], [3, 4])]
+    batch = data.split.train[:5]
+    whole = draw_windows(data, batch, np.arange(5), TINY, [0, 1, 2])
+    parts = [draw_windows(data, batch, np.array(mine), TINY, [0, 1, 2]) for mine in ([0, 1, 2], [3, 4])]
     np.testing.assert_array_equal(whole, np.concatenate(parts))
-    assert whole[:, 0, 0, 0, 0].tolist() == [row % 256 for row in joined]
+    assert whole[:, 0, 0, 0, 0].tolist() == [row % 256 for row in batch]

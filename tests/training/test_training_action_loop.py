@@ -54,7 +54,7 @@ def run_of(data: LabelledClips, **changes: object) -> ActionRun:
 def test_training_tells_motions_apart_that_no_single_frame_shows() -> None:
     run = run_of(moving_clips())
     losses = []
-    while not run.over:
+    while not run.finished:
         losses.append(run.train_epoch()["train/loss"])
     run.model.load_state_dict(run.best["model"])
     confusion, _ = confusion_of(run.model, run.data, run.data.split.test, CPU)
@@ -69,9 +69,9 @@ def test_the_best_epoch_is_kept_and_training_ends_when_validation_stays_worse() 
     for right, loss in [(0.5, 1.0), (0.6, 2.0), (0.6, 1.5), (0.6, 1.6), (0.5, 0.1)]:
         with torch.no_grad():
             run.model.head.bias.fill_(loss)
-        run._choose({"validation/accuracy": right, "validation/loss": loss})
+        run._keep_best({"validation/accuracy": right, "validation/loss": loss})
         run.epoch += 1
-        over.append(run.over)
+        over.append(run.finished)
     assert run.best["epoch"] == 2
     assert run.best["model"]["head.bias"].tolist() == [1.5] * len(KINDS)
     assert over == [False, False, False, False, True]
@@ -86,7 +86,7 @@ def test_a_restart_goes_on_exactly_where_the_checkpoint_was_taken(tmp_path: Path
     restarted = run_of(data, epochs=2, seed=0)
     restarted.restore(torch.load(tmp_path / "state.pt", weights_only=True))
     assert restarted.train_epoch() == second != first
-    assert restarted.over
+    assert restarted.finished
 
 
 def _shares(rank: int, workers: int, folder: str) -> None:
@@ -97,7 +97,7 @@ def _shares(rank: int, workers: int, folder: str) -> None:
     confusion, mean = confusion_of(run.model, run.data, run.data.split.validation[:5], CPU)
     if rank == 0:
         torch.save(
-            {"loss": loss, "model": run.model.state_dict(), "told": (confusion.tolist(), mean)}, f"{folder}/{workers}"
+            {"loss": loss, "model": run.model.state_dict(), "totals": (confusion.tolist(), mean)}, f"{folder}/{workers}"
         )
     torch.distributed.destroy_process_group()
 
@@ -109,8 +109,8 @@ def test_a_step_of_two_workers_on_an_uneven_batch_is_the_step_of_one_process(tmp
     mp.spawn(_shares, (2, str(tmp_path)), nprocs=2)
     theirs = torch.load(tmp_path / "2", weights_only=True)
     assert theirs["loss"] == pytest.approx(loss, abs=1e-5)
-    assert theirs["told"][0] == confusion.tolist()
-    assert theirs["told"][1] == pytest.approx(mean, abs=1e-5)
+    assert theirs["totals"][0] == confusion.tolist()
+    assert theirs["totals"][1] == pytest.approx(mean, abs=1e-5)
     for name, value in run.model.state_dict().items():
         torch.testing.assert_close(theirs["model"][name], value, atol=1e-5, rtol=1e-4)
 

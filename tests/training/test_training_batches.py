@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from rayreel.encoders.encoder import Modality
-from rayreel.tower.losses.joined import FILLER
-from rayreel.training.batches import Batches, PairBatch, ahead
+from rayreel.tower.losses.global_batch import FILLER
+from rayreel.training.batches import Batches, PairBatch, prefetch
 from training_case import MIXED, batches, small_matrix
 
 ANCHORS = np.array([5, 2, 40, 17, 33, 8, 59])
@@ -36,13 +36,13 @@ def test_every_worker_knows_who_is_who_in_the_joined_batch() -> None:
     alone = batches(small_matrix(), MIXED)
     shares = [made(replace(alone, rank=rank, workers=2)) for rank in range(2)]
     for share in shares:
-        assert share.joined.a_ids_J.tolist() == torch.cat([s.a.ids_B for s in shares]).tolist()
-        assert share.joined.b_ids_J.tolist() == torch.cat([s.b.ids_B for s in shares]).tolist()
-        assert share.negatives is not None and share.joined.negative_ids_K is not None
-        assert share.joined.a_ids_J[share.joined.own].tolist() == share.a.ids_B.tolist()
+        assert share.global_batch.a_ids_J.tolist() == torch.cat([s.a.ids_B for s in shares]).tolist()
+        assert share.global_batch.b_ids_J.tolist() == torch.cat([s.b.ids_B for s in shares]).tolist()
+        assert share.negatives is not None and share.global_batch.negative_ids_K is not None
+        assert share.global_batch.a_ids_J[share.global_batch.own].tolist() == share.a.ids_B.tolist()
     negatives = torch.cat([share.negatives.ids_B for share in shares if share.negatives is not None])
-    assert shares[0].joined.negative_ids_K is not None
-    assert shares[0].joined.negative_ids_K.tolist() == negatives.tolist()
+    assert shares[0].global_batch.negative_ids_K is not None
+    assert shares[0].global_batch.negative_ids_K.tolist() == negatives.tolist()
 
 
 def test_steps_and_epochs_draw_differently_and_a_repeat_the_same() -> None:
@@ -59,14 +59,17 @@ def test_two_views_of_one_video_read_its_features_once() -> None:
 
 
 def test_the_log_of_chances_goes_along_only_where_the_loss_corrects_for_it() -> None:
-    assert made(batches(small_matrix())).joined.log_q_J is None
+    assert made(batches(small_matrix())).global_batch.log_q_J is None
     with_it = made(batches(small_matrix(), MIXED, log_q=True))
-    assert with_it.joined.log_q_J is not None and with_it.joined.log_q_J.shape == with_it.joined.b_ids_J.shape
+    assert (
+        with_it.global_batch.log_q_J is not None
+        and with_it.global_batch.log_q_J.shape == with_it.global_batch.b_ids_J.shape
+    )
 
 
 @pytest.mark.parametrize("depth", [0, 1, 3])
 def test_prefetching_changes_neither_items_nor_order(depth: int) -> None:
-    assert list(ahead(iter(range(20)), depth)) == list(range(20))
+    assert list(prefetch(iter(range(20)), depth)) == list(range(20))
 
 
 def test_prefetching_is_so_many_ahead_and_no_more() -> None:
@@ -77,7 +80,7 @@ def test_prefetching_is_so_many_ahead_and_no_more() -> None:
             asked.append(item)
             yield item
 
-    stream = ahead(items(), 2)
+    stream = prefetch(items(), 2)
     assert next(stream) == 0
     deadline = time.monotonic() + 10
     while len(asked) < 4 and time.monotonic() < deadline:
@@ -92,14 +95,14 @@ def test_an_error_of_the_making_thread_is_raised_where_its_item_was_due() -> Non
         yield 1
         raise ZeroDivisionError
 
-    stream = ahead(items(), 2)
+    stream = prefetch(items(), 2)
     assert next(stream) == 1
     with pytest.raises(ZeroDivisionError):
         next(stream)
 
 
 def test_leaving_early_leaves_no_thread_behind() -> None:
-    stream = ahead(iter(range(1000)), 2)
+    stream = prefetch(iter(range(1000)), 2)
     next(stream)
     stream.close()
     assert not [thread for thread in threading.enumerate() if thread.name == "prefetch"]

@@ -5,7 +5,7 @@ import pytest
 from feature_rows import feature_matrix, feature_row
 from rayreel.training.pairs import co_liked as module
 from rayreel.training.pairs.co_liked import co_liked
-from rayreel.training.pairs.co_watched import of_training
+from rayreel.training.pairs.co_watched import training_interactions
 from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.pairs.jaccard import LabelSets
 from watching import watched
@@ -21,7 +21,7 @@ def liked_by(**videos: str) -> pa.Table:
 
 
 def edges(interactions: pa.Table, labels: LabelSets = LABELS, **config: float) -> dict[tuple[int, int], float]:
-    kept, rows = of_training(interactions, MATRIX, np.ones(len(MATRIX), dtype=bool))
+    kept, rows = training_interactions(interactions, MATRIX, np.ones(len(MATRIX), dtype=bool))
     found = co_liked(kept, rows, labels, PairsConfig(**config)).toarray()
     np.testing.assert_array_equal(found, found.T)
     return {(i, j): found[i, j] for i, j in zip(*np.nonzero(np.triu(found)), strict=True)}

@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 
 from feature_rows import feature_matrix, feature_row
-from rayreel.training.pairs.co_watched import co_watched, of_training
+from rayreel.training.pairs.co_watched import co_watched, training_interactions
 from rayreel.training.pairs.config import PairsConfig
 from watching import watched
 
@@ -12,7 +12,7 @@ MATRIX = feature_matrix(*(feature_row(f"v{n}") for n in range(6)))
 
 def together(interactions: pa.Table, **config: float | None) -> dict[tuple[int, int], float]:
     """Edges from v_i to v_j, i < j, and how often."""
-    kept, rows = of_training(interactions, MATRIX, np.ones(len(MATRIX), dtype=bool))
+    kept, rows = training_interactions(interactions, MATRIX, np.ones(len(MATRIX), dtype=bool))
     edges = co_watched(kept, rows, len(MATRIX), PairsConfig(**config)).toarray()
     np.testing.assert_array_equal(edges, edges.T)
     return {(i, j): edges[i, j] for i, j in zip(*np.nonzero(np.triu(edges)), strict=True)}
@@ -67,6 +67,6 @@ def test_a_binge_pairs_each_watch_with_the_next_few_only() -> None:
 def test_watches_of_other_videos_than_training_ones_are_ignored() -> None:
     watches = watched(("ann", "v0", 0), ("ann", "v1", 1), ("ann", "elsewhere", 2), ("ann", "v2", 3))
     in_train = np.array([True, False, True, True, True, True])
-    kept, rows = of_training(watches, MATRIX, in_train)
+    kept, rows = training_interactions(watches, MATRIX, in_train)
     assert rows.tolist() == [0, 2]
     assert kept["video_id"].to_pylist() == ["v0", "v2"]

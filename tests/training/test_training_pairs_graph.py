@@ -26,10 +26,10 @@ def test_where_partners_land_is_where_they_are_drawn() -> None:
     rng = np.random.default_rng(0)
     drawn = GRAPH.partners(rng.choice(5, size=30000, p=weight), rng)
     found = np.bincount(drawn[drawn != NONE], minlength=5) / 30000
-    np.testing.assert_allclose(found, GRAPH.landing(weight), atol=0.02)
+    np.testing.assert_allclose(found, GRAPH.partner_frequency(weight), atol=0.02)
 
 
 def test_a_graph_without_edges_has_no_partners() -> None:
     empty = Graph.of(sparse.csr_array((3, 3), dtype=np.float32))
     assert empty.partners(np.arange(3), np.random.default_rng(0)).tolist() == [NONE] * 3
-    assert empty.landing(np.ones(3)).tolist() == [0, 0, 0]
+    assert empty.partner_frequency(np.ones(3)).tolist() == [0, 0, 0]

@@ -25,4 +25,4 @@ def test_where_partners_land_is_where_they_are_drawn() -> None:
     source, rng = SameLabel.of(LABELS, TRAIN), np.random.default_rng(0)
     weight = np.array([3.0, 0, 1, 0, 0, 0, 0, 0, 0])
     drawn = source.partners(rng.choice(9, size=20000, p=weight / 4), rng)
-    np.testing.assert_allclose(np.bincount(drawn, minlength=9) / 20000, source.landing(weight) / 4, atol=0.02)
+    np.testing.assert_allclose(np.bincount(drawn, minlength=9) / 20000, source.partner_frequency(weight) / 4, atol=0.02)

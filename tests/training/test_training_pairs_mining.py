@@ -3,7 +3,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from rayreel.tower.losses.joined import FILLER, same_video
+from rayreel.tower.losses.global_batch import FILLER, same_video
 from rayreel.training.pairs import mining
 from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.pairs.relations import Alike

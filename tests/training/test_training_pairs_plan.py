@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 
 from feature_rows import clusters, feature_matrix, feature_row
 from rayreel.features.matrix import FeatureMatrix
-from rayreel.tower.losses.joined import FILLER
+from rayreel.tower.losses.global_batch import FILLER
 from rayreel.training.pairs.config import PairsConfig
-from rayreel.training.pairs.plan import Drawn, PairPlan
+from rayreel.training.pairs.plan import DrawnPairs, PairPlan
 from rayreel.training.pairs.problem import PairsImpossible
 from rayreel.training.pairs.sources import Kind
 from watching import watched
@@ -29,10 +29,10 @@ def training(matrix: FeatureMatrix) -> NDArray[np.int64]:
     return TRAIN[np.isin(TRAIN, np.arange(len(matrix)))]
 
 
-def draws(plan: PairPlan, times: int = 50) -> Drawn:
+def draws(plan: PairPlan, times: int = 50) -> DrawnPairs:
     rng = np.random.default_rng(0)
     parts = [plan.draw(plan.train_rows, rng) for _ in range(times)]
-    return Drawn(np.stack([p.partners_J for p in parts]), np.stack([p.kinds_J for p in parts]), None)
+    return DrawnPairs(np.stack([p.partners_J for p in parts]), np.stack([p.kinds_J for p in parts]), None)
 
 
 def neighbours_watched(rating: float | None = None) -> pa.Table:

@@ -3,11 +3,11 @@ import math
 import pytest
 
 from rayreel.training.progress import Progress
-from rayreel.training.step import Taken
+from rayreel.training.step import StepResult
 
 
-def taken(loss: float) -> Taken:
-    return Taken(loss, 1.0, 0.1)
+def taken(loss: float) -> StepResult:
+    return StepResult(loss, 1.0, 0.1)
 
 
 def after(*losses: float) -> Progress:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rayreel.tower.losses.config import LossConfig
 from rayreel.training.config import Precision, Schedule, TrainConfig
-from rayreel.training.order import joined_steps
+from rayreel.training.order import epoch_batches
 from rayreel.training.step import compute_type, learning_rate
 from training_case import MIXED, batches, gradients_of, learner, small_matrix, with_workers
 
@@ -91,9 +91,9 @@ def golden_losses(**train: object) -> list[float]:
     many = batches(matrix)
     losses, number = [], 0
     while True:
-        for step, anchors in joined_steps(np.arange(len(matrix)), 16, number // 4, seed=0):
+        for step, anchors in epoch_batches(np.arange(len(matrix)), 16, number // 4, seed=0):
             batch = many.make(anchors, number // 4, step, many.largest())
-            losses.append(taught.take(batch, number, (0, number // 4, step)).loss)
+            losses.append(taught.step(batch, number, (0, number // 4, step)).loss)
             number += 1
             if number == 20:
                 return losses
@@ -121,7 +121,7 @@ def test_half_precision_comes_near_and_keeps_weights_and_loss_in_full() -> None:
     many = batches(matrix)
     batch = many.make(np.arange(16), 0, 0, many.largest())
     full, half = learner(matrix), learner(matrix, precision="bf16")
-    one, other = full.take(batch, 0, (0, 0, 0)), half.take(batch, 0, (0, 0, 0))
+    one, other = full.step(batch, 0, (0, 0, 0)), half.step(batch, 0, (0, 0, 0))
     assert one.loss != other.loss
     assert one.loss == pytest.approx(other.loss, rel=0.05)
     assert {parameter.dtype for parameter in half.parameters} == {torch.float32}
@@ -134,9 +134,9 @@ def test_fp16_scales_the_loss_and_hides_it_again() -> None:
     batch = many.make(np.arange(16), 0, 0, many.largest())
     full, half = learner(matrix), learner(matrix, precision="fp16")
     assert half.scaler.is_enabled() and half.scaler.get_scale() > 1
-    one, other = full.take(batch, 0, (0, 0, 0)), half.take(batch, 0, (0, 0, 0))
+    one, other = full.step(batch, 0, (0, 0, 0)), half.step(batch, 0, (0, 0, 0))
     while not other.finite and not half.broken:  # it begins with a scale that may be too large
-        other = half.take(batch, 0, (0, 0, 0))
+        other = half.step(batch, 0, (0, 0, 0))
     assert other.loss == pytest.approx(one.loss, rel=0.02)
     assert other.norm == pytest.approx(one.norm, rel=0.1)
 
@@ -149,7 +149,7 @@ def test_fp16_leaves_out_a_step_that_overflows_and_lowers_its_scale() -> None:
     half.scaler.scale(torch.zeros(()))
     half.scaler.load_state_dict(half.scaler.state_dict() | {"scale": 2.0**60})
     before = [parameter.clone() for parameter in half.parameters]
-    taken = half.take(batch, 0, (0, 0, 0))
+    taken = half.step(batch, 0, (0, 0, 0))
     assert not taken.finite and not half.broken
     assert all(torch.equal(now, then) for now, then in zip(half.parameters, before, strict=True))
     assert half.scaler.get_scale() < 2.0**60
@@ -163,7 +163,7 @@ def test_a_loss_that_is_no_number_changes_nothing_and_is_said() -> None:
     with torch.no_grad():
         taught.parameters[0][0] = math.nan
     before = [parameter.clone() for parameter in taught.parameters]
-    assert not taught.take(batch, 0, (0, 0, 0)).finite
+    assert not taught.step(batch, 0, (0, 0, 0)).finite
     assert taught.broken
     for now, then in zip(taught.parameters, before, strict=True):
         torch.testing.assert_close(now, then, equal_nan=True, atol=0, rtol=0)
@@ -181,7 +181,7 @@ def test_a_long_gradient_is_shortened_to_the_configured_length() -> None:
     matrix = small_matrix()
     many = batches(matrix)
     taught = learner(matrix, clip_norm=1e-3)
-    taken = taught.take(many.make(np.arange(16), 0, 0, many.largest()), 0, (0, 0, 0))
+    taken = taught.step(many.make(np.arange(16), 0, 0, many.largest()), 0, (0, 0, 0))
     clipped = torch.stack([g.norm() for g in gradients_of(taught).values()]).norm()
     assert taken.norm > 1e-3 and float(clipped) == pytest.approx(1e-3, rel=1e-3)
 
@@ -192,13 +192,13 @@ def test_a_learner_that_was_saved_goes_on_as_if_nothing_had_been() -> None:
     steps = [many.make(np.arange(n, n + 16), 0, n, many.largest()) for n in range(6)]
     whole = learner(matrix, dropout=0.3)
     for number, batch in enumerate(steps):
-        whole.take(batch, number, (0, 0, number))
+        whole.step(batch, number, (0, 0, number))
     first, second = learner(matrix, dropout=0.3), learner(matrix, dropout=0.3)
     for number, batch in enumerate(steps[:3]):
-        first.take(batch, number, (0, 0, number))
+        first.step(batch, number, (0, 0, number))
     second.load(first.state())
     for number, batch in enumerate(steps[3:], start=3):
-        second.take(batch, number, (0, 0, number))
+        second.step(batch, number, (0, 0, number))
     for one, other in zip(whole.parameters, second.parameters, strict=True):
         assert torch.equal(one, other)
 

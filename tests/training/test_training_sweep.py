@@ -12,13 +12,13 @@ from rayreel.training.job import TrainJob
 from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.sweep.compare import NothingTrained, common_select, compare, ranked
 from rayreel.training.sweep.grid import PRESETS, ImpossibleGrid, axis, cells_of, common, labels
-from rayreel.training.sweep.run import at_once
-from rayreel.training.sweep.trial import Outcome, Trial
+from rayreel.training.sweep.run import max_concurrent
+from rayreel.training.sweep.trial import SweepTrial, TrialOutcome
 
 
-def outcome(label: str, seed: int, score: float | None) -> Outcome:
-    trial = Trial(f"{label}-{seed}", (label,), label, seed, TrainJob("storage", KEY, ""), {}, {})
-    return Outcome(trial, trouble="no luck") if score is None else Outcome(trial, score=score)
+def outcome(label: str, seed: int, score: float | None) -> TrialOutcome:
+    trial = SweepTrial(f"{label}-{seed}", (label,), label, seed, TrainJob("storage", KEY, ""), {}, {})
+    return TrialOutcome(trial, trouble="no luck") if score is None else TrialOutcome(trial, score=score)
 
 
 def test_axes_are_multiplied_and_a_bracketed_list_is_one_value() -> None:
@@ -93,4 +93,4 @@ def test_trials_cannot_each_be_judged_by_something_else() -> None:
 def test_no_more_trials_run_than_have_room_for_all_their_workers(
     workers: int | str, parallel: int, expected: int
 ) -> None:
-    assert at_once([TrainConfig(workers=workers)], parallel, {"CPU": 4.0}) == expected
+    assert max_concurrent([TrainConfig(workers=workers)], parallel, {"CPU": 4.0}) == expected

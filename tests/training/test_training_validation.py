@@ -41,9 +41,9 @@ def chosen(
     select: str = "auto",
     pairs: PairsConfig | None = None,
     interactions: pa.Table | None = None,
-    most: int = 1000,
+    max_videos: int = 1000,
 ) -> tuple[Validation, Split]:
-    exam = Exam.of(matrix, SPLITS, EvaluationConfig(), interactions, most=most)
+    exam = Exam.of(matrix, SPLITS, EvaluationConfig(), interactions, max_videos=max_videos)
     return validation(exam, Select(select), pairs or PairsConfig()), exam.split
 
 
@@ -90,8 +90,8 @@ def test_nothing_to_ask_about_is_said_with_what_to_do(select: str) -> None:
 @pytest.mark.parametrize("select", ["category", "users"])
 def test_a_large_catalog_is_judged_on_a_fixed_part_of_it(select: str) -> None:
     matrix = matrix_of()
-    first, _ = chosen(matrix, select, interactions=watched(matrix), most=40)
-    again, _ = chosen(matrix, select, interactions=watched(matrix), most=40)
+    first, _ = chosen(matrix, select, interactions=watched(matrix), max_videos=40)
+    again, _ = chosen(matrix, select, interactions=watched(matrix), max_videos=40)
     assert len(first.task.candidates) == 40 and len(first.rows) <= 80
     assert first.rows.tolist() == again.rows.tolist()
     assert 0 < len(first.task.queries) <= 40
@@ -100,7 +100,7 @@ def test_a_large_catalog_is_judged_on_a_fixed_part_of_it(select: str) -> None:
 def test_the_rows_are_all_that_the_measure_reads() -> None:
     matrix = matrix_of()
     for select in ("category", "users"):
-        judge, _ = chosen(matrix, select, interactions=watched(matrix), most=40)
+        judge, _ = chosen(matrix, select, interactions=watched(matrix), max_videos=40)
         embedding = np.random.default_rng(0).normal(size=(80, 4)).astype(np.float32)
         other = np.zeros_like(embedding)
         other[judge.rows] = embedding[judge.rows]

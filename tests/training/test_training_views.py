@@ -7,10 +7,10 @@ from rayreel.encoders.encoder import Modality
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.tower.batch import FeatureBatch
 from rayreel.tower.embed import collate
-from rayreel.tower.losses.joined import FILLER
+from rayreel.tower.losses.global_batch import FILLER
 from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.pairs.sources import Kind
-from rayreel.training.views import Dice, dice, make_views
+from rayreel.training.views import ViewRandomness, draw_randomness, make_views
 
 COUNTS = [(8, 4, 1), (5, 3, 1), (2, 0, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1), (3, 0, 0), (0, 2, 0), (1, 2, 0)]
 LARGEST = {Modality.VISUAL: 8, Modality.AUDIO: 8, Modality.TEXT: 1}
@@ -27,8 +27,8 @@ def batch_of(*counts: tuple[int, int, int]) -> FeatureBatch:
     return collate(matrix_of(*counts), np.arange(len(counts)))
 
 
-def dice_of(rows: int, seed: int = 0) -> Dice:
-    return dice(LARGEST, rows, torch.Generator().manual_seed(seed))
+def dice_of(rows: int, seed: int = 0) -> ViewRandomness:
+    return draw_randomness(LARGEST, rows, torch.Generator().manual_seed(seed))
 
 
 def pair(

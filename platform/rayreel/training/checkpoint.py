@@ -17,7 +17,7 @@ _STATE = "state.pt"
 
 
 @contextmanager
-def written(learner: Learner, progress: Progress, extra: dict[str, Any]) -> Iterator[ray.train.Checkpoint]:
+def saved(learner: Learner, progress: Progress, extra: dict[str, Any]) -> Iterator[ray.train.Checkpoint]:
     """A checkpoint in a temporary folder, to be reported before the block ends."""
     with tempfile.TemporaryDirectory() as folder:
         save_tower(learner.tower, Path(folder))
@@ -26,7 +26,7 @@ def written(learner: Learner, progress: Progress, extra: dict[str, Any]) -> Iter
         yield ray.train.Checkpoint.from_directory(folder)
 
 
-def latest() -> dict[str, Any] | None:
+def latest_state() -> dict[str, Any] | None:
     """The state of this run's latest checkpoint, on the CPU; None before there is one."""
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:

@@ -28,7 +28,7 @@ def embed_rows(
     return gather_rows(np.concatenate(parts) if parts else np.empty((0, tower.config.dim), np.float32), device)
 
 
-def blank(rows: int, dim: int) -> NDArray[np.float32]:
+def lazy_zeros(rows: int, dim: int) -> NDArray[np.float32]:
     """Zeros [rows, dim] that take memory only where they are written, to the page.
 
     np.zeros asks for huge pages: a thousand rows written here and there would take 2 MB each.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rayreel.tower.batch import FeatureBatch
-from rayreel.tower.losses.joined import Gather, alone
+from rayreel.tower.losses.global_batch import Gather, identity
 from rayreel.tower.losses.pair_loss import PairLoss
 from rayreel.training.batches import PairBatch
 
@@ -18,9 +18,9 @@ def backward(
     loss: PairLoss,
     batch: PairBatch,
     *,
-    gather: Gather = alone,
+    gather: Gather = identity,
     micro_batch: int | None = None,
-    scale: Callable[[Tensor], Tensor] = alone,
+    scale: Callable[[Tensor], Tensor] = identity,
 ) -> Tensor:
     """Add the gradients of a step to the parameters of the tower and the loss; returns this worker's share of the loss.
 
@@ -34,16 +34,16 @@ def backward(
 
     def loss_of(embedded: list[Tensor]) -> Tensor:
         a_BD, b_BD, *negatives = embedded
-        share: Tensor = loss(a_BD, b_BD, batch.joined, gather, negatives[0] if negatives else None)
+        share: Tensor = loss(a_BD, b_BD, batch.global_batch, gather, negatives[0] if negatives else None)
         torch.autograd.backward(scale(share))
         return share.detach()
 
     if micro_batch is None or all(len(side.ids_B) <= micro_batch for side in sides):
         return loss_of([embed(side) for side in sides])
-    return _in_parts(embed, loss_of, sides, micro_batch)
+    return _in_micro_batches(embed, loss_of, sides, micro_batch)
 
 
-def _in_parts(
+def _in_micro_batches(
     embed: Embed, loss_of: Callable[[list[Tensor]], Tensor], sides: list[FeatureBatch], micro_batch: int
 ) -> Tensor:
     state = _random_state(sides[0].ids_B.device)

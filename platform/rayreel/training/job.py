@@ -57,7 +57,7 @@ def prepare(job: TrainJob, workers_here: int = 1) -> Prepared:
     """
     store = FeatureStore(Storage(job.storage), job.key)
     matrix = open_features(store, job.features, job.train, workers_here).showing(job.tower.modalities)
-    exam = Exam.of(matrix, job.splits, job.evaluation, job.interactions, most=job.train.validation_videos)
+    exam = Exam.of(matrix, job.splits, job.evaluation, job.interactions, max_videos=job.train.validation_videos)
     if len(exam.split.train) < _FEWEST:
         raise RayreelError(
             f"{len(exam.split.train)} videos for training, of {len(matrix)} in the feature store; at least {_FEWEST} "

@@ -76,7 +76,7 @@ class EpochMetrics(UserCallback):  # type: ignore[misc]
 
     def __init__(self, journal: Journal, uri: str, run_id: str, pause_s: float = _PAUSE_S) -> None:
         self.journal, self.uri, self.run_id, self.pause_s = journal, uri, run_id, pause_s
-        self._again = float("-inf")
+        self._retry_at = float("-inf")
 
     def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Checkpoint | None) -> None:  # noqa: ANN401
         """Called by Ray Train after each report; those within an epoch bring a checkpoint only."""
@@ -85,11 +85,11 @@ class EpochMetrics(UserCallback):  # type: ignore[misc]
             return
         epoch = int(first.pop(_EPOCH))
         self.journal.add(epoch, first)
-        if time.monotonic() < self._again:
+        if time.monotonic() < self._retry_at:
             return
         bound_retries()
         try:
             self.journal.deliver(self.uri, self.run_id)
         except MlflowException as error:
-            self._again = time.monotonic() + self.pause_s
+            self._retry_at = time.monotonic() + self.pause_s
             log.warning("metrics of epoch %d did not reach MLflow and are kept in the journal: %s", epoch, error)

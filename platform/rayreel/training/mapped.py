@@ -32,14 +32,14 @@ def map_features(store: FeatureStore, fingerprint: str, scratch: Path) -> Featur
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(scratch / f"{place}.lock"):
         if not folder.exists():
-            _clear(folder.parent)
+            _remove_old_copies(folder.parent)
             part = folder.with_suffix(".part")
             _copy(store, part)
             part.rename(folder)
     return _open(folder)
 
 
-def _clear(folder: Path) -> None:
+def _remove_old_copies(folder: Path) -> None:
     """A worker that still maps an old copy keeps its pages until it ends."""
     for old in folder.iterdir():
         shutil.rmtree(old)
@@ -49,15 +49,15 @@ def _copy(store: FeatureStore, folder: Path) -> None:
     """Two passes over the store, a few hundred rows at a time: how many vectors each video has, then the vectors."""
     folder.mkdir()
     rows = store.read([name for name in store.schema.names if name not in _VECTORS])
-    where = _Where(pd.MultiIndex.from_frame(rows.select(VERSIONS.names).to_pandas()))
+    index = _RowIndex(pd.MultiIndex.from_frame(rows.select(VERSIONS.names).to_pandas()))
     counts = {modality: np.zeros(len(rows), dtype=np.int64) for modality in Modality}
-    for chunk in where.chunks(store):
+    for chunk in index.chunks(store):
         for modality, ragged in chunk.vectors.items():
             counts[modality][chunk.rows] = ragged.counts[chunk.kept]
     _write_rows(rows, folder / "rows.arrow")
     offsets = {modality: np.concatenate([[0], np.cumsum(counts[modality])]) for modality in Modality}
     outs = {m: _create(folder, m, offsets[m], store.key.dims[m]) for m in Modality}
-    for chunk in where.chunks(store):
+    for chunk in index.chunks(store):
         for modality, ragged in chunk.vectors.items():
             target = _flat(offsets[modality], chunk.rows)
             outs[modality][target] = ragged.values[_flat(ragged.offsets, chunk.kept)]
@@ -73,7 +73,7 @@ class _Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class _Where:
+class _RowIndex:
     """Which row of the matrix each (video_id, version) is."""
 
     index: pd.MultiIndex

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from rayreel.tower.losses.joined import FILLER
+from rayreel.tower.losses.global_batch import FILLER
 
 
-def joined_steps(
+def epoch_batches(
     rows: NDArray[np.int64],
     batch_size: int,
     epoch: int,
@@ -34,17 +34,17 @@ def count_steps(rows: int, batch_size: int) -> int:
     return whole + (rest > 1)
 
 
-def positions(joined: int, rank: int, workers: int) -> NDArray[np.int64]:
-    """Where this worker's share lies in a joined batch of so many rows; FILLER beyond its end.
+def positions(batch_size: int, rank: int, workers: int) -> NDArray[np.int64]:
+    """Where this worker's share lies in a global batch of so many rows; FILLER beyond its end.
 
     Shares follow each other in rank order, as a gather brings them, and are of one length for all workers.
     """
-    each = -(-joined // workers)
+    each = -(-batch_size // workers)
     mine = np.arange(rank * each, (rank + 1) * each)
-    return np.where(mine < joined, mine, FILLER)
+    return np.where(mine < batch_size, mine, FILLER)
 
 
-def filled(values_J: NDArray[np.int64], workers: int) -> NDArray[np.int64]:
-    """The joined batch as a gather brings it: shares of one length, FILLER at the end."""
-    lacking = -len(values_J) % workers
-    return np.concatenate([values_J, np.full((lacking, *values_J.shape[1:]), FILLER, dtype=np.int64)])
+def padded(values_J: NDArray[np.int64], workers: int) -> NDArray[np.int64]:
+    """The global batch as a gather brings it: shares of one length, FILLER at the end."""
+    missing = -len(values_J) % workers
+    return np.concatenate([values_J, np.full((missing, *values_J.shape[1:]), FILLER, dtype=np.int64)])

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from rayreel.errors import RayreelError
-from rayreel.training.step import Taken
+from rayreel.training.step import StepResult
 
 _SMOOTH = 0.95
 _SETTLED = 20
@@ -29,7 +29,7 @@ class Progress:
     best_score: float = float("-inf")
     best_epoch: int = -1
 
-    def add(self, step: int, taken: Taken) -> None:
+    def add(self, step: int, taken: StepResult) -> None:
         """A step has been taken."""
         self.step, self.rate = step + 1, taken.rate
         if not taken.finite:  # fp16 looking for its scale

@@ -1,4 +1,4 @@
-"""One step: gradients of the joined batch, and what the optimiser makes of them."""
+"""One step: gradients of the global batch, and what the optimiser makes of them."""
 
 import math
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _OVERFLOWS = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class StepResult:
     """A step that was taken: the joined loss, the gradient's length before clipping, and the learning rate."""
 
     loss: float
@@ -49,7 +49,7 @@ class Learner:
         self.optimizer = torch.optim.AdamW(_groups(self.parameters, config.weight_decay), lr=config.learning_rate)
         self._overflows = 0
 
-    def take(self, batch: PairBatch, number: int, seed: tuple[int, ...]) -> Taken:
+    def step(self, batch: PairBatch, number: int, seed: tuple[int, ...]) -> StepResult:
         """Take step `number` of the run. `seed` decides the dropout; workers drop different features.
 
         A loss or gradient that is not finite changes nothing.
@@ -62,7 +62,7 @@ class Learner:
         loss = self.gradients(batch.to(self.device))
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
-        taken = Taken(float(loss), float(norm), rate)
+        taken = StepResult(float(loss), float(norm), rate)
         if taken.finite or self._may_overflow():
             self.scaler.step(self.optimizer)
             self.scaler.update()
@@ -70,7 +70,7 @@ class Learner:
         return taken
 
     def gradients(self, batch: PairBatch) -> Tensor:
-        """Put the gradients of the joined batch into the parameters (scaled, in fp16); returns the joined loss."""
+        """Put the gradients of the global batch into the parameters (scaled, in fp16); returns the joined loss."""
         self.optimizer.zero_grad()
         share = backward(
             self.embed,

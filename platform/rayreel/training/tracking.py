@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 EXPERIMENT = "rayreel"
 _AT_ONCE = 500  # a server refuses more than 1000 metrics in one request
 # What MLflow's client calls a server that cannot be reached or is not well; all else is a fault of the request.
-_AWAY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
+_UNAVAILABLE_CODES = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
 
 
 class TrackingUnavailable(RayreelError):
@@ -35,12 +35,14 @@ class TrackingUnavailable(RayreelError):
     def of(error: MlflowException, remedy: str = "") -> "TrackingUnavailable":
         """MLflow's own words are long; their end says what went wrong. `remedy` follows on what is always true."""
         uri, message = mlflow.get_tracking_uri(), str(error.message).strip()
-        if not _is_away(error):
-            said = message.partition("\n")[0].rstrip(".")
-            return TrackingUnavailable(f"MLflow at {_shown(uri)} cannot do this: {said}. {remedy}".rstrip())
+        if not _is_unavailable(error):
+            reason = message.partition("\n")[0].rstrip(".")
+            return TrackingUnavailable(
+                f"MLflow at {_without_credentials(uri)} cannot do this: {reason}. {remedy}".rstrip()
+            )
         cause = message.rsplit(": ", 1)[-1].strip("\"')")
         return TrackingUnavailable(
-            f"MLflow at {_shown(uri)} does not answer ({cause}). Start it or correct MLFLOW_TRACKING_URI; without it a "
+            f"MLflow at {_without_credentials(uri)} does not answer ({cause}). Start it or correct MLFLOW_TRACKING_URI; without it a "
             f"SQLite file below the storage root is used. {remedy}".rstrip()
         )
 
@@ -54,17 +56,17 @@ class TrackingDeleted(RayreelError):
         uri = mlflow.get_tracking_uri()
         place = "" if os.environ.get("MLFLOW_TRACKING_URI") else f"MLFLOW_TRACKING_URI={shlex.quote(uri)} "
         return TrackingDeleted(
-            f"The {kind} {name} was deleted in MLflow at {_shown(uri)}. Restore it: "
+            f"The {kind} {name} was deleted in MLflow at {_without_credentials(uri)}. Restore it: "
             f"{place}mlflow {kind}s restore --{kind}-id {identity}"
         )
 
 
-def _is_away(error: MlflowException) -> bool:
+def _is_unavailable(error: MlflowException) -> bool:
     """A database is no server: its errors have the same codes, and their own words are clearer."""
-    return error.error_code in _AWAY and mlflow.get_tracking_uri().startswith(("http://", "https://"))
+    return error.error_code in _UNAVAILABLE_CODES and mlflow.get_tracking_uri().startswith(("http://", "https://"))
 
 
-def _shown(uri: str) -> str:
+def _without_credentials(uri: str) -> str:
     """A URI without its credentials."""
     head, mark, rest = uri.partition("://")
     host, slash, path = rest.partition("/")
@@ -79,11 +81,11 @@ def use_tracking(storage: Storage) -> str:
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
-    given = os.environ.get("MLFLOW_TRACKING_URI")
-    uri = given or _local_uri(storage)
+    configured = os.environ.get("MLFLOW_TRACKING_URI")
+    uri = configured or _local_uri(storage)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
-    if not given:
+    if not configured:
         # MLflow has put it into the environment, where every later call would take it for the user's.
         os.environ.pop("MLFLOW_TRACKING_URI", None)
     return uri
@@ -115,22 +117,22 @@ def tracked(
     status = "FAILED"
     try:
         try:
-            run_id = _begin(storage, name, parameters, config) if run_id is None else _go_on(run_id)
+            run_id = _start(storage, name, parameters, config) if run_id is None else _resume(run_id)
         except MlflowException as error:
             raise TrackingUnavailable.of(error) from error
         yield run_id
         status = "FINISHED"
     except MlflowException as error:
-        if run_id is not None and not _is_away(error):
+        if run_id is not None and not _is_unavailable(error):
             _check_run(run_id)
-        if error.error_code not in _AWAY:
+        if error.error_code not in _UNAVAILABLE_CODES:
             raise
         raise TrackingUnavailable.of(error, remedy) from error
     finally:
         _end(status)
 
 
-def _begin(storage: Storage, name: str, parameters: Mapping[str, Any], config: dict[str, Any]) -> str:
+def _start(storage: Storage, name: str, parameters: Mapping[str, Any], config: dict[str, Any]) -> str:
     _use_experiment(storage)
     run = mlflow.start_run(run_name=name)
     mlflow.log_params(dict(parameters))
@@ -139,7 +141,7 @@ def _begin(storage: Storage, name: str, parameters: Mapping[str, Any], config: d
     return str(run.info.run_id)
 
 
-def _go_on(run_id: str) -> str:
+def _resume(run_id: str) -> str:
     _check_run(run_id)
     mlflow.start_run(run_id=run_id)
     return run_id
@@ -201,10 +203,10 @@ def git_commit() -> str:
     git = shutil.which("git")
     if git is None:  # as in most images
         return "unknown"
-    asked = subprocess.run(
+    result = subprocess.run(
         [git, "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
     )
-    return asked.stdout.strip() or "unknown"
+    return result.stdout.strip() or "unknown"
 
 
 def metric_name(name: str) -> str:

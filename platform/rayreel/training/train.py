@@ -11,7 +11,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from rayreel.storage import Storage
 from rayreel.training.config import TrainConfig
 from rayreel.training.job import TrainJob, prepare
-from rayreel.training.loop import Outcome, train_loop
+from rayreel.training.loop import TrainingOutcome, train_loop
 from rayreel.training.progress import Diverged
 from rayreel.training.scaling import scaling
 from rayreel.training.validation import SCORE
@@ -56,7 +56,7 @@ def train(job: TrainJob, name: str, callbacks: Sequence[UserCallback] = ()) -> T
 
 def _best(result: Result, config: TrainConfig) -> Trained:
     outcome = result.return_value
-    assert isinstance(outcome, Outcome), "a run that ends has an outcome"
+    assert isinstance(outcome, TrainingOutcome), "a run that ends has an outcome"
     if outcome.diverged is not None:
         kept = (
             f"The last good checkpoint is {result.checkpoint.path}." if result.checkpoint else "It had no checkpoint."

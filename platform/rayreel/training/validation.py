@@ -63,9 +63,9 @@ def _choices(select: Select, pairs: PairsConfig) -> list[Select]:
 
 def _bounded(task: Task, exam: Exam) -> Task:
     """So many users at most that their histories have no more videos than validation looks at."""
-    if exam.most is None or not isinstance(task, UserTask):
+    if exam.max_videos is None or not isinstance(task, UserTask):
         return task
-    most = max(1, exam.most // exam.config.history)
+    most = max(1, exam.max_videos // exam.config.history)
     if len(task.queries) <= most:
         return task
     return replace(task, queries=np.sort(np.random.default_rng(0).choice(task.queries, most, replace=False)))
@@ -75,5 +75,5 @@ def _rows(task: Task) -> NDArray[np.int64]:
     """What the task reads: candidates, and the videos that queries are or are made of."""
     asked = task.queries
     if isinstance(task, UserTask):
-        asked = task.asked.recent(task.videos, task.last)[task.queries].indices.astype(np.int64)
+        asked = task.user_queries.recent(task.videos, task.last)[task.queries].indices.astype(np.int64)
     return np.unique(np.concatenate([asked, task.candidates]))

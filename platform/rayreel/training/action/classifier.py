@@ -40,18 +40,18 @@ def confusion_of(
     model.eval()
     rank, workers = world()
     count = len(data.classes)
-    told = torch.zeros(count * count + 1, dtype=torch.float64)
+    totals = torch.zeros(count * count + 1, dtype=torch.float64)
     for row in rows[rank::workers]:
         windows_BTHWC = torch.from_numpy(np.array(data.clips[row])).to(device)
         probability_K = F.softmax(model(windows_BTHWC), dim=1).mean(dim=0).double().cpu()
         label = int(data.labels_N[row])
-        told[label * count + int(probability_K.argmax())] += 1
-        told[-1] -= probability_K[label].clamp_min(1e-12).log()
+        totals[label * count + int(probability_K.argmax())] += 1
+        totals[-1] -= probability_K[label].clamp_min(1e-12).log()
     if workers > 1:
-        told = told.to(device)
-        torch.distributed.all_reduce(told)
-    confusion_KK = told[:-1].cpu().numpy().astype(np.int64).reshape(count, count)
-    return confusion_KK, float(told[-1]) / max(1, len(rows))
+        totals = totals.to(device)
+        torch.distributed.all_reduce(totals)
+    confusion_KK = totals[:-1].cpu().numpy().astype(np.int64).reshape(count, count)
+    return confusion_KK, float(totals[-1]) / max(1, len(rows))
 
 
 def accuracy(confusion_KK: NDArray[np.int64]) -> float:

@@ -46,7 +46,7 @@ class ClipStore:
         good = decoded.filter(pc.is_null(decoded["reason"]))
         if good.num_rows:
             storage = Storage(self.root)
-            storage.write(f"{self.folder}/part-{uuid.uuid4().hex}.arrow", _ipc(self._thinned(good)))
+            storage.write(f"{self.folder}/part-{uuid.uuid4().hex}.arrow", _ipc(self._subsample(good)))
 
     def read(self) -> pa.Table:
         """All clips, those that Ray decoded twice twice. Local files are mapped: reading them takes no memory."""
@@ -67,7 +67,7 @@ class ClipStore:
                 pixels = np.frombuffer(cell.as_buffer(), np.uint8)
                 yield pixels.reshape(-1, network.frames, network.size, network.size, 3)
 
-    def _thinned(self, good: pa.Table) -> pa.Table:
+    def _subsample(self, good: pa.Table) -> pa.Table:
         network = self.config.network
         frames = frames_of(good, network.size).reshape(-1, network.window, network.size, network.size, 3)
         taken = np.ascontiguousarray(frames[:, :: network.stride])

@@ -65,7 +65,7 @@ def load_clips(listed: pa.Table, store: ClipStore, splits: SplitConfig) -> Label
     classes, labels_N = np.unique(categories_N[known_N], return_inverse=True)
     clips = [arrays[place] for (_, place), known in zip(found, known_N, strict=True) if known]
     left_out = np.unique(categories_N[~known_N])
-    return LabelledClips(clips, labels_N, tuple(classes.tolist()), _kept(split, known_N), tuple(left_out.tolist()))
+    return LabelledClips(clips, labels_N, tuple(classes.tolist()), _renumber(split, known_N), tuple(left_out.tolist()))
 
 
 def check_clips(data: LabelledClips) -> None:
@@ -77,31 +77,31 @@ def check_clips(data: LabelledClips) -> None:
         raise RayreelError(f"No clip falls to validation, by which the best epoch is chosen. {remedy}.")
 
 
-def take(
-    data: LabelledClips, joined_J: NDArray[np.int64], mine_B: NDArray[np.int64], config: ActionConfig, chance: list[int]
+def draw_windows(
+    data: LabelledClips, batch_J: NDArray[np.int64], mine_B: NDArray[np.int64], config: ActionConfig, chance: list[int]
 ) -> NDArray[np.uint8]:
     """One window, moved and mirrored by chance, of this worker's clips: [B, T, S, S, 3].
 
-    `mine_B` are places in the joined batch. All numbers of chance are drawn for all of it, from the seed `chance`: a
+    `mine_B` are places in the global batch. All numbers of chance are drawn for all of it, from the seed `chance`: a
     clip looks the same whichever worker takes it.
     """
     random = np.random.default_rng(chance)
-    far = round(config.shift * config.network.size)
-    which_J, mirror_J = random.random(len(joined_J)), random.random(len(joined_J)) < 0.5
-    shift_J2 = random.integers(0, 2 * far + 1, (len(joined_J), 2))
+    max_shift = round(config.shift * config.network.size)
+    which_J, mirror_J = random.random(len(batch_J)), random.random(len(batch_J)) < 0.5
+    shift_J2 = random.integers(0, 2 * max_shift + 1, (len(batch_J), 2))
     windows = []
     for place in mine_B:
-        clip = data.clips[joined_J[place]]
-        window = _moved(clip[int(which_J[place] * len(clip))], far, shift_J2[place])
+        clip = data.clips[batch_J[place]]
+        window = _shift(clip[int(which_J[place] * len(clip))], max_shift, shift_J2[place])
         windows.append(window[:, :, ::-1] if config.flip and mirror_J[place] else window)
     return np.stack(windows)
 
 
-def _moved(window_THWC: NDArray[np.uint8], far: int, shift_2: NDArray[np.int64]) -> NDArray[np.uint8]:
-    if not far:
+def _shift(window_THWC: NDArray[np.uint8], max_shift: int, shift_2: NDArray[np.int64]) -> NDArray[np.uint8]:
+    if not max_shift:
         return window_THWC
     size, (top, left) = window_THWC.shape[1], shift_2
-    wide = np.pad(window_THWC, ((0, 0), (far, far), (far, far), (0, 0)), mode="edge")
+    wide = np.pad(window_THWC, ((0, 0), (max_shift, max_shift), (max_shift, max_shift), (0, 0)), mode="edge")
     return wide[:, top : top + size, left : left + size]
 
 
@@ -116,7 +116,7 @@ def _split(rows: pa.Table, splits: SplitConfig) -> Split:
     return Split(free.train[~test[free.train]], free.validation[~test[free.validation]], np.flatnonzero(test))
 
 
-def _kept(split: Split, kept_N: NDArray[np.bool_]) -> Split:
+def _renumber(split: Split, kept_N: NDArray[np.bool_]) -> Split:
     """The split in the numbers that rows have once only these are kept."""
     number_N = np.cumsum(kept_N) - 1
     return Split(*(number_N[rows[kept_N[rows]]] for rows in (split.train, split.validation, split.test)))

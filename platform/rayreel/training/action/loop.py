@@ -21,9 +21,9 @@ from rayreel.evaluation.splits import SplitConfig
 from rayreel.training.action.classifier import ActionClassifier, accuracy, confusion_of
 from rayreel.training.action.clips import ClipStore
 from rayreel.training.action.config import ActionConfig
-from rayreel.training.action.data import LabelledClips, load_clips, take
+from rayreel.training.action.data import LabelledClips, draw_windows, load_clips
 from rayreel.training.distributed import sum_gradients, world
-from rayreel.training.order import count_steps, joined_steps, positions
+from rayreel.training.order import count_steps, epoch_batches, positions
 
 TEST = "test.json"
 _STATE = "state.pt"
@@ -57,7 +57,7 @@ class ActionRun:
         self.best: dict[str, Any] = {"epoch": -1, "accuracy": -1.0, "loss": math.inf, "model": {}}
 
     @property
-    def over(self) -> bool:
+    def finished(self) -> bool:
         """All epochs are done, or validation has not improved for as long as the configuration waits."""
         stale = self.config.patience and self.epoch - 1 - self.best["epoch"] >= self.config.patience
         return self.epoch >= self.config.epochs or bool(stale and self.epoch)
@@ -66,21 +66,21 @@ class ActionRun:
         """One pass over the training clips and one over validation; returns their metrics."""
         config, rows = self.config, self.data.split.train
         self.model.train()
-        steps = joined_steps(rows, config.batch_size, self.epoch, config.seed)
-        losses = [self.step(step, joined_J) for step, joined_J in steps]
+        steps = epoch_batches(rows, config.batch_size, self.epoch, config.seed)
+        losses = [self.step(step, batch_J) for step, batch_J in steps]
         confusion_KK, loss = confusion_of(self.model, self.data, self.data.split.validation, self.device)
         metrics = {"epoch": self.epoch, "train/loss": float(np.mean(losses))}
         metrics |= {"validation/accuracy": accuracy(confusion_KK), "validation/loss": loss}
-        self._choose(metrics)
+        self._keep_best(metrics)
         self.epoch += 1
         return metrics
 
-    def step(self, step: int, joined_J: np.ndarray[Any, np.dtype[np.int64]]) -> float:
-        """One step on a joined batch, of which this worker takes its share; returns the joined loss."""
+    def step(self, step: int, batch_J: np.ndarray[Any, np.dtype[np.int64]]) -> float:
+        """One step on a global batch, of which this worker takes its share; returns the joined loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(step)
         self.optimizer.zero_grad()
-        share = self._share(step, joined_J)
+        share = self._share(step, batch_J)
         if share.requires_grad:
             share.backward()  # type: ignore[no-untyped-call]
         loss = sum_gradients(self.model.parameters(), share)
@@ -88,17 +88,17 @@ class ActionRun:
         self.optimizer.step()
         return float(loss)
 
-    def _share(self, step: int, joined_J: np.ndarray[Any, np.dtype[np.int64]]) -> Tensor:
+    def _share(self, step: int, batch_J: np.ndarray[Any, np.dtype[np.int64]]) -> Tensor:
         """This worker's part of the batch's mean loss: all parts add up to it."""
-        mine_B = positions(len(joined_J), *world())
+        mine_B = positions(len(batch_J), *world())
         mine_B = mine_B[mine_B >= 0]
         if not len(mine_B):
             return torch.zeros((), device=self.device)
-        windows = take(self.data, joined_J, mine_B, self.config, [self.config.seed, self.epoch, step])
+        windows = draw_windows(self.data, batch_J, mine_B, self.config, [self.config.seed, self.epoch, step])
         logits_BK = self.model(torch.from_numpy(windows).to(self.device))
-        labels_B = torch.from_numpy(self.data.labels_N[joined_J[mine_B]]).to(self.device)
+        labels_B = torch.from_numpy(self.data.labels_N[batch_J[mine_B]]).to(self.device)
         total = F.cross_entropy(logits_BK, labels_B, label_smoothing=self.config.label_smoothing, reduction="sum")
-        return total / len(joined_J)
+        return total / len(batch_J)
 
     def _rate(self, step: int) -> float:
         each = count_steps(len(self.data.split.train), self.config.batch_size)
@@ -107,7 +107,7 @@ class ActionRun:
         share = done / warmup if done < warmup else (1 + math.cos(math.pi * (done - warmup) / (1 - warmup))) / 2
         return self.config.learning_rate * share
 
-    def _choose(self, metrics: dict[str, float]) -> None:
+    def _keep_best(self, metrics: dict[str, float]) -> None:
         """Keep the network of the best validation accuracy; of equals that of the lower loss."""
         new = (metrics["validation/accuracy"], -metrics["validation/loss"])
         if new > (self.best["accuracy"], -self.best["loss"]):
@@ -136,7 +136,7 @@ def action_loop(job: ActionJob) -> str | None:
     if (checkpoint := ray.train.get_checkpoint()) is not None:
         with checkpoint.as_directory() as folder:
             run.restore(torch.load(Path(folder) / _STATE, map_location="cpu", weights_only=True))
-    while not run.over:
+    while not run.finished:
         metrics = run.train_epoch()
         if not math.isfinite(metrics["train/loss"]):
             return f"the loss of epoch {run.epoch - 1} is {metrics['train/loss']}"

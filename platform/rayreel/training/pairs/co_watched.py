@@ -12,7 +12,7 @@ from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.pairs.sources import NONE
 
 
-def of_training(
+def training_interactions(
     interactions: pa.Table, matrix: FeatureMatrix, in_train_N: NDArray[np.bool_]
 ) -> tuple[pa.Table, NDArray[np.int64]]:
     """The interactions with training videos, and the matrix row of each."""
@@ -32,12 +32,12 @@ def co_watched(interactions: pa.Table, rows_I: NDArray[np.int64], count: int, co
     moment_I = np.asarray(pc.cast(interactions["timestamp"], pa.timestamp("us", tz="UTC")).cast(pa.int64())) / 1e6
     order = np.lexsort((rows_I, moment_I, user_I))
     row_I, moment_I = rows_I[order], moment_I[order]
-    sitting_I = _sittings(user_I[order], moment_I, config.session_gap_s)
+    session_I = _sessions(user_I[order], moment_I, config.session_gap_s)
     window_s = config.co_watch_window_s if config.session_gap_s is None else np.inf
     edges = sparse.csr_array((count, count), dtype=np.float32)
     for lag in range(1, config.co_watch_reach + 1):
         one_I, other_I = row_I[:-lag], row_I[lag:]
-        together = (sitting_I[lag:] == sitting_I[:-lag]) & (moment_I[lag:] - moment_I[:-lag] <= window_s)
+        together = (session_I[lag:] == session_I[:-lag]) & (moment_I[lag:] - moment_I[:-lag] <= window_s)
         # A window is never open at a longer lag when it is closed at every shorter one.
         if not together.any():
             break
@@ -47,7 +47,7 @@ def co_watched(interactions: pa.Table, rows_I: NDArray[np.int64], count: int, co
     return sparse.csr_array(edges + edges.T)
 
 
-def _sittings(
+def _sessions(
     user_I: NDArray[np.int64], moment_I: NDArray[np.float64], session_gap_s: float | None
 ) -> NDArray[np.int64]:
     """[I]: a number per user, or per session of a user, of interactions in order of user and time."""

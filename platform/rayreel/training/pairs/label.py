@@ -47,7 +47,7 @@ class SameLabel:
         partners_J[has_J] = self.members[place + (place >= self.place_N[anchors])]
         return partners_J
 
-    def landing(self, weight_N: NDArray[np.float64]) -> NDArray[np.float64]:
+    def partner_frequency(self, weight_N: NDArray[np.float64]) -> NDArray[np.float64]:
         """[N]: a row's weight goes evenly to all members of its label but itself."""
         share_N = np.where(self.has_N(), weight_N / np.maximum(self.others_N, 1), 0)
         total = np.bincount(self.label_N[self.members], share_N[self.members])

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rayreel.tower.losses.joined import FILLER, Relation
+from rayreel.tower.losses.global_batch import FILLER, Relation
 from rayreel.training.pairs.config import PairsConfig
 
 _CELLS_AT_ONCE = 2**23  # 32 MB of scores
@@ -34,10 +34,10 @@ def mine(
     chunk = max(1, _CELLS_AT_ONCE // max(1, len(rows_T)))
     for first in range(0, len(rows_T), chunk):
         own = slice(first, first + chunk)
-        barred = alike(ids_T[own], ids_T)
+        excluded = alike(ids_T[own], ids_T)
         if distinct is not None:
-            barred |= ~distinct(ids_T[own], ids_T)
-        nearest = _nearest((all_TD[own] @ all_TD.T).masked_fill_(barred, -torch.inf), ids_T, config)
+            excluded |= ~distinct(ids_T[own], ids_T)
+        nearest = _nearest((all_TD[own] @ all_TD.T).masked_fill_(excluded, -torch.inf), ids_T, config)
         mined_TR[own, : nearest.shape[1]] = nearest.cpu().numpy()
     return mined_TR
 

@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 from rayreel.encoders.encoder import Modality
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.training.pairs.co_liked import co_liked
-from rayreel.training.pairs.co_watched import co_watched, of_training
+from rayreel.training.pairs.co_watched import co_watched, training_interactions
 from rayreel.training.pairs.codes import codes_of
 from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.pairs.graph import Graph
 from rayreel.training.pairs.jaccard import LabelSets
 from rayreel.training.pairs.label import SameLabel
 from rayreel.training.pairs.problem import PairsImpossible
-from rayreel.training.pairs.sources import Itself, Kind, PairSource
+from rayreel.training.pairs.sources import Kind, PairSource, SelfPairs
 
 _NO_PAIRS = {
     Kind.CROSS_MODAL: "no training video has text beside pictures or sound. Extract with text",
@@ -36,20 +36,20 @@ def sources_of(
 
     `labels` are needed for CO_LIKED only. Raises PairsImpossible if a source has no partner for any training row.
     """
-    sources: dict[Kind, PairSource] = {Kind.VIEWS: Itself(in_train_N)}
+    sources: dict[Kind, PairSource] = {Kind.VIEWS: SelfPairs(in_train_N)}
     if config.co_watched > 0:
-        watched, rows = of_training(_needed(interactions, Kind.CO_WATCHED), matrix, in_train_N)
+        watched, rows = training_interactions(_require_interactions(interactions, Kind.CO_WATCHED), matrix, in_train_N)
         sources[Kind.CO_WATCHED] = Graph.of(co_watched(watched, rows, len(matrix), config))
     if config.cross_modal > 0:
-        sources[Kind.CROSS_MODAL] = Itself(in_train_N & _has_both_sides(matrix))
+        sources[Kind.CROSS_MODAL] = SelfPairs(in_train_N & _has_both_sides(matrix))
     if config.label > 0:
         sources[Kind.LABEL] = SameLabel.of(codes_of(matrix.rows["category"]), np.flatnonzero(in_train_N))
     if config.co_liked > 0:
         assert labels is not None
-        rated, rows = of_training(_needed(interactions, Kind.CO_LIKED), matrix, in_train_N)
-        sources[Kind.CO_LIKED] = Graph.of(co_liked(_with_ratings(rated), rows, labels, config))
+        rated, rows = training_interactions(_require_interactions(interactions, Kind.CO_LIKED), matrix, in_train_N)
+        sources[Kind.CO_LIKED] = Graph.of(co_liked(_require_ratings(rated), rows, labels, config))
     if config.noise > 0:
-        sources[Kind.NOISE] = Itself(in_train_N)
+        sources[Kind.NOISE] = SelfPairs(in_train_N)
     for kind, why in _NO_PAIRS.items():
         if kind in sources and not sources[kind].has_N().any():
             raise _impossible(kind, why)
@@ -61,7 +61,7 @@ def watch_shares(
 ) -> NDArray[np.float64]:
     """[T]: how large a share of the watches of training videos each of them has. Raises PairsImpossible without any."""
     in_train_N = np.isin(np.arange(len(matrix)), train_rows)
-    rows = np.empty(0, np.int64) if interactions is None else of_training(interactions, matrix, in_train_N)[1]
+    rows = np.empty(0, np.int64) if interactions is None else training_interactions(interactions, matrix, in_train_N)[1]
     if len(rows) == 0:
         raise PairsImpossible(
             "pairs.anchors is watches, but no interaction is with a training video. Give them with --interactions "
@@ -77,13 +77,13 @@ def _has_both_sides(matrix: FeatureMatrix) -> NDArray[np.bool_]:
     return both
 
 
-def _needed(interactions: pa.Table | None, kind: Kind) -> pa.Table:
+def _require_interactions(interactions: pa.Table | None, kind: Kind) -> pa.Table:
     if interactions is None:
         raise _impossible(kind, "there are no interactions. Give them with --interactions FILE")
     return interactions
 
 
-def _with_ratings(interactions: pa.Table) -> pa.Table:
+def _require_ratings(interactions: pa.Table) -> pa.Table:
     if interactions["rating"].null_count == len(interactions):
         raise _impossible(Kind.CO_LIKED, "no interaction with a training video has a rating. Give a `rating` column")
     return interactions

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from rayreel.features.matrix import FeatureMatrix
-from rayreel.tower.losses.joined import FILLER, Relation
+from rayreel.tower.losses.global_batch import FILLER, Relation
 from rayreel.training.pairs.codes import codes_of
 from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.pairs.graph import Graph
@@ -26,7 +26,7 @@ _CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class DrawnPairs:
     """What goes with the J anchors of a step; FILLER everywhere for an anchor that is FILLER.
 
     partners_J: row numbers. kinds_J: the source of each pair, a `Kind`. negatives_J: mined negatives, config's
@@ -48,7 +48,7 @@ class PairPlan:
     alike: same video, same file, or known positives of the sources that have weight. distinct: which videos may be
     negatives of each other at all; None: all that are not alike. log_q_N: log probability that a row is the partner
     of a random training anchor, for the logQ correction (finite for rows that never are). place_N: where a row stands
-    among the T training rows, NONE for others. upto_TK: running chance of each source. mined_TR: mined negatives,
+    among the T training rows, NONE for others. cumulative_TK: running chance of each source. mined_TR: mined negatives,
     None until `mine`; a run that stops within an epoch needs them again to go on as it was.
     """
 
@@ -56,7 +56,7 @@ class PairPlan:
     config: PairsConfig
     sources: dict[Kind, PairSource]
     place_N: NDArray[np.int64]
-    upto_TK: NDArray[np.float64]
+    cumulative_TK: NDArray[np.float64]
     alike: Relation
     distinct: Relation | None
     log_q_N: NDArray[np.float32]
@@ -103,7 +103,7 @@ class PairPlan:
             anchor_T,
         )
 
-    def draw(self, anchors_J: NDArray[np.int64], rng: np.random.Generator) -> Drawn:
+    def draw(self, anchors_J: NDArray[np.int64], rng: np.random.Generator) -> DrawnPairs:
         """Pairs for these anchors, training rows or FILLER.
 
         Fillers use up no random number: the same anchors draw the same pairs however they are padded.
@@ -115,7 +115,7 @@ class PairPlan:
         kinds, partners = self._pairs(anchors, rng)
         per_pair = self.config.mined_per_pair
         negatives = self._negatives(anchors, rng).reshape(-1) if self.config.negatives == "mined" else None
-        return Drawn(
+        return DrawnPairs(
             _padded(partners, real_J),
             _padded(kinds, real_J),
             None if negatives is None else _padded(negatives, np.repeat(real_J, per_pair)),
@@ -128,9 +128,9 @@ class PairPlan:
     def _pairs(
         self, anchors: NDArray[np.int64], rng: np.random.Generator
     ) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
-        upto_JK = self.upto_TK[self.place_N[anchors]]
+        cumulative_JK = self.cumulative_TK[self.place_N[anchors]]
         # Scaled to end at exactly 1: no number lies beyond, and a source without a partner is never hit.
-        chosen_J = (rng.random((len(anchors), 1)) >= upto_JK / upto_JK[:, -1:]).sum(axis=1)
+        chosen_J = (rng.random((len(anchors), 1)) >= cumulative_JK / cumulative_JK[:, -1:]).sum(axis=1)
         kinds = np.array(list(self.sources), dtype=np.int8)[chosen_J]
         partners = anchors.copy()
         for kind, source in self.sources.items():
@@ -171,7 +171,7 @@ def _log_q(
     for place, source in enumerate(sources.values()):
         weight_N = np.zeros(count)
         weight_N[train_rows] = chance_TK[:, place] * share_T
-        drawn_N += source.landing(weight_N)
+        drawn_N += source.partner_frequency(weight_N)
     return np.log(np.maximum(drawn_N, np.finfo(np.float32).tiny)).astype(np.float32)
 
 

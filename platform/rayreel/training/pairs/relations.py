@@ -28,11 +28,11 @@ class Alike:
         alike_XY = ids_X.unsqueeze(1) == ids_Y.unsqueeze(0)
         rows_X, rows_Y = ids_X.cpu().numpy(), ids_Y.cpu().numpy()
         for code_N in self.codes:
-            code_X = torch.from_numpy(_taken(code_N, rows_X)).to(ids_X.device).unsqueeze(1)
-            code_Y = torch.from_numpy(_taken(code_N, rows_Y)).to(ids_Y.device)
+            code_X = torch.from_numpy(_codes_at(code_N, rows_X)).to(ids_X.device).unsqueeze(1)
+            code_Y = torch.from_numpy(_codes_at(code_N, rows_Y)).to(ids_Y.device)
             alike_XY |= (code_X == code_Y) & (code_X != NONE)
         for edges in self.edges:
-            alike_XY |= torch.from_numpy(_linked(edges, rows_X, rows_Y)).to(ids_X.device)
+            alike_XY |= torch.from_numpy(_has_edge(edges, rows_X, rows_Y)).to(ids_X.device)
         return alike_XY
 
 
@@ -52,12 +52,12 @@ class Distinct:
         return torch.from_numpy(jaccard_XY <= self.most).to(ids_X.device)
 
 
-def _taken(code_N: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+def _codes_at(code_N: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Codes of rows, NONE for FILLER."""
     return np.where(rows >= 0, code_N[rows], NONE)
 
 
-def _linked(edges: sparse.csr_array, rows_X: NDArray[np.int64], rows_Y: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _has_edge(edges: sparse.csr_array, rows_X: NDArray[np.int64], rows_Y: NDArray[np.int64]) -> NDArray[np.bool_]:
     """[X, Y]: is there an edge? FILLER has none."""
     # scipy's own edges[rows_X][:, rows_Y] allocates by the number of all rows, for each step of a training.
     names, place_Y = np.unique(rows_Y, return_inverse=True)

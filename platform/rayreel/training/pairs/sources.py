@@ -32,13 +32,13 @@ class PairSource(Protocol):
         """A partner drawn for each anchor, NONE where an anchor has none here."""
         ...
 
-    def landing(self, weight_N: NDArray[np.float64]) -> NDArray[np.float64]:
+    def partner_frequency(self, weight_N: NDArray[np.float64]) -> NDArray[np.float64]:
         """[N]: how often each row is drawn as partner when each row is an anchor `weight_N` times, on average."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Itself:
+class SelfPairs:
     """A video is its own partner: views, cross-modal and noise pairs differ in what `make_views` shows of it."""
 
     rows_N: NDArray[np.bool_]
@@ -51,6 +51,6 @@ class Itself:
         """The anchors; draws no random number."""
         return np.where(self.rows_N[anchors_J], anchors_J, NONE)
 
-    def landing(self, weight_N: NDArray[np.float64]) -> NDArray[np.float64]:
+    def partner_frequency(self, weight_N: NDArray[np.float64]) -> NDArray[np.float64]:
         """[N]: where they are."""
         return weight_N * self.rows_N

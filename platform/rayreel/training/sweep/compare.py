@@ -20,7 +20,7 @@ from rayreel.tower.tower import VideoTower
 from rayreel.training.config import Select, TrainConfig
 from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.sweep.grid import ImpossibleGrid
-from rayreel.training.sweep.trial import Outcome
+from rayreel.training.sweep.trial import TrialOutcome
 
 
 class NothingTrained(RayreelError):
@@ -28,43 +28,43 @@ class NothingTrained(RayreelError):
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class SweepComparison:
     """Outcomes, the best cell's first and failed ones last, and the test: the best is its tower, the others rivals.
 
     `by` is what trials were chosen by on validation.
     """
 
-    outcomes: list[Outcome]
+    outcomes: list[TrialOutcome]
     evaluation: Evaluation
     by: Select
 
     @property
-    def best(self) -> Outcome:
+    def best(self) -> TrialOutcome:
         """Chosen on validation: the best trial of the cell that is best on average."""
         return self.outcomes[0]
 
-    def method(self, outcome: Outcome) -> str:
+    def method(self, outcome: TrialOutcome) -> str:
         """What the outcome is called in `evaluation`."""
         return TOWER if outcome is self.best else outcome.trial.title
 
-    def test(self, outcome: Outcome) -> dict[str, float]:
+    def test(self, outcome: TrialOutcome) -> dict[str, float]:
         """Its metrics on the test videos, such as {"category/ndcg@10": …}; none if it failed."""
         return {
             f"{name}/{metric}": section.scores[self.method(outcome)][metric].mean
             for name, section in self.evaluation.sections.items()
-            for metric in (section.shown if outcome.trouble is None else ())
+            for metric in (section.table_metrics if outcome.trouble is None else ())
         }
 
 
 def compare(
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[TrialOutcome],
     storage: Storage,
     matrix: FeatureMatrix,
     *,
     splits: SplitConfig,
     config: EvaluationConfig,
     interactions: pa.Table | None,
-) -> Comparison:
+) -> SweepComparison:
     """Rank by validation alone, then measure all towers at once on the test. Raises NothingTrained without a tower."""
     ordered = ranked(outcomes)
     if ordered[0].trouble is not None:
@@ -72,10 +72,10 @@ def compare(
     select = ordered[0].trial.job.train.select
     towers = {o.trial.title: _tower(o, storage) for o in ordered if o.trouble is None}
     best = towers.pop(ordered[0].trial.title)
-    return Comparison(ordered, evaluate(best, matrix, splits, config, interactions, rivals=towers), select)
+    return SweepComparison(ordered, evaluate(best, matrix, splits, config, interactions, rivals=towers), select)
 
 
-def ranked(outcomes: Sequence[Outcome]) -> list[Outcome]:
+def ranked(outcomes: Sequence[TrialOutcome]) -> list[TrialOutcome]:
     """By falling mean score of their cells, within a cell by falling score; failed ones last."""
     through = [outcome for outcome in outcomes if outcome.trouble is None]
     scores: dict[str, list[float]] = {outcome.trial.label: [] for outcome in through}
@@ -102,6 +102,6 @@ def common_select(cells: Sequence[tuple[TrainConfig, PairsConfig]], *, users: bo
     return named.pop()
 
 
-def _tower(outcome: Outcome, storage: Storage) -> VideoTower:
+def _tower(outcome: TrialOutcome, storage: Storage) -> VideoTower:
     with Checkpoint(outcome.checkpoint, storage.filesystem).as_directory() as folder:
         return load_tower(Path(folder))

@@ -11,30 +11,30 @@ from ray.exceptions import RayTaskError
 
 from rayreel.storage import Storage
 from rayreel.training.config import TrainConfig
-from rayreel.training.sweep.trial import Outcome, Trial, learn
+from rayreel.training.sweep.trial import SweepTrial, TrialOutcome, train_trial
 
 _NUMBER = "number"
 
 
 def run_trials(
-    trials: Sequence[Trial],
+    trials: Sequence[SweepTrial],
     name: str,
     parent: str,
     uri: str,
     *,
     parallel: int = 2,
-    tell: Callable[[Outcome], None] = lambda _: None,
-) -> list[Outcome]:
+    on_outcome: Callable[[TrialOutcome], None] = lambda _: None,
+) -> list[TrialOutcome]:
     """Train all trials on the running Ray cluster, at most `parallel` at a time; outcomes in the trials' order.
 
-    `parent` is the MLflow run, at `uri`, that gets a run below it for each. `tell` hears of each outcome when it is
+    `parent` is the MLflow run, at `uri`, that gets a run below it for each. `on_outcome` hears of each outcome when it is
     known. A trial that fails is an outcome with its trouble. Below the storage root, `sweeps/name` keeps Tune's state.
     """
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # MLflow has it all
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one speaks even when told not to
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # of a failed trial, error.txt has the traceback
     storage = Storage(trials[0].job.storage)
-    most = at_once([trial.job.train for trial in trials], parallel, ray.cluster_resources())
+    most = max_concurrent([trial.job.train for trial in trials], parallel, ray.cluster_resources())
     trainable = tune.with_parameters(_trainable, trials=list(trials), parent=parent, uri=uri)
     tuner = tune.Tuner(
         # No CPU for a trial itself: it waits for its workers, and a CPU that it held could be the one they wait for.
@@ -42,7 +42,7 @@ def run_trials(
         param_space={_NUMBER: tune.grid_search(list(range(len(trials))))},
         tune_config=tune.TuneConfig(max_concurrent_trials=most),
         run_config=tune.RunConfig(
-            name=name, storage_path=storage.uri("sweeps"), verbose=0, callbacks=[_Told(trials, tell)]
+            name=name, storage_path=storage.uri("sweeps"), verbose=0, callbacks=[_OutcomeCallback(trials, on_outcome)]
         ),
     )
     found = {
@@ -51,7 +51,7 @@ def run_trials(
     return [found[number] for number in range(len(trials))]
 
 
-def at_once(configs: Sequence[TrainConfig], parallel: int, there: Mapping[str, float]) -> int:
+def max_concurrent(configs: Sequence[TrainConfig], parallel: int, there: Mapping[str, float]) -> int:
     """How many trials can have all their workers at the same time, `parallel` at most and at least one.
 
     `there` are a cluster's resources by Ray's names.
@@ -63,23 +63,23 @@ def at_once(configs: Sequence[TrainConfig], parallel: int, there: Mapping[str, f
     return max(1, min(parallel, most))
 
 
-def _trainable(config: dict[str, Any], trials: list[Trial], parent: str, uri: str) -> None:
-    tune.report(learn(trials[config[_NUMBER]], parent, uri))
+def _trainable(config: dict[str, Any], trials: list[SweepTrial], parent: str, uri: str) -> None:
+    tune.report(train_trial(trials[config[_NUMBER]], parent, uri))
 
 
-class _Told(tune.Callback):  # type: ignore[misc]
+class _OutcomeCallback(tune.Callback):  # type: ignore[misc]
     """Passes on each outcome."""
 
-    def __init__(self, trials: Sequence[Trial], tell: Callable[[Outcome], None]) -> None:
-        self._trials, self._tell = trials, tell
+    def __init__(self, trials: Sequence[SweepTrial], on_outcome: Callable[[TrialOutcome], None]) -> None:
+        self._trials, self._on_outcome = trials, on_outcome
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
         """Called by Tune, in the driver."""
-        self._tell(_outcome(self._trials, trial.config, trial.last_result, None))
+        self._on_outcome(_outcome(self._trials, trial.config, trial.last_result, None))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
         """Called by Tune when a trial raises; what it raised is not yet where Tune looks for it."""
-        self._tell(Outcome(self._trials[trial.config[_NUMBER]], trouble="ended with an error"))
+        self._on_outcome(TrialOutcome(self._trials[trial.config[_NUMBER]], trouble="ended with an error"))
 
 
 def _last_line(error: Exception) -> str:
@@ -89,10 +89,10 @@ def _last_line(error: Exception) -> str:
 
 
 def _outcome(
-    trials: Sequence[Trial], config: dict[str, Any], metrics: dict[str, Any] | None, error: Exception | None
-) -> Outcome:
+    trials: Sequence[SweepTrial], config: dict[str, Any], metrics: dict[str, Any] | None, error: Exception | None
+) -> TrialOutcome:
     trial = trials[config[_NUMBER]]
     if error is not None:
-        return Outcome(trial, trouble=_last_line(error))
-    fields = set(Outcome.__dataclass_fields__) - {"trial"}
-    return Outcome(trial, **{key: value for key, value in (metrics or {}).items() if key in fields})
+        return TrialOutcome(trial, trouble=_last_line(error))
+    fields = set(TrialOutcome.__dataclass_fields__) - {"trial"}
+    return TrialOutcome(trial, **{key: value for key, value in (metrics or {}).items() if key in fields})

@@ -6,24 +6,24 @@ from typing import Any
 import numpy as np
 
 from rayreel.evaluation import report
+from rayreel.evaluation.comparison import Score, Section
 from rayreel.evaluation.report import Table
-from rayreel.evaluation.trial import Score, Section
-from rayreel.training.sweep.compare import Comparison
-from rayreel.training.sweep.trial import Outcome
+from rayreel.training.sweep.compare import SweepComparison
+from rayreel.training.sweep.trial import TrialOutcome
 from rayreel.training.validation import SCORE
 
 # Of users the table shows all and the cold ones; the report of the best trial has the rest.
 _SHOWN = ("category", "tags", "co_watch", "users", "users, cold")
 
 
-def table_of(comparison: Comparison) -> Table:
+def table_of(comparison: SweepComparison) -> Table:
     """A row per cell, the best first, then the baselines; columns: validation, and each protocol's headline on test.
 
     The protocol that trials were chosen by comes first. One seed: with 95 % intervals over queries, and the best one's
     lead by that protocol with p. Several: mean ± standard deviation over seeds, and their number.
     """
     sections = _shown(comparison)
-    cells: dict[str, list[Outcome]] = {}
+    cells: dict[str, list[TrialOutcome]] = {}
     for outcome in comparison.outcomes:
         cells.setdefault(outcome.trial.label, []).append(outcome)
     repeated = any(len(outcomes) > 1 for outcomes in cells.values())
@@ -42,20 +42,20 @@ def table_of(comparison: Comparison) -> Table:
     return Table(title, heads, rows, [set() for _ in heads])
 
 
-def troubles(outcomes: Sequence[Outcome]) -> list[str]:
+def failures(outcomes: Sequence[TrialOutcome]) -> list[str]:
     """A line for each trial that failed."""
     return [f"{o.trial.title}: {o.trouble}" for o in outcomes if o.trouble is not None]
 
 
-def markdown(comparison: Comparison, settings: Sequence[str]) -> str:
+def markdown(comparison: SweepComparison, settings: Sequence[str]) -> str:
     """The table, what all cells have in common, and what went wrong."""
     table = table_of(comparison)
     lines = [f"# Sweep\n\n{table.title}. Every cell: {', '.join(settings) or 'as configured'}.\n"]
-    lines += [report.markdown_of(table), *(f"- {line}" for line in troubles(comparison.outcomes))]
+    lines += [report.markdown_of(table), *(f"- {line}" for line in failures(comparison.outcomes))]
     return "\n".join(lines)
 
 
-def as_json(comparison: Comparison) -> dict[str, Any]:
+def as_json(comparison: SweepComparison) -> dict[str, Any]:
     """Every trial with its settings and scores, and the whole test."""
     return {
         "selected_by": f"{SCORE} ({comparison.by})",
@@ -65,7 +65,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _as_json(comparison: Comparison, outcome: Outcome) -> dict[str, Any]:
+def _as_json(comparison: SweepComparison, outcome: TrialOutcome) -> dict[str, Any]:
     trial, through = outcome.trial, outcome.trouble is None
     return {
         "name": trial.name,
@@ -82,12 +82,12 @@ def _as_json(comparison: Comparison, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _shown(comparison: Comparison) -> list[Section]:
+def _shown(comparison: SweepComparison) -> list[Section]:
     sections = comparison.evaluation.sections
     return sorted((sections[name] for name in _SHOWN if name in sections), key=lambda s: s.name != comparison.by)
 
 
-def _row(comparison: Comparison, label: str, outcomes: list[Outcome], sections: list[Section]) -> list[str]:
+def _row(comparison: SweepComparison, label: str, outcomes: list[TrialOutcome], sections: list[Section]) -> list[str]:
     through = [outcome for outcome in outcomes if outcome.trouble is None]
     if not through:
         return [label, "failed", *("" for _ in sections)]

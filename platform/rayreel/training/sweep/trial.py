@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class SweepTrial:
     """A cell's settings with a seed. `label` tells the cell from the others, `name` is the folder of its checkpoints.
 
     `parameters` are for comparing runs in MLflow, `config` is the resolved settings tree.
@@ -44,10 +44,10 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TrialOutcome:
     """What a trial came to: the best epoch's checkpoint and score on validation, or trouble and nothing else."""
 
-    trial: Trial
+    trial: SweepTrial
     run_id: str = ""
     checkpoint: str = ""
     score: float = 0.0
@@ -56,8 +56,8 @@ class Outcome:
     trouble: str | None = None
 
 
-def learn(trial: Trial, parent: str, uri: str) -> dict[str, Any]:
-    """Train, in an MLflow run below `parent`; returns the fields of its Outcome. What a user can mend is a value."""
+def train_trial(trial: SweepTrial, parent: str, uri: str) -> dict[str, Any]:
+    """Train, in an MLflow run below `parent`; returns the fields of its TrialOutcome. What a user can mend is a value."""
     os.environ["MLFLOW_TRACKING_URI"] = uri  # the driver's: this process may be on another machine
     try:
         with tracked(Storage(trial.job.storage), trial.name, trial.parameters, trial.config) as run_id:
@@ -67,7 +67,7 @@ def learn(trial: Trial, parent: str, uri: str) -> dict[str, Any]:
         return {"trouble": f"{type(error).__name__}: {error}"}
 
 
-def _train(trial: Trial, uri: str, run_id: str) -> dict[str, Any]:
+def _train(trial: SweepTrial, uri: str, run_id: str) -> dict[str, Any]:
     journal = Journal(trial.job.storage, trial.name)
     trained = train(trial.job, trial.name, [EpochMetrics(journal, uri, run_id)])
     try:
@@ -82,7 +82,7 @@ def _train(trial: Trial, uri: str, run_id: str) -> dict[str, Any]:
     }
 
 
-def log_test(outcome: Outcome, metrics: Mapping[str, float]) -> None:
+def log_test(outcome: TrialOutcome, metrics: Mapping[str, float]) -> None:
     """Add metrics on the test videos to the trial's own run, if it has any."""
     if metrics:
         with mlflow.start_run(run_id=outcome.run_id):

@@ -31,9 +31,9 @@ class Protocol(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Exam:
-    """All that tasks are made of, prepared once. `users` is None without interactions.
+    """The data of all tasks, prepared once. `users` is None without interactions.
 
-    With `most`, validation looks at so many videos at most, a fixed random part of them: it is done after every epoch.
+    `max_videos` limits validation, which runs after every epoch, to a fixed random sample of the videos.
     """
 
     matrix: FeatureMatrix

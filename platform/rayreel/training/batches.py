@@ -1,4 +1,4 @@
-"""What a worker computes on in a step, made ready ahead of time."""
+"""Batches of one worker, built ahead of time by a prefetch thread."""
 
 import queue
 import threading
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class PairBatch:
-    """This worker's share of a step: two views of each pair, mined negatives if any, and who is who over all shares."""
+    """This worker's share of a step: two views of each pair, mined negatives if any, and ids of the global batch."""
 
     a: FeatureBatch
     b: FeatureBatch
@@ -33,7 +33,7 @@ class PairBatch:
     global_batch: GlobalBatch
 
     def to(self, device: torch.device) -> "PairBatch":
-        """The same on another device."""
+        """Copy the batch to another device."""
         negatives = None if self.negatives is None else self.negatives.to(device)
         return PairBatch(self.a.to(device), self.b.to(device), negatives, self.global_batch.to(device))
 
@@ -42,8 +42,8 @@ class PairBatch:
 class Batches:
     """Makes the batches of one worker.
 
-    Whatever is drawn for a step is drawn for the global batch, by seed, epoch and step alone: any number of workers,
-    and a restarted one, sees the same pairs and the same views.
+    All random draws of a step are made for the global batch and depend on seed, epoch and step only, so that pairs
+    and views are the same for any number of workers and after a restart.
     """
 
     matrix: FeatureMatrix
@@ -55,11 +55,11 @@ class Batches:
     workers: int = 1
 
     def largest(self) -> dict[Modality, int]:
-        """The largest number of vectors of each modality in any video."""
+        """Return the largest number of vectors of each modality in any video."""
         return {m: int(self.matrix.vectors[m].counts.max(initial=0)) for m in Modality}
 
     def make(self, anchors_J: NDArray[np.int64], epoch: int, step: int, largest: dict[Modality, int]) -> PairBatch:
-        """The share of a step with these anchors."""
+        """Return this worker's share of the step with these anchors."""
         seeds = np.random.SeedSequence([self.seed, epoch, step])
         drawn = self.plan.draw(anchors_J, np.random.default_rng(seeds))
         random = torch.Generator().manual_seed(int(seeds.generate_state(1, np.uint64)[0] >> 1))
@@ -109,16 +109,16 @@ class Batches:
 
 
 def _at(values_J: NDArray[T], place_B: NDArray[np.int64]) -> NDArray[T]:  # type: ignore[type-var]
-    """The values at these places, FILLER where the place is FILLER."""
+    """Values at these positions, FILLER if the position is FILLER."""
     chosen = values_J[np.maximum(place_B, 0)].copy()
     chosen[place_B == FILLER] = FILLER
     return chosen
 
 
 def prefetch(items: Iterable[T], depth: int) -> Iterator[T]:
-    """The same items, made by a thread that is up to `depth` of them ahead; 0: made when asked for.
+    """Yield the items from a thread that runs up to `depth` items ahead; 0: without a thread.
 
-    An exception of the making thread is raised here. Leaving the loop early ends the thread.
+    An exception in the thread is raised here. Leaving the loop early ends the thread.
     """
     if depth == 0:
         yield from items
@@ -151,7 +151,7 @@ def _fill(
             if stopped.is_set():
                 return
         ready.put((None, None))
-    except BaseException as error:  # noqa: BLE001 - handed over to the thread that asked
+    except BaseException as error:  # noqa: BLE001 - raised in the consuming thread
         ready.put((None, error))
 
 

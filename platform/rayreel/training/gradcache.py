@@ -1,4 +1,4 @@
-"""GradCache: batches larger than memory, with the gradients of the whole batch."""
+"""GradCache: exact gradients of batches larger than memory."""
 
 from collections.abc import Callable, Iterator
 
@@ -22,12 +22,12 @@ def backward(
     micro_batch: int | None = None,
     scale: Callable[[Tensor], Tensor] = identity,
 ) -> Tensor:
-    """Add the gradients of a step to the parameters of the tower and the loss; returns this worker's share of the loss.
+    """Accumulate the gradients of a step in the parameters of tower and loss; return this worker's share of the loss.
 
-    With `micro_batch`, so many videos at a time pass the tower: first without a graph, to know all embeddings and the
-    loss's gradient of each; then again, each part with its graph, to carry those gradients on to the parameters. Both
-    passes draw the same dropout. Exact, for twice the forward work: memory holds the graph of one part.
-    `scale` is applied to the loss before it propagates (fp16). Source: Gao et al. 2021, Scaling Deep Contrastive
+    With `micro_batch`, the tower runs on that many videos at a time: first without a graph, to get all embeddings and
+    the gradient of the loss with respect to each; then again with a graph, to backpropagate those gradients. Both
+    passes use the same dropout. The result is exact at twice the forward cost, and memory holds one part's graph.
+    `scale` is applied to the loss before backpropagation (fp16). Source: Gao et al. 2021, Scaling Deep Contrastive
     Learning Batch Size under Memory Limited Setup.
     """
     sides = [side for side in (batch.a, batch.b, batch.negatives) if side is not None]

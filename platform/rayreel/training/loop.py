@@ -1,4 +1,4 @@
-"""What each Ray Train worker does."""
+"""The training loop of each Ray Train worker."""
 
 import os
 import time
@@ -25,25 +25,25 @@ from rayreel.training.progress import Progress
 from rayreel.training.step import Learner, StepResult
 from rayreel.training.validation import SCORE
 
-# Feature statistics of so many training videos are those of all of them, and fit into any memory.
+# A sample of this size gives accurate feature statistics and fits into memory.
 _STATISTICS_VIDEOS = 10_000
-# Of a checkpoint within an epoch: Ray Train ranks checkpoints by score, so that this one comes last and goes first.
-# No -inf: Ray Train writes that as null, and cannot go on from it.
+# Score of a checkpoint within an epoch: below all others, so that Ray Train ranks it last and deletes it first.
+# Not -inf, which Ray Train writes as null and cannot resume from.
 _NOT_VALIDATED = -1.0
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingOutcome:
-    """How a run ended: after so many epochs, and if it diverged, where and how."""
+    """How a run ended: number of completed epochs and, if it diverged, where and how."""
 
     epochs: int
     diverged: str | None = None
 
 
 def train_loop(job: TrainJob) -> TrainingOutcome:
-    """Train, and after every epoch report metrics and a checkpoint. Goes on from the latest checkpoint, to the step.
+    """Train, and report metrics and a checkpoint after every epoch. Resumes at the exact step of the latest checkpoint.
 
-    A diverging run ends with an outcome, not an exception: Ray Train would start it again and see it diverge again.
+    A diverging run returns an outcome instead of raising: Ray Train would restart it, and it would diverge again.
     """
     prepared = prepare(job, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     device = ray.train.torch.get_device() if job.train.device == "auto" else torch.device(job.train.device)
@@ -59,7 +59,7 @@ def train_loop(job: TrainJob) -> TrainingOutcome:
 
 
 def make_learner(job: TrainJob, prepared: Prepared, device: torch.device | str = "cpu") -> Learner:
-    """A tower before its first step, the same for every worker of a seed."""
+    """Return a learner with an untrained tower, identical on every worker for a given seed."""
     torch.manual_seed(job.train.seed)
     tower = VideoTower(job.tower, job.key.dims)
     train = prepared.split.train
@@ -72,12 +72,12 @@ def make_learner(job: TrainJob, prepared: Prepared, device: torch.device | str =
 
 
 def steps_per_epoch(config: TrainConfig, prepared: Prepared) -> int:
-    """Steps of an epoch over the training videos."""
+    """Return the number of steps in an epoch over the training videos."""
     return count_steps(len(prepared.split.train), config.batch_size)
 
 
 class Run:
-    """A run under way on one worker: its data, its learner, and how far it is."""
+    """The state of a run on one worker: data, learner and progress."""
 
     def __init__(self, job: TrainJob, prepared: Prepared, learner: Learner, progress: Progress) -> None:
         self.job, self.prepared, self.learner, self.progress = job, prepared, learner, progress
@@ -86,30 +86,30 @@ class Run:
         self.batches = Batches(prepared.matrix, prepared.plan, job.pairs, job.train.seed, job.loss.log_q, rank, workers)
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint's state."""
+        """Restore a checkpoint's state."""
         self.learner.load(state["learner"])
         self.progress = Progress.of(state["progress"])
         self.prepared.plan.mined_TR = None if state["mined"] is None else state["mined"].numpy()
 
     def train_epoch(self) -> str | None:
-        """The rest of the current epoch; returns what is wrong if training diverges."""
+        """Train the rest of the current epoch; return a description if training diverges, else None."""
         config = self.job.train
         self._mine()
         offset = self.progress.epoch * steps_per_epoch(config, self.prepared)
         first, started = self.progress.step, time.perf_counter()
         for step, batch in prefetch(self._batches(), config.prefetch):
-            taken = self.learner.step(batch, offset + step, (config.seed, self.progress.epoch, step))
-            self.progress.add(step, taken)
-            if (divergence := self._divergence(step, taken)) is not None:
+            result = self.learner.step(batch, offset + step, (config.seed, self.progress.epoch, step))
+            self.progress.add(step, result)
+            if (divergence := self._divergence(step, result)) is not None:
                 return divergence
             if config.checkpoint_steps and (step + 1) % config.checkpoint_steps == 0:
                 self._report({SCORE: _NOT_VALIDATED})
-        taken_since = len(self.prepared.split.train) - first * config.batch_size
-        self.samples_per_s = max(0, taken_since) / (time.perf_counter() - started)
+        trained_videos = len(self.prepared.split.train) - first * config.batch_size
+        self.samples_per_s = max(0, trained_videos) / (time.perf_counter() - started)
         return None
 
     def end_epoch(self) -> None:
-        """Validate, report and turn to the next epoch."""
+        """Validate, report and advance to the next epoch."""
         epoch, metrics = self.progress.epoch, self.progress.metrics()
         metrics["train/samples_per_s"] = self.samples_per_s
         if self.learner.loss.temperature is not None:
@@ -118,15 +118,15 @@ class Run:
         self.progress.end_epoch(metrics[SCORE])
         self._report({"epoch": epoch, **metrics})
 
-    def _divergence(self, step: int, taken: StepResult) -> str | None:
+    def _divergence(self, step: int, result: StepResult) -> str | None:
         if self.learner.broken:
-            what = "The loss or its temperature is no number any more"
+            what = "The loss or its temperature is not finite"
         elif self.progress.grows(self.job.train.diverged_at):
-            what = f"The loss has grown to {self.progress.smooth:.3g}"
+            what = f"The smoothed loss has grown to {self.progress.smooth:.3g}"
         else:
             return None
-        where = f"epoch {self.progress.epoch}, step {step}, at learning rate {taken.rate:.3g}"
-        return f"{what} in {where} (loss {taken.loss:.3g}, gradient {taken.norm:.3g} long)"
+        where = f"epoch {self.progress.epoch}, step {step}, at learning rate {result.rate:.3g}"
+        return f"{what} in {where} (loss {result.loss:.3g}, gradient norm {result.norm:.3g})"
 
     def _batches(self) -> Iterator[tuple[int, PairBatch]]:
         config, largest = self.job.train, self.batches.largest()
@@ -143,18 +143,18 @@ class Run:
             yield step, self.batches.make(anchors, epoch, step, largest)
 
     def _mine(self) -> None:
-        """Mine negatives with the tower as it is when the epoch begins; a restart within it has them from before."""
+        """Mine negatives at the start of an epoch; a restart within an epoch loads them from the checkpoint."""
         if self.job.pairs.negatives == "mined" and self.progress.step == 0:
             self.prepared.plan.mine(self._embed(self.prepared.split.train), self.learner.device)
 
     def _embed(self, rows_R: NDArray[np.int64]) -> NDArray[np.float32]:
-        """[N, dim]: embeddings of these rows, zeros for all others, which take no memory until someone writes them."""
+        """[N, dim]: embeddings of these rows, and zeros for all others, which use no memory."""
         embedding_ND = lazy_zeros(len(self.prepared.matrix), self.job.tower.dim)
         embedding_ND[rows_R] = embed_rows(self.learner.tower, self.prepared.matrix, rows_R)
         return embedding_ND
 
     def _report(self, metrics: dict[str, float]) -> None:
-        """Rank 0 brings the checkpoint; all report, which is also where they wait for each other."""
+        """Report from all workers, which also synchronises them. Only rank 0 adds the checkpoint."""
         if world()[0] != 0:
             ray.train.report(metrics)
             return

@@ -1,4 +1,4 @@
-"""What each Ray Train worker does to train a video network."""
+"""The training loop of a video network on each Ray Train worker."""
 
 import json
 import math
@@ -31,7 +31,7 @@ _STATE = "state.pt"
 
 @dataclass(frozen=True, slots=True)
 class ActionJob:
-    """All that a worker needs to know; travels to every worker. `clips` are rows of LISTED."""
+    """Complete description of a run, sent to every worker. `clips` are rows of LISTED."""
 
     storage: str
     clips: pa.Table
@@ -39,12 +39,12 @@ class ActionJob:
     splits: SplitConfig
 
     def load(self) -> LabelledClips:
-        """The clips, mapped."""
+        """Load the clips, memory-mapped."""
         return load_clips(self.clips, ClipStore(self.storage, self.action), self.splits)
 
 
 class ActionRun:
-    """One worker's share of a training: what changes from epoch to epoch, and the best epoch's network."""
+    """The state of a run on one worker: network, optimiser, epoch, and the best epoch's network."""
 
     def __init__(self, job: ActionJob, data: LabelledClips, device: torch.device) -> None:
         self.config, self.data, self.device = job.action, data, device
@@ -58,12 +58,12 @@ class ActionRun:
 
     @property
     def finished(self) -> bool:
-        """All epochs are done, or validation has not improved for as long as the configuration waits."""
+        """Whether all epochs are done, or validation has not improved for `patience` epochs."""
         stale = self.config.patience and self.epoch - 1 - self.best["epoch"] >= self.config.patience
         return self.epoch >= self.config.epochs or bool(stale and self.epoch)
 
     def train_epoch(self) -> dict[str, float]:
-        """One pass over the training clips and one over validation; returns their metrics."""
+        """Run one pass over the training clips and one over the validation clips; return the metrics."""
         config, rows = self.config, self.data.split.train
         self.model.train()
         steps = epoch_batches(rows, config.batch_size, self.epoch, config.seed)
@@ -76,7 +76,7 @@ class ActionRun:
         return metrics
 
     def step(self, step: int, batch_J: np.ndarray[Any, np.dtype[np.int64]]) -> float:
-        """One step on a global batch, of which this worker takes its share; returns the joined loss."""
+        """Run one step on a global batch, of which this worker takes its share; return the loss of the global batch."""
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(step)
         self.optimizer.zero_grad()
@@ -89,7 +89,7 @@ class ActionRun:
         return float(loss)
 
     def _share(self, step: int, batch_J: np.ndarray[Any, np.dtype[np.int64]]) -> Tensor:
-        """This worker's part of the batch's mean loss: all parts add up to it."""
+        """This worker's share of the batch's mean loss; the sum over workers is the mean loss."""
         mine_B = positions(len(batch_J), *world())
         mine_B = mine_B[mine_B >= 0]
         if not len(mine_B):
@@ -108,29 +108,29 @@ class ActionRun:
         return self.config.learning_rate * share
 
     def _keep_best(self, metrics: dict[str, float]) -> None:
-        """Keep the network of the best validation accuracy; of equals that of the lower loss."""
+        """Keep the network with the best validation accuracy; ties are decided by the lower loss."""
         new = (metrics["validation/accuracy"], -metrics["validation/loss"])
         if new > (self.best["accuracy"], -self.best["loss"]):
             state = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
             self.best = {"epoch": self.epoch, "accuracy": new[0], "loss": -new[1], "model": state}
 
     def state(self) -> dict[str, Any]:
-        """What a restart needs."""
+        """Return the state needed to resume."""
         parts = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
         return {**parts, "epoch": self.epoch, "best": self.best}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken."""
+        """Restore from `state`."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.best = state["epoch"], state["best"]
 
 
 def action_loop(job: ActionJob) -> str | None:
-    """Train, and report metrics and a checkpoint after every epoch; last, the best epoch's network and its test.
+    """Train, and report metrics and a checkpoint after every epoch; finally report the best network and its test.
 
-    Continues from a checkpoint when there is one. The test clips are looked at once, after the choice. Returns how
-    training diverged, where it did: raised here, that would be taken for a lost worker and tried again.
+    Resumes from a checkpoint if there is one. The test clips are used once, after model selection. Returns a
+    description if training diverges, else None: an exception would be treated as a worker failure and retried.
     """
     run = ActionRun(job, job.load(), ray.train.torch.get_device())
     if (checkpoint := ray.train.get_checkpoint()) is not None:
@@ -150,7 +150,7 @@ def action_loop(job: ActionJob) -> str | None:
 
 
 def _report(metrics: dict[str, float], run: ActionRun, test: dict[str, Any]) -> None:
-    """Rank 0 brings the checkpoint; all report, which is also where they wait for each other."""
+    """Report from all workers, which also synchronises them. Only rank 0 adds the checkpoint."""
     if world()[0] != 0:
         ray.train.report(metrics)
         return

@@ -1,4 +1,4 @@
-"""Which videos belong together, and which are apart: what a loss may use as a negative."""
+"""Relations between videos that determine positives and permitted negatives of a loss."""
 
 from dataclasses import dataclass
 
@@ -16,8 +16,8 @@ from rayreel.training.pairs.sources import NONE
 class Alike:
     """True for a video and itself, for equal codes (content, label; NONE equals nothing) and along edges.
 
-    A `Relation` of row numbers: ids [X] and [Y] -> [X, Y] bool on their device. FILLER is alike FILLER only. Memory is
-    that of the answer; edges are looked up, never made dense.
+    A `Relation` of row numbers: ids [X] and [Y] -> [X, Y] bool on their device. FILLER is alike only FILLER. Memory is
+    that of the result; edges are looked up, never made dense.
     """
 
     codes: list[NDArray[np.int64]]
@@ -38,18 +38,18 @@ class Alike:
 
 @dataclass(frozen=True, slots=True)
 class Distinct:
-    """True where the labels of two videos overlap by `most` at the most; a `Relation` of row numbers.
+    """True if the labels of two videos have a Jaccard index of at most `max_jaccard`; a `Relation` of row numbers.
 
-    Videos without labels are distinct from all. What it says of FILLER means nothing.
+    Videos without labels are distinct from all. The result for FILLER is undefined.
     """
 
     labels: LabelSets
-    most: float
+    max_jaccard: float
 
     def __call__(self, ids_X: Tensor, ids_Y: Tensor) -> Tensor:
         """[X, Y]."""
         jaccard_XY = self.labels.jaccard(ids_X.cpu().numpy(), ids_Y.cpu().numpy())
-        return torch.from_numpy(jaccard_XY <= self.most).to(ids_X.device)
+        return torch.from_numpy(jaccard_XY <= self.max_jaccard).to(ids_X.device)
 
 
 def _codes_at(code_N: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -58,8 +58,8 @@ def _codes_at(code_N: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.
 
 
 def _has_edge(edges: sparse.csr_array, rows_X: NDArray[np.int64], rows_Y: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """[X, Y]: is there an edge? FILLER has none."""
-    # scipy's own edges[rows_X][:, rows_Y] allocates by the number of all rows, for each step of a training.
+    """[X, Y]: whether there is an edge. FILLER has none."""
+    # scipy's edges[rows_X][:, rows_Y] allocates memory proportional to all rows, in every training step.
     names, place_Y = np.unique(rows_Y, return_inverse=True)
     own = edges[np.maximum(rows_X, 0)]
     owner = np.repeat(np.arange(len(rows_X)), np.diff(own.indptr))

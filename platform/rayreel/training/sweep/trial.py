@@ -1,4 +1,4 @@
-"""One trial: a cell's settings and a seed, trained and tracked as jobs/train.py does it."""
+"""One trial of a sweep: a cell's settings with a seed, trained and tracked like jobs/train.py."""
 
 import logging
 import os
@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SweepTrial:
-    """A cell's settings with a seed. `label` tells the cell from the others, `name` is the folder of its checkpoints.
+    """A cell's settings with a seed. `label`: the cell's label in tables; `name`: the folder of its checkpoints.
 
-    `parameters` are for comparing runs in MLflow, `config` is the resolved settings tree.
+    `parameters` are for comparing runs in MLflow; `config` is the resolved settings tree.
     """
 
     name: str
@@ -39,13 +39,13 @@ class SweepTrial:
 
     @property
     def title(self) -> str:
-        """What it is called in tables."""
+        """The name of the trial in tables."""
         return f"{self.label}, seed {self.seed}"
 
 
 @dataclass(frozen=True, slots=True)
 class TrialOutcome:
-    """What a trial came to: the best epoch's checkpoint and score on validation, or trouble and nothing else."""
+    """Result of a trial: the best epoch's checkpoint and validation score, or only `trouble`, the error message."""
 
     trial: SweepTrial
     run_id: str = ""
@@ -57,7 +57,10 @@ class TrialOutcome:
 
 
 def train_trial(trial: SweepTrial, parent: str, uri: str) -> dict[str, Any]:
-    """Train, in an MLflow run below `parent`; returns the fields of its TrialOutcome. What a user can mend is a value."""
+    """Train in a child run of the MLflow run `parent` and return the fields of the TrialOutcome.
+
+    A RayreelError is returned as `trouble`, not raised.
+    """
     os.environ["MLFLOW_TRACKING_URI"] = uri  # the driver's: this process may be on another machine
     try:
         with tracked(Storage(trial.job.storage), trial.name, trial.parameters, trial.config) as run_id:
@@ -72,8 +75,8 @@ def _train(trial: SweepTrial, uri: str, run_id: str) -> dict[str, Any]:
     trained = train(trial.job, trial.name, [EpochMetrics(journal, uri, run_id)])
     try:
         journal.deliver(uri, run_id)
-    except MlflowException as error:  # what was trained is there, and can be compared
-        log.warning("metrics of %s did not all reach MLflow and are kept in its journal: %s", trial.name, error)
+    except MlflowException as error:  # the trained tower can still be compared
+        log.warning("could not send all metrics of %s to MLflow; kept in its journal: %s", trial.name, error)
     return {
         "checkpoint": trained.checkpoint.path,
         "score": float(trained.metrics[SCORE]),
@@ -83,7 +86,7 @@ def _train(trial: SweepTrial, uri: str, run_id: str) -> dict[str, Any]:
 
 
 def log_test(outcome: TrialOutcome, metrics: Mapping[str, float]) -> None:
-    """Add metrics on the test videos to the trial's own run, if it has any."""
+    """Add the test metrics, if any, to the trial's MLflow run."""
     if metrics:
         with mlflow.start_run(run_id=outcome.run_id):
             log_metrics({f"test/{key}": value for key, value in metrics.items()})

@@ -1,4 +1,4 @@
-"""Every loss spread over workers against itself in one process: values and all gradients."""
+"""Every loss, distributed over workers, has the value and gradients of one process."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +54,7 @@ def padded(ids: Tensor, size: int) -> Tensor:
 
 
 def step(case: Case, rows: int, *, rank: int = 0, workers: int = 1, gather: Gather = identity) -> list[Tensor]:
-    """This worker's share of the loss, then its gradient of every parameter."""
+    """This worker's share of the loss, then the gradient of every parameter."""
     torch.manual_seed(0)
     net, loss = nn.Linear(WIDTH, 4), make_loss(case.config)
     x = torch.randn(3, 16, WIDTH)
@@ -93,8 +93,8 @@ def all_cases_of_one_worker(rank: int, workers: int, folder: str) -> None:
 
 
 @pytest.mark.parametrize("workers", ROWS)
-def test_the_shares_and_gradients_of_many_workers_sum_to_those_of_one(workers: int, tmp_path: Path) -> None:
-    """Seven rows are uneven for two workers and ten for four; of five, the fourth worker has fillers alone."""
+def test_losses_and_gradients_summed_over_workers_equal_those_of_one_process(workers: int, tmp_path: Path) -> None:
+    """Seven rows are uneven for two workers and ten for four; with five rows the fourth worker has only fillers."""
     mp.spawn(all_cases_of_one_worker, (workers, str(tmp_path)), nprocs=workers)
     together = torch.load(tmp_path / "results.pt", weights_only=True)
     for name, case in CASES.items():

@@ -53,8 +53,8 @@ class ItemTask:
     def by_co_watch(queries: Rows, candidates: Rows, together_NN: sparse.csr_array, groups: Names) -> "ItemTask":
         """Make videos that were co-watched with the query relevant; together_NN is symmetric."""
         shuffled = _shuffled(candidates)
-        place_NC = sparse.eye_array(len(groups), format="csc", dtype=np.float32)[:, shuffled].tocsr()
-        return _drop_empty_queries(ItemTask(queries, shuffled, together_NN, place_NC, coded(groups)[0]))
+        position_NC = sparse.eye_array(len(groups), format="csc", dtype=np.float32)[:, shuffled].tocsr()
+        return _drop_empty_queries(ItemTask(queries, shuffled, together_NN, position_NC, coded(groups)[0]))
 
     @property
     def clusters(self) -> NDArray[np.int64]:

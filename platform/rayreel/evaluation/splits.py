@@ -30,8 +30,8 @@ class SplitConfig(BaseModel):
     seed: int = Field(0, description="seed of the split")
     user_cut: Literal["global", "per_user"] = Field(
         "global",
-        description="global: one time cut for all users, so that training sees nobody's future; per_user: each user's "
-        "last view is for the test, the one before it for validation",
+        description="global: the same time cuts for all users, so that training has no future views; per_user: each "
+        "user's last view is for the test, the one before it for validation",
     )
     validation_period: float = Field(0.1, gt=0, lt=0.5, description="share of views: the latest before the test period")
     test_period: float = Field(0.1, gt=0, lt=0.5, description="share of views: the latest")

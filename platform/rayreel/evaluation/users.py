@@ -145,9 +145,9 @@ class UserTask:
 
     def relevant(self, queries: Rows) -> sparse.csr_array:
         """[q, C]: the target."""
-        place_N = np.full(self.videos, -1)
-        place_N[self.candidates] = np.arange(len(self.candidates))
-        found = place_N[self.user_queries.targets_Q[queries]]
+        position_N = np.full(self.videos, -1)
+        position_N[self.candidates] = np.arange(len(self.candidates))
+        found = position_N[self.user_queries.targets_Q[queries]]
         shape = (len(queries), len(self.candidates))
         return sparse.csr_array((np.ones(len(found), np.bool_), found, np.arange(len(found) + 1)), shape)
 

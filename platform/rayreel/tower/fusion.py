@@ -2,7 +2,7 @@
 
 All fusions take x_BMD (batch, modality, dim) and present_BM (bool), and return fused_BD. Every row needs at least one
 present modality; values at absent modalities never change the result. Initially each fusion is a sum of the present
-modalities, weighted by a prior renormalized over them: random weights would start below the unfused features.
+modalities, weighted by a prior renormalised over them: random weights would start below the unfused features.
 """
 
 from collections.abc import Sequence

@@ -63,25 +63,25 @@ class Batches:
         seeds = np.random.SeedSequence([self.seed, epoch, step])
         drawn = self.plan.draw(anchors_J, np.random.default_rng(seeds))
         random = torch.Generator().manual_seed(int(seeds.generate_state(1, np.uint64)[0] >> 1))
-        place_B = positions(len(anchors_J), self.rank, self.workers)
-        kinds_B, shown_B = _at(drawn.kinds_J, place_B), np.maximum(place_B, 0)
-        anchors_B, partners_B = _at(anchors_J, place_B), _at(drawn.partners_J, place_B)
+        position_B = positions(len(anchors_J), self.rank, self.workers)
+        kinds_B, draw_B = _at(drawn.kinds_J, position_B), np.maximum(position_B, 0)
+        anchors_B, partners_B = _at(anchors_J, position_B), _at(drawn.partners_J, position_B)
         a = self._features(anchors_B)
         same = np.array_equal(anchors_B, partners_B)
         b = FeatureBatch(a.vectors, a.mask, a.ids_B) if same else self._features(partners_B)
-        views = make_views(a, b, kinds_B, draw_randomness(largest, len(anchors_J), random).of(shown_B), self.config)
-        negatives = None if drawn.negatives_J is None else self._negatives(drawn.negatives_J, place_B)
+        views = make_views(a, b, kinds_B, draw_randomness(largest, len(anchors_J), random).of(draw_B), self.config)
+        negatives = None if drawn.negatives_J is None else self._negatives(drawn.negatives_J, position_B)
         return PairBatch(
-            *views, negatives, self._global_batch(anchors_J, drawn.partners_J, drawn.negatives_J, len(place_B))
+            *views, negatives, self._global_batch(anchors_J, drawn.partners_J, drawn.negatives_J, len(position_B))
         )
 
     def _features(self, rows_B: NDArray[np.int64]) -> FeatureBatch:
         batch = collate(self.matrix, np.maximum(rows_B, 0))
         return FeatureBatch(batch.vectors, batch.mask, torch.from_numpy(rows_B))
 
-    def _negatives(self, negatives_JE: NDArray[np.int64], place_B: NDArray[np.int64]) -> FeatureBatch:
+    def _negatives(self, negatives_JE: NDArray[np.int64], position_B: NDArray[np.int64]) -> FeatureBatch:
         each = self.config.mined_per_pair
-        return self._features(_at(negatives_JE.reshape(-1, each), place_B).reshape(-1))
+        return self._features(_at(negatives_JE.reshape(-1, each), position_B).reshape(-1))
 
     def _global_batch(
         self,
@@ -108,10 +108,10 @@ class Batches:
         )
 
 
-def _at(values_J: NDArray[T], place_B: NDArray[np.int64]) -> NDArray[T]:  # type: ignore[type-var]
+def _at(values_J: NDArray[T], position_B: NDArray[np.int64]) -> NDArray[T]:  # type: ignore[type-var]
     """Values at these positions, FILLER if the position is FILLER."""
-    chosen = values_J[np.maximum(place_B, 0)].copy()
-    chosen[place_B == FILLER] = FILLER
+    chosen = values_J[np.maximum(position_B, 0)].copy()
+    chosen[position_B == FILLER] = FILLER
     return chosen
 
 

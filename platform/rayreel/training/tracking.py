@@ -52,10 +52,10 @@ class TrackingDeleted(RayreelError):
     def of(kind: str, name: str, identity: str) -> "TrackingDeleted":
         """Return the error with the command that restores it; `kind` is experiment or run."""
         uri = mlflow.get_tracking_uri()
-        place = "" if os.environ.get("MLFLOW_TRACKING_URI") else f"MLFLOW_TRACKING_URI={shlex.quote(uri)} "
+        prefix = "" if os.environ.get("MLFLOW_TRACKING_URI") else f"MLFLOW_TRACKING_URI={shlex.quote(uri)} "
         return TrackingDeleted(
             f"The {kind} {name} was deleted in MLflow at {_without_credentials(uri)}. Restore it: "
-            f"{place}mlflow {kind}s restore --{kind}-id {identity}"
+            f"{prefix}mlflow {kind}s restore --{kind}-id {identity}"
         )
 
 

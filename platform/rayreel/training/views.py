@@ -67,13 +67,16 @@ def make_views(
     whole_B1 = noise_B1 | (kinds == Kind.CO_WATCHED) | (kinds == Kind.LABEL) | (kinds == Kind.CO_LIKED)
     views = []
     for side, batch in enumerate((a, b)):
-        shown = {m: torch.where(whole_B1, batch.mask[m], _split_view(a, batch, m, side, randomness)) for m in Modality}
-        shown |= {
-            m: torch.where(cross_B1, batch.mask[m] & _cross_modal_side(m, side, randomness), shown[m]) for m in Modality
+        visible = {
+            m: torch.where(whole_B1, batch.mask[m], _split_view(a, batch, m, side, randomness)) for m in Modality
+        }
+        visible |= {
+            m: torch.where(cross_B1, batch.mask[m] & _cross_modal_side(m, side, randomness), visible[m])
+            for m in Modality
         }
         kept_BM = (randomness.keep_R2M[:, side] >= config.modality_dropout) | cross_B1 | noise_B1
-        masks = {m: shown[m] & kept_BM[:, place : place + 1] for place, m in enumerate(Modality)}
-        views.append(FeatureBatch(batch.vectors, _refill(masks, shown), batch.ids_B))
+        masks = {m: visible[m] & kept_BM[:, place : place + 1] for place, m in enumerate(Modality)}
+        views.append(FeatureBatch(batch.vectors, _refill(masks, visible), batch.ids_B))
     return views[0], _add_noise(views[1], noise_B1.squeeze(1), randomness, config.noise_std)
 
 

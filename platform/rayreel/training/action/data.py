@@ -87,12 +87,12 @@ def draw_windows(
     """
     random = np.random.default_rng(seed)
     max_shift = round(config.shift * config.network.size)
-    which_J, mirror_J = random.random(len(batch_J)), random.random(len(batch_J)) < 0.5
+    window_J, mirror_J = random.random(len(batch_J)), random.random(len(batch_J)) < 0.5
     shift_J2 = random.integers(0, 2 * max_shift + 1, (len(batch_J), 2))
     windows = []
     for place in mine_B:
         clip = data.clips[batch_J[place]]
-        window = _shift(clip[int(which_J[place] * len(clip))], max_shift, shift_J2[place])
+        window = _shift(clip[int(window_J[place] * len(clip))], max_shift, shift_J2[place])
         windows.append(window[:, :, ::-1] if config.flip and mirror_J[place] else window)
     return np.stack(windows)
 

@@ -12,13 +12,13 @@ from rayreel.training.pairs.sources import NONE
 class SameLabel:
     """Draws a partner uniformly from the other training rows of the anchor's label.
 
-    members: labelled training rows, sorted by label. Row n is members[place_N[n]], the members of its label start at
+    members: labelled training rows, sorted by label. Row n is members[position_N[n]], the members of its label start at
     members[start_N[n]], and others_N[n] is their number without n; all zero for rows that are not members.
     """
 
     label_N: NDArray[np.int64]
     members: NDArray[np.int64]
-    place_N: NDArray[np.int64]
+    position_N: NDArray[np.int64]
     start_N: NDArray[np.int64]
     others_N: NDArray[np.int64]
 
@@ -29,9 +29,9 @@ class SameLabel:
         members = labelled[np.argsort(label_N[labelled], kind="stable")]
         sorted_labels = label_N[members]
         start, end = (np.searchsorted(sorted_labels, sorted_labels, side) for side in ("left", "right"))
-        place_N, start_N, others_N = np.zeros((3, len(label_N)), dtype=np.int64)
-        place_N[members], start_N[members], others_N[members] = np.arange(len(members)), start, end - start - 1
-        return SameLabel(label_N, members, place_N, start_N, others_N)
+        position_N, start_N, others_N = np.zeros((3, len(label_N)), dtype=np.int64)
+        position_N[members], start_N[members], others_N[members] = np.arange(len(members)), start, end - start - 1
+        return SameLabel(label_N, members, position_N, start_N, others_N)
 
     def has_N(self) -> NDArray[np.bool_]:
         """[N]: training rows whose label has another member."""
@@ -44,7 +44,7 @@ class SameLabel:
         anchors = anchors_J[has_J]
         place = self.start_N[anchors] + rng.integers(0, self.others_N[anchors])
         partners_J = np.full(len(anchors_J), NONE)
-        partners_J[has_J] = self.members[place + (place >= self.place_N[anchors])]
+        partners_J[has_J] = self.members[place + (place >= self.position_N[anchors])]
         return partners_J
 
     def partner_frequency(self, weight_N: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -47,7 +47,7 @@ class PairPlan:
     Each anchor draws a source by weight from those that have a partner for it, and VIEWS if none has.
     alike: same video, same file, or positives of the sources with a weight. distinct: which videos may be negatives of
     each other; None: all that are not alike. log_q_N: log probability that a row is the partner of a random training
-    anchor, for the logQ correction (finite for rows that are never drawn). place_N: position among the T training
+    anchor, for the logQ correction (finite for rows that are never drawn). position_N: position among the T training
     rows, NONE for others. cumulative_TK: cumulative probability of each source. mined_TR: mined negatives, None until
     `mine`; part of a checkpoint within an epoch.
     """
@@ -55,7 +55,7 @@ class PairPlan:
     train_rows: NDArray[np.int64]
     config: PairsConfig
     sources: dict[Kind, PairSource]
-    place_N: NDArray[np.int64]
+    position_N: NDArray[np.int64]
     cumulative_TK: NDArray[np.float64]
     alike: Relation
     distinct: Relation | None
@@ -79,13 +79,13 @@ class PairPlan:
         """
         if config.negatives == "mined" and len(train_rows) <= config.mined_from_rank + 1:
             raise PairsImpossible(
-                f"pairs.negatives is mined, but {len(train_rows)} training videos are too few when the nearest "
-                f"{config.mined_from_rank} are left out. Lower pairs.mined_from_rank or set pairs.negatives=batch."
+                f"pairs.negatives is mined, but {len(train_rows)} training videos are too few to leave out the nearest "
+                f"{config.mined_from_rank}. Lower pairs.mined_from_rank or set pairs.negatives=batch."
             )
-        place_N = np.full(len(matrix), NONE)
-        place_N[train_rows] = np.arange(len(train_rows))
+        position_N = np.full(len(matrix), NONE)
+        position_N[train_rows] = np.arange(len(train_rows))
         labels = LabelSets.of(matrix.column("category"), matrix.column("tags")) if config.co_liked > 0 else None
-        sources = sources_of(matrix, place_N != NONE, config, interactions, labels)
+        sources = sources_of(matrix, position_N != NONE, config, interactions, labels)
         chance_TK = _chances(sources, train_rows, config)
         anchor_T = watch_shares(matrix, train_rows, interactions) if config.anchors == "watches" else None
         codes = [codes_of(matrix.rows["content_hash"])]
@@ -95,7 +95,7 @@ class PairPlan:
             train_rows,
             config,
             sources,
-            place_N,
+            position_N,
             np.cumsum(chance_TK, axis=1),
             Alike(codes, [source.weights for source in sources.values() if isinstance(source, Graph)]),
             None if labels is None else Distinct(labels, config.max_jaccard_negative),
@@ -110,7 +110,7 @@ class PairPlan:
         """
         real_J = anchors_J != FILLER
         anchors = anchors_J[real_J]
-        if (self.place_N[anchors] == NONE).any():
+        if (self.position_N[anchors] == NONE).any():
             raise ValueError("anchors must be training rows")
         kinds, partners = self._pairs(anchors, rng)
         per_pair = self.config.mined_per_pair
@@ -128,7 +128,7 @@ class PairPlan:
     def _pairs(
         self, anchors: NDArray[np.int64], rng: np.random.Generator
     ) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
-        cumulative_JK = self.cumulative_TK[self.place_N[anchors]]
+        cumulative_JK = self.cumulative_TK[self.position_N[anchors]]
         # Scaled to end at exactly 1, so that no number exceeds it and a source without a partner is never drawn.
         chosen_J = (rng.random((len(anchors), 1)) >= cumulative_JK / cumulative_JK[:, -1:]).sum(axis=1)
         kinds = np.array(list(self.sources), dtype=np.int8)[chosen_J]
@@ -142,7 +142,7 @@ class PairPlan:
         per_pair = self.config.mined_per_pair
         if self.mined_TR is None:
             return np.full((len(anchors), per_pair), FILLER)
-        mined_JR = self.mined_TR[self.place_N[anchors]].astype(np.int64)
+        mined_JR = self.mined_TR[self.position_N[anchors]].astype(np.int64)
         count_J1 = (mined_JR != FILLER).sum(axis=1, keepdims=True)
         return np.take_along_axis(mined_JR, (rng.random((len(anchors), per_pair)) * count_J1).astype(np.int64), axis=1)
 

@@ -24,7 +24,7 @@ class Alike:
     edges: list[sparse.csr_array]
 
     def __call__(self, ids_X: Tensor, ids_Y: Tensor) -> Tensor:
-        """[X, Y]."""
+        """Return whether the relation holds, [X, Y] bool."""
         alike_XY = ids_X.unsqueeze(1) == ids_Y.unsqueeze(0)
         rows_X, rows_Y = ids_X.cpu().numpy(), ids_Y.cpu().numpy()
         for code_N in self.codes:
@@ -47,7 +47,7 @@ class Distinct:
     max_jaccard: float
 
     def __call__(self, ids_X: Tensor, ids_Y: Tensor) -> Tensor:
-        """[X, Y]."""
+        """Return whether the relation holds, [X, Y] bool."""
         jaccard_XY = self.labels.jaccard(ids_X.cpu().numpy(), ids_Y.cpu().numpy())
         return torch.from_numpy(jaccard_XY <= self.max_jaccard).to(ids_X.device)
 
@@ -60,10 +60,10 @@ def _codes_at(code_N: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.
 def _has_edge(edges: sparse.csr_array, rows_X: NDArray[np.int64], rows_Y: NDArray[np.int64]) -> NDArray[np.bool_]:
     """[X, Y]: whether there is an edge. FILLER has none."""
     # scipy's edges[rows_X][:, rows_Y] allocates memory proportional to all rows, in every training step.
-    names, place_Y = np.unique(rows_Y, return_inverse=True)
+    names, position_Y = np.unique(rows_Y, return_inverse=True)
     own = edges[np.maximum(rows_X, 0)]
     owner = np.repeat(np.arange(len(rows_X)), np.diff(own.indptr))
     hit = np.isin(own.indices, names) & (rows_X[owner] >= 0)
     linked = np.zeros((len(rows_X), len(names)), dtype=np.bool_)
     linked[owner[hit], np.searchsorted(names, own.indices[hit])] = True
-    return linked[:, place_Y]
+    return linked[:, position_Y]

@@ -12,7 +12,7 @@ from rayreel.training.sweep.compare import SweepComparison
 from rayreel.training.sweep.trial import TrialOutcome
 from rayreel.training.validation import SCORE
 
-# The best trial's report has all sections.
+# Sections of the table; the report of the best trial has all of them.
 _SECTIONS = ("category", "tags", "co_watch", "users", "users, cold")
 
 

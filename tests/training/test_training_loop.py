@@ -80,22 +80,22 @@ def test_an_epoch_runs_every_step_and_changes_the_weights(kind: str, tmp_path: P
     run = new_run(what)
     before = run.learner.parameters[0].clone()
     assert run.train_epoch() is None
-    assert run.progress.step == run.progress.taken == steps_per_epoch(what.train, run.ready)
+    assert run.progress.step == run.progress.taken == steps_per_epoch(what.train, run.prepared)
     assert not torch.equal(before, run.learner.parameters[0])
 
 
 def test_negatives_are_mined_every_epoch_and_kept_within_it(tmp_path: Path) -> None:
     run = new_run(job(tmp_path, pairs=MINED))
     run.train_epoch()
-    first = run.ready.plan.mined_TR
+    first = run.prepared.plan.mined_TR
     state = {"learner": run.learner.state(), "progress": run.progress.state(), "mined": torch.from_numpy(first)}
     run.progress.end_epoch(0.0)
     run.train_epoch()
-    assert not np.array_equal(run.ready.plan.mined_TR, first)
+    assert not np.array_equal(run.prepared.plan.mined_TR, first)
     again = new_run(job(tmp_path, pairs=MINED))
     again.load(state)
     again.train_epoch()
-    assert np.array_equal(again.ready.plan.mined_TR, first)
+    assert np.array_equal(again.prepared.plan.mined_TR, first)
 
 
 def test_a_run_resumed_within_an_epoch_equals_an_uninterrupted_run(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_run_resumed_within_an_epoch_equals_an_uninterrupted_run(tmp_path: Pat
 
     def recording_step(*args: object) -> object:
         result = step(*args)  # type: ignore[arg-type]
-        mined = torch.from_numpy(interrupted.ready.plan.mined_TR)
+        mined = torch.from_numpy(interrupted.prepared.plan.mined_TR)
         progress = Progress.of(interrupted.progress.state())
         progress.add(progress.step, result)
         states.append({"learner": _copied(interrupted.learner.state()), "progress": progress.state(), "mined": mined})

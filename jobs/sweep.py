@@ -17,11 +17,11 @@ from rayreel.features.matrix import FeatureMatrix
 from rayreel.release import registry
 from rayreel.release.registry import Version
 from rayreel.settings import Settings, load_settings
-from rayreel.training.sweep.compare import Comparison, common_select, compare
+from rayreel.training.sweep.compare import SweepComparison, common_select, compare
 from rayreel.training.sweep.grid import PRESETS, Cell, cells_of, common, labels
 from rayreel.training.sweep.run import run_trials
-from rayreel.training.sweep.table import as_json, markdown, table_of, troubles
-from rayreel.training.sweep.trial import Outcome, Trial, log_test
+from rayreel.training.sweep.table import as_json, failures, markdown, table_of
+from rayreel.training.sweep.trial import SweepTrial, TrialOutcome, log_test
 from rayreel.training.tracking import git_commit, log_report, tracked, use_tracking
 from rayreel.training.validation import SCORE
 from train import LEARNS_FROM, Data, data_of, flat, job_of
@@ -56,7 +56,7 @@ def main(
     comparison, parent = _sweep(name, settings, cells, trials, data, parallel)
     _log(comparison, parent, cells)
     console.print(shown(table_of(comparison), console.width))
-    for line in troubles(comparison.outcomes):
+    for line in failures(comparison.outcomes):
         console.print(line, markup=False, highlight=False)
     written = f"artifacts evaluation/sweep.md and sweep.json of MLflow run {parent}"
     if register_best:
@@ -69,24 +69,26 @@ def main(
         finish(written, following("train", settings, config, [*given, *comparison.best.trial.cell]))
 
 
-def _trials(name: str, cells: Sequence[Cell], resolved: Sequence[Settings], seeds: int, data: Data) -> list[Trial]:
+def _trials(name: str, cells: Sequence[Cell], resolved: Sequence[Settings], seeds: int, data: Data) -> list[SweepTrial]:
     select = common_select(
         [(settings.train, settings.pairs) for settings in resolved], users=data.interactions is not None
     )
-    trials: list[Trial] = []
+    trials: list[SweepTrial] = []
     for cell, label, settings in zip(cells, labels(cells), resolved, strict=True):
         for seed in range(settings.train.seed, settings.train.seed + seeds):
             train = settings.train.model_copy(update={"seed": seed, "select": select})
             own = settings.model_copy(update={"train": train})
             config = own.model_dump(mode="json")
             parameters = {**data.about(own), **flat({part: config[part] for part in LEARNS_FROM})}
-            trials.append(Trial(f"{name}-{len(trials):03}", cell, label, seed, job_of(own, data), parameters, config))
+            trials.append(
+                SweepTrial(f"{name}-{len(trials):03}", cell, label, seed, job_of(own, data), parameters, config)
+            )
     return trials
 
 
 def _sweep(
-    name: str, settings: Settings, cells: Sequence[Cell], trials: list[Trial], data: Data, parallel: int
-) -> tuple[Comparison, str]:
+    name: str, settings: Settings, cells: Sequence[Cell], trials: list[SweepTrial], data: Data, parallel: int
+) -> tuple[SweepComparison, str]:
     """Train and compare; also the id of the MLflow run over all trials."""
     parameters = {"features": data.features, "cells": len(cells), "trials": len(trials)}
     uri = use_tracking(settings.place)
@@ -94,7 +96,7 @@ def _sweep(
         use_ray()
         shared = f"; each with {', '.join(common(cells))}" if common(cells) else ""
         step(f"{len(trials)} trials on {data.store.key} ({name}){shared}")
-        outcomes = run_trials(trials, name, parent, uri, parallel=parallel, tell=_tell)
+        outcomes = run_trials(trials, name, parent, uri, parallel=parallel, on_outcome=_on_outcome)
         matrix = FeatureMatrix.from_table(data.store.read())
         step("Measuring the towers on the test videos")
         comparison = compare(
@@ -108,12 +110,12 @@ def _sweep(
         return comparison, parent
 
 
-def _tell(outcome: Outcome) -> None:
+def _on_outcome(outcome: TrialOutcome) -> None:
     came_to = f"{SCORE} {outcome.score:.3f} in {outcome.epochs} epochs"
     step(f"{outcome.trial.title}: {outcome.trouble or came_to}")
 
 
-def _log(comparison: Comparison, parent: str, cells: Sequence[Cell]) -> None:
+def _log(comparison: SweepComparison, parent: str, cells: Sequence[Cell]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "sweep.md").write_text(markdown(comparison, common(cells)))
@@ -124,7 +126,7 @@ def _log(comparison: Comparison, parent: str, cells: Sequence[Cell]) -> None:
         log_test(outcome, comparison.test(outcome))
 
 
-def _register(comparison: Comparison, settings: Settings, data: Data) -> Version:
+def _register(comparison: SweepComparison, settings: Settings, data: Data) -> Version:
     best = comparison.best
     about = data.about(Settings(**best.trial.config))
     facts = {SCORE: best.score, "epochs": best.epochs, "git commit": git_commit()}

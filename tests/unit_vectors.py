@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rayreel.tower.losses.joined import Joined
+from rayreel.tower.losses.global_batch import GlobalBatch
 
 
 def unit(*shape: int, seed: int = 0) -> Tensor:
@@ -18,6 +18,6 @@ def at(*degrees: float) -> Tensor:
     return torch.stack([angle.cos(), angle.sin()], dim=1)
 
 
-def videos(*ids: int) -> Joined:
+def videos(*ids: int) -> GlobalBatch:
     """Return a batch with two views of each video."""
-    return Joined.of_one(torch.tensor(ids))
+    return GlobalBatch.of_one(torch.tensor(ids))

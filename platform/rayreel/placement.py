@@ -2,15 +2,18 @@
 
 from typing import TYPE_CHECKING, Annotated
 
-import pyarrow as pa
 from pydantic import AfterValidator
-from ray._private.label_utils import validate_label_selector
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     import ray.data
 
 
 def _selectable(labels: dict[str, str]) -> dict[str, str]:
+    if not labels:
+        return labels
+    from ray._private.label_utils import validate_label_selector  # settings import this module, and ray takes a second
+
     # Ray says so itself only when the first task is started, which is after a cluster has been.
     if wrong := validate_label_selector(labels):
         raise ValueError(wrong)
@@ -24,7 +27,7 @@ Values may be `cpu`, `!gpu`, `in(a, b)` or `!in(a, b)`: https://docs.ray.io/en/l
 """
 
 
-def table_on(labels: NodeLabels, table: pa.Table, blocks: int) -> "ray.data.Dataset":
+def table_on(labels: NodeLabels, table: "pa.Table", blocks: int) -> "ray.data.Dataset":
     """A table as a dataset of so many blocks, made on nodes with the labels; later stages state their own.
 
     Ray Data looks at each block in a task of a whole CPU, which no option of `from_arrow` places: it would run on a GPU

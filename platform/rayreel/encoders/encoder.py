@@ -1,20 +1,15 @@
 """What every frozen encoder is: a name, an output width and a way from one modality's raw input to vectors."""
 
-from enum import StrEnum
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rayreel.encoders.modality import Modality
+
+__all__ = ["AudioEncoder", "FrameEncoder", "Modality", "TextEncoder", "Vectors"]
+
 Vectors = NDArray[np.float32]
-
-
-class Modality(StrEnum):
-    """The three ways a video is perceived. The order is the tower's order."""
-
-    VISUAL = "visual"
-    AUDIO = "audio"
-    TEXT = "text"
 
 
 class FrameEncoder(Protocol):

@@ -42,3 +42,21 @@ class EvaluationConfig(BaseModel):
     def headline(self) -> str:
         """The metric that decides, such as ndcg@10."""
         return f"{self.metric}@{self.at}"
+
+
+class SplitConfig(BaseModel):
+    """Which share of the videos is held out, and what must stay on one side."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    validation: float = Field(0.1, ge=0, lt=1, description="share of videos for choosing the best epoch")
+    test: float = Field(0.2, ge=0, lt=1, description="share of videos for the report, never seen before it")
+    group_by: str = Field("source", description="catalog column whose equal values stay on one side, where it exists")
+    seed: int = Field(0, description="another seed, another split")
+    user_cut: Literal["global", "per_user"] = Field(
+        "global",
+        description="global: the same moments end training and validation for everybody, nobody's future is trained "
+        "on; per_user: each user's last view is for the test, the one before for validation",
+    )
+    validation_period: float = Field(0.1, gt=0, lt=0.5, description="share of views, the latest before the test's")
+    test_period: float = Field(0.1, gt=0, lt=0.5, description="share of views, the latest of all")

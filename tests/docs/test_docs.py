@@ -7,18 +7,18 @@ import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
 import typer
-from pydantic import BaseModel
 
+from benchmark import app as benchmark
+from rayreel.cli.described import setting_lines
+from rayreel.cli.main import app
 from rayreel.failures import Reason
-from rayreel.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [*DOCS, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "k8s" / "README.md"]
-COMMAND = re.compile(r"(?:(?:^|&& |\d )rayreel (\w+)|\bjobs/(\w+)\.py)((?: [^#|;&]*)?)")
+COMMAND = re.compile(r"(?:(?:^|&& |\d )rayreel ([a-z][a-z-]*)|\bjobs/([a-z_]+)\.py)((?: [^#|;&]*)?)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 SETTING = re.compile(r"^[a-z_]+(\.[a-z_]+)+$")
 VARIABLE = re.compile(r"\bRAYREEL_[A-Z_]+[A-Z]\b")
@@ -44,38 +44,22 @@ def code_of(page: Path) -> Iterator[str]:
     yield from re.findall(r"`([^`\n]+)`", prose_of(page))
 
 
+SETTINGS = {line.name for line in setting_lines()}
+PARTS = {name.rpartition(".")[0] for name in SETTINGS if "." in name}
 CODE = [(page.name, line) for page in PAGES for line in code_of(page)]
 
 
 @pytest.fixture(scope="module")
 def options() -> dict[str, set[str]]:
-    """The options of every command, by its name."""
-    return {name: options_of(name) for name in JOBS}
+    """The options of every command and, for a group, of all its commands."""
+    commands = typer.main.get_group(app).commands.items()
+    return {name: options_of(*getattr(command, "commands", {name: command}).values()) for name, command in commands} | {
+        "benchmark": options_of(*typer.main.get_group(benchmark).commands.values())
+    }
 
 
-JOBS = sorted(path.stem for path in (ROOT / "jobs").glob("*.py") if "__main__" in text_of(path))
-
-
-def options_of(job: str) -> set[str]:
-    module = importlib.import_module(job)
-    if hasattr(module, "app"):
-        commands: list[click.Command] = list(typer.main.get_group(module.app).commands.values())
-    else:
-        app = typer.Typer(add_completion=False)
-        app.command()(module.main)
-        commands = [typer.main.get_command(app)]
+def options_of(*commands: typer.core.TyperCommand) -> set[str]:
     return {word for command in commands for option in command.params for word in option.opts} | {"--help"}
-
-
-def setting_names(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
-    for key, field in model.model_fields.items():
-        yield prefix + key
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from setting_names(field.annotation, f"{prefix}{key}.")
-
-
-SETTINGS = set(setting_names())
-PARTS = {name.partition(".")[0] for name in SETTINGS if "." in name}
 
 
 def test_every_relative_link_leads_to_a_file_and_its_heading() -> None:
@@ -98,9 +82,8 @@ def test_every_command_has_the_options_it_is_shown_with(options: dict[str, set[s
     wrong = []
     for page, line in CODE:
         for verb, job, words in COMMAND.findall(line.removeprefix("$ ")):
-            name, named = verb or job, set(OPTION.findall(words))
-            known = name in options or (job and (ROOT / "jobs" / f"{job}.py").exists())
-            wrong += [] if known and named <= options.get(name, set()) else [(page, line)]
+            known = options.get(verb or job.replace("_", "-"))
+            wrong += [] if known and set(OPTION.findall(words)) <= known else [(page, line)]
     assert not wrong
 
 
@@ -114,7 +97,7 @@ def test_every_setting_exists() -> None:
     named = {name for _, code in CODE for name in re.findall(r"--set ['\"]?([a-z_.]+)=", code)}
     spans = {re.sub(r"[=<].*", "", code) for _, code in CODE}
     named |= {name for name in spans if SETTING.match(name) and name.partition(".")[0] in PARTS}
-    assert {name for name in named if not FILE.search(name)} - SETTINGS - {"part.key"} == set()
+    assert {name for name in named if not FILE.search(name)} - SETTINGS - PARTS - {"part.key"} == set()
 
 
 def test_every_variable_of_a_setting_exists() -> None:

@@ -26,10 +26,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt platform/rayreel_ray.pth
 	@touch $@
 
 quickstart: install ## From videos to recommendations over HTTP: make quickstart [CATALOG=folder-or-manifest]
-	$(BIN)/python jobs/quickstart.py --storage $(STORAGE) $(if $(CATALOG),--catalog $(CATALOG))
+	$(BIN)/rayreel quickstart --storage $(STORAGE) $(if $(CATALOG),--catalog $(CATALOG))
 
 serve: install ## Start or update the HTTP service
-	$(BIN)/python jobs/serve.py --storage $(STORAGE)
+	$(BIN)/rayreel serve --storage $(STORAGE)
 
 stop: ## Stop the service and the local Ray cluster
 	-@test ! -x $(BIN)/ray || $(BIN)/ray stop --grace-period 20 --log-style pretty

@@ -15,7 +15,7 @@ from rayreel.cli.described import setting_lines
 ROOT = Path(__file__).parents[1]
 SOURCES = [path for folder in ("platform", "serve_apps", "jobs") for path in sorted((ROOT / folder).rglob("*.py"))]
 # A sentence that names another program is about that program's options.
-OTHERS = re.compile(r"\bmlflow ui |ray start|kubectl|pip install")
+OTHERS = re.compile(r"^MLflow   |\bmlflow ui ")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 COMMAND = re.compile(r"jobs/(\w+)\.py|(?<=`)rayreel ([a-z-]+)|^\$ rayreel ([a-z-]+)|python -m rayreel ([a-z-]+)")
 SETTING = re.compile(r"--set '?\"?([a-z_]+(?:\.[a-z_]+)?)=")

@@ -1,6 +1,7 @@
 """`rayreel dataset`, with downloads from a web server on this machine."""
 
 import functools
+import json
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -99,7 +100,8 @@ def test_movielens_becomes_interactions_and_a_table_of_items(tmp_path: Path) -> 
     inter, item = tmp_path / "ml.inter", tmp_path / "ml.item"
     inter.write_text("user_id:token\titem_id:token\trating:float\ttimestamp:float\n1\t7\t4\t881250949\n")
     item.write_text("item_id:token\tmovie_title:token_seq\tclass:token_seq\n7\tCats\tMusical Drama\n")
-    start("movielens", "--inter", inter, "--item", item, "--out", tmp_path / "out")
+    result = start("movielens", "--inter", inter, "--item", item, "--out", tmp_path / "out", "--json")
+    assert json.loads(result.stdout)["counts"]["users"] == 1 and "Next:" in result.stderr
     assert read_interactions(tmp_path / "out" / "interactions.csv").equals(read_interactions(inter))
     assert pq.read_table(tmp_path / "out" / "items.parquet")["tags"].to_pylist() == [["Musical", "Drama"]]
 

@@ -71,7 +71,7 @@ def test_every_command_has_help_and_json(words: tuple[str, ...]) -> None:
 def test_help_lists_the_settings_of_the_command_with_nested_ones() -> None:
     shown = " ".join(invoke("promote", "--help").output.split())
     assert "release.gates.min_recall = 0.98: recall@10" in shown and "rayreel settings" in shown
-    assert "train.epochs" not in shown
+    assert "train.batch_size" not in shown
 
 
 def test_settings_lists_every_setting_with_default_and_description() -> None:

@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any, TypeVar
 from rich.table import Table
 
 from rayreel.catalog.read import read_catalog
-from rayreel.cli.output import console, facts, note, print_error, program, step
+from rayreel.cli.output import console, facts, note, print_error, step
 from rayreel.cli.steps.cluster import use_cluster
 from rayreel.cli.steps.evaluate import evaluate_tower
 from rayreel.cli.steps.extract import as_dict, extract_features
@@ -78,12 +80,19 @@ def run_quickstart(
 
 
 def _show_addresses(settings: Settings, url: str, dashboard: str) -> None:
-    scripts = program("serve")[0] == "python"  # in a checkout, with its Makefile and .venv
     tracking = shlex.quote(use_tracking(settings.place))
     note(f"Service  {url}/docs")
     note(f"Ray      {dashboard}")
-    note(f"MLflow   {'.venv/bin/' if scripts else ''}mlflow ui --backend-store-uri {tracking}")
-    note(f"Stop     {'make stop' if scripts else 'ray stop'}")
+    note(f"MLflow   {_program('mlflow')} ui --backend-store-uri {tracking}")
+    note(f"Stop     {_program('ray')} stop")
+
+
+def _program(name: str) -> str:
+    """Return how to start a program of this environment: its name if the shell finds it, or its path."""
+    path, found = Path(sys.executable).parent / name, shutil.which(name)
+    if not path.exists() or (found and path.samefile(found)):
+        return name
+    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
 
 
 def _tower(settings: Settings) -> Version:

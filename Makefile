@@ -47,7 +47,7 @@ check: install ## Check lint, formatting, types, documentation and, where a data
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(MKDOCS) --site-dir "$$(mktemp -d)"
+	$(MKDOCS)
 	$(BIN)/python .ci/audit.py
 
 docs: install ## Build the documentation into site/, after docs/configuration.md from the settings

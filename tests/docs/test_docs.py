@@ -125,23 +125,36 @@ def test_every_route_is_documented_with_its_scope() -> None:
     assert shown == expected
 
 
-def error_classes() -> set[str]:
-    """Names of all public subclasses of RayreelError, but those of benchmarks."""
+@pytest.fixture(scope="module")
+def sources() -> list[ast.Module]:
+    """What a user may run, but benchmarks."""
+    paths = [path for folder in ("platform", "serve_apps", "k8s") for path in (ROOT / folder).rglob("*.py")]
+    return [ast.parse(text_of(path)) for path in paths]
+
+
+def error_classes(sources: list[ast.Module]) -> set[str]:
+    """Names of all public subclasses of RayreelError."""
     bases: dict[str, set[str]] = {}
-    for folder in ("platform", "serve_apps", "jobs", "k8s"):
-        for path in (path for path in (ROOT / folder).rglob("*.py") if "benchmarks" not in path.parts):
-            for node in (node for node in ast.walk(ast.parse(text_of(path))) if isinstance(node, ast.ClassDef)):
-                bases.setdefault(node.name, set()).update(ast.unparse(base) for base in node.bases)
+    for node in (node for tree in sources for node in ast.walk(tree) if isinstance(node, ast.ClassDef)):
+        bases.setdefault(node.name, set()).update(ast.unparse(base) for base in node.bases)
     found = {"RayreelError"}
     while more := {name for name, own in bases.items() if own & found} - found:
         found |= more
     return {name for name in found if not name.startswith("_")}
 
 
-def test_every_error_is_in_the_troubleshooting_page_and_no_other() -> None:
-    assert (
-        set(re.findall(r"^\| `(\w+)`", text_of(ROOT / "docs" / "troubleshooting.md"), re.MULTILINE)) == error_classes()
-    )
+def test_every_error_is_in_the_troubleshooting_page_and_no_other(sources: list[ast.Module]) -> None:
+    page = text_of(ROOT / "docs" / "troubleshooting.md")
+    assert set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE)) == error_classes(sources)
+
+
+def test_the_words_of_every_message_in_the_troubleshooting_page_are_in_the_code(sources: list[ast.Module]) -> None:
+    page = text_of(ROOT / "docs" / "troubleshooting.md")
+    messages = re.findall(r"^\| `\w+`[^|:]*: (.+?) \|", page, re.MULTILINE)
+    parts = {part.strip(" `") for message in messages for part in re.split("…|; ", message)} - {""}
+    texts = {node.value for tree in sources for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    code = "\n".join(text for text in texts if isinstance(text, str))
+    assert {part for part in parts if part not in code} == set()
 
 
 def test_every_reason_of_quarantine_is_documented() -> None:

@@ -120,6 +120,7 @@ def test_commands_are_named_in_the_form_that_was_used(started: str, line: str, m
     monkeypatch.setattr(sys, "argv", [started])
     assert " ".join(output.program("train-action")) == line
     assert output.in_form_used("Run python jobs/train_action.py --help first.") == f"Run {line} --help first."
+    assert output.in_form_used("no file /x/jobs/train.py") == "no file /x/jobs/train.py"
 
 
 def test_every_command_has_a_script_in_jobs() -> None:

@@ -20,7 +20,8 @@ from rayreel.settings import Settings
 # With --json, `console.stderr` is set: stdout is for the JSON object alone.
 console = Console(soft_wrap=True)
 
-_SCRIPT = re.compile(r"(?:python )?\bjobs/(\w+)\.py")
+# `jobs/train.py` in a message, but not in a path; the benchmarks are no commands.
+_SCRIPT = re.compile(r"(?:python )?(?<![\w/.-])jobs/(?!benchmark)(\w+)\.py")
 
 
 def print_json(wanted: bool) -> bool:
@@ -85,7 +86,8 @@ def program(command: str) -> list[str]:
     started = Path(sys.argv[0])
     if _runs_script(started):
         return ["python", f"jobs/{command.replace('-', '_')}.py"]
-    return ["python", "-m", "rayreel", command] if started.name == "__main__.py" else ["rayreel", command]
+    as_module = started.parts[-2:] == ("rayreel", "__main__.py")
+    return ["python", "-m", "rayreel", command] if as_module else ["rayreel", command]
 
 
 def in_form_used(text: str) -> str:

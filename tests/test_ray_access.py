@@ -14,7 +14,7 @@ from ray._private.authentication.authentication_utils import is_token_auth_enabl
 from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
 
 from rayreel import ray_access
-from rayreel.ray_access import NotLetIn, NoToken, adopt, make_token, protected
+from rayreel.ray_access import NoToken, TokenRefused, adopt, make_token, protected
 
 ROOT = Path(__file__).parents[1]
 SHOW = "import os; print(os.environ.get('RAY_AUTH_MODE'), os.environ.get('RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER'))"
@@ -28,8 +28,8 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     monkeypatch.setenv("HOME", str(tmp_path))
     yield tmp_path
     monkeypatch.undo()
-    ray_access._switch(os.environ["RAY_AUTH_MODE"])
-    ray_access._forget()
+    ray_access._set_mode(os.environ["RAY_AUTH_MODE"])
+    ray_access._reload_token()
 
 
 def mode(path: Path) -> int:
@@ -70,7 +70,7 @@ def test_the_file_that_the_user_names_is_used(home: Path, monkeypatch: pytest.Mo
 
 
 def test_processes_that_start_at_once_agree_on_one_token(home: Path) -> None:
-    make = "from rayreel.ray_access import token_file, _make; _make(token_file()); print(token_file().read_text())"
+    make = "from rayreel.ray_access import make_token, token_file; make_token(); print(token_file().read_text())"
     running = [
         subprocess.Popen([sys.executable, "-c", make], stdout=subprocess.PIPE, text=True, env=dict(os.environ))
         for _ in range(4)
@@ -125,8 +125,8 @@ def test_a_cluster_that_requires_the_token_gets_it(home: Path) -> None:
 def test_a_cluster_that_requires_another_token_is_named_with_the_ways_out(home: Path, own: bool) -> None:
     if own:
         make_token()
-    server, address = serving("somebody else's")
-    with pytest.raises(NotLetIn) as refused:
+    server, address = serving("another user's")
+    with pytest.raises(TokenRefused) as refused:
         adopt(address)
     for word in (address, "auth_token", "RAY_AUTH_TOKEN_PATH", "RAY_TMPDIR", "RAY_ADDRESS=local"):
         assert word in str(refused.value)

@@ -26,7 +26,7 @@ def nothing_joined(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ray.shutdown()
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    monkeypatch.setattr(ray_access, "_PATIENCE_S", 1)
+    monkeypatch.setattr(ray_access, "_ANSWER_S", 1)
 
 
 def record_address(address: str, folder: Path) -> None:

@@ -92,6 +92,17 @@ def test_secrets_are_masked_in_the_list_of_settings() -> None:
     assert "hunter2" not in invoke(*words).output and "hunter2" not in invoke(*words, "--json").output
 
 
+def test_secrets_of_addresses_are_left_out_of_the_list_of_settings() -> None:
+    listed = invoke("settings", "storage", "--json", "--storage", "s3://key:hunter2@bucket/x?sig=hunter2").stdout
+    assert "bucket" in listed and "hunter2" not in listed
+
+
+def test_with_json_nothing_else_is_printed_on_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main.settings, "emit", lambda result: [sys.stdout.write("from a library"), output.emit(result)])
+    shown = invoke("settings", "train.epochs", "--json")
+    assert json.loads(shown.stdout)["train.epochs"]["default"] == 20 and "from a library" in shown.stderr
+
+
 def test_set_completes_the_names_of_settings() -> None:
     assert "train.epochs=" in main.train.Sets.__metadata__[0].autocompletion("train.ep")
 
@@ -120,6 +131,7 @@ def test_commands_are_named_in_the_form_that_was_used(started: str, line: str, m
     monkeypatch.setattr(sys, "argv", [started])
     assert " ".join(output.program("train-action")) == line
     assert output.in_form_used("Run python jobs/train_action.py --help first.") == f"Run {line} --help first."
+    assert output.in_form_used("no file /x/jobs/train.py") == "no file /x/jobs/train.py"
 
 
 def test_every_command_has_a_script_in_jobs() -> None:

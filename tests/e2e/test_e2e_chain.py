@@ -151,7 +151,7 @@ def test_a_job_with_another_token_is_refused_with_the_ways_out(chain: Chain, tmp
     (tmp_path / "token").write_text("b" * 64)
     other = replace(chain, environment=chain.environment | {"RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")})
     refused = other.job("jobs/index.py")
-    assert refused.returncode == 1 and "NotLetIn" in refused.stdout and "RAY_AUTH_TOKEN_PATH" in refused.stdout
+    assert refused.returncode == 1 and "TokenRefused" in refused.stdout and "RAY_AUTH_TOKEN_PATH" in refused.stdout
     assert "Traceback" not in refused.stdout + refused.stderr
 
 

@@ -13,7 +13,7 @@ from rayreel.failures import Reason, Rejected
 from rayreel.media.fetch import local_copy
 from rayreel.settings import load_settings
 from rayreel.storage import Storage
-from serve_apps.batch import Catalogs, _jobs, from_outside
+from serve_apps.batch import Catalogs, from_outside, jobs_by_id
 from serve_apps.problems import Busy, NotFound
 
 MOST = 2
@@ -31,10 +31,10 @@ def catalogs(ray_jobs: None, tmp_path: Path) -> Iterator[Catalogs]:
     """Catalogs of a service whose jobs take some seconds to find that there is nothing to add."""
     made = Catalogs(Storage(tmp_path / "storage"), ["--storage", str(tmp_path / "storage")], MOST)
     yield made
-    stopping = [job_id for job_id, job in _jobs().items() if not job.status.is_terminal()]
+    stopping = [job_id for job_id, job in jobs_by_id().items() if not job.status.is_terminal()]
     for job_id in stopping:
         made.cancel(job_id)
-    while any(not _jobs()[job_id].status.is_terminal() for job_id in stopping):
+    while any(not jobs_by_id()[job_id].status.is_terminal() for job_id in stopping):
         time.sleep(0.1)
 
 

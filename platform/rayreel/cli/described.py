@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from rayreel.redact import redacted
 from rayreel.settings import Settings
 
 
@@ -39,7 +40,12 @@ def _walk(
         if isinstance(part, type) and issubclass(part, BaseModel):
             yield from _walk(part, values[key], defaults[key], f"{name}.")
         else:
-            yield SettingLine(name, values[key], defaults[key], field.description or "")
+            yield SettingLine(name, _without_secrets(values[key]), defaults[key], field.description or "")
+
+
+def _without_secrets(value: Any) -> Any:  # noqa: ANN401
+    """Return a value without the secrets that an address may contain, such as those of a storage root."""
+    return redacted(value) if isinstance(value, str) else value
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401

@@ -5,7 +5,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import typer
 from pydantic_core import to_json
@@ -17,22 +17,34 @@ from rayreel.errors import RayreelError
 from rayreel.redact import redacted
 from rayreel.settings import Settings
 
-# With --json, `console.stderr` is set: stdout is for the JSON object alone.
 console = Console(soft_wrap=True)
 
-_SCRIPT = re.compile(r"(?:python )?\bjobs/(\w+)\.py")
+
+class JsonMode:
+    """Set by --json: the stream for the result. Everything else, also what libraries print, then goes to stderr."""
+
+    stream: TextIO | None = None
+
+
+json_mode = JsonMode()
+
+# `jobs/train.py` in a message, but not in a path; the benchmarks are no commands.
+_SCRIPT = re.compile(r"(?:python )?(?<![\w/.-])jobs/(?!benchmark)(\w+)\.py")
 
 
 def print_json(wanted: bool) -> bool:
-    """Callback of --json: send everything but the result to stderr."""
+    """Callback of --json: reserve stdout for the result."""
     console.stderr = wanted
+    json_mode.stream = sys.stdout if wanted else None
+    if wanted:
+        sys.stdout = sys.stderr  # MLflow prints the addresses of runs
     return wanted
 
 
 def emit(result: Mapping[str, Any]) -> None:
     """With --json, print the result as one JSON object on stdout; NaN and infinity become null."""
-    if console.stderr:
-        typer.echo(to_json(result, inf_nan_mode="null", fallback=_scalar).decode())
+    if json_mode.stream is not None:
+        typer.echo(to_json(result, inf_nan_mode="null", fallback=_scalar).decode(), file=json_mode.stream)
 
 
 def step(text: str) -> None:
@@ -85,7 +97,8 @@ def program(command: str) -> list[str]:
     started = Path(sys.argv[0])
     if _runs_script(started):
         return ["python", f"jobs/{command.replace('-', '_')}.py"]
-    return ["python", "-m", "rayreel", command] if started.name == "__main__.py" else ["rayreel", command]
+    as_module = started.parts[-2:] == ("rayreel", "__main__.py")
+    return ["python", "-m", "rayreel", command] if as_module else ["rayreel", command]
 
 
 def in_form_used(text: str) -> str:

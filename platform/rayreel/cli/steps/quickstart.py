@@ -36,7 +36,7 @@ class StepFailed(RayreelError):
     """A step of the quickstart failed."""
 
 
-class Steps:
+class StepRunner:
     """Runs steps by name and records the seconds that each took."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ def run_quickstart(
 ) -> dict[str, Any]:
     """Run all steps; `catalog` None: with a rendered sample set. Return the result for --json."""
     use_tracking(settings.place)
-    steps = Steps()
+    steps = StepRunner()
     dashboard = steps.run("cluster", lambda: use_cluster(settings))
     source = catalog or str(steps.run("sample", lambda: make_sample(settings, sample_folder(settings))))
     extracted = steps.run("extract", lambda: extract_features(settings, read_catalog(source, settings.limits)))

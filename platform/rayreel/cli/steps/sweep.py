@@ -29,7 +29,7 @@ from rayreel.training.validation import SCORE
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class SweepResult:
     """A finished sweep: its comparison, the MLflow run over all trials, and the inputs that all trials share."""
 
     comparison: Comparison
@@ -43,16 +43,16 @@ class Swept:
 
 def run_sweep(
     settings: Settings, cells: Sequence[Cell], resolved: Sequence[Settings], seeds: int, parallel: int
-) -> Swept:
+) -> SweepResult:
     """Train every cell with its `resolved` settings, compare the trials, show and log the result."""
     inputs, name = inputs_of(settings), datetime.now(UTC).strftime("sweep-%Y%m%d-%H%M%S")
     trials = _trials(name, cells, resolved, seeds, inputs)
-    swept = _train_and_compare(name, settings, cells, trials, inputs, parallel)
-    _log(swept, cells)
-    console.print(terminal_table(table_of(swept.comparison), console.width))
-    for line in troubles(swept.comparison.outcomes):
+    result = _train_and_compare(name, settings, cells, trials, inputs, parallel)
+    _log(result, cells)
+    console.print(terminal_table(table_of(result.comparison), console.width))
+    for line in troubles(result.comparison.outcomes):
         note(line)
-    return swept
+    return result
 
 
 def _trials(
@@ -74,7 +74,7 @@ def _trials(
 
 def _train_and_compare(
     name: str, settings: Settings, cells: Sequence[Cell], trials: list[Trial], inputs: TrainingInputs, parallel: int
-) -> Swept:
+) -> SweepResult:
     parameters = {"features": inputs.features, "cells": len(cells), "trials": len(trials)}
     uri = use_tracking(settings.place)
     with tracked(settings.place, name, parameters, settings.model_dump(mode="json")) as parent:
@@ -92,7 +92,7 @@ def _train_and_compare(
             config=settings.evaluation,
             interactions=inputs.interactions,
         )
-        return Swept(comparison, parent, inputs)
+        return SweepResult(comparison, parent, inputs)
 
 
 def _show_outcome(outcome: Outcome) -> None:
@@ -100,22 +100,22 @@ def _show_outcome(outcome: Outcome) -> None:
     step(f"{outcome.trial.title}: {outcome.trouble or score}")
 
 
-def _log(swept: Swept, cells: Sequence[Cell]) -> None:
-    comparison = swept.comparison
+def _log(result: SweepResult, cells: Sequence[Cell]) -> None:
+    comparison = result.comparison
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "sweep.md").write_text(markdown(comparison, common(cells)))
         (folder / "sweep.json").write_text(json.dumps(as_json(comparison), indent=1))
         (folder / "evaluation.md").write_text(report.markdown(comparison.evaluation))
-        log_report(swept.run_id, comparison.test(comparison.best), folder)
+        log_report(result.run_id, comparison.test(comparison.best), folder)
     for outcome in comparison.outcomes:
         log_test(outcome, comparison.test(outcome))
 
 
-def register_best(swept: Swept, settings: Settings) -> Version:
+def register_best(result: SweepResult, settings: Settings) -> Version:
     """Register the tower of the best trial as challenger."""
-    best = swept.comparison.best
-    about = swept.inputs.about(Settings(**best.trial.config))
+    best = result.comparison.best
+    about = result.inputs.about(Settings(**best.trial.config))
     metrics = {SCORE: best.score, "epochs": best.epochs, "git commit": git_commit()}
     checkpoint = Checkpoint(best.checkpoint, settings.place.filesystem)
     run = tracked(settings.place, best.trial.name, {}, {}, run_id=best.run_id)

@@ -1,4 +1,4 @@
-"""Answers as the bytes that leave. pydantic checks what comes in; what goes out is ours."""
+"""Responses as JSON. They are our own data, so pydantic does not validate them."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from rayreel.recommend.answer import Answer, Found
 
 
 def rendered(answer: Answer) -> bytes:
-    """JSON of `rayreel.client.messages.Recommendations`."""
+    """Return the JSON of `rayreel.client.messages.Recommendations`."""
     return to_json({"release": answer.release, "results": [_result(found) for found in answer.results]})
 
 

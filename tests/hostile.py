@@ -265,12 +265,12 @@ def attack_or_decode(file: "VideoFile", sampling: SamplingConfig, size: int, lim
 def say(file: "VideoFile") -> Rejected:
     """Answer on the socket itself, with the file's content; then as the file's name says."""
     frame: Any = sys._getframe()
-    while "question" not in frame.f_locals:
+    while "request" not in frame.f_locals:
         frame = frame.f_back
-    question = frame.f_locals["question"]
+    request = frame.f_locals["request"]
     parent = next(thing for thing in gc.get_objects() if isinstance(thing, socket.socket) and thing.fileno() > 2)
     content = os.pread(file.descriptor, 1 << 20, 0)
-    os.write(parent.fileno(), content.replace(b"TOKEN", question.token.encode()))
+    os.write(parent.fileno(), content.replace(b"TOKEN", request.token.encode()))
     match Path(file.name).stem:
         case "once":
             time.sleep(600)

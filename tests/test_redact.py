@@ -2,7 +2,7 @@
 
 import pytest
 
-from rayreel.catalog.problem import CatalogError, Problem
+from rayreel.catalog.problem import CatalogError, RowProblem
 from rayreel.failures import Reason, Rejected
 from rayreel.redact import public_address, redacted
 
@@ -68,7 +68,7 @@ def test_errors_rejections_and_problems_cannot_be_made_with_a_secret() -> None:
     made = (
         CatalogError(f"{uri} cannot be opened."),
         Rejected(Reason.UNREACHABLE, f"{uri}: HTTP 403"),
-        Problem(1, "a", "a.mp4", Reason.INVALID_ROW, f"{uri} row 1: uri is empty."),
+        RowProblem(1, "a", "a.mp4", Reason.INVALID_ROW, f"{uri} row 1: uri is empty."),
     )
     for one in made:
         assert SECRET not in str(one) and "https://host.example/a.csv?…" in str(one)

@@ -1,4 +1,4 @@
-"""A second run touches what changed and nothing else."""
+"""Repeated extractions process only what has changed."""
 
 from pathlib import Path
 
@@ -33,7 +33,9 @@ def state(storage: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in sorted(storage.rglob("*.parquet"))}
 
 
-def test_one_changed_one_deleted_one_added_and_then_nothing(folder: Path, tmp_path: Path, ray_folder: str) -> None:
+def test_a_second_run_processes_only_changed_deleted_and_added_videos(
+    folder: Path, tmp_path: Path, ray_folder: str
+) -> None:
     storage = tmp_path / "storage"
     first = extract(folder, storage, ray_folder)
     assert (first.told("extracted"), first.told("quarantined: unreadable")) == (6, 1)
@@ -50,7 +52,7 @@ def test_one_changed_one_deleted_one_added_and_then_nothing(folder: Path, tmp_pa
     assert (changed.told("extracted"), changed.told("unchanged")) == (2, 5)
 
 
-def test_quarantined_videos_are_tried_again_when_asked(folder: Path, tmp_path: Path, ray_folder: str) -> None:
+def test_quarantined_videos_are_retried_on_request(folder: Path, tmp_path: Path, ray_folder: str) -> None:
     storage = tmp_path / "storage"
     extract(folder, storage, ray_folder)
     assert quarantine(storage) == {"broken": "unreadable"}
@@ -60,7 +62,7 @@ def test_quarantined_videos_are_tried_again_when_asked(folder: Path, tmp_path: P
     assert (retried.told("quarantined: unreadable"), retried.told("unchanged")) == (1, 6)
 
 
-def test_a_mass_failure_is_an_error_and_keeps_what_is_done(folder: Path, tmp_path: Path, ray_folder: str) -> None:
+def test_a_mass_failure_is_an_error_and_keeps_completed_rows(folder: Path, tmp_path: Path, ray_folder: str) -> None:
     for number in range(4):
         (folder / f"bad{number}.mp4").write_text("no film")
     failed = extract(folder, tmp_path / "storage", ray_folder, "--max-failures", "10%", status=1)

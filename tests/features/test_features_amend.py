@@ -9,7 +9,7 @@ import pytest
 
 from feature_rows import KEY, feature_row, feature_table
 from rayreel.catalog.read import Catalog
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.encoders.presets import EncodersConfig
 from rayreel.features import amend as module
 from rayreel.features.amend import AMENDMENTS, Amendments
@@ -53,7 +53,7 @@ def titles(store: FeatureStore) -> list[str]:
 
 
 def catalog(*video_ids: str) -> Catalog:
-    return Catalog("here", [Video(video_id=video_id, uri=f"s3://films/{video_id}") for video_id in video_ids])
+    return Catalog("here", [CatalogVideo(video_id=video_id, uri=f"s3://films/{video_id}") for video_id in video_ids])
 
 
 def test_an_added_video_is_there_although_no_catalog_lists_it(store: FeatureStore) -> None:

@@ -4,7 +4,7 @@ import pyarrow as pa
 from rayreel.failures import Reason, Rejected
 from rayreel.features.rows import DECODED, decoded_block, frames_of, quarantine_row, windows_of
 from rayreel.features.schema import QUARANTINE
-from rayreel.media.clip import Clip, Facts
+from rayreel.media.clip import Clip, MediaFacts
 
 SIZE, SAMPLES = 4, 10
 
@@ -13,7 +13,7 @@ def clip(frames: int, windows: int | None, seed: int) -> Clip:
     rng = np.random.default_rng(seed)
     sound = None if windows is None else rng.random((windows, SAMPLES), dtype=np.float32)
     pictures = rng.integers(0, 256, (frames, SIZE, SIZE, 3), dtype=np.uint8)
-    return Clip(pictures, sound, Facts(1.5, 64, 48, 25.0, windows is not None), f"sha{seed}")
+    return Clip(pictures, sound, MediaFacts(1.5, 64, 48, 25.0, windows is not None), f"sha{seed}")
 
 
 def block(*clips: Clip | Rejected) -> pa.Table:

@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from feature_rows import DIMS
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.encoders.encoder import Modality
 from rayreel.features.schema import catalog_columns, feature_schema
 
-VIDEO = Video(
+VIDEO = CatalogVideo(
     video_id="a",
     uri="/films/a.mp4",
     title="A",

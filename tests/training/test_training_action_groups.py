@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.errors import RayreelError
 from rayreel.evaluation.splits import SplitConfig
 from rayreel.storage import Storage
@@ -18,11 +18,11 @@ TINY = ActionConfig(network={"frames": 2, "stride": 1, "size": 16, "channels": (
 SPLITS = SplitConfig(validation=0.25, test=0.25)
 
 
-def video(name: str, category: str = "Jump", **extra: str) -> Video:
-    return Video(video_id=name, uri=f"/films/{category}/{name}.avi", category=category, extra=extra)
+def video(name: str, category: str = "Jump", **extra: str) -> CatalogVideo:
+    return CatalogVideo(video_id=name, uri=f"/films/{category}/{name}.avi", category=category, extra=extra)
 
 
-def ucf_videos(classes: int = 3, groups: int = 12, pieces: int = 4) -> list[Video]:
+def ucf_videos(classes: int = 3, groups: int = 12, pieces: int = 4) -> list[CatalogVideo]:
     kinds = [f"Kind{number}" for number in range(classes)]
     return [
         video(f"v_{kind}_g{group:02d}_c{piece:02d}", kind)
@@ -55,11 +55,13 @@ def fill(store: ClipStore, listed: pa.Table, digests: list[str] | None = None) -
     ],
 )
 def test_pieces_of_one_recording_are_known_by_their_names(name: str, source: str | None) -> None:
-    assert source_of(Video(video_id=name, uri="/films/x.avi"), "source") == source
+    assert source_of(CatalogVideo(video_id=name, uri="/films/x.avi"), "source") == source
 
 
 def test_the_name_of_the_file_counts_where_the_id_says_nothing() -> None:
-    assert source_of(Video(video_id="7", uri="https://x.example/v_Jump_g02_c04.avi?k=1"), "source") == "v_Jump_g02"
+    assert (
+        source_of(CatalogVideo(video_id="7", uri="https://x.example/v_Jump_g02_c04.avi?k=1"), "source") == "v_Jump_g02"
+    )
 
 
 def test_the_catalogs_own_column_wins() -> None:

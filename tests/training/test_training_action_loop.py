@@ -7,7 +7,7 @@ import torch
 import torch.multiprocessing as mp
 
 from moving import KINDS, moving_frames
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.evaluation.splits import Split, SplitConfig
 from rayreel.training.action.classifier import accuracy, confusion_of
 from rayreel.training.action.config import ActionConfig
@@ -47,7 +47,7 @@ def moving_clips() -> LabelledClips:
 
 
 def run_of(data: LabelledClips, **changes: object) -> ActionRun:
-    listed = list_clips([Video(video_id="x", uri="/x.mp4", category="x")], "source")
+    listed = list_clips([CatalogVideo(video_id="x", uri="/x.mp4", category="x")], "source")
     return ActionRun(ActionJob("unused", listed, CONFIG.model_copy(update=changes), SplitConfig()), data, CPU)
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.presets import EncodersConfig
 from rayreel.features.key import EncoderKey
@@ -32,7 +32,7 @@ class EncodeVideos:
     def __call__(self, block: pa.Table) -> pa.Table:
         """DECODED rows → feature rows with the columns of PASSING behind, one for one; failures pass through."""
         started = time.time()
-        videos = [Video.model_validate_json(text) for text in block["video"].to_pylist()]
+        videos = [CatalogVideo.model_validate_json(text) for text in block["video"].to_pylist()]
         dims = self.key.dims
         vectors = {
             Modality.VISUAL: _ragged(
@@ -52,12 +52,12 @@ class EncodeVideos:
             block = block.append_column(name, pa.array([seconds] * len(videos), pa.float64()))
         return self._table(block, videos, vectors)
 
-    def _text(self, videos: list[Video], good: list[bool]) -> pa.Array:
+    def _text(self, videos: list[CatalogVideo], good: list[bool]) -> pa.Array:
         texts = [video.text() if ok else "" for video, ok in zip(videos, good, strict=True)]
         vectors = self.encoders.text.encode([text for text in texts if text])
         return _ragged(vectors, [int(bool(text)) for text in texts], self.key.dims[Modality.TEXT])
 
-    def _table(self, block: pa.Table, videos: list[Video], vectors: dict[Modality, pa.Array]) -> pa.Table:
+    def _table(self, block: pa.Table, videos: list[CatalogVideo], vectors: dict[Modality, pa.Array]) -> pa.Table:
         catalog = pa.Table.from_pylist([catalog_columns(video) for video in videos], schema=_first(self.schema, 8))
         columns = {name: catalog[name] for name in catalog.column_names}
         columns |= {name: block[name] for name in block.column_names if name in self.schema.names}

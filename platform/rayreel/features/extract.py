@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from rayreel.catalog.problem import Problem
+from rayreel.catalog.problem import RowProblem
 from rayreel.catalog.read import Catalog
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.durable import StorageFull
 from rayreel.errors import RayreelError
 from rayreel.features.pipeline import Pipeline
@@ -53,9 +53,9 @@ class Plan:
     """What a run has to do: the catalog's rows against what the store holds."""
 
     versions: dict[str, str]
-    todo: list[Video]
-    problems: dict[str, Problem]
-    new_problems: dict[str, Problem]
+    todo: list[CatalogVideo]
+    problems: dict[str, RowProblem]
+    new_problems: dict[str, RowProblem]
     amended: Counter[str] = field(default_factory=Counter)
 
     @staticmethod
@@ -142,12 +142,12 @@ def _stop_if_too_many(outcomes: Counter[str], max_failures: int | None) -> None:
         )
 
 
-def _problem_version(problem: Problem) -> str:
+def _problem_version(problem: RowProblem) -> str:
     digest = hashlib.blake2b(f"{problem.row} {problem.uri} {problem.detail}".encode(), digest_size=8)
     return digest.hexdigest()
 
 
-def _quarantine_problems(store: FeatureStore, problems: dict[str, Problem]) -> Counter[str]:
+def _quarantine_problems(store: FeatureStore, problems: dict[str, RowProblem]) -> Counter[str]:
     rows = [
         quarantine_row(problem.video_id, problem.uri, version, "catalog", problem.reason, problem.detail)
         for version, problem in problems.items()

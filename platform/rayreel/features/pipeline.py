@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import ray.data
 
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.encoders.presets import EncodersConfig
 from rayreel.features.actors import pass_by_value
 from rayreel.features.config import ExtractConfig
@@ -44,7 +44,7 @@ class Pipeline:
     cache: Path
     decode_with: Decode = decode_samples
 
-    def run(self, todo: Sequence[Video], versions: dict[str, str], store: FeatureStore) -> Iterator[BlockReport]:
+    def run(self, todo: Sequence[CatalogVideo], versions: dict[str, str], store: FeatureStore) -> Iterator[BlockReport]:
         """Extract the videos into the store; yield a report for each block written."""
         if not todo:
             return
@@ -82,7 +82,7 @@ class Pipeline:
         # Ray Data reads each worker's memory every second by walking its page tables, which costs 0.1 core per worker.
         context.memory_usage_poll_interval_s = None
 
-    def _dataset(self, todo: Sequence[Video], versions: dict[str, str], store: FeatureStore) -> ray.data.Dataset:
+    def _dataset(self, todo: Sequence[CatalogVideo], versions: dict[str, str], store: FeatureStore) -> ray.data.Dataset:
         pass_by_value()
         self._bound_memory(store.key)
         rows = {"video": [v.model_dump_json() for v in todo], "version": [versions[v.video_id] for v in todo]}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.encoders.encoder import Modality
 
 QUARANTINE = pa.schema(
@@ -58,6 +58,6 @@ def feature_schema(dims: dict[Modality, int]) -> pa.Schema:
     )
 
 
-def catalog_columns(video: Video) -> dict[str, Any]:
+def catalog_columns(video: CatalogVideo) -> dict[str, Any]:
     """A video's catalog columns as they stand in a feature row."""
     return video.model_dump(exclude={"extra"}) | {"extra": json.dumps(video.extra, sort_keys=True)}

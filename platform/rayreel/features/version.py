@@ -4,10 +4,10 @@ import hashlib
 from contextlib import suppress
 from pathlib import Path
 
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 
 
-def version_of(video: Video) -> str:
+def version_of(video: CatalogVideo) -> str:
     """Changes when the catalog row changes or, for a local file, its size or time of change (16 hex digits).
 
     A file that is gone by now counts as its row alone; decoding says what is wrong with it.

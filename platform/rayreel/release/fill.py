@@ -69,7 +69,7 @@ def verify(
 
 
 def index_rows(rows: pa.Table) -> Iterator[IndexRow]:
-    """Release rows (not tombstones) as the index takes them."""
+    """Convert release rows (not tombstones) to rows of the index."""
     for row, text, embedding_D in zip(videos(rows), rows["text"].to_pylist(), embeddings(rows), strict=True):
         own = {"created_at": row.created_at, "duration_s": row.duration_s}
         yield IndexRow(

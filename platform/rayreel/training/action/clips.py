@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.features.rows import frames_of
 from rayreel.storage import Storage
 from rayreel.training.action.config import ActionConfig
@@ -87,7 +87,7 @@ class ClipStore:
 
 
 def _ids(decoded: pa.Table) -> Sequence[str]:
-    return [Video.model_validate_json(text).video_id for text in decoded["video"].to_pylist()]
+    return [CatalogVideo.model_validate_json(text).video_id for text in decoded["video"].to_pylist()]
 
 
 def _ipc(table: pa.Table) -> bytes:

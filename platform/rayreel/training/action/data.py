@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.errors import RayreelError
 from rayreel.evaluation.config import SplitConfig
 from rayreel.evaluation.splits import Split, groups_of, split_groups
@@ -41,7 +41,7 @@ class LabelledClips:
         return {name: (train, held, test) for name, train, held, test in zip(self.classes, *each, strict=True)}
 
 
-def list_clips(videos: Sequence[Video], group_by: str) -> pa.Table:
+def list_clips(videos: Sequence[CatalogVideo], group_by: str) -> pa.Table:
     """The videos that have a category, as rows of LISTED: what workers need to know of them. Raises RayreelError."""
     shown = [video for video in videos if video.category]
     if not shown:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import ray.data
 
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.features.config import ExtractConfig
 from rayreel.features.decoding import DecodeVideos
 from rayreel.features.rows import TODO
@@ -30,7 +30,7 @@ class StoreClips:
 
 
 def decode_clips(
-    videos: Sequence[Video],
+    videos: Sequence[CatalogVideo],
     store: ClipStore,
     limits: Limits,
     config: ExtractConfig,
@@ -52,7 +52,7 @@ def decode_clips(
 
 
 def _dataset(
-    todo: Sequence[tuple[Video, str]], store: ClipStore, limits: Limits, config: ExtractConfig
+    todo: Sequence[tuple[CatalogVideo, str]], store: ClipStore, limits: Limits, config: ExtractConfig
 ) -> ray.data.Dataset:
     rows = {"video": [video.model_dump_json() for video, _ in todo], "version": [version for _, version in todo]}
     # As many clips in a block as weigh what a block of extraction weighs.

@@ -3,13 +3,13 @@
 import re
 from pathlib import PurePosixPath
 
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 
 # UCF101 names its files v_Class_gNN_cMM: MM are pieces of the one recording NN (Soomro et al. 2012, section 3).
 _PIECE = re.compile(r"(v_.+_g\d+)_c\d+")
 
 
-def source_of(video: Video, group_by: str) -> str | None:
+def source_of(video: CatalogVideo, group_by: str) -> str | None:
     """The catalog's own `group_by` column or, where it has none, what the file is a piece of by its name."""
     given = {**video.model_dump(exclude={"extra"}), **video.extra}.get(group_by)
     if given not in {None, ""}:

@@ -22,7 +22,7 @@ from rayreel.features.key import EncoderKey
 from rayreel.media.clip import Clip
 from rayreel.media.config import AUDIO_RATE_HZ
 from rayreel.release import registry
-from rayreel.release.embed import embed_rows
+from rayreel.release.embed import embed_table
 from rayreel.settings import Settings
 from rayreel.tower.embed import EmptyQuery
 from rayreel.tower.tower import VideoTower
@@ -110,14 +110,14 @@ class Encode:
         if isinstance(clip, Rejected):
             return clip
         features = feature_row(video, clip, await self._vectors(clip, video.text()), self.key)
-        rows = await asyncio.to_thread(embed_rows, await self._tower(version), features)
+        rows = await asyncio.to_thread(embed_table, await self._tower(version), features)
         if not rows.num_rows:
             return Rejected(Reason.NO_FRAMES, "The video has no modality that the release's tower reads.")
         return Encoded(features, rows)
 
     async def embed_again(self, features: pa.Table, version: int) -> pa.Table:
         """Return the rows of another release for a video that is encoded already."""
-        return await asyncio.to_thread(embed_rows, await self._tower(version), features)
+        return await asyncio.to_thread(embed_table, await self._tower(version), features)
 
     async def _text(self, text: str, version: int) -> Embedding:
         return await self._embedding({Modality.TEXT: await self._encode_text(text)}, version)

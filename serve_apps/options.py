@@ -4,7 +4,7 @@ from rayreel.client.messages import RecommendOptions, User
 from rayreel.encoders.encoder import Modality
 from rayreel.index.filters import parse_filter
 from rayreel.recommend.query import Options
-from rayreel.recommend.users import Watched
+from rayreel.recommend.users import WatchedVideo
 
 
 def options_of(options: RecommendOptions) -> Options:
@@ -23,6 +23,6 @@ def options_of(options: RecommendOptions) -> Options:
     )
 
 
-def history_of(user: User) -> list[Watched]:
+def history_of(user: User) -> list[WatchedVideo]:
     """Convert the history of a user."""
-    return [Watched(entry.video_id, entry.weight, entry.timestamp) for entry in user.watched()]
+    return [WatchedVideo(entry.video_id, entry.weight, entry.timestamp) for entry in user.watched()]

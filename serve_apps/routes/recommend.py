@@ -6,9 +6,9 @@ from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 
 from rayreel.client.messages import Recommendations, RecommendRequest, TopK
 from rayreel.failures import Rejected
-from rayreel.recommend.answer import Answer
 from rayreel.recommend.query import Options, unit
 from rayreel.recommend.recommend import by_id, by_user, by_vector
+from rayreel.recommend.results import RankedResults
 from serve_apps.content import content_of
 from serve_apps.options import history_of, options_of
 from serve_apps.problems import answers
@@ -47,7 +47,7 @@ async def recommend_upload(
     return Response(rendered(found), media_type="application/json")
 
 
-async def _recommend(service: Service, serving: Serving, query: RecommendRequest, options: Options) -> Answer:
+async def _recommend(service: Service, serving: Serving, query: RecommendRequest, options: Options) -> RankedResults:
     live, collection = serving.live, serving.collection
     if query.video_id is not None:
         video_id = query.video_id

@@ -43,10 +43,10 @@ def test_a_killed_driver_continues_where_it_was(
     assert second.wait() == 0, second.output()
     second.end()
     assert settled(tmp_path / "storage").equals(undisturbed)
-    assert second.told("extracted") == len(undisturbed) - kept
-    sums = second.told("extracted") + second.told("unchanged")
+    assert second.reported("extracted") == len(undisturbed) - kept
+    sums = second.reported("extracted") + second.reported("unchanged")
     quarantined = sum(int(line.split("│")[2]) for line in second.output().splitlines() if "quarantined:" in line)
-    assert sums + quarantined == second.told("rows in")
+    assert sums + quarantined == second.reported("rows in")
 
 
 @pytest.mark.faults
@@ -65,7 +65,7 @@ def test_a_killed_worker_is_replaced_and_its_rows_are_repeated(
     finally:
         run.end()
     assert settled(tmp_path / "storage").equals(undisturbed)
-    assert run.told("extracted") == len(undisturbed)
+    assert run.reported("extracted") == len(undisturbed)
 
 
 @pytest.mark.faults

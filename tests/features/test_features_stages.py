@@ -42,7 +42,7 @@ def encode(tmp_path_factory: pytest.TempPathFactory) -> EncodeVideos:
 
 @pytest.fixture
 def videos(film: Callable[..., Path], tmp_path: Path) -> list[CatalogVideo]:
-    """Good, missing, silent and untitled, broken: in this order."""
+    """Four videos: good, missing, silent and untitled, broken."""
     film("good.mp4", frames=12, fps=12)
     film("silent.mp4", frames=12, fps=12, tone_hz=None)
     (tmp_path / "broken.mp4").write_bytes(b"no film")
@@ -59,7 +59,7 @@ def todo(*videos: CatalogVideo) -> pa.Table:
     return pa.table({"video": [video.model_dump_json() for video in videos], "version": versions}, schema=TODO)
 
 
-def test_decoding_gives_one_row_for_one_in_order_and_failures_as_values(videos: list[CatalogVideo]) -> None:
+def test_decoding_returns_one_row_per_video_in_order_with_failures_as_values(videos: list[CatalogVideo]) -> None:
     rows = DECODE(todo(*videos))
     assert rows.schema.equals(DECODED)
     assert rows["video"].to_pylist() == [video.model_dump_json() for video in videos]
@@ -82,7 +82,7 @@ def test_a_batch_of_good_failed_and_silent_videos_keeps_order_and_nulls(
     assert rows["has_audio"].to_pylist() == [True, None, False, None]
 
 
-def test_encoded_rows_are_feature_rows_with_the_catalogs_columns_and_the_encoder_key(
+def test_encoded_rows_have_the_catalog_columns_and_the_encoder_key(
     encode: EncodeVideos, videos: list[CatalogVideo]
 ) -> None:
     rows = encode(DECODE(todo(*videos)))
@@ -105,13 +105,13 @@ def test_a_videos_vectors_do_not_depend_on_its_neighbours(encode: EncodeVideos, 
         np.testing.assert_allclose(mine, expected, atol=2e-3, rtol=2e-3)
 
 
-def test_a_batch_of_failures_alone_passes_through(encode: EncodeVideos, videos: list[CatalogVideo]) -> None:
+def test_a_batch_of_failures_passes_through_encoding(encode: EncodeVideos, videos: list[CatalogVideo]) -> None:
     rows = encode(DECODE(todo(videos[1], videos[3])))
     assert rows["reason"].to_pylist() == ["missing_file", "unreadable"]
     assert rows["visual"].null_count == rows["audio"].null_count == rows["text"].null_count == 2
 
 
-def test_an_empty_block_passes_through(encode: EncodeVideos) -> None:
+def test_an_empty_block_passes_through_encoding(encode: EncodeVideos) -> None:
     assert encode(DECODE(todo())).num_rows == 0
 
 
@@ -121,7 +121,7 @@ def test_storing_an_empty_block_writes_nothing(encode: EncodeVideos, tmp_path: P
     assert not list(tmp_path.rglob("*.parquet"))
 
 
-def test_storing_counts_every_row_once_and_separates_good_from_bad(
+def test_storing_counts_every_row_once_and_separates_good_rows_from_failures(
     encode: EncodeVideos, videos: list[CatalogVideo], tmp_path: Path
 ) -> None:
     store = FeatureStore(Storage(tmp_path / "storage"), KEY)
@@ -138,20 +138,18 @@ def test_storing_counts_every_row_once_and_separates_good_from_bad(
     ]
 
 
-def test_a_full_disk_is_reported_in_place_of_outcomes(
+def test_a_full_disk_is_reported_instead_of_outcomes(
     encode: EncodeVideos, videos: list[CatalogVideo], small_disk: Path
 ) -> None:
     store = FeatureStore(Storage(small_disk / "storage"), KEY)
     rows = encode(DECODE(todo(*videos)))
-    (small_disk / "somebody's film").write_bytes(bytes((1 << 20) - 8192))
+    (small_disk / "another file").write_bytes(bytes((1 << 20) - 8192))
     report = BlockReport.model_validate_json(StoreRows(store)(rows)["report"][0].as_py())
     assert report.outcomes == {} and re.search(r"part-.*the disk is full\. [\d,]+ bytes are free", report.storage_full)
     assert not list(small_disk.rglob("*.partial"))
 
 
-def test_stored_vectors_come_back_as_the_encoders_gave_them(
-    encode: EncodeVideos, videos: list[CatalogVideo], tmp_path: Path
-) -> None:
+def test_vectors_are_stored_exactly(encode: EncodeVideos, videos: list[CatalogVideo], tmp_path: Path) -> None:
     store = FeatureStore(Storage(tmp_path / "storage"), KEY)
     rows = encode(DECODE(todo(*videos)))
     StoreRows(store)(rows)
@@ -161,14 +159,14 @@ def test_stored_vectors_come_back_as_the_encoders_gave_them(
         np.testing.assert_array_equal(after.vectors[modality].values, before.vectors[modality].values)
 
 
-def test_the_stages_that_travel_to_tasks_can_be_pickled(tmp_path: Path) -> None:
+def test_the_decode_and_store_stages_can_be_pickled(tmp_path: Path) -> None:
     store = FeatureStore(Storage(tmp_path), KEY)
     assert pickle.loads(pickle.dumps(DECODE)) == DECODE
     assert pickle.loads(pickle.dumps(StoreRows(store))).store.key == KEY
 
 
 @pytest.mark.parametrize("module", ["decoding", "storing"])
-def test_decode_and_store_workers_load_no_network_library(module: str) -> None:
+def test_decode_and_store_workers_do_not_import_network_libraries(module: str) -> None:
     program = f"import sys, rayreel.features.{module}; print('torch' in sys.modules, 'transformers' in sys.modules)"
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert said.stdout.split() == ["False", "False"]
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["False", "False"]

@@ -14,7 +14,7 @@ from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore
 from rayreel.release import embed as module
-from rayreel.release.embed import Embedded, ReadFeatures, compare, embed_rows, embed_with
+from rayreel.release.embed import Embedded, ReadFeatures, compare, embed_table, embed_with
 from rayreel.release.rows import ROWS, ReleaseRows, embeddings, part_embeddings, videos
 from rayreel.storage import Storage
 from rayreel.tower.embed import embed, embed_query
@@ -53,7 +53,7 @@ def rows(store: FeatureStore) -> ReleaseRows:
 
 def test_a_row_has_the_embeddings_of_the_video_and_of_each_modality_alone(tower: VideoTower) -> None:
     features = feature_table(feature_row("a"), feature_row("silent", windows=0))
-    found = embed_rows(tower, features)
+    found = embed_table(tower, features)
     assert found.schema == ROWS
     matrix = FeatureMatrix.from_table(features)
     np.testing.assert_allclose(embeddings(found), embed(tower, matrix), atol=1e-6)
@@ -69,7 +69,7 @@ def test_a_row_has_the_catalog_columns_and_the_text_for_full_text_search(tower: 
     moment = datetime(2026, 1, 2, 3, 4, 5, 500_000, tzinfo=UTC)
     row = feature_row("a", title="Cats", description="", category="pets", tags=["x"], created_at=moment, duration_s=4.0)
     row |= {"transcript": "meow", "extra": '{"views": 3}', "version": "7"}
-    (found,) = (rows := embed_rows(tower, feature_table(row, feature_row("b", title="", category=""))))[:1].to_pylist()
+    (found,) = (rows := embed_table(tower, feature_table(row, feature_row("b", title="", category=""))))[:1].to_pylist()
     assert found["text"].split() == ["Cats", "meow"]
     assert rows["text"][1].as_py() == "" and rows["created_at"][1].as_py() is None
     (video, _) = videos(rows)
@@ -79,10 +79,12 @@ def test_a_row_has_the_catalog_columns_and_the_text_for_full_text_search(tower: 
 
 
 def test_a_video_without_a_modality_that_the_tower_reads_is_omitted(tower_without_audio: VideoTower) -> None:
-    found = embed_rows(tower_without_audio, feature_table(feature_row("sound", frames=0, text=False), feature_row("a")))
+    found = embed_table(
+        tower_without_audio, feature_table(feature_row("sound", frames=0, text=False), feature_row("a"))
+    )
     assert found["video_id"].to_pylist() == ["a"]
     assert not part_embeddings(found, Modality.AUDIO)[1].any()
-    assert embed_rows(tower_without_audio, feature_table()).equals(ROWS.empty_table())
+    assert embed_table(tower_without_audio, feature_table()).equals(ROWS.empty_table())
 
 
 @pytest.mark.parametrize("few", [0, 1000], ids=["by actors", "in this process"])

@@ -16,7 +16,7 @@ from rayreel.features.store import FeatureStore, open_store
 from rayreel.index.embedded import NAMESPACE
 from rayreel.index.write import stored_versions
 from rayreel.release import registry
-from rayreel.release.embed import embed_rows
+from rayreel.release.embed import embed_table
 from rayreel.release.fill import verify
 from rayreel.release.increment import Brought, Writer, bring_up_to_date
 from rayreel.release.promote import promote
@@ -32,7 +32,7 @@ from rayreel.features.store import FeatureStore
 from rayreel.index.config import IndexConfig
 from rayreel.index.connect import connect
 from rayreel.release import registry
-from rayreel.release.embed import embed_rows
+from rayreel.release.embed import embed_table
 from rayreel.release.increment import Writer
 from rayreel.release.rows import ReleaseRows
 from rayreel.storage import Storage
@@ -45,7 +45,7 @@ tower = registry.load(registry.resolve("2"))
 writer = Writer(FeatureStore(storage, KEY), ReleaseRows(storage, 2), connect(index, None), index)
 for number in range(10_000):
     features = feature_table(feature_row(f"new{number}"))
-    writer.add(features, embed_rows(tower, features))
+    writer.add(features, embed_table(tower, features))
     print(f"new{number}", flush=True)
 """
 
@@ -88,7 +88,7 @@ def owner_pid(uri: str) -> int:
 
 def add(writer: Writer, release: Candidate, *video_ids: str, version: str = "1") -> None:
     features = feature_table(*(feature_row(video_id, version=version) for video_id in video_ids))
-    writer.add(features, embed_rows(release.tower, features))
+    writer.add(features, embed_table(release.tower, features))
 
 
 def test_new_changed_and_deleted_videos_reach_the_serving_release(release: Candidate, store: FeatureStore) -> None:

@@ -11,7 +11,7 @@ from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.schema import feature_schema
 from rayreel.media.clip import Clip, MediaFacts
 from rayreel.media.config import SamplingConfig
-from rayreel.release.embed import embed_rows
+from rayreel.release.embed import embed_table
 from rayreel.tower.embed import embed_query
 from rayreel.tower.tower import TowerConfig, VideoTower
 from serve_apps.batch import presentable
@@ -60,7 +60,7 @@ def test_an_added_video_gets_the_same_row_as_in_extraction(tower: VideoTower) ->
     assert (row["video_id"], row["tags"], row["extra"], row["audio"]) == ("a", ["x", "y"], '{"views": 3}', None)
     assert (row["duration_s"], row["content_hash"], row["encoder_key"]) == (1.5, "ab", str(KEY))
     np.testing.assert_allclose(np.array(row["visual"], np.float32), seen[Modality.VISUAL], atol=2e-3)
-    assert len(FeatureMatrix.from_table(table)) == 1 and embed_rows(tower, table).num_rows == 1
+    assert len(FeatureMatrix.from_table(table)) == 1 and embed_table(tower, table).num_rows == 1
 
 
 def test_the_version_of_an_added_video_depends_on_content_and_metadata() -> None:

@@ -1,4 +1,4 @@
-"""The second stage of extraction: frames, sound and text in, feature rows out, on actors that hold the networks."""
+"""The second stage of extraction: encode frames, sound and text to feature rows, in actors with the networks."""
 
 import time
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ from rayreel.media.config import AUDIO_RATE_HZ
 
 
 class EncodeVideos:
-    """Frames, sound and text in, feature vectors out. Batches run over frames, not over videos."""
+    """Encodes frames, sound and text to feature vectors. Batches are made of frames, not of videos."""
 
     def __init__(self, config: EncodersConfig, key: EncoderKey, cache: Path) -> None:
-        from rayreel.encoders.load import load_encoders  # torch: only the actors need it, and it takes seconds
+        from rayreel.encoders.load import load_encoders  # imports torch: only actors need it, and it takes seconds
 
         self.encoders = load_encoders(config, cache)
         self.key = key
@@ -30,7 +30,7 @@ class EncodeVideos:
         self.schema = pa.schema([*feature_schema(key.dims), *PASSING])
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """DECODED rows → feature rows with the columns of PASSING behind, one for one; failures pass through."""
+        """Map DECODED rows to feature rows plus the columns of PASSING, one to one; failures pass through."""
         started = time.time()
         videos = [CatalogVideo.model_validate_json(text) for text in block["video"].to_pylist()]
         dims = self.key.dims
@@ -72,7 +72,7 @@ def _first(schema: pa.Schema, count: int) -> pa.Schema:
 
 
 def _ragged(vectors: NDArray[np.float32], counts: Sequence[int | None], dim: int) -> pa.Array:
-    """Vectors [sum of counts, dim] as one list of vectors per video; null where a video has none."""
+    """Vectors [sum of counts, dim] as one list of vectors per video; null for a video without vectors."""
     inner = pa.FixedSizeListArray.from_arrays(pa.array(vectors.astype(np.float16).ravel()), dim)
     offsets = np.concatenate([[0], np.cumsum([count or 0 for count in counts])]).astype(np.int32)
     missing = np.array([not count for count in counts], dtype=bool)

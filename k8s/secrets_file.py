@@ -21,7 +21,7 @@ STORAGE_ROLES = ("serve", "jobs", "mlflow")
 
 
 def secrets(overlay: str) -> list[Secret]:
-    """Secret objects with new random values. In production, object store keys and Milvus' token stay CHANGE."""
+    """Return Secret objects with new random values. In production, object store keys and Milvus' token stay CHANGE."""
     inside = overlay != "production"
     milvus, postgres = word(), word()
     made = [
@@ -44,24 +44,24 @@ def secrets(overlay: str) -> list[Secret]:
 
 
 def storage(role: str, *, inside: bool) -> Secret:
-    """A role's credential for the object store. `components/minio/policies` has its permissions."""
+    """Return a role's credential for the object store. `components/minio/policies` has its permissions."""
     name, key = (f"rayreel-{role}", word()) if inside else (CHANGE, CHANGE)
     return secret(f"rayreel-storage-{role}", AWS_ACCESS_KEY_ID=name, AWS_SECRET_ACCESS_KEY=key)
 
 
 def word() -> str:
-    """A password that needs no quoting in a URI."""
+    """Return a password that needs no quoting in a URI."""
     return randomness.token_urlsafe(24)
 
 
 def secret(name: str, namespace: str = NAMESPACE, **values: str) -> Secret:
-    """A Secret object."""
+    """Return a Secret object."""
     metadata = {"name": name, "namespace": namespace}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "stringData": values}
 
 
 def main(overlay: Annotated[str, typer.Argument(help=f"One of {', '.join(CERTIFICATES)}.")]) -> None:
-    """Print an overlay's secrets with fresh random values.
+    """Print an overlay's secrets with new random values.
 
     Apply them once: stores keep the first passwords, which new secrets would not match.
     """

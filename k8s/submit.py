@@ -23,8 +23,10 @@ Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PART.KEY=VALUE", help="One setting, such as train.epochs=20. May be repeated."),
 ]
-Name = Annotated[str | None, typer.Option(help="Name of the RayJob. [default: the job and a random ending]")]
-Follow = Annotated[bool, typer.Option("--follow", help="Print what it prints, and end when it ends, as it does.")]
+Name = Annotated[str | None, typer.Option(help="Name of the RayJob. [default: the job and a random suffix]")]
+Follow = Annotated[
+    bool, typer.Option("--follow", help="Print the job's output, and exit with its status when it ends.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the RayJob and create nothing.")]
 Kubeconfig = Annotated[str | None, typer.Option(help="[default: $KUBECONFIG, ~/.kube/config, or this pod's cluster]")]
 Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig. [default: its current one]")]
@@ -32,9 +34,9 @@ Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="[defau
 Arguments = Annotated[
     list[str] | None, typer.Argument(metavar="[-- OPTION...]", help="Options of the job itself, after --.")
 ]
-JobName = Annotated[str, typer.Argument(metavar="NAME", help="As `list` shows it.")]
+JobName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the RayJob, as `list` shows it.")]
 
-# The log's last lines may arrive after the job's last state.
+# The last lines of the log may arrive after the last state.
 DRAIN_S = 20
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode="rich", help=__doc__)
@@ -42,7 +44,7 @@ console = Console(soft_wrap=True, highlight=False)
 
 
 def submitting(job: str) -> Callable[..., None]:
-    """The command that submits this job."""
+    """Return the command that submits this job."""
 
     def submit(  # noqa: PLR0917
         arguments: Arguments = None,
@@ -80,7 +82,7 @@ for _job in JOBS:
 
 @app.command("list")
 def list_jobs(kubeconfig: Kubeconfig = None, context: Context = None, namespace: Namespace = None) -> None:
-    """Show all jobs, the newest first."""
+    """Show all jobs, newest first."""
     table = Table("name", "job", "state", "since")
     for state in connect(kubeconfig, context, namespace).all():
         table.add_row(state.name, state.job, state.line(), state.created)
@@ -89,21 +91,23 @@ def list_jobs(kubeconfig: Kubeconfig = None, context: Context = None, namespace:
 
 @app.command()
 def status(name: JobName, kubeconfig: Kubeconfig = None, context: Context = None, namespace: Namespace = None) -> None:
-    """Show one job; exits with 1 when it failed."""
+    """Show a job. Exits with the job's status if it failed."""
     state = connect(kubeconfig, context, namespace).state(name)
-    tell(state)
+    show(state)
     raise typer.Exit(exit_code(state) if state.ended else 0)
 
 
 @app.command()
 def logs(
     name: JobName,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on to the job's end, and exit as it does.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Continue to the job's end, and exit with its status.")
+    ] = False,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     namespace: Namespace = None,
 ) -> None:
-    """Print what a job's driver has printed."""
+    """Print the output of a job's driver."""
     jobs = connect(kubeconfig, context, namespace)
     if follow:
         raise typer.Exit(followed(jobs, name))
@@ -113,9 +117,9 @@ def logs(
 
 @app.command()
 def stop(name: JobName, kubeconfig: Kubeconfig = None, context: Context = None, namespace: Namespace = None) -> None:
-    """End a job and delete it with its cluster. What it has done stays; submitted again, it goes on there."""
+    """Stop a job and delete it with its cluster. Its results stay; when submitted again, it continues from there."""
     connect(kubeconfig, context, namespace).delete(name)
-    console.print(f"{name} ends; its pods are gone within a minute.")
+    console.print(f"{name} is being deleted; its pods end within a minute.")
 
 
 @app.command()
@@ -126,7 +130,7 @@ def publish(
     context: Context = None,
     namespace: Namespace = None,
 ) -> None:
-    """Write the overlay's RayJobs into the cluster, where the schedule (CronJob rayreel-refresh) takes them from."""
+    """Write the overlay's RayJobs to the cluster, for the schedule (CronJob rayreel-refresh)."""
     check_settings(sets or [])
     files = {f"{job}.yaml": yaml.safe_dump(with_settings(rendered_job(job, overlay), sets or [])) for job in JOBS}
     jobs = connect(kubeconfig, context, namespace)
@@ -135,12 +139,12 @@ def publish(
 
 
 def with_settings(manifest: Manifest, sets: list[str]) -> Manifest:
-    """The same job, its command with these settings."""
+    """Return the job with these settings added to its command."""
     return tailored(manifest, manifest["metadata"]["name"], sets, [])
 
 
 def check_settings(sets: list[str]) -> None:
-    """A setting that does not exist costs a second here, and minutes once a cluster has started for it."""
+    """Check settings before a cluster is started, which takes minutes. Raises SettingsError."""
     if sets:
         from rayreel.settings import load_settings
 
@@ -148,13 +152,13 @@ def check_settings(sets: list[str]) -> None:
 
 
 def followed(jobs: RayJobs, name: str) -> int:
-    """Print states and log until the job ends; returns its exit status."""
+    """Print states and output until the job ends, and return its exit status."""
     reader = threading.Thread(target=_print_log, args=(jobs, name), daemon=True)
     reader.start()
     for state in jobs.states(name):
         console.print(f"[dim]{state.line()}[/]")
     reader.join(DRAIN_S)
-    tell(state)
+    show(state)
     return exit_code(state)
 
 
@@ -163,12 +167,12 @@ def _print_log(jobs: RayJobs, name: str) -> None:
         for line in jobs.log(name, follow=True):
             typer.echo(line)
     except RayreelError as error:
-        # Without its log, a job can still be waited for.
-        console.print(f"[yellow]no log: {error}[/]")
+        # The job can be followed without its output.
+        console.print(f"[yellow]no output: {error}[/]")
 
 
-def tell(state: State) -> None:
-    """Say how a job is."""
+def show(state: State) -> None:
+    """Print the state of a job."""
     colour = "green" if state.succeeded else "red" if state.ended else "cyan"
     console.print(f"[{colour}]{state.name}: {state.line()}[/]")
     if state.message:
@@ -176,15 +180,15 @@ def tell(state: State) -> None:
 
 
 def exit_code(state: State) -> int:
-    """0 for success; else the driver's own exit status where the operator tells it, or 1."""
+    """Return 0 for success, else the driver's exit status if the operator reports it, or 1."""
     if state.succeeded:
         return 0
-    told = re.search(r"exit code (\d+)", state.message)
-    return int(told.group(1)) or 1 if told else 1
+    reported = re.search(r"exit code (\d+)", state.message)
+    return int(reported.group(1)) or 1 if reported else 1
 
 
 def main() -> None:
-    """Run; a user's error is printed in its own words and exits with 1."""
+    """Run a command. Expected errors are printed without a traceback, with exit status 1."""
     try:
         app()
     except RayreelError as error:

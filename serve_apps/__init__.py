@@ -1,1 +1,1 @@
-"""The Serve applications: thin shells around the library."""
+"""The Ray Serve application: a thin HTTP layer around the library."""

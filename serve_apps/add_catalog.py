@@ -27,7 +27,7 @@ MOST_SHOWN = 10
 
 
 class NothingAdded(RayreelError):
-    """No video of the catalog is usable, or no release serves."""
+    """No video of the catalog is usable, or no release serves yet."""
 
 
 def main(
@@ -42,7 +42,7 @@ def main(
     _join_ray()
     use_tracking(settings.place)
     _extract(settings, rows)
-    _bring(settings)
+    _update_release(settings)
 
 
 def _join_ray() -> None:
@@ -68,7 +68,7 @@ def _report(report: ExtractReport, store: FeatureStore) -> None:
         typer.echo(f"quarantined {row['video_id'] or '(no id)'}: {row['reason']}: {row['detail']}")
 
 
-def _bring(settings: Settings) -> None:
+def _update_release(settings: Settings) -> None:
     site = settings.site()
     version = site.champion()
     if version is None:

@@ -1,4 +1,4 @@
-"""The HTTP API, put together."""
+"""The HTTP API: routes, middleware and documentation."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,33 +15,33 @@ from serve_apps.observe import Measured
 from serve_apps.routes import embed, operation, recommend, releases, videos, webhook
 from serve_apps.security import protect
 from serve_apps.service import Service
-from serve_apps.uploads import Uploads
+from serve_apps.uploads import UploadBudget
 
 ABOUT = "Content-based video recommendations."
 
 
 def make_api(service: Service) -> FastAPI:
-    """Build the application of one replica. Its start-up ends after the service has looked for a release once.
+    """Build the application of one replica. Its start-up ends after the service has looked for a release.
 
-    The documentation pages include their scripts, since closed networks have no access to a CDN.
+    The documentation pages include their scripts, because closed networks have no access to a CDN.
     """
 
     @asynccontextmanager
-    async def living(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await service.start()
         yield
         service.stop()
 
-    api: FastAPI = FastAPIOffline(title="rayreel", version=rayreel.__version__, description=ABOUT, lifespan=living)
+    api: FastAPI = FastAPIOffline(title="rayreel", version=rayreel.__version__, description=ABOUT, lifespan=lifespan)
     api.state.service = service
     for part in (recommend, embed, videos, releases, operation, webhook):
         api.include_router(part.router)
     api.include_router(videos.jobs)
     problems.install(api)
-    # Innermost first.
+    # From the innermost to the outermost.
     api.add_middleware(FastPath, service=service)
     api.add_middleware(Deadlines, timeout_s=service.settings.serve.timeout_s)
-    api.add_middleware(Uploads, config=service.settings.serve)
+    api.add_middleware(UploadBudget, config=service.settings.serve)
     api.add_middleware(Admission)
     protect(api, service.settings)
     api.add_middleware(Measured, metrics=service.metrics)

@@ -1,8 +1,8 @@
-"""Adding whole catalogs as Ray jobs, one at a time for the whole service; the others wait in a queue.
+"""Adding whole catalogs as Ray jobs, one at a time for the whole service; others wait in a queue.
 
-The queue is below the storage root, one file `jobs/TIME-ID.json` per catalog, and there is no leader among the
-replicas: any of them submits the first catalog under its ID once no job is running. Ray accepts an id only once, so
-two replicas that try at the same time submit one job.
+The queue is below the storage root, one file `jobs/TIME-ID.json` per catalog. There is no leader among the replicas:
+any of them submits the first catalog under its ID once no job is running. Ray accepts an id only once, so two replicas
+that try at the same time submit one job.
 """
 
 import json
@@ -27,8 +27,8 @@ from serve_apps.problems import Busy, NotFound, Unavailable
 log = logging.getLogger(__name__)
 
 PREFIX = "add-"
-# Folder below the storage root with the queued catalogs.
-WAITING = "jobs"
+# Folder of the queued catalogs, below the storage root.
+QUEUE = "jobs"
 TAIL_LINES = 40
 # A local path, but not the path of a URI.
 _PATH = re.compile(r"(?<![\w.:/])/(?:[\w.@+-]+/)+(?=[\w.@+-])")
@@ -48,7 +48,7 @@ class Catalogs:
     def add(self, catalog: str) -> Job:
         """Queue a catalog; its job starts at once if no other is running. Raises Busy if the queue is full."""
         job_id = f"{PREFIX}{uuid.uuid4().hex}"
-        path = self._storage.path(WAITING, f"{time.time_ns():020}-{job_id}.json")
+        path = self._storage.path(QUEUE, f"{time.time_ns():020}-{job_id}.json")
         self._storage.write(path, json.dumps({"catalog": catalog}).encode())
         try:
             self.advance()
@@ -58,7 +58,7 @@ class Catalogs:
         waiting = self._waiting()
         if path in waiting[self._most :]:
             self._forget(path)
-            raise Busy(f"{self._most} catalogs are queued already. Try again when one has been added.")
+            raise Busy(f"{self._most} catalogs are queued already. Try again when one of them has been added.")
         return _queued(job_id, waiting.index(path)) if path in waiting else Job(id=job_id, status="PENDING")
 
     def advance(self) -> None:
@@ -70,7 +70,7 @@ class Catalogs:
 
     def look(self, job_id: str) -> Job:
         """Return a job's status and output. Raises NotFound."""
-        _must_be_ours(job_id)
+        _check_is_ours(job_id)
         waiting = [_job_of(path) for path in self._waiting()]
         info = jobs_by_id().get(job_id)
         if info is not None:
@@ -84,7 +84,7 @@ class Catalogs:
 
     def cancel(self, job_id: str) -> None:
         """Remove a catalog from the queue or stop its job; videos added so far stay. Raises NotFound."""
-        _must_be_ours(job_id)
+        _check_is_ours(job_id)
         paths = [path for path in self._waiting() if _job_of(path) == job_id]
         for path in paths:
             self._forget(path)
@@ -112,7 +112,7 @@ class Catalogs:
 
     def _waiting(self) -> list[str]:
         """Paths of the queued catalogs, oldest first."""
-        return self._storage.files(self._storage.path(WAITING), ".json")
+        return self._storage.files(self._storage.path(QUEUE), ".json")
 
     def _forget(self, path: str) -> None:
         with suppress(FileNotFoundError):
@@ -137,7 +137,7 @@ def presentable(output: str) -> str:
 
 
 def jobs_by_id() -> dict[str, JobDetails]:
-    """Return the jobs that Ray knows of this service, by id. Raises Unavailable."""
+    """Return the jobs of this service that Ray lists, by id. Raises Unavailable."""
     try:
         known = _client().list_jobs()
     except (RuntimeError, OSError) as error:
@@ -146,7 +146,7 @@ def jobs_by_id() -> dict[str, JobDetails]:
     return {job.submission_id: job for job in known if (job.submission_id or "").startswith(PREFIX)}
 
 
-def _must_be_ours(job_id: str) -> None:
+def _check_is_ours(job_id: str) -> None:
     """Raise NotFound for jobs that the service has not submitted."""
     if not job_id.startswith(PREFIX):
         raise _unknown(job_id)

@@ -1,4 +1,4 @@
-"""Calls that block, in threads, and no more of them than can be answered."""
+"""Blocking calls in a thread pool with a bounded queue."""
 
 import asyncio
 import contextvars
@@ -14,7 +14,7 @@ P = ParamSpec("P")
 
 
 class Blocking:
-    """A pool of threads with a bounded queue. A call that is cancelled while it waits is never made."""
+    """A pool of threads with a bounded queue. A call that is cancelled while it is queued is never made."""
 
     def __init__(self, name: str, threads: int, waiting: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
@@ -22,12 +22,12 @@ class Blocking:
         self.ongoing = 0
 
     async def __call__(self, call: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
-        """The call's result. Raises Busy when the queue is full."""
+        """Make a call and return its result. Raises Busy if the queue is full."""
         if self.ongoing >= self._most:
-            raise Busy("More is asked than can be answered in time.")
+            raise Busy("Too many requests are waiting. Try again later.")
         self.ongoing += 1
         try:
-            context = contextvars.copy_context()  # log lines of the thread name the request, as those of the loop do
+            context = contextvars.copy_context()  # log lines of the thread get the request id too
             future = asyncio.get_running_loop().run_in_executor(
                 self._pool, partial(context.run, call, *args, **options)
             )
@@ -36,5 +36,5 @@ class Blocking:
             self.ongoing -= 1
 
     def close(self) -> None:
-        """Let no more calls in; those running end by themselves."""
+        """Accept no more calls. Running calls are completed, queued ones cancelled."""
         self._pool.shutdown(wait=False, cancel_futures=True)

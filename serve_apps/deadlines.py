@@ -1,4 +1,4 @@
-"""Every request has a deadline; what works for it behind hears how much time is left, and is cancelled at its end."""
+"""Deadlines of requests: passes the remaining time to downstream calls, and cancels them at the deadline."""
 
 import asyncio
 import math
@@ -14,30 +14,30 @@ _DEADLINE: ContextVar[float] = ContextVar("deadline", default=math.inf)
 
 
 def remaining() -> float:
-    """Seconds that the current request has left; infinite outside of one."""
+    """Return the remaining seconds of the current request; infinite outside of one."""
     deadline = _DEADLINE.get()
     return math.inf if deadline == math.inf else deadline - asyncio.get_running_loop().time()
 
 
 class Deadlines:
-    """ASGI: 504 for a request that takes longer than `timeout_s`, or than its X-Request-Timeout asks for (seconds)."""
+    """ASGI: responds 504 to requests that take longer than `timeout_s` or their X-Request-Timeout header (seconds)."""
 
     def __init__(self, app: ASGIApp, timeout_s: float) -> None:
         self.app, self.timeout_s = app, timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request in time."""
+        """Pass a request on with a deadline."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         seconds = self._seconds(scope)
         if seconds is None:
-            words = f"X-Request-Timeout: expected seconds above 0, at most {self.timeout_s:g} of them count."
-            await problem(422, words, Request(scope))(scope, receive, send)
+            detail = f"X-Request-Timeout: expected seconds above 0; the limit is {self.timeout_s:g}."
+            await problem(422, detail, Request(scope))(scope, receive, send)
             return
         started = False
 
-        async def watched(message: Message) -> None:
+        async def send_watched(message: Message) -> None:
             nonlocal started
             started = True
             await send(message)
@@ -45,20 +45,20 @@ class Deadlines:
         try:
             async with asyncio.timeout(seconds) as deadline:
                 _DEADLINE.set(deadline.when() or math.inf)
-                await self.app(scope, receive, watched)
+                await self.app(scope, receive, send_watched)
         except TimeoutError:
             if started or not deadline.expired():
                 raise
-            words = f"No answer within {seconds:g} s; what was being done for it has been cancelled."
-            await problem(504, words, Request(scope))(scope, receive, send)
+            detail = f"No response within {seconds:g} s. The request was cancelled."
+            await problem(504, detail, Request(scope))(scope, receive, send)
 
     def _seconds(self, scope: Scope) -> float | None:
         for name, value in scope["headers"]:
             if name == HEADER:
-                return self._asked(value.decode("latin-1"))
+                return self._parse(value.decode("latin-1"))
         return self.timeout_s
 
-    def _asked(self, text: str) -> float | None:
+    def _parse(self, text: str) -> float | None:
         try:
             seconds = float(text)
         except ValueError:

@@ -1,4 +1,4 @@
-"""The decoders of one replica: processes of their own, each busy with one video that is on this machine's disk."""
+"""The decoders of one replica: child processes, each of which decodes one video on this machine's disk at a time."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ from serve_apps.observe import Metrics
 
 log = logging.getLogger(__name__)
 
-# More of them only take each other's cores.
+# More than this would only compete for cores.
 DECODERS = max(1, min(4, (os.cpu_count() or 1) // 2))
 # Downloads use little CPU but may take long. Their limit is half of the calls that Serve sends to one replica
 # (config.yaml), so that slow servers leave the other half to uploads and texts.
@@ -52,7 +52,7 @@ class Decoders:
         self.ongoing += 1
         try:
             async with on_disk as path:
-                outcome = path if isinstance(path, Rejected) else await self._in_turn(path, until)
+                outcome = path if isinstance(path, Rejected) else await self._decode_next(path, until)
         finally:
             self.ongoing -= 1
         if isinstance(outcome, Rejected):
@@ -87,7 +87,7 @@ class Decoders:
             files.close()
         return path
 
-    async def _in_turn(self, path: Path, until: float) -> Clip | Rejected:
+    async def _decode_next(self, path: Path, until: float) -> Clip | Rejected:
         decoder = await self._free.get()
         work = asyncio.create_task(asyncio.to_thread(self._decode, decoder, path, until - _now()))
         # A cancelled call continues in its thread until the deadline of its request, and then returns the decoder.

@@ -1,4 +1,4 @@
-"""The encode deployment: frozen encoders, and the towers of the releases that ask."""
+"""The encode deployment: frozen encoders, and the towers of recent releases."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from ray import serve
 
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.encoders.device import device_named
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import load_encoders
@@ -22,7 +22,7 @@ from rayreel.features.key import EncoderKey
 from rayreel.media.clip import Clip
 from rayreel.media.config import AUDIO_RATE_HZ
 from rayreel.release import registry
-from rayreel.release.embed import embed_rows
+from rayreel.release.embed import embed_table
 from rayreel.settings import Settings
 from rayreel.tower.embed import EmptyQuery
 from rayreel.tower.tower import VideoTower
@@ -39,18 +39,18 @@ log = logging.getLogger(__name__)
 Array = NDArray[Any]
 Embedding = NDArray[np.float32]
 
-# While a release is switched, some requests still ask for the one before.
+# During a switch of releases, some requests still need the previous tower.
 TOWERS = 2
 MAX_BATCH = 32
 
 
 class WrongEncoders(Unavailable):
-    """The release was made with other encoders than this service has."""
+    """The release was made with other encoders than those of this service."""
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A new video, ready to be written: its row for the feature store, and for the release that was asked for."""
+    """An encoded video, ready to be written: its rows for the feature store and for the requested release."""
 
     features: pa.Table
     release_rows: pa.Table
@@ -58,10 +58,10 @@ class Encoded:
 
 @serve.deployment(name="encode")
 class Encode:
-    """Embeds queries and new videos. The tower is always the one that the asked release was made with.
+    """Embeds queries and new videos with the tower of the requested release.
 
-    Each network has a lane of its own: what arrives while it computes is its next batch, across requests. Nothing waits
-    for a batch to fill unless `reconfigure` is told so.
+    Each network batches inputs across requests: those that arrive during a batch form the next one. By default nothing
+    waits for a batch to fill; see `reconfigure`.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -77,22 +77,22 @@ class Encode:
         self._warm_up()
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """`max_batch_size` (1: no batching) and `batch_wait_timeout_s`, without a restart."""
-        for lane in (self._see, self._hear, self._read, self._embed):
-            lane.set_max_batch_size(int(user_config.get("max_batch_size", MAX_BATCH)))
-            lane.set_batch_wait_timeout_s(float(user_config.get("batch_wait_timeout_s", 0.0)))
+        """Set `max_batch_size` (1: no batching) and `batch_wait_timeout_s` without a restart."""
+        for method in (self._encode_frames, self._encode_windows, self._encode_text, self._run_tower):
+            method.set_max_batch_size(int(user_config.get("max_batch_size", MAX_BATCH)))
+            method.set_batch_wait_timeout_s(float(user_config.get("batch_wait_timeout_s", 0.0)))
 
     async def check_health(self) -> None:
         """Report queue lengths; Serve calls this every few seconds."""
         self.metrics.report_queues()
 
     async def describe(self, version: int) -> dict[str, str]:
-        """What this replica computes on and with; loads the version's tower, and raises where that is impossible."""
+        """Return the device and the encoders of this replica. Loads the version's tower; raises if that fails."""
         await self._tower(version)
         return {"device": str(self.device), **{m.value: name for m, name in self.encoders.identities.items()}}
 
     async def texts(self, texts: Sequence[str], version: int) -> Embedding:
-        """The embeddings [len(texts), dim] of queries in words."""
+        """Return the embeddings [len(texts), dim] of queries by text."""
         return np.stack(await asyncio.gather(*(self._text(text, version) for text in texts)))
 
     async def video(self, content: Content, title: str, version: int, seconds: float) -> Embedding | Rejected:
@@ -100,63 +100,67 @@ class Encode:
         clip = await self._decoders.decode(content, seconds)
         if isinstance(clip, Rejected):
             return clip
-        return await self._embedded(await self._vectors(clip, title), version)
+        return await self._embedding(await self._vectors(clip, title), version)
 
-    async def new_video(self, source: Content | str, video: Video, version: int, seconds: float) -> Encoded | Rejected:
-        """Encode a video to add, from its content or URI; rejected without a modality that the tower reads."""
+    async def new_video(
+        self, source: Content | str, video: CatalogVideo, version: int, seconds: float
+    ) -> Encoded | Rejected:
+        """Encode a video to add, from its content or URI. Rejected if it has no modality that the tower reads."""
         clip = await self._decoders.decode(source, seconds)
         if isinstance(clip, Rejected):
             return clip
         features = feature_row(video, clip, await self._vectors(clip, video.text()), self.key)
-        rows = await asyncio.to_thread(embed_rows, await self._tower(version), features)
+        rows = await asyncio.to_thread(embed_table, await self._tower(version), features)
         if not rows.num_rows:
             return Rejected(Reason.NO_FRAMES, "The video has no modality that the release's tower reads.")
         return Encoded(features, rows)
 
     async def embed_again(self, features: pa.Table, version: int) -> pa.Table:
-        """Release rows of another release for a video that has been encoded."""
-        return await asyncio.to_thread(embed_rows, await self._tower(version), features)
+        """Return the rows of another release for a video that is encoded already."""
+        return await asyncio.to_thread(embed_table, await self._tower(version), features)
 
     async def _text(self, text: str, version: int) -> Embedding:
-        return await self._embedded({Modality.TEXT: await self._read(text)}, version)
+        return await self._embedding({Modality.TEXT: await self._encode_text(text)}, version)
 
-    async def _embedded(self, vectors: Vectors, version: int) -> Embedding:
-        embedding_D: Embedding = await self._embed((await self._tower(version), vectors))
+    async def _embedding(self, vectors: Vectors, version: int) -> Embedding:
+        embedding_D: Embedding = await self._run_tower((await self._tower(version), vectors))
         if not embedding_D.any():
-            raise EmptyQuery("The release's tower reads nothing of what this query is made of. Ask in another way.")
+            raise EmptyQuery(
+                "The release's tower reads no modality of this query. Query by another one, such as text or video."
+            )
         return embedding_D
 
     async def _vectors(self, clip: Clip, text: str) -> Vectors:
-        lanes = {Modality.VISUAL: self._see(clip.frames)}
+        calls = {Modality.VISUAL: self._encode_frames(clip.frames)}
         if clip.windows is not None:
-            lanes[Modality.AUDIO] = self._hear(clip.windows)
+            calls[Modality.AUDIO] = self._encode_windows(clip.windows)
         if text:
-            lanes[Modality.TEXT] = self._read(text)
-        return dict(zip(lanes, await asyncio.gather(*lanes.values()), strict=True))
+            calls[Modality.TEXT] = self._encode_text(text)
+        return dict(zip(calls, await asyncio.gather(*calls.values()), strict=True))
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.0)  # type: ignore[untyped-decorator]
-    async def _see(self, clips: list[Array]) -> list[Array]:
-        return await self._lane("visual", self.encoders.visual, clips, self.encoders.visual.window)
+    async def _encode_frames(self, clips: list[Array]) -> list[Array]:
+        return await self._encode_clips("visual", self.encoders.visual, clips, self.encoders.visual.window)
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.0)  # type: ignore[untyped-decorator]
-    async def _hear(self, clips: list[Array]) -> list[Array]:
-        return await self._lane("audio", self.encoders.audio, clips)
+    async def _encode_windows(self, clips: list[Array]) -> list[Array]:
+        return await self._encode_clips("audio", self.encoders.audio, clips)
 
-    async def _lane(self, name: str, encoder: Any, clips: list[Array], window: int = 1) -> list[Array]:  # noqa: ANN401
+    async def _encode_clips(self, name: str, encoder: Any, clips: list[Array], window: int = 1) -> list[Array]:  # noqa: ANN401
         self.metrics.batch(name, len(clips))
         with self.metrics.stage(name):
             vectors = await asyncio.to_thread(encoder.encode, np.concatenate(clips))
         return np.split(vectors, np.cumsum([len(clip) // window for clip in clips])[:-1])
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.0)  # type: ignore[untyped-decorator]
-    async def _read(self, texts: list[str]) -> list[Array]:
+    async def _encode_text(self, texts: list[str]) -> list[Array]:
         self.metrics.batch("text", len(texts))
         with self.metrics.stage("text"):
             vectors = await asyncio.to_thread(self.encoders.text.encode, texts)
         return list(vectors[:, None])
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.0)  # type: ignore[untyped-decorator]
-    async def _embed(self, queries: list[tuple[VideoTower, Vectors]]) -> list[Embedding]:
+    async def _run_tower(self, queries: list[tuple[VideoTower, Vectors]]) -> list[Embedding]:
         self.metrics.batch("tower", len(queries))
         with self.metrics.stage("tower"):
             return await asyncio.to_thread(_embed_each, queries)
@@ -176,13 +180,13 @@ class Encode:
         if registered.encoder_key != str(self.key):
             log.error("release %d was made with %s, not with %s", version, registered.encoder_key, self.key)
             raise WrongEncoders(
-                f"Release {version} was made with other encoders than this service has. Deploy it with the settings "
-                "(encoders.*, sampling.*) that the release's features were extracted with."
+                f"Release {version} was made with other encoders than those of this service. Deploy the service with "
+                "the settings (encoders.*, sampling.*) that the release's features were extracted with."
             )
         return registry.load(registered).to(self.device)
 
     def _warm_up(self) -> None:
-        """The first run of a network takes many times as long as the others; nobody's query shall be it."""
+        """Run every network once, because the first run takes many times longer than the others."""
         size, sampling = self.key.frame_size, self.settings.sampling
         self.encoders.visual.encode(np.zeros((self.encoders.visual.window, size, size, 3), np.uint8))
         self.encoders.audio.encode(np.zeros((1, round(sampling.audio_window_s * AUDIO_RATE_HZ)), np.float32))
@@ -192,12 +196,12 @@ class Encode:
             if champion is not None:
                 tower = self._towers[champion.number] = self._load(champion.number)
                 _embed_each([(tower, {Modality.TEXT: np.ones((1, tower.dims[Modality.TEXT]), np.float32)})])
-        except RayreelError as error:  # the registry is away, or the release needs other encoders: /readyz says so
-            log.warning("no tower yet: %s", error)
+        except RayreelError as error:  # no registry, or the release needs other encoders: /readyz reports it
+            log.warning("no tower could be loaded yet: %s", error)
 
 
 def _embed_each(queries: Sequence[tuple[VideoTower, Vectors]]) -> list[Embedding]:
-    """Each with its own tower, those of one tower together."""
+    """Embed each query with its own tower, and those with the same tower as one batch."""
     found: list[Embedding | None] = [None] * len(queries)
     for tower in {id(tower): tower for tower, _ in queries}.values():
         places = [place for place, (own, _) in enumerate(queries) if own is tower]

@@ -1,4 +1,4 @@
-"""Asking the encode deployment."""
+"""Calls of the encode deployment."""
 
 import asyncio
 from typing import Any
@@ -14,7 +14,7 @@ from serve_apps.problems import Busy, Unavailable
 
 
 class Encoding:
-    """Calls a replica of `Encode`, and another one if that dies, since encoding may be repeated.
+    """Calls a replica of `Encode`, and another one if it dies, because encoding is idempotent.
 
     If a request is cancelled, its call is cancelled as well.
     """
@@ -23,8 +23,8 @@ class Encoding:
         self._handle = handle
 
     async def __call__(self, method: str, *args: Any) -> Any:  # noqa: ANN401 - as the method
-        """What the method of `Encode` returns. Raises Busy, Unavailable, and what the method raises."""
-        return await self._asked(self._handle.options(method_name=method), args)
+        """Call a method of `Encode` and return its result. Raises Busy, Unavailable, and what the method raises."""
+        return await self._call(self._handle.options(method_name=method), args)
 
     async def video(self, method: str, source: Content | str, *args: Any) -> Any:  # noqa: ANN401 - as the method
         """Call a method that decodes `source`, with the request's remaining seconds as last argument.
@@ -34,24 +34,24 @@ class Encoding:
         """
         handle = self._handle.options(method_name=method)
         if isinstance(source, str):
-            return await self._asked(handle, (source, *args, remaining()))
+            return await self._call(handle, (source, *args, remaining()))
         try:
             reference = await asyncio.to_thread(ray.put, source)
         except (ObjectStoreFullError, OutOfDiskError) as error:
-            raise Busy("There is no room for this upload at the moment. Try again later.") from error
-        return await self._asked(handle.options(_by_reference=True), (reference, *args, remaining()))
+            raise Busy("There is no memory for this upload at the moment. Try again later.") from error
+        return await self._call(handle.options(_by_reference=True), (reference, *args, remaining()))
 
-    async def _asked(self, handle: DeploymentHandle, args: tuple[Any, ...]) -> Any:  # noqa: ANN401 - as the method
+    async def _call(self, handle: DeploymentHandle, args: tuple[Any, ...]) -> Any:  # noqa: ANN401 - as the method
         try:
             try:
                 return await _once(handle, args)
             except RayActorError:
                 return await _once(handle, args)
-        # Here, as Serve would answer for these itself, in plain text.
+        # Caught here, because Serve would respond to these itself, in plain text.
         except BackPressureError as error:
-            raise Busy("The encoders are busy and their queue is full.") from error
+            raise Busy("The encoders are busy and their queue is full. Try again later.") from error
         except (RayActorError, RayServeException) as error:
-            raise Unavailable("The encoders do not answer.") from error
+            raise Unavailable("The encoders do not answer. Try again later.") from error
 
 
 async def _once(handle: DeploymentHandle, args: tuple[Any, ...]) -> Any:  # noqa: ANN401 - as the method

@@ -1,4 +1,4 @@
-"""The fast path: hot answers and answers from memory, before the framework looks at the request."""
+"""The fast path: cached and in-memory responses without the overhead of the web framework."""
 
 from pydantic import ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,45 +14,45 @@ ROUTE = "/v1/recommend"
 
 
 class FastPath:
-    """ASGI: answers `POST /v1/recommend` where that needs nothing but this process's memory.
+    """ASGI: answers `POST /v1/recommend` if that needs only this process's memory.
 
-    Everything else, and everything that is wrong with a request, is the application's.
+    All other requests, and invalid ones, are passed to the application.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self.app, self.service = app, service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or pass it on with its body."""
+        """Answer a request, or pass it on with its body."""
         if scope["type"] != "http" or scope["path"] != ROUTE or scope["method"] != "POST" or not _is_json(scope):
             await self.app(scope, receive, send)
             return
         messages: list[Message] = [await receive()]
         while messages[-1].get("more_body"):
             messages.append(await receive())
-        answer = self._answer(b"".join(message.get("body", b"") for message in messages))
-        if answer is not None:
+        content = self._from_memory(b"".join(message.get("body", b"") for message in messages))
+        if content is not None:
             scope["rayreel_route"] = ROUTE
-            await _send(send, answer)
+            await _send(send, content)
             return
         waiting = iter(messages)
 
-        async def again() -> Message:
+        async def receive_again() -> Message:
             return next(waiting, None) or await receive()
 
-        await self.app(scope, again, send)
+        await self.app(scope, receive_again, send)
 
-    def _answer(self, body: bytes) -> bytes | None:
+    def _from_memory(self, body: bytes) -> bytes | None:
         try:
             serving = self.service.state.current
             answers, state = self.service.state.answers, serving.live.state
-            kept = answers.get(state, body)
-            self.service.metrics.looked_up(hit=kept is not None)
-            if kept is not None:
-                return kept
+            cached = answers.get(state, body)
+            self.service.metrics.looked_up(hit=cached is not None)
+            if cached is not None:
+                return cached
             query = RecommendRequest.model_validate_json(body)
             found = None if query.video_id is None else by_id_fast(serving.live, query.video_id, options_of(query))
-        except (ValidationError, RayreelError):  # told by the application, in its words
+        except (ValidationError, RayreelError):  # the application reports it
             return None
         if found is None:
             return None

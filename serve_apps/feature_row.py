@@ -1,4 +1,4 @@
-"""One decoded and encoded video as a row of the feature store."""
+"""A decoded and encoded video as a row of the feature store."""
 
 import hashlib
 from dataclasses import asdict
@@ -7,29 +7,31 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.encoders.encoder import Modality
 from rayreel.features.key import EncoderKey
 from rayreel.features.schema import catalog_columns, feature_schema
 from rayreel.media.clip import Clip
 
 
-def feature_row(video: Video, clip: Clip, vectors: dict[Modality, NDArray[np.float32]], key: EncoderKey) -> pa.Table:
-    """A table of one row, as extraction writes it; `vectors` are [n, D] per modality, absent ones left out."""
+def feature_row(
+    video: CatalogVideo, clip: Clip, vectors: dict[Modality, NDArray[np.float32]], key: EncoderKey
+) -> pa.Table:
+    """Return a table with one row, as extraction writes it. `vectors` are [n, D] per modality, without absent ones."""
     schema = feature_schema(key.dims)
     row = catalog_columns(video) | asdict(clip.facts)
     row |= {"version": version_of_content(video, clip), "content_hash": clip.content_hash}
     row |= {"transcript": None, "encoder_key": str(key)}
-    plain = [name for name in schema.names if name not in set(Modality)]
-    table = pa.Table.from_pylist([row], schema=pa.schema([schema.field(name) for name in plain]))
+    scalar = [name for name in schema.names if name not in set(Modality)]
+    table = pa.Table.from_pylist([row], schema=pa.schema([schema.field(name) for name in scalar]))
     for modality in Modality:
         field = schema.field(modality.value)
         table = table.append_column(field, _cell(vectors.get(modality), field.type))
     return table.select(schema.names)
 
 
-def version_of_content(video: Video, clip: Clip) -> str:
-    """Changes when the row or the file's content changes (16 hex digits)."""
+def version_of_content(video: CatalogVideo, clip: Clip) -> str:
+    """Return a digest of the catalog row and the file's content, 16 hex digits."""
     return hashlib.blake2b(f"{video.fingerprint()} {clip.content_hash}".encode(), digest_size=8).hexdigest()
 
 

@@ -18,20 +18,20 @@ Headers = list[tuple[bytes, bytes]]
 REQUEST_ID = b"x-request-id"
 _SANE_ID = re.compile(rb"[\w.:/+=@-]{1,128}", re.ASCII)
 _CLOSE = (b"connection", b"close")
-_ALWAYS: Headers = [
+_EVERY_RESPONSE: Headers = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
-_ANSWER: Headers = [
-    *_ALWAYS,
+_API: Headers = [
+    *_EVERY_RESPONSE,
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
 ]
-# The pages (documentation, web app) bring their own scripts; Swagger UI starts with an inline one.
+# HTML pages include their own scripts; Swagger UI starts with an inline one.
 _PAGE: Headers = [
-    *_ALWAYS,
+    *_EVERY_RESPONSE,
     (
         b"content-security-policy",
         b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
@@ -58,13 +58,13 @@ class Identified:
         own: Headers = [(REQUEST_ID, request_id.encode())] if self.echo else []
         started, read = False, not _has_body(connection["headers"])
 
-        async def noted() -> Message:
+        async def receive_watched() -> Message:
             nonlocal read
             message = await receive()
             read = read or not message.get("more_body")
             return message
 
-        async def with_headers(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
@@ -73,13 +73,13 @@ class Identified:
             await send(message)
 
         try:
-            await self.app(connection, noted, with_headers)
+            await self.app(connection, receive_watched, send_with_headers)
         except Exception:
             if started:
                 raise
             log.exception("%s %s failed, request %s", connection["method"], connection["path"], request_id)
-            words = "The service failed on this request. See its logs."
-            await problem(500, words, Request(connection))(connection, receive, with_headers)
+            detail = "Unexpected error. Search the logs of the service for this request id."
+            await problem(500, detail, Request(connection))(connection, receive, send_with_headers)
 
 
 def behind_serve() -> bool:
@@ -92,7 +92,7 @@ def behind_serve() -> bool:
 
 
 def _request_id(headers: Headers) -> str:
-    """The request's own id when it is fit for logs, else a new one."""
+    """Return the request's own id if it is safe to log, else a new one."""
     for name, value in headers:
         if name == REQUEST_ID and _SANE_ID.fullmatch(value):
             return value.decode()
@@ -104,7 +104,7 @@ def _has_body(headers: Headers) -> bool:
 
 
 def _completed(headers: Any, own: Headers) -> Headers:  # noqa: ANN401 - ASGI allows any iterable
-    """An answer's headers with ours, where it has none of that name itself."""
+    """Return a response's headers, with security headers that it does not set itself, and `own`."""
     there = dict(headers)
-    ours = _PAGE if there.get(b"content-type", b"").startswith(b"text/html") else _ANSWER
+    ours = _PAGE if there.get(b"content-type", b"").startswith(b"text/html") else _API
     return [*headers, *(header for header in ours if header[0] not in there), *own]

@@ -1,4 +1,4 @@
-"""Bring the release of a running service up to date: what jobs/index.py and a batch job have in common."""
+"""Bring the release of a running service up to date, for jobs/index.py and for batch jobs of the API."""
 
 from rayreel.features.compact import compact
 from rayreel.features.store import open_store
@@ -11,7 +11,7 @@ from serve_apps.notify import notify_service
 def bring_service_up_to_date(
     candidate: Candidate, *, snapshot: bool = False, progress: Progress = lambda _stage, _done: None
 ) -> Brought:
-    """As `bring_up_to_date`; then notify a running service and compact the feature store. Raises NoFeatures, Held."""
+    """Call `bring_up_to_date`, then notify a running service and compact the feature store. Raises NoFeatures, Held."""
     done = bring_up_to_date(candidate, snapshot=snapshot, progress=progress)
     notify_service()
     store = open_store(candidate.site.storage, candidate.version.encoder_key)

@@ -1,4 +1,4 @@
-"""Whether a request without a key comes from this machine: no proxy in between, no page of another site."""
+"""Checks that a request without a key comes from this machine: not through a proxy, not from a page of another site."""
 
 from collections.abc import Collection
 from urllib.parse import urlsplit
@@ -8,8 +8,8 @@ from starlette.types import Scope
 from rayreel.access.config import is_loopback
 from serve_apps.identified import Headers
 
-# What proxies, tunnels and content networks write on requests that they pass on. Ray's own HAProxy writes none of
-# them, but for `Via` on HTTP/1.0 (see serve_apps/haproxy).
+# Headers that proxies, tunnels and content delivery networks add to requests. Ray's own HAProxy adds none of them,
+# except `Via` to HTTP/1.0 (see serve_apps/haproxy).
 _FORWARDED = {
     b"forwarded",
     b"via",
@@ -39,23 +39,23 @@ _FORWARDED = {
     b"front-end-https",
 }
 _FORWARDED_FAMILIES = (b"x-forwarded", b"cf-", b"x-envoy-", b"x-azure-", b"x-appengine-", b"x-vercel-", b"tailscale-")
-_CHANGES_NOTHING = {"GET", "HEAD"}
+_SAFE_METHODS = {"GET", "HEAD"}
 
 
 def forwarded_by(connection: Scope) -> str | None:
-    """The sign that a proxy passed a request on; None where there is none. A proxy that leaves none is not noticed."""
+    """Return the sign that a proxy forwarded the request; None without one. Some proxies leave no sign."""
     for name, _ in connection["headers"]:
         if name in _FORWARDED or name.startswith(_FORWARDED_FAMILIES):
             return f"the header {name.decode('latin-1')}"
-    # Proxies are the last to speak it: nginx does unless it is told otherwise, and adds no header at all.
+    # Only proxies still use it: nginx does by default, and adds no header.
     return "HTTP/1.0" if connection.get("http_version") == "1.0" else None
 
 
 def is_for_this_machine(headers: Headers) -> bool:
-    """Whether a request names this machine: a loopback address, localhost or a bare name, which nobody else can own.
+    """Whether the Host header is a loopback address, localhost or a name without a dot, which cannot be registered.
 
-    Names with a dot belong to somebody, who may let them lead here for browsers (DNS rebinding); other addresses are
-    those of a proxy.
+    The owner of a name with a dot could point it at this machine to attack its browsers (DNS rebinding). Any other
+    address is that of a proxy.
     """
     name = dict(headers).get(b"host", b"").decode("latin-1").strip().lower()
     if name.startswith("["):
@@ -66,11 +66,11 @@ def is_for_this_machine(headers: Headers) -> bool:
 
 
 def is_from_another_site(connection: Scope, origins: Collection[bytes]) -> bool:
-    """Whether a page of another site sent a request that may change something; `origins` may.
+    """Whether a page of another site sent a request that may change something. `origins` are allowed to.
 
-    Browsers say so in Sec-Fetch-Site; older ones only name the page, in Origin or in Referer.
+    Browsers send Sec-Fetch-Site; older ones only the page, in Origin or Referer.
     """
-    if connection["method"] in _CHANGES_NOTHING:
+    if connection["method"] in _SAFE_METHODS:
         return False
     headers = dict(connection["headers"])
     page = headers.get(b"origin", headers.get(b"referer"))

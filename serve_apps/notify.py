@@ -1,4 +1,4 @@
-"""Notify a running service that something has changed."""
+"""Notify a running service of a change."""
 
 import asyncio
 import logging
@@ -9,21 +9,21 @@ from ray.serve.exceptions import RayServeException
 
 log = logging.getLogger(__name__)
 
-_PATIENCE_S = 30
+_TIMEOUT_S = 30
 
 
 def notify_service() -> None:
-    """Let every replica of a running service look at once which release serves; they look by themselves, too."""
+    """Have every replica of a running service look for changes now rather than within serve.refresh_s."""
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     try:
-        # In an event loop: where Serve is optimised for throughput, a handle works nowhere else.
+        # When Serve is optimised for throughput, handles work only in an event loop.
         asyncio.run(_notify())
-    except (RayServeException, KeyError):  # Serve does not run, or runs without such a deployment
-        log.debug("no service runs in this cluster")
+    except (RayServeException, KeyError):  # Serve is not running, or has no such deployment
+        log.debug("no service is running in this cluster")
     except (RayError, TimeoutError) as error:
-        log.warning("not every replica has heard; each looks within serve.refresh_s: %s", error)
+        log.warning("not every replica was notified; each looks for changes within serve.refresh_s: %s", error)
 
 
 async def _notify() -> None:
     handle = serve.get_deployment_handle("search", "rayreel")
-    await handle.broadcast("refresh").results_async(timeout_s=_PATIENCE_S)
+    await handle.broadcast("refresh").results_async(timeout_s=_TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""What operators see: Prometheus metrics through Ray, and OpenTelemetry spans where somebody collects them."""
+"""Prometheus metrics through Ray, OpenTelemetry spans if a collector is configured, and the access log of writes."""
 
 import logging
 import os
@@ -21,39 +21,39 @@ BUCKETS_BATCH = [1, 2, 4, 8, 16, 32, 64]
 
 
 def _tracer() -> trace.Tracer | None:
-    """Spans cost time: they are made only where OTEL_EXPORTER_OTLP_ENDPOINT says who takes them.
+    """Return a tracer if OTEL_EXPORTER_OTLP_ENDPOINT is set, because spans cost time.
 
-    Serve sets the provider up (RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH) and passes contexts between deployments.
+    Serve sets up the provider (RAY_SERVE_TRACING_EXPORTER_IMPORT_PATH) and passes contexts between deployments.
     """
     return trace.get_tracer("rayreel") if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") else None
 
 
 def log_with_serve() -> None:
-    """Let our lines go where Serve's go: JSON with the request's id, in the replica's own file."""
+    """Send our log lines to Serve's handlers: JSON with the request id, in the replica's own file."""
     serves = logging.getLogger("ray.serve")
     for name in ("rayreel", "serve_apps"):
         logging.getLogger(name).parent = serves
 
 
 class Metrics:
-    """The metrics of one replica; Ray adds deployment, replica and application. Times in milliseconds."""
+    """The metrics of one replica. Ray adds deployment, replica and application. Times are in milliseconds."""
 
     def __init__(self) -> None:
         self._tracer = _tracer()
         self._requests = Counter("rayreel_requests", "Requests answered.", ("route", "method", "status"))
-        self._latency = Histogram("rayreel_latency_ms", "From request to answer.", BUCKETS_MS, ("route",))
-        self._stages = Histogram("rayreel_stage_latency_ms", "One stage of answering.", BUCKETS_MS, ("stage",))
-        self._cache = Counter("rayreel_answers_cache", "Lookups of hot answers.", ("outcome",))
-        self._failures = Counter("rayreel_decode_failures", "Videos that could not be used.", ("reason",))
-        self._batches = Histogram("rayreel_batch_size", "Inputs encoded at once.", BUCKETS_BATCH, ("network",))
-        self._queue = Gauge("rayreel_queue", "Calls running and waiting.", ("queue",))
-        self._release = Gauge("rayreel_release", "Version of the release that serves.")
-        self._size = Gauge("rayreel_index_size", "Videos of the release that serves.")
-        self._index_up = Gauge("rayreel_index_up", "1 while Milvus answers.")
+        self._latency = Histogram("rayreel_latency_ms", "Time from request to response.", BUCKETS_MS, ("route",))
+        self._stages = Histogram("rayreel_stage_latency_ms", "Time of one stage of a request.", BUCKETS_MS, ("stage",))
+        self._cache = Counter("rayreel_answers_cache", "Lookups in the response cache.", ("outcome",))
+        self._failures = Counter("rayreel_decode_failures", "Videos that could not be decoded.", ("reason",))
+        self._batches = Histogram("rayreel_batch_size", "Inputs of one batch.", BUCKETS_BATCH, ("network",))
+        self._queue = Gauge("rayreel_queue", "Running and waiting calls.", ("queue",))
+        self._release = Gauge("rayreel_release", "Version of the serving release.")
+        self._size = Gauge("rayreel_index_size", "Videos of the serving release.")
+        self._index_up = Gauge("rayreel_index_up", "1 if Milvus answers, else 0.")
         self._queues: dict[str, Callable[[], int]] = {}
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
-        """One answered request."""
+        """Count a request and its latency."""
         self._requests.inc(1, {"route": route, "method": method, "status": str(status)})
         self._latency.observe(seconds * 1e3, {"route": route})
 
@@ -75,7 +75,7 @@ class Metrics:
             self._stages.observe((time.perf_counter() - started) * 1e3, {"stage": name})
 
     def decode_failed(self, reason: str) -> None:
-        """Count a video that could not be used."""
+        """Count a video that could not be decoded."""
         self._failures.inc(1, {"reason": reason})
 
     def batch(self, network: str, size: int) -> None:
@@ -102,31 +102,31 @@ class Metrics:
 
 
 class Measured:
-    """ASGI, outermost: counts and times every request by its route, and logs every write with the key that sent it."""
+    """ASGI, outermost: counts and times every request by its route, and logs every write with the id of its key."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app, self.metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request, measure it and log it if it writes."""
+        """Handle a request, measure it, and log it if it is a write."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, status, made = time.perf_counter(), 499, None  # 499: the client disconnected before the response
+        started, status, location = time.perf_counter(), 499, None  # 499: the client disconnected before the response
 
-        async def noted(message: Message) -> None:
-            nonlocal status, made
+        async def send_watched(message: Message) -> None:
+            nonlocal status, location
             if message["type"] == "http.response.start":
-                status, made = message["status"], dict(message.get("headers", ())).get(b"location")
+                status, location = message["status"], dict(message.get("headers", ())).get(b"location")
             await send(message)
 
         try:
-            await self.app(scope, receive, noted)
+            await self.app(scope, receive, send_watched)
         finally:
             seconds = time.perf_counter() - started
             self.metrics.request(_route(scope), scope["method"], status, seconds)
             if _is_write(scope):
-                _log_write(scope, status, made, seconds)
+                _log_write(scope, status, location, seconds)
 
 
 def _is_write(scope: Scope) -> bool:
@@ -135,27 +135,34 @@ def _is_write(scope: Scope) -> bool:
     return (scope_of(scope["method"], _path(scope)) or KeyScope.READ) > KeyScope.READ
 
 
-def _log_write(scope: Scope, status: int, made: bytes | None, seconds: float) -> None:
-    """One line of the access log: who (`key_id`, null without keys) changed what, and the video or job that it made.
+def _log_write(scope: Scope, status: int, location: bytes | None, seconds: float) -> None:
+    """Log a write: the key (`key_id`, null without keys), the request, and the `location` of the new video or job.
 
-    As attributes, which Serve's JSON encoding turns into fields; it adds the request's id.
+    Details are attributes, which Serve's JSON encoding turns into fields. It also adds the request id.
     """
-    facts = {
+    details = {
         "key_id": scope.get("state", {}).get("key_id"),
         "http_method": scope["method"],
         "http_path": redacted(_path(scope)),
         "http_status": status,
-        "location": None if made is None else made.decode("latin-1"),
+        "location": None if location is None else location.decode("latin-1"),
         "duration_ms": round(seconds * 1e3, 1),
     }
-    log.info("write: %s %r %d, key %s", facts["http_method"], facts["http_path"], status, facts["key_id"], extra=facts)
+    log.info(
+        "write: %s %r %d, key %s",
+        details["http_method"],
+        details["http_path"],
+        status,
+        details["key_id"],
+        extra=details,
+    )
 
 
 def _path(scope: Scope) -> str:
-    """Without what it is mounted at, and without the query."""
+    """Return the path below the mount point, without the query."""
     return str(scope["path"].removeprefix(scope.get("root_path", "")))
 
 
 def _route(scope: Scope) -> str:
-    """The route's template, never the path: ids would make a time series each."""
+    """Return the route's template rather than the path, so that ids do not create a time series each."""
     return str(getattr(scope.get("route"), "path", None) or scope.get("rayreel_route", "none"))

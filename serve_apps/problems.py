@@ -28,23 +28,23 @@ RETRY_AFTER = {"Retry-After": "1"}
 
 
 class Busy(RayreelError):
-    """More is asked than can be answered in time."""
+    """Too many requests are waiting."""
 
 
 class NotFound(RayreelError):
-    """Something asked for by name is not there."""
+    """There is no object of the requested name."""
 
 
 class BadVideo(RayreelError):
-    """A video that cannot be used."""
+    """The video cannot be used."""
 
 
 class Unavailable(RayreelError):
-    """What an answer needs is away for the moment."""
+    """A part of the service that the request needs is unavailable for the moment."""
 
 
-# The words of these are for the caller.
-_TOLD: dict[type[Exception], int] = {
+# Errors whose messages are for the client.
+_PUBLIC: dict[type[Exception], int] = {
     BadDelivery: 401,
     UnknownVideo: 404,
     NotFound: 404,
@@ -56,18 +56,18 @@ _TOLD: dict[type[Exception], int] = {
     NoRelease: 503,
     Unavailable: 503,
 }
-# The words of these name addresses and paths of the inside: they go to the log.
-_HIDDEN: dict[type[Exception], tuple[int, str]] = {
-    BackPressureError: (429, "The encoders are busy and their queue is full."),
-    IndexUnavailable: (503, "The index does not answer."),
-    RayActorError: (503, "A part of the service is being replaced."),
-    RayServeException: (503, "A part of the service is not there."),
-    RayreelError: (503, "The service cannot answer this now; its logs say why."),
+# Errors whose messages may contain internal addresses and paths: they are only logged.
+_INTERNAL: dict[type[Exception], tuple[int, str]] = {
+    BackPressureError: (429, "The encoders are busy and their queue is full. Try again later."),
+    IndexUnavailable: (503, "The index does not answer. Try again later."),
+    RayActorError: (503, "A part of the service is restarting. Try again later."),
+    RayServeException: (503, "A part of the service is not running. Try again later."),
+    RayreelError: (503, "The service cannot answer this request now. See its logs for the cause."),
 }
 
 
 def problem(status: int, detail: str, request: Request | None = None, **more: Any) -> JSONResponse:  # noqa: ANN401
-    """A response of problem details; 503 and 429 say when to come again."""
+    """Return a response with problem details; with Retry-After for 429 and 503."""
     instance = None if request is None else getattr(request.state, "request_id", None)
     content = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, instance=instance, **more)
     headers = RETRY_AFTER if status in {429, 503} else None
@@ -75,28 +75,28 @@ def problem(status: int, detail: str, request: Request | None = None, **more: An
 
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The problems that a route may answer with, for OpenAPI."""
+    """Return the OpenAPI description of the errors that a route may return."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
 def install(api: FastAPI) -> None:
-    """Let every error that is foreseen leave as a problem; the border takes care of the others."""
+    """Convert all expected errors to problem details. `Identified` handles unexpected ones."""
     api.add_exception_handler(RequestValidationError, _invalid)
     api.add_exception_handler(HTTPException, _http)
-    for kind in _TOLD:
-        api.add_exception_handler(kind, _told)
-    for kind in _HIDDEN:
-        api.add_exception_handler(kind, _hidden)
+    for kind in _PUBLIC:
+        api.add_exception_handler(kind, _public)
+    for kind in _INTERNAL:
+        api.add_exception_handler(kind, _internal)
 
 
-def _words(error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+def _message(error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
     return str(error["msg"]).removeprefix("Value error, ")
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    found = [{"where": ".".join(map(str, e["loc"])), "what": _words(e)} for e in error.errors()]
+    found = [{"where": ".".join(map(str, e["loc"])), "what": _message(e)} for e in error.errors()]
     return problem(422, "; ".join(f"{e['where']}: {e['what']}" for e in found), request, errors=found)
 
 
@@ -105,12 +105,12 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     return problem(error.status_code, str(error.detail), request)
 
 
-async def _told(request: Request, error: Exception) -> JSONResponse:
-    status = next(status for kind, status in _TOLD.items() if isinstance(error, kind))
+async def _public(request: Request, error: Exception) -> JSONResponse:
+    status = next(status for kind, status in _PUBLIC.items() if isinstance(error, kind))
     return problem(status, str(getattr(error, "cause", error)), request)
 
 
-async def _hidden(request: Request, error: Exception) -> JSONResponse:
-    status, words = next(found for kind, found in _HIDDEN.items() if isinstance(error, kind))
+async def _internal(request: Request, error: Exception) -> JSONResponse:
+    status, detail = next(found for kind, found in _INTERNAL.items() if isinstance(error, kind))
     log.warning("%s %s: %s", request.method, request.url.path, getattr(error, "cause", error))
-    return problem(status, words, request)
+    return problem(status, detail, request)

@@ -1,4 +1,4 @@
-"""Many queries through a tower at once."""
+"""Embedding of several queries as one batch."""
 
 from collections.abc import Sequence
 
@@ -15,9 +15,9 @@ Vectors = dict[Modality, NDArray[np.float32]]
 
 @torch.inference_mode()
 def embed_queries(tower: VideoTower, queries: Sequence[Vectors]) -> NDArray[np.float32]:
-    """Unit embeddings [B, dim] of B queries, each [n, D] per modality with absent ones left out.
+    """Return unit embeddings [B, dim] of B queries, each [n, D] per modality without absent ones.
 
-    A query of which the tower sees nothing becomes zero.
+    A query without any modality that the tower reads becomes zero.
     """
     tower.eval()
     padded = {modality: _padded([q.get(modality) for q in queries], tower.dims[modality]) for modality in Modality}

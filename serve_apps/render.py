@@ -1,18 +1,18 @@
-"""Answers as the bytes that leave. pydantic checks what comes in; what goes out is ours."""
+"""Responses as JSON. They are our own data, so pydantic does not validate them."""
 
 from typing import Any
 
 from pydantic_core import to_json
 
-from rayreel.recommend.answer import Answer, Found
+from rayreel.recommend.results import RankedResults, RankedVideo
 
 
-def rendered(answer: Answer) -> bytes:
-    """JSON of `rayreel.client.messages.Recommendations`."""
+def rendered(answer: RankedResults) -> bytes:
+    """Return the JSON of `rayreel.client.messages.Recommendations`."""
     return to_json({"release": answer.release, "results": [_result(found) for found in answer.results]})
 
 
-def _result(found: Found) -> dict[str, Any]:
+def _result(found: RankedVideo) -> dict[str, Any]:
     result: dict[str, Any] = {
         "video_id": found.video_id,
         "score": round(found.score, 6),

@@ -1,18 +1,18 @@
-"""Which key a request needs."""
+"""Key scopes of requests."""
 
 from rayreel.access.keys import Scope
 
 
 def scope_of(method: str, path: str) -> Scope | None:
-    """What a key must allow for a request; None where no key is needed. What is not known needs the most."""
+    """Return the scope that a request needs; None if it needs no key. Unknown requests need ADMIN."""
     part, _, rest = path.strip("/").removeprefix("v1/").partition("/")
-    # MLflow signs what its webhook sends, and knows no keys.
+    # MLflow signs the requests of its webhook and cannot send a key.
     signed = (method, path) == ("POST", "/v1/mlflow/webhook")
     if signed or not path.startswith("/v1/"):
         return None if signed or method in {"GET", "HEAD"} else Scope.ADMIN
     match method, part:
         case ("GET" | "HEAD", "jobs"):
-            return Scope.WRITE  # their output tells of catalogs and storage
+            return Scope.WRITE  # the output contains names of catalogs and storage
         case ("GET" | "HEAD", _) | ("POST", "recommend" | "embed"):
             return Scope.READ
         case "POST", "videos":

@@ -1,4 +1,4 @@
-"""The search deployment: the HTTP API, and in memory the release that it answers from."""
+"""The search deployment: the HTTP API, with the serving release in memory."""
 
 import logging
 from typing import Any
@@ -17,14 +17,14 @@ from serve_apps.service import Service
 
 log = logging.getLogger(__name__)
 
-# A replica that takes longer to look will see by itself.
+# A replica that takes longer sees the change at its next regular look.
 ANNOUNCE_S = 10.0
 
 
 @serve.deployment(name="search")
 @serve.ingress()
 class Search:
-    """One replica of the API. Recommending by id takes nothing but its memory; all else one call or two behind it."""
+    """One replica of the API. It answers queries by id from memory; others need the encoders, the index or both."""
 
     def __init__(self, settings: Settings, encode: DeploymentHandle, job_words: list[str]) -> None:
         log_with_serve()
@@ -32,25 +32,27 @@ class Search:
         self.service = Service(settings, Encoding(encode), self._announce, job_words)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        """What Serve asks for once the replica is made."""
+        """Return the ASGI application. Serve calls this once the replica is created."""
         return make_api(self.service)
 
     async def refresh(self) -> int | None:
-        """Look for what has changed; when this returns it is known here. The release that serves, None without one."""
+        """Look for changes and return the version of the serving release; None without one."""
         return await self.service.state.known()
 
     async def check_health(self) -> None:
-        """Serve replaces a replica that no longer follows what is written."""
+        """Report queue lengths. Raises if this replica no longer looks for changes, so that Serve replaces it."""
         self.service.metrics.report_queues()
         if not self.service.is_looking:
             raise RuntimeError("this replica has stopped looking for changes")
 
     async def _announce(self) -> None:
-        """Let every replica know what was written; one that has just died has nothing to forget."""
+        """Have every replica look for changes. Replicas that have just died are ignored."""
         await self.service.state.refresh()
         context = serve.get_replica_context()
         handle: DeploymentHandle = serve.get_deployment_handle(context.deployment, context.app_name)
-        told: list[Any] = await handle.broadcast("refresh").results_async(timeout_s=ANNOUNCE_S, return_exceptions=True)
-        for error in told:
+        results: list[Any] = await handle.broadcast("refresh").results_async(
+            timeout_s=ANNOUNCE_S, return_exceptions=True
+        )
+        for error in results:
             if isinstance(error, Exception) and not isinstance(error, RayActorError):
-                log.warning("a replica could not be told of a change, and will see it by itself: %s", error)
+                log.warning("a replica was not notified of a change and will see it at its next look: %s", error)

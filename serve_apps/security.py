@@ -1,6 +1,6 @@
-"""The border around the HTTP API: request ids, keys, rates, body sizes, security headers.
+"""Security middleware of the HTTP API: request ids, API keys, rates, body sizes, security headers.
 
-Plain ASGI, outermost first: Identified, CORS, Guarded, Bounded. The fast path has 100 µs in all; these take a few.
+Plain ASGI, outermost first: Identified, CORS, Guarded, BodyLimit. They take a few of the 100 µs of a fast-path request.
 """
 
 import math
@@ -22,7 +22,7 @@ from rayreel.access.rate import TokenBucket
 from rayreel.settings import Settings
 from serve_apps.identified import Headers, Identified, behind_serve
 from serve_apps.nearby import forwarded_by, is_for_this_machine, is_from_another_site
-from serve_apps.openapi import describe_border
+from serve_apps.openapi import describe_middleware
 from serve_apps.problems import problem
 from serve_apps.refusing import drain, refuse
 from serve_apps.scopes import scope_of
@@ -30,23 +30,26 @@ from serve_apps.scopes import scope_of
 _CREATE = (
     "Create a key with `python jobs/keys.py create NAME --scope write` and send it as `Authorization: Bearer rr_…`"
 )
-_PASSED_ON = (
-    "A proxy passed this request on ({sign}), so it may come from anywhere. Without keys the service answers only this "
-    f"machine. {_CREATE}."
+_FORWARDED = (
+    "A proxy forwarded this request ({sign}), so it may come from anywhere. Without keys the service only answers "
+    f"requests from this machine. {_CREATE}."
 )
 _ANOTHER_NAME = (
-    "The Host header names another machine than this one. Without keys the service answers at 127.0.0.1 and localhost "
-    f"only. {_CREATE}, and set serve.require_keys=true."
+    "The Host header does not name this machine. Without keys the service only answers at 127.0.0.1 and localhost. "
+    f"{_CREATE}, and set serve.require_keys=true."
 )
-_ANOTHER_SITE = "Without keys only pages of this machine may send anything, and those named in serve.cors_origins."
+_ANOTHER_SITE = (
+    "Another site's page sent this request. Without keys only pages of this machine and of serve.cors_origins may send "
+    f"requests that change something. {_CREATE}, or add the site to serve.cors_origins."
+)
 
 
 def protect(app: FastAPI, settings: Settings, host: str | None = None) -> None:
-    """Put the border around an application; call it last, once all other middleware is there.
+    """Add the security middleware to an application. Call it after all other middleware has been added.
 
-    `host` is the address that is listened on; unset, Ray Serve is asked when the application starts.
+    `host` is the address that the service listens on; by default that of Ray Serve.
     """
-    app.add_middleware(Bounded, config=settings.serve)
+    app.add_middleware(BodyLimit, config=settings.serve)
     app.add_middleware(Guarded, settings=settings, host=host)
     if settings.serve.cors_origins:
         app.add_middleware(
@@ -57,47 +60,47 @@ def protect(app: FastAPI, settings: Settings, host: str | None = None) -> None:
             expose_headers=("X-Request-Id", "Retry-After", "Location"),
         )
     app.add_middleware(Identified)
-    describe_border(app)
+    describe_middleware(app)
 
 
 class Guarded:
-    """Lets in requests with a key that allows them, not too often. This machine alone needs none on loopback."""
+    """Checks API keys, their scopes and their rates. On loopback, requests from this machine need no key."""
 
     def __init__(self, app: ASGIApp, settings: Settings, host: str | None = None) -> None:
         config = settings.serve
         self.app = app
-        self.needs_keys = config.needs_keys(host or _listening_on())
+        self.needs_keys = config.needs_keys(host or _listening_address())
         self.this_machine_only = config.require_keys == "auto" and not self.needs_keys
         self.origins = {origin.encode() for origin in config.cors_origins}
         self.keys = WatchedKeys(KeyFile(settings.place, config.keys_file), config.refresh_s)
         self.bucket = TokenBucket(config.rate_per_s, config.burst)
 
     async def __call__(self, connection: Connection, receive: Receive, send: Send) -> None:
-        """Pass one request on, or refuse it: 401, 403, 429."""
+        """Pass a request on, or respond 401, 403, 429 or 503."""
         if connection["type"] == "lifespan":
             await self.app(connection, receive, send)
         elif connection["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
-        elif (refusal := await self._judge(connection)) is not None:
+        elif (refusal := await self._check(connection)) is not None:
             await refusal(connection, receive, send)
         else:
             await self.app(connection, receive, send)
 
-    async def _judge(self, connection: Connection) -> Response | None:
-        """Why a request is not let in; None lets it in."""
+    async def _check(self, connection: Connection) -> Response | None:
+        """Return the response to a request that is refused, None if it is allowed."""
         if self.needs_keys:
-            return await self._without_key(connection)
+            return await self._check_key(connection)
         if not self.this_machine_only:
             return None
         if (sign := forwarded_by(connection)) is None:
-            return self._from_elsewhere(connection)
-        # What comes through a proxy comes from anywhere: as everywhere else, a key opens.
-        if not _presented(connection["headers"]):
-            return problem(403, _PASSED_ON.format(sign=sign), Request(connection))
-        return await self._without_key(connection)
+            return self._check_browser(connection)
+        # A forwarded request may come from anywhere, so it needs a key.
+        if not _key_of(connection["headers"]):
+            return problem(403, _FORWARDED.format(sign=sign), Request(connection))
+        return await self._check_key(connection)
 
-    async def _without_key(self, connection: Connection) -> Response | None:
-        """The refusal of a request whose key does not count, does not suffice or asks too often."""
+    async def _check_key(self, connection: Connection) -> Response | None:
+        """Check the key's validity, scope and rate."""
         needed = scope_of(connection["method"], connection["path"].removeprefix(connection.get("root_path", "")))
         if needed is None:
             return None
@@ -105,20 +108,20 @@ class Guarded:
             ring = await self.keys.current()
         except BadKeys as error:
             return problem(503, str(error), Request(connection))
-        key = ring.check(_presented(connection["headers"]), time.time())
+        key = ring.check(_key_of(connection["headers"]), time.time())
         if key is None:
-            words = "This needs an API key that counts: `Authorization: Bearer rr_…` or `X-API-Key: rr_…`."
-            return _with(problem(401, words, Request(connection)), "WWW-Authenticate", "Bearer")
+            detail = "This needs a valid API key: `Authorization: Bearer rr_…` or `X-API-Key: rr_…`."
+            return _with(problem(401, detail, Request(connection)), "WWW-Authenticate", "Bearer")
         connection.setdefault("state", {})["key_id"] = key.id
         if (wait := self.bucket.take(key.id, time.monotonic())) > 0:
-            again = problem(429, "This key asks too often.", Request(connection))
-            return _with(again, "Retry-After", str(math.ceil(wait)))
+            refusal = problem(429, "This key exceeds its request rate. Try again later.", Request(connection))
+            return _with(refusal, "Retry-After", str(math.ceil(wait)))
         if key.scope < needed:
-            return problem(403, _lacking(key.scope, needed), Request(connection))
+            return problem(403, _insufficient(key.scope, needed), Request(connection))
         return None
 
-    def _from_elsewhere(self, connection: Connection) -> Response | None:
-        """The refusal of a web page's request: browsers of this machine send them too, also to names that lead here."""
+    def _check_browser(self, connection: Connection) -> Response | None:
+        """Refuse requests from other sites' pages, which may use any name that resolves to this machine."""
         if not is_for_this_machine(connection["headers"]):
             return problem(403, _ANOTHER_NAME, Request(connection))
         if is_from_another_site(connection, self.origins):
@@ -126,41 +129,41 @@ class Guarded:
         return None
 
 
-class Bounded:
-    """Refuses bodies over the limit, whatever length they declare."""
+class BodyLimit:
+    """Refuses bodies over the limit, regardless of their declared length."""
 
     def __init__(self, app: ASGIApp, config: ServeConfig) -> None:
         self.app, self.config = app, config
 
     async def __call__(self, connection: Connection, receive: Receive, send: Send) -> None:
-        """Pass one request on, and 413 in the middle of its body if need be."""
+        """Pass a request on; respond 413 as soon as its body exceeds the limit."""
         if connection["type"] != "http" or connection["method"] in {"GET", "HEAD", "OPTIONS"}:
             await self.app(connection, receive, send)
             return
         headers = dict(connection["headers"])
         upload = headers.get(b"content-type", b"").lower().startswith(b"multipart/form-data")
         limit = self.config.max_body_bytes if upload else self.config.max_json_bytes
-        words = f"The body is larger than {limit:,} bytes."
+        detail = f"The body is larger than {limit:,} bytes."
         declared = headers.get(b"content-length", b"")
         if declared.isdigit() and int(declared) > limit:
-            await refuse(problem(413, words, Request(connection)), connection, receive, send)
+            await refuse(problem(413, detail, Request(connection)), connection, receive, send)
             return
-        taken = 0
+        received = 0
 
-        async def counted() -> Message:
-            nonlocal taken
+        async def receive_counted() -> Message:
+            nonlocal received
             message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > limit:
+            received += len(message.get("body", b""))
+            if received > limit:
                 await drain(receive)
-                raise HTTPException(413, words)
+                raise HTTPException(413, detail)
             return message
 
-        await self.app(connection, counted, send)
+        await self.app(connection, receive_counted, send)
 
 
-def _presented(headers: Headers) -> str:
-    """The key that a request shows; empty when it shows none."""
+def _key_of(headers: Headers) -> str:
+    """Return the key of a request; empty if it has none."""
     for name, value in headers:
         if name == b"x-api-key":
             return value.decode("latin-1").strip()
@@ -169,18 +172,18 @@ def _presented(headers: Headers) -> str:
     return ""
 
 
-def _with(answer: Response, name: str, value: str) -> Response:
-    answer.headers[name] = value
-    return answer
+def _with(response: Response, name: str, value: str) -> Response:
+    response.headers[name] = value
+    return response
 
 
-def _lacking(scope: Scope, needed: Scope) -> str:
-    return f"This needs a key of scope {needed.name.lower()}; this one's is {scope.name.lower()}."
+def _insufficient(scope: Scope, needed: Scope) -> str:
+    return f"This needs a key with the scope {needed.name.lower()}; this key has the scope {scope.name.lower()}."
 
 
-def _listening_on() -> str | None:
-    """The address that Serve listens on; None when there is no Serve to ask."""
+def _listening_address() -> str | None:
+    """Return the address that Serve listens on; None if Serve is not running."""
     if not behind_serve():
         return None
-    client = _get_global_client(raise_if_no_controller_running=False)  # `serve.status()` tells everything but this
+    client = _get_global_client(raise_if_no_controller_running=False)  # `serve.status()` does not include it
     return None if client is None else client.http_config.host

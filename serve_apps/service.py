@@ -1,4 +1,4 @@
-"""What every route works with: the release that serves, the encoders, threads for what blocks, and the metrics."""
+"""The state that all routes share: the serving release, the encoders, thread pools and metrics."""
 
 import asyncio
 import logging
@@ -29,18 +29,18 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# A search in Milvus Lite takes 10 to 40 ms of one core; it works on ten at once.
+# A search in Milvus Lite takes 10 to 40 ms of one core; it processes ten at once.
 SEARCH_THREADS, SEARCHES_WAITING = 8, 128
-# Longest that a switch of releases waits for the new tower.
+# Longest time that a switch of releases waits for the new tower.
 PREPARE_S = 60.0
-# How often replicas look whether a catalog that waits can be added.
+# Interval of checks for a queued catalog that can be added.
 ADVANCE_S = 3.0
-# A replica that has nothing to answer from helps nobody: it waits so long for Milvus before it takes requests.
+# A replica without a release is useless, so it waits this long for Milvus before it accepts requests.
 START_S = 60.0
 
 
 class Service:
-    """One replica's parts. `announce` tells every replica to look for changes, and returns when all have."""
+    """The parts of one replica. `announce` has every replica look for changes, and returns when all have done so."""
 
     def __init__(
         self, settings: Settings, encode: Encoding, announce: Callable[[], Awaitable[Any]], job_words: list[str]
@@ -50,8 +50,8 @@ class Service:
         self.state = ReleaseState(settings, self.metrics, self.prepare)
         self.searching = Blocking("search", SEARCH_THREADS, SEARCHES_WAITING)
         self.metrics.watch("search", lambda: self.searching.ongoing)
-        # Registry and jobs: databases and HTTP that answer in their own time.
-        self.talking = Blocking("talk", 4, 32)
+        # Calls of the registry and of Ray's job server.
+        self.calling = Blocking("call", 4, 32)
         self.writing = Writing(settings, self.state, encode, announce)
         words = [*job_words, *from_outside()]
         self.catalogs = Catalogs(settings.place, words, settings.serve.max_queued_jobs)
@@ -61,11 +61,11 @@ class Service:
         secret = settings.release.webhook_secret.get_secret_value()
         self.deliveries = Deliveries(secret) if secret else None
         self.promotions: dict[int, Release] = {}
-        self.facts: dict[str, str] = {}
-        self.no_tower: str | None = "The encoders have not been asked yet."
+        self.encoder_facts: dict[str, str] = {}
+        self.no_tower: str | None = "The encoders have not been checked yet."
 
     async def start(self) -> None:
-        """Take requests with something to answer from, if that is to be had in time; then keep looking for changes."""
+        """Wait up to START_S for a release and the index, then start to look for changes."""
         until = time.monotonic() + START_S
         while await self.state.known() is None and not self.state.index_is_up and time.monotonic() < until:
             await asyncio.sleep(0.5)
@@ -75,44 +75,44 @@ class Service:
 
     @property
     def is_looking(self) -> bool:
-        """Whether changes are being followed."""
+        """Whether the task that looks for changes is running."""
         return self._looking is None or not self._looking.done()
 
     def stop(self) -> None:
-        """Let go of threads."""
+        """Cancel all tasks and close the thread pools."""
         for task in (self._looking, self._advancing, self._following):
             if task is not None:
                 task.cancel()
-        for pool in (self.searching, self.talking):
+        for pool in (self.searching, self.calling):
             pool.close()
 
     async def _keep_advancing(self) -> None:
-        """Start the catalog that waits when the one before it has been added."""
+        """Submit the next queued catalog whenever the previous one has been added."""
         while True:
             await asyncio.sleep(ADVANCE_S)
             try:
-                await self.talking(self.catalogs.advance)
-            except Exception:  # whatever it is, the catalogs wait for the next look
-                log.exception("looking for catalogs to add failed")
+                await self.calling(self.catalogs.advance)
+            except Exception:  # the next round tries again
+                log.exception("queued catalogs could not be submitted")
 
     async def prepare(self, version: int) -> None:
-        """A release is about to be switched to."""
+        """Prepare a switch to a release."""
         self.promotions = {}
-        await self.ask_for_tower(version)
+        await self.load_tower(version)
 
-    async def ask_for_tower(self, version: int) -> None:
-        """Let the encoders load a release's tower. Without it, queries by id are answered all the same."""
+    async def load_tower(self, version: int) -> None:
+        """Have the encoders load a release's tower. Queries by id work without it."""
         try:
             async with asyncio.timeout(PREPARE_S):
-                self.facts, self.no_tower = await self.encode("describe", version), None
-        except Busy:  # says nothing of towers
+                self.encoder_facts, self.no_tower = await self.encode("describe", version), None
+        except Busy:  # says nothing about the tower
             return
         except (RayreelError, RayError, RayServeException, TimeoutError) as error:
-            log.warning("no tower of release %d: %s", version, error)
-            self.no_tower = "The encoders cannot encode for the release that serves."
+            log.warning("the tower of release %d could not be loaded: %s", version, error)
+            self.no_tower = "The encoders cannot load the tower of the serving release."
 
     async def search(self, find: Callable[[VideoIndex], T]) -> T:
-        """What `find` finds in the index, in a thread. Raises Busy, Unavailable."""
+        """Call `find` with the index in a thread and return its result. Raises Busy, Unavailable."""
         index = await self.state.index()
         try:
             with self.metrics.stage("milvus"):
@@ -127,4 +127,4 @@ async def _of(request: Request) -> Service:
     return service
 
 
-Asked = Annotated[Service, Depends(_of)]
+CurrentService = Annotated[Service, Depends(_of)]

@@ -1,4 +1,4 @@
-"""Uploads: how many bytes of them one replica works on at once, and what becomes of one whose client has left."""
+"""A limit on the bytes of uploads that one replica processes at once. Cancels uploads whose client disconnects."""
 
 import asyncio
 
@@ -9,29 +9,29 @@ from rayreel.access.config import ServeConfig
 from serve_apps.problems import problem
 from serve_apps.refusing import refuse
 
-# What each upload takes from the budget at least: many small ones that come slowly leave room for queries, which have
-# the same limit of requests at once (`admission.MOST`).
+# Each upload takes at least this much of the budget, so that many slow, small uploads cannot use up the concurrent
+# requests (`admission.MOST`), which queries need too.
 LEAST = 4 << 20
 
 
-class Uploads:
-    """ASGI: 429 with Retry-After for an upload that does not fit into `serve.max_uploads_bytes` beside the others.
+class UploadBudget:
+    """ASGI: responds 429 with Retry-After to an upload that would exceed `serve.max_uploads_bytes` with the others.
 
-    An upload of undeclared length takes as much as it may grow to. One that is larger than the whole budget is let in
-    when there is no other.
+    An upload of undeclared length takes as much as the largest allowed body. One that is larger than the whole budget
+    is accepted if there is no other.
     """
 
     def __init__(self, app: ASGIApp, config: ServeConfig) -> None:
         self.app, self.config, self.taken = app, config, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let one request in, or refuse it before its body is read."""
+        """Pass a request on, or respond 429 before its body is read."""
         size = self._size(scope) if scope["type"] == "http" else None
         if size is None:
             await self.app(scope, receive, send)
         elif self.taken and self.taken + size > self.config.max_uploads_bytes:
-            words = "The uploads that are being worked on leave no room for this one."
-            await refuse(problem(429, words, Request(scope)), scope, receive, send)
+            detail = "Too many uploads are in progress. Try again later."
+            await refuse(problem(429, detail, Request(scope)), scope, receive, send)
         else:
             self.taken += size
             try:
@@ -40,7 +40,7 @@ class Uploads:
                 self.taken -= size
 
     def _size(self, scope: Scope) -> int | None:
-        """Bytes that a request takes from the budget; None for one that is no upload."""
+        """Return the bytes that a request takes from the budget; None if it is not an upload."""
         headers = dict(scope["headers"])
         if not headers.get(b"content-type", b"").lower().startswith(b"multipart/form-data"):
             return None
@@ -49,24 +49,24 @@ class Uploads:
 
 
 async def _while_connected(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-    """Run the application for one request, and cancel it when the client leaves after the body.
+    """Run the application for one request, and cancel it if the client disconnects after the body.
 
-    Serve could watch, but reads the whole body into memory to do so; serve_apps/haproxy turns that off for uploads.
+    Serve could do this, but would read the whole body into memory; serve_apps/haproxy turns that off for uploads.
     """
-    whole = asyncio.Event()
+    complete = asyncio.Event()
 
-    async def noted() -> Message:
+    async def receive_watched() -> Message:
         message = await receive()
         if not message.get("more_body"):
-            whole.set()
+            complete.set()
         return message
 
-    async def left() -> None:
-        await whole.wait()
+    async def disconnected() -> None:
+        await complete.wait()
         while (await receive())["type"] != "http.disconnect":
             pass
 
-    work, watch = asyncio.ensure_future(app(scope, noted, send)), asyncio.create_task(left())
+    work, watch = asyncio.ensure_future(app(scope, receive_watched, send)), asyncio.create_task(disconnected())
     try:
         await asyncio.wait((work, watch), return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -1,4 +1,4 @@
-"""Adding and deleting videos over HTTP: written, searchable and known to every replica before the answer leaves."""
+"""Adding and deleting videos over HTTP. A write is stored, searchable and known to all replicas before the response."""
 
 import asyncio
 import hashlib
@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.client.messages import NewVideo
 from rayreel.failures import Reason, Rejected
 from rayreel.features.store import open_store
@@ -26,15 +26,15 @@ from serve_apps.state import ReleaseState, Serving
 log = logging.getLogger(__name__)
 
 WRITE_THREADS, WRITES_WAITING = 4, 32
-# Below the storage root: what was uploaded, for as long as the video is there.
+# Folder of uploaded files below the storage root; they are deleted with their videos.
 UPLOADS = "uploads"
-# Promotions do not follow each other so fast that a write would never meet a release that stays.
+# Promotions are rare: a write needs more than one attempt only if a switch happens meanwhile.
 ATTEMPTS = 5
-_PASSING = (Reason.UNREACHABLE, Reason.TIMEOUT)
+_TEMPORARY = (Reason.UNREACHABLE, Reason.TIMEOUT)
 
 
 class Writing:
-    """Writes to the release that serves, feature store first; a release that is switched meanwhile gets it too."""
+    """Writes to the feature store and the serving release, and to a release that is switched to meanwhile."""
 
     def __init__(
         self, settings: Settings, state: ReleaseState, encode: Encoding, announce: Callable[[], Awaitable[Any]]
@@ -45,7 +45,7 @@ class Writing:
 
     async def add(self, new: NewVideo, content: Content | None = None, name: str = "") -> str:
         """Add a video from its uri or its content and return its id. Raises BadVideo, Busy, Unavailable."""
-        video = await asyncio.to_thread(self._described, new, content, name)
+        video = await asyncio.to_thread(self._catalog_row, new, content, name)
         serving = self._state.current
         before = _row(serving, video.video_id)
         source = video.uri if content is None else content
@@ -57,7 +57,7 @@ class Writing:
         rows = encoded.release_rows
         for _ in range(ATTEMPTS):
             writer = await self._writer(serving)
-            # Once begun it is done to the end, even for a client that has left.
+            # Once started, a write is completed even if the client disconnects.
             await asyncio.shield(self._threads(writer.add, encoded.features, rows))
             await self._announce()
             if (now := self._state.current).version == serving.version:
@@ -66,22 +66,22 @@ class Writing:
                 return video.video_id
             serving = now
             rows = await self._encode("embed_again", encoded.features, serving.version)
-        raise Unavailable("Releases are being switched faster than the video could be added. Try again.")
+        raise Unavailable("The serving release kept changing while the video was added. Try again.")
 
     async def delete(self, ids: Sequence[str]) -> list[str]:
-        """Delete videos; returns those that were there. Raises Busy, Unavailable."""
-        gone: set[str] = set()
+        """Delete videos and return the ids that existed. Raises Busy, Unavailable."""
+        deleted: set[str] = set()
         serving = self._state.current
         uploads = [row.uri for video_id in ids if (row := _row(serving, video_id)) is not None]
         for _ in range(ATTEMPTS):
             writer = await self._writer(serving)
-            gone |= set(await asyncio.shield(self._threads(writer.delete, list(ids))))
+            deleted |= set(await asyncio.shield(self._threads(writer.delete, list(ids))))
             await self._announce()
             if (now := self._state.current).version == serving.version:
                 await asyncio.to_thread(self._forget, uploads)
-                return sorted(gone)
+                return sorted(deleted)
             serving = now
-        raise Unavailable("Releases are being switched faster than the videos could be deleted. Try again.")
+        raise Unavailable("The serving release kept changing while the videos were deleted. Try again.")
 
     async def _writer(self, serving: Serving) -> Writer:
         if serving.version not in self._writers:
@@ -93,13 +93,13 @@ class Writing:
         store = open_store(settings.place, registry.resolve(str(version)).encoder_key)
         return Writer(store, ReleaseRows(settings.place, version), self._state.client, settings.index)
 
-    def _described(self, new: NewVideo, content: Content | None, name: str) -> Video:
-        """The catalog row. An id that is not given is the content's or the address's: sent twice, it is one video."""
-        made = f"video_{hashlib.sha256(new.uri.encode() if content is None else content.data).hexdigest()[:24]}"
-        video_id = new.video_id or made
+    def _catalog_row(self, new: NewVideo, content: Content | None, name: str) -> CatalogVideo:
+        """Return the catalog row. The default id is a digest of content or URI, so repeated requests add one video."""
+        default = f"video_{hashlib.sha256(new.uri.encode() if content is None else content.data).hexdigest()[:24]}"
+        video_id = new.video_id or default
         uri = new.uri if content is None else self._upload_uri(video_id, content, name)
         created = None if new.created_at is None else datetime.fromtimestamp(new.created_at, UTC)
-        return Video(
+        return CatalogVideo(
             video_id=video_id,
             uri=uri,
             title=new.title,
@@ -121,7 +121,7 @@ class Writing:
         return self._settings.place.path(UPLOADS, uri.partition("?")[0].rpartition("/")[2])
 
     def _forget(self, uris: Sequence[str]) -> None:
-        """Delete uploads; other files are not ours."""
+        """Delete uploaded files. Other URIs are ignored, since those files are not ours."""
         folder = self._settings.place.uri(UPLOADS, "").partition("?")[0]
         for uri in uris:
             if uri.startswith(folder):
@@ -130,10 +130,10 @@ class Writing:
 
 
 def refusal(rejected: Rejected) -> Exception:
-    """Why a video is not taken: its reason, never the detail, which names paths."""
-    if rejected.reason in _PASSING:
+    """Return the error for a rejected video, with its reason but not its detail, which may contain paths."""
+    if rejected.reason in _TEMPORARY:
         return BadVideo(f"{rejected.reason}: the video could not be read in time. Try again.")
-    return BadVideo(f"{rejected.reason}: this cannot be used as a video.")
+    return BadVideo(f"{rejected.reason}: the file cannot be used as a video.")
 
 
 def _row(serving: Serving, video_id: str) -> VideoRow | None:

@@ -1,6 +1,6 @@
-"""A Ray cluster of node groups that come and go with the work: Ray's own autoscaler, machines that are pretended.
+"""A Ray cluster with autoscaled node groups: Ray's autoscaler with simulated machines.
 
-Not Ray's own `AutoscalingCluster`: it needs a file that is not in the wheel, and ends every Ray of the machine.
+Not Ray's own `AutoscalingCluster`: it needs a file that is not in the wheel, and stops every Ray on the machine.
 """
 
 import os
@@ -22,7 +22,7 @@ HEAD = "ray.head.default"
 
 @contextmanager
 def autoscaled(groups: dict[str, dict[str, Any]], ray_folder: str, idle_s: float) -> Iterator[str]:
-    """The address of a cluster: a head that takes no work, and groups as in a cluster-launcher file."""
+    """Yield the address of a cluster with a head that takes no work, and groups as in a cluster-launcher file."""
     port, client = _free_ports()
     address = f"127.0.0.1:{port}"
     file = Path(ray_folder) / "autoscaling.yaml"
@@ -35,7 +35,7 @@ def autoscaled(groups: dict[str, dict[str, Any]], ray_folder: str, idle_s: float
         "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID,
         "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID,
     }
-    # Ray's own choices are the same for every cluster of a machine, and may be taken.
+    # Ray's default ports are the same for every cluster on a machine, and may be in use.
     words = [f"--port={port}", f"--ray-client-server-port={client}", "--dashboard-agent-listen-port=0"]
     words += ["--num-cpus=0"]
     words += [f"--autoscaling-config={file}", "--include-dashboard=false", "--disable-usage-stats"]
@@ -49,7 +49,7 @@ def autoscaled(groups: dict[str, dict[str, Any]], ray_folder: str, idle_s: float
 
 
 def _free_ports() -> tuple[int, int]:
-    """Below the ephemeral ports: another cluster's GCS could take one of those, and share it with this one's."""
+    """Ports below the ephemeral range: another cluster's GCS could take one of those and share it with this one."""
     for port in range(20_000 + os.getpid() % 9_000, 30_000, 2):
         with socket.socket() as first, socket.socket() as second, suppress(OSError):
             first.bind(("", port))
@@ -60,7 +60,7 @@ def _free_ports() -> tuple[int, int]:
 
 def _config(groups: dict[str, dict[str, Any]], address: str, idle_s: float) -> dict[str, Any]:
     provider = {
-        # By its class, as the defaults of its name lie in a file that is not in the wheel.
+        # By class, as the defaults for its name are in a file that is not in the wheel.
         "type": "external",
         "module": f"{FakeMultiNodeProvider.__module__}.{FakeMultiNodeProvider.__name__}",
         "use_node_id_as_ip": True,

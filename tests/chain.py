@@ -1,4 +1,4 @@
-"""A finished quickstart, for tests to ask."""
+"""A finished quickstart, for tests to query."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Chain:
-    """A finished quickstart: what it printed, on standard output and beside it, and where its service answers."""
+    """A finished quickstart: its standard output, standard error and the address of its service."""
 
     output: str
     errors: str
@@ -29,13 +29,13 @@ class Chain:
         return subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False)
 
     def recommend(self, **query: object) -> list[dict[str, Any]]:
-        """The results of one query, which has to succeed."""
+        """Return the results of one query, which must succeed."""
         answer = httpx.post(f"{self.url}/v1/recommend", json=query, timeout=60)
         assert answer.status_code == httpx.codes.OK, answer.text
         results: list[dict[str, Any]] = answer.json()["results"]
         return results
 
     def ready(self) -> dict[str, Any]:
-        """What /readyz says; the service has to be ready."""
+        """Return the response of /readyz; the service must be ready."""
         state: dict[str, Any] = httpx.get(f"{self.url}/readyz", timeout=60).raise_for_status().json()
         return state

@@ -1,4 +1,4 @@
-"""Fixtures of all tests."""
+"""Fixtures for all tests."""
 
 import os
 import secrets
@@ -13,19 +13,19 @@ from ray_here import own_ray
 from rayreel.ray_access import protect
 from rayreel.storage import Storage
 
-# Every Ray of this process listens on loopback and requires a token of its own; the user's stays out of it.
+# Every Ray of this process listens on loopback and requires its own token, not the user's.
 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 protect()
 
 FilmMaker = Callable[..., Path]
 
-# On a machine that is busy with something else, Ray's 30 s for its first process are too few.
+# On a busy machine, Ray's timeout of 30 s for its first process is too short.
 os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "90")
 
 
 @pytest.fixture
 def film(tmp_path: Path) -> FilmMaker:
-    """Make a film in the test's folder: `film("a.mp4", frames=10)`."""
+    """Create a film in the test's folder: `film("a.mp4", frames=10)`."""
     return lambda name="film.mp4", **options: write_film(tmp_path / name, **options)
 
 
@@ -37,7 +37,7 @@ def ray_cluster() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def s3() -> Iterator[str]:
-    """host:port of an S3 server on this machine."""
+    """host:port of a local S3 server."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -48,7 +48,7 @@ def s3() -> Iterator[str]:
 
 @pytest.fixture(params=["folder", "object store"])
 def any_storage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
-    """A root of each kind, with nothing in it."""
+    """An empty storage root of each kind."""
     if request.param == "folder":
         return Storage(tmp_path / "a=1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
@@ -67,6 +67,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         ["mount", "-t", "tmpfs", "-o", f"size={1 << 20}", "tmpfs", folder], capture_output=True, check=False
     )
     if mounted.returncode:
-        pytest.skip(f"no disk can be mounted here: {mounted.stderr.decode().strip()}")
+        pytest.skip(f"cannot mount a disk here: {mounted.stderr.decode().strip()}")
     yield folder
     subprocess.run(["umount", folder], check=True)

@@ -1,4 +1,4 @@
-"""Feature rows made for tests: small vectors, any modality absent where a test wants it so."""
+"""Synthetic feature rows: small vectors, with any modality optionally absent."""
 
 import json
 from typing import Any
@@ -31,7 +31,7 @@ def feature_row(
     spread: float = 1.0,
     **columns: object,
 ) -> dict[str, Any]:
-    """A row with this many random vectors around `centre`; 0 or False leaves a modality out."""
+    """Return a row with this many random vectors around `centre`; 0 or False leaves a modality out."""
     rng = np.random.default_rng(list(video_id.encode()))
     centre = centre or {modality: np.zeros(dim) for modality, dim in DIMS.items()}
     vectors = {
@@ -57,22 +57,22 @@ def feature_row(
 
 
 def feature_table(*rows: dict[str, Any]) -> pa.Table:
-    """The rows as `FeatureStore.read` would give them."""
+    """Return the rows as `FeatureStore.read` would."""
     return pa.Table.from_pylist(list(rows), schema=feature_schema(DIMS))
 
 
 def feature_matrix(*rows: dict[str, Any]) -> FeatureMatrix:
-    """The rows as arrays."""
+    """Return the rows as arrays."""
     return FeatureMatrix.from_table(feature_table(*rows))
 
 
 def clusters(categories: int = 4, each: int = 25, spread: float = 0.3, **columns: object) -> FeatureMatrix:
-    """Videos whose features of every modality lie around the centre of their category."""
+    """Return videos with the features of every modality around the centre of their category."""
     return FeatureMatrix.from_table(clusters_table(categories, each, spread, **columns))
 
 
 def clusters_table(categories: int = 4, each: int = 25, spread: float = 0.3, **columns: object) -> pa.Table:
-    """The same as `FeatureStore.read` would give it."""
+    """Return the rows of `clusters` as `FeatureStore.read` would."""
     rng = np.random.default_rng(0)
     centres = [{m: 2 * rng.normal(size=dim) for m, dim in DIMS.items()} for _ in range(categories)]
     return feature_table(

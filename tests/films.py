@@ -1,4 +1,4 @@
-"""Films made for tests: each frame carries its own number, so that a test can tell which frames were taken."""
+"""Synthetic films: each frame encodes its own number, so that tests can identify the decoded frames."""
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -11,17 +11,17 @@ TICKS_PER_S = 12_800
 
 
 def frame_picture(number: int, width: int, height: int) -> np.ndarray:
-    """A grey frame whose level tells its number; the top-left quarter is red, so that turning it shows."""
+    """Return a grey frame whose level encodes its number; its top-left quarter is red, to detect rotation."""
     picture = np.full((height, width, 3), 20 + 2 * number, dtype=np.uint8)
     picture[: height // 2, : width // 2] = (200, 20, 20)
     return picture
 
 
 def numbers_of(frames: np.ndarray) -> list[int]:
-    """Which frames of a numbered film these squares are, read off the bottom right corner."""
+    """Return the numbers of square frames of a numbered film, read from the bottom right corner."""
     part = frames.shape[1] // 4
     corners = frames[:, -part:, -part:].mean(axis=(1, 2, 3))
-    # Video knows 219 levels of grey, so not every number's level comes back as it went.
+    # Limited-range video has 219 levels of grey, so not every level round-trips exactly.
     levels = np.round((20 + 2 * np.arange(118)) * 219 / 255) * 255 / 219
     return [int(np.abs(levels - corner).argmin()) for corner in corners]
 
@@ -48,9 +48,9 @@ def write_film(
 ) -> Path:
     """Encode a numbered film of `frames` frames; `tone_hz=None` leaves sound out, 0 makes the sound silent.
 
-    times_s: when each frame is shown (variable rate). start_s: all times are later by this; in MP4 an edit list cuts
-    off what comes before 0. sound_s: length of the sound, that of the picture if not given. muxing: muxer options.
-    first: number of the first frame. live: Matroska as browsers record it, without duration and index.
+    times_s: presentation time of each frame (variable rate). start_s: offset added to all times; in MP4 an edit list
+    cuts off what comes before 0. sound_s: length of the sound, by default that of the video. muxing: muxer options.
+    first: number of the first frame. live: Matroska as recorded by browsers, without duration and index.
     """
     width, height = size
     with av.open(path, "w", options=_format_options(movflags, live) | (muxing or {})) as out:

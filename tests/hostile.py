@@ -1,7 +1,7 @@
-"""What a video could try that has taken over its decoder; importable by the decoding process.
+"""Attacks that a video could try after taking over its decoder; importable by the decoder process.
 
-A "video" here is JSON with the targets of the attempt, and its name says which attempt. The answer is the name of the
-kernel's error, or "allowed" and what was reached.
+A "video" here is JSON with the targets of an attack, and its file name selects the attack. The result is the name of
+the kernel's error, or "allowed" and what was reached.
 """
 
 import ctypes
@@ -34,14 +34,14 @@ libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
 Attempt = Callable[[dict[str, Any]], str]
 PARENT = os.getppid()
-# Loaded by now: what is imported later would fail for that reason.
+# Load codecs now: importing them later would fail for another reason.
 "x".encode("idna"), "x".encode("latin-1")
 
 
 def call(name: str, *arguments: object) -> str:
-    """A system call by name, whether or not Python or the C library know it."""
-    words = [ctypes.c_long(word) if isinstance(word, int) else word for word in arguments]
-    answer = libc.syscall(ctypes.c_long(syscall_nr(name)), *words)
+    """Make a system call by name, even if Python and the C library have no function for it."""
+    values = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
+    answer = libc.syscall(ctypes.c_long(syscall_nr(name)), *values)
     if answer == -1:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return f"{name} gave {answer}"
@@ -96,13 +96,13 @@ def parent_memory(_: dict[str, Any]) -> str:
     try:
         return call("process_vm_readv", PARENT, here, 1, there, 1, 0)
     except OSError as error:
-        if error.errno == errno.EFAULT:  # nothing is at address 0: the kernel did look
+        if error.errno == errno.EFAULT:  # address 0 is unmapped: the kernel did try to read it
             return "looked"
         raise
 
 
 def shared_memory(_: dict[str, Any]) -> str:
-    """Memory that RLIMIT_DATA does not count."""
+    """Allocate memory that RLIMIT_DATA does not count."""
     with mmap.mmap(-1, 64 << 20, flags=mmap.MAP_SHARED) as room:
         room[::4096] = b"x" * (len(room) // 4096)
         return f"{len(room)} bytes"
@@ -136,7 +136,7 @@ def descriptors(_: dict[str, Any]) -> str:
 
 
 def disarm(_: dict[str, Any]) -> str:
-    """Outlive the parent: by closing the pipe whose end kills."""
+    """Try to outlive the parent by closing the pipe whose end kills this process."""
     return call("close", (1 << 32))  # the kernel reads the low half: 0
 
 
@@ -244,7 +244,7 @@ def targets_in(file: "VideoFile | Path") -> dict[str, Any]:
 
 
 def attack(file: "VideoFile | Path", *_: object) -> Rejected:
-    """Try what the file's name says."""
+    """Run the attack that the file's name selects."""
     attempt, targets = ATTEMPTS[Path(file.name).stem], targets_in(file)
     try:
         outcome = f"allowed: {attempt(targets)}"
@@ -254,7 +254,7 @@ def attack(file: "VideoFile | Path", *_: object) -> Rejected:
 
 
 def attack_or_decode(file: "VideoFile", sampling: SamplingConfig, size: int, limits: Limits) -> Samples | Rejected:
-    """An attempt, where the name is that of one; any other file is decoded."""
+    """Run the attack that the file's name selects; decode any other file."""
     if Path(file.name).stem in ATTEMPTS:
         return attack(file)
     if Path(file.name).suffix == ".say":
@@ -263,14 +263,14 @@ def attack_or_decode(file: "VideoFile", sampling: SamplingConfig, size: int, lim
 
 
 def say(file: "VideoFile") -> Rejected:
-    """Answer on the socket itself, with the file's content; then as the file's name says."""
+    """Write the file's content to the socket as a response, then do what the file's name selects."""
     frame: Any = sys._getframe()
-    while "question" not in frame.f_locals:
+    while "request" not in frame.f_locals:
         frame = frame.f_back
-    question = frame.f_locals["question"]
+    request = frame.f_locals["request"]
     parent = next(thing for thing in gc.get_objects() if isinstance(thing, socket.socket) and thing.fileno() > 2)
     content = os.pread(file.descriptor, 1 << 20, 0)
-    os.write(parent.fileno(), content.replace(b"TOKEN", question.token.encode()))
+    os.write(parent.fileno(), content.replace(b"TOKEN", request.token.encode()))
     match Path(file.name).stem:
         case "once":
             time.sleep(600)
@@ -283,7 +283,7 @@ def say(file: "VideoFile") -> Rejected:
 
 
 def environment(*_: object) -> Rejected:
-    """What is left of it, as Python and as the C library know it."""
+    """Return the remaining environment, as seen by Python and by the C library."""
     known = ctypes.c_void_p.in_dll(libc, "environ").value
     first = ctypes.cast(known, ctypes.POINTER(ctypes.c_char_p))[0] if known else None
     return Rejected(Reason.NO_FRAMES, json.dumps(dict(os.environ) if first is None else str(first)))

@@ -1,4 +1,4 @@
-"""HTTP servers of this machine that play the world outside, and the inside of a network."""
+"""Local HTTP servers that simulate the internet and an internal network."""
 
 import ssl
 import threading
@@ -20,7 +20,7 @@ SECRET = b"role,credentials\nAKIA,hunter2\n"
 
 
 class Server(ThreadingHTTPServer):
-    """Answers with `inside` everywhere but at paths that `answers` knows; counts what reaches it."""
+    """Responds with SECRET, except at the paths of `answers`; records all requests."""
 
     daemon_threads = True
 
@@ -35,7 +35,7 @@ class Server(ThreadingHTTPServer):
         return f"{self.scheme}://{user}{host}:{self.server_port}{path}"
 
     def redirect(self, path: str, *headers: tuple[str, str], status: int = 302) -> None:
-        """Answer at `path` with these headers and no content."""
+        """Respond at `path` with these headers and no content."""
         self.answers[path] = lambda handler: handler.send(status, b"", *headers)
 
     def content(self, path: str, content: bytes, *headers: tuple[str, str]) -> None:
@@ -70,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def running_tls(folder: Path) -> Iterator[Server]:
-    """A server that speaks https with a certificate of its own, which lies in `folder / "server.pem"` to be trusted."""
+    """Run an https server with a self-signed certificate, written to `folder / "server.pem"`."""
     (chain := folder / "server.pem").write_bytes(key_and_certificate())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(chain)
@@ -89,7 +89,7 @@ def running(server: Server) -> Iterator[Server]:
 
 
 def key_and_certificate() -> bytes:
-    """PEM of both, for 127.0.0.1, localhost and films.example, good for a day."""
+    """Return both as PEM, for 127.0.0.1, localhost and films.example, valid for a day."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
     names = [x509.DNSName("films.example"), x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]

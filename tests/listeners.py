@@ -1,4 +1,4 @@
-"""Who listens where on this machine, as the kernel tells it."""
+"""Listening sockets of processes, as reported by the kernel."""
 
 import ipaddress
 import socket
@@ -13,7 +13,7 @@ _LISTENING = "0A"
 
 @dataclass(frozen=True)
 class Listener:
-    """A TCP socket that a process listens on, and whether Ray's token is required of those that call it."""
+    """A TCP socket that a process listens on, with the process's RAY_AUTH_MODE."""
 
     address: str
     port: int
@@ -23,13 +23,13 @@ class Listener:
 
     @property
     def is_on_loopback(self) -> bool:
-        """Whether only this machine reaches it."""
+        """Whether it is reachable only from this machine."""
         address = ipaddress.ip_address(self.address)
         return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def with_children(pids: Iterable[int]) -> set[int]:
-    """These processes and all below them: a process that renames itself may lose its environment."""
+    """Return these processes and all descendants: a process that renames itself may lose its environment."""
     running = (int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit())
     parents = {pid: _parent(pid) for pid in running}
     found = set(pids)
@@ -39,7 +39,7 @@ def with_children(pids: Iterable[int]) -> set[int]:
 
 
 def listeners(pids: Iterable[int]) -> list[Listener]:
-    """Everything that these processes listen on."""
+    """Return all sockets that these processes listen on."""
     sockets = _listening_sockets()
     return [
         Listener(*sockets[inode], pid, title(pid), _auth_mode(pid))
@@ -49,7 +49,7 @@ def listeners(pids: Iterable[int]) -> list[Listener]:
 
 
 def _listening_sockets() -> dict[str, tuple[str, int]]:
-    """Inode → address and port, of this network namespace."""
+    """Address and port by inode, for this network namespace."""
     found = {}
     for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
@@ -64,13 +64,13 @@ def _listening_sockets() -> dict[str, tuple[str, int]]:
 def _sockets_of(pid: int) -> set[str]:
     try:
         links = [str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()]
-    except OSError:  # it has ended
+    except OSError:  # the process has ended
         return set()
     return {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
 
 
 def _auth_mode(pid: int) -> str:
-    """RAY_AUTH_MODE of the process, or of the nearest parent that still shows one."""
+    """RAY_AUTH_MODE of the process, or of its nearest ancestor that has it."""
     while pid > 1:
         try:
             words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")

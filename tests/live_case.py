@@ -1,4 +1,4 @@
-"""Releases made for tests of recommending, and what comparing every video with every other finds in them."""
+"""Synthetic releases for tests of recommendation, with reference results by brute force."""
 
 import json
 from collections.abc import Iterable
@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from rayreel.index.filters import parse_filter
-from rayreel.recommend.answer import Answer
 from rayreel.recommend.live import Live
 from rayreel.recommend.query import Options
+from rayreel.recommend.results import RankedResults
 from rayreel.release.rows import ReleaseRows, tombstones
 from rayreel.release.snapshot import load_snapshot, write_snapshot
 from rayreel.storage import Storage
@@ -29,14 +29,14 @@ FILTERS = (
 
 
 def at(degrees: float) -> np.ndarray:
-    """A unit vector of the first plane."""
+    """Return a unit vector in the first plane."""
     vector = np.zeros(DIM, np.float32)
     vector[:2] = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     return vector
 
 
 def random_video(rng: np.random.Generator, video_id: str) -> dict[str, Any]:
-    """A video near one of a few directions, sometimes exactly on it, so that many are equally near."""
+    """Return a video near one of a few directions, sometimes exactly on it, so that there are many ties."""
     direction = np.random.default_rng(int(rng.integers(4))).normal(size=DIM)
     vector = direction + rng.choice([0.0, 0.3, 1.0]) * rng.normal(size=DIM)
     return release_row(
@@ -49,7 +49,7 @@ def random_video(rng: np.random.Generator, video_id: str) -> dict[str, Any]:
 
 
 class Release:
-    """A release below a folder, and beside it what it should hold."""
+    """A release below a folder, with the videos it should contain."""
 
     def __init__(self, folder: Path, videos: Iterable[dict[str, Any]], neighbours: int) -> None:
         self.storage = Storage(folder)
@@ -60,33 +60,33 @@ class Release:
         self.live = self.snapshot(neighbours)
 
     def snapshot(self, neighbours: int) -> Live:
-        """A new snapshot of the rows as they are."""
+        """Write a new snapshot of the current rows and return it."""
         write_snapshot(self.storage, self.rows, neighbours)
         return Live.of(load_snapshot(self.storage, 1, self.folder / "cache"))
 
     def put(self, *videos: dict[str, Any]) -> None:
-        """Add or change videos; `live` hears of it by `refresh`."""
+        """Add or change videos; `refresh` updates `live`."""
         self.rows.add(release_table(*videos))
         self.videos |= {video["video_id"]: video for video in videos}
 
     def delete(self, *video_ids: str) -> None:
-        """Delete videos; `live` hears of it by `refresh`."""
+        """Delete videos; `refresh` updates `live`."""
         self.rows.add(tombstones(video_ids))
         self.videos = {key: video for key, video in self.videos.items() if key not in video_ids}
 
     def refresh(self) -> Live:
-        """`live` with all that was written since."""
+        """Update `live` with all changes and return it."""
         self.live = self.live.with_changes(self.rows.read(after=self.live.upto))
         return self.live
 
     def vector(self, video_id: str) -> np.ndarray:
-        """A video's embedding."""
+        """Return a video's embedding."""
         return self.videos[video_id]["embedding"]
 
     def ranked(
         self, query: np.ndarray, options: Options, home: frozenset[str] = frozenset()
     ) -> list[tuple[str, float]]:
-        """Every video that the options allow, nearest first, with its cosine."""
+        """Return every video that the options allow, nearest first, with its cosine."""
         allowed = [key for key, video in self.videos.items() if key not in options.exclude and passes(video, options)]
         if options.cross_category:
             allowed = [key for key in allowed if self.videos[key]["category"] not in home - {""}]
@@ -94,25 +94,25 @@ class Release:
         return sorted(scored, key=lambda pair: -pair[1])
 
     def like(self, video_id: str, options: Options) -> list[tuple[str, float]]:
-        """The ranking by a video, without itself."""
+        """Return the ranking for a video, without itself."""
         home = frozenset({self.videos[video_id]["category"]})
         ranked = self.ranked(self.vector(video_id), options, home)
         return [(key, score) for key, score in ranked if key != video_id]
 
-    def agrees(self, answer: Answer, expected: list[tuple[str, float]], top_k: int) -> None:
-        """An answer is the beginning of a ranking; among the equally near, any may stand there."""
+    def agrees(self, results: RankedResults, expected: list[tuple[str, float]], top_k: int) -> None:
+        """Check that results are the start of a ranking; ties may be in any order."""
         scores = dict(expected)
-        ids = [found.video_id for found in answer.results]
+        ids = [found.video_id for found in results.results]
         assert len(set(ids)) == len(ids)
         assert set(ids) <= set(scores)
-        np.testing.assert_allclose([found.score for found in answer.results], [scores[i] for i in ids], atol=1e-5)
+        np.testing.assert_allclose([found.score for found in results.results], [scores[i] for i in ids], atol=1e-5)
         np.testing.assert_allclose([scores[i] for i in ids], [score for _, score in expected[:top_k]], atol=1e-5)
-        assert [found.title for found in answer.results] == [self.videos[i]["title"] for i in ids]
-        assert [found.extra for found in answer.results] == [json.loads(self.videos[i]["extra"]) for i in ids]
+        assert [found.title for found in results.results] == [self.videos[i]["title"] for i in ids]
+        assert [found.extra for found in results.results] == [json.loads(self.videos[i]["extra"]) for i in ids]
 
 
 def passes(video: dict[str, Any], options: Options) -> bool:
-    """Whether a video passes the filter of some options; the few filters of these tests, written out again."""
+    """Whether a video passes the filter of the options; reimplements the filters of these tests."""
     if options.filter is None:
         return True
     views = json.loads(video["extra"]).get("views")
@@ -130,7 +130,7 @@ def passes(video: dict[str, Any], options: Options) -> bool:
 
 
 def random_options(rng: np.random.Generator, video_ids: Iterable[str], *, across: bool = True) -> Options:
-    """Options of any kind that leaves results in the order of their scores."""
+    """Return random options that keep results in the order of their scores."""
     written = FILTERS[int(rng.integers(len(FILTERS)))] if rng.random() < 0.5 else None
     ids = list(video_ids)
     return Options(

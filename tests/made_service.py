@@ -1,4 +1,4 @@
-"""The service over made-up videos, on a Ray of its own. As a program: start all three and leave them running."""
+"""The service with synthetic videos on its own Ray. Run as a program: start Ray, release and service."""
 
 import json
 import os
@@ -19,7 +19,7 @@ WEIGHTS = ROOT / ".rayreel-test" / "weights"
 
 @dataclass(frozen=True)
 class MadeService:
-    """A running service: its URL, its storage root, and the environment that joins its Ray."""
+    """A running service: its URL, storage root, and the environment to join its Ray."""
 
     url: str
     storage: Path
@@ -30,9 +30,9 @@ class MadeService:
 def made_service(
     folder: Path, port: int, videos: int = 200, sets: Sequence[str] = (), *, haproxy: bool = True
 ) -> Iterator[MadeService]:
-    """Serve so many videos (ids v00000000 and on) from `folder/storage`; ends with every process of it.
+    """Serve `videos` videos (ids from v00000000) from `folder/storage`; kills all its processes at the end.
 
-    Without `haproxy`, Serve's own proxy stands before the replicas.
+    Without `haproxy`, requests go through Serve's own proxy.
     """
     ray_folder = tempfile.mkdtemp(prefix="rr", dir="/tmp")  # Ray's sockets allow only short paths
     storage = folder / "storage"
@@ -52,7 +52,7 @@ def made_service(
         assert done.returncode == 0, done.stdout + done.stderr
         yield MadeService(f"http://127.0.0.1:{port}", storage, environment)
     finally:
-        kill_marked(ray_folder)  # `ray stop` would end every cluster of the machine
+        kill_marked(ray_folder)  # `ray stop` would stop every cluster on the machine
         shutil.rmtree(ray_folder, ignore_errors=True)
 
 
@@ -63,7 +63,7 @@ def _start(port: int, videos: int, sets: list[str]) -> None:
     from rayreel.settings import load_settings
 
     settings = load_settings(None, sets)
-    start(settings)  # joining comes second: Ray would join any cluster that it finds on the machine
+    start(settings)  # before joining: otherwise Ray would join any cluster on the machine
     use_cluster(settings)
     make_release(settings, videos)
     serve(settings, None, sets, port)

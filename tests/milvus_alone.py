@@ -1,4 +1,4 @@
-"""Milvus Lite as a server of its own process: python tests/milvus_alone.py FOLDER PORT"""
+"""Milvus Lite as a server in its own process: python tests/milvus_alone.py FOLDER PORT"""
 
 import signal
 import sys

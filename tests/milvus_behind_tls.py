@@ -1,4 +1,4 @@
-"""Milvus Lite as a server that wants TLS and a token, as a hosted Milvus does."""
+"""Milvus Lite as a server that requires TLS and a token, like a hosted Milvus."""
 
 import base64
 from collections.abc import Callable, Iterator
@@ -22,8 +22,8 @@ SERVER_NAME = "milvus.example"
 
 @contextmanager
 def serve_behind_tls(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Serve a fresh Milvus Lite; give its address and the certificate to trust."""
-    key, certificate = _self_made()
+    """Serve a new Milvus Lite; yield its address and the certificate to trust."""
+    key, certificate = _self_signed()
     (folder / "ca.pem").write_bytes(certificate)
     database = open_database(str(folder / "data"))
     server = grpc.server(ThreadPoolExecutor(10), interceptors=[TokenCheck()])
@@ -38,15 +38,15 @@ def serve_behind_tls(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 class TokenCheck(grpc.ServerInterceptor):
-    """Refuses every call without the token, as Milvus sends it: base64 in the authorization header."""
+    """Rejects every call without the token, sent as in Milvus: base64 in the authorization header."""
 
     def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler],
         details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler:
-        given = dict(details.invocation_metadata).get("authorization", "")
-        if given == base64.b64encode(TOKEN.encode()).decode():
+        token = dict(details.invocation_metadata).get("authorization", "")
+        if token == base64.b64encode(TOKEN.encode()).decode():
             return continuation(details)
         return grpc.unary_unary_rpc_method_handler(_refuse)
 
@@ -55,8 +55,8 @@ def _refuse(_: object, context: grpc.ServicerContext) -> None:
     context.abort(grpc.StatusCode.UNAUTHENTICATED, "auth check failure, please check the token")
 
 
-def _self_made() -> tuple[bytes, bytes]:
-    """A private key and a certificate of it, both PEM, good for a day."""
+def _self_signed() -> tuple[bytes, bytes]:
+    """A private key and its self-signed certificate, both PEM, valid for a day."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, SERVER_NAME)])
     now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Films whose classes differ in how things move, and in nothing that a single frame shows."""
+"""Synthetic films whose classes differ only in motion, not in single frames."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ KINDS = ("across", "down", "still")
 
 
 def moving_frames(kind: str, seed: int, frames: int, size: int) -> Iterator[np.ndarray]:
-    """A random pattern that moves sideways, up or down, or not at all, faster or slower, this way or that."""
+    """Yield frames of a random pattern that moves horizontally, vertically or not at all, at a random speed."""
     random = np.random.default_rng([seed, KINDS.index(kind)])
     coarse = random.integers(40, 216, (8, 8, 3), dtype=np.uint8)
     pattern = coarse.repeat(size // 8, axis=0).repeat(size // 8, axis=1)
@@ -22,7 +22,7 @@ def moving_frames(kind: str, seed: int, frames: int, size: int) -> Iterator[np.n
 
 
 def write_moving(path: Path, kind: str, seed: int, *, frames: int = 24, size: int = 48) -> Path:
-    """Encode such a film, without sound."""
+    """Encode a film of moving frames, without sound."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(path, "w") as out:
         video = out.add_stream("libx264", rate=24, options={"crf": "12", "preset": "ultrafast"})
@@ -34,7 +34,7 @@ def write_moving(path: Path, kind: str, seed: int, *, frames: int = 24, size: in
 
 
 def write_moving_films(folder: Path, groups: int, each: int) -> Path:
-    """`groups` recordings of `each` pieces per class, in class folders, named as UCF101 names them."""
+    """Write `groups` recordings of `each` clips per class, in class folders, named as in UCF101."""
     for kind in KINDS:
         for group in range(1, groups + 1):
             for piece in range(1, each + 1):

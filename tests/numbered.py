@@ -1,6 +1,6 @@
-"""Films whose every picture says which one it is, in which colours and which way up.
+"""Synthetic films whose frames encode their number, reference colours and orientation.
 
-Drawn and converted to YUV with NumPy, so that a fault in the scaler or in its use cannot hide behind itself.
+Drawn and converted to YUV with NumPy, so that errors of the scaler or its use cannot cancel out.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from rayreel.media.decode import decode_file
 SIDE = 128
 FPS = 25
 BITS = 8
-# No two alike when the picture is turned or mirrored, nor when red and blue are swapped.
+# Distinguishable after rotating, mirroring or swapping red and blue.
 PATCHES = np.array(
     [
         [(200, 30, 30), (30, 160, 40), (40, 60, 200), (210, 190, 40)],
@@ -26,14 +26,14 @@ PATCHES = np.array(
     ],
     dtype=np.float64,
 )
-# Red's and blue's weights in luma by the number of the matrix in ITU-T H.273, and what the encoder is told otherwise.
+# The weights of red and blue in luma by matrix number in ITU-T H.273, and the numbers of other properties.
 WEIGHTS = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 UNSAID = 2
 LIMITED, FULL = 1, 2
 
 
 def numbered_picture(number: int, side: int = SIDE) -> NDArray[np.float64]:
-    """RGB [side, side, 3], 0 to 255: the number in bits, the same inverted below, then eight patches of colour."""
+    """Return RGB [side, side, 3], 0 to 255: the number in bits, its inverse below, then eight colour patches."""
     bits = np.array([number >> bit & 1 for bit in reversed(range(BITS))])
     rows = np.stack([bits, 1 - bits])[..., None] * 200.0 + 25 + np.zeros(3)
     cells = np.concatenate([rows, PATCHES.repeat(2, axis=1)])
@@ -41,19 +41,19 @@ def numbered_picture(number: int, side: int = SIDE) -> NDArray[np.float64]:
 
 
 def read_number(square: NDArray[np.uint8]) -> int:
-    """The number of a picture; AssertionError where it is not one, or not upright."""
+    """Return the number of a picture; AssertionError if it is not a numbered picture or not upright."""
     cells = _cells(square).mean(axis=-1) > 125
-    assert (cells[0] != cells[1]).all(), "this is no numbered picture, or not upright"
+    assert (cells[0] != cells[1]).all(), "not a numbered picture, or not upright"
     return int("".join(str(int(bit)) for bit in cells[0]), 2)
 
 
 def colour_error(square: NDArray[np.uint8]) -> float:
-    """The largest difference of a patch from its colour, in levels of 255, by the worst of R, G and B."""
+    """Return the largest difference of a patch from its colour over R, G and B, in levels of 255."""
     return float(np.abs(_cells(square)[2:, :: BITS // 4] - PATCHES).max())
 
 
 def yuv_frame(rgb: NDArray[np.float64], matrix: int = 1, range_: int = LIMITED, form: str = "yuv420p") -> av.VideoFrame:
-    """RGB in 0 to 255 as a frame of YUV in `form`."""
+    """Convert RGB from 0 to 255 to a YUV frame in pixel format `form`."""
     red, blue = WEIGHTS[matrix]
     r, g, b = np.moveaxis(rgb / 255, -1, 0)
     luma = red * r + (1 - red - blue) * g + blue * b
@@ -87,8 +87,8 @@ def write_numbered(
 ) -> Path:
     """Encode a numbered film. `turn` is applied to each picture, `packet_of` to each packet.
 
-    said: matrix, transfer and primaries in the file, by their numbers; those of the pictures if not given.
-    frame_of: how a picture becomes a frame, instead of `yuv_frame` with `matrix`, `range_` and `form`.
+    said: numbers of matrix, transfer and primaries in the file; by default those of the pictures.
+    frame_of: converts a picture to a frame, instead of `yuv_frame` with `matrix`, `range_` and `form`.
     """
     with av.open(path, "w", options=mux or {}) as out:
         video = out.add_stream(codec, rate=FPS, options=options or QUALITY.get(codec, {}))
@@ -118,14 +118,14 @@ QUALITY = {
 
 
 def take(path: Path, **sampling: object) -> Clip:
-    """The clip of a film at half its size; AssertionError where it is rejected."""
+    """Decode a film at half its size; AssertionError if it is rejected."""
     taken = decode_file(path, SamplingConfig.model_validate({"frames": 8, **sampling}), SIDE // 2, Limits())
     assert isinstance(taken, Clip), taken
     return taken
 
 
 def _cells(square: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Mean colours of the middles of all cells, [4, 8, 3]."""
+    """Mean colours of the centres of all cells, [4, 8, 3]."""
     high, wide = square.shape[0] // 4, square.shape[1] // BITS
     cells = square.astype(np.float64).reshape(4, high, BITS, wide, 3)
     return cells[:, high // 4 : -(high // 4), :, wide // 4 : -(wide // 4)].mean(axis=(1, 3))

@@ -1,4 +1,4 @@
-"""Decoders with faults planted in them, for tests of what survives them; importable by the decoding process."""
+"""Decoders with planted faults, for tests of robustness; importable by the decoder process."""
 
 import ctypes
 import logging
@@ -17,7 +17,7 @@ from rayreel.media.source import VideoFile
 
 
 def faulty(file: VideoFile, sampling: SamplingConfig, size: int, limits: Limits) -> Samples | Rejected:
-    """Does to itself what the file's name says; decodes any other file."""
+    """Trigger the fault that the file's name selects; decode any other file."""
     match Path(file.name).stem:
         case "crash":
             ctypes.string_at(0)
@@ -47,7 +47,7 @@ def faulty(file: VideoFile, sampling: SamplingConfig, size: int, limits: Limits)
 
 
 def confess(file: VideoFile, _sampling: SamplingConfig, _size: int, _limits: Limits) -> Rejected:
-    """No decoding: tells of the process it runs in."""
+    """Report the state of the decoder process instead of decoding."""
     match file.name:
         case "modules":
             return Rejected(Reason.NO_FRAMES, " ".join(sorted({name.split(".")[0] for name in sys.modules})))

@@ -1,4 +1,4 @@
-"""Finding and killing the processes of one test's Ray cluster, and no others."""
+"""Find and kill the processes of one test's Ray cluster, and no others."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def marked(mark: str) -> Iterator[int]:
-    """Pids of processes whose environment has RAY_TMPDIR set to the mark."""
+    """Yield the pids of processes whose environment has RAY_TMPDIR set to the mark."""
     for process in Path("/proc").iterdir():
         if not process.name.isdigit() or int(process.name) == os.getpid():
             continue
@@ -19,7 +19,7 @@ def marked(mark: str) -> Iterator[int]:
 
 
 def title(pid: int) -> str:
-    """What the process calls itself: Ray's workers carry the name of their task."""
+    """Return the process title; Ray's workers use the name of their task."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
     except OSError:
@@ -27,7 +27,7 @@ def title(pid: int) -> str:
 
 
 def kill_marked(mark: str, matching: Callable[[str], bool] = lambda title: True) -> list[str]:
-    """SIGKILL the processes of the mark whose title matches; returns their titles."""
+    """SIGKILL the processes of the mark whose title matches; return their titles."""
     killed = []
     for pid in list(marked(mark)):
         name = title(pid)

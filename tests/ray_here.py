@@ -1,4 +1,4 @@
-"""Ray in the process of the tests, and folders that it can live in."""
+"""Ray in the test process, and folders for its files."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +10,14 @@ from ray.cluster_utils import Cluster
 
 @contextmanager
 def short_folder() -> Iterator[str]:
-    """For RAY_TMPDIR: Ray's sockets allow only short paths."""
+    """A folder for RAY_TMPDIR: Ray's sockets allow only short paths."""
     with TemporaryDirectory(prefix="rr", dir="/tmp", ignore_cleanup_errors=True) as folder:
         yield folder
 
 
 @contextmanager
 def own_ray() -> Iterator[None]:
-    """A Ray of this process; one that runs already is left as it is."""
+    """Run Ray in this process, or use the one already running."""
     if ray.is_initialized():
         yield
         return
@@ -28,7 +28,7 @@ def own_ray() -> Iterator[None]:
 
 @contextmanager
 def own_cluster() -> Iterator[Cluster]:
-    """A head that takes no work, as on Kubernetes; this process has joined it. Add nodes to it."""
+    """A cluster with a head that takes no work, as on Kubernetes, joined by this process. Add nodes to it."""
     ray.shutdown()
     head = {"num_cpus": 0, "include_dashboard": True, "dashboard_port": None}
     cluster = Cluster(initialize_head=True, head_node_args=head)

@@ -1,4 +1,4 @@
-"""Release rows made for tests: unit embeddings, any part absent where a test wants it so."""
+"""Synthetic release rows: unit embeddings, with any part optionally absent."""
 
 import json
 from typing import Any
@@ -13,13 +13,13 @@ DIM = 8
 
 
 def unit(seed: str, dim: int = DIM) -> np.ndarray:
-    """A random direction of its own for every seed."""
+    """Return a random unit vector, reproducible by seed."""
     vector = np.random.default_rng(list(seed.encode())).normal(size=dim).astype(np.float32)
     return vector / np.linalg.norm(vector)
 
 
 def release_row(video_id: str, version: str = "1", *, sound: bool = True, **columns: Any) -> dict[str, Any]:  # noqa: ANN401
-    """One row; its embedding depends on id and version."""
+    """Return one row; its embedding depends on id and version."""
     parts = {name: unit(f"{name} {video_id}").astype(np.float16) for name in PART_COLUMNS.values()}
     if not sound:
         parts[PART_COLUMNS[Modality.AUDIO]] = None
@@ -45,5 +45,5 @@ def release_row(video_id: str, version: str = "1", *, sound: bool = True, **colu
 
 
 def release_table(*rows: dict[str, Any]) -> pa.Table:
-    """The rows as a part holds them."""
+    """Return the rows as stored in a part."""
     return pa.Table.from_pylist(list(rows), schema=ROWS)

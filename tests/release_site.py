@@ -1,4 +1,4 @@
-"""A storage root with features and registered towers, for tests of what may serve and what does."""
+"""A storage root with features and registered towers, for tests of promotion."""
 
 import os
 from pathlib import Path
@@ -32,13 +32,13 @@ DIM = 16
 
 
 class Words:
-    """A text encoder of the test's own: the mean text of the category that the words name."""
+    """A text encoder for tests: returns the mean text vector of the category that a text names."""
 
     identity = KEY.identities[Modality.TEXT]
     dim = DIMS[Modality.TEXT]
 
     def encode(self, texts: list[str]) -> np.ndarray:
-        """One vector for each text, which has to be a category."""
+        """Return one vector per text; each text must be a category."""
         matrix = FeatureMatrix.from_table(VIDEOS)
         of_category = [np.array(matrix.column("category")) == text for text in texts]
         vectors = matrix.vectors[Modality.TEXT].values.astype(np.float32)
@@ -46,7 +46,7 @@ class Words:
 
 
 def store_of(storage: Storage) -> FeatureStore:
-    """The feature store of the tests' encoders, with all videos."""
+    """Return the feature store of the tests' encoders, with all videos."""
     store = FeatureStore(storage, KEY)
     store.create()
     store.set_catalog(list(zip(*(VIDEOS[name].to_pylist() for name in ("video_id", "version")), strict=True)))
@@ -55,7 +55,7 @@ def store_of(storage: Storage) -> FeatureStore:
 
 
 def good_tower() -> VideoTower:
-    """Looks along the lines between the categories' means, as if it had learned them."""
+    """Return a tower that projects onto the categories' means, as if trained."""
     tower, matrix = _tower(tuple(Modality)), FeatureMatrix.from_table(VIDEOS)
     categories = np.array(matrix.column("category"))
     for modality in Modality:
@@ -71,12 +71,12 @@ def good_tower() -> VideoTower:
 
 
 def weak_tower() -> VideoTower:
-    """Hears, but neither sees nor reads."""
+    """Return a tower that uses audio only."""
     return _tower((Modality.AUDIO,))
 
 
 def register(storage: Storage, tower: VideoTower, folder: Path, encoder_key: str = str(KEY)) -> Version:
-    """The tower as the registry's newest version."""
+    """Register the tower as the newest version."""
     folder.mkdir(parents=True)
     save_tower(tower, folder)
     tags = {"encoder_key": encoder_key, "features": "f", "training": "t"}
@@ -85,7 +85,7 @@ def register(storage: Storage, tower: VideoTower, folder: Path, encoder_key: str
 
 
 def site_at(storage: Storage, tracking: str, milvus: str, **release: object) -> Site:
-    """A site as the tests have it, for another process: `tracking` and `milvus` are addresses."""
+    """Return the tests' site in another process: `tracking` and `milvus` are addresses."""
     os.environ["MLFLOW_TRACKING_URI"] = tracking
     use_tracking(storage)
     index = IndexConfig(uri=milvus)
@@ -94,7 +94,7 @@ def site_at(storage: Storage, tracking: str, milvus: str, **release: object) -> 
 
 
 def point_champion(version: int | None) -> None:
-    """What a person does in MLflow's page."""
+    """Set or delete the champion alias, as a user does in MLflow's UI."""
     client = mlflow.MlflowClient()
     if version is None:
         client.delete_registered_model_alias(registry.MODEL, registry.CHAMPION)

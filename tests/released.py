@@ -1,4 +1,4 @@
-"""A release made of rows alone, without videos and towers: rows, collection, snapshot, and the alias on it."""
+"""A release made from rows, without videos and towers: rows, collection, snapshot and alias."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +17,12 @@ from release_rows import release_row, release_table
 
 
 def settings_in(folder: Path, *sets: str) -> Settings:
-    """Settings of a storage below the folder, for embeddings as `release_row` makes them."""
+    """Return settings with a storage root below the folder, for embeddings of `release_row`."""
     return load_settings(None, ["serve.refresh_s=0.05", "release.follow=off", *sets], str(folder / "storage"))
 
 
 def make_release(settings: Settings, version: int, ids: Sequence[str]) -> ReleaseRows:
-    """Rows, collection and snapshot of a version that holds these videos; nothing points at it yet."""
+    """Write rows, collection and snapshot of a version with these videos, without pointing the alias to it."""
     rows, client, collection = ReleaseRows(settings.place, version), client_of(settings), collection_name(version)
     rows.add(release_table(*(release_row(video_id, category=video_id[0]) for video_id in ids)))
     fill(client, rows, collection, settings.index)
@@ -32,10 +32,10 @@ def make_release(settings: Settings, version: int, ids: Sequence[str]) -> Releas
 
 
 def switch_to(settings: Settings, version: int) -> None:
-    """Let the version serve."""
+    """Point the alias to the version."""
     switch_alias(client_of(settings), settings.index.alias, collection_name(version))
 
 
 def client_of(settings: Settings) -> MilvusClient:
-    """The storage's own Milvus Lite."""
+    """Return a client of the storage's Milvus Lite."""
     return connect(settings.index, settings.milvus_dir)

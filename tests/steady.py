@@ -1,4 +1,4 @@
-"""Property tests that come out the same on every run, however busy the machine is."""
+"""Settings for property tests that are deterministic and independent of machine load."""
 
 from hypothesis import settings
 

@@ -1,4 +1,4 @@
-"""The house rules that a reader of one file cannot see."""
+"""Rules on imports, printing and docstrings that span the whole package."""
 
 import ast
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import rayreel
 import serve_apps
 
 PACKAGE = Path(rayreel.__file__).parent
-# In the order of the data flow: a part may import the parts before it, but not those after it. `cli` is on top.
+# In the order of the data flow: each part may import the parts before it, and none after it. `cli` is on top.
 PARTS = (
     "remote",
     "catalog",
@@ -42,7 +42,7 @@ NAMES = [str(path.relative_to(PACKAGE)) for path in MODULES]
 
 
 def part_of(path: Path) -> str:
-    """`features` of features/store.py, `settings` of settings.py."""
+    """Return `features` for features/store.py, `settings` for settings.py."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -51,7 +51,7 @@ def tree_of(path: Path) -> ast.Module:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Dotted names of everything a module imports, wherever in it."""
+    """Yield the dotted names of all imports in a module, at any level."""
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
@@ -65,7 +65,7 @@ def own_parts(path: Path) -> set[str]:
 
 
 def public(path: Path) -> Iterator[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
-    """The module, its public functions and classes, and those classes' public methods."""
+    """Yield the module, its public functions and classes, and their public methods."""
     tree = tree_of(path)
     yield tree
     waiting: list[ast.stmt] = list(tree.body)
@@ -81,7 +81,7 @@ def test_every_folder_is_a_known_part() -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=NAMES)
-def test_imports_run_down_the_data_flow_only(path: Path) -> None:
+def test_imports_follow_the_data_flow(path: Path) -> None:
     part = part_of(path)
     if part in PARTS:
         allowed = set(PARTS[: PARTS.index(part) + 1]) | FOR_ALL
@@ -102,10 +102,10 @@ def test_the_service_does_not_import_the_command_line() -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=NAMES)
-def test_each_library_of_an_edge_is_known_to_its_parts_alone(path: Path) -> None:
+def test_third_party_libraries_are_imported_only_by_their_parts(path: Path) -> None:
     used = {name.split(".")[0] for name in imports(path)}
-    strangers = {library for library, parts in ONLY_IN.items() if library in used and part_of(path) not in parts}
-    assert not strangers
+    forbidden = {library for library, parts in ONLY_IN.items() if library in used and part_of(path) not in parts}
+    assert not forbidden
 
 
 @pytest.mark.parametrize("path", MODULES, ids=NAMES)
@@ -115,12 +115,12 @@ def test_the_library_never_prints(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=NAMES)
-def test_everything_public_says_what_it_is(path: Path) -> None:
-    silent = [getattr(node, "name", "the module") for node in public(path) if not ast.get_docstring(node)]
-    assert not silent
+def test_everything_public_has_a_docstring(path: Path) -> None:
+    undocumented = [getattr(node, "name", "the module") for node in public(path) if not ast.get_docstring(node)]
+    assert not undocumented
 
 
-def test_platform_is_an_import_root_and_no_package() -> None:
-    # As a package it would hide the standard library's module of this name.
+def test_platform_is_an_import_root_and_not_a_package() -> None:
+    # As a package it would shadow the standard library's module of the same name.
     assert PACKAGE.parent.name == "platform"
     assert not (PACKAGE.parent / "__init__.py").exists()

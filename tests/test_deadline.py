@@ -5,7 +5,7 @@ import pytest
 from rayreel.deadline import Deadline
 
 
-def test_a_call_gets_its_own_timeout_or_the_time_that_is_left() -> None:
+def test_a_call_gets_the_smaller_of_its_timeout_and_the_remaining_time() -> None:
     deadline = Deadline(60)
     deadline.check()
     assert deadline.within(5) == 5
@@ -13,7 +13,7 @@ def test_a_call_gets_its_own_timeout_or_the_time_that_is_left() -> None:
     assert 0 < deadline.within(None) <= 60
 
 
-def test_nothing_may_wait_after_the_deadline() -> None:
+def test_waiting_after_the_deadline_raises_timeout_error() -> None:
     deadline = Deadline(-1)
     for wait in (deadline.check, lambda: deadline.within(5)):
         with pytest.raises(TimeoutError, match="took longer than -1 s"):

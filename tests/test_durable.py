@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whatever ends the writer."""
+"""Atomic file writes that survive errors, kills and full disks."""
 
 import errno
 import fcntl
@@ -21,7 +21,7 @@ def left(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_content_and_name_are_forced_to_disk_before_the_old_file_goes(
+def test_content_and_name_are_synced_to_disk_before_the_old_file_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "new" / "folder" / "a.json"
@@ -39,7 +39,7 @@ def test_content_and_name_are_forced_to_disk_before_the_old_file_goes(
     assert names == [(tmp_path.name, False), ("new", False), ("a", False), ("folder", True)]
 
 
-def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_an_error_while_writing_leaves_only_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(b"old")
     with pytest.raises(KeyError), replacing(path) as file:
@@ -48,28 +48,30 @@ def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: P
     assert (path.read_bytes(), left(tmp_path)) == (b"old", ["a.json"])
 
 
-def test_a_full_disk_is_one_error_with_path_room_and_need_and_leaves_the_old_file(small_disk: Path) -> None:
+def test_a_full_disk_reports_path_and_space_and_leaves_the_old_file(small_disk: Path) -> None:
     path = small_disk / "a.parquet"
     path.write_bytes(b"old")
     with pytest.raises(StorageFull) as failed, replacing(path, 2 * MEGABYTE) as file:
         file.write(bytes(2 * MEGABYTE))
-    told = str(failed.value)
-    assert told.startswith(f"{path}: the disk is full.") and "2,097,152 bytes are needed" in told
-    free = int(told.split("disk is full. ")[1].split(" bytes", maxsplit=1)[0].replace(",", ""))
-    assert 0.9 * MEGABYTE < free < MEGABYTE, "counted once the half-written file is gone"
+    message = str(failed.value)
+    assert message.startswith(f"{path}: the disk is full.") and "2,097,152 bytes are needed" in message
+    free = int(message.split("disk is full. ")[1].split(" bytes", maxsplit=1)[0].replace(",", ""))
+    assert 0.9 * MEGABYTE < free < MEGABYTE, "measured after the partial file was deleted"
     assert (path.read_bytes(), left(small_disk)) == (b"old", ["a.parquet"])
 
 
-def test_a_folder_that_does_not_fit_is_a_full_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
+def test_a_folder_that_cannot_be_created_on_a_full_disk_raises_storage_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr(Path, "mkdir", fail)
     with pytest.raises(StorageFull, match="new/a: the disk is full"), replacing(tmp_path / "new" / "a"):
         pass
 
 
-def test_what_a_killed_writer_left_is_swept_and_what_is_being_written_is_not(tmp_path: Path) -> None:
+def test_the_sweep_deletes_files_of_killed_writers_but_not_files_being_written(tmp_path: Path) -> None:
     program = (
         "import os, sys; from pathlib import Path; from rayreel.durable import replacing\n"
         "with replacing(Path(sys.argv[1])) as file:\n"
@@ -88,13 +90,13 @@ def test_what_a_killed_writer_left_is_swept_and_what_is_being_written_is_not(tmp
     assert sweep(tmp_path) == [partial] and left(path.parent) == []
 
 
-def test_a_file_system_without_locks_is_written_to_and_never_swept(
+def test_a_file_system_without_locks_can_be_written_and_is_never_swept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", fail)
     with replacing(tmp_path / "a") as file:
         file.write(b"whole")
     (tmp_path / "b.0.partial").write_bytes(b"may be in use")
@@ -102,7 +104,7 @@ def test_a_file_system_without_locks_is_written_to_and_never_swept(
     assert (sweep(tmp_path), left(tmp_path)) == ([], ["a", "b.0.partial"])
 
 
-def test_a_full_disk_is_found_behind_other_errors(small_disk: Path) -> None:
+def test_a_full_disk_is_found_as_the_cause_of_other_errors(small_disk: Path) -> None:
     try:
         try:
             (small_disk / "checkpoint").write_bytes(bytes(2 * MEGABYTE))
@@ -114,7 +116,7 @@ def test_a_full_disk_is_found_behind_other_errors(small_disk: Path) -> None:
     assert found is not None and str(small_disk / "checkpoint") in str(found)
 
 
-def test_a_database_on_a_full_disk_counts_as_one(small_disk: Path) -> None:
+def test_a_database_error_on_a_full_disk_is_recognised(small_disk: Path) -> None:
     database = sqlite3.connect(small_disk / "mlflow.db")
     with pytest.raises(sqlite3.OperationalError) as failed:
         database.execute("create table t as select zeroblob(2000000) as b")
@@ -123,6 +125,6 @@ def test_a_database_on_a_full_disk_counts_as_one(small_disk: Path) -> None:
     database.close()
 
 
-def test_other_errors_are_no_full_disk() -> None:
+def test_other_errors_are_not_a_full_disk() -> None:
     assert full_disk(RuntimeError("no")) is None
     assert full_disk(PermissionError(errno.EACCES, "no")) is None

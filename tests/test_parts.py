@@ -1,4 +1,4 @@
-"""Parts: damage is found and named, numbers decide the order."""
+"""Parquet parts: damage is detected and reported, and numbers define the order."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from rayreel.storage import BrokenFile, Storage
 TABLE = pa.table({"video_id": ["a", "b"], "n": list(range(2))})
 
 
-def damaged(how: str) -> bytes:
+def damaged(kind: str) -> bytes:
     content = parquet_bytes(pa.table({"n": pa.array(range(5000)), "text": [f"film {n * 7919}" for n in range(5000)]}))
     middle = len(content) // 2
     return {
@@ -20,20 +20,20 @@ def damaged(how: str) -> bytes:
         "tail of zeros": content[:middle] + bytes(len(content) - middle),
         "a flipped bit": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
         "something else": b"<html>not found</html>",
-    }[how]
+    }[kind]
 
 
-@pytest.mark.parametrize("how", ["empty", "cut off", "tail of zeros", "a flipped bit", "something else"])
-def test_a_damaged_part_is_named_instead_of_read(any_storage: Storage, how: str) -> None:
+@pytest.mark.parametrize("kind", ["empty", "cut off", "tail of zeros", "a flipped bit", "something else"])
+def test_a_damaged_part_is_reported_and_not_read(any_storage: Storage, kind: str) -> None:
     path = any_storage.path("features", "key", "part-1.parquet")
-    any_storage.write(path, damaged(how))
+    any_storage.write(path, damaged(kind))
     with pytest.raises(BrokenFile, match=r"part-1\.parquet is broken: .*jobs/index\.py --verify") as failed:
         read_part(any_storage, path)
     assert failed.value.path == path
     assert [file.path for file in broken_files(any_storage)] == [path]
 
 
-def test_a_whole_part_is_read_and_a_missing_one_is_missing(any_storage: Storage) -> None:
+def test_an_intact_part_is_read_and_a_missing_one_raises_file_not_found(any_storage: Storage) -> None:
     path = any_storage.path("features", "part.parquet")
     any_storage.write(path, parquet_bytes(TABLE))
     assert read_part(any_storage, path).equals(TABLE)
@@ -43,7 +43,7 @@ def test_a_whole_part_is_read_and_a_missing_one_is_missing(any_storage: Storage)
     assert list(broken_files(any_storage)) == []
 
 
-def test_broken_json_is_found_and_a_file_set_aside_is_passed_over_and_kept(any_storage: Storage) -> None:
+def test_broken_json_is_found_and_a_file_set_aside_is_kept_but_skipped(any_storage: Storage) -> None:
     path = any_storage.path("releases", "v1", "snapshot.json")
     any_storage.write(path, b"")
     any_storage.write(any_storage.path("releases", "v1", "index.json"), b"{}")
@@ -53,7 +53,7 @@ def test_broken_json_is_found_and_a_file_set_aside_is_passed_over_and_kept(any_s
     assert any_storage.read_json(path) is None and any_storage.read(f"{path}.broken") == b""
 
 
-def test_the_number_of_a_part_set_aside_is_not_given_again(any_storage: Storage) -> None:
+def test_the_number_of_a_part_set_aside_is_not_reused(any_storage: Storage) -> None:
     parts = NumberedParts(any_storage, any_storage.path("releases", "v1", "rows"))
     parts.add(TABLE)
     second = parts.add(TABLE)
@@ -62,7 +62,7 @@ def test_the_number_of_a_part_set_aside_is_not_given_again(any_storage: Storage)
         parts.read(second)
     set_aside(any_storage, failed.value)
     third = parts.add(TABLE)
-    assert parts.names(after=second) == [third], "a reader who has read the second one finds the third"
+    assert parts.names(after=second) == [third], "a reader that has read the second part finds the third"
 
 
 def test_a_merge_takes_the_number_of_the_last_part(tmp_path: Path) -> None:

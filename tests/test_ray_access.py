@@ -1,4 +1,4 @@
-"""Who may use a Ray of this machine."""
+"""Access to Ray clusters by token."""
 
 import os
 import stat
@@ -22,7 +22,7 @@ SHOW = "import os; print(os.environ.get('RAY_AUTH_MODE'), os.environ.get('RAY_EN
 
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """An empty home, without any variable that says where a token is."""
+    """An empty home folder, without variables that point to a token."""
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -36,7 +36,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_a_token_is_made_where_ray_looks_for_it_and_for_the_user_alone(home: Path) -> None:
+def test_a_token_is_created_where_ray_looks_for_it_and_readable_only_by_the_user(home: Path) -> None:
     variables = protected()
     file = home / ".ray" / "auth_token"
     assert variables["RAY_AUTH_MODE"] == "token"
@@ -45,16 +45,16 @@ def test_a_token_is_made_where_ray_looks_for_it_and_for_the_user_alone(home: Pat
     assert [path for path in file.parent.iterdir() if path.read_text()] == [file]
 
 
-def test_a_token_that_is_there_is_kept_and_hidden_from_others(home: Path) -> None:
+def test_an_existing_token_is_kept_and_made_private(home: Path) -> None:
     file = home / ".ray" / "auth_token"
     file.parent.mkdir()
-    file.write_text("of old")
+    file.write_text("an old token")
     file.chmod(0o644)
     make_token()
-    assert file.read_text() == "of old" and mode(file) == 0o600
+    assert file.read_text() == "an old token" and mode(file) == 0o600
 
 
-def test_an_empty_token_is_none(home: Path) -> None:
+def test_an_empty_token_file_is_replaced(home: Path) -> None:
     file = home / ".ray" / "auth_token"
     file.parent.mkdir()
     file.touch()
@@ -62,14 +62,14 @@ def test_an_empty_token_is_none(home: Path) -> None:
     assert len(file.read_text()) == 64 and mode(file) == 0o600
 
 
-def test_the_file_that_the_user_names_is_used(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_path_set_by_the_user_is_used(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(home / "mine" / "token"))
     make_token()
     assert len((home / "mine" / "token").read_text()) == 64
     assert not (home / ".ray").exists()
 
 
-def test_processes_that_start_at_once_agree_on_one_token(home: Path) -> None:
+def test_concurrent_processes_agree_on_one_token(home: Path) -> None:
     make = "from rayreel.ray_access import make_token, token_file; make_token(); print(token_file().read_text())"
     running = [
         subprocess.Popen([sys.executable, "-c", make], stdout=subprocess.PIPE, text=True, env=dict(os.environ))
@@ -78,13 +78,13 @@ def test_processes_that_start_at_once_agree_on_one_token(home: Path) -> None:
     assert len({process.communicate()[0] for process in running}) == 1
 
 
-def test_a_token_that_cannot_be_written_is_an_error_with_its_path(home: Path) -> None:
+def test_a_token_that_cannot_be_written_is_reported_with_its_path(home: Path) -> None:
     (home / ".ray").write_text("a file where the folder should be")
     with pytest.raises(NoToken, match=r"auth_token.*RAY_AUTH_TOKEN_PATH"):
         make_token()
 
 
-def test_only_by_hand_a_ray_goes_without_a_token(
+def test_tokens_are_disabled_only_explicitly_and_with_a_warning(
     home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
@@ -94,7 +94,7 @@ def test_only_by_hand_a_ray_goes_without_a_token(
 
 
 class ControlService(gcs_service_pb2_grpc.NodeInfoGcsServiceServicer):
-    """Ray's control service, as far as it says who is let in."""
+    """The part of Ray's control service that checks tokens."""
 
     def __init__(self, token: str | None) -> None:
         self.expected = None if token is None else f"Bearer {token}"
@@ -113,7 +113,7 @@ def serving(token: str | None) -> tuple[grpc.Server, str]:
     return server, f"127.0.0.1:{port}"
 
 
-def test_a_cluster_that_requires_the_token_gets_it(home: Path) -> None:
+def test_the_token_is_sent_to_a_cluster_that_requires_it(home: Path) -> None:
     make_token()
     server, address = serving((home / ".ray" / "auth_token").read_text())
     adopt(address)
@@ -122,20 +122,18 @@ def test_a_cluster_that_requires_the_token_gets_it(home: Path) -> None:
 
 
 @pytest.mark.parametrize("own", [True, False])
-def test_a_cluster_that_requires_another_token_is_named_with_the_ways_out(home: Path, own: bool) -> None:
+def test_a_cluster_with_another_token_is_reported_with_the_remedies(home: Path, own: bool) -> None:
     if own:
         make_token()
     server, address = serving("another user's")
-    with pytest.raises(TokenRefused) as refused:
+    with pytest.raises(TokenRefused) as raised:
         adopt(address)
     for word in (address, "auth_token", "RAY_AUTH_TOKEN_PATH", "RAY_TMPDIR", "RAY_ADDRESS=local"):
-        assert word in str(refused.value)
+        assert word in str(raised.value)
     server.stop(None)
 
 
-def test_a_cluster_without_tokens_is_joined_as_it_is_and_not_in_silence(
-    home: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_cluster_without_tokens_is_joined_with_a_warning(home: Path, caplog: pytest.LogCaptureFixture) -> None:
     make_token()
     server, address = serving(None)
     adopt(address)
@@ -144,7 +142,7 @@ def test_a_cluster_without_tokens_is_joined_as_it_is_and_not_in_silence(
     server.stop(None)
 
 
-def test_of_a_cluster_that_does_not_answer_nothing_is_concluded(home: Path, unused_port: int) -> None:
+def test_an_unreachable_cluster_does_not_change_the_auth_mode(home: Path, unused_port: int) -> None:
     adopt(f"127.0.0.1:{unused_port}")
     assert "RAY_AUTH_MODE" not in os.environ
 
@@ -157,7 +155,7 @@ def unused_port() -> int:
 
 
 def seen_by(program: str, home: Path, **variables: str) -> str:
-    """What a program of .venv finds in its environment, with rayreel_ray.pth as `make install` copies it."""
+    """Return what a program in .venv finds in its environment, with rayreel_ray.pth as installed by `make install`."""
     folder = home / "site"
     folder.mkdir(exist_ok=True)
     (folder / "rayreel_ray.pth").write_bytes((ROOT / "platform" / "rayreel_ray.pth").read_bytes())
@@ -170,7 +168,7 @@ def seen_by(program: str, home: Path, **variables: str) -> str:
     return run.stdout.strip()
 
 
-def test_rays_own_commands_find_the_token_and_the_cluster_on_loopback(home: Path) -> None:
+def test_ray_commands_use_the_token_and_find_a_cluster_on_loopback(home: Path) -> None:
     assert seen_by("serve", home) == "None None"
     make_token()
     assert seen_by("serve", home) == "token None"
@@ -183,6 +181,6 @@ def test_rays_own_commands_find_the_token_and_the_cluster_on_loopback(home: Path
     assert seen_by("serve", home, RAY_AUTH_MODE="disabled") == "disabled 0"
 
 
-def test_a_worker_does_as_its_cluster_also_when_a_token_is_made_meanwhile(home: Path) -> None:
+def test_a_worker_follows_its_cluster_even_if_a_token_is_created_later(home: Path) -> None:
     make_token()
     assert seen_by("default_worker.py", home) == "None None"

@@ -1,8 +1,8 @@
-"""Addresses in texts, without their secrets."""
+"""Removal of secrets from URLs in texts."""
 
 import pytest
 
-from rayreel.catalog.problem import CatalogError, Problem
+from rayreel.catalog.problem import CatalogError, RowProblem
 from rayreel.failures import Reason, Rejected
 from rayreel.redact import public_address, redacted
 
@@ -29,12 +29,12 @@ SECRET = "hunter2"
         f"one https://a.example/x?k={SECRET} and two https://b:{SECRET}@c.example/y",
     ],
 )
-def test_no_secret_of_an_address_is_left(text: str) -> None:
+def test_secrets_are_removed_from_urls(text: str) -> None:
     assert SECRET not in redacted(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "left"),
+    ("text", "expected"),
     [
         ("https://u:p@host.example:8443/a/b.csv?x=1 row 3.", "https://host.example:8443/a/b.csv?… row 3."),
         ("(https://host.example/a?x=1).", "(https://host.example/a?…)."),
@@ -45,30 +45,30 @@ def test_no_secret_of_an_address_is_left(text: str) -> None:
         ("expected part.key=value, such as train.epochs=5", "expected part.key=value, such as train.epochs=5"),
     ],
 )
-def test_the_rest_of_a_text_stays_as_it_is(text: str, left: str) -> None:
-    assert redacted(text) == left
-    assert redacted(left) == left
+def test_the_rest_of_a_text_is_unchanged(text: str, expected: str) -> None:
+    assert redacted(text) == expected
+    assert redacted(expected) == expected
 
 
 @pytest.mark.parametrize(
     "piece", ["a", "a.", "&", "?", "#", "?#", "?a=", "/", "//", ":", ":/", "://", ".", ")", "@", "a@", "%25"]
 )
-def test_no_text_of_a_stranger_takes_long(piece: str) -> None:
+def test_redaction_of_untrusted_text_takes_linear_time(piece: str) -> None:
     for text in (piece * 500_000, f"https://{piece * 500_000}x", f"https://a/?{piece * 500_000}x"):
         redacted(text)
 
 
-def test_an_address_to_show_ends_before_its_query_and_a_path_stays() -> None:
+def test_a_public_url_has_no_query_and_a_path_is_unchanged() -> None:
     assert public_address(f"https://u:{SECRET}@host.example/a.mp4?sig={SECRET}#x") == "https://host.example/a.mp4"
     assert public_address("/data/what? #1.mp4") == "/data/what? #1.mp4"
 
 
-def test_errors_rejections_and_problems_cannot_be_made_with_a_secret() -> None:
+def test_errors_rejections_and_problems_do_not_contain_secrets() -> None:
     uri = f"https://user:{SECRET}@host.example/a.csv?sig={SECRET}"
     made = (
         CatalogError(f"{uri} cannot be opened."),
         Rejected(Reason.UNREACHABLE, f"{uri}: HTTP 403"),
-        Problem(1, "a", "a.mp4", Reason.INVALID_ROW, f"{uri} row 1: uri is empty."),
+        RowProblem(1, "a", "a.mp4", Reason.INVALID_ROW, f"{uri} row 1: uri is empty."),
     )
     for one in made:
         assert SECRET not in str(one) and "https://host.example/a.csv?…" in str(one)

@@ -1,4 +1,4 @@
-"""`jobs/train.py` in a process of its own, on planted features, to be disturbed."""
+"""`jobs/train.py` in a separate process on planted features, for tests that disturb it."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ SETTINGS = (
 
 
 def plant_features(storage: Path, videos: int = 120) -> None:
-    """A store of the default encoders' name with videos in four categories."""
+    """Write a store under the default encoders' key, with videos in four categories."""
     settings = load_settings(sets=[CACHE], storage=str(storage))
     identities = encoder_identities(settings.encoders, settings.weights_cache)
     key = EncoderKey(identities=identities, dims=DIMS, frame_size=32, sampling=settings.sampling)
@@ -39,7 +39,7 @@ def plant_features(storage: Path, videos: int = 120) -> None:
 
 
 class TrainRun:
-    """A run with a Ray of its own. Without words it starts one; with `--resume NAME` it goes on with one."""
+    """A run with its own Ray. By default it starts a new training; pass `--resume NAME` to continue one."""
 
     def __init__(self, storage: Path, ray_folder: str, *words: str, **variables: str) -> None:
         self.storage, self.ray_folder = storage, ray_folder
@@ -47,29 +47,29 @@ class TrainRun:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "RAYREEL_", "MLFLOW_"))}
         kept |= {"RAY_TMPDIR": ray_folder, "RAY_AUTH_TOKEN_PATH": f"{ray_folder}/auth_token"}
         environment = kept | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"} | variables
-        given = words or tuple(word for setting in SETTINGS for word in ("--set", setting))
-        command = [sys.executable, "jobs/train.py", "--storage", str(storage), *given]
+        options = words or tuple(word for setting in SETTINGS for word in ("--set", setting))
+        command = [sys.executable, "jobs/train.py", "--storage", str(storage), *options]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
 
     def wait(self, timeout_s: float = 300) -> int:
-        """The exit status."""
+        """Wait for the end and return the exit status."""
         return self.process.wait(timeout_s)
 
     def wait_for_checkpoints(self, count: int, timeout_s: float = 200) -> None:
-        """Wait until so many checkpoints were there at once; the run must not be over by then."""
+        """Wait until this many checkpoints exist at the same time; fails if the run ends first."""
         deadline = time.monotonic() + timeout_s
         while len(list(self.storage.glob("checkpoints/*/checkpoint_*/state.pt"))) < count:
-            assert self.process.poll() is None, f"over too early:\n{self.output()}"
+            assert self.process.poll() is None, f"ended too early:\n{self.output()}"
             assert time.monotonic() < deadline, self.output()
             time.sleep(0.02)
 
     def end(self) -> None:
-        """SIGKILL everything of it."""
+        """SIGKILL all its processes."""
         self.process.kill()
         self.process.wait()
         kill_marked(self.ray_folder)
 
     def output(self) -> str:
-        """What it printed."""
+        """Return its output so far."""
         return self.log.read_text()

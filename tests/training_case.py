@@ -1,4 +1,4 @@
-"""A small training run without Ray: clusters of videos, pairs of several kinds, and workers as plain processes."""
+"""A small training run without Ray: clusters of videos, several kinds of pairs, and workers as plain processes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,12 +27,12 @@ MIXED = PairsConfig(label=1, cross_modal=1, negatives="mined", mined_per_pair=2,
 
 
 def small_matrix() -> FeatureMatrix:
-    """60 videos of four categories."""
+    """Return 60 videos in four categories."""
     return clusters(categories=4, each=15)
 
 
 def learner(matrix: FeatureMatrix, loss: LossConfig | None = None, dropout: float = 0.0, **train: object) -> Learner:
-    """A fresh one, always the same."""
+    """Return a new, reproducible learner."""
     torch.manual_seed(0)
     tower = VideoTower(TowerConfig(dim=16, gate_hidden=8, dropout=dropout), DIMS)
     tower.fit_inputs({modality: ragged.values for modality, ragged in matrix.vectors.items()})
@@ -40,7 +40,7 @@ def learner(matrix: FeatureMatrix, loss: LossConfig | None = None, dropout: floa
 
 
 def batches(matrix: FeatureMatrix, pairs: PairsConfig | None = None, *, log_q: bool = False) -> Batches:
-    """Of this process's rank; mined negatives come from fixed random embeddings."""
+    """Return the batches of this process's rank; mined negatives come from fixed random embeddings."""
     rows = np.arange(len(matrix))
     plan = PairPlan.of(matrix, rows, pairs or PairsConfig(), None)
     if plan.config.negatives == "mined":
@@ -49,14 +49,14 @@ def batches(matrix: FeatureMatrix, pairs: PairsConfig | None = None, *, log_q: b
     return Batches(matrix, plan, plan.config, 0, log_q, *world())
 
 
-def gradients_of(taught: Learner) -> dict[str, torch.Tensor]:
-    """By parameter."""
-    named = [*taught.tower.named_parameters(), *taught.loss.named_parameters()]
+def gradients_of(learner: Learner) -> dict[str, torch.Tensor]:
+    """Return the gradients by parameter name."""
+    named = [*learner.tower.named_parameters(), *learner.loss.named_parameters()]
     return {name: parameter.grad.clone() for name, parameter in named if parameter.grad is not None}
 
 
 def with_workers(workers: int, act: Callable[..., T], folder: Path, *words: object) -> T:
-    """What `act(*words)` returns on rank 0 of a group of so many processes."""
+    """Run `act(*words)` in a group of `workers` processes and return the result of rank 0."""
     if workers == 1:
         return act(*words)
     mp.spawn(_work, (workers, act, str(folder), words), nprocs=workers)

@@ -1,4 +1,4 @@
-"""Interactions made for tests."""
+"""Synthetic interactions."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +10,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def watched(*watches: tuple[str, str, float], rating: float | None = None) -> pa.Table:
-    """(user, video, seconds since START) each, all with one rating or none."""
+    """Return interactions from (user, video, seconds since START), all with the same rating or none."""
     rows = [
         {"user_id": user, "video_id": video, "timestamp": START + timedelta(seconds=seconds), "rating": rating}
         for user, video, seconds in watches

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from rayreel.encoders.encoder import Modality
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.tower.batch import FeatureBatch
-from rayreel.tower.losses.joined import Joined
+from rayreel.tower.losses.global_batch import GlobalBatch
 from rayreel.training.config import Ingest
 from rayreel.training.job import TrainJob, prepare
-from rayreel.training.loop import fresh_learner
+from rayreel.training.loop import make_learner
 
 
 def bare(job: TrainJob, threads: int) -> float:
@@ -33,13 +33,13 @@ def bare_loop(job: TrainJob, threads: int) -> list[float]:
     torch.set_num_threads(threads)
     ready = prepare(replace(job, train=job.train.model_copy(update={"ingest": Ingest.MEMORY})))
     rows, halves = torch.from_numpy(ready.split.train), Halves.of(ready.matrix)
-    learner, rates = fresh_learner(job, ready), []
+    learner, rates = make_learner(job, ready), []
     learner.tower.train()
     for _ in range(job.train.epochs):
         started = time.perf_counter()
         for chosen in torch.split(rows[torch.randperm(len(rows))], job.train.batch_size):
             a, b = halves.views(chosen)
-            loss = learner.loss(learner.tower(a), learner.tower(b), Joined.of_one(chosen))
+            loss = learner.loss(learner.tower(a), learner.tower(b), GlobalBatch.of_one(chosen))
             learner.optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(learner.parameters, job.train.clip_norm)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.samplers import SIZE, Sampler, full_decode, longest_gap_s, opencv_seeks, rayreel
 from rayreel.catalog.read import Catalog
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.encoders.load import Encoders, load_encoders
 from rayreel.features.extract import ExtractReport, extract
 from rayreel.features.key import EncoderKey
@@ -68,7 +68,7 @@ def dense(paths: Sequence[Path]) -> NDArray[np.bool_]:
     return np.array([longest_gap_s(path) <= DENSE_S for path in paths])
 
 
-def one_by_one(videos: Sequence[Video], sampler: Sampler, encoders: Encoders, settings: Settings) -> float:
+def one_by_one(videos: Sequence[CatalogVideo], sampler: Sampler, encoders: Encoders, settings: Settings) -> float:
     """Videos per second of one process that takes one video at a time through decoder and encoders."""
     sound = SamplingConfig(frames=1)
     started = time.perf_counter()
@@ -83,12 +83,12 @@ def one_by_one(videos: Sequence[Video], sampler: Sampler, encoders: Encoders, se
     return len(videos) / (time.perf_counter() - started)
 
 
-def repeated(videos: Sequence[Video], times: int) -> list[Video]:
+def repeated(videos: Sequence[CatalogVideo], times: int) -> list[CatalogVideo]:
     """The same files as distinct ids."""
     return [video.model_copy(update={"video_id": f"{video.video_id}#{n}"}) for n in range(times) for video in videos]
 
 
-def through_pipeline(videos: Sequence[Video], mode: str, settings: Settings) -> tuple[ExtractReport, EncoderKey]:
+def through_pipeline(videos: Sequence[CatalogVideo], mode: str, settings: Settings) -> tuple[ExtractReport, EncoderKey]:
     """One extraction into a store of its own, which is thrown away."""
     sampling = settings.sampling.model_copy(update={"mode": mode})
     encoders = load_encoders(settings.encoders, settings.weights_cache)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from benchmarks.variants import Given, train_variants
 from rayreel.catalog.interactions import read_interactions
 from rayreel.catalog.recbole import items_table
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.cli.output import step
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import load_encoders
@@ -74,7 +74,7 @@ def store_items(items: pa.Table, settings: Settings, storage: Storage) -> Featur
     """
     encoders = load_encoders(settings.encoders, settings.weights_cache)
     key = EncoderKey.of(encoders, settings.sampling)
-    videos = [Video(uri=f"item/{row['video_id']}", **row) for row in items.to_pylist()]
+    videos = [CatalogVideo(uri=f"item/{row['video_id']}", **row) for row in items.to_pylist()]
     store = FeatureStore(storage, key)
     store.create()
     store.set_catalog([(video.video_id, video.fingerprint()) for video in videos])
@@ -85,7 +85,7 @@ def store_items(items: pa.Table, settings: Settings, storage: Storage) -> Featur
     return store
 
 
-def _rows(videos: list[Video], vectors_ND: NDArray[np.float16], key: EncoderKey) -> pa.Table:
+def _rows(videos: list[CatalogVideo], vectors_ND: NDArray[np.float16], key: EncoderKey) -> pa.Table:
     rows = [
         catalog_columns(video)
         | {
@@ -101,5 +101,5 @@ def _rows(videos: list[Video], vectors_ND: NDArray[np.float16], key: EncoderKey)
     return pa.Table.from_pylist(rows, schema=feature_schema(key.dims))
 
 
-def _text(video: Video) -> str:
+def _text(video: CatalogVideo) -> str:
     return video.text() or "-"

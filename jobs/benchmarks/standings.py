@@ -72,6 +72,6 @@ def standings(exam: Exam, methods: Mapping[str, Make]) -> Standings:
     task = UserTask.of(exam.users.test, exam.candidates("test"), len(exam.matrix), exam.config.history)
     scorers = ((name, make()(task)) for name, make in methods.items())
     scores = {name: per_query(rank(task, scorer, AT), (AT,), METRICS) for name, scorer in scorers if scorer is not None}
-    targets_Q = task.asked.targets_Q[task.queries]
+    targets_Q = task.user_queries.targets_Q[task.queries]
     warm, cold = exam.users.views_N[targets_Q] > 0, np.isin(targets_Q, exam.split.test)
     return Standings(scores, {"all": np.ones(len(targets_Q), np.bool_), "warm": warm, "cold": cold})

@@ -1,13 +1,13 @@
-"""What a user can mend."""
+"""The base class of errors that a user can fix."""
 
 from rayreel.redact import redacted
 
 
 class RayreelError(Exception):
-    """An error whose message names the thing, the cause and the remedy. Jobs print it; they show no traceback.
+    """An error whose message states what happened, where, and what to do. Jobs print it without a traceback.
 
-    The message keeps no secret that an address in it may hold.
+    Credentials and query strings of URLs are removed from the message.
     """
 
-    def __init__(self, *words: object) -> None:
-        super().__init__(*(redacted(word) if isinstance(word, str) else word for word in words))
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(redacted(arg) if isinstance(arg, str) else arg for arg in args))

@@ -1,4 +1,4 @@
-"""What can be wrong with a video. A failure is a value: it goes to quarantine and stops nothing."""
+"""Reasons why a video fails. A failure is a value: it goes to quarantine and does not stop the run."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,26 +9,26 @@ from rayreel.redact import redacted
 class Reason(StrEnum):
     """Why a video is in quarantine. Closed set: dashboards and retries key on it.
 
-    Only UNREACHABLE and TIMEOUT may go away by trying again; the others need another file or another limit.
+    Only UNREACHABLE and TIMEOUT may succeed on a retry; the others need another file or another limit.
     """
 
     MISSING_FILE = "missing_file"
-    """Nothing is at the address."""
+    """There is no file at the address."""
     UNREACHABLE = "unreachable"
-    """Something may be there, but reading it failed: network, permission, a missing file system driver."""
+    """The file may exist, but could not be read: network, permission, missing file system driver."""
     PATH_NOT_ALLOWED = "path_not_allowed"
-    """The address has a scheme, or leads to a place, that may not be read."""
+    """The address has a scheme that is not allowed, or leads to a forbidden place."""
     UNREADABLE = "unreadable"
-    """There is a file, and it cannot be taken apart: no known format, or damaged where that matters."""
+    """The file cannot be parsed: unknown format, or damaged in an essential part."""
     CONTAINER_NOT_ALLOWED = "container_not_allowed"
-    """A known format that is not on the list of those opened, such as a playlist or an image."""
+    """A known format that is not allowed, such as a playlist or an image."""
     NO_VIDEO_STREAM = "no_video_stream"
-    """A sound file, with or without cover art, or subtitles alone."""
+    """Audio with or without cover art, or subtitles only."""
     UNSUPPORTED_CODEC = "unsupported_codec"
-    """The format is known; its pictures cannot be decoded: no decoder is built in for them, they are encrypted, or
-    their colours are of a kind that cannot be converted (Dolby Vision profile 5, ICtCp)."""
+    """The format is known, but its frames cannot be decoded: no decoder is available, they are encrypted, or their
+    colours cannot be converted (Dolby Vision profile 5, ICtCp)."""
     NO_FRAMES = "no_frames"
-    """A video stream in which no picture decodes."""
+    """No frame of the video stream can be decoded."""
     TRUNCATED = "truncated"
     """Less than the first half of the declared duration can be decoded, as after a broken transfer."""
     TOO_LONG = "too_long"
@@ -38,16 +38,16 @@ class Reason(StrEnum):
     TIMEOUT = "timeout"
     """Decoding took longer than `timeout_s`."""
     DECODER_CRASH = "decoder_crash"
-    """Decoding broke off: its process died, or ended without an answer."""
+    """The decoder process crashed, or exited without a result."""
     INVALID_ROW = "invalid_row"
-    """The catalog's row is no video: a field is missing or malformed."""
+    """The catalog row is invalid: a field is missing or malformed."""
     DUPLICATE_ID = "duplicate_id"
     """An earlier row of the catalog has the same video_id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """One video that could not be used, and why. `detail` keeps no secret that an address in it may hold."""
+    """A video that could not be used, and why. URLs in `detail` are stored without credentials and query strings."""
 
     reason: Reason
     detail: str

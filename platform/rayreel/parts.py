@@ -1,4 +1,4 @@
-"""Parquet parts below the storage root: only ever added, checked when read, numbered where their order matters."""
+"""Parquet parts below the storage root: append-only, checksummed, and numbered if their order matters."""
 
 import io
 import logging
@@ -20,14 +20,14 @@ BROKEN = ".broken"
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
-    """A table as a Parquet file, each page with a checksum."""
+    """Return a table as a Parquet file with page checksums."""
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
     return buffer.getvalue()
 
 
 def read_part(storage: Storage, path: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows of one file. Raises BrokenFile for a damaged one, FileNotFoundError for a missing one."""
+    """Return the rows of a file. Raises BrokenFile if it is damaged and FileNotFoundError if it is missing."""
     wanted = None if columns is None else list(columns)
     try:
         return pq.read_table(
@@ -44,18 +44,18 @@ def read_part(storage: Storage, path: str, columns: Sequence[str] | None = None)
 
 
 def set_aside(storage: Storage, broken: BrokenFile) -> None:
-    """Rename a broken file, so that reads pass it over and a person can still look at it; the log says so."""
+    """Rename a broken file, so that reads skip it and it can still be inspected; logs an error."""
     try:
         storage.filesystem.move(broken.path, f"{broken.path}{BROKEN}")
     except OSError:
         if storage.exists(broken.path):
             raise
-        return  # another process was faster
-    log.error("%s is broken and was set aside as %s%s: %s", broken.path, broken.path, BROKEN, broken.cause)
+        return  # another process renamed it
+    log.error("%s is broken and was renamed to %s%s: %s", broken.path, broken.path, BROKEN, broken.cause)
 
 
 def broken_files(storage: Storage) -> Iterator[BrokenFile]:
-    """Every damaged Parquet and JSON file of catalog, features, quarantine and releases. Reads all of them."""
+    """Yield every damaged Parquet and JSON file of catalog, features, quarantine and releases. Reads all files."""
     for folder in ("catalog", "features", "quarantine", "releases"):
         selector = pafs.FileSelector(storage.path(folder), allow_not_found=True, recursive=True)
         for info in sorted(storage.filesystem.get_file_info(selector), key=lambda info: info.path):
@@ -79,8 +79,8 @@ def _damage(storage: Storage, path: str) -> BrokenFile | None:
 class NumberedParts:
     """The parts of a folder in the order in which they were written.
 
-    A part is complete once no part of its own or a higher number was there when it appeared. A reader who has read up
-    to a number has therefore missed nothing below it, however many wrote at the same time.
+    A part is complete once it was written while no other part of the same or a higher number existed. A reader that has
+    read up to a number has therefore missed nothing below it, even with concurrent writers.
     """
 
     storage: Storage
@@ -94,25 +94,25 @@ class NumberedParts:
             self.storage.write(self.path(name), content)
             if all(other == name or number_of(other) < number_of(name) for other in self._all()):
                 return name
-            # Another process wrote at the same time and may have been read already: write again, with a higher number.
+            # Another process wrote at the same time, and its part may have been read: write again with a higher number.
 
     def names(self, after: str = "") -> list[str]:
-        """Names of the parts after one, in order; of all of them without one."""
+        """Return the names of all parts, or of those after a given part, in order."""
         names = [name for name in self._all() if name.endswith(SUFFIX)]
         return [name for name in names if number_of(name) > number_of(after)] if after else names
 
     def path(self, name: str) -> str:
-        """Where a part is."""
+        """Return the path of a part."""
         return f"{self.folder}/{name}"
 
     def read(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """The rows of a part. Raises BrokenFile and FileNotFoundError."""
+        """Return the rows of a part. Raises BrokenFile and FileNotFoundError."""
         return read_part(self.storage, self.path(name), columns)
 
     def merge(self, names: Sequence[str], table: pa.Table) -> None:
-        """Replace parts by one that holds `table`. It takes the last one's number: a reader there has read it all.
+        """Replace parts by one with `table`. It takes the last part's number: readers at that number have read all.
 
-        Killed at any point, no row is lost: the new part is there before the old ones go.
+        If the process is killed, no row is lost: the new part exists before the old ones are deleted.
         """
         self.storage.write(self.path(part_name(number_of(names[-1]))), parquet_bytes(table))
         for name in names:
@@ -120,29 +120,29 @@ class NumberedParts:
                 self.storage.filesystem.delete_file(self.path(name))
 
     def _all(self) -> list[str]:
-        """Also those set aside: their numbers were read and must not be given again."""
+        """All parts, also renamed broken ones: their numbers were read and must not be reused."""
         paths = self.storage.files(self.folder, SUFFIX) + self.storage.files(self.folder, SUFFIX + BROKEN)
         return sorted((path.rpartition("/")[2] for path in paths), key=lambda name: (number_of(name), name))
 
 
 def part_name(number: int) -> str:
-    """A new name for a part of this number."""
+    """Return a new name for a part with this number."""
     return f"part-{number:010}-{uuid.uuid4().hex[:8]}{SUFFIX}"
 
 
 def number_of(name: str) -> int:
-    """A part's number; 0 for no part and for files of before parts were numbered."""
+    """Return a part's number; 0 for an empty name and for files from before parts were numbered."""
     number = name.removeprefix("part-").partition("-")[0]
     return int(number) if number.isdecimal() and name.startswith("part-") else 0
 
 
 def _broken(storage: Storage, path: str) -> BrokenFile | None:
-    """What is wrong with a file's content; None when all of it can be read. Raises OSError when the storage fails."""
+    """The damage of a file, or None if all of it can be read. Raises OSError if the storage fails."""
     content = storage.read(path)
     if content is None:
         raise FileNotFoundError(path)
     try:
         pq.read_table(io.BytesIO(content), page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
-        return BrokenFile(path, f"{len(content):,} bytes that are no whole Parquet file ({error})")
+        return BrokenFile(path, f"{len(content):,} bytes, not a valid Parquet file ({error})")
     return None

@@ -1,20 +1,20 @@
-"""Texts without the secrets that addresses in them may hold."""
+"""Remove secrets in URLs from texts."""
 
 import re
 
-# An address ends at white space or at the quotes and brackets that a message puts around it. Every pattern takes time
-# in proportion to the text, which may be a catalog's and made to be slow.
+# A URL ends at white space, or at quotes and brackets around it. Every pattern runs in linear time: texts may come from
+# an untrusted catalog.
 _ADDRESS = re.compile(r"(?P<mark>[A-Za-z][A-Za-z0-9+.-]{0,31}:[/\\]{2,}|(?<![\w/.:-])//)(?P<rest>[^\s\"'<>`]*)")
-# White space within an address ends it too soon; what follows still looks like a query.
+# White space within a URL cuts it short; the rest is still recognised as a query string.
 _QUERY = re.compile(r"(?P<mark>[?#&])[^\s\"'<>`?#&=]*=[^\s\"'<>`]*")
-# The sentence may go on after the address.
+# Punctuation of the sentence after a URL.
 _PUNCTUATION = ".,:;)]"
 
 
 def redacted(text: str) -> str:
-    """A text whose addresses name no user, no password, no query string and no fragment.
+    """Return a text with user, password, query string and fragment removed from its URLs.
 
-    The one function for errors, logs, quarantine details, tables and answers. A query becomes `?…`, a fragment `#…`.
+    Used for errors, logs, quarantine details, tables and responses. A query becomes `?…`, a fragment `#…`.
     """
     if "/" not in text and "=" not in text:
         return text
@@ -22,7 +22,7 @@ def redacted(text: str) -> str:
 
 
 def public_address(uri: str) -> str:
-    """An address to show: without credentials, query string and fragment. A path of this machine stays as it is."""
+    """Return a URL for display, without credentials, query string and fragment. A local path is unchanged."""
     return redacted(uri).partition("?")[0].partition("#")[0] if "://" in uri else uri
 
 
@@ -32,7 +32,7 @@ def _without_secrets(found: re.Match[str]) -> str:
     if "@" in authority:
         rest = authority.rpartition("@")[2] + slash + path
     elif "@" in path and ":" in authority and not authority.rpartition(":")[2].isdigit():
-        # A password with a slash in it: no valid address, and a secret all the same.
+        # A password containing a slash: not a valid URL, but still a secret.
         rest = path.rpartition("@")[2]
     if (cut := re.search(r"[?#]", rest)) and (tail := rest[cut.end() :]):
         rest = rest[: cut.end()] + "…" + tail[len(tail.rstrip(_PUNCTUATION)) :]

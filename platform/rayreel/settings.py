@@ -1,4 +1,4 @@
-"""One typed tree of settings, made of the parts' own configs."""
+"""The typed tree of settings, composed of the parts' configs."""
 
 import os
 import re
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Settings(BaseSettings):
-    """Where state lives and how each part works. Later sources win: defaults, YAML file, RAYREEL_* variables, --set."""
+    """All settings. Later sources take precedence: defaults, YAML file, RAYREEL_* variables, --set."""
 
     model_config = SettingsConfigDict(
         env_prefix="RAYREEL_",
@@ -45,13 +45,13 @@ class Settings(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
-    storage: str = Field("storage", description="folder or s3:// URI under which all state lives")
+    storage: str = Field("storage", description="storage root: folder or s3:// URI for all state")
     sample: SampleConfig = SampleConfig()
     limits: Limits = Field(Limits(), validate_default=True)
     encoders: EncodersConfig = EncodersConfig()
     sampling: SamplingConfig = SamplingConfig()
     extract: ExtractConfig = ExtractConfig()
-    interactions: str | None = Field(None, description="who watched what: CSV, Parquet or RecBole .inter file")
+    interactions: str | None = Field(None, description="users' interactions: CSV, Parquet or RecBole .inter file")
     splits: SplitConfig = SplitConfig()
     tower: TowerConfig = TowerConfig()
     loss: LossConfig = LossConfig()
@@ -65,18 +65,18 @@ class Settings(BaseSettings):
 
     @field_validator("encoders", mode="before")
     @classmethod
-    def _trained_encoders_lie_below_the_root(cls, tree: Any, info: ValidationInfo) -> Any:  # noqa: ANN401
+    def _trained_encoders_are_below_the_root(cls, tree: Any, info: ValidationInfo) -> Any:  # noqa: ANN401
         unset = isinstance(tree, dict) and tree.get("storage") is None
         return {**tree, "storage": info.data.get("storage")} if unset else tree
 
     @field_validator("limits")
     @classmethod
-    def _state_lies_below_the_root(cls, limits: Limits, info: ValidationInfo) -> Limits:
+    def _state_is_below_the_root(cls, limits: Limits, info: ValidationInfo) -> Limits:
         return limits if limits.state is not None else limits.model_copy(update={"state": info.data.get("storage")})
 
     @field_validator("sampling")
     @classmethod
-    def _windows_are_as_the_encoder_reads_them(cls, sampling: SamplingConfig, info: ValidationInfo) -> SamplingConfig:
+    def _windows_match_the_encoder(cls, sampling: SamplingConfig, info: ValidationInfo) -> SamplingConfig:
         encoders: EncodersConfig | None = info.data.get("encoders")
         return sampling if encoders is None else encoders.sampled(sampling)
 
@@ -89,7 +89,7 @@ class Settings(BaseSettings):
 
     @property
     def weights_cache(self) -> Path:
-        """Where downloaded encoder weights are kept."""
+        """Folder of downloaded encoder weights."""
         return self.encoders.cache_dir or self.place.local("weights", what="encoders.cache_dir, unset,")
 
     @property
@@ -101,13 +101,13 @@ class Settings(BaseSettings):
 
     @property
     def encoder_key(self) -> str:
-        """Name of the features that these encoders and this sampling give. Needs the encoders' weights."""
+        """Name of the feature store for these encoders and this sampling. Needs the encoders' weights."""
         from rayreel.encoders.load import encoder_identities
 
         return key_name(encoder_identities(self.encoders, self.weights_cache), self.sampling)
 
     def site(self) -> "Site":
-        """Where these settings make releases. The embedded Milvus needs a running Ray. Raises IndexUnavailable."""
+        """Return the release site of these settings. Milvus Lite needs a running Ray. Raises IndexUnavailable."""
         from rayreel.encoders.load import load_encoder
         from rayreel.index.connect import connect
         from rayreel.release.site import Site
@@ -124,43 +124,43 @@ class Settings(BaseSettings):
 
     @property
     def milvus_dir(self) -> Path | None:
-        """Where the embedded Milvus keeps its data; None where the storage root is no folder."""
+        """Data folder of Milvus Lite; None if the storage root is not a local folder."""
         return self.place.local("milvus", what="Milvus Lite") if self.place.is_local else None
 
 
 def load_settings(file: Path | None = None, sets: Sequence[str] = (), storage: str | None = None) -> Settings:
-    """Resolve the tree. `sets` are `part.key=value`, values in YAML. Raises SettingsError in a user's words."""
-    given = _nested(sets)
+    """Load the settings. `sets` are `part.key=value`, with values in YAML. Raises SettingsError."""
+    overrides = _nested(sets)
     if storage is not None:
-        given["storage"] = storage
+        overrides["storage"] = storage
     try:
-        settings = Settings(**_merged(_merged(_from_file(file), EnvSettingsSource(Settings)()), given))
+        settings = Settings(**_merged(_merged(_from_file(file), EnvSettingsSource(Settings)()), overrides))
     except ValidationError as error:
-        raise SettingsError("\n".join(_complaint(problem) for problem in error.errors())) from None
+        raise SettingsError("\n".join(_message(problem) for problem in error.errors())) from None
     except UnreadableVariable as error:
-        raise SettingsError(f"RAYREEL_ variables: {error}. Give one value each: RAYREEL_TRAIN__EPOCHS=5") from None
-    _outlasts_its_job(settings.storage)
+        raise SettingsError(f"RAYREEL_ variables: {error}. Set one value each: RAYREEL_TRAIN__EPOCHS=5") from None
+    _require_permanent(settings.storage)
     return settings
 
 
-def _outlasts_its_job(storage: str) -> None:
-    """Refuse a relative storage root in a submitted Ray job, whose folder is a copy that Ray deletes after it."""
+def _require_permanent(storage: str) -> None:
+    """Reject a relative storage root in a submitted Ray job, whose working directory is a copy that Ray deletes."""
     relative = "://" not in storage and not Path(storage).expanduser().is_absolute()
     if relative and "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
         raise SettingsError(
-            f"storage = {storage!r}: a Ray job runs in a temporary folder ({Path.cwd()}), which Ray deletes with all "
-            "that is in it. Give an absolute path or an s3:// root that every machine of the cluster reaches: "
+            f"storage = {storage!r}: a Ray job runs in a temporary folder ({Path.cwd()}), which Ray deletes with its "
+            "content. Use an absolute path or an s3:// root that every machine of the cluster can reach: "
             "ray job submit … -- python jobs/train.py --storage /path/to/storage, or set RAYREEL_STORAGE in the "
             "environment of `ray start`."
         )
 
 
 class SettingsError(RayreelError):
-    """A setting that does not exist or has a value it cannot have."""
+    """A setting does not exist or has an invalid value."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which 1:4 is the text it looks like; YAML 1.1 counts in sixties and reads 64."""
+    """YAML loader that reads 1:4 as text; YAML 1.1 reads it as the base-60 number 64."""
 
 
 _INTEGER = re.compile(r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)$")
@@ -172,7 +172,7 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:int", _INTEGER, list("-+0123456
 
 
 def _yaml(text: str) -> Any:  # noqa: ANN401
-    return yaml.load(text, _Loader)  # noqa: S506 - a safe loader
+    return yaml.load(text, _Loader)  # noqa: S506 - a subclass of SafeLoader
 
 
 def _from_file(file: Path | None) -> dict[str, Any]:
@@ -183,14 +183,14 @@ def _from_file(file: Path | None) -> dict[str, Any]:
     except OSError as error:
         raise SettingsError(f"--config {file}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"--config {file} is no YAML: {error}") from None
+        raise SettingsError(f"--config {file} is not valid YAML: {error}") from None
     if not isinstance(tree or {}, dict):
         raise SettingsError(f"--config {file}: expected settings such as `train: {{epochs: 5}}`")
     return tree or {}
 
 
 def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`over` laid on `under`, part by part."""
+    """Merge two trees recursively; values of `over` take precedence."""
     parts = {k: _merged(under[k], v) for k, v in over.items() if isinstance(v, dict) and isinstance(under.get(k), dict)}
     return {**under, **over, **parts}
 
@@ -210,19 +210,19 @@ def _nested(sets: Sequence[str]) -> dict[str, Any]:
         try:
             node[leaf] = _yaml(value)
         except yaml.YAMLError as error:
-            raise SettingsError(f"--set {item}: {value!r} is no YAML value: {error}") from None
+            raise SettingsError(f"--set {item}: {value!r} is not valid YAML: {error}") from None
     return tree
 
 
-def _complaint(problem: Any) -> str:  # noqa: ANN401
+def _message(problem: Any) -> str:  # noqa: ANN401
     name = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return f"There is no setting {name}. {_known(problem['loc'])}"
+        return f"There is no setting {name}. Known settings: {_siblings(problem['loc'])}."
     return f"{name} = {problem['input']!r}: {problem['msg']}"
 
 
-def _known(location: Sequence[Any]) -> str:
+def _siblings(location: Sequence[Any]) -> str:
     fields: dict[str, Any] = dict(Settings.model_fields)
     for part in location[:-1]:
         fields = dict(getattr(fields[part].annotation, "model_fields", {}))
-    return f"There are: {', '.join(fields)}."
+    return ", ".join(fields)

@@ -1,4 +1,4 @@
-"""Embeddings of the serving release's tower."""
+"""Embeddings by the serving release's tower."""
 
 from typing import Annotated
 
@@ -8,15 +8,15 @@ from rayreel.client.messages import Embeddings, EmbedRequest
 from rayreel.failures import Rejected
 from serve_apps.content import content_of
 from serve_apps.problems import answers
-from serve_apps.service import Asked
+from serve_apps.service import CurrentService
 from serve_apps.writing import refusal
 
 router = APIRouter(tags=["embed"])
 
 
 @router.post("/v1/embed", responses=answers(422, 429, 503, 504))
-async def embed(query: EmbedRequest, service: Asked) -> Embeddings:
-    """Embeddings of up to 64 texts, in their order."""
+async def embed(query: EmbedRequest, service: CurrentService) -> Embeddings:
+    """Embed up to 64 texts. The embeddings are in the order of the texts."""
     version = service.state.current.version
     embeddings_BD = await service.encode("texts", query.texts, version)
     return Embeddings(release=version, dim=embeddings_BD.shape[1], embeddings=embeddings_BD.tolist())
@@ -24,11 +24,11 @@ async def embed(query: EmbedRequest, service: Asked) -> Embeddings:
 
 @router.post("/v1/embed/upload", responses=answers(413, 422, 429, 503, 504))
 async def embed_upload(
-    service: Asked,
+    service: CurrentService,
     file: Annotated[UploadFile, File(description="A video file.")],
-    title: Annotated[str, Form(max_length=2000, description="Its title, if it has one.")] = "",
+    title: Annotated[str, Form(max_length=2000, description="Title of the video.")] = "",
 ) -> Embeddings:
-    """The embedding of an uploaded video, which is not kept."""
+    """Embed an uploaded video. The file is not stored."""
     version = service.state.current.version
     with content_of(file) as content:
         embedding_D = await service.encode.video("video", content, title.strip(), version)

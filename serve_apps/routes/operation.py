@@ -1,42 +1,43 @@
-"""Whether the service runs, and whether it can answer."""
+"""Health and readiness of the service."""
 
 from fastapi import APIRouter
 
 from rayreel.client.messages import Following, Ready
-from rayreel.release import following as state
+from rayreel.release.following import FollowStatus
 from serve_apps.problems import Unavailable, answers
-from serve_apps.service import Asked
+from serve_apps.service import CurrentService
+from serve_apps.state import NO_INDEX
 
 router = APIRouter(tags=["operation"])
 
 
 @router.get("/healthz")
 async def healthz() -> dict[str, str]:
-    """Whether the service runs."""
+    """Report that the service is running."""
     return {"status": "ok"}
 
 
 @router.get("/readyz", responses=answers(503))
-async def readyz(service: Asked) -> Ready:
-    """Whether every kind of query can be answered: a release, its index and its tower are there; 503 while not."""
+async def readyz(service: CurrentService) -> Ready:
+    """Return the serving release if its index and its tower are available, so that all kinds of queries work."""
     serving = service.state.current
     if not service.state.index_is_up:
-        raise Unavailable("The index does not answer.")
-    await service.ask_for_tower(serving.version)
+        raise Unavailable(NO_INDEX)
+    await service.load_tower(serving.version)
     if service.no_tower is not None:
         raise Unavailable(service.no_tower)
-    facts = dict(service.facts)
+    facts = dict(service.encoder_facts)
     return Ready(
         release=serving.version,
         index_size=len(serving.live),
         device=facts.pop("device"),
         encoders=facts,
-        following=_shown(service.state.following),
+        following=_public(service.state.following),
     )
 
 
-def _shown(found: state.Following | None) -> Following | None:
-    """Without what is for operators only."""
+def _public(found: FollowStatus | None) -> Following | None:
+    """Return the status without details that are for operators only."""
     if found is None:
         return None
     return Following(

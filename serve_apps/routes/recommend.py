@@ -1,4 +1,4 @@
-"""Recommendations: by a video, words, an embedding, a user, an uploaded file."""
+"""Recommendations by video, text, embedding, user or uploaded file."""
 
 from typing import Annotated
 
@@ -6,14 +6,14 @@ from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 
 from rayreel.client.messages import Recommendations, RecommendRequest, TopK
 from rayreel.failures import Rejected
-from rayreel.recommend.answer import Answer
 from rayreel.recommend.query import Options, unit
 from rayreel.recommend.recommend import by_id, by_user, by_vector
+from rayreel.recommend.results import RankedResults
 from serve_apps.content import content_of
 from serve_apps.options import history_of, options_of
 from serve_apps.problems import answers
 from serve_apps.render import rendered
-from serve_apps.service import Asked, Service
+from serve_apps.service import CurrentService, Service
 from serve_apps.state import Serving
 from serve_apps.writing import refusal
 
@@ -21,22 +21,22 @@ router = APIRouter(tags=["recommend"])
 
 
 @router.post("/v1/recommend", response_model=Recommendations, responses=answers(404, 422, 429, 503, 504))
-async def recommend(query: RecommendRequest, request: Request, service: Asked) -> Response:
-    """Videos like a video of the index, never itself, or for words, an embedding, a user."""
+async def recommend(query: RecommendRequest, request: Request, service: CurrentService) -> Response:
+    """Recommend videos similar to a video of the index (never itself), a text or an embedding, or for a user."""
     serving = service.state.current
-    content = rendered(await _answer(service, serving, query, options_of(query)))
+    content = rendered(await _recommend(service, serving, query, options_of(query)))
     service.state.answers.put(serving.live.state, await request.body(), content)
     return Response(content, media_type="application/json")
 
 
 @router.post("/v1/recommend/upload", response_model=Recommendations, responses=answers(413, 422, 429, 503, 504))
 async def recommend_upload(
-    service: Asked,
+    service: CurrentService,
     file: Annotated[UploadFile, File(description="A video file.")],
-    title: Annotated[str, Form(max_length=2000, description="Its title, if it has one.")] = "",
+    title: Annotated[str, Form(max_length=2000, description="Title of the video.")] = "",
     top_k: Annotated[TopK, Form()] = 10,
 ) -> Response:
-    """Videos like an uploaded one, which is not kept."""
+    """Recommend videos similar to an uploaded one. The file is not stored."""
     serving = service.state.current
     with content_of(file) as content:
         query_D = await service.encode.video("video", content, title.strip(), serving.version)
@@ -47,11 +47,11 @@ async def recommend_upload(
     return Response(rendered(found), media_type="application/json")
 
 
-async def _answer(service: Service, serving: Serving, query: RecommendRequest, options: Options) -> Answer:
+async def _recommend(service: Service, serving: Serving, query: RecommendRequest, options: Options) -> RankedResults:
     live, collection = serving.live, serving.collection
     if query.video_id is not None:
         video_id = query.video_id
-        live.place(video_id)  # an unknown id needs no thread to be told so
+        live.place(video_id)  # raises for an unknown id without using a thread
         return await service.search(lambda index: by_id(live, index, collection, video_id, options))
     if query.user is not None:
         history, liked = history_of(query.user), query.user.liked_categories

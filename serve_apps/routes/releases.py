@@ -1,4 +1,4 @@
-"""Which release serves, and which have served."""
+"""The serving release and its predecessors."""
 
 from fastapi import APIRouter
 
@@ -8,34 +8,34 @@ from rayreel.release import audit
 from rayreel.release.snapshot import snapshot_pointer
 from rayreel.settings import Settings
 from serve_apps.problems import Unavailable, answers
-from serve_apps.service import Asked
+from serve_apps.service import CurrentService
 from serve_apps.state import Serving
 
 router = APIRouter(tags=["releases"])
 
 
 @router.get("/v1/release", responses=answers(503))
-async def release(service: Asked) -> Release:
-    """The release that serves."""
+async def release(service: CurrentService) -> Release:
+    """Return the serving release."""
     serving = service.state.current
     known = service.promotions.get(serving.version)
     if known is None:
-        service.promotions = {entry.version: entry for entry in await service.talking(_releases, service.settings)}
+        service.promotions = {entry.version: entry for entry in await service.calling(_releases, service.settings)}
         known = service.promotions.get(serving.version)
     if known is None:
-        raise Unavailable("The registry does not know the release that serves yet.")
-    return _now(known, serving)
+        raise Unavailable("The registry has no record of the serving release yet. Try again in a few seconds.")
+    return _with_state(known, serving)
 
 
 @router.get("/v1/releases", responses=answers(503))
-async def releases(service: Asked) -> list[Release]:
-    """Every release that has served, the last promoted first."""
+async def releases(service: CurrentService) -> list[Release]:
+    """List all releases that have served, most recently promoted first."""
     serving = service.state.current
-    return [_now(entry, serving) for entry in await service.talking(_releases, service.settings)]
+    return [_with_state(entry, serving) for entry in await service.calling(_releases, service.settings)]
 
 
-def _now(known: Release, serving: Serving) -> Release:
-    """The index says what serves; the registry follows it by a moment."""
+def _with_state(known: Release, serving: Serving) -> Release:
+    """Return the release with the current state of this replica, which may be ahead of the registry."""
     if known.version != serving.version:
         return known.model_copy(update={"champion": False})
     return known.model_copy(update={"champion": True, "size": len(serving.live)})

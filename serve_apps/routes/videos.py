@@ -1,4 +1,4 @@
-"""The videos of the serving release: listed, shown, added, deleted."""
+"""The videos of the serving release: list, show, add and delete. Jobs that add catalogs."""
 
 import base64
 import binascii
@@ -19,13 +19,13 @@ from rayreel.redact import public_address
 from rayreel.release.rows import VideoRow
 from serve_apps.content import content_of
 from serve_apps.problems import BadVideo, answers, problem
-from serve_apps.service import Asked
+from serve_apps.service import CurrentService
 
 router = APIRouter(tags=["videos"])
 jobs = APIRouter(tags=["jobs"])
 
 CONFIRM = "delete-all-videos"
-_SENT: dict[str, Any] = {
+_ADD_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
@@ -55,68 +55,78 @@ _SENT: dict[str, Any] = {
     "/v1/videos",
     status_code=201,
     response_model=Video,
-    openapi_extra=_SENT,
+    openapi_extra=_ADD_BODY,
     responses=answers(413, 415, 422, 429, 503, 504),
 )
-async def add(request: Request, service: Asked) -> Response:
-    """Add a video, by its address (JSON) or by uploading it (multipart); a known id is replaced. Searchable at once."""
+async def add(request: Request, service: CurrentService) -> Response:
+    """Add a video by its URI (JSON) or by uploading it (multipart), or replace the one with the same id.
+
+    The video is searchable when the response arrives.
+    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         async with request.form(max_files=1, max_fields=100) as form:
-            file, new = _file_of(form), _described(form)
+            file, new = _file_of(form), _new_video(form)
             with content_of(file) as content:
                 video_id = await service.writing.add(new, content, file.filename or "")
     elif kind == "application/json":
         body = await request.body()
         video_id = await service.writing.add(_valid(lambda: NewVideo.model_validate_json(body)))
     else:
-        return problem(415, "Send application/json with a uri, or multipart/form-data with a file.", request)
+        return problem(
+            415,
+            "Unsupported content type. Send application/json with a uri, or multipart/form-data with a file.",
+            request,
+        )
     live = service.state.current.live
-    shown = _shown(live.row(live.place(video_id)))
-    return JSONResponse(shown.model_dump(), 201, {"Location": str(request.url_for("show", video_id=video_id).path)})
+    video = _video(live.row(live.place(video_id)))
+    return JSONResponse(video.model_dump(), 201, {"Location": str(request.url_for("show", video_id=video_id).path)})
 
 
 @router.post("/v1/videos/batch", status_code=202, responses=answers(422, 429, 503, 504))
-async def add_catalog(asked: BatchRequest, request: Request, response: Response, service: Asked) -> Job:
-    """Start a job that adds the videos of a catalog (folder or manifest); `GET /v1/jobs/{id}` shows how far it is.
+async def add_catalog(batch: BatchRequest, request: Request, response: Response, service: CurrentService) -> Job:
+    """Start a job that adds the videos of a catalog (folder or manifest). `GET /v1/jobs/{id}` shows its progress.
 
-    One runs at a time; the others are QUEUED.
+    One job runs at a time; others are QUEUED.
     """
-    if (refused := await service.talking(refuse_foreign, asked.catalog, service.settings.limits)) is not None:
+    if (refused := await service.calling(refuse_foreign, batch.catalog, service.settings.limits)) is not None:
         raise BadVideo(f"{refused.reason}: {refused.detail}")
-    job = await service.talking(service.catalogs.add, asked.catalog)
+    job = await service.calling(service.catalogs.add, batch.catalog)
     response.headers["Location"] = str(request.url_for("job", job_id=job.id).path)
     return job
 
 
 @jobs.get("/v1/jobs/{job_id}", responses=answers(404, 503, 504))
-async def job(job_id: str, service: Asked) -> Job:
-    """How far a job is."""
-    return await service.talking(service.catalogs.look, job_id)
+async def job(job_id: str, service: CurrentService) -> Job:
+    """Return the status of a job and the end of its output."""
+    return await service.calling(service.catalogs.look, job_id)
 
 
 @jobs.delete("/v1/jobs/{job_id}", status_code=204, responses=answers(404, 503, 504))
-async def cancel(job_id: str, service: Asked) -> Response:
-    """Take a job out of the queue, or stop it; what it has added so far stays."""
-    await service.talking(service.catalogs.cancel, job_id)
+async def cancel(job_id: str, service: CurrentService) -> Response:
+    """Remove a job from the queue, or stop it. Videos that it has added stay."""
+    await service.calling(service.catalogs.cancel, job_id)
     return Response(status_code=204)
 
 
 @router.get("/v1/videos", responses=answers(422, 503))
 async def page(
-    service: Asked,
-    limit: Annotated[int, Query(ge=1, le=1000, description="Videos of a page.")] = 100,
-    cursor: Annotated[str | None, Query(max_length=4096, description="Where the page before ended.")] = None,
+    service: CurrentService,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number of videos per page.")] = 100,
+    cursor: Annotated[str | None, Query(max_length=4096, description="`next_cursor` of the previous page.")] = None,
 ) -> VideoPage:
-    """All videos by id, page by page. Videos that come or go meanwhile are seen or not; no other is missed or twice."""
-    rows = service.state.current.live.page(_place_of(cursor), limit + 1)
-    following = _cursor(rows[limit - 1].video_id) if len(rows) > limit else None
-    return VideoPage(videos=[_shown(row) for row in rows[:limit]], next_cursor=following)
+    """List all videos by id, in pages.
+
+    Videos that are added or deleted meanwhile may or may not be listed. All others are listed exactly once.
+    """
+    rows = service.state.current.live.page(_decode_cursor(cursor), limit + 1)
+    following = _encode_cursor(rows[limit - 1].video_id) if len(rows) > limit else None
+    return VideoPage(videos=[_video(row) for row in rows[:limit]], next_cursor=following)
 
 
 @router.delete("/v1/videos", responses=answers(422, 429, 503, 504))
 async def delete_all(
-    service: Asked, confirm: Annotated[str, Query(description=f"Must be `{CONFIRM}`.", pattern=f"^{CONFIRM}$")]
+    service: CurrentService, confirm: Annotated[str, Query(description=f"Must be `{CONFIRM}`.", pattern=f"^{CONFIRM}$")]
 ) -> Deleted:
     """Delete every video."""
     live = service.state.current.live
@@ -124,15 +134,15 @@ async def delete_all(
 
 
 @router.get("/v1/videos/{video_id:path}", responses=answers(404, 503))
-async def show(video_id: str, service: Asked) -> Video:
-    """One video."""
+async def show(video_id: str, service: CurrentService) -> Video:
+    """Return a video."""
     live = service.state.current.live
-    return _shown(live.row(live.place(video_id)))
+    return _video(live.row(live.place(video_id)))
 
 
 @router.delete("/v1/videos/{video_id:path}", status_code=204, responses=answers(404, 429, 503, 504))
-async def delete(video_id: str, service: Asked) -> Response:
-    """Delete one video."""
+async def delete(video_id: str, service: CurrentService) -> Response:
+    """Delete a video."""
     live = service.state.current.live
     live.place(video_id)
     await service.writing.delete([video_id])
@@ -142,12 +152,12 @@ async def delete(video_id: str, service: Asked) -> Response:
 def _file_of(form: FormData) -> UploadFile:
     file = form.get("file")
     if not isinstance(file, UploadFile):
-        raise BadVideo("file: the form has no file of that name.")
+        raise BadVideo("file: missing. Send a video file in the form field `file`.")
     return file
 
 
-def _described(form: FormData) -> NewVideo:
-    """What a form says of its file. Raises RequestValidationError, BadVideo."""
+def _new_video(form: FormData) -> NewVideo:
+    """Return the metadata fields of a form. Raises RequestValidationError, BadVideo."""
     fields: dict[str, Any] = {key: value for key, value in form.items() if key not in {"file", "tags"}}
     fields["tags"] = form.getlist("tags")
     for name in ("metadata", "created_at"):
@@ -163,14 +173,14 @@ def _valid(make: Callable[[], NewVideo]) -> NewVideo:
         raise RequestValidationError(error.errors()) from error
 
 
-def _json(name: str, text: Any) -> Any:  # noqa: ANN401 - whatever a form holds
+def _json(name: str, text: Any) -> Any:  # noqa: ANN401 - a form field of any type
     try:
         return json.loads(text)
     except (TypeError, ValueError, RecursionError):
         raise BadVideo(f"{name}: expected JSON.") from None
 
 
-def _shown(row: VideoRow) -> Video:
+def _video(row: VideoRow) -> Video:
     return Video(
         video_id=row.video_id,
         title=row.title or "",
@@ -184,12 +194,12 @@ def _shown(row: VideoRow) -> Video:
     )
 
 
-def _cursor(video_id: str) -> str:
+def _encode_cursor(video_id: str) -> str:
     return base64.urlsafe_b64encode(video_id.encode()).decode()
 
 
-def _place_of(cursor: str | None) -> str:
+def _decode_cursor(cursor: str | None) -> str:
     try:
         return "" if cursor is None else base64.b64decode(cursor, altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
-        raise BadVideo("cursor: it is none that this service gave.") from None
+        raise BadVideo("Invalid cursor. Pass the `next_cursor` value from a previous response.") from None

@@ -1,4 +1,4 @@
-"""When keys are needed."""
+"""When requests need keys."""
 
 import pytest
 
@@ -25,6 +25,6 @@ def test_keys_are_needed_unless_only_this_machine_can_connect(host: str | None, 
     assert ServeConfig().needs_keys(host) is needed
 
 
-def test_what_is_said_explicitly_holds_everywhere() -> None:
+def test_an_explicit_setting_applies_to_every_host() -> None:
     assert ServeConfig(require_keys=True).needs_keys("127.0.0.1")
     assert not ServeConfig(require_keys=False).needs_keys("0.0.0.0")

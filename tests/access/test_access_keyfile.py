@@ -1,4 +1,4 @@
-"""The file of keys while a service runs."""
+"""The file of API keys while a service is running."""
 
 import asyncio
 import threading
@@ -22,61 +22,61 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "access" / "keys.json"
 
 
-async def counts(keys: WatchedKeys, text: str) -> bool:
+async def is_valid(keys: WatchedKeys, text: str) -> bool:
     return (await keys.current()).check(text, time.time()) is not None
 
 
-def test_a_new_key_counts_and_a_revoked_one_does_not_without_a_restart(file: KeyFile) -> None:
+def test_new_and_revoked_keys_take_effect_without_a_restart(file: KeyFile) -> None:
     async def rotate() -> None:
         (old, old_key), (new, new_key_) = new_key("a", Scope.READ), new_key("a", Scope.READ)
         watched = WatchedKeys(file, refresh_s=0)
-        assert not await counts(watched, old)
+        assert not await is_valid(watched, old)
         file.add(old_key)
-        assert await counts(watched, old)
+        assert await is_valid(watched, old)
         file.add(new_key_)
         file.expire(old_key.id, time.time())
-        assert await counts(watched, new) and not await counts(watched, old)
+        assert await is_valid(watched, new) and not await is_valid(watched, old)
 
     asyncio.run(rotate())
 
 
-def test_the_file_is_read_once_in_a_while_and_not_for_each_request(file: KeyFile) -> None:
-    async def ask() -> None:
+def test_the_file_is_read_periodically_and_not_for_each_request(file: KeyFile) -> None:
+    async def check() -> None:
         text, key = new_key("a", Scope.READ)
         watched = WatchedKeys(file, refresh_s=3600)
         await watched.current()
         file.add(key)
-        assert not await counts(watched, text)
+        assert not await is_valid(watched, text)
 
-    asyncio.run(ask())
+    asyncio.run(check())
 
 
-def test_after_a_pause_nobody_gets_in_with_a_key_revoked_meanwhile(file: KeyFile) -> None:
+def test_after_a_pause_a_key_revoked_in_the_meantime_is_rejected(file: KeyFile) -> None:
     async def pause() -> None:
         text, key = new_key("a", Scope.READ)
         file.add(key)
         watched = WatchedKeys(file, refresh_s=0.01)
-        assert await counts(watched, text)
+        assert await is_valid(watched, text)
         file.expire(key.id, time.time())
         await asyncio.sleep(0.1)
-        assert not await counts(watched, text)
+        assert not await is_valid(watched, text)
 
     asyncio.run(pause())
 
 
-def test_a_file_damaged_while_the_service_runs_locks_nobody_out(file: KeyFile, tmp_path: Path) -> None:
+def test_keys_remain_valid_if_the_file_is_damaged_while_the_service_is_running(file: KeyFile, tmp_path: Path) -> None:
     async def damage() -> None:
         text, key = new_key("a", Scope.READ)
         file.add(key)
         watched = WatchedKeys(file, refresh_s=0)
-        assert await counts(watched, text)
+        assert await is_valid(watched, text)
         (tmp_path / "access" / "keys.json").write_text("[{")
-        assert await counts(watched, text)
+        assert await is_valid(watched, text)
 
     asyncio.run(damage())
 
 
-def test_a_file_that_could_never_be_read_lets_nobody_in(file: KeyFile, tmp_path: Path) -> None:
+def test_all_keys_are_rejected_if_the_file_could_never_be_read(file: KeyFile, tmp_path: Path) -> None:
     (tmp_path / "access").mkdir()
     (tmp_path / "access" / "keys.json").write_text("[{")
     with pytest.raises(BadKeys):
@@ -94,46 +94,46 @@ def test_a_revocation_holds_while_the_file_is_damaged(file: KeyFile, path: Path,
         file.add(key)
         file.add(other_key)
         watched = WatchedKeys(file, refresh_s=0)
-        assert await counts(watched, text)
+        assert await is_valid(watched, text)
         if order.startswith("revoked"):
-            file.expire(key.id, time.time())  # and damaged before the service looks again
+            file.expire(key.id, time.time())  # and damaged before the service reads it again
             path.write_bytes(damage)
         else:
             path.write_bytes(damage)
             with pytest.raises(BadKeys, match=f"{key.id} is revoked.*damaged"):
                 file.expire(key.id, time.time())
-        assert not await counts(watched, text) and await counts(watched, other)
-        with pytest.raises(BadKeys):  # a restart lets nobody in
+        assert not await is_valid(watched, text) and await is_valid(watched, other)
+        with pytest.raises(BadKeys):  # after a restart all keys are rejected
             await WatchedKeys(file, refresh_s=0).current()
 
     asyncio.run(attack())
 
 
-def test_an_old_copy_of_the_file_brings_no_revoked_key_back(file: KeyFile, path: Path) -> None:
+def test_an_old_copy_of_the_file_does_not_make_a_revoked_key_valid_again(file: KeyFile, path: Path) -> None:
     async def restore() -> None:
         text, key = new_key("a", Scope.READ)
         file.add(key)
         old = path.read_bytes()
         watched = WatchedKeys(file, refresh_s=0)
-        assert await counts(watched, text)
+        assert await is_valid(watched, text)
         file.expire(key.id, time.time())
         path.write_bytes(old)
-        assert not await counts(watched, text)
-        assert not await counts(WatchedKeys(file, refresh_s=0), text)
+        assert not await is_valid(watched, text)
+        assert not await is_valid(WatchedKeys(file, refresh_s=0), text)
         file.add(new_key("b", Scope.READ)[1])
-        assert not await counts(WatchedKeys(file, refresh_s=0), text)
+        assert not await is_valid(WatchedKeys(file, refresh_s=0), text)
 
     asyncio.run(restore())
 
 
-def test_a_service_that_comes_after_the_file_is_deleted_lets_nobody_in(file: KeyFile, path: Path) -> None:
+def test_a_service_started_after_the_file_was_deleted_rejects_all_keys(file: KeyFile, path: Path) -> None:
     text, key = new_key("a", Scope.READ)
     file.add(key)
     path.unlink()
-    assert not asyncio.run(counts(WatchedKeys(file, 0), text))
+    assert not asyncio.run(is_valid(WatchedKeys(file, 0), text))
 
 
-def test_a_rotation_ends_at_its_time_and_at_the_first_of_several(file: KeyFile, path: Path) -> None:
+def test_a_key_expires_at_the_earliest_of_several_times(file: KeyFile, path: Path) -> None:
     _, key = new_key("a", Scope.READ)
     file.add(key)
     old = path.read_bytes()
@@ -144,15 +144,15 @@ def test_a_rotation_ends_at_its_time_and_at_the_first_of_several(file: KeyFile, 
 
 
 @pytest.mark.parametrize("key_id", ["../../keys", "", "a" * 13])
-def test_what_is_no_id_makes_no_marker(file: KeyFile, path: Path, key_id: str) -> None:
+def test_an_invalid_key_id_creates_no_marker(file: KeyFile, path: Path, key_id: str) -> None:
     file.add(new_key("a", Scope.READ)[1])
     path.write_bytes(b"[{")
-    with pytest.raises(BadKeys, match="no id of a key"):
+    with pytest.raises(BadKeys, match="not a key id"):
         file.expire(key_id, 0)
     assert not list(path.parent.rglob("*revoked*"))
 
 
-def test_a_key_made_to_end_later_than_it_would_ends_when_it_would(file: KeyFile) -> None:
+def test_a_revocation_cannot_extend_a_key(file: KeyFile) -> None:
     _, key = new_key("a", Scope.READ, expires_at=1000.0)
     file.add(key)
     assert file.expire(key.id, 2000.0).expires_at == 1000.0
@@ -160,25 +160,25 @@ def test_a_key_made_to_end_later_than_it_would_ends_when_it_would(file: KeyFile)
 
 
 def test_an_unknown_key_cannot_be_revoked(file: KeyFile) -> None:
-    with pytest.raises(BadKeys, match="no key 'x'"):
+    with pytest.raises(BadKeys, match="No key with the id 'x'"):
         file.expire("x", 0)
 
 
-def test_keys_made_at_the_same_time_are_all_kept(file: KeyFile) -> None:
-    makers = [threading.Thread(target=lambda: file.add(new_key("a", Scope.READ)[1])) for _ in range(8)]
-    for maker in makers:
-        maker.start()
-    for maker in makers:
-        maker.join()
+def test_keys_added_concurrently_are_all_stored(file: KeyFile) -> None:
+    threads = [threading.Thread(target=lambda: file.add(new_key("a", Scope.READ)[1])) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert len(file.read()) == 8
 
 
-def test_the_file_may_lie_elsewhere(tmp_path: Path) -> None:
+def test_the_file_may_be_outside_the_storage(tmp_path: Path) -> None:
     KeyFile(Storage(tmp_path / "a"), str(tmp_path / "b" / "own.json")).add(new_key("a", Scope.READ)[1])
     assert (tmp_path / "b" / "own.json").exists() and not (tmp_path / "a").exists()
 
 
-def test_revocations_lie_beside_the_file_wherever_it_lies(tmp_path: Path) -> None:
+def test_revocations_are_next_to_the_file_wherever_it_is(tmp_path: Path) -> None:
     file = KeyFile(Storage(tmp_path / "a"), str(tmp_path / "b" / "own.json"))
     _, key = new_key("a", Scope.READ)
     file.add(key)
@@ -186,7 +186,7 @@ def test_revocations_lie_beside_the_file_wherever_it_lies(tmp_path: Path) -> Non
     assert [path.name for path in (tmp_path / "b" / "own.revoked").iterdir()] == [f"{key.id}.1000000"]
 
 
-def test_keys_and_revocations_may_lie_in_an_object_store(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_and_revocations_work_in_an_object_store(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
         monkeypatch.setenv(name, "us-east-1")
     place = Storage(f"s3://access/state?endpoint_override={s3}&scheme=http&allow_bucket_creation=true")
@@ -194,7 +194,7 @@ def test_keys_and_revocations_may_lie_in_an_object_store(s3: str, monkeypatch: p
     text, key = new_key("a", Scope.READ)
     file.add(key)
     watched = WatchedKeys(file, refresh_s=0)
-    assert asyncio.run(counts(watched, text))
+    assert asyncio.run(is_valid(watched, text))
     file.expire(key.id, time.time())
     place.write(place.path("access", "keys.json"), b"[{")
-    assert not asyncio.run(counts(watched, text))
+    assert not asyncio.run(is_valid(watched, text))

@@ -19,8 +19,8 @@ from rayreel.tower.tower import TowerConfig, VideoTower
 from rayreel.training.batches import Batches
 from rayreel.training.config import Select, TrainConfig
 from rayreel.training.job import Prepared, TrainJob
-from rayreel.training.loop import fresh_learner, steps_per_epoch
-from rayreel.training.order import joined_steps
+from rayreel.training.loop import make_learner, steps_per_epoch
+from rayreel.training.order import epoch_batches
 from rayreel.training.pairs.config import DAY_S, PairsConfig
 from rayreel.training.pairs.plan import PairPlan
 from rayreel.training.validation import validation
@@ -48,11 +48,11 @@ def taught(pairs: PairsConfig) -> VideoTower:
     job = TrainJob("", KEY, "", tower=TowerConfig(dim=64), train=train, pairs=pairs)
     plan = PairPlan.of(own.matrix, own.split.train, pairs, own.users.training)
     ready = Prepared(own.matrix, own.split, plan, validation(own, train.select, pairs))
-    learner, batches = fresh_learner(job, ready), Batches(own.matrix, plan, pairs, train.seed)
+    learner, batches = make_learner(job, ready), Batches(own.matrix, plan, pairs, train.seed)
     for epoch in range(train.epochs):
-        for step, anchors in joined_steps(own.split.train, train.batch_size, epoch, train.seed):
+        for step, anchors in epoch_batches(own.split.train, train.batch_size, epoch, train.seed):
             number = epoch * steps_per_epoch(train, ready) + step
-            learner.take(batches.make(anchors, epoch, step, batches.largest()), number, (train.seed, epoch, step))
+            learner.step(batches.make(anchors, epoch, step, batches.largest()), number, (train.seed, epoch, step))
     return learner.tower
 
 

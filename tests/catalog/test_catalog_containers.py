@@ -4,7 +4,7 @@ import pytest
 from rayreel.catalog.containers import SUFFIXES, SUFFIXES_OF
 from rayreel.media.open import ALLOWED_FORMATS
 
-# What FFmpeg names for the same containers, and a folder of videos does not mean.
+# Suffixes that FFmpeg lists for these containers, but which are not those of videos.
 SOUND = {".m4a", ".m4b", ".mka", ".isma", ".wma"}
 OTHERS = {".avif", ".heic", ".heif", ".mks", ".ism"}
 MUXERS = {
@@ -15,13 +15,13 @@ MUXERS = {
 }
 
 
-def test_each_container_that_is_opened_has_suffixes_and_no_other() -> None:
+def test_exactly_the_allowed_containers_have_suffixes() -> None:
     assert set(SUFFIXES_OF) == set(ALLOWED_FORMATS)
     assert len(SUFFIXES) == sum(map(len, SUFFIXES_OF.values())), "a suffix belongs to one container"
 
 
 @pytest.mark.parametrize("container", ALLOWED_FORMATS)
-def test_every_suffix_that_ffmpeg_knows_of_a_container_is_taken(container: str) -> None:
+def test_every_suffix_that_ffmpeg_lists_for_a_container_is_accepted(container: str) -> None:
     known = set(av.ContainerFormat(container, "r").extensions)
     known |= {
         name for muxer in MUXERS.get(container, (container,)) for name in av.ContainerFormat(muxer, "w").extensions

@@ -28,7 +28,7 @@ def moments(table: pa.Table) -> list[datetime]:
     return [datetime.fromisoformat(str(moment)) for moment in table["timestamp"].to_pylist()]
 
 
-def test_csv_gives_the_schema_with_null_where_there_is_nothing(tmp_path: Path) -> None:
+def test_csv_is_read_into_the_schema_with_null_for_missing_values(tmp_path: Path) -> None:
     table = read_csv(
         tmp_path, "video_id,user_id,timestamp,rating,device\nv,007,1706702400,4.5,tv\nNA,u,1706702400,,tv\n"
     )
@@ -50,11 +50,11 @@ def test_csv_gives_the_schema_with_null_where_there_is_nothing(tmp_path: Path) -
         "1706702400000",
     ],
 )
-def test_one_moment_may_be_written_in_many_ways(tmp_path: Path, written: str) -> None:
+def test_a_timestamp_is_read_in_every_supported_format(tmp_path: Path, written: str) -> None:
     assert moments(read_csv(tmp_path, f"user_id,video_id,timestamp\nu,v,{written}\n")) == [NOON]
 
 
-def test_ways_of_writing_iso_may_mix_in_one_file(tmp_path: Path) -> None:
+def test_a_file_may_mix_iso_formats(tmp_path: Path) -> None:
     text = "user_id,video_id,timestamp\nu,v,2024-01-31\nu,v,2024-01-31T12:00:00Z\nu,v,2024-01-31T12:00:00.250+01:00\n"
     assert [moment.isoformat() for moment in moments(read_csv(tmp_path, text))] == [
         "2024-01-31T00:00:00+00:00",
@@ -64,7 +64,7 @@ def test_ways_of_writing_iso_may_mix_in_one_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "timestamps",
     [
         pa.array([NOON.replace(tzinfo=None)], pa.timestamp("ns")),
         pa.array([NOON], pa.timestamp("ms", tz="Europe/Berlin")),
@@ -74,13 +74,13 @@ def test_ways_of_writing_iso_may_mix_in_one_file(tmp_path: Path) -> None:
         pa.array(["2024-01-31T12:00:00Z"]).dictionary_encode(),
     ],
 )
-def test_parquet_timestamps_of_every_type_are_utc_microseconds(tmp_path: Path, given: pa.Array) -> None:
-    table = read_parquet(tmp_path, {"user_id": [1], "video_id": ["v"], "timestamp": given})
+def test_parquet_timestamps_of_every_type_become_utc_microseconds(tmp_path: Path, timestamps: pa.Array) -> None:
+    table = read_parquet(tmp_path, {"user_id": [1], "video_id": ["v"], "timestamp": timestamps})
     assert table.schema == SCHEMA
     assert (table["user_id"].to_pylist(), moments(table)) == (["1"], [NOON])
 
 
-def test_parquet_dates_and_missing_numbers_are_taken(tmp_path: Path) -> None:
+def test_parquet_dates_and_missing_numbers_are_read(tmp_path: Path) -> None:
     columns = {"timestamp": [date(2024, 1, 31)], "rating": [float("nan")], "dwell_s": [3]}
     table = read_parquet(tmp_path, {"user_id": ["u"], "video_id": ["v"], **columns})
     assert moments(table) == [NOON.replace(hour=0)]
@@ -88,34 +88,34 @@ def test_parquet_dates_and_missing_numbers_are_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
-        ("u,v,someday,1", "row 2: timestamp holds 'someday', not an ISO date or epoch seconds"),
-        ("u,v,,1", "row 2: timestamp holds ''"),
-        (" ,v,2024-01-31,1", "row 2: user_id holds ''"),
-        ("u,v,2024-01-31,good", "row 2: rating holds 'good', not a number"),
+        ("u,v,someday,1", "row 2: timestamp is 'someday', expected an ISO date or epoch seconds"),
+        ("u,v,,1", "row 2: timestamp is ''"),
+        (" ,v,2024-01-31,1", "row 2: user_id is ''"),
+        ("u,v,2024-01-31,good", "row 2: rating is 'good', expected a number"),
         ("u,v", "cannot be read"),
     ],
 )
-def test_a_bad_row_is_an_error_that_names_it(tmp_path: Path, row: str, said: str) -> None:
+def test_an_invalid_row_raises_an_error_that_names_it(tmp_path: Path, row: str, message: str) -> None:
     with pytest.raises(CatalogError) as error:
         read_csv(tmp_path, f"user_id,video_id,timestamp,rating\nu,v,2024-01-31,1\n{row}\n")
-    assert said in str(error.value) and str(tmp_path / "i.csv") in str(error.value)
+    assert message in str(error.value) and str(tmp_path / "i.csv") in str(error.value)
 
 
-def test_missing_columns_and_files_are_errors(tmp_path: Path) -> None:
+def test_missing_columns_and_files_raise_errors(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match=r"lacks the column\(s\) video_id; it has 'user_id', 'timestamp'"):
         read_csv(tmp_path, "user_id,timestamp\nu,1\n")
     with pytest.raises(CatalogError, match=r"lacks the column\(s\) user_id, timestamp; it has 'video_id'"):
         read_parquet(tmp_path, {"video_id": ["v"]})
-    with pytest.raises(CatalogError, match="There is no file"):
+    with pytest.raises(CatalogError, match="does not exist"):
         read_interactions(tmp_path / "nowhere.csv")
     with pytest.raises(CatalogError, match=r"must end in \.csv, \.parquet"):
         read_interactions(tmp_path / "i.tsv")
 
 
 @pytest.mark.parametrize("unit", [1, 10**3, 10**6, 10**9])
-def test_times_in_every_unit_are_read_from_text_and_numbers(tmp_path: Path, unit: int) -> None:
+def test_timestamps_in_every_unit_are_read_from_text_and_numbers(tmp_path: Path, unit: int) -> None:
     number = 1706702400 * unit
     assert moments(read_csv(tmp_path, f"user_id,video_id,timestamp\nu,v,{number}\n")) == [NOON]
     columns = {"user_id": ["u"], "video_id": ["v"]}
@@ -133,14 +133,14 @@ def test_times_in_every_unit_are_read_from_text_and_numbers(tmp_path: Path, unit
         pa.array([b"101", b"102"]),
     ],
 )
-def test_ids_join_those_of_a_catalog_whatever_a_data_frame_made_of_either(tmp_path: Path, ids: pa.Array) -> None:
+def test_ids_of_every_type_join_those_of_a_catalog(tmp_path: Path, ids: pa.Array) -> None:
     pq.write_table(pa.table({"video_id": ids, "uri": ["a.mp4", "a.mp4"]}), tmp_path / "c.parquet")
     catalog = [video.video_id for video in read_manifest(str(tmp_path / "c.parquet"))]
     table = read_parquet(tmp_path, {"user_id": ids, "video_id": ids, "timestamp": [1, 2]})
     assert table["video_id"].to_pylist() == table["user_id"].to_pylist() == catalog == ["101", "102"]
 
 
-def test_float_ids_of_csv_and_recbole_join_too_and_padded_ones_stay(tmp_path: Path) -> None:
+def test_float_ids_of_csv_and_recbole_are_converted_and_padded_ids_are_kept(tmp_path: Path) -> None:
     table = read_csv(tmp_path, "user_id,video_id,timestamp\n7.0,00101,1\n8.0,102,2\n")
     assert (table["user_id"].to_pylist(), table["video_id"].to_pylist()) == (["7", "8"], ["00101", "102"])
     (tmp_path / "a.inter").write_text("user_id:token\titem_id:token\ttimestamp:float\n007\t101.0\t1706702400.0\n")
@@ -148,31 +148,31 @@ def test_float_ids_of_csv_and_recbole_join_too_and_padded_ones_stay(tmp_path: Pa
     assert (table["user_id"].to_pylist(), table["video_id"].to_pylist()) == (["007"], ["101"])
 
 
-def test_a_float_id_that_has_lost_digits_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(CatalogError, match="video_id cannot be read: it holds a float too large"):
+def test_a_float_id_that_lost_digits_raises_an_error(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="video_id cannot be read: it contains a float too large"):
         read_parquet(tmp_path, {"user_id": ["u"], "video_id": [2.0**60], "timestamp": [1]})
 
 
 @pytest.mark.parametrize("end", ["x", 'x"'])
-def test_a_quote_left_open_swallows_no_rows(tmp_path: Path, end: str) -> None:
+def test_an_unclosed_quote_raises_an_error_instead_of_losing_rows(tmp_path: Path, end: str) -> None:
     rows = f'u,1,1706702400,"open\nu,2,1706702400,plain\nu,3,1706702400,{end}\n'
-    with pytest.raises(CatalogError, match="a quote is never closed before the row 'u,2,1706702400,plain'"):
+    with pytest.raises(CatalogError, match="unclosed quote before the row 'u,2,1706702400,plain'"):
         read_csv(tmp_path, f"user_id,video_id,timestamp,title\n{rows}")
 
 
-def test_a_text_of_several_lines_in_a_column_of_ones_own_is_none_of_our_business(tmp_path: Path) -> None:
+def test_an_extra_column_may_contain_text_of_several_lines(tmp_path: Path) -> None:
     text = 'user_id,video_id,timestamp,review\nu,1,1706702400,"one, two, three,\n,,,\nfour"\nu,2,1706702400,x\n'
     assert read_csv(tmp_path, text)["video_id"].to_pylist() == ["1", "2"]
 
 
 @pytest.mark.parametrize("absent", ["", "NA", "None", "null", "\\N", "nan", "<NA>"])
-def test_an_absent_rating_may_be_written_in_many_ways(tmp_path: Path, absent: str) -> None:
+def test_every_notation_of_a_missing_rating_reads_as_null(tmp_path: Path, absent: str) -> None:
     table = read_csv(tmp_path, f"user_id,video_id,timestamp,rating\nu,v,1706702400,{absent}\nu,v,1706702400,3\n")
     assert table["rating"].to_pylist() == [None, 3]
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("user_id;video_id;timestamp\nu;v;1\n", "separated by ';'"),
         ("user_id::video_id::timestamp\n1::2::3\n", "separated by '::'"),
@@ -180,23 +180,25 @@ def test_an_absent_rating_may_be_written_in_many_ways(tmp_path: Path, absent: st
         ("user_id,video_id,timestamp\né,v,1\n".encode("latin-1"), "Save it as UTF-8"),
         ("é,user_id,video_id,timestamp\n1,u,v,1\n".encode("latin-1"), "Save it as UTF-8"),
         ("user_id,video_id,timestamp,user_id\nu,v,1,w\n", "user_id more than once"),
-        ("user_id,video_id,timestamp\nu,v,inf\n", "row 1: timestamp holds 'inf'"),
-        ("user_id,video_id,timestamp\nu,v,-1\n", "row 1: timestamp holds '-1'"),
+        ("user_id,video_id,timestamp\nu,v,inf\n", "row 1: timestamp is 'inf'"),
+        ("user_id,video_id,timestamp\nu,v,-1\n", "row 1: timestamp is '-1'"),
         ("user_id,video_id,timestamp\nu,v,1706702400\nu,v,1706702400000\n", "seconds and milliseconds"),
-        ("user_id,video_id,timestamp,rating\nu,v,1706702400,inf\n", "row 1: rating holds 'inf'"),
+        ("user_id,video_id,timestamp,rating\nu,v,1706702400,inf\n", "row 1: rating is 'inf'"),
         ("", "cannot be read"),
     ],
 )
-def test_a_file_in_another_form_is_one_error_that_names_it(tmp_path: Path, content: str | bytes, said: str) -> None:
+def test_a_file_in_another_format_raises_an_error_that_names_it(
+    tmp_path: Path, content: str | bytes, message: str
+) -> None:
     (tmp_path / "i.csv").write_bytes(content.encode() if isinstance(content, str) else content)
-    with pytest.raises(CatalogError, match=said) as error:
+    with pytest.raises(CatalogError, match=message) as error:
         read_interactions(tmp_path / "i.csv")
     assert str(tmp_path / "i.csv") in str(error.value)
 
 
 @pytest.mark.parametrize("column", ["user_id", "timestamp", "rating"])
 @pytest.mark.parametrize("values", [pa.array([["a"]]), pa.array([b"\xff"]), pa.array([{"a": 1}])])
-def test_a_type_that_is_no_value_is_an_error_that_names_the_column(
+def test_an_unsupported_type_raises_an_error_that_names_the_column(
     tmp_path: Path, column: str, values: pa.Array
 ) -> None:
     columns = {"user_id": pa.array(["u"]), "video_id": pa.array(["v"]), "timestamp": pa.array([1]), column: values}

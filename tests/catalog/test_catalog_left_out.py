@@ -1,7 +1,7 @@
 from rayreel.catalog.left_out import MOST_NAMES, LeftOut
 
 
-def test_each_kind_is_a_line_with_its_count_and_some_names_most_frequent_first() -> None:
+def test_each_kind_is_a_line_with_its_count_and_first_names_most_frequent_first() -> None:
     left_out = LeftOut()
     left_out.add("files without a suffix", "README")
     for number in range(MOST_NAMES + 2):
@@ -12,7 +12,7 @@ def test_each_kind_is_a_line_with_its_count_and_some_names_most_frequent_first()
     ]
 
 
-def test_a_name_cannot_write_to_the_terminal() -> None:
+def test_control_characters_in_names_are_escaped() -> None:
     left_out = LeftOut()
     left_out.add("kind", "a\x1b[2J\nb\udce9.jpg")
     assert left_out.lines() == [r"kind: 1 (a\x1b[2J\nb\udce9.jpg)"]

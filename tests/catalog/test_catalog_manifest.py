@@ -11,39 +11,39 @@ import pytest
 
 from rayreel.catalog.left_out import LeftOut
 from rayreel.catalog.manifest import read_manifest
-from rayreel.catalog.problem import CatalogError, Problem
-from rayreel.catalog.video import Video
+from rayreel.catalog.problem import CatalogError, RowProblem
+from rayreel.catalog.video import CatalogVideo
 from rayreel.failures import Reason
 
 
-def read(tmp_path: Path, name: str, content: str | bytes) -> list[Video | Problem]:
+def read(tmp_path: Path, name: str, content: str | bytes) -> list[CatalogVideo | RowProblem]:
     path = tmp_path / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return list(read_manifest(str(path)))
 
 
-def ids(items: list[Video | Problem]) -> list[str]:
-    return [item.video_id for item in items if isinstance(item, Video)]
+def ids(items: list[CatalogVideo | RowProblem]) -> list[str]:
+    return [item.video_id for item in items if isinstance(item, CatalogVideo)]
 
 
-def faults(items: list[Video | Problem]) -> list[Problem]:
-    return [item for item in items if isinstance(item, Problem)]
+def problems(items: list[CatalogVideo | RowProblem]) -> list[RowProblem]:
+    return [item for item in items if isinstance(item, RowProblem)]
 
 
-def test_a_csv_cell_may_hold_commas_quotes_and_newlines(tmp_path: Path) -> None:
+def test_a_csv_cell_may_contain_commas_quotes_and_newlines(tmp_path: Path) -> None:
     text = '\ufeffvideo_id,uri,title,tags\r\n1,a.mp4,"Red, ""green""\nand blue",x | y|\r\n'
     (video,) = read(tmp_path, "c.csv", text)
-    assert isinstance(video, Video)
+    assert isinstance(video, CatalogVideo)
     assert (video.video_id, video.title, video.tags) == ("1", 'Red, "green"\nand blue', ("x", "y"))
 
 
-def test_numbers_in_the_known_columns_stay_text(tmp_path: Path) -> None:
+def test_numbers_in_known_columns_stay_text(tmp_path: Path) -> None:
     (video,) = read(tmp_path, "c.tsv", "video_id\turi\ttitle\tyear\n007\ta.mp4\t1984\t1984\n")
-    assert isinstance(video, Video)
+    assert isinstance(video, CatalogVideo)
     assert (video.video_id, video.title, video.extra) == ("007", "1984", {"year": 1984})
 
 
-def test_broken_csv_rows_are_problems_with_row_and_line_and_the_others_go_on(tmp_path: Path) -> None:
+def test_malformed_csv_rows_are_problems_with_row_and_line_and_the_others_are_read(tmp_path: Path) -> None:
     rows = [
         "video_id,uri,title,created_at",
         'a,a.mp4,"two\nlines",',
@@ -57,47 +57,46 @@ def test_broken_csv_rows_are_problems_with_row_and_line_and_the_others_go_on(tmp
     ]
     items = read(tmp_path, "c.csv", "\n".join(rows))
     assert ids(items) == ["a", "g"]
-    told = [(p.row, p.video_id, p.detail.partition("c.csv ")[2].partition(";")[0]) for p in faults(items)]
-    assert told == [
-        (2, "b", "row 2 (line 4): it has 5 cells where the header has 4"),
-        (3, "c", "row 3 (line 5): it has 2 cells where the header has 4"),
+    reported = [(p.row, p.video_id, p.detail.partition("c.csv ")[2].partition(";")[0]) for p in problems(items)]
+    assert reported == [
+        (2, "b", "row 2 (line 4): 5 cells, but the header has 4"),
+        (3, "c", "row 3 (line 5): 2 cells, but the header has 4"),
         (4, "", "row 4 (line 7): video_id is empty."),
         (5, "e", "row 5 (line 8): uri is empty."),
         (
             6,
             "f",
-            "row 6 (line 9): created_at holds '2024-13-01', which is not a date such as 2024-01-31 or "
-            "2024-01-31T12:00:00Z.",
+            "row 6 (line 9): created_at is '2024-13-01', expected a date such as 2024-01-31 or 2024-01-31T12:00:00Z.",
         ),
     ]
-    assert {p.reason for p in faults(items)} == {Reason.INVALID_ROW}
+    assert {p.reason for p in problems(items)} == {Reason.INVALID_ROW}
 
 
-def test_a_quote_left_open_costs_its_own_row_only(tmp_path: Path) -> None:
+def test_an_unclosed_quote_invalidates_only_its_own_row(tmp_path: Path) -> None:
     many = "".join(f"{i},{i}.mp4,{'x' * 50}\n" for i in range(5000))
     items = read(tmp_path, "c.csv", f'video_id,uri,title\na,a.mp4,"open\n{many}b,b.mp4,"good, ""really"""\n')
     assert ids(items) == [*map(str, range(5000)), "b"]
-    (problem,) = faults(items)
-    assert problem.row == 1 and "(line 2): its quotes do not match" in problem.detail
+    (problem,) = problems(items)
+    assert problem.row == 1 and "(line 2): unbalanced quotes" in problem.detail
 
 
-def test_a_byte_that_is_not_utf8_costs_its_own_row_only(tmp_path: Path) -> None:
+def test_a_byte_that_is_not_utf8_invalidates_only_its_own_row(tmp_path: Path) -> None:
     content = b"video_id,uri,title,note\na,a.mp4,caf\xe9,\nb,b.mp4,,caf\xe9\nc,c.mp4,caf\xc3\xa9,\n"
     items = read(tmp_path, "c.csv", content)
-    assert [problem.detail.split(": ")[1] for problem in faults(items)] == [
+    assert [problem.detail.split(": ")[1] for problem in problems(items)] == [
         "title is not valid UTF-8 text.",
         "note is not valid UTF-8 text.",
     ]
     assert ids(items) == ["c"]
 
 
-def test_the_nameless_index_column_of_a_data_frame_is_dropped(tmp_path: Path) -> None:
+def test_the_unnamed_index_column_of_a_data_frame_is_dropped(tmp_path: Path) -> None:
     (video,) = read(tmp_path, "c.csv", ",video_id,uri\n0,a,a.mp4\n")
-    assert isinstance(video, Video) and video.extra == {}
+    assert isinstance(video, CatalogVideo) and video.extra == {}
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("c.csv", "id;uri\n1;a.mp4\n", "lacks the column(s) video_id, uri; it has 'id;uri'"),
         ("c.csv", "", "it has none"),
@@ -108,34 +107,39 @@ def test_the_nameless_index_column_of_a_data_frame_is_dropped(tmp_path: Path) ->
             '{"id": 1, "uri": "a"}\n{"id": 2, "uri": "b"}\n',
             "lacks the column(s) video_id; it has 'id', 'uri'",
         ),
-        ("c.parquet", b"no parquet", "is not readable as Parquet"),
+        ("c.parquet", b"no parquet", "cannot be read as Parquet"),
         ("c.xlsx", "", "must end in .csv"),
     ],
 )
-def test_a_file_that_is_no_manifest_is_an_error_that_names_it(
-    tmp_path: Path, name: str, content: str | bytes, said: str
+def test_a_file_that_is_not_a_manifest_raises_an_error_that_names_it(
+    tmp_path: Path, name: str, content: str | bytes, message: str
 ) -> None:
     with pytest.raises(CatalogError) as error:
         read(tmp_path, name, content)
-    assert said in str(error.value) and str(tmp_path / name) in str(error.value)
+    assert message in str(error.value) and str(tmp_path / name) in str(error.value)
 
 
-def test_a_parquet_file_without_the_columns_is_an_error(tmp_path: Path) -> None:
+def test_a_parquet_file_without_the_required_columns_raises_an_error(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": ["a"]}), tmp_path / "c.parquet")
     with pytest.raises(CatalogError, match=r"lacks the column\(s\) video_id, uri; it has 'id'"):
         list(read_manifest(str(tmp_path / "c.parquet")))
 
 
-def test_jsonl_rows_keep_types_and_broken_lines_are_problems(tmp_path: Path) -> None:
+def test_jsonl_rows_keep_their_types_and_malformed_lines_are_problems(tmp_path: Path) -> None:
     good = {"video_id": 7, "uri": "a.mp4", "tags": ["x", None], "views": 3, "hd": True, "stats": {"a": 1}}
     lines = [json.dumps(good), "", '{"video_id": ', "[1]", '{"video_id": "b"}', '{"video_id": [1], "uri": "c"}']
     video, *rest = read(tmp_path, "c.ndjson", "\n".join(lines))
-    assert isinstance(video, Video)
+    assert isinstance(video, CatalogVideo)
     assert (video.video_id, video.tags) == ("7", ("x",))
     assert video.extra == {"views": 3, "hd": True, "stats": '{"a": 1}'} and video.extra["hd"] is True
-    assert [p.row for p in faults(rest)] == [2, 3, 4, 5]
-    says = ["(line 3): it is not valid JSON", "holds '[1]', not a JSON", "uri is missing", "video_id holds [1], which"]
-    assert [said in p.detail for said, p in zip(says, faults(rest), strict=True)] == [True] * 4
+    assert [p.row for p in problems(rest)] == [2, 3, 4, 5]
+    messages = [
+        "(line 3): not valid JSON",
+        "expected a JSON object, found '[1]'",
+        "uri is missing",
+        "video_id is [1], expected text",
+    ]
+    assert all(message in p.detail for message, p in zip(messages, problems(rest), strict=True))
 
 
 def test_parquet_types_become_plain_values(tmp_path: Path) -> None:
@@ -150,15 +154,15 @@ def test_parquet_types_become_plain_values(tmp_path: Path) -> None:
     }
     pq.write_table(pa.table(columns), tmp_path / "c.parquet")
     video, problem = read_manifest(str(tmp_path / "c.parquet"))
-    assert isinstance(video, Video) and isinstance(problem, Problem)
+    assert isinstance(video, CatalogVideo) and isinstance(problem, RowProblem)
     assert (video.video_id, video.title, video.created_at) == ("1", "", noon.replace(tzinfo=dt.UTC))
     assert video.extra == {"score": None, "seen": "2024-01-01"}
     assert (problem.row, problem.video_id) == (2, "2")
     assert problem.detail.endswith("c.parquet row 2: uri is empty.")
 
 
-def test_uris_are_made_absolute_from_the_manifest(tmp_path: Path) -> None:
-    given = {
+def test_relative_uris_are_resolved_from_the_manifest(tmp_path: Path) -> None:
+    uris = {
         "clips/a.mp4": f"{tmp_path}/lists/clips/a.mp4",
         "../b.mp4": f"{tmp_path}/b.mp4",
         "/data/c.mp4": "/data/c.mp4",
@@ -167,10 +171,10 @@ def test_uris_are_made_absolute_from_the_manifest(tmp_path: Path) -> None:
         "https://host/g.mp4?x=1": "https://host/g.mp4?x=1",
     }
     (tmp_path / "lists").mkdir()
-    rows = "".join(f"{i},{uri}\n" for i, uri in enumerate(given))
+    rows = "".join(f"{i},{uri}\n" for i, uri in enumerate(uris))
     items = read(tmp_path, "lists/c.csv", f"video_id,uri\n{rows}h,file://data/h.mp4\n")
-    assert [item.uri for item in items[:-1]] == list(given.values())
-    assert "names the machine 'data'" in faults(items)[0].detail
+    assert [item.uri for item in items[:-1]] == list(uris.values())
+    assert "refers to the host 'data'" in problems(items)[0].detail
 
 
 def test_a_remote_manifest_is_read_and_its_relative_uris_stay_remote() -> None:
@@ -181,20 +185,20 @@ def test_a_remote_manifest_is_read_and_its_relative_uris_stay_remote() -> None:
 
 
 @pytest.mark.parametrize(
-    ("uri", "said"),
+    ("uri", "message"),
     [
-        ("memory://bucket/nowhere.csv", "There is no file"),
-        ("/nowhere/c.jsonl", "There is no file"),
+        ("memory://bucket/nowhere.csv", "does not exist"),
+        ("/nowhere/c.jsonl", "does not exist"),
         ("nosuchscheme://bucket/c.csv", "cannot be opened"),
     ],
 )
-def test_a_manifest_that_cannot_be_opened_is_an_error(uri: str, said: str) -> None:
-    with pytest.raises(CatalogError, match=said):
+def test_a_manifest_that_cannot_be_opened_raises_an_error(uri: str, message: str) -> None:
+    with pytest.raises(CatalogError, match=message):
         list(read_manifest(uri))
 
 
 @pytest.mark.parametrize("name", ["c.csv", "c.jsonl", "c.parquet"])
-def test_memory_does_not_grow_with_the_file(tmp_path: Path, name: str) -> None:
+def test_memory_use_does_not_grow_with_the_file(tmp_path: Path, name: str) -> None:
     def peak(rows: int) -> int:
         columns = {"video_id": [str(i) for i in range(rows)], "uri": ["a.mp4"] * rows, "title": ["x" * 200] * rows}
         lines = {
@@ -207,31 +211,31 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, name: str) -> None:
             (tmp_path / name).write_text("\n".join(lines[name]))
         tracemalloc.start()
         count = sum(1 for _ in read_manifest(str(tmp_path / name)))
-        top = tracemalloc.get_traced_memory()[1]
+        traced = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert count == rows
-        return top
+        return traced
 
     assert peak(4000) < 1.5 * peak(1000) + 200_000
 
 
-def test_an_unmatched_quote_in_a_title_of_a_tsv_costs_no_row(tmp_path: Path) -> None:
+def test_an_unmatched_quote_in_a_tsv_title_invalidates_no_row(tmp_path: Path) -> None:
     titles = ['"Hello" she said', '"Unclosed', "plain", '5" screen', 'end"']
     rows = "".join(f"{i}\ta.mp4\t{title}\n" for i, title in enumerate(titles))
     items = read(tmp_path, "c.tsv", f"video_id\turi\ttitle\n{rows}")
-    assert [item.title for item in items if isinstance(item, Video)] == titles
+    assert [item.title for item in items if isinstance(item, CatalogVideo)] == titles
 
 
-def test_a_quote_left_open_swallows_no_row_whose_uri_shows_it(tmp_path: Path) -> None:
+def test_an_unclosed_quote_does_not_consume_rows_recognizable_by_their_uri(tmp_path: Path) -> None:
     text = 'video_id,uri,title\na,a.mp4,"open\nb,b.mp4,good\nc,https://host/c,x"\nd,d.mp4,"one, two,\nthree"\n'
     items = read(tmp_path, "c.csv", text)
     assert ids(items) == ["b", "c", "d"]
-    assert "next row begins inside a quoted cell" in faults(items)[0].detail
+    assert "next row begins inside a quoted cell" in problems(items)[0].detail
 
 
-def test_a_description_as_long_as_a_transcript_is_kept_whole(tmp_path: Path) -> None:
+def test_a_description_as_long_as_a_transcript_is_kept_in_full(tmp_path: Path) -> None:
     (video,) = read(tmp_path, "c.csv", f"video_id,uri,description\na,a.mp4,{'word ' * 40_000}\n")
-    assert isinstance(video, Video) and len(video.description) == 200_000 - 1
+    assert isinstance(video, CatalogVideo) and len(video.description) == 200_000 - 1
 
 
 @pytest.mark.parametrize(
@@ -246,26 +250,26 @@ def test_a_description_as_long_as_a_transcript_is_kept_whole(tmp_path: Path) -> 
         ("c.jsonl", '{"video_id": "101.0", "uri": "a"}\n{"video_id": "102.0", "uri": "a"}\n{"uri": "a"}\n'),
     ],
 )
-def test_ids_that_a_data_frame_made_floats_are_whole_numbers_again(tmp_path: Path, name: str, content: str) -> None:
+def test_ids_converted_to_floats_by_a_data_frame_become_integers_again(tmp_path: Path, name: str, content: str) -> None:
     items = read(tmp_path, name, content)
     assert ids(items) == ["101", "102"]
-    assert [problem.row for problem in faults(items)] == [3]
+    assert [problem.row for problem in problems(items)] == [3]
 
 
-def test_a_broken_row_does_not_decide_what_ids_are(tmp_path: Path) -> None:
+def test_a_malformed_row_does_not_affect_whether_ids_are_floats(tmp_path: Path) -> None:
     items = read(tmp_path, "c.csv", "video_id,uri\n101.0,a.mp4\nbroken\n102.0,a.mp4\n")
     assert ids(items) == ["101", "102"]
-    assert [problem.row for problem in faults(items)] == [2]
+    assert [problem.row for problem in problems(items)] == [2]
 
 
 @pytest.mark.parametrize("written", [["1.0", "1.1"], ["00101.0", "2"], ["1e5"], ["1.10"], ["007"], [" x "]])
-def test_ids_that_only_look_like_floats_stay(tmp_path: Path, written: list[str]) -> None:
-    rows = "".join(f"{one},a.mp4\n" for one in written)
-    assert ids(read(tmp_path, "c.csv", f"video_id,uri\n{rows}")) == [one.strip() for one in written]
+def test_ids_that_only_look_like_floats_are_unchanged(tmp_path: Path, written: list[str]) -> None:
+    rows = "".join(f"{video_id},a.mp4\n" for video_id in written)
+    assert ids(read(tmp_path, "c.csv", f"video_id,uri\n{rows}")) == [video_id.strip() for video_id in written]
 
 
-def test_parquet_ids_of_every_type_are_text_and_floats_without_digits_are_refused(tmp_path: Path) -> None:
-    for given, found in (
+def test_parquet_ids_of_every_type_become_text_and_floats_that_lost_digits_are_rejected(tmp_path: Path) -> None:
+    for column, expected in (
         (pa.array([101.0, None]), ["101"]),
         (pa.array([101.0, 102.0], pa.float32()), ["101", "102"]),
         (pa.array([Decimal("101.00"), Decimal("1.50")]), ["101", "1.50"]),
@@ -273,14 +277,14 @@ def test_parquet_ids_of_every_type_are_text_and_floats_without_digits_are_refuse
         (pa.array(["101.0", "102.0"]).dictionary_encode(), ["101", "102"]),
         (pa.array([1e17, 1.0]), ["1"]),
     ):
-        pq.write_table(pa.table({"video_id": given, "uri": ["a.mp4", "a.mp4"]}), tmp_path / "c.parquet")
+        pq.write_table(pa.table({"video_id": column, "uri": ["a.mp4", "a.mp4"]}), tmp_path / "c.parquet")
         items = list(read_manifest(str(tmp_path / "c.parquet")))
-        assert ids(items) == found
+        assert ids(items) == expected
         assert len(items) == 2
-    assert "too large to keep every digit" in faults(items)[0].detail
+    assert "too large to represent every digit" in problems(items)[0].detail
 
 
-def test_own_columns_of_every_parquet_type_cost_no_row_and_bytes_are_counted(tmp_path: Path) -> None:
+def test_extra_columns_of_every_parquet_type_are_accepted_and_binary_ones_are_counted(tmp_path: Path) -> None:
     columns = {
         "video_id": pa.array(["a", "b"]),
         "uri": pa.array(["a.mp4", "a.mp4"]),
@@ -295,15 +299,15 @@ def test_own_columns_of_every_parquet_type_cost_no_row_and_bytes_are_counted(tmp
     pq.write_table(pa.table(columns), tmp_path / "c.parquet")
     left_out = LeftOut()
     first, second = read_manifest(str(tmp_path / "c.parquet"), left_out)
-    assert isinstance(first, Video) and isinstance(second, Video)
+    assert isinstance(first, CatalogVideo) and isinstance(second, CatalogVideo)
     plain = {"length": 1.5, "at": "12:00:00", "words": '[["k", 1]]', "half": 1.5, "price": 1.5}
     assert first.extra == {"image": '{"bytes": null, "path": "x"}'} | plain
     assert set(second.extra.values()) == {None}
-    assert left_out.lines() == ["columns of bytes: 1 (thumb)"]
+    assert left_out.lines() == ["binary columns: 1 (thumb)"]
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("c.csv", "video_id;uri\n1;a.mp4\n", "separated by ';': save it with commas"),
         ("c.csv", "video_id\turi\n1\ta.mp4\n", r"separated by '\\t': save it with commas"),
@@ -312,20 +316,20 @@ def test_own_columns_of_every_parquet_type_cost_no_row_and_bytes_are_counted(tmp
         ("c.csv", "video_id,uri\n1,a.mp4\n".encode("utf-16-be"), "is UTF-16"),
         ("c.csv", "vidéo_id,uri\n1,a.mp4\n".encode("latin-1"), "not UTF-8 text"),
         ("c.jsonl", '{"video_id": "1"}'.encode("utf-16"), "is UTF-16"),
-        ("c.jsonl", '[{"video_id": "1", "uri": "a"}]', "is one JSON array. Write one object per line"),
-        ("c.jsonl", '[\n{"video_id": "1", "uri": "a"}\n]', "is one JSON array"),
+        ("c.jsonl", '[{"video_id": "1", "uri": "a"}]', "is a single JSON array. Write one object per line"),
+        ("c.jsonl", '[\n{"video_id": "1", "uri": "a"}\n]', "is a single JSON array"),
         ("c.json", "[]", "Write one JSON object per line"),
     ],
 )
-def test_a_whole_file_in_another_form_is_one_error_that_says_how_to_save_it(
-    tmp_path: Path, name: str, content: str | bytes, said: str
+def test_a_file_in_another_format_raises_an_error_that_explains_how_to_save_it(
+    tmp_path: Path, name: str, content: str | bytes, message: str
 ) -> None:
-    with pytest.raises(CatalogError, match=said) as error:
+    with pytest.raises(CatalogError, match=message) as error:
         read(tmp_path, name, content)
     assert str(tmp_path / name) in str(error.value)
 
 
-def test_a_column_that_is_there_twice_is_an_error_in_parquet_too(tmp_path: Path) -> None:
+def test_a_duplicate_parquet_column_raises_an_error(tmp_path: Path) -> None:
     columns = [pa.array(["1"])] * 3
     pq.write_table(pa.Table.from_arrays(columns, ["video_id", "uri", "uri"]), tmp_path / "c.parquet")
     with pytest.raises(CatalogError, match=r"column\(s\) uri more than once"):

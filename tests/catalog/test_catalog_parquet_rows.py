@@ -16,19 +16,19 @@ def rows(tmp_path: Path, left_out: LeftOut | None = None, **columns: pa.Array) -
 
 
 @pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary(2)])
-def test_own_columns_of_bytes_are_left_out_and_named(tmp_path: Path, kind: pa.DataType) -> None:
+def test_binary_extra_columns_are_skipped_and_reported(tmp_path: Path, kind: pa.DataType) -> None:
     left_out = LeftOut()
     assert rows(tmp_path, left_out, video_id=pa.array(["a"]), thumb=pa.array([b"\xff\xd8"], kind)) == [
         {"video_id": "a"}
     ]
-    assert left_out.lines() == ["columns of bytes: 1 (thumb)"]
+    assert left_out.lines() == ["binary columns: 1 (thumb)"]
 
 
-def test_bytes_in_a_known_column_stay(tmp_path: Path) -> None:
+def test_bytes_in_a_known_column_are_kept(tmp_path: Path) -> None:
     assert rows(tmp_path, video_id=pa.array([b"a"])) == [{"video_id": b"a"}]
 
 
-def test_what_python_cannot_hold_costs_its_own_cell_only(tmp_path: Path) -> None:
+def test_a_value_that_python_cannot_represent_becomes_text(tmp_path: Path) -> None:
     _, offsets, data = pa.array([b"ok", b"caf\xe9"]).buffers()
     text = pa.Array.from_buffers(pa.string(), 2, [None, offsets, data])
     far = pa.array([0, 10**15], pa.timestamp("s"))
@@ -37,6 +37,6 @@ def test_what_python_cannot_hold_costs_its_own_cell_only(tmp_path: Path) -> None
     assert second == {"text": "caf\udce9", "far": f"{10**18} timestamp[ms]"}
 
 
-def test_nanoseconds_are_cut_to_what_a_datetime_holds(tmp_path: Path) -> None:
+def test_nanoseconds_are_truncated_to_microseconds(tmp_path: Path) -> None:
     (row,) = rows(tmp_path, at=pa.array([1706702400 * 10**9 + 1], pa.timestamp("ns")))
     assert type(row["at"]) is dt.datetime and row["at"] == dt.datetime(2024, 1, 31, 12)

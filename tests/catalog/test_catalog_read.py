@@ -4,7 +4,7 @@ import pytest
 
 from rayreel.catalog.problem import CatalogError
 from rayreel.catalog.read import read_catalog
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.failures import Reason
 from rayreel.remote.config import ReadLimits
 
@@ -37,25 +37,25 @@ def test_every_row_is_a_video_or_a_problem(clips: Path) -> None:
     ]
 
 
-def test_a_duplicate_names_the_row_that_came_first(clips: Path) -> None:
+def test_a_duplicate_id_is_reported_with_the_first_row_that_has_it(clips: Path) -> None:
     path = manifest(clips, ",broken", "a,clips/a.mp4", "b,clips/b.mp4", "a,clips/b.mp4", "a,clips/b.mp4")
     problems = read_catalog(path).problems[1:]
     assert [problem.row for problem in problems] == [4, 5]
-    assert all("already taken by row 2" in problem.detail for problem in problems)
+    assert all("already used by row 2" in problem.detail for problem in problems)
     assert problems[0].detail.startswith(f"{path} row 4:")
 
 
-def test_a_missing_file_is_named_with_the_place_it_was_looked_for(clips: Path) -> None:
+def test_a_missing_file_is_reported_with_its_absolute_path(clips: Path) -> None:
     (problem,) = read_catalog(manifest(clips, "c,clips/c.mp4")).problems
     assert str(clips / "c.mp4") in problem.detail and problem.detail.startswith(f"{clips.parent / 'catalog.csv'} row 1")
 
 
 @pytest.mark.parametrize("uri", ["x" * 5000, "nul\0.mp4", "clips/a.mp4/below"])
-def test_a_path_no_file_system_would_take_is_missing_too(clips: Path, uri: str) -> None:
+def test_a_path_that_no_file_system_accepts_is_a_missing_file(clips: Path, uri: str) -> None:
     assert [problem.reason for problem in read_catalog(manifest(clips, f"x,{uri}")).problems] == [Reason.MISSING_FILE]
 
 
-def test_two_files_of_one_name_in_a_folder_clash(clips: Path) -> None:
+def test_two_files_with_the_same_stem_in_a_folder_are_a_duplicate(clips: Path) -> None:
     (clips / "a.webm").write_bytes(b"video")
     catalog = read_catalog(clips)
     (problem,) = catalog.problems
@@ -64,62 +64,64 @@ def test_two_files_of_one_name_in_a_folder_clash(clips: Path) -> None:
     assert len(catalog) == 3
 
 
-def test_a_link_to_nothing_is_a_missing_file(clips: Path) -> None:
+def test_a_broken_link_is_a_missing_file(clips: Path) -> None:
     (clips / "gone.mp4").symlink_to(clips / "nothing.mp4")
     assert [problem.reason for problem in read_catalog(clips).problems] == [Reason.MISSING_FILE]
 
 
-def test_file_uris_and_paths_are_one_and_the_same(clips: Path) -> None:
+def test_file_uris_and_paths_are_equivalent(clips: Path) -> None:
     path = manifest(clips, f"a,{(clips / 'a.mp4').as_uri()}")
     catalog = read_catalog(path.as_uri())
     assert catalog == read_catalog(str(path))
     assert [video.uri for video in catalog.videos] == [str(clips / "a.mp4")]
 
 
-def test_the_fingerprint_follows_values_not_the_order_of_columns(clips: Path) -> None:
+def test_the_fingerprint_depends_on_values_but_not_on_the_order_of_columns(clips: Path) -> None:
     one, two, other = (
-        Video(video_id="a", uri="/a.mp4", extra=extra).fingerprint()
+        CatalogVideo(video_id="a", uri="/a.mp4", extra=extra).fingerprint()
         for extra in ({"x": 1, "y": 2}, {"y": 2, "x": 1}, {"x": 1, "y": 3})
     )
     assert one == two != other
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
-        ("nowhere", "There is no"),
-        ("nowhere.csv", "There is no"),
+        ("nowhere", "does not exist"),
+        ("nowhere.csv", "does not exist"),
         ("empty", "has no videos"),
         ("empty.csv", "has no videos"),
         ("notes.md", "must end in .csv"),
     ],
 )
-def test_a_source_that_is_no_catalog_is_an_error_with_a_remedy(tmp_path: Path, source: str, said: str) -> None:
+def test_a_source_that_is_not_a_catalog_raises_an_error_with_a_remedy(
+    tmp_path: Path, source: str, message: str
+) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty.csv").write_text("video_id,uri\n")
     (tmp_path / "notes.md").write_text("notes")
     with pytest.raises(CatalogError) as error:
         read_catalog(tmp_path / source)
-    assert said in str(error.value) and str(tmp_path / source) in str(error.value)
+    assert message in str(error.value) and str(tmp_path / source) in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("name", "written", "hint"),
     [
         ("a b.mp4", "clips/a%20b.mp4", "without % escapes"),
-        ("c.mp4", "clips\\c.mp4", "write / in place of \\"),
-        ("caf\u00e9.mp4", "clips/cafe\u0301.mp4", "composed on disk"),
-        ("cafe\u0301.mp4", "clips/caf\u00e9.mp4", "decomposed on disk"),
-        ("d.mp4", "d.mp4", "relative paths count from"),
+        ("c.mp4", "clips\\c.mp4", "write / instead of \\"),
+        ("caf\u00e9.mp4", "clips/cafe\u0301.mp4", "has composed accents"),
+        ("cafe\u0301.mp4", "clips/caf\u00e9.mp4", "has decomposed accents"),
+        ("d.mp4", "d.mp4", "relative paths are resolved from"),
     ],
 )
-def test_a_path_in_another_spelling_is_missing_with_a_hint(clips: Path, name: str, written: str, hint: str) -> None:
+def test_a_misspelled_path_is_a_missing_file_with_a_hint(clips: Path, name: str, written: str, hint: str) -> None:
     (clips / name).write_bytes(b"video")
     (problem,) = read_catalog(manifest(clips, f"x,{written}")).problems
     assert problem.reason is Reason.MISSING_FILE and hint in problem.detail
 
 
-def test_what_a_source_holds_besides_is_counted(clips: Path) -> None:
+def test_skipped_files_are_counted(clips: Path) -> None:
     (clips / "film.rmvb").write_bytes(b"video")
     catalog = read_catalog(clips)
     assert (len(catalog), catalog.left_out.counts.total()) == (2, 1)
@@ -129,24 +131,22 @@ def test_what_a_source_holds_besides_is_counted(clips: Path) -> None:
         read_catalog(clips / "empty")
 
 
-def test_files_whose_names_differ_in_spaces_or_unicode_form_are_videos_of_their_own(clips: Path) -> None:
+def test_files_whose_names_differ_in_spaces_or_unicode_form_are_separate_videos(clips: Path) -> None:
     for name in (" a", "a ", "caf\u00e9", "cafe\u0301"):
         (clips / f"{name}.mp4").write_bytes(b"video")
     catalog = read_catalog(clips)
     assert (len(catalog.videos), catalog.problems) == (6, [])
 
 
-def test_a_hint_looks_for_no_file_that_may_not_be_named(tmp_path: Path) -> None:
-    for name in ("open/in.mp4", "closed/out.mp4"):
+def test_a_hint_does_not_look_for_forbidden_files(tmp_path: Path) -> None:
+    for name in ("open/in.mp4", "forbidden/out.mp4"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_bytes(b"x")
-    rows = ("a,open/%69n.mp4", "b,open/%2e%2e/closed/out.mp4", "c,open/%2e%2e/closed/none.mp4")
+    rows = ("a,open/%69n.mp4", "b,open/%2e%2e/forbidden/out.mp4", "c,open/%2e%2e/forbidden/none.mp4")
     (tmp_path / "open" / "catalog.csv").write_text(
         "\n".join(["video_id,uri", *(row.replace("open/", "") for row in rows)])
     )
     limits = ReadLimits(allowed_roots=(tmp_path / "open",))
-    hinted, there, not_there = read_catalog(tmp_path / "open" / "catalog.csv", limits).problems
+    hinted, existing, missing = read_catalog(tmp_path / "open" / "catalog.csv", limits).problems
     assert "without % escapes" in hinted.detail
-    assert there.detail.replace("out.mp4", "none.mp4").replace("row 2", "row 3") == not_there.detail.replace(
-        "row 2", "row 3"
-    )
+    assert existing.detail.replace("out.mp4", "none.mp4").replace("row 2", "row 3") == missing.detail

@@ -25,7 +25,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def test_an_inter_file_gives_interactions_in_its_order(tmp_path: Path) -> None:
+def test_an_inter_file_gives_interactions_in_file_order(tmp_path: Path) -> None:
     table = read_interactions(write(tmp_path / "ml.inter", INTER))
     assert table.schema == SCHEMA
     assert table.select(["user_id", "video_id", "rating"]).to_pylist() == [
@@ -44,21 +44,21 @@ def test_an_inter_file_may_have_other_columns_in_any_order_and_no_rating(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("user_id:token\titem_id:token\n1\t2\n", r"lacks the column\(s\) timestamp; it has 'user_id', 'item_id'"),
         ("user_id:token\tvideo:token\ttimestamp:float\n1\t2\t3\n", r"lacks the column\(s\) item_id"),
-        ("user_id:token\titem_id:token\ttimestamp:float\n1\t2\tsoon\n", "row 1: timestamp holds 'soon'"),
+        ("user_id:token\titem_id:token\ttimestamp:float\n1\t2\tsoon\n", "row 1: timestamp is 'soon'"),
         ("user_id:token\titem_id:token\ttimestamp:float\n1\t2\n", "cannot be read"),
         ("", "cannot be read"),
     ],
 )
-def test_an_inter_file_that_cannot_be_used_says_why(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(CatalogError, match=said):
+def test_an_invalid_inter_file_raises_an_error_with_the_reason(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(CatalogError, match=message):
         read_interactions(write(tmp_path / "ml.inter", text))
 
 
-def test_items_have_title_tags_category_and_year(tmp_path: Path) -> None:
+def test_items_have_title_tags_category_and_release_year(tmp_path: Path) -> None:
     items = items_table(write(tmp_path / "ml.item", ITEM))
     assert items.schema == ITEMS
     assert items.to_pylist()[0] == {
@@ -70,13 +70,13 @@ def test_items_have_title_tags_category_and_year(tmp_path: Path) -> None:
     }
 
 
-def test_items_without_genre_or_year_have_none_and_quotes_are_letters(tmp_path: Path) -> None:
+def test_items_may_lack_genre_and_year_and_quotes_are_kept(tmp_path: Path) -> None:
     cats, unknown = items_table(write(tmp_path / "ml.item", ITEM)).to_pylist()[1:]
     assert (cats["title"], cats["tags"], cats["category"], cats["created_at"]) == ('"Great" Cats, The', [], "", None)
     assert (unknown["tags"], unknown["category"], unknown["created_at"]) == ([], "", None)
 
 
-def test_items_join_interactions_where_both_were_made_floats(tmp_path: Path) -> None:
+def test_items_join_interactions_if_both_ids_were_converted_to_floats(tmp_path: Path) -> None:
     item = "item_id:token\ttitle:token_seq\tclass:token_seq\tyear:float\n101.0\ta\tx\t1995.0\n102.0\tb\ty\t\n"
     inter = "user_id:token\titem_id:token\ttimestamp:float\n7\t101.0\t1\n7\t102.0\t2\n"
     items = items_table(write(tmp_path / "a.item", item))
@@ -86,7 +86,7 @@ def test_items_join_interactions_where_both_were_made_floats(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (
             "item_id:token\tmovie_title:token_seq\tclass:token_seq\n1\ta\tb\n1\tc\td\n",
@@ -99,18 +99,18 @@ def test_items_join_interactions_where_both_were_made_floats(tmp_path: Path) -> 
         ("", "cannot be read"),
     ],
 )
-def test_an_item_file_that_cannot_be_used_says_why(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(CatalogError, match=said):
+def test_an_invalid_item_file_raises_an_error_with_the_reason(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(CatalogError, match=message):
         items_table(write(tmp_path / "ml.item", text))
 
 
-def test_a_header_that_is_no_text_is_told(tmp_path: Path) -> None:
+def test_a_header_that_is_not_text_raises_an_error(tmp_path: Path) -> None:
     for name, read in (("ml.inter", read_interactions), ("ml.item", items_table)):
         (tmp_path / name).write_bytes(b"\xff\xfeitem_id\tb\n1\t2\n")
         with pytest.raises(CatalogError, match="lacks"):
             read(tmp_path / name)
 
 
-def test_another_file_is_not_taken_for_items(tmp_path: Path) -> None:
-    with pytest.raises(CatalogError, match=r"must end in \.item"):
+def test_a_file_with_another_suffix_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match=r"ends in \.item"):
         items_table(write(tmp_path / "ml.csv", ITEM))

@@ -13,14 +13,14 @@ from rayreel.catalog.sample.interactions import simulate_interactions, write_int
 from rayreel.catalog.sample.manifest import write_manifest
 from rayreel.catalog.sample.plan import plan_sample
 from rayreel.catalog.sample.themes import THEMES
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 
 CONFIG = SampleConfig()
 CLIPS = plan_sample(CONFIG)
 
 
 def views_of(table: pa.Table, column: str) -> dict[str, list]:
-    """One column's values by user, in the table's order."""
+    """Return a column's values by user, in table order."""
     views: dict[str, list] = {}
     for row in table.to_pylist():
         views.setdefault(row["user_id"], []).append(row[column])
@@ -28,28 +28,28 @@ def views_of(table: pa.Table, column: str) -> dict[str, list]:
 
 
 def favourites(categories: list[str]) -> tuple[int, float]:
-    """How few categories hold seven views in ten, and what share the three most seen hold."""
+    """Return how many categories make up 70% of the views, and the share of the three most watched ones."""
     counts = [count for _, count in Counter(categories).most_common()]
     needed = next(n for n in range(1, len(counts) + 1) if sum(counts[:n]) >= 0.7 * len(categories))
     return needed, sum(counts[:3]) / len(categories)
 
 
-def test_one_seed_gives_one_plan_and_another_seed_another() -> None:
+def test_the_plan_depends_only_on_the_seed() -> None:
     assert plan_sample(CONFIG) == CLIPS
     other = plan_sample(CONFIG.model_copy(update={"seed": 1}))
     assert all(a.look != b.look and a.seed != b.seed for a, b in zip(CLIPS, other, strict=True))
 
 
-def test_a_larger_set_begins_with_the_smaller_one() -> None:
+def test_a_larger_set_starts_with_the_smaller_one() -> None:
     assert plan_sample(SampleConfig(clips=30)) == CLIPS[:30]
 
 
-def test_clips_are_dealt_evenly_over_the_asked_categories() -> None:
+def test_clips_are_distributed_evenly_over_the_categories() -> None:
     assert set(Counter(clip.category for clip in CLIPS).values()) == {10}
     assert {clip.category for clip in plan_sample(SampleConfig(clips=9, categories=3))} == {t.name for t in THEMES[:3]}
 
 
-def test_ids_files_titles_and_seeds_are_never_used_twice() -> None:
+def test_ids_files_titles_and_seeds_are_unique() -> None:
     for field in ("video_id", "file", "title", "seed"):
         assert len({getattr(clip, field) for clip in CLIPS}) == len(CLIPS), field
 
@@ -61,27 +61,27 @@ def test_lengths_stay_within_bounds_and_differ() -> None:
     assert len(lengths) > 20
 
 
-def test_frames_come_wide_square_and_upright_with_even_sides() -> None:
+def test_frames_are_landscape_square_or_portrait_with_even_sides() -> None:
     sizes = {(clip.look.width, clip.look.height) for clip in CLIPS}
     assert {(w > h) - (w < h) for w, h in sizes} == {-1, 0, 1}
     assert all(w % 2 == 0 and h % 2 == 0 for w, h in sizes)
 
 
-def test_no_title_gives_its_category_away_verbatim() -> None:
+def test_no_title_contains_the_name_of_its_category() -> None:
     assert not [c.title for c in CLIPS if c.category.replace("_", " ") in c.title.lower()]
 
 
 def test_titles_share_about_a_quarter_of_their_words_between_categories() -> None:
     stop = {"the", "a", "an", "of", "in", "on", "and", "at", "for", "from", "with", "to", "over", "by"}
     words = [(word.strip("(),:").lower(), clip.category) for clip in CLIPS for word in clip.title.split()]
-    homes: dict[str, set[str]] = {}
+    categories: dict[str, set[str]] = {}
     for word, category in words:
-        homes.setdefault(word, set()).add(category)
+        categories.setdefault(word, set()).add(category)
     content = [word for word, _ in words if word not in stop]
-    assert 0.2 <= sum(len(homes[word]) > 1 for word in content) / len(content) <= 0.4
+    assert 0.2 <= sum(len(categories[word]) > 1 for word in content) / len(content) <= 0.4
 
 
-def test_two_clips_of_a_category_are_alike_but_never_the_same() -> None:
+def test_clips_of_a_category_are_similar_but_never_identical() -> None:
     for theme in THEMES:
         clips = [clip for clip in CLIPS if clip.category == theme.name]
         assert {clip.look.backdrop for clip in clips} == {theme.look.backdrop}
@@ -89,7 +89,7 @@ def test_two_clips_of_a_category_are_alike_but_never_the_same() -> None:
         assert len({clip.look.palette for clip in clips}) == len({clip.sound for clip in clips}) == len(clips)
 
 
-def test_bounds_in_the_wrong_order_are_refused_with_a_remedy() -> None:
+def test_bounds_in_the_wrong_order_are_rejected_with_a_remedy() -> None:
     with pytest.raises(ValidationError, match="lower min_seconds or raise max_seconds"):
         SampleConfig(min_seconds=5)
 
@@ -121,7 +121,7 @@ def test_viewers_watch_their_categories_longer_and_rate_them_higher() -> None:
     assert means[True][1] > means[False][1] + 0.2
 
 
-def test_views_move_forward_in_time_follow_every_upload_and_never_repeat_a_clip() -> None:
+def test_views_are_sorted_by_time_follow_all_uploads_and_never_repeat_a_clip() -> None:
     table = simulate_interactions(CLIPS, CONFIG)
     times = table["timestamp"].to_pylist()
     assert table.schema.field("timestamp").type == pa.timestamp("us", tz="UTC")
@@ -131,7 +131,7 @@ def test_views_move_forward_in_time_follow_every_upload_and_never_repeat_a_clip(
     assert 18 <= table.num_rows / CONFIG.users <= 22
 
 
-def test_one_seed_gives_one_history_and_another_seed_another() -> None:
+def test_the_history_depends_only_on_the_seed() -> None:
     table = simulate_interactions(CLIPS, CONFIG)
     assert simulate_interactions(CLIPS, CONFIG).equals(table)
     assert not simulate_interactions(CLIPS, CONFIG.model_copy(update={"seed": 1})).equals(table)
@@ -142,11 +142,11 @@ def test_a_set_of_one_clip_still_has_viewers() -> None:
     assert simulate_interactions(plan_sample(config), config)["user_id"].unique().to_pylist()
 
 
-def test_the_catalog_reads_back_what_was_planned(tmp_path: Path) -> None:
+def test_the_written_catalog_reads_back_as_planned(tmp_path: Path) -> None:
     rows = list(read_manifest(str(write_manifest(CLIPS, tmp_path))))
     assert len(rows) == len(CLIPS)
     for row, clip in zip(rows, CLIPS, strict=True):
-        assert isinstance(row, Video)
+        assert isinstance(row, CatalogVideo)
         assert row.uri == str(tmp_path / clip.file)
         for field in ("video_id", "title", "description", "category", "tags", "created_at"):
             assert getattr(row, field) == getattr(clip, field)

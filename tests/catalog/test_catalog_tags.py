@@ -42,14 +42,14 @@ TAGS = st.lists(WORDS.map(str.strip).filter(bool), max_size=5).map(tuple)
         [b"red", b"blue"],
     ],
 )
-def test_however_a_list_is_written_its_words_are_the_tags(written: object) -> None:
+def test_tags_are_read_from_every_supported_format(written: object) -> None:
     assert read_tags(written) == ("red", "blue")
 
 
 @pytest.mark.parametrize(
     "written", [None, float("nan"), "", " ", "nan", "NaN", "None", "null", "[]", "()", "{}", "|", []]
 )
-def test_no_tags_may_be_written_in_many_ways(written: object) -> None:
+def test_every_notation_of_no_tags_reads_as_an_empty_tuple(written: object) -> None:
     assert read_tags(written) == ()
 
 
@@ -74,7 +74,7 @@ def test_no_tags_may_be_written_in_many_ways(written: object) -> None:
         ([2024.0, 7], ("2024", "7")),
     ],
 )
-def test_a_mark_within_a_word_separates_nothing(written: object, tags: tuple[str, ...]) -> None:
+def test_separators_and_quotes_within_a_tag_are_kept(written: object, tags: tuple[str, ...]) -> None:
     assert read_tags(written) == tags
 
 
@@ -82,27 +82,27 @@ def test_a_mark_within_a_word_separates_nothing(written: object, tags: tuple[str
     "written",
     [{"a": 1}, '{"a": 1}', "{'a': 1}", "['it''s', 'b']", "['it's', 'b']", "['a' ... 'z']", [["a"]], [{"a": 1}], True],
 )
-def test_what_looks_like_a_list_and_is_none_is_refused(written: object) -> None:
+def test_text_that_looks_like_a_list_but_is_not_one_is_rejected(written: object) -> None:
     with pytest.raises(ValueError, match="not a "):
         read_tags(written)
 
 
 @steady
 @given(TAGS)
-def test_written_tags_read_as_the_same(tags: tuple[str, ...]) -> None:
+def test_written_tags_read_back_as_the_same(tags: tuple[str, ...]) -> None:
     assert read_tags(write_tags(tags)) == tags
 
 
 @steady
 @given(TAGS)
-def test_a_data_frames_cell_of_a_list_or_an_array_reads_as_its_words(tags: tuple[str, ...]) -> None:
+def test_the_text_of_a_list_or_numpy_array_reads_back_as_its_words(tags: tuple[str, ...]) -> None:
     assert read_tags(str(list(tags))) == tags
     assert read_tags(str(np.array(tags, dtype=object))) == tags
 
 
 @steady
 @given(st.text())
-def test_any_text_gives_words_without_blanks_or_is_refused(text: str) -> None:
+def test_any_text_gives_trimmed_tags_or_is_rejected(text: str) -> None:
     try:
         tags = read_tags(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""UCF101 in small: two classes, three groups each."""
+"""A small UCF101: two classes with three groups each."""
 
 import zipfile
 from collections import Counter
@@ -16,7 +16,7 @@ from rayreel.catalog.ucf101 import (
     unpack_splits,
 )
 
-# The class and the clips of push-ups differ in a capital in the original too.
+# In the original too, the capitalization of this class differs between its folder and its clips.
 CLASSES = {"Archery": "Archery", "HandstandPushups": "HandStandPushups"}
 
 
@@ -26,7 +26,7 @@ def clip(name: str, group: int, number: int) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Group 1 of each class is the test's; CR LF as in the official lists."""
+    """A set in which group 1 of each class is the test side. The lists have CRLF, like the official ones."""
     splits = tmp_path / "ucfTrainTestlist"
     splits.mkdir()
     (splits / "classInd.txt").write_text("1 Archery\r\n2 HandstandPushups\r\n")
@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_clip_has_its_class_its_group_and_its_official_side(folder: Path) -> None:
+def test_a_clip_has_its_class_group_and_official_side(folder: Path) -> None:
     read = read_ucf101(*find_ucf101(folder))
     assert len(read.videos) == 12 and not read.left_out
     clips = {video.video_id: video for video in read.videos}
@@ -55,7 +55,7 @@ def test_a_clip_has_its_class_its_group_and_its_official_side(folder: Path) -> N
     assert Counter(video.extra["split"] for video in read.videos) == {"train": 8, "test": 4}
 
 
-def test_no_text_tells_the_class(folder: Path) -> None:
+def test_texts_do_not_contain_the_class(folder: Path) -> None:
     assert {video.text() for video in read_ucf101(*find_ucf101(folder)).videos} == {""}
 
 
@@ -66,14 +66,14 @@ def test_no_group_is_on_both_sides(folder: Path) -> None:
     assert len(sides) == 6 and all(len(side) == 1 for side in sides.values())
 
 
-def test_lists_that_tear_a_group_apart_are_refused(folder: Path) -> None:
+def test_lists_that_split_a_group_are_rejected(folder: Path) -> None:
     lists = folder / "ucfTrainTestlist"
     (lists / "testlist01.txt").write_text(clip("Archery", 2, 2) + "\n")
     with pytest.raises(CatalogError, match="clips of v_Archery_g02 on both sides"):
         read_split(lists, 1)
 
 
-def test_what_is_left_out_is_counted_by_reason(folder: Path) -> None:
+def test_clips_left_out_are_counted_by_reason(folder: Path) -> None:
     clips = folder / "UCF-101"
     (clips / clip("Archery", 3, 2)).unlink()
     (clips / clip("Archery", 4, 1)).touch()
@@ -81,52 +81,52 @@ def test_what_is_left_out_is_counted_by_reason(folder: Path) -> None:
     (clips / "Archery" / "notes.txt").touch()
     read = read_ucf101(*find_ucf101(folder))
     assert read.left_out == {
-        "listed, but no such file": 1,
+        "listed, but the file is missing": 1,
         "in neither list of fold 1": 1,
         "not named v_Class_gNN_cMM": 1,
     }
     assert len(read.videos) == 11
 
 
-def test_without_lists_every_clip_counts_and_has_no_side(folder: Path) -> None:
+def test_without_lists_every_clip_is_included_and_has_no_side(folder: Path) -> None:
     (folder / "UCF-101" / clip("Archery", 9, 1)).touch()
     read = read_ucf101(folder / "UCF-101")
     assert len(read.videos) == 13
     assert read.videos[0].extra == {"source": "v_Archery_g01"}
 
 
-def test_some_classes_may_be_chosen(folder: Path) -> None:
+def test_classes_can_be_selected(folder: Path) -> None:
     read = read_ucf101(*find_ucf101(folder), classes=["Archery"])
     assert {video.category for video in read.videos} == {"Archery"}
     assert len(read.videos) == 6 and not read.left_out
-    with pytest.raises(CatalogError, match=r"has no class Chess\. It has Archery, HandstandPushups"):
+    with pytest.raises(CatalogError, match=r"has no class Chess\. Choose from Archery, HandstandPushups"):
         read_ucf101(*find_ucf101(folder), classes=["Chess"])
 
 
-def test_a_fold_without_lists_is_told_with_their_address(folder: Path) -> None:
+def test_a_fold_without_lists_raises_an_error_with_their_url(folder: Path) -> None:
     with pytest.raises(CatalogError, match=r"trainlist03\.txt cannot be read: .*UCF101TrainTestSplits"):
         read_ucf101(*find_ucf101(folder), fold=3)
 
 
-def test_class_numbers_may_be_missing_but_not_wrong(folder: Path) -> None:
+def test_class_numbers_may_be_missing_but_not_invalid(folder: Path) -> None:
     path = folder / "ucfTrainTestlist" / "classInd.txt"
     path.write_text("Archery 1\n")
-    with pytest.raises(CatalogError, match="holds 'Archery 1'"):
+    with pytest.raises(CatalogError, match="found 'Archery 1'"):
         read_classes(path.parent)
     path.unlink()
     assert read_classes(path.parent) == {}
 
 
-def test_an_archive_that_is_not_unpacked_is_told_with_the_ways_to_do_it(tmp_path: Path) -> None:
-    with pytest.raises(CatalogError, match="There is neither"):
+def test_an_archive_that_is_not_unpacked_raises_an_error_with_the_commands_to_unpack_it(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match=r"Neither .* exists"):
         find_ucf101(tmp_path)
     (tmp_path / "UCF101.rar").touch()
     with pytest.raises(NotUnpacked, match=r"unrar x .*UCF101\.rar .*7z x .* or bsdtar -xf"):
         find_ucf101(tmp_path)
 
 
-def test_the_lists_are_unpacked_beside_their_archive(folder: Path, tmp_path: Path) -> None:
-    archive = tmp_path / "fresh" / "lists.zip"
+def test_the_lists_are_unpacked_next_to_their_archive(folder: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "other" / "lists.zip"
     archive.parent.mkdir()
     with zipfile.ZipFile(archive, "w") as content:
         for path in (folder / "ucfTrainTestlist").iterdir():
@@ -136,5 +136,5 @@ def test_the_lists_are_unpacked_beside_their_archive(folder: Path, tmp_path: Pat
     assert read_split(unpacked, 1) == read_split(folder / "ucfTrainTestlist", 1)
     assert not (tmp_path / "escaped.txt").exists()
     archive.write_bytes(b"<html>")
-    with pytest.raises(CatalogError, match="is no zip file"):
+    with pytest.raises(CatalogError, match="is not a zip file"):
         unpack_splits(archive)

@@ -1,4 +1,4 @@
-"""What the API accepts."""
+"""Validation of API messages."""
 
 import json
 from typing import Any
@@ -59,7 +59,7 @@ def test_one_query_with_its_options_is_accepted(body: dict[str, Any]) -> None:
         {"video_id": "a", "weights": {"smell": 1}},
     ],
 )
-def test_anything_else_is_not(body: dict[str, Any]) -> None:
+def test_an_invalid_query_is_rejected(body: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         RecommendRequest.model_validate(body)
 
@@ -72,12 +72,12 @@ def test_anything_else_is_not(body: dict[str, Any]) -> None:
         ({"embedding": [1, 2], "weights": {"visual": 1}}, "weights"),
     ],
 )
-def test_an_option_that_could_do_nothing_is_a_mistake_and_no_silence(body: dict[str, Any], words: str) -> None:
+def test_an_option_that_would_have_no_effect_is_rejected(body: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         RecommendRequest.model_validate(body)
 
 
-def test_a_history_of_plain_ids_weighs_each_the_same() -> None:
+def test_plain_ids_in_a_history_have_weight_one() -> None:
     user = messages.User.model_validate({"history": ["a", {"video_id": "b", "weight": 3}]})
     assert [(entry.video_id, entry.weight, entry.timestamp) for entry in user.watched()] == [
         ("a", 1.0, None),
@@ -86,12 +86,12 @@ def test_a_history_of_plain_ids_weighs_each_the_same() -> None:
 
 
 @pytest.mark.parametrize("texts", [[], ["a"] * 65, [""], [5]])
-def test_embedding_takes_a_few_texts_that_say_something(texts: list[Any]) -> None:
+def test_embedding_requires_one_to_64_non_empty_texts(texts: list[Any]) -> None:
     with pytest.raises(ValidationError):
         EmbedRequest.model_validate({"texts": texts})
 
 
-def test_metadata_keep_the_kind_of_their_values() -> None:
+def test_metadata_values_keep_their_types() -> None:
     metadata = {"views": 3, "live": True, "score": 1.5, "lang": "en", "none": None}
     kept = NewVideo.model_validate({"uri": "https://a/b.mp4", "metadata": metadata}).metadata
     assert json.dumps(kept) == json.dumps(metadata)
@@ -110,12 +110,12 @@ def test_metadata_keep_the_kind_of_their_values() -> None:
         {"uri": "https://a", "created_at": -1},
     ],
 )
-def test_a_new_video_without_sense_is_refused(body: dict[str, Any]) -> None:
+def test_an_invalid_new_video_is_rejected(body: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         NewVideo.model_validate(body)
 
 
-def test_a_batch_names_its_catalog() -> None:
+def test_a_batch_requires_a_catalog() -> None:
     with pytest.raises(ValidationError):
         BatchRequest.model_validate({"catalog": ""})
 
@@ -126,10 +126,10 @@ def test_every_example_in_a_schema_is_valid(model: type[BaseModel]) -> None:
         model.model_validate(example)
 
 
-def test_a_problem_tells_only_what_there_is() -> None:
-    told = Problem(title="Not Found", status=404, detail="no such video").model_dump(exclude_none=True)
-    assert told == {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "no such video"}
+def test_a_problem_omits_unset_fields() -> None:
+    content = Problem(title="Not Found", status=404, detail="no such video").model_dump(exclude_none=True)
+    assert content == {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "no such video"}
 
 
-def test_a_video_without_a_public_address_has_none() -> None:
+def test_a_video_has_no_uri_by_default() -> None:
     assert Video(video_id="a", title="", category="").uri is None

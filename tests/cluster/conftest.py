@@ -33,13 +33,13 @@ def cluster(ray_folder: str) -> Iterator[Cluster]:
 
 @pytest.fixture
 def cpu_node(cluster: Cluster) -> Callable[[], Any]:
-    """Add one: two CPUs."""
+    """A function that adds a node with two CPUs."""
     return lambda: cluster.add_node(num_cpus=2, labels=CPU_POOL)
 
 
 @pytest.fixture
 def gpu_node(cluster: Cluster) -> Callable[..., Any]:
-    """Add one: four CPUs, which decoding could have, and GPUs that are not there."""
+    """A function that adds a node with four CPUs, which decoding could use, and pretended GPUs."""
     return lambda gpus: cluster.add_node(num_cpus=4, num_gpus=gpus, labels=GPU_POOL)
 
 
@@ -53,7 +53,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def catalog(films: Path) -> Catalog:
-    """300 ids over ten films."""
+    """300 ids of ten films."""
     rows = read_catalog(films).videos
     many = [video.model_copy(update={"video_id": f"{video.video_id}-{n}"}) for n in range(COPIES) for video in rows]
     return Catalog("many", many)

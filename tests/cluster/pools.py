@@ -1,4 +1,4 @@
-"""What the node groups of k8s/ and ray_cluster.yaml are labelled with."""
+"""The labels of the node groups in k8s/ and ray_cluster.yaml."""
 
 CPU_POOL = {"rayreel.io/pool": "cpu"}
 GPU_POOL = {"rayreel.io/pool": "gpu"}

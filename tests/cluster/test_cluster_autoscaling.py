@@ -1,4 +1,4 @@
-"""Node groups that start at nothing: they come for the work that names them, and go when it is done."""
+"""Node groups that start at zero: they scale up for work that selects them, and down afterwards."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ GROUPS = {
     "cpu": {"resources": {"CPU": 2}, "labels": {POOL: "cpu"}, "max_workers": 2},
     "gpu": {"resources": {"CPU": 2, "GPU": 1}, "labels": {POOL: "gpu"}, "max_workers": 2},
 }
-# As an overlay sets them.
+# As in an overlay.
 PLACED = {
     "RAYREEL_EXTRACT__DECODE_ON": '{"rayreel.io/pool": "cpu"}',
     "RAYREEL_EXTRACT__ENCODE_ON": '{"rayreel.io/pool": "gpu"}',
@@ -33,11 +33,11 @@ PLACED = {
 
 
 def pools() -> Counter[str]:
-    """How many nodes of each group are alive."""
+    """Return the number of live nodes of each group."""
     return Counter(node["Labels"][POOL] for node in ray.nodes() if node["Alive"] and POOL in node["Labels"])
 
 
-def test_groups_come_from_zero_for_an_extraction_and_go_again(films: Path, tmp_path: Path, ray_folder: str) -> None:
+def test_groups_scale_from_zero_for_an_extraction_and_back(films: Path, tmp_path: Path, ray_folder: str) -> None:
     storage = tmp_path / "storage"
     ray.shutdown()
     with autoscaled(GROUPS, ray_folder, idle_s=6) as address:

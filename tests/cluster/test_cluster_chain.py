@@ -1,4 +1,4 @@
-"""Two nodes that share nothing but an object store, an index and a tracking server: from videos to answers by HTTP."""
+"""From videos to HTTP responses on two nodes that share only an object store, an index and a tracking server."""
 
 import os
 import subprocess
@@ -38,7 +38,7 @@ TRAIN = ("train.workers=2", "train.cpus_per_worker=2", "train.epochs=2", "splits
 
 @dataclass(frozen=True)
 class Site:
-    """Two nodes of two CPUs each, and what every node is told."""
+    """Two nodes with two CPUs each, and the servers that they share."""
 
     cluster: Cluster
     nodes: set[str]
@@ -46,7 +46,7 @@ class Site:
     folder: Path
 
     def job(self, *words: str) -> str:
-        """What a job says that succeeds."""
+        """Run a job, which must succeed, and return its output."""
         environment = os.environ | {"RAY_ADDRESS": self.cluster.address, "COLUMNS": "200"}
         command = [sys.executable, *words]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
@@ -56,7 +56,7 @@ class Site:
 
 @contextmanager
 def server(*words: str, port: int) -> Iterator[None]:
-    """A process that answers on the port when the block begins, and is gone when it has ended."""
+    """Run a server on the port for the duration of the block."""
     process = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
     try:
         deadline = time.monotonic() + 240
@@ -77,7 +77,7 @@ def is_replica(actor: ActorState) -> bool:
 def site(tmp_path: Path, ray_folder: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     s3, milvus, tracking = free_port(), free_port(), free_port()
     where = f"scheme=http&endpoint_override=127.0.0.1:{s3}&region=us-east-1&allow_bucket_creation=true"
-    told = {
+    variables = {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "RAYREEL_STORAGE": f"s3://rayreel/state?{where}",
@@ -86,7 +86,7 @@ def site(tmp_path: Path, ray_folder: str, monkeypatch: pytest.MonkeyPatch) -> It
         "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{tracking}",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
-    for name, value in told.items():
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     database = ("--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db", "--workers", "1")
     mlflow_words = ("-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(tracking), *database)
@@ -97,7 +97,7 @@ def site(tmp_path: Path, ray_folder: str, monkeypatch: pytest.MonkeyPatch) -> It
         own_cluster() as cluster,
     ):
         nodes = {cluster.add_node(num_cpus=2).node_id for _ in range(2)}
-        yield Site(cluster, nodes, told["MILVUS_URI"], tmp_path)
+        yield Site(cluster, nodes, variables["MILVUS_URI"], tmp_path)
 
 
 def test_extract_train_promote_and_serve_on_two_nodes_with_all_state_in_an_object_store(site: Site) -> None:

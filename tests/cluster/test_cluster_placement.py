@@ -1,4 +1,4 @@
-"""Which node does what: CPU work stays off GPU nodes and GPU work gets them, on a cluster whose GPUs are pretended."""
+"""Placement: CPU work stays off GPU nodes and GPU work gets them, on a cluster with pretended GPUs."""
 
 import threading
 import time
@@ -34,7 +34,7 @@ from run import WEIGHTS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
-# The GPUs are numbers that Ray counts; networks compute on CPUs.
+# The GPUs are only declared to Ray; networks run on CPUs.
 ENCODERS = EncodersConfig(cache_dir=WEIGHTS, device="cpu", threads=1)
 PLACED = ExtractConfig(videos_per_block=8, decode_on=CPU_POOL, encode_on=GPU_POOL)
 
@@ -52,13 +52,13 @@ def address() -> str:
 
 
 def ran_on(work: str) -> Counter[str]:
-    """Node → how many tasks of this name ran, or run, there; of actors none."""
+    """Return the number of tasks with this name by node, without tasks of actors."""
     found = list_tasks(address(), detail=True, limit=10_000, filters=[("type", "=", "NORMAL_TASK")])
     return Counter(task.node_id for task in found if work in task.name and task.node_id)
 
 
 def lived_on(kind: str) -> Counter[str]:
-    """Node → how many actors of this kind lived there."""
+    """Return the number of actors of this class by node."""
     found = list_actors(address(), detail=True, limit=10_000)
     return Counter(actor.node_id for actor in found if kind in actor.class_name and actor.node_id)
 
@@ -74,7 +74,7 @@ def test_decoding_stays_on_cpu_nodes_and_encoders_on_gpu_nodes(
     assert set(lived_on("EncodeVideos")) == encoding
 
 
-def test_a_lost_node_of_each_kind_costs_time_and_nothing_else(
+def test_a_lost_node_of_each_kind_costs_only_time(
     catalog: Catalog,
     store: FeatureStore,
     cluster: Cluster,
@@ -97,7 +97,7 @@ def test_a_lost_node_of_each_kind_costs_time_and_nothing_else(
     assert store.read(["video_id"])["video_id"].to_pylist() == sorted(video.video_id for video in catalog.videos)
 
 
-def test_training_on_four_gpus_of_two_nodes_gets_them(
+def test_training_gets_four_gpus_of_two_nodes(
     tmp_path: Path, cpu_node: Callable[[], Any], gpu_node: Callable[..., Any]
 ) -> None:
     cpu_node()
@@ -107,7 +107,7 @@ def test_training_on_four_gpus_of_two_nodes_gets_them(
     assert lived_on("RayTrainWorker") == dict.fromkeys(nodes, 2)
 
 
-def test_training_on_cpus_leaves_gpu_nodes_alone(
+def test_training_on_cpus_stays_off_gpu_nodes(
     tmp_path: Path, cpu_node: Callable[[], Any], gpu_node: Callable[..., Any]
 ) -> None:
     gpu_node(2)
@@ -118,7 +118,7 @@ def test_training_on_cpus_leaves_gpu_nodes_alone(
 
 
 def job(folder: Path, config: TrainConfig) -> TrainJob:
-    """120 videos in four categories."""
+    """Write features of 120 videos in four categories."""
     store = FeatureStore(Storage(folder / "storage"), KEY)
     store.create()
     table = clusters_table(categories=4, each=30)

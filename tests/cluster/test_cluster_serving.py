@@ -1,4 +1,4 @@
-"""Where the service's replicas live, as the overlays with GPUs deploy it."""
+"""Placement of the service's replicas in the overlays with GPUs."""
 
 import time
 from collections import Counter
@@ -22,7 +22,7 @@ REPLICA = "ServeReplica:rayreel:"
 
 
 def service_with_gpus() -> dict[str, Any]:
-    """What the overlays `gpu` and `production` hand to Serve, on loopback."""
+    """Return the Serve config of the overlays `gpu` and `production`, on loopback."""
     manifest = yaml.safe_load((ROOT / "k8s" / "components" / "gpu" / "service.yaml").read_text())
     wanted: dict[str, Any] = yaml.safe_load(manifest["spec"]["serveConfigV2"])
     wanted["http_options"] |= {"host": "127.0.0.1", "port": free_port()}
@@ -30,7 +30,7 @@ def service_with_gpus() -> dict[str, Any]:
 
 
 def replicas() -> Counter[tuple[str, str]]:
-    """(Deployment, node) → how many replicas."""
+    """Return the number of replicas by (deployment, node)."""
     found = list_actors(ray.get_runtime_context().gcs_address, detail=True, limit=10_000)
     live = [actor for actor in found if actor.class_name.startswith(REPLICA) and actor.state == "ALIVE"]
     return Counter((actor.class_name.removeprefix(REPLICA), actor.node_id or "") for actor in live)
@@ -45,7 +45,7 @@ def test_search_stays_off_gpu_nodes_and_encode_on_them(
     cpu, gpu = cpu_node().node_id, gpu_node(1).node_id
     wanted = service_with_gpus()
     search = next(part for part in wanted["applications"][0]["deployments"] if part["name"] == "search")
-    # One more than the CPU node has room for; the GPU node's four CPUs are none of its business.
+    # One more replica than fits on the CPU node; it must not use the GPU node's four CPUs.
     search["autoscaling_config"]["min_replicas"] = 3
     webui = ray.get_runtime_context().worker.node.webui_url  # type: ignore[attr-defined]
     ServeSubmissionClient(f"http://{webui}").deploy_applications(wanted)

@@ -1,4 +1,4 @@
-"""The quickstart run for real: its own Ray cluster, its own storage, its own port."""
+"""A real quickstart with its own Ray cluster, storage and port."""
 
 import json
 import os
@@ -25,7 +25,7 @@ SMALL = ("train.epochs=3", "splits.test=0.3", "splits.validation=0.3")
 
 
 def sample_with_trouble(folder: Path) -> Path:
-    """A generated catalog, and in it: a truncated file, a text, a video without sound and one of a single frame."""
+    """A generated catalog with a truncated file, a text file, a video without sound and one with a single frame."""
     clips = plan_sample(SAMPLE)
     for clip in clips:
         render(clip, folder / clip.file)
@@ -48,7 +48,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     folder = tmp_path_factory.mktemp("chain")
     ray_folder = tempfile.mkdtemp(prefix="rr", dir="/tmp")  # Ray's sockets allow only short paths
     catalog = sample_with_trouble(folder / "videos")
-    storage, port = folder / "what? #1 50%", free_port()  # a name that no URI may take apart
+    storage, port = folder / "what? #1 50%", free_port()  # characters that are special in URIs
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MLFLOW_", "MILVUS_"))},
         "RAY_TMPDIR": ray_folder,
@@ -66,5 +66,5 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
         dashboard = next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("Ray "))
         yield Chain(done.stdout, done.stderr, f"http://127.0.0.1:{port}", dashboard, catalog, storage, environment)
     finally:
-        kill_marked(ray_folder)  # `ray stop` would end every cluster of the machine
+        kill_marked(ray_folder)  # `ray stop` would stop all clusters of this machine
         shutil.rmtree(ray_folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The whole chain, from videos to answers over HTTP."""
+"""The whole chain, from videos to HTTP responses."""
 
 import subprocess
 import time
@@ -24,41 +24,41 @@ def table_row(chain: Chain, name: str) -> str:
     return next(row.split("│")[2].strip() for row in chain.output.splitlines() if f"│ {name} " in row)
 
 
-def test_every_catalog_row_is_accounted_for_and_the_good_ones_are_indexed(chain: Chain) -> None:
-    # 32 clips, mute and still are good; truncated, notes, gone and the repeated id are not.
+def test_every_catalog_row_is_indexed_or_in_quarantine(chain: Chain) -> None:
+    # 32 clips, mute and still are valid; truncated, notes, gone and the repeated id are not.
     assert table_row(chain, "rows in") == "38" and table_row(chain, "extracted") == "34"
     reasons = {"truncated": "1", "unreadable": "1", "missing_file": "1", "duplicate_id": "1"}
     assert {reason: table_row(chain, f"quarantined: {reason}") for reason in reasons} == reasons
     assert chain.ready()["index_size"] == 34
 
 
-def test_the_quickstart_says_every_step_and_ends_with_an_answer(chain: Chain) -> None:
+def test_the_quickstart_prints_every_step_and_ends_with_an_answer(chain: Chain) -> None:
     for step in ("cluster", "extract", "train", "evaluate", "promote", "serve", "recommend"):
         assert any(row.startswith(f"{step} ─") for row in chain.output.splitlines()), step
     assert "mean-pooled" in chain.output and "untrained tower" in chain.output
     assert f"curl -s {chain.url}/v1/recommend" in chain.output
 
 
-def test_the_service_is_healthy_and_says_what_serves(chain: Chain) -> None:
+def test_the_service_is_healthy_and_reports_the_serving_release(chain: Chain) -> None:
     assert httpx.get(f"{chain.url}/healthz").json() == {"status": "ok"}
     state = chain.ready()
     assert state["release"] >= 1 and state["device"] in {"cpu", "cuda", "mps"}
     assert set(state["encoders"]) == {"visual", "audio", "text"}
 
 
-def test_more_like_a_video_is_of_its_category_and_never_the_video_itself(chain: Chain) -> None:
+def test_a_query_by_id_finds_its_category_and_never_the_video_itself(chain: Chain) -> None:
     results = chain.recommend(video_id="ocean_waves_001", top_k=5)
     assert len(results) == 5 and "ocean_waves_001" not in {r["video_id"] for r in results}
     assert [r["category"] for r in results].count("ocean_waves") >= 4
     assert [r["score"] for r in results] == sorted((r["score"] for r in results), reverse=True)
 
 
-def test_words_find_videos_of_what_they_say(chain: Chain) -> None:
+def test_a_text_finds_videos_of_its_subject(chain: Chain) -> None:
     assert chain.recommend(text="a blizzard of snow in winter", top_k=3)[0]["category"] == "snowfall"
     assert chain.recommend(text="cars in neon light at night", top_k=3)[0]["category"] == "city_traffic"
 
 
-def test_an_uploaded_video_finds_videos_like_it(chain: Chain) -> None:
+def test_an_uploaded_video_finds_similar_videos(chain: Chain) -> None:
     video = chain.catalog.parent / "fireworks" / "fireworks_001.mp4"
     with video.open("rb") as file:
         answer = httpx.post(
@@ -71,7 +71,7 @@ def test_an_uploaded_video_finds_videos_like_it(chain: Chain) -> None:
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        ({"video_id": "nobody knows this"}, 404),
+        ({"video_id": "no such video"}, 404),
         ({"video_id": 'quote " or 1==1', "top_k": 3}, 404),
         ({}, 422),
         ({"video_id": "ocean_waves_001", "text": "both"}, 422),
@@ -80,14 +80,14 @@ def test_an_uploaded_video_finds_videos_like_it(chain: Chain) -> None:
         ({"text": "waves", "unknown": 1}, 422),
     ],
 )
-def test_a_bad_query_is_answered_with_a_problem(chain: Chain, body: dict[str, Any], status: int) -> None:
+def test_an_invalid_query_gets_problem_details(chain: Chain, body: dict[str, Any], status: int) -> None:
     answer = httpx.post(f"{chain.url}/v1/recommend", json=body, timeout=60)
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == PROBLEM
     assert answer.json()["status"] == status and "Traceback" not in answer.text
 
 
-def test_an_upload_that_is_no_video_is_answered_with_a_problem(chain: Chain) -> None:
+def test_an_upload_that_is_not_a_video_gets_problem_details(chain: Chain) -> None:
     answer = httpx.post(f"{chain.url}/v1/recommend/upload", files={"file": b"no video at all" * 100}, timeout=60)
     assert answer.status_code == 422 and answer.headers["content-type"] == PROBLEM
     assert "unreadable" in answer.json()["detail"] and "/tmp" not in answer.text
@@ -100,17 +100,17 @@ def test_the_api_describes_itself(chain: Chain) -> None:
 
 
 def listening(chain: Chain) -> list[Listener]:
-    """All that the processes of the quickstart listen on."""
+    """Return the sockets that the quickstart's processes listen on."""
     return listeners(with_children(marked(chain.environment["RAY_TMPDIR"])))
 
 
-def test_what_takes_http_in_listens_on_loopback_only(chain: Chain) -> None:
+def test_http_servers_listen_only_on_loopback(chain: Chain) -> None:
     front = [found for found in listening(chain) if "haproxy" in found.title.partition(" ")[0]]
     assert int(chain.url.rsplit(":", 1)[1]) in {found.port for found in front}
     assert {found.address for found in front} == {"127.0.0.1"}
 
 
-def test_what_listens_beyond_loopback_requires_the_token(chain: Chain) -> None:
+def test_ports_beyond_loopback_require_the_token(chain: Chain) -> None:
     found = listening(chain)
     names = " ".join(listener.title for listener in found)
     for part in ("gcs_server", "raylet", "dashboard", "DashboardAgent", "RuntimeEnvAgent", "ServeReplica"):
@@ -118,17 +118,17 @@ def test_what_listens_beyond_loopback_requires_the_token(chain: Chain) -> None:
     assert "ray.util.client.server" not in names
     beyond = [listener for listener in found if not listener.is_on_loopback]
     assert all(listener.auth_mode == "token" for listener in beyond), beyond
-    # Serve gives no choice of where a replica takes calls of other replicas.
+    # Serve has no setting for the address on which replicas receive calls from other replicas.
     assert {listener.title.partition(":rayreel")[0] for listener in beyond} <= {"ray::ServeReplica"}, beyond
 
 
-def test_nothing_runs_a_job_for_a_caller_without_the_token(chain: Chain) -> None:
+def test_no_port_runs_a_job_without_the_token(chain: Chain) -> None:
     job = {"entrypoint": "touch /tmp/rayreel-was-here"}
     for port in sorted({listener.port for listener in listening(chain)}):
         for path in ("/api/jobs/", "/api/job_agent/jobs/"):
             try:
                 answer = httpx.post(f"http://127.0.0.1:{port}{path}", json=job, timeout=5)
-            except httpx.HTTPError:  # speaks something else
+            except httpx.HTTPError:  # not an HTTP server
                 continue
             assert not answer.is_success, (port, path)
     for header, status in (({}, 401), ({"Authorization": "Bearer guessed"}, 403)):
@@ -136,7 +136,7 @@ def test_nothing_runs_a_job_for_a_caller_without_the_token(chain: Chain) -> None
         assert answer.status_code == status
 
 
-def test_the_users_token_runs_a_job_and_stands_in_no_log_or_command_line(chain: Chain) -> None:
+def test_the_users_token_runs_a_job_and_is_in_no_log_or_command_line(chain: Chain) -> None:
     token = Path(chain.environment["RAY_AUTH_TOKEN_PATH"]).read_text()
     header = {"Authorization": f"Bearer {token}"}
     answer = httpx.post(f"{chain.dashboard}/api/jobs/", json={"entrypoint": "true"}, headers=header)
@@ -147,7 +147,7 @@ def test_the_users_token_runs_a_job_and_stands_in_no_log_or_command_line(chain: 
     assert logs and not [path for path in logs if token.encode() in path.read_bytes()]
 
 
-def test_a_job_with_another_token_is_refused_with_the_ways_out(chain: Chain, tmp_path: Path) -> None:
+def test_a_job_with_another_token_is_refused_with_remedies(chain: Chain, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("b" * 64)
     other = replace(chain, environment=chain.environment | {"RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")})
     refused = other.job("jobs/index.py")
@@ -155,11 +155,11 @@ def test_a_job_with_another_token_is_refused_with_the_ways_out(chain: Chain, tmp
     assert "Traceback" not in refused.stdout + refused.stderr
 
 
-def test_ray_has_nothing_to_say_between_the_lines_of_the_quickstart(chain: Chain) -> None:
+def test_ray_prints_nothing_during_the_quickstart(chain: Chain) -> None:
     assert ".cc:" not in chain.errors and "53727" not in chain.errors
 
 
-def test_an_added_video_is_found_at_once_and_a_deleted_one_is_not(chain: Chain) -> None:
+def test_a_video_can_be_added_found_and_deleted(chain: Chain) -> None:
     file = chain.catalog.parent / "fireworks" / "fireworks_002.mp4"
     with Client(chain.url) as client:
         size = client.ready().index_size
@@ -175,7 +175,7 @@ def test_an_added_video_is_found_at_once_and_a_deleted_one_is_not(chain: Chain) 
         assert client.recommend(text="rockets", filter=mine).results == []
 
 
-def test_an_embedding_of_words_asks_as_the_words_do(chain: Chain) -> None:
+def test_an_embedded_text_gives_the_same_results_as_the_text(chain: Chain) -> None:
     with Client(chain.url) as client:
         embedded = client.embed(["a blizzard of snow in winter"])
         by_words = client.recommend(text="a blizzard of snow in winter", top_k=5).results
@@ -183,7 +183,7 @@ def test_an_embedding_of_words_asks_as_the_words_do(chain: Chain) -> None:
     assert [r.video_id for r in by_embedding] == [r.video_id for r in by_words]
 
 
-def test_a_catalog_is_added_by_a_job_that_can_be_followed(chain: Chain) -> None:
+def test_a_catalog_is_added_by_a_job_with_a_status(chain: Chain) -> None:
     more = chain.catalog.parent / "more.csv"
     more.write_text("video_id,uri,title\nfollowed,fireworks/fireworks_003.mp4,By a job\n")
     with Client(chain.url) as client:
@@ -198,7 +198,7 @@ def test_a_catalog_is_added_by_a_job_that_can_be_followed(chain: Chain) -> None:
         client.delete_video("followed")
 
 
-def test_a_submitted_job_trains_a_new_version_and_promotion_switches_the_running_service(chain: Chain) -> None:
+def test_a_submitted_job_trains_a_version_and_its_promotion_switches_the_running_service(chain: Chain) -> None:
     before = chain.ready()["release"]
     job = "python jobs/train.py --epochs 2 --set splits.test=0.3 --set splits.validation=0.3"
     submitted = subprocess.run(
@@ -215,7 +215,7 @@ def test_a_submitted_job_trains_a_new_version_and_promotion_switches_the_running
     assert chain.recommend(video_id="ocean_waves_001", top_k=3)
 
 
-def test_a_second_extraction_touches_nothing(chain: Chain) -> None:
+def test_a_second_extraction_changes_nothing(chain: Chain) -> None:
     again = chain.job("jobs/extract.py", "--catalog", str(chain.catalog))
     assert again.returncode == 0, again.stdout + again.stderr
     row = {line.split("│")[1].strip(): line.split("│")[2].strip() for line in again.stdout.splitlines() if "│" in line}

@@ -1,4 +1,4 @@
-"""The README's `ray job submit` on a cluster that knows nothing of rayreel: from bare `ray start --head`."""
+"""The README's `ray job submit` on a cluster started with a plain `ray start --head`."""
 
 import os
 import re
@@ -27,7 +27,7 @@ LINES = re.findall(r"^\$ (ray job submit .+)$", (ROOT / "README.md").read_text()
 
 @dataclass(frozen=True)
 class Bare:
-    """A running cluster: its dashboard's port, and the environment of the shell that started it."""
+    """A running cluster: its dashboard port, and the environment of the shell that started it."""
 
     port: int
     environment: dict[str, str]
@@ -46,7 +46,7 @@ def bare() -> Iterator[Bare]:
         environment = kept | {"RAY_TMPDIR": folder, "HOME": folder, "PATH": f"{BIN}:{kept['PATH']}"}
         environment |= {"RAYREEL_ENCODERS__CACHE_DIR": str(WEIGHTS), "RAY_USAGE_STATS_ENABLED": "0"}
         start = f"ray start --head --port={free_port()} --dashboard-port={port} --ray-client-server-port={free_port()}"
-        start += f" --dashboard-agent-listen-port={free_port()}"  # a test's, beside others of this machine
+        start += f" --dashboard-agent-listen-port={free_port()}"  # avoids conflicts with other clusters of this machine
         try:
             subprocess.run(start.split(), env=environment, check=True, capture_output=True)
             yield Bare(port, environment)
@@ -70,7 +70,7 @@ def test_a_line_of_the_readme_works(line: str, bare: Bare, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "job", ["train.py --epochs 2", "extract.py --catalog {films}", "extract.py --catalog {films} --storage here"]
 )
-def test_a_job_that_would_write_into_its_temporary_copy_is_refused(job: str, bare: Bare, tmp_path: Path) -> None:
+def test_a_job_that_would_write_to_its_temporary_copy_is_refused(job: str, bare: Bare, tmp_path: Path) -> None:
     write_film(tmp_path / "film.mp4", tone_hz=None)
     submit = LINES[0].partition("jobs/")[0]
     refused = bare.submit(f"{submit}jobs/{job.format(films=tmp_path)}")

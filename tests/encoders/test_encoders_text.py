@@ -26,7 +26,7 @@ def pretraining() -> BertForPreTraining:
 
 @pytest.fixture(scope="module")
 def hub_folder(pretraining: BertForPreTraining, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As the hub has it: pre-training heads, and LayerNorm parameters under their old names."""
+    """A checkpoint in the format of the hub: pre-training heads, and LayerNorm parameters under their old names."""
     folder = tmp_path_factory.mktemp("bert-base-uncased")
     pretraining.config.save_pretrained(folder)
     BertTokenizer(vocab={word: i for i, word in enumerate(WORDS)}).save_pretrained(folder)
@@ -43,7 +43,7 @@ def minilm(weights_cache: Path) -> BertText:
     return load_encoder(Modality.TEXT, EncodersConfig(device="cpu"), weights_cache)
 
 
-def test_bert_gives_the_cls_state_of_the_hubs_network(
+def test_bert_returns_the_cls_state_of_the_hub_network(
     pretraining: BertForPreTraining, hub_folder: Path, compute: Compute
 ) -> None:
     encoder, tokenizer = load_bert(hub_folder, "bert@test", compute), AutoTokenizer.from_pretrained(hub_folder)
@@ -53,7 +53,7 @@ def test_bert_gives_the_cls_state_of_the_hubs_network(
     assert encoder.dim == 24
 
 
-def test_a_bert_checkpoint_that_lacks_a_parameter_is_refused(
+def test_a_bert_checkpoint_without_a_parameter_is_rejected(
     pretraining: BertForPreTraining, hub_folder: Path, compute: Compute, tmp_path: Path
 ) -> None:
     for file in hub_folder.iterdir():
@@ -64,7 +64,7 @@ def test_a_bert_checkpoint_that_lacks_a_parameter_is_refused(
         load_bert(tmp_path, "bert@test", compute)
 
 
-def test_minilm_equals_masked_mean_pooling_done_by_hand(minilm: BertText, weights_cache: Path) -> None:
+def test_minilm_equals_masked_mean_pooling(minilm: BertText, weights_cache: Path) -> None:
     folder = weights_cache / "all-MiniLM-L6-v2"
     network, tokenizer = BertModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     with torch.inference_mode():
@@ -73,13 +73,13 @@ def test_minilm_equals_masked_mean_pooling_done_by_hand(minilm: BertText, weight
     np.testing.assert_allclose(minilm.encode(TEXTS), expected, atol=1e-5)
 
 
-def test_minilm_puts_like_meanings_close(minilm: BertText) -> None:
+def test_minilm_vectors_of_similar_texts_are_close(minilm: BertText) -> None:
     dog, puppy, stocks = minilm.encode(["a dog runs", "puppy running", "stock market"])
     assert dog @ puppy > 0.5
     assert dog @ puppy > dog @ stocks + 0.3
 
 
-def test_minilm_reads_256_tokens_and_no_more(minilm: BertText) -> None:
+def test_minilm_reads_at_most_256_tokens(minilm: BertText) -> None:
     long = "dog " * 250
     cut, read, unread = minilm.encode([long, "dog " * 200 + "stocks " * 50, "dog " * 254 + "stocks " * 50])
     np.testing.assert_allclose(unread, minilm.encode(["dog " * 254])[0], atol=1e-5)

@@ -17,7 +17,7 @@ MAKERS = {"item-kNN": by_item_knn, "matrix factorisation": by_factors}
 
 @pytest.fixture(scope="module")
 def split() -> UserSplit:
-    """Each user watches videos of one of four kinds only."""
+    """Each user watches videos of one of four kinds."""
     rng = np.random.default_rng(0)
     watches = []
     for user in range(80):
@@ -27,26 +27,26 @@ def split() -> UserSplit:
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_planted_tastes_are_found(name: str, split: UserSplit) -> None:
+def test_planted_preferences_are_found(name: str, split: UserSplit) -> None:
     task = UserTask.of(split.test, SPLIT.train, COUNT)
     assert measure(task, MAKERS[name](split, split.test), ks=(10,))["recall@10"] > 0.6
     assert measure(task, by_chance(), ks=(10,))["recall@10"] < 0.4
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_of_videos_without_training_views_nothing_is_known(name: str, split: UserSplit) -> None:
+def test_videos_without_training_views_score_zero(name: str, split: UserSplit) -> None:
     scorer: Scorer = MAKERS[name](split, split.test)
     np.testing.assert_allclose(scorer(SPLIT.test)(np.arange(5)), 0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_scores_belong_to_the_candidates_asked_about(name: str, split: UserSplit) -> None:
+def test_scores_are_in_the_order_of_the_candidates(name: str, split: UserSplit) -> None:
     answer = MAKERS[name](split, split.test)
     every, some = answer(np.arange(COUNT))(np.array([2, 4])), answer(np.array([9, 3]))(np.array([4]))
     np.testing.assert_allclose(every[1, [9, 3]], some[0], rtol=1e-3)
 
 
-def test_factorisation_is_the_same_for_the_same_seed(split: UserSplit) -> None:
+def test_factorisation_is_reproducible_for_a_seed(split: UserSplit) -> None:
     first, again, other = (by_factors(split, split.test, seed=seed)(SPLIT.train)(np.arange(3)) for seed in (1, 1, 2))
     np.testing.assert_allclose(first, again, rtol=1e-4)
     assert not np.allclose(first, other, rtol=1e-2)

@@ -4,7 +4,7 @@ import torch
 
 from feature_rows import DIMS, clusters, feature_matrix, feature_row
 from rayreel.encoders.encoder import Modality
-from rayreel.evaluation.content import embed_shown, pooled, titles, untrained
+from rayreel.evaluation.content import embed_modalities, pooled, titles, untrained
 from rayreel.evaluation.scorers import by_embedding
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.tower.embed import embed, embed_query
@@ -18,7 +18,7 @@ def tower() -> VideoTower:
 
 
 def title_scores(*names: str) -> np.ndarray:
-    """Scores of all titles for the first."""
+    """Scores of all titles for the first title as the query."""
     matrix = feature_matrix(*(feature_row(f"v{n}", title=title) for n, title in enumerate(names)))
     return by_embedding(titles(matrix))(np.arange(len(names)))(np.array([0]))[0]
 
@@ -28,16 +28,16 @@ def test_titles_that_share_rare_words_score_highest() -> None:
     assert score[0] > score[1] > score[2] > score[3] == 0
 
 
-def test_a_catalog_without_words_scores_nobody_above_anybody() -> None:
+def test_titles_without_words_all_score_the_same() -> None:
     assert not title_scores("", "!!", "___").any()
 
 
-def test_words_of_one_letter_and_of_other_scripts_count() -> None:
+def test_words_of_one_letter_and_of_other_scripts_are_used() -> None:
     score = title_scores("猫", "猫", "x")
     assert score[1] > score[2]
 
 
-def test_pooled_features_are_the_weighted_sum_of_cosines() -> None:
+def test_inner_products_of_pooled_features_are_weighted_sums_of_cosines() -> None:
     matrix = feature_matrix(feature_row("a"), feature_row("b"), feature_row("c", text=False))
     visual, text, both = (
         pooled(matrix, weights) @ pooled(matrix, weights).T
@@ -48,7 +48,7 @@ def test_pooled_features_are_the_weighted_sum_of_cosines() -> None:
     assert text[0, 2] == 0
 
 
-def test_an_untrained_tower_is_the_same_every_time_and_leaves_randomness_alone(tower: VideoTower) -> None:
+def test_an_untrained_tower_is_reproducible_and_preserves_the_random_state(tower: VideoTower) -> None:
     matrix = clusters(each=3)
     torch.manual_seed(1)
     expected = torch.rand(1)
@@ -68,20 +68,20 @@ def ablated() -> FeatureMatrix:
     )
 
 
-def test_what_is_not_shown_does_not_move_the_embedding(tower: VideoTower) -> None:
+def test_left_out_modalities_do_not_change_the_embedding(tower: VideoTower) -> None:
     matrix = ablated()
-    shown = embed_shown(tower, matrix, {Modality.VISUAL, Modality.AUDIO})
+    embeddings = embed_modalities(tower, matrix, {Modality.VISUAL, Modality.AUDIO})
     visual, audio = matrix.vectors[Modality.VISUAL], matrix.vectors[Modality.AUDIO]
     known = {Modality.VISUAL: visual.of(np.array([0])), Modality.AUDIO: audio.of(np.array([0]))}
     alone = embed_query(tower, {modality: x.astype(np.float32) for modality, x in known.items()})
-    np.testing.assert_allclose(shown[0], alone, atol=1e-5)
-    assert not np.allclose(shown[0], embed(tower, matrix)[0], atol=1e-2)
+    np.testing.assert_allclose(embeddings[0], alone, atol=1e-5)
+    assert not np.allclose(embeddings[0], embed(tower, matrix)[0], atol=1e-2)
 
 
-def test_a_video_with_nothing_to_show_gets_a_vector_like_nobodys(tower: VideoTower) -> None:
-    shown = embed_shown(tower, ablated(), {Modality.VISUAL})
-    np.testing.assert_allclose(np.linalg.norm(shown, axis=1), [1, 0, 1, 1], atol=1e-5)
+def test_a_video_without_the_used_modalities_gets_a_zero_vector(tower: VideoTower) -> None:
+    embeddings = embed_modalities(tower, ablated(), {Modality.VISUAL})
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), [1, 0, 1, 1], atol=1e-5)
 
 
-def test_showing_everything_is_embedding(tower: VideoTower) -> None:
-    np.testing.assert_allclose(embed_shown(tower, ablated(), set(Modality)), embed(tower, ablated()), atol=1e-5)
+def test_using_all_modalities_equals_embed(tower: VideoTower) -> None:
+    np.testing.assert_allclose(embed_modalities(tower, ablated(), set(Modality)), embed(tower, ablated()), atol=1e-5)

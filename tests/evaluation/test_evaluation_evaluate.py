@@ -47,13 +47,13 @@ def mean(found: Evaluation, section: str, method: str, metric: str = "ndcg@10") 
     return found.sections[section].scores[method][metric].mean
 
 
-def test_on_clear_clusters_the_tower_finds_what_chance_does_not(found: Evaluation) -> None:
+def test_the_tower_beats_random_scores_on_clear_clusters(found: Evaluation) -> None:
     assert mean(found, "category", "tower") > 0.95 and mean(found, "category", MEAN_POOLED) > 0.95
     assert mean(found, "category", "random") == pytest.approx(24 / 99, abs=0.12)
     assert mean(found, "neighbours", "tower", "hit_rate@1") > 0.95
 
 
-def test_the_tower_stands_behind_every_baseline_with_the_same_metrics(found: Evaluation) -> None:
+def test_the_tower_is_the_last_row_and_all_methods_have_the_same_metrics(found: Evaluation) -> None:
     content = {"random", "popularity", "TF-IDF titles", "visual alone", "audio alone", "text alone"}
     content |= {MEAN_POOLED, "untrained tower"}
     ablations = {"tower, visual only", "tower, visual+audio only"}
@@ -72,7 +72,7 @@ def test_every_protocol_that_the_data_allow_is_reported(found: Evaluation) -> No
     assert list(found.sections["neighbours"].scores["tower"]) == ["hit_rate@1", "hit_rate@5"]
 
 
-def test_only_what_was_asked_for_makes_videos_alike(tower: VideoTower) -> None:
+def test_only_the_configured_relevance_is_evaluated(tower: VideoTower) -> None:
     quick = QUICK.model_copy(update={"relevance": ("tags",)})
     assert list(evaluate(tower, clusters(tags=["all"]), SPLITS, quick).sections) == ["tags", "neighbours"]
 
@@ -86,16 +86,16 @@ def test_only_held_out_videos_are_queries_and_all_videos_are_candidates(found: E
     assert found.sections["neighbours"].candidates < len(matrix)
 
 
-def test_warm_and_cold_targets_are_told_apart_and_only_content_finds_the_cold(found: Evaluation) -> None:
-    everybody, warm, cold = (found.sections[name] for name in ("users", "users, warm", "users, cold"))
-    assert warm.queries > 5 and cold.queries > 5 and warm.queries + cold.queries <= everybody.queries
+def test_warm_and_cold_targets_are_separate_and_only_content_finds_cold_ones(found: Evaluation) -> None:
+    all_queries, warm, cold = (found.sections[name] for name in ("users", "users, warm", "users, cold"))
+    assert warm.queries > 5 and cold.queries > 5 and warm.queries + cold.queries <= all_queries.queries
     for method in ("popularity", "item-kNN", "matrix factorisation"):
         assert mean(found, "users, cold", method, "recall@10") < 0.1
     assert mean(found, "users, cold", "tower", "recall@10") > 0.3
     assert mean(found, "users, warm", "item-kNN", "recall@10") > 0.5
 
 
-def test_a_clear_lead_is_significant_and_an_even_race_is_not(found: Evaluation) -> None:
+def test_a_clear_lead_is_significant_and_a_tie_is_not(found: Evaluation) -> None:
     versus = found.sections["category"].versus
     assert versus["random"]["ndcg@10"].p < 0.1 and versus["random"]["ndcg@10"].low > 0.5
     assert versus[MEAN_POOLED]["ndcg@10"].p == 1
@@ -105,21 +105,21 @@ def test_a_clear_lead_is_significant_and_an_even_race_is_not(found: Evaluation) 
             assert all(score.low <= score.mean + 1e-9 <= score.high + 2e-9 for score in known)
 
 
-def test_lists_are_also_judged_by_coverage_diversity_and_popularity(found: Evaluation) -> None:
+def test_lists_have_coverage_diversity_and_popularity(found: Evaluation) -> None:
     row = found.sections["users"].scores
     assert row["popularity"]["popularity@10"].mean > 0.9 > 0.6 > row["random"]["popularity@10"].mean  # noqa: PLR0133
     assert row["popularity"]["coverage@10"].mean < 0.3 < row["random"]["coverage@10"].mean
     assert row["tower"]["diversity@10"].mean < 0.2 < row["random"]["diversity@10"].mean
 
 
-def test_without_interactions_nobody_knows_what_is_popular(tower: VideoTower) -> None:
+def test_without_interactions_there_is_no_popularity(tower: VideoTower) -> None:
     bare = evaluate(tower, clusters(), SPLITS, QUICK)
     assert list(bare.sections) == ["category", "neighbours"]
     assert "popularity" not in bare.sections["category"].scores
     assert "popularity@10" not in bare.sections["category"].scores["tower"]
 
 
-def test_a_modality_that_nobody_has_is_no_baseline(tower: VideoTower) -> None:
+def test_a_modality_that_no_video_has_is_not_a_baseline(tower: VideoTower) -> None:
     matrix = clusters()
     silent = matrix.vectors[Modality.AUDIO].__class__(
         matrix.vectors[Modality.AUDIO].values[:0], np.zeros(len(matrix) + 1, np.int64)
@@ -128,7 +128,7 @@ def test_a_modality_that_nobody_has_is_no_baseline(tower: VideoTower) -> None:
     assert "audio alone" not in evaluate(tower, mute, SPLITS, QUICK).baselines
 
 
-def test_the_validation_part_asks_about_validation_videos(tower: VideoTower) -> None:
+def test_queries_of_the_validation_part_are_validation_videos(tower: VideoTower) -> None:
     matrix = clusters()
     split = split_groups(groups_of(matrix, SPLITS), SPLITS)
     chosen = evaluate(tower, matrix, SPLITS, QUICK, part="validation")
@@ -136,45 +136,45 @@ def test_the_validation_part_asks_about_validation_videos(tower: VideoTower) -> 
     assert chosen.sections["category"].candidates == len(matrix) - len(split.test)
 
 
-def test_more_towers_stand_in_the_same_tables(tower: VideoTower) -> None:
+def test_rivals_are_in_the_same_tables(tower: VideoTower) -> None:
     rivals = {"the same again": tower}
     section = evaluate(tower, clusters(), SPLITS, QUICK, rivals=rivals).sections["category"]
     assert section.scores["the same again"] == section.scores["tower"]
     assert section.versus["the same again"]["ndcg@10"].p == 1
 
 
-def test_a_rival_of_other_features_comes_as_its_embeddings(tower: VideoTower) -> None:
+def test_a_rival_can_be_given_as_embeddings(tower: VideoTower) -> None:
     rivals = {"the same again": embed(tower, clusters())}
     section = evaluate(tower, clusters(), SPLITS, QUICK, rivals=rivals).sections["category"]
     assert section.scores["the same again"] == section.scores["tower"]
 
 
-def test_a_report_is_the_same_every_time(tower: VideoTower, found: Evaluation) -> None:
+def test_a_report_is_reproducible(tower: VideoTower, found: Evaluation) -> None:
     again = evaluate(tower, clusters(tags=["all"]), SPLITS, QUICK, viewers())
     for name, section in again.sections.items():
         for method in set(section.scores) - {"matrix factorisation"}:
             assert section.scores[method] == found.sections[name].scores[method]
 
 
-def test_a_catalog_without_categories_cannot_be_evaluated_and_says_what_to_do(tower: VideoTower) -> None:
+def test_a_catalog_without_categories_is_rejected_with_a_remedy(tower: VideoTower) -> None:
     matrix = feature_matrix(*(feature_row(f"v{n}") for n in range(20)))
     with pytest.raises(RayreelError, match=r"category column.*--interactions.*splits\.test=") as caught:
         evaluate(tower, matrix, SPLITS, QUICK)
     assert f"of {len(split_groups(groups_of(matrix, SPLITS), SPLITS).test)} held-out videos" in str(caught.value)
 
 
-def test_a_length_to_show_that_is_not_measured_is_refused() -> None:
-    with pytest.raises(ValueError, match="at = 10 is none of ks"):
+def test_a_table_cutoff_that_is_not_among_the_cutoffs_is_rejected() -> None:
+    with pytest.raises(ValueError, match="at = 10 is not in ks"):
         EvaluationConfig(ks=(1, 5))
 
 
-def test_the_flat_form_names_section_method_and_metric(found: Evaluation) -> None:
+def test_flat_metrics_are_named_by_section_method_and_metric(found: Evaluation) -> None:
     assert found.flat["category/tower/recall@10"] == mean(found, "category", "tower", "recall@10")
     assert found.flat["neighbours/tower/hit_rate@5"] == mean(found, "neighbours", "tower", "hit_rate@5")
     assert "category/tower/recall@3" not in found.flat
 
 
-def test_the_markdown_has_a_table_for_every_section_and_says_who_was_beaten(found: Evaluation) -> None:
+def test_the_markdown_has_a_table_and_a_verdict_for_every_section(found: Evaluation) -> None:
     text = report.markdown(found)
     for name, section in found.sections.items():
         assert f"## {name}\n" in text and report.verdict(found, section) in text
@@ -182,7 +182,7 @@ def test_the_markdown_has_a_table_for_every_section_and_says_who_was_beaten(foun
     assert all(line.count("|") > 3 for line in text.splitlines() if line.startswith("|"))
 
 
-def test_the_best_of_a_column_stands_out_ties_together_and_what_is_no_merit_never(found: Evaluation) -> None:
+def test_the_best_of_a_column_is_marked_including_ties_except_for_list_metrics(found: Evaluation) -> None:
     table = report.table_of(found.sections["users"])
     scores = list(found.sections["users"].scores.values())
     best = max(row["ndcg@10"].mean for row in scores)
@@ -191,20 +191,20 @@ def test_the_best_of_a_column_stands_out_ties_together_and_what_is_no_merit_neve
     assert marked["pop@10"] == marked["cov@10"] == marked["div@10"] == marked["method"] == set()
 
 
-def test_the_verdict_never_claims_what_is_not_significant(found: Evaluation) -> None:
-    said = report.verdict(found, found.sections["category"])
-    beaten, rest = said.split(";")
+def test_the_verdict_claims_only_significant_leads(found: Evaluation) -> None:
+    verdict = report.verdict(found, found.sections["category"])
+    beaten, rest = verdict.split(";")
     assert "category, nDCG@10: the tower beats random" in beaten
-    assert MEAN_POOLED in rest and "no difference shown" in rest and "tower, visual" not in said
+    assert MEAN_POOLED in rest and "no significant difference" in rest and "tower, visual" not in verdict
 
 
-def test_everything_survives_json(found: Evaluation) -> None:
+def test_the_report_can_be_serialised_to_json(found: Evaluation) -> None:
     tree = json.loads(json.dumps(report.as_json(found)))
     row = tree["sections"]["users"]["scores"]["item-kNN"]["recall@3"]
     assert row["mean"] == mean(found, "users", "item-kNN", "recall@3") and row["low"] <= row["mean"] <= row["high"]
 
 
-def test_the_plots_are_one_page_that_needs_no_network(found: Evaluation) -> None:
+def test_the_plots_are_one_self_contained_page(found: Evaluation) -> None:
     html = page(found, {"train/loss": [(0, 3.0), (1, 2.0)]})
     assert html.count("plotly-graph-div") >= 2 * len(found.sections) - 1
     assert 'src="http' not in html and "train\\u002floss" in html.replace("train/loss", "train\\u002floss")
@@ -212,7 +212,7 @@ def test_the_plots_are_one_page_that_needs_no_network(found: Evaluation) -> None
         assert title in html
 
 
-def test_the_category_map_holds_the_mean_of_each_categorys_queries(found: Evaluation) -> None:
+def test_the_category_map_has_the_mean_of_each_categorys_queries(found: Evaluation) -> None:
     rows = found.sections["category"].by_category
     assert set(rows["tower"]) == {"c0", "c1", "c2", "c3"} and list(rows)[-1] == "tower"
     assert np.mean(list(rows["random"].values())) == pytest.approx(mean(found, "category", "random"), abs=0.1)

@@ -14,7 +14,7 @@ COUNT = 120
 
 
 def catalog(seed: int) -> FeatureMatrix:
-    """Sources of several videos, and copies of one file under several sources."""
+    """Sources with several videos, and copies of one file in several sources."""
     rng = np.random.default_rng(seed)
     return feature_matrix(
         *(
@@ -38,7 +38,7 @@ def exam(seed: int = 0) -> Exam:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_no_source_no_file_and_no_video_is_on_two_sides(seed: int) -> None:
+def test_no_source_file_or_video_is_on_two_sides(seed: int) -> None:
     found = exam(seed)
     parts = [found.split.train, found.split.validation, found.split.test]
     assert sorted(np.concatenate(parts).tolist()) == list(range(COUNT)) and all(len(part) for part in parts)
@@ -50,13 +50,13 @@ def test_no_source_no_file_and_no_video_is_on_two_sides(seed: int) -> None:
 
 @pytest.mark.parametrize("protocol", Protocol)
 @pytest.mark.parametrize("seed", range(4))
-def test_validation_has_no_part_in_the_test(seed: int, protocol: Protocol) -> None:
+def test_validation_uses_no_test_videos(seed: int, protocol: Protocol) -> None:
     found = exam(seed)
     task = found.task(protocol, "validation")
     assert task is not None
     assert not np.isin(task.candidates, found.split.test).any()
     if isinstance(task, UserTask):
-        shown = np.concatenate([task.asked.targets_Q, task.asked.items])
+        shown = np.concatenate([task.user_queries.targets_Q, task.user_queries.items])
         assert not np.isin(shown, found.split.test).any()
     else:
         assert np.isin(task.queries, found.split.validation).all()
@@ -64,7 +64,7 @@ def test_validation_has_no_part_in_the_test(seed: int, protocol: Protocol) -> No
 
 @pytest.mark.parametrize("part", ["validation", "test"])
 @pytest.mark.parametrize("protocol", [p for p in Protocol if p is not Protocol.USERS])
-def test_queries_are_held_out_and_no_candidate_of_their_source_is_right(protocol: Protocol, part: Part) -> None:
+def test_queries_are_held_out_and_candidates_of_their_source_are_not_relevant(protocol: Protocol, part: Part) -> None:
     found = exam()
     task = found.task(protocol, part)
     assert task is not None and np.isin(task.queries, getattr(found.split, part)).all()
@@ -74,18 +74,18 @@ def test_queries_are_held_out_and_no_candidate_of_their_source_is_right(protocol
     assert not (groups[task.queries[relevant.coords[0]]] == groups[task.candidates[relevant.coords[1]]]).any()
 
 
-def test_nearest_neighbours_are_looked_for_in_training_only() -> None:
+def test_candidates_of_nearest_neighbours_are_training_videos() -> None:
     found = exam()
     task = found.task(Protocol.NEIGHBOURS, "test")
     assert task is not None and sorted(task.candidates.tolist()) == found.split.train.tolist()
 
 
-def test_every_video_may_be_recommended_to_a_user() -> None:
+def test_all_videos_are_candidates_for_users() -> None:
     task = exam().task(Protocol.USERS, "test")
     assert task is not None and sorted(task.candidates.tolist()) == list(range(COUNT))
 
 
-def test_co_watch_in_validation_does_not_know_the_test_period() -> None:
+def test_co_watch_validation_does_not_use_the_test_period() -> None:
     found = exam()
     task = found.task(Protocol.CO_WATCH, "validation")
     assert task is not None and found.users is not None
@@ -101,7 +101,7 @@ def test_co_watch_in_validation_does_not_know_the_test_period() -> None:
     assert {(int(task.queries[q]), int(task.candidates[c])) for q, c in zip(*right.coords, strict=True)} <= pairs
 
 
-def test_videos_that_met_once_can_be_too_few() -> None:
+def test_videos_are_co_watched_only_from_the_configured_number_of_views_on() -> None:
     table = watched(*((user, video, 0) for user in ("u", "w") for video in ("v0", "v1")), ("u", "v2", 0))
     videos = feature_matrix(*(feature_row(f"v{n}") for n in range(3)))
     right = {
@@ -113,6 +113,6 @@ def test_videos_that_met_once_can_be_too_few() -> None:
     assert queries == {1: [0, 1, 2], 2: [0, 1], 3: None}
 
 
-def test_what_the_catalog_has_nothing_for_is_not_asked() -> None:
+def test_protocols_without_data_have_no_task() -> None:
     bare = Exam.of(feature_matrix(*(feature_row(f"v{n}") for n in range(30))), SPLITS, EvaluationConfig())
     assert [bare.task(protocol, "test") for protocol in Protocol] == [None] * len(Protocol)

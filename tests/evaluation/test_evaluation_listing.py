@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rayreel.evaluation.listing import coverage, diversity, percentiles, popularity
-from rayreel.evaluation.metrics import NOBODY, Ranked
+from rayreel.evaluation.metrics import NO_ITEM, Ranked
 
 
 def shown(*lists: list[int]) -> Ranked:
@@ -10,8 +10,8 @@ def shown(*lists: list[int]) -> Ranked:
     return Ranked(places, np.zeros(places.shape, bool), np.ones(len(places), np.int64))
 
 
-def test_coverage_counts_every_shown_video_once_and_no_empty_place() -> None:
-    lists = shown([0, 1, 2], [1, 3, NOBODY])
+def test_coverage_counts_each_video_once_and_ignores_empty_places() -> None:
+    lists = shown([0, 1, 2], [1, 3, NO_ITEM])
     assert coverage(lists, 3, candidates=8) == 4 / 8
     assert coverage(lists, 1, candidates=8) == 2 / 8
 
@@ -28,13 +28,13 @@ def test_diversity_is_the_mean_cosine_distance_of_the_pairs() -> None:
         assert found["diversity@2"][number] == pytest.approx(1 - cosines[0, 1], abs=1e-6)
 
 
-def test_copies_have_no_diversity_and_empty_places_do_not_count() -> None:
+def test_identical_vectors_have_no_diversity_and_empty_places_are_ignored() -> None:
     unit = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
-    found = diversity(shown([0, 1, NOBODY], [0, 2, NOBODY], [0, NOBODY, NOBODY]), [3], unit)["diversity@3"]
+    found = diversity(shown([0, 1, NO_ITEM], [0, 2, NO_ITEM], [0, NO_ITEM, NO_ITEM]), [3], unit)["diversity@3"]
     np.testing.assert_allclose(found, [0, 1, 0], atol=1e-6)
 
 
-def test_diversity_does_not_depend_on_how_many_lists_are_taken_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_diversity_does_not_depend_on_the_chunk_size(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     unit, lists = rng.normal(size=(20, 3)).astype(np.float32), shown(*rng.integers(0, 20, (11, 5)).tolist())
     whole = diversity(lists, [2, 5], unit)
@@ -43,10 +43,10 @@ def test_diversity_does_not_depend_on_how_many_lists_are_taken_at_a_time(monkeyp
         np.testing.assert_array_equal(values, whole[name])
 
 
-def test_showing_everything_alike_has_no_popularity_bias_and_showing_the_most_watched_has_most() -> None:
+def test_popularity_is_a_percentile_with_mean_one_half() -> None:
     views = np.array([5, 0, 100, 0, 7])
-    rank = percentiles(views, np.array([0, 1, 2, 3]))  # row 4 is no candidate
+    rank = percentiles(views, np.array([0, 1, 2, 3]))  # row 4 is not a candidate
     assert rank[:4].mean() == 0.5 and rank[1] == rank[3] < rank[0] < rank[2]
-    found = popularity(shown([2, 0, NOBODY], [1, 3, 0]), [1, 3], rank)
+    found = popularity(shown([2, 0, NO_ITEM], [1, 3, 0]), [1, 3], rank)
     assert found["popularity@1"].tolist() == [rank[2], rank[1]]
     assert found["popularity@3"][0] == pytest.approx((rank[2] + rank[0]) / 2)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from rayreel.evaluation.metrics import NOBODY, per_query, precision
+from rayreel.evaluation.metrics import NO_ITEM, per_query, precision
 from rayreel.evaluation.ranking import rank
 from rayreel.evaluation.retrieval import ItemTask
 from rayreel.evaluation.scorers import Scorer, by_chance, by_embedding, by_history, by_value
@@ -19,11 +19,11 @@ def fixed(scores: np.ndarray) -> Scorer:
     return lambda candidates: lambda queries: scores[queries][:, candidates]
 
 
-def test_candidates_are_ranked_by_falling_score_and_the_query_itself_is_none() -> None:
+def test_candidates_are_ranked_by_descending_score_without_the_query() -> None:
     scores = np.array([[9.0, 0.1, 0.8, 0.7, 0.2]] * 5, dtype=np.float32)
     task = ItemTask.of(np.array([0]), np.arange(5), ["a", "a", "b", "a", "b"], alone(5))
     found = rank(task, fixed(scores), 5)
-    assert found.shown_QK.tolist() == [[2, 3, 4, 1, NOBODY]]
+    assert found.items_QK.tolist() == [[2, 3, 4, 1, NO_ITEM]]
     assert found.hits_QK.tolist() == [[False, True, False, True, False]]
     assert found.relevant_Q.tolist() == [2]
 
@@ -34,24 +34,24 @@ def test_the_ranking_agrees_with_a_full_sort() -> None:
     categories = [f"c{n % 4}" for n in range(50)]
     found = rank(ItemTask.of(np.arange(50), np.arange(50), categories, alone(50)), fixed(scores), 7)
     np.fill_diagonal(scores, -1)
-    np.testing.assert_array_equal(found.shown_QK, np.argsort(-scores, axis=1)[:, :7])
+    np.testing.assert_array_equal(found.items_QK, np.argsort(-scores, axis=1)[:, :7])
 
 
-def test_scores_that_are_all_alike_rank_no_better_than_chance() -> None:
+def test_constant_scores_rank_no_better_than_chance() -> None:
     categories = [f"c{n}" for n in np.repeat(np.arange(20), 20)]  # sorted, as catalogs are
     task = ItemTask.of(np.arange(400), np.arange(400), categories, alone(400))
     found = rank(task, by_value(np.zeros(400, np.float32)), 10)
     assert precision(found, 10).mean() == pytest.approx(19 / 399, abs=0.02)
 
 
-def test_scores_that_are_no_numbers_are_never_shown() -> None:
+def test_candidates_with_nan_scores_are_not_ranked() -> None:
     scores = np.array([[np.nan, np.nan, 0.5, np.nan]] * 4, dtype=np.float32)
     task = ItemTask.of(np.array([0]), np.arange(4), ["a"] * 4, alone(4))
-    assert rank(task, fixed(scores), 3).shown_QK.tolist() == [[2, NOBODY, NOBODY]]
+    assert rank(task, fixed(scores), 3).items_QK.tolist() == [[2, NO_ITEM, NO_ITEM]]
 
 
 @pytest.mark.parametrize("cells", [1, 350])
-def test_taking_queries_a_few_at_a_time_changes_no_number(cells: int) -> None:
+def test_the_ranking_does_not_depend_on_the_chunk_size(cells: int) -> None:
     categories = [f"c{n % 4}" for n in range(50)]
     task = ItemTask.of(np.arange(50), np.arange(50), categories, alone(50))
     for whole, parts in zip(
@@ -60,27 +60,27 @@ def test_taking_queries_a_few_at_a_time_changes_no_number(cells: int) -> None:
         np.testing.assert_array_equal(whole, parts)
 
 
-def test_a_scorers_own_array_is_left_as_it_was() -> None:
+def test_ranking_does_not_modify_the_scorers_array() -> None:
     scores = np.ones((3, 3), np.float32)
     task = ItemTask.of(np.arange(3), np.arange(3), ["a"] * 3, alone(3))
     rank(task, lambda _: lambda queries: scores[queries], 2)
     assert (scores == 1).all()
 
 
-def test_memory_stays_far_below_users_times_videos() -> None:
+def test_ranking_memory_is_far_below_users_times_videos() -> None:
     users = videos = 6000  # all scores at once: 144 MB
     rng = np.random.default_rng(0)
     z = rng.normal(size=(videos, 8)).astype(np.float32)
     seen = np.stack([rng.choice(videos, 4, replace=False) for _ in range(users)])
-    asked = UserQueries(seen[:, 3], np.arange(users + 1) * 3, seen[:, :3].ravel())
-    task = UserTask.of(asked, np.arange(videos), videos)
+    user_queries = UserQueries(seen[:, 3], np.arange(users + 1) * 3, seen[:, :3].ravel())
+    task = UserTask.of(user_queries, np.arange(videos), videos)
     tracemalloc.start()
     try:
         found = rank(task, task.by(z), 10, cells=2**20)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert found.shown_QK.shape == (users, 10)
+    assert found.items_QK.shape == (users, 10)
     assert peak < 40e6
 
 
@@ -90,7 +90,7 @@ def test_embeddings_score_by_cosine() -> None:
     np.testing.assert_allclose(scores, [[0.8, 0.6], [0, 1]], atol=1e-6)
 
 
-def test_dense_and_sparse_vectors_score_alike() -> None:
+def test_dense_and_sparse_vectors_give_the_same_scores() -> None:
     z = np.random.default_rng(0).random((5, 3), dtype=np.float32)
     weights = sparse.csr_array(np.array([[0.5, 0.5, 0, 0, 0], [0, 0, 0, 0, 1]], np.float32))
     queries, candidates = np.array([1, 0]), np.array([4, 2, 0])
@@ -99,15 +99,15 @@ def test_dense_and_sparse_vectors_score_alike() -> None:
         np.testing.assert_allclose(dense, thin, rtol=1e-5)
 
 
-def test_a_user_is_the_mean_of_his_history_brought_to_unit_length() -> None:
+def test_a_user_vector_is_the_normalised_mean_of_their_history() -> None:
     z = np.array([[1, 0], [0, 1], [0.6, 0.8]], dtype=np.float32)
     weights = sparse.csr_array(np.array([[0.5, 0.5, 0]], np.float32))
     scores = by_history(z, weights)(np.arange(3))(np.array([0]))
     np.testing.assert_allclose(scores, [[0.5**0.5, 0.5**0.5, 1.4 * 0.5**0.5]], rtol=1e-5)
 
 
-def test_chance_is_the_same_for_a_query_whoever_else_asks() -> None:
-    score, everybody = by_chance(), np.arange(20)
-    np.testing.assert_array_equal(score(everybody)(np.array([3, 7]))[1], score(everybody)(np.array([7]))[0])
-    assert not np.array_equal(score(everybody)(np.array([3])), score(everybody)(np.array([7])))
-    assert not np.array_equal(by_chance(seed=1)(everybody)(np.array([3])), score(everybody)(np.array([3])))
+def test_random_scores_of_a_query_do_not_depend_on_other_queries() -> None:
+    score, candidates = by_chance(), np.arange(20)
+    np.testing.assert_array_equal(score(candidates)(np.array([3, 7]))[1], score(candidates)(np.array([7]))[0])
+    assert not np.array_equal(score(candidates)(np.array([3])), score(candidates)(np.array([7])))
+    assert not np.array_equal(by_chance(seed=1)(candidates)(np.array([3])), score(candidates)(np.array([3])))

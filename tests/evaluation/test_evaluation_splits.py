@@ -19,26 +19,26 @@ def test_every_row_is_on_exactly_one_side() -> None:
     assert sorted(joined.tolist()) == list(range(len(GROUPS)))
 
 
-def test_the_shares_are_those_asked_for() -> None:
+def test_the_shares_match_the_configuration() -> None:
     split = split_groups(GROUPS, SplitConfig(validation=0.1, test=0.3))
     assert len(split.test) == pytest.approx(600, abs=80)
     assert len(split.validation) == pytest.approx(200, abs=50)
 
 
-def test_a_group_never_crosses_to_another_side() -> None:
+def test_a_group_is_on_one_side() -> None:
     groups = [f"group {n % 40}" for n in range(400)]
     side = sides(split_groups(groups, CONFIG))
     assert all(side[n] == side[n % 40] for n in range(400))
     assert set(side.values()) == {"train", "validation", "test"}
 
 
-def test_adding_videos_moves_nobody() -> None:
+def test_adding_videos_moves_no_other_video() -> None:
     before = sides(split_groups(GROUPS[:500], CONFIG))
     after = sides(split_groups(GROUPS, CONFIG))
     assert {row: after[row] for row in before} == before
 
 
-def test_another_seed_is_another_split_and_the_same_seed_the_same() -> None:
+def test_the_split_depends_on_the_seed_only() -> None:
     again, other = split_groups(GROUPS, CONFIG), split_groups(GROUPS, SplitConfig(seed=1))
     assert sides(split_groups(GROUPS, CONFIG)) == sides(again) != sides(other)
 
@@ -48,12 +48,12 @@ def test_a_larger_test_share_only_takes_from_the_other_sides() -> None:
     assert set(small.test) < set(large.test)
 
 
-def test_nothing_is_held_out_when_nothing_is_asked_for() -> None:
+def test_nothing_is_held_out_with_shares_of_zero() -> None:
     split = split_groups(GROUPS, SplitConfig(validation=0, test=0))
     assert len(split.train) == len(GROUPS)
 
 
-def test_videos_of_one_source_belong_together_and_others_stand_alone() -> None:
+def test_videos_of_one_source_are_one_group_and_others_are_separate() -> None:
     matrix = feature_matrix(
         feature_row("a", extra={"source": "x"}),
         feature_row("b", extra={"source": "x"}),
@@ -69,23 +69,23 @@ def test_videos_of_one_source_belong_together_and_others_stand_alone() -> None:
     assert len(set(groups)) == 5
 
 
-def test_copies_of_one_file_belong_together() -> None:
+def test_copies_of_one_file_are_one_group() -> None:
     matrix = feature_matrix(feature_row("a", content_hash="same"), feature_row("b", content_hash="same"))
     assert len(set(groups_of(matrix, CONFIG))) == 1
 
 
-def test_a_source_named_like_a_files_hash_is_not_that_file() -> None:
+def test_a_source_named_like_a_file_hash_is_not_that_file() -> None:
     matrix = feature_matrix(feature_row("a", extra={"source": "sha-b"}), feature_row("b"))
     assert len(set(groups_of(matrix, CONFIG))) == 2
 
 
-def test_videos_can_be_grouped_by_a_catalog_column_too() -> None:
+def test_videos_can_be_grouped_by_a_catalog_column() -> None:
     rows = [feature_row("a", title="t"), feature_row("b", title="t"), feature_row("c", title="u")]
     first, second, third = groups_of(feature_matrix(*rows), SplitConfig(group_by="title")).to_pylist()
     assert first == second != third
 
 
-def test_copies_of_one_file_in_two_sources_make_these_one_group() -> None:
+def test_sources_that_share_a_file_are_one_group() -> None:
     rows = [
         feature_row("a", extra={"source": "x"}, content_hash="one"),
         feature_row("b", extra={"source": "y"}, content_hash="one"),
@@ -97,7 +97,7 @@ def test_copies_of_one_file_in_two_sources_make_these_one_group() -> None:
     assert first == second == third == fourth == "group y" != other
 
 
-def test_no_source_and_no_file_crosses_however_they_are_tied() -> None:
+def test_no_source_or_file_is_on_two_sides_with_random_duplicates() -> None:
     rng = np.random.default_rng(0)
     sources, files = rng.integers(0, 60, 300), rng.integers(0, 250, 300)
     rows = [

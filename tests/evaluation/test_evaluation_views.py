@@ -11,7 +11,7 @@ from watching import watched
 VIDEOS = feature_matrix(*(feature_row(name) for name in "abcd"))
 
 
-def test_views_are_ordered_by_user_and_time_and_name_the_videos_rows() -> None:
+def test_views_are_sorted_by_user_and_time() -> None:
     views = read_views(watched(("u", "c", 30), ("w", "a", 5), ("u", "b", 10), ("u", "d", 20)), VIDEOS)
     assert views.users.tolist() == [0, 0, 0, 1]
     assert views.rows.tolist() == [1, 3, 2, 0]
@@ -19,21 +19,21 @@ def test_views_are_ordered_by_user_and_time_and_name_the_videos_rows() -> None:
     assert np.diff(views.seconds[:3]).tolist() == [10, 10]
 
 
-def test_of_several_views_of_one_video_the_first_counts() -> None:
+def test_only_the_first_view_of_a_video_by_a_user_is_used() -> None:
     views = read_views(watched(("u", "a", 30), ("u", "b", 20), ("u", "a", 10), ("w", "a", 5)), VIDEOS)
     assert views.places.tolist() == [2, 1, 3]
 
 
-def test_videos_that_are_not_there_are_ignored() -> None:
+def test_views_of_unknown_videos_are_ignored() -> None:
     assert read_views(watched(("u", "a", 1), ("u", "gone", 2)), VIDEOS).places.tolist() == [0]
 
 
-def test_interactions_about_other_videos_alone_are_an_error_that_says_so() -> None:
-    with pytest.raises(NoInteractions, match=r"None of 1 interactions names one of the 4 videos.*video_id"):
+def test_interactions_with_unknown_videos_only_are_rejected() -> None:
+    with pytest.raises(NoInteractions, match=r"None of 1 interactions is with one of the 4 videos.*video_id"):
         read_views(watched(("u", "gone", 1)), VIDEOS)
 
 
-def test_chunked_tables_are_read_as_one() -> None:
+def test_chunked_tables_are_read_as_one_table() -> None:
     halves = [watched(("u", "b", 2)), watched(("u", "a", 1), ("w", "c", 3))]
     views = read_views(pa.concat_tables(halves), VIDEOS)
     assert (views.rows.tolist(), views.places.tolist()) == ([0, 1, 2], [1, 0, 2])
@@ -55,7 +55,7 @@ def test_every_user_adds_to_the_count() -> None:
     assert found[0][1] == found[1][0] == 2
 
 
-def test_co_watch_agrees_with_comparing_every_two_views() -> None:
+def test_co_watch_counts_match_a_comparison_of_all_pairs() -> None:
     rng = np.random.default_rng(0)
     watches = [(f"u{rng.integers(5)}", "abcd"[rng.integers(4)], float(rng.integers(100))) for _ in range(60)]
     views, expected = read_views(watched(*watches), VIDEOS), np.zeros((4, 4))

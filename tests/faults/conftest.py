@@ -1,4 +1,4 @@
-"""A catalog large enough to be killed in the middle, and what it gives when nothing happens."""
+"""A catalog large enough to kill its extraction half-way, and the result of an undisturbed run."""
 
 import os
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ COPIES = 20
 
 @pytest.fixture(scope="session")
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """RAYREEL_FAULTS_CATALOG, or 240 ids over twelve films and, among them, a text and a missing file."""
-    if given := os.environ.get("RAYREEL_FAULTS_CATALOG"):
-        return Path(given).resolve()
+    """RAYREEL_FAULTS_CATALOG, or 240 ids of twelve films, a text file and a missing file."""
+    if path := os.environ.get("RAYREEL_FAULTS_CATALOG"):
+        return Path(path).resolve()
     folder = tmp_path_factory.mktemp("faults")
     for number in range(FILMS):
         write_film(folder / f"{number}.mp4", frames=50 + 5 * number, keyframe_every=10 + number)
@@ -40,7 +40,7 @@ def ray_folder() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def undisturbed(catalog: Path, tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
-    """The store's rows after a run that nothing happened to."""
+    """The store's rows after an undisturbed run."""
     storage = tmp_path_factory.mktemp("undisturbed")
     with short_folder() as folder:
         finished = Run(catalog, storage, folder)

@@ -1,4 +1,4 @@
-"""Extraction killed in every way it can be: nothing lost, nothing doubled, the same bytes."""
+"""Killed extractions: nothing is lost or duplicated, and the rows are identical."""
 
 import time
 from collections.abc import Callable
@@ -27,11 +27,11 @@ def is_ray(title: str) -> bool:
 
 
 def settled(storage: Path) -> pa.Table:
-    """The rows that reading gives: a task that Ray ran again may have written its rows twice."""
+    """Return distinct rows: a task that Ray retried may have written its rows twice."""
     return distinct(rows(storage))
 
 
-def test_a_driver_killed_in_the_middle_goes_on_where_it_was(
+def test_a_killed_driver_continues_where_it_was(
     catalog: Path, undisturbed: pa.Table, tmp_path: Path, ray_folder: str
 ) -> None:
     first = Run(catalog, tmp_path / "storage", ray_folder)
@@ -43,15 +43,15 @@ def test_a_driver_killed_in_the_middle_goes_on_where_it_was(
     assert second.wait() == 0, second.output()
     second.end()
     assert settled(tmp_path / "storage").equals(undisturbed)
-    assert second.told("extracted") == len(undisturbed) - kept
-    sums = second.told("extracted") + second.told("unchanged")
+    assert second.reported("extracted") == len(undisturbed) - kept
+    sums = second.reported("extracted") + second.reported("unchanged")
     quarantined = sum(int(line.split("│")[2]) for line in second.output().splitlines() if "quarantined:" in line)
-    assert sums + quarantined == second.told("rows in")
+    assert sums + quarantined == second.reported("rows in")
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize(("victim", "files"), [(is_decode_worker, 0), (is_encoder_actor, 2)])
-def test_a_killed_worker_is_replaced_and_its_rows_are_done_again(
+def test_a_killed_worker_is_replaced_and_its_rows_are_repeated(
     victim: Callable[[str], bool], files: int, catalog: Path, undisturbed: pa.Table, tmp_path: Path, ray_folder: str
 ) -> None:
     run = Run(catalog, tmp_path / "storage", ray_folder)
@@ -60,16 +60,16 @@ def test_a_killed_worker_is_replaced_and_its_rows_are_done_again(
         deadline = time.monotonic() + 60
         while not (killed := run.kill(victim)) and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert killed, "no such process was seen"
+        assert killed, "no such process was found"
         assert run.wait() == 0, run.output()
     finally:
         run.end()
     assert settled(tmp_path / "storage").equals(undisturbed)
-    assert run.told("extracted") == len(undisturbed)
+    assert run.reported("extracted") == len(undisturbed)
 
 
 @pytest.mark.faults
-def test_everything_killed_again_and_again_ends_with_the_same_store(
+def test_repeated_kills_of_everything_give_the_same_store(
     catalog: Path, undisturbed: pa.Table, tmp_path: Path, ray_folder: str
 ) -> None:
     for files in (1, 4, 7):

@@ -1,4 +1,4 @@
-"""A decoder that crashes or hangs on one file costs that file, and a lost node costs time."""
+"""A decoder that crashes or hangs affects only its file, and a lost node costs only time."""
 
 import threading
 import time
@@ -49,13 +49,15 @@ def folder(tmp_path: Path) -> Path:
 def one_node() -> Iterator[None]:
     if ray.is_initialized():
         ray.shutdown()
-    workers_find = {"env_vars": {"PYTHONPATH": str(ROOT / "tests")}}
-    ray.init(address="local", num_cpus=4, include_dashboard=False, configure_logging=False, runtime_env=workers_find)
+    tests_importable = {"env_vars": {"PYTHONPATH": str(ROOT / "tests")}}
+    ray.init(
+        address="local", num_cpus=4, include_dashboard=False, configure_logging=False, runtime_env=tests_importable
+    )
     yield
     ray.shutdown()
 
 
-def test_a_crash_and_a_hang_cost_their_own_files_only(folder: Path, store: FeatureStore, one_node: None) -> None:
+def test_a_crash_and_a_hang_affect_only_their_own_files(folder: Path, store: FeatureStore, one_node: None) -> None:
     write_film(folder / "crash.mp4", frames=40, tone_hz=None)
     write_film(folder / "hang.mp4", frames=40, tone_hz=None)
     pipeline = Pipeline(ENCODERS, Limits(timeout_s=2), ExtractConfig(videos_per_block=4), WEIGHTS, faulty)
@@ -69,7 +71,7 @@ def test_a_crash_and_a_hang_cost_their_own_files_only(folder: Path, store: Featu
 
 
 @pytest.mark.faults
-def test_a_lost_node_costs_time_and_nothing_else(folder: Path, store: FeatureStore) -> None:
+def test_a_lost_node_costs_only_time(folder: Path, store: FeatureStore) -> None:
     rows = read_catalog(folder).videos
     many = [video.model_copy(update={"video_id": f"{video.video_id}-{n}"}) for n in range(30) for video in rows]
     if ray.is_initialized():

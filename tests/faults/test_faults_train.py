@@ -1,4 +1,4 @@
-"""Training whose driver, cluster and all are killed, and which goes on with --resume; MLflow that is away."""
+"""Training whose driver and cluster are killed and which --resume continues, and an unreachable MLflow."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from train_run import TrainRun, plant_features
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.faults]
 
-NOBODY = "http://127.0.0.1:9"
+UNREACHABLE = "http://127.0.0.1:9"
 
 
 def trained(storage: Path, ray_folder: str, *words: str) -> TrainRun:
@@ -24,7 +24,7 @@ def trained(storage: Path, ray_folder: str, *words: str) -> TrainRun:
 
 
 def tracked(storage: Path) -> tuple[Any, dict[str, list[tuple[int, float]]]]:
-    """The only run of the storage's MLflow, and the history of each of its metrics."""
+    """Return the only run in the storage's MLflow, and the history of each metric."""
     client = MlflowClient(f"sqlite:///{storage / 'mlflow' / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("rayreel")
     assert experiment is not None
@@ -42,7 +42,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tupl
     return tracked(storage)[1]
 
 
-def test_a_run_killed_with_all_its_cluster_goes_on_in_its_own_mlflow_run(
+def test_a_run_killed_with_its_cluster_continues_in_its_mlflow_run(
     tmp_path: Path, ray_folder: str, undisturbed: dict[str, list[tuple[int, float]]]
 ) -> None:
     storage = tmp_path / "storage"
@@ -66,10 +66,10 @@ def test_a_run_killed_with_all_its_cluster_goes_on_in_its_own_mlflow_run(
     assert again.wait() == 1 and "no unfinished run" in again.output()
 
 
-def test_an_absent_mlflow_stops_a_run_before_it_begins(tmp_path: Path, ray_folder: str) -> None:
+def test_an_unreachable_mlflow_stops_a_run_before_it_starts(tmp_path: Path, ray_folder: str) -> None:
     storage = tmp_path / "storage"
     plant_features(storage)
-    run = TrainRun(storage, ray_folder, MLFLOW_TRACKING_URI=NOBODY, MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
+    run = TrainRun(storage, ray_folder, MLFLOW_TRACKING_URI=UNREACHABLE, MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
     assert run.wait() == 1
-    assert "TrackingUnavailable" in run.output() and NOBODY in run.output() and "Traceback" not in run.output()
+    assert "TrackingUnavailable" in run.output() and UNREACHABLE in run.output() and "Traceback" not in run.output()
     assert not list(storage.glob("checkpoints/*"))

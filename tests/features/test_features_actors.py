@@ -1,4 +1,4 @@
-"""Actors of Ray Data: what they are started with."""
+"""Constructor arguments of Ray Data's actors."""
 
 import os
 import subprocess
@@ -27,19 +27,19 @@ class Mark:
         return {"id": block["id"], "word": [self.word] * len(block["id"])}
 
 
-given = {"word": "kept", "file": sys.argv[1]}
+arguments = {"word": "kept", "file": sys.argv[1]}
 pool = ray.data.ActorPoolStrategy(size=1)
-rows = ray.data.range(8, override_num_blocks=8).map_batches(Mark, fn_constructor_kwargs=given, compute=pool).take_all()
-print(sorted((row["id"], row["word"]) for row in rows))
+dataset = ray.data.range(8, override_num_blocks=8).map_batches(Mark, fn_constructor_kwargs=arguments, compute=pool)
+print(sorted((row["id"], row["word"]) for row in dataset.take_all()))
 """
 
 
-def test_actors_start_and_restart_with_their_arguments_and_ray_has_nothing_to_say_about_it(tmp_path: Path) -> None:
+def test_actors_start_and_restart_with_their_arguments_without_a_ray_warning(tmp_path: Path) -> None:
     killed = tmp_path / "killed"
     run = subprocess.run(
         [sys.executable, "-c", PIPELINE, str(killed)], env=dict(os.environ), capture_output=True, text=True, check=False
     )
-    *_, printed = run.stdout.splitlines()  # the lines before tell of the worker that was killed
+    *_, printed = run.stdout.splitlines()  # the lines before report the killed worker
     assert printed == str([(number, "kept") for number in range(8)]), run.stderr
     assert killed.exists()
     assert "core_worker" not in run.stderr and "53727" not in run.stderr

@@ -1,4 +1,4 @@
-"""Amendments: what the API says of single videos, above whatever catalog is set."""
+"""Amendments: changes of single videos over the API override the catalog."""
 
 import itertools
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -9,12 +9,12 @@ import pytest
 
 from feature_rows import KEY, feature_row, feature_table
 from rayreel.catalog.read import Catalog
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.encoders.presets import EncodersConfig
 from rayreel.features import amend as module
 from rayreel.features.amend import AMENDMENTS, Amendments
 from rayreel.features.config import ExtractConfig
-from rayreel.features.extract import Plan, enter, extract
+from rayreel.features.extract import ExtractionPlan, extract, set_planned_catalog
 from rayreel.features.key import EncoderKey
 from rayreel.features.pipeline import Pipeline
 from rayreel.features.schema import QUARANTINE
@@ -34,7 +34,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
 
 @pytest.fixture
 def store(storage: Storage) -> FeatureStore:
-    """a and b of the catalog."""
+    """A store with the videos a and b of its catalog."""
     store = FeatureStore(storage, KEY)
     store.create()
     extracted(store, "a", "b")
@@ -53,10 +53,10 @@ def titles(store: FeatureStore) -> list[str]:
 
 
 def catalog(*video_ids: str) -> Catalog:
-    return Catalog("here", [Video(video_id=video_id, uri=f"s3://films/{video_id}") for video_id in video_ids])
+    return Catalog("here", [CatalogVideo(video_id=video_id, uri=f"s3://films/{video_id}") for video_id in video_ids])
 
 
-def test_an_added_video_is_there_although_no_catalog_lists_it(store: FeatureStore) -> None:
+def test_an_added_video_is_read_even_if_no_catalog_lists_it(store: FeatureStore) -> None:
     extracted(store, "c")
     assert titles(store) == ["a1", "b1"]
     store.amend(added=[("c", "1")])
@@ -65,13 +65,13 @@ def test_an_added_video_is_there_although_no_catalog_lists_it(store: FeatureStor
     assert titles(store) == ["b1", "c1"]
 
 
-def test_an_added_version_replaces_the_catalogs(store: FeatureStore) -> None:
+def test_an_added_version_replaces_the_version_in_the_catalog(store: FeatureStore) -> None:
     extracted(store, "a", version="2")
     store.amend(added=[("a", "2")])
     assert titles(store) == ["a2", "b1"]
 
 
-def test_a_deleted_video_stays_deleted_though_a_catalog_lists_it_until_it_is_added_again(store: FeatureStore) -> None:
+def test_a_deleted_video_stays_deleted_even_if_a_catalog_lists_it_until_it_is_added_again(store: FeatureStore) -> None:
     store.amend(deleted=["a"])
     assert titles(store) == ["b1"]
     extracted(store, "a", version="2")
@@ -81,14 +81,14 @@ def test_a_deleted_video_stays_deleted_though_a_catalog_lists_it_until_it_is_add
     assert titles(store) == ["a2", "b1"]
 
 
-def test_deleted_here_is_deleted_under_other_encoders_too(store: FeatureStore) -> None:
+def test_a_deleted_video_is_also_deleted_under_other_encoders(store: FeatureStore) -> None:
     other = FeatureStore(store.storage, OTHER)
     extracted(other, "a", "b")
     store.amend(deleted=["a"])
     assert titles(other) == ["b1"]
 
 
-def test_the_fingerprint_follows_amendments(store: FeatureStore) -> None:
+def test_amendments_change_the_fingerprint(store: FeatureStore) -> None:
     before = store.fingerprint()
     store.amend(deleted=["a"])
     without = store.fingerprint()
@@ -96,14 +96,14 @@ def test_the_fingerprint_follows_amendments(store: FeatureStore) -> None:
     assert without != before == store.fingerprint()
 
 
-def test_a_store_may_live_by_amendments_alone(storage: Storage) -> None:
+def test_a_store_works_with_amendments_and_no_catalog(storage: Storage) -> None:
     store = FeatureStore(storage, KEY)
     extracted(store, "a")
     store.amend(added=[("a", "1")])
     assert titles(store) == ["a1"]
 
 
-def test_many_amendments_are_few_files_and_the_last_word_on_each_video_stands(
+def test_many_amendments_are_merged_into_few_files_and_the_latest_per_video_wins(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "FILES", 4)
@@ -115,7 +115,7 @@ def test_many_amendments_are_few_files_and_the_last_word_on_each_video_stands(
     assert amendments.read() == {"a": "4", "b": None, "c": "4"}
 
 
-def test_a_merge_that_was_killed_changes_nothing(storage: Storage) -> None:
+def test_a_killed_merge_changes_nothing(storage: Storage) -> None:
     amendments = Amendments(storage)
     amendments.add([("a", "1")], [])
     amendments.add([], ["a"])
@@ -127,11 +127,11 @@ def test_a_merge_that_was_killed_changes_nothing(storage: Storage) -> None:
     assert amendments.read() == {"a": None}
 
 
-def test_the_order_of_amendments_is_that_of_their_numbers_whatever_the_clocks_say(
+def test_amendments_are_ordered_by_number_even_if_clocks_disagree(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Clock(datetime):
-        """A machine whose clock is an hour ahead, then one whose clock is right."""
+        """The clock of a machine that is an hour ahead, then of one that is right."""
 
         ahead = timedelta(hours=1)
 
@@ -149,7 +149,7 @@ def test_the_order_of_amendments_is_that_of_their_numbers_whatever_the_clocks_sa
     assert amendments.read() == {"a": None}
 
 
-def test_files_from_before_amendments_were_numbered_come_first_by_their_time(storage: Storage) -> None:
+def test_unnumbered_amendment_files_come_first_and_are_ordered_by_time(storage: Storage) -> None:
     amendments = Amendments(storage)
     for name, version, second in (("b", "1", 1), ("a", "2", 2)):
         row = {
@@ -170,14 +170,14 @@ def test_adding_nothing_writes_nothing(storage: Storage) -> None:
     assert storage.files(Amendments(storage).folder, "") == []
 
 
-def test_extraction_leaves_alone_what_was_deleted_or_replaced_over_the_api(store: FeatureStore) -> None:
+def test_extraction_skips_videos_deleted_or_replaced_over_the_api(store: FeatureStore) -> None:
     store.amend(deleted=["a"], added=[("b", "by hand")])
-    plan = Plan.of(catalog("a", "b", "c"), store, retry_quarantined=False)
+    plan = ExtractionPlan.of(catalog("a", "b", "c"), store, retry_quarantined=False)
     assert [video.video_id for video in plan.todo] == ["c"]
     assert plan.amended == {"deleted": 1, "replaced": 1}
 
 
-def test_a_report_of_an_extraction_accounts_for_amended_rows(store: FeatureStore, tmp_path: Path) -> None:
+def test_the_extraction_report_counts_amended_rows(store: FeatureStore, tmp_path: Path) -> None:
     store.amend(deleted=["a"], added=[("b", "by hand")])
     pipeline = Pipeline(EncodersConfig(), Limits(), ExtractConfig(), tmp_path)
     report = extract(catalog("a", "b"), store, pipeline)
@@ -185,23 +185,25 @@ def test_a_report_of_an_extraction_accounts_for_amended_rows(store: FeatureStore
     assert (report.extracted, report.unchanged, report.quarantined) == (0, 0, 0)
 
 
-def test_a_video_that_was_added_as_the_catalog_lists_it_is_simply_unchanged(store: FeatureStore) -> None:
+def test_a_video_added_in_the_version_of_the_catalog_is_unchanged(store: FeatureStore) -> None:
     (video,) = catalog("a").videos
     extracted(store, "a", version=version_of(video))
     store.amend(added=[("a", version_of(video))])
-    plan = Plan.of(catalog("a"), store, retry_quarantined=False)
+    plan = ExtractionPlan.of(catalog("a"), store, retry_quarantined=False)
     assert (plan.todo, plan.amended.total()) == ([], 0)
 
 
-def test_an_added_catalog_keeps_the_current_one_and_brings_back_what_was_deleted(store: FeatureStore) -> None:
+def test_adding_a_catalog_keeps_the_current_one_and_restores_deleted_videos(store: FeatureStore) -> None:
     store.amend(deleted=["b"])
     new = catalog("b", "c")
-    plan = Plan.of(new, store, retry_quarantined=False, adding=True)
+    plan = ExtractionPlan.of(new, store, retry_quarantined=False, adding=True)
     assert [video.video_id for video in plan.todo] == ["b", "c"]
-    enter(store, plan, adding=True)
+    set_planned_catalog(store, plan, adding=True)
     for video in plan.todo:
         extracted(store, video.video_id, version=version_of(video))
     versions = {video.video_id: version_of(video) for video in new.videos}
     assert titles(store) == ["a1", f"b{versions['b']}", f"c{versions['c']}"]
-    enter(store, Plan.of(catalog("d"), store, retry_quarantined=False, adding=True), adding=True)
+    set_planned_catalog(
+        store, ExtractionPlan.of(catalog("d"), store, retry_quarantined=False, adding=True), adding=True
+    )
     assert len(store.catalog()) == 4

@@ -8,11 +8,11 @@ def with_identity(modality: Modality, identity: str) -> EncoderKey:
     return KEY.model_copy(update={"identities": KEY.identities | {modality: identity}})
 
 
-def test_the_name_tells_the_encoders_in_the_towers_order() -> None:
+def test_the_key_name_lists_the_encoders_in_the_order_of_the_tower() -> None:
     assert str(KEY).startswith("visual_net+audio_net+text_net-")
 
 
-def test_other_weights_or_other_preprocessing_of_one_encoder_are_another_key() -> None:
+def test_other_weights_or_preprocessing_of_one_encoder_give_another_key() -> None:
     weights = with_identity(Modality.TEXT, "text_net@ffffffffffff+crop")
     preprocessing = with_identity(Modality.TEXT, "text_net@0123456789ab+squash")
     assert len({str(KEY), str(weights), str(preprocessing)}) == 3
@@ -23,16 +23,16 @@ def test_every_setting_of_the_sampling_is_part_of_the_key() -> None:
     assert len({key_name(KEY.identities, sampling) for sampling in [KEY.sampling, *others]}) == 4
 
 
-def test_the_order_in_which_modalities_are_named_changes_nothing() -> None:
+def test_the_order_of_modalities_does_not_change_the_key() -> None:
     backwards = dict(reversed(KEY.identities.items()))
     assert key_name(backwards, KEY.sampling) == str(KEY)
 
 
-def test_the_name_is_one_folder() -> None:
+def test_the_key_name_is_a_single_folder_name() -> None:
     assert "/" not in str(KEY)
 
 
-def test_a_key_survives_its_json() -> None:
+def test_a_key_round_trips_through_json() -> None:
     again = EncoderKey.model_validate_json(KEY.model_dump_json())
     assert again == KEY
     assert str(again) == str(KEY)

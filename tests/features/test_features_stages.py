@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import encoder_identities
 from rayreel.encoders.presets import EncodersConfig
@@ -41,25 +41,25 @@ def encode(tmp_path_factory: pytest.TempPathFactory) -> EncodeVideos:
 
 
 @pytest.fixture
-def videos(film: Callable[..., Path], tmp_path: Path) -> list[Video]:
-    """Good, missing, silent and untitled, broken: in this order."""
+def videos(film: Callable[..., Path], tmp_path: Path) -> list[CatalogVideo]:
+    """Four videos: good, missing, silent and untitled, broken."""
     film("good.mp4", frames=12, fps=12)
     film("silent.mp4", frames=12, fps=12, tone_hz=None)
     (tmp_path / "broken.mp4").write_bytes(b"no film")
     return [
-        Video(video_id="good", uri=str(tmp_path / "good.mp4"), title="A red corner", extra={"source": "x"}),
-        Video(video_id="missing", uri=str(tmp_path / "missing.mp4"), title="Gone"),
-        Video(video_id="silent", uri=str(tmp_path / "silent.mp4")),
-        Video(video_id="broken", uri=str(tmp_path / "broken.mp4"), title="Torn"),
+        CatalogVideo(video_id="good", uri=str(tmp_path / "good.mp4"), title="A red corner", extra={"source": "x"}),
+        CatalogVideo(video_id="missing", uri=str(tmp_path / "missing.mp4"), title="Gone"),
+        CatalogVideo(video_id="silent", uri=str(tmp_path / "silent.mp4")),
+        CatalogVideo(video_id="broken", uri=str(tmp_path / "broken.mp4"), title="Torn"),
     ]
 
 
-def todo(*videos: Video) -> pa.Table:
+def todo(*videos: CatalogVideo) -> pa.Table:
     versions = [f"version of {video.video_id}" for video in videos]
     return pa.table({"video": [video.model_dump_json() for video in videos], "version": versions}, schema=TODO)
 
 
-def test_decoding_gives_one_row_for_one_in_order_and_failures_as_values(videos: list[Video]) -> None:
+def test_decoding_returns_one_row_per_video_in_order_with_failures_as_values(videos: list[CatalogVideo]) -> None:
     rows = DECODE(todo(*videos))
     assert rows.schema.equals(DECODED)
     assert rows["video"].to_pylist() == [video.model_dump_json() for video in videos]
@@ -70,7 +70,7 @@ def test_decoding_gives_one_row_for_one_in_order_and_failures_as_values(videos: 
 
 
 def test_a_batch_of_good_failed_and_silent_videos_keeps_order_and_nulls(
-    encode: EncodeVideos, videos: list[Video]
+    encode: EncodeVideos, videos: list[CatalogVideo]
 ) -> None:
     rows = encode(DECODE(todo(*videos)))
     assert rows["video_id"].to_pylist() == ["good", "missing", "silent", "broken"]
@@ -82,8 +82,8 @@ def test_a_batch_of_good_failed_and_silent_videos_keeps_order_and_nulls(
     assert rows["has_audio"].to_pylist() == [True, None, False, None]
 
 
-def test_encoded_rows_are_feature_rows_with_the_catalogs_columns_and_the_encoder_key(
-    encode: EncodeVideos, videos: list[Video]
+def test_encoded_rows_have_the_catalog_columns_and_the_encoder_key(
+    encode: EncodeVideos, videos: list[CatalogVideo]
 ) -> None:
     rows = encode(DECODE(todo(*videos)))
     features = rows.select(feature_schema(KEY.dims).names)
@@ -95,7 +95,7 @@ def test_encoded_rows_are_feature_rows_with_the_catalogs_columns_and_the_encoder
     features.validate(full=True)
 
 
-def test_a_videos_vectors_do_not_depend_on_its_neighbours(encode: EncodeVideos, videos: list[Video]) -> None:
+def test_a_videos_vectors_do_not_depend_on_its_neighbours(encode: EncodeVideos, videos: list[CatalogVideo]) -> None:
     good, _, silent, broken = videos
     together = FeatureMatrix.from_table(encode(DECODE(todo(broken, silent, good))))
     alone = FeatureMatrix.from_table(encode(DECODE(todo(good))))
@@ -105,13 +105,13 @@ def test_a_videos_vectors_do_not_depend_on_its_neighbours(encode: EncodeVideos, 
         np.testing.assert_allclose(mine, expected, atol=2e-3, rtol=2e-3)
 
 
-def test_a_batch_of_failures_alone_passes_through(encode: EncodeVideos, videos: list[Video]) -> None:
+def test_a_batch_of_failures_passes_through_encoding(encode: EncodeVideos, videos: list[CatalogVideo]) -> None:
     rows = encode(DECODE(todo(videos[1], videos[3])))
     assert rows["reason"].to_pylist() == ["missing_file", "unreadable"]
     assert rows["visual"].null_count == rows["audio"].null_count == rows["text"].null_count == 2
 
 
-def test_an_empty_block_passes_through(encode: EncodeVideos) -> None:
+def test_an_empty_block_passes_through_encoding(encode: EncodeVideos) -> None:
     assert encode(DECODE(todo())).num_rows == 0
 
 
@@ -121,8 +121,8 @@ def test_storing_an_empty_block_writes_nothing(encode: EncodeVideos, tmp_path: P
     assert not list(tmp_path.rglob("*.parquet"))
 
 
-def test_storing_counts_every_row_once_and_separates_good_from_bad(
-    encode: EncodeVideos, videos: list[Video], tmp_path: Path
+def test_storing_counts_every_row_once_and_separates_good_rows_from_failures(
+    encode: EncodeVideos, videos: list[CatalogVideo], tmp_path: Path
 ) -> None:
     store = FeatureStore(Storage(tmp_path / "storage"), KEY)
     written = StoreRows(store)(encode(DECODE(todo(*videos))))
@@ -138,20 +138,18 @@ def test_storing_counts_every_row_once_and_separates_good_from_bad(
     ]
 
 
-def test_a_full_disk_is_reported_in_place_of_outcomes(
-    encode: EncodeVideos, videos: list[Video], small_disk: Path
+def test_a_full_disk_is_reported_instead_of_outcomes(
+    encode: EncodeVideos, videos: list[CatalogVideo], small_disk: Path
 ) -> None:
     store = FeatureStore(Storage(small_disk / "storage"), KEY)
     rows = encode(DECODE(todo(*videos)))
-    (small_disk / "somebody's film").write_bytes(bytes((1 << 20) - 8192))
+    (small_disk / "another file").write_bytes(bytes((1 << 20) - 8192))
     report = BlockReport.model_validate_json(StoreRows(store)(rows)["report"][0].as_py())
     assert report.outcomes == {} and re.search(r"part-.*the disk is full\. [\d,]+ bytes are free", report.storage_full)
     assert not list(small_disk.rglob("*.partial"))
 
 
-def test_stored_vectors_come_back_as_the_encoders_gave_them(
-    encode: EncodeVideos, videos: list[Video], tmp_path: Path
-) -> None:
+def test_vectors_are_stored_exactly(encode: EncodeVideos, videos: list[CatalogVideo], tmp_path: Path) -> None:
     store = FeatureStore(Storage(tmp_path / "storage"), KEY)
     rows = encode(DECODE(todo(*videos)))
     StoreRows(store)(rows)
@@ -161,14 +159,14 @@ def test_stored_vectors_come_back_as_the_encoders_gave_them(
         np.testing.assert_array_equal(after.vectors[modality].values, before.vectors[modality].values)
 
 
-def test_the_stages_that_travel_to_tasks_can_be_pickled(tmp_path: Path) -> None:
+def test_the_decode_and_store_stages_can_be_pickled(tmp_path: Path) -> None:
     store = FeatureStore(Storage(tmp_path), KEY)
     assert pickle.loads(pickle.dumps(DECODE)) == DECODE
     assert pickle.loads(pickle.dumps(StoreRows(store))).store.key == KEY
 
 
 @pytest.mark.parametrize("module", ["decoding", "storing"])
-def test_decode_and_store_workers_load_no_network_library(module: str) -> None:
+def test_decode_and_store_workers_do_not_import_network_libraries(module: str) -> None:
     program = f"import sys, rayreel.features.{module}; print('torch' in sys.modules, 'transformers' in sys.modules)"
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert said.stdout.split() == ["False", "False"]
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["False", "False"]

@@ -45,7 +45,7 @@ def fill(store: FeatureStore, *video_ids: str) -> None:
     store.set_catalog([(video_id, "1") for video_id in video_ids])
 
 
-def test_rows_of_all_files_come_back_whole_and_ordered_by_video_id(store: FeatureStore) -> None:
+def test_reading_returns_the_rows_of_all_files_ordered_by_video_id(store: FeatureStore) -> None:
     rows = [feature_row("b", windows=0), feature_row("c"), feature_row("a", text=False)]
     store.add(feature_table(*rows[:2]), NOTHING)
     store.add(feature_table(rows[2]), NOTHING)
@@ -53,13 +53,13 @@ def test_rows_of_all_files_come_back_whole_and_ordered_by_video_id(store: Featur
     assert store.read().equals(feature_table(rows[2], *rows[:2]))
 
 
-def test_only_the_columns_asked_for_come_back_in_the_order_asked_for(store: FeatureStore) -> None:
+def test_reading_returns_the_requested_columns_in_the_requested_order(store: FeatureStore) -> None:
     fill(store, "a")
     assert store.read(["title", "video_id"]).column_names == ["title", "video_id"]
     assert store.read(["title"]).column_names == ["title"]
 
 
-def test_a_video_that_left_the_catalog_drops_out_and_comes_back(store: FeatureStore) -> None:
+def test_a_video_removed_from_the_catalog_is_not_read_until_it_is_listed_again(store: FeatureStore) -> None:
     fill(store, "a", "b")
     store.set_catalog([("b", "1")])
     assert ids(store) == ["b"]
@@ -67,7 +67,7 @@ def test_a_video_that_left_the_catalog_drops_out_and_comes_back(store: FeatureSt
     assert ids(store) == ["a", "b"]
 
 
-def test_a_changed_video_gives_its_new_row_and_the_old_one_when_changed_back(store: FeatureStore) -> None:
+def test_a_changed_video_has_its_new_row_and_the_old_one_after_a_revert(store: FeatureStore) -> None:
     fill(store, "a", "b")
     store.add(feature_table(feature_row("a", version="2", title="new")), NOTHING)
     store.set_catalog([("a", "2"), ("b", "1")])
@@ -76,14 +76,14 @@ def test_a_changed_video_gives_its_new_row_and_the_old_one_when_changed_back(sto
     assert store.read(["title"])["title"].to_pylist() == ["film a", "film b"]
 
 
-def test_a_changed_video_not_yet_extracted_is_out_of_every_read(store: FeatureStore) -> None:
+def test_a_changed_video_is_not_read_before_it_is_extracted(store: FeatureStore) -> None:
     fill(store, "a", "b")
     store.set_catalog([("a", "2"), ("b", "1")])
     assert ids(store) == ["b"]
     assert ("a", "2") not in store.done()
 
 
-def test_rows_that_a_repeated_task_wrote_twice_count_once(store: FeatureStore) -> None:
+def test_rows_written_twice_by_a_repeated_task_are_read_once(store: FeatureStore) -> None:
     fill(store, "a", "b")
     fill(store, "b", "a")
     store.add(store.schema.empty_table(), quarantined("c"))
@@ -94,20 +94,20 @@ def test_rows_that_a_repeated_task_wrote_twice_count_once(store: FeatureStore) -
     assert store.quarantined()["video_id"].to_pylist() == ["c"]
 
 
-def test_ids_and_versions_that_run_together_are_not_mixed_up(store: FeatureStore) -> None:
+def test_ids_and_versions_with_the_same_concatenation_are_not_confused(store: FeatureStore) -> None:
     store.add(feature_table(feature_row("a", version="11"), feature_row("a1", version="1")), NOTHING)
     store.set_catalog([("a1", "1")])
     assert ids(store) == ["a1"]
 
 
-def test_done_knows_successes_and_failures_of_every_version(store: FeatureStore) -> None:
+def test_done_contains_successes_and_failures_of_every_version(store: FeatureStore) -> None:
     assert store.done() == set()
     fill(store, "a")
     store.add(feature_table(feature_row("a", version="2")), quarantined("b"))
     assert store.done() == {("a", "1"), ("a", "2"), ("b", "1")}
 
 
-def test_quarantine_shows_the_current_catalog_only(store: FeatureStore) -> None:
+def test_quarantine_contains_only_videos_of_the_current_catalog(store: FeatureStore) -> None:
     assert store.quarantined().num_rows == 0
     store.add(store.schema.empty_table(), quarantined("b"))
     store.add(store.schema.empty_table(), quarantined("c"))
@@ -121,7 +121,7 @@ def test_adding_nothing_writes_nothing(store: FeatureStore) -> None:
     assert store.storage.files(store.storage.path("features", str(KEY)), ".parquet") == []
 
 
-def test_the_fingerprint_stays_with_the_rows_whatever_files_hold_them(store: FeatureStore) -> None:
+def test_the_fingerprint_does_not_depend_on_the_layout_of_files(store: FeatureStore) -> None:
     fill(store, "a", "b")
     before = store.fingerprint()
     fill(store, "b", "a")
@@ -143,7 +143,7 @@ def test_the_fingerprint_changes_with_every_kind_of_change(store: FeatureStore) 
     assert len(seen) == 4
 
 
-def test_the_same_rows_of_other_encoders_have_another_fingerprint(store: FeatureStore) -> None:
+def test_the_same_rows_under_other_encoders_have_another_fingerprint(store: FeatureStore) -> None:
     other = FeatureStore(store.storage, OTHER)
     other.create()
     fill(store, "a")
@@ -151,7 +151,7 @@ def test_the_same_rows_of_other_encoders_have_another_fingerprint(store: Feature
     assert other.fingerprint() != store.fingerprint()
 
 
-def test_stores_of_two_encoder_keys_do_not_mix(store: FeatureStore) -> None:
+def test_stores_of_different_encoder_keys_do_not_mix(store: FeatureStore) -> None:
     other = FeatureStore(store.storage, OTHER)
     fill(store, "a")
     assert other.done() == set()
@@ -159,7 +159,7 @@ def test_stores_of_two_encoder_keys_do_not_mix(store: FeatureStore) -> None:
         other.read()
 
 
-def test_no_half_written_file_is_ever_among_the_rows(tmp_path: Path) -> None:
+def test_partially_written_files_are_never_read(tmp_path: Path) -> None:
     store = FeatureStore(Storage(tmp_path), KEY)
     fill(store, "a")
     (written,) = (tmp_path / "features" / str(KEY)).glob("*.parquet")
@@ -168,7 +168,7 @@ def test_no_half_written_file_is_ever_among_the_rows(tmp_path: Path) -> None:
     assert store.done() == {("a", "1")}
 
 
-def test_a_broken_part_is_named_by_reads_and_set_aside_by_extraction(tmp_path: Path) -> None:
+def test_a_broken_part_is_reported_by_reads_and_set_aside_by_extraction(tmp_path: Path) -> None:
     store = FeatureStore(Storage(tmp_path), KEY)
     fill(store, "a")
     (kept,) = (tmp_path / "features" / str(KEY)).glob("*.parquet")
@@ -178,19 +178,19 @@ def test_a_broken_part_is_named_by_reads_and_set_aside_by_extraction(tmp_path: P
     broken.write_bytes(b"")
     with pytest.raises(BrokenFile, match=rf"{broken.name} is broken: 0 bytes"):
         store.read()
-    assert store.done() == {("a", "1")}, "b is extracted again"
+    assert store.done() == {("a", "1")}, "b will be extracted again"
     assert ids(store) == ["a"]
     assert sorted(path.name for path in broken.parent.glob("part-*")) == sorted([kept.name, f"{broken.name}.broken"])
 
 
-def test_a_store_whose_key_is_broken_says_so(store: FeatureStore) -> None:
+def test_opening_a_store_with_a_broken_key_reports_the_file(store: FeatureStore) -> None:
     path = store.storage.path("features", str(KEY), "encoders.json")
     store.storage.write(path, b"")
     with pytest.raises(BrokenFile, match=r"encoders\.json is broken"):
         open_store(store.storage, str(KEY))
 
 
-def test_an_opened_store_is_the_one_that_was_created(store: FeatureStore) -> None:
+def test_an_opened_store_equals_the_created_one(store: FeatureStore) -> None:
     fill(store, "a")
     opened = open_store(store.storage, str(KEY))
     assert opened.key == KEY
@@ -198,22 +198,22 @@ def test_an_opened_store_is_the_one_that_was_created(store: FeatureStore) -> Non
     assert opened.read().equals(store.read())
 
 
-def test_a_store_that_is_not_there_is_answered_with_those_that_are(store: FeatureStore) -> None:
-    with pytest.raises(NoFeatures, match=re.escape(f"there: {KEY}")):
+def test_opening_a_missing_store_lists_the_existing_ones(store: FeatureStore) -> None:
+    with pytest.raises(NoFeatures, match=re.escape(f"existing: {KEY}")):
         open_store(store.storage, str(OTHER))
 
 
-def test_without_any_store_the_answer_says_so(tmp_path: Path) -> None:
-    with pytest.raises(NoFeatures, match="there: none"):
+def test_opening_a_store_reports_that_there_are_none(tmp_path: Path) -> None:
+    with pytest.raises(NoFeatures, match="existing: none"):
         open_store(Storage(tmp_path), str(KEY))
 
 
-def test_reading_before_any_extraction_says_what_to_run(store: FeatureStore) -> None:
+def test_reading_before_extraction_names_the_command_to_run(store: FeatureStore) -> None:
     with pytest.raises(NoFeatures, match=r"jobs/extract\.py"):
         store.read()
 
 
-def test_a_catalog_of_failures_alone_has_no_features_and_names_the_quarantine(store: FeatureStore) -> None:
+def test_reading_a_catalog_of_failures_points_to_the_quarantine(store: FeatureStore) -> None:
     fill(store, "a")
     store.add(store.schema.empty_table(), quarantined("b"))
     store.set_catalog([("b", "1")])

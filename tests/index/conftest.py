@@ -1,7 +1,7 @@
-"""A real Milvus Lite, owned by a real actor; the same behind TLS and a token; and whatever Milvus the tester names.
+"""Tests run against an embedded Milvus Lite, one behind TLS and a token, and optionally a server of your choice.
 
-RAYREEL_TEST_MILVUS_URI, with RAYREEL_TEST_MILVUS_TOKEN and RAYREEL_TEST_MILVUS_CA where it wants them, names one for
-tests only: they make and drop collections videos_v900001 and on, and the alias videos_in_test.
+Set RAYREEL_TEST_MILVUS_URI, and RAYREEL_TEST_MILVUS_TOKEN and RAYREEL_TEST_MILVUS_CA if required, to a server used for
+tests only: they create and drop collections from videos_v900001 on, and the alias videos_in_test.
 """
 
 import os
@@ -23,11 +23,11 @@ from rayreel.index.connect import connect
 from rayreel.index.embedded import stop_embedded
 from rayreel.index.write import IndexRow, create_collection, make_searchable, upsert
 
-TARGETS = ["embedded", "behind TLS"] + ["named by the tester"] * ("RAYREEL_TEST_MILVUS_URI" in os.environ)
+TARGETS = ["embedded", "behind TLS"] + ["configured"] * ("RAYREEL_TEST_MILVUS_URI" in os.environ)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_milvus_from_outside() -> Iterator[None]:
+def _without_milvus_variables() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MILVUS_URI", raising=False)
         patch.delenv("MILVUS_TOKEN", raising=False)
@@ -42,7 +42,7 @@ def ray_cluster() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def plain() -> IndexConfig:
-    """Of the embedded Milvus Lite."""
+    """Configuration of the embedded Milvus Lite."""
     return IndexConfig(batch_rows=100, alias="videos_in_test")
 
 
@@ -66,13 +66,13 @@ def config(
         yield plain
     elif request.param == "behind TLS":
         with serve_behind_tls(tmp_path_factory.mktemp("tls")) as (uri, certificate):
-            given = {"uri": uri, "token": SecretStr(TOKEN), "tls_ca_cert": certificate, "tls_server_name": SERVER_NAME}
-            yield plain.model_copy(update=given)
+            tls = {"uri": uri, "token": SecretStr(TOKEN), "tls_ca_cert": certificate, "tls_server_name": SERVER_NAME}
+            yield plain.model_copy(update=tls)
     else:
-        yield plain.model_copy(update=named_by_the_tester())
+        yield plain.model_copy(update=configured_server())
 
 
-def named_by_the_tester() -> dict[str, object]:
+def configured_server() -> dict[str, object]:
     uri = os.environ["RAYREEL_TEST_MILVUS_URI"]
     certificate = os.environ.get("RAYREEL_TEST_MILVUS_CA")
     token = SecretStr(os.environ.get("RAYREEL_TEST_MILVUS_TOKEN", ""))
@@ -92,7 +92,7 @@ def client(config: IndexConfig, request: pytest.FixtureRequest) -> Iterator[Milv
 
 @pytest.fixture(scope="module")
 def fill(client: MilvusClient, config: IndexConfig) -> Fill:
-    """Make the collection of a version anew, with some rows, ready to be searched; return its name."""
+    """Recreate the collection of a version with some rows, ready for searches; return its name."""
 
     def fill(version: int, rows: Iterable[IndexRow]) -> str:
         collection = collection_name(FIRST + version)
@@ -107,7 +107,7 @@ def fill(client: MilvusClient, config: IndexConfig) -> Fill:
 
 @pytest.fixture(scope="session")
 def rows() -> list[IndexRow]:
-    """300 videos around 6 centres: neighbourhoods as dense as real ones, not the empty space of pure noise."""
+    """300 videos around 6 centres: neighbourhoods as dense as in real data, unlike pure noise."""
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(6, DIM))
     points = centres[np.arange(300) % 6] + 0.6 * rng.normal(size=(300, DIM))

@@ -1,4 +1,4 @@
-"""Which collections the tests of the index make, and how."""
+"""Constants and types for the collections of the index tests."""
 
 from collections.abc import Callable, Iterable
 
@@ -7,7 +7,7 @@ from rayreel.index.write import IndexRow
 DIM = 32
 FIRST = 900_000
 Fill = Callable[[int, Iterable[IndexRow]], str]
-# Ids that a filter's text must not break at.
+# Ids that need escaping in filters.
 NASTY = [
     'quo"te',
     "apo'strophe",

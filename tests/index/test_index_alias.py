@@ -8,7 +8,7 @@ from rayreel.index.search import VideoIndex
 from rayreel.index.write import IndexRow
 
 
-def test_the_alias_moves_and_what_serves_is_never_dropped(
+def test_the_alias_moves_and_the_serving_collection_is_never_dropped(
     client: MilvusClient, config: IndexConfig, rows: list[IndexRow], fill: Fill
 ) -> None:
     old, new = fill(6, rows), fill(7, rows[:10])
@@ -22,17 +22,15 @@ def test_the_alias_moves_and_what_serves_is_never_dropped(
     assert VideoIndex(client, config).count() == 10
 
 
-def test_releases_are_listed_by_version_and_foreign_collections_are_not(
-    client: MilvusClient, rows: list[IndexRow], fill: Fill
-) -> None:
+def test_only_releases_are_listed_ordered_by_version(client: MilvusClient, rows: list[IndexRow], fill: Fill) -> None:
     names = [fill(version, rows[:2]) for version in (100, 8, 9)]
-    client.create_collection("somebody_elses", dimension=4)
+    client.create_collection("other", dimension=4)
     try:
-        found = [one for one in collections(client) if one.name in [*names, "somebody_elses"]]
+        found = [one for one in collections(client) if one.name in [*names, "other"]]
     finally:
-        client.drop_collection("somebody_elses")
+        client.drop_collection("other")
     assert found == [ReleaseCollection(FIRST + version, f"videos_v{FIRST + version}") for version in (8, 9, 100)]
 
 
-def test_dropping_what_is_not_there_does_nothing(client: MilvusClient) -> None:
+def test_dropping_a_missing_collection_does_nothing(client: MilvusClient) -> None:
     drop_collection(client, f"videos_v{FIRST + 99}")

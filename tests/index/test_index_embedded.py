@@ -19,7 +19,7 @@ from rayreel.index.alias import switch_alias
 from rayreel.index.config import IndexConfig, IndexUnavailable
 from rayreel.index.connect import connect
 from rayreel.index.embedded import NAMESPACE, embedded_address, owner_name, stop_embedded
-from rayreel.index.retry import ask
+from rayreel.index.retry import call_milvus
 from rayreel.index.search import VideoIndex
 from rayreel.index.write import IndexRow, create_collection, make_searchable, stored_versions, upsert
 
@@ -35,7 +35,7 @@ def owner_pid(data_dir: Path) -> int:
     return ray.get(owner.__ray_call__.remote(lambda _: os.getpid()))
 
 
-def test_a_killed_owner_returns_at_its_address_with_rows_and_alias(
+def test_a_killed_owner_restarts_at_its_address_with_rows_and_alias(
     embedded: MilvusClient, data_dir: Path, plain: IndexConfig, rows: list[IndexRow]
 ) -> None:
     fill(embedded, 1, rows, plain)
@@ -49,7 +49,7 @@ def test_a_killed_owner_returns_at_its_address_with_rows_and_alias(
     assert owner_pid(data_dir) != killed
 
 
-def test_kills_during_upserts_lose_no_acknowledged_row_and_end_no_upsert(
+def test_kills_during_upserts_lose_no_acknowledged_row_and_fail_no_upsert(
     embedded: MilvusClient, data_dir: Path, plain: IndexConfig, rows: list[IndexRow]
 ) -> None:
     fill(embedded, 4, [], plain)
@@ -61,7 +61,7 @@ def test_kills_during_upserts_lose_no_acknowledged_row_and_end_no_upsert(
             upsert(embedded, "videos_v4", batch, plain)
             acknowledged.extend(row.video_id for row in batch)
             if n % 8 == 7:
-                ask(60, embedded.flush, "videos_v4", timeout=60)
+                call_milvus(60, embedded.flush, "videos_v4", timeout=60)
 
     with ThreadPoolExecutor(3) as pool:
         adding = [pool.submit(add, writer) for writer in range(3)]
@@ -77,7 +77,7 @@ def test_kills_during_upserts_lose_no_acknowledged_row_and_end_no_upsert(
     assert len(acknowledged) == 2400
 
 
-def test_a_server_that_hangs_is_an_error_within_the_timeout(
+def test_a_hanging_server_raises_an_error_within_the_timeout(
     embedded: MilvusClient, data_dir: Path, plain: IndexConfig, rows: list[IndexRow]
 ) -> None:
     fill(embedded, 3, rows[:5], plain)
@@ -92,11 +92,11 @@ def test_a_server_that_hangs_is_an_error_within_the_timeout(
     assert len(impatient.search(rows[0].embedding, 3)) == 3
 
 
-def test_everyone_gets_the_same_owner_however_the_path_is_written(embedded: MilvusClient, data_dir: Path) -> None:
+def test_different_spellings_of_a_path_have_the_same_owner(embedded: MilvusClient, data_dir: Path) -> None:
     assert embedded_address(data_dir / ".." / data_dir.name) == embedded_address(data_dir)
 
 
-def test_another_directory_is_another_index(
+def test_different_directories_are_different_indexes(
     embedded: MilvusClient, plain: IndexConfig, rows: list[IndexRow], tmp_path: Path
 ) -> None:
     fill(embedded, 2, rows, plain)
@@ -109,7 +109,7 @@ def test_another_directory_is_another_index(
         stop_embedded(tmp_path)
 
 
-def test_stopping_releases_the_directory_and_a_new_owner_finds_everything(
+def test_stopping_releases_the_directory_and_a_new_owner_has_all_data(
     ray_cluster: None, plain: IndexConfig, rows: list[IndexRow], tmp_path: Path
 ) -> None:
     fill(connect(plain, tmp_path), 1, rows[:20], plain)
@@ -122,7 +122,7 @@ def test_stopping_releases_the_directory_and_a_new_owner_finds_everything(
         stop_embedded(tmp_path)
 
 
-def test_a_directory_that_someone_else_holds_is_named_with_the_remedy(ray_cluster: None, tmp_path: Path) -> None:
+def test_a_locked_directory_is_reported_with_a_remedy(ray_cluster: None, tmp_path: Path) -> None:
     with (
         MilvusLite(str(tmp_path)),
         pytest.raises(IndexUnavailable, match=rf"(?s){tmp_path}.*another process holds the lock.*MILVUS_URI"),
@@ -130,11 +130,11 @@ def test_a_directory_that_someone_else_holds_is_named_with_the_remedy(ray_cluste
         embedded_address(tmp_path)
 
 
-def test_stopping_what_never_ran_does_nothing(ray_cluster: None, tmp_path: Path) -> None:
+def test_stopping_without_an_owner_does_nothing(ray_cluster: None, tmp_path: Path) -> None:
     stop_embedded(tmp_path)
 
 
-def test_without_ray_the_error_says_how_to_start_it() -> None:
+def test_without_ray_the_error_explains_how_to_start_it() -> None:
     code = "from pathlib import Path; from rayreel.index.embedded import embedded_address as a; a(Path('/tmp/x'))"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
@@ -142,26 +142,26 @@ def test_without_ray_the_error_says_how_to_start_it() -> None:
     assert "ray.init()" in run.stderr
 
 
-def test_an_unreachable_server_is_named_without_its_password(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_reported_without_its_password(tmp_path: Path) -> None:
     plain = IndexConfig(uri="http://root:hunter2@127.0.0.1:9", timeout_s=1)
     with pytest.raises(IndexUnavailable, match=r"http://127\.0\.0\.1:9") as caught:
         connect(plain, tmp_path)
     assert "hunter2" not in str(caught.value)
 
 
-def test_an_address_that_is_none_is_refused_at_once(tmp_path: Path) -> None:
+def test_an_invalid_address_is_rejected_immediately(tmp_path: Path) -> None:
     with pytest.raises(IndexUnavailable, match="MILVUS_URI"):
         connect(IndexConfig(uri="milvus:19530", timeout_s=60), tmp_path)
 
 
-def test_a_wrong_token_and_an_untrusted_certificate_are_refused_in_words(plain: IndexConfig, tmp_path: Path) -> None:
+def test_a_wrong_token_or_an_untrusted_certificate_raises_a_clear_error(plain: IndexConfig, tmp_path: Path) -> None:
     with serve_behind_tls(tmp_path) as (uri, certificate):
-        given = {"uri": uri, "token": SecretStr(TOKEN), "tls_ca_cert": certificate, "tls_server_name": SERVER_NAME}
-        config = plain.model_copy(update={**given, "timeout_s": 1})
+        tls = {"uri": uri, "token": SecretStr(TOKEN), "tls_ca_cert": certificate, "tls_server_name": SERVER_NAME}
+        config = plain.model_copy(update={**tls, "timeout_s": 1})
         wrong = {"token": SecretStr("root:guessed")}, {"tls_ca_cert": None}, {"tls_server_name": "other.example"}
         for one in wrong:
             with pytest.raises(IndexUnavailable, match="MILVUS_URI and MILVUS_TOKEN") as caught:
                 connect(config.model_copy(update=one), None)
             assert "guessed" not in str(caught.value)
-        # Last: pymilvus shares a connection that stands among all clients of one address and token.
+        # Last, because pymilvus shares an open connection between all clients of one address and token.
         assert connect(config, None).list_collections() == []

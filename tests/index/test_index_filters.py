@@ -80,30 +80,30 @@ BAD = {
 
 
 @pytest.mark.parametrize("written", TRUE, ids=str)
-def test_a_filter_that_holds(written: dict[str, Any]) -> None:
+def test_a_filter_that_matches(written: dict[str, Any]) -> None:
     assert matches(parse_filter(written), ROW)
     assert not matches(parse_filter({"not": written}), ROW)
 
 
 @pytest.mark.parametrize("written", FALSE, ids=str)
-def test_a_filter_that_does_not_hold(written: dict[str, Any]) -> None:
+def test_a_filter_that_does_not_match(written: dict[str, Any]) -> None:
     assert not matches(parse_filter(written), ROW)
     assert matches(parse_filter({"not": written}), ROW)
 
 
 @pytest.mark.parametrize(("place", "written"), [(place, bad) for place, many in BAD.items() for bad in many])
-def test_a_bad_filter_is_refused_by_place(place: str, written: object) -> None:
+def test_an_invalid_filter_is_reported_with_its_place(place: str, written: object) -> None:
     with pytest.raises(BadFilter) as caught:
         parse_filter(written)
     assert str(caught.value).startswith(f"{place}: ")
 
 
-def test_equal_filters_are_equal_keys() -> None:
+def test_equal_filters_are_equal_and_have_equal_hashes() -> None:
     written = {"category": "a", "or": [{"extra.k": 1}, {"tags": {"any": ["x"]}}]}
     assert len({parse_filter(written), parse_filter(written)}) == 1
 
 
-def test_a_row_without_columns_satisfies_no_condition_and_every_negation() -> None:
+def test_an_empty_row_satisfies_no_condition_and_every_negation() -> None:
     for written in (*TRUE[:13], *FALSE[:10]):
         if "not" not in written:
             assert not matches(parse_filter(written), {})
@@ -153,7 +153,7 @@ def some_row(chance: random.Random, number: int, embedding: Vector) -> IndexRow:
 
 
 def some_filter(chance: random.Random, rows: list[IndexRow], depth: int = 4) -> dict[str, Any]:
-    """Values are mostly taken from a row, so that conditions hold often enough to say something."""
+    """Take values mostly from a row, so that enough conditions match."""
     row = chance.choice(rows)
     kind = chance.choice(["category", "video_id", "tags", "own", "own", "range", "range"] + ["nest"] * (depth > 1) * 6)
     key = chance.choice(KEYS)
@@ -184,7 +184,7 @@ def nasty(client: MilvusClient, rows: list[IndexRow], fill: Fill) -> tuple[str, 
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_milvus_and_python_decide_alike_over_random_filters_and_rows(
+def test_milvus_and_python_agree_on_random_filters_and_rows(
     client: MilvusClient, nasty: tuple[str, list[IndexRow]], seed: int
 ) -> None:
     collection, rows = nasty
@@ -200,7 +200,7 @@ def test_milvus_and_python_decide_alike_over_random_filters_and_rows(
     assert selective > 60
 
 
-def test_rows_that_are_not_written_down_yet_are_decided_alike(
+def test_milvus_and_python_agree_on_rows_not_flushed_yet(
     client: MilvusClient, config: IndexConfig, nasty: tuple[str, list[IndexRow]], fill: Fill
 ) -> None:
     _, rows = nasty

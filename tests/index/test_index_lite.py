@@ -24,7 +24,7 @@ def index(client: MilvusClient, config: IndexConfig, many: list[IndexRow], fill:
 
 
 @pytest.mark.parametrize("written", [{"category": "c7"}, {"extra.n": 7}, {"extra.n": {"gte": 7, "lte": 9}}])
-def test_a_strict_filter_finds_the_very_nearest(
+def test_a_search_with_a_strict_filter_is_exact(
     client: MilvusClient, index: VideoIndex, many: list[IndexRow], written: dict[str, object]
 ) -> None:
     passing = [row for n, row in enumerate(many) if n % 100 == 7 or ("gte" in str(written) and 7 <= n % 100 <= 9)]
@@ -35,7 +35,7 @@ def test_a_strict_filter_finds_the_very_nearest(
             assert [hit.video_id for hit in index.search(query, 10, filter=parse_filter(written))] == expected
 
 
-def test_a_filter_asked_before_sees_what_was_written_since(
+def test_a_repeated_filter_sees_later_writes(
     client: MilvusClient, config: IndexConfig, many: list[IndexRow], fill: Fill
 ) -> None:
     collection = fill(2, many[:500])

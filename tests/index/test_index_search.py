@@ -36,23 +36,23 @@ def test_search_agrees_with_exact_search(index: VideoIndex, rows: list[IndexRow]
         assert hits[0].score == pytest.approx(1.0, abs=1e-5)
 
 
-def test_a_hit_carries_what_a_page_shows(index: VideoIndex, rows: list[IndexRow]) -> None:
+def test_a_hit_has_title_category_tags_and_extra_columns(index: VideoIndex, rows: list[IndexRow]) -> None:
     (hit,) = index.search(rows[8].embedding, 1)
     extra = {"views": 8, "lang": "de", "created_at": 1e9 + 8, "duration_s": 3.5}
     assert hit == Hit("v8", hit.score, "video 8", "c2", ("t3", "u1"), extra)
 
 
-def test_excluding_the_nearest_hundreds_still_fills_the_page(index: VideoIndex, rows: list[IndexRow]) -> None:
+def test_excluding_hundreds_of_nearest_videos_still_returns_enough(index: VideoIndex, rows: list[IndexRow]) -> None:
     ranking = nearest(rows, rows[0].embedding)
     assert ids(index.search(rows[0].embedding, 20, exclude=ranking[:250])) == ranking[250:270]
 
 
-def test_an_exhausted_collection_gives_what_is_left(index: VideoIndex, rows: list[IndexRow]) -> None:
+def test_a_search_returns_fewer_videos_if_the_collection_is_exhausted(index: VideoIndex, rows: list[IndexRow]) -> None:
     hits = index.search(rows[0].embedding, 20, exclude=[row.video_id for row in rows[3:]])
     assert set(ids(hits)) == {"v0", "v1", "v2"}
 
 
-def test_what_was_seen_is_left_out(index: VideoIndex, rows: list[IndexRow]) -> None:
+def test_excluded_videos_are_left_out(index: VideoIndex, rows: list[IndexRow]) -> None:
     ranking = nearest(rows, rows[0].embedding)
     hits = index.search(rows[0].embedding, 5, exclude=["v0", ranking[1], ranking[3]])
     assert ids(hits) == [ranking[2], *ranking[4:8]]
@@ -69,7 +69,7 @@ def test_what_was_seen_is_left_out(index: VideoIndex, rows: list[IndexRow]) -> N
         {"duration_s": {"gt": 4}},
     ],
 )
-def test_a_filtered_search_is_exact_search_over_what_passes(
+def test_a_filtered_search_equals_exact_search_over_matching_videos(
     index: VideoIndex, rows: list[IndexRow], written: dict[str, object]
 ) -> None:
     wanted = parse_filter(written)
@@ -84,7 +84,7 @@ def vars_of(row: IndexRow) -> dict[str, object]:
     return {name: getattr(row, name) for name in ("video_id", "category", "tags", "extra")}
 
 
-def test_a_filter_that_few_far_videos_pass_is_filled_even_where_the_walk_ends_early(
+def test_a_filtered_search_falls_back_to_exact_search_if_hnsw_finds_too_few(
     index: VideoIndex, rows: list[IndexRow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(VideoIndex, "_nearest", lambda *_: [])
@@ -93,7 +93,7 @@ def test_a_filter_that_few_far_videos_pass_is_filled_even_where_the_walk_ends_ea
     assert ids(index.search(rows[0].embedding, 100, filter=wanted)) == expected
 
 
-def test_where_too_many_pass_the_widest_walk_decides(
+def test_a_filtered_search_widens_hnsw_if_too_many_rows_pass_for_exact_search(
     index: VideoIndex, rows: list[IndexRow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search, "EXACT_ROWS", 10)
@@ -102,14 +102,14 @@ def test_where_too_many_pass_the_widest_walk_decides(
     assert set(ids(index.search(rows[0].embedding, 200, filter=wanted))) == set(expected)
 
 
-def test_words_find_what_was_said_and_respect_filter_and_exclusions(index: VideoIndex) -> None:
+def test_a_search_by_words_matches_texts_and_respects_filter_and_exclusions(index: VideoIndex) -> None:
     assert ids(index.by_words("a MOON7!", 10)) == ["v7"]
     tides = index.by_words("tide4", 50)
     assert {int(hit.video_id[1:]) % 10 for hit in tides} == {4}
     assert len(tides) == 30
     german = parse_filter({"extra.lang": "de", "extra.views": {"lt": 100}})
     assert set(ids(index.by_words("tide4", 50, ["v4"], filter=german))) == {f"v{n}" for n in range(14, 100, 10)}
-    assert index.by_words("nobody said this", 10) == []
+    assert index.by_words("unknown words", 10) == []
     assert index.by_words("?!", 10) == []
 
 
@@ -133,7 +133,7 @@ def test_a_hybrid_search_filters_and_excludes_in_both_rankings(index: VideoIndex
     assert all(hit.extra["lang"] == "en" and hit.video_id != "v7" for hit in hits)
 
 
-def test_fusion_prefers_what_both_rankings_hold() -> None:
+def test_fusion_prefers_videos_in_both_rankings() -> None:
     def ranking(*names: str) -> list[Hit]:
         return [Hit(name, 0.0, "", "") for name in names]
 
@@ -142,21 +142,21 @@ def test_fusion_prefers_what_both_rankings_hold() -> None:
     assert hits[0].score == pytest.approx(2 / 62)
 
 
-def test_a_video_comes_back_as_it_was_sent(index: VideoIndex, rows: list[IndexRow]) -> None:
+def test_a_stored_embedding_is_returned_exactly(index: VideoIndex, rows: list[IndexRow]) -> None:
     np.testing.assert_array_equal(index.get("v17"), rows[17].embedding)
 
 
-def test_many_vectors_come_in_few_calls_and_unknown_ids_are_left_out(
+def test_many_vectors_are_fetched_in_batches_without_unknown_ids(
     index: VideoIndex, rows: list[IndexRow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search, "EXACT_ROWS", 40)
-    found = index.vectors([row.video_id for row in rows] + ["nobody"])
+    found = index.vectors([row.video_id for row in rows] + ["unknown"])
     assert found.keys() == {row.video_id for row in rows}
     assert all((found[row.video_id] == row.embedding).all() for row in rows)
 
 
 def test_an_unknown_video_has_no_vector(index: VideoIndex) -> None:
-    assert index.get("nobody") is None
+    assert index.get("unknown") is None
 
 
 def test_ids_of_any_characters_are_found_and_excluded(
@@ -170,7 +170,7 @@ def test_ids_of_any_characters_are_found_and_excluded(
     assert index.search(rows[0].embedding, 5, exclude=NASTY) == []
 
 
-def test_a_request_pinned_to_a_release_does_not_see_the_alias_move(
+def test_a_request_pinned_to_a_release_is_not_affected_by_the_alias(
     client: MilvusClient, config: IndexConfig, index: VideoIndex, rows: list[IndexRow], fill: Fill
 ) -> None:
     pinned = index.collection()
@@ -183,7 +183,9 @@ def test_a_request_pinned_to_a_release_does_not_see_the_alias_move(
     assert (version_of(index.collection()), index.count()) == (FIRST + 1, 300)
 
 
-def test_before_any_promotion_a_search_says_so(client: MilvusClient, config: IndexConfig, rows: list[IndexRow]) -> None:
+def test_a_search_before_any_promotion_raises_an_error(
+    client: MilvusClient, config: IndexConfig, rows: list[IndexRow]
+) -> None:
     unpromoted = VideoIndex(client, config.model_copy(update={"alias": "nothing"}))
     with pytest.raises(NoRelease, match="promote"):
         unpromoted.search(rows[0].embedding, 3)

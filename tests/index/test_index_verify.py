@@ -24,7 +24,7 @@ def collection(rows: list[IndexRow], fill: Fill) -> str:
     return fill(1, rows)
 
 
-def test_a_page_of_exact_duplicates_is_no_fault(
+def test_exact_duplicates_do_not_lower_recall(
     client: MilvusClient, config: IndexConfig, rows: list[IndexRow], fill: Fill
 ) -> None:
     same = [replace(rows[0], video_id=f"copy{n}") for n in range(40)]
@@ -33,17 +33,17 @@ def test_a_page_of_exact_duplicates_is_no_fault(
     assert recall(client, collection, embeddings(rows[:1]), ids, config) == 1.0
 
 
-def test_recall_is_one_where_the_index_finds_what_exact_search_finds(
+def test_recall_is_nearly_one_if_the_index_agrees_with_exact_search(
     client: MilvusClient, config: IndexConfig, rows: list[IndexRow], collection: str
 ) -> None:
     queries_QD = embeddings(rows)
     assert recall(client, collection, queries_QD, exact(rows, queries_QD, 10), config) >= 0.99
 
 
-def test_recall_falls_by_what_the_index_lacks(
+def test_recall_falls_by_the_share_of_missing_videos(
     client: MilvusClient, config: IndexConfig, rows: list[IndexRow], collection: str
 ) -> None:
     queries_QD = embeddings(rows[:20])
-    strangers = [[f"stranger{n}" for n in range(3)] + ids[:7] for ids in exact(rows, queries_QD, 10)]
-    assert recall(client, collection, queries_QD, strangers, config) == pytest.approx(0.7, abs=0.01)
-    assert recall(client, collection, queries_QD, [["nobody"]] * 20, config) == 0
+    unknown = [[f"unknown{n}" for n in range(3)] + ids[:7] for ids in exact(rows, queries_QD, 10)]
+    assert recall(client, collection, queries_QD, unknown, config) == pytest.approx(0.7, abs=0.01)
+    assert recall(client, collection, queries_QD, [["unknown"]] * 20, config) == 0

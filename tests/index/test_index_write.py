@@ -25,17 +25,17 @@ from rayreel.index.write import (
 )
 
 
-def test_upserts_report_what_was_acknowledged(
+def test_upserts_report_acknowledged_rows(
     client: MilvusClient, config: IndexConfig, rows: list[IndexRow], fill: Fill
 ) -> None:
-    heard: list[int] = []
+    acknowledged: list[int] = []
     collection = fill(1, [])
-    assert upsert(client, collection, iter(rows[:250]), config, heard.append) == 250
-    assert heard == [100, 200, 250]
+    assert upsert(client, collection, iter(rows[:250]), config, acknowledged.append) == 250
+    assert acknowledged == [100, 200, 250]
     assert VideoIndex(client, config, collection).count() == 250
 
 
-def test_the_same_rows_again_change_nothing_and_newer_ones_replace(
+def test_upserting_the_same_rows_changes_nothing_and_newer_rows_replace(
     client: MilvusClient, config: IndexConfig, rows: list[IndexRow], fill: Fill
 ) -> None:
     collection = fill(1, rows[:50])
@@ -49,28 +49,28 @@ def test_the_same_rows_again_change_nothing_and_newer_ones_replace(
     assert stored_versions(client, collection, config) == expected
 
 
-def test_a_fill_that_died_half_way_is_completed_by_the_next(
+def test_an_interrupted_fill_is_completed_by_the_next_one(
     client: MilvusClient, config: IndexConfig, rows: list[IndexRow], fill: Fill
 ) -> None:
-    def dying() -> Iterator[IndexRow]:
+    def interrupted() -> Iterator[IndexRow]:
         yield from rows[:150]
         raise ConnectionResetError
 
     collection = fill(1, [])
     with pytest.raises(ConnectionResetError):
-        upsert(client, collection, dying(), config)
+        upsert(client, collection, interrupted(), config)
     upsert(client, collection, rows, config)
     make_searchable(client, collection, config)
     assert stored_versions(client, collection, config).keys() == {row.video_id for row in rows}
 
 
-def test_deleted_videos_are_gone_at_once_and_deleting_them_again_is_no_error(
+def test_deleted_videos_disappear_at_once_and_deleting_is_idempotent(
     client: MilvusClient, config: IndexConfig, rows: list[IndexRow], fill: Fill
 ) -> None:
     collection = fill(1, rows)
     index = VideoIndex(client, config, collection)
     for _ in range(2):
-        delete(client, collection, ["v0", "v6", "never there"], config)
+        delete(client, collection, ["v0", "v6", "unknown"], config)
         assert index.count() == 298
         assert {"v0", "v6"}.isdisjoint(hit.video_id for hit in index.search(rows[0].embedding, 20))
         assert {"v0", "v6"}.isdisjoint(hit.video_id for hit in index.by_words("tide0 tide6", 60))
@@ -85,7 +85,7 @@ def test_a_deleted_video_can_be_added_again(
     assert VideoIndex(client, config, collection).search(rows[3].embedding, 1)[0].video_id == "v3"
 
 
-def test_versions_are_read_page_by_page_whatever_the_ids_hold(
+def test_versions_are_read_in_pages_for_ids_of_any_characters(
     client: MilvusClient, config: IndexConfig, rows: list[IndexRow], fill: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write, "PAGE_ROWS", 3)
@@ -94,7 +94,9 @@ def test_versions_are_read_page_by_page_whatever_the_ids_hold(
     assert stored_versions(client, collection, config) == {row.video_id: row.version for row in nasty}
 
 
-def test_nasty_ids_can_be_deleted(client: MilvusClient, config: IndexConfig, rows: list[IndexRow], fill: Fill) -> None:
+def test_ids_of_any_characters_can_be_deleted(
+    client: MilvusClient, config: IndexConfig, rows: list[IndexRow], fill: Fill
+) -> None:
     nasty = [replace(row, video_id=name) for row, name in zip(rows, NASTY, strict=False)]
     collection = fill(1, [*nasty, *rows[100:110]])
     delete(client, collection, NASTY, config)
@@ -102,14 +104,14 @@ def test_nasty_ids_can_be_deleted(client: MilvusClient, config: IndexConfig, row
 
 
 @pytest.mark.parametrize("bad", [np.full(32, np.nan), np.zeros(32), np.ones(31)])
-def test_an_unusable_embedding_is_refused_by_video(
+def test_an_unusable_embedding_is_reported_with_its_video(
     client: MilvusClient, config: IndexConfig, rows: list[IndexRow], fill: Fill, bad: np.ndarray
 ) -> None:
     with pytest.raises(IndexBroken, match="v5"):
         upsert(client, fill(1, []), [*rows[:5], replace(rows[5], embedding=bad)], config)
 
 
-def test_every_column_survives_and_long_text_is_cut(client: MilvusClient, rows: list[IndexRow], fill: Fill) -> None:
+def test_all_columns_are_stored_and_long_texts_are_cut(client: MilvusClient, rows: list[IndexRow], fill: Fill) -> None:
     row = replace(
         rows[0],
         video_id="é" * 512,
@@ -130,7 +132,7 @@ def test_every_column_survives_and_long_text_is_cut(client: MilvusClient, rows: 
     assert len(stored["text"].encode()) == 65_534
 
 
-def test_a_collection_that_serves_answers_all_the_while_it_is_brought_up_to_date(
+def test_a_serving_collection_answers_during_an_update(
     client: MilvusClient, config: IndexConfig, rows: list[IndexRow], fill: Fill
 ) -> None:
     collection = fill(3, rows[:150])
@@ -152,7 +154,7 @@ def test_a_collection_that_serves_answers_all_the_while_it_is_brought_up_to_date
     assert index.count() == 300
 
 
-def test_writers_at_the_same_time_lose_nothing_and_no_search_beside_a_flush_comes_up_short(
+def test_concurrent_writers_lose_nothing_and_searches_during_a_flush_are_complete(
     client: MilvusClient, config: IndexConfig, rows: list[IndexRow], fill: Fill
 ) -> None:
     collection = fill(4, rows[:100])
@@ -171,19 +173,19 @@ def test_writers_at_the_same_time_lose_nothing_and_no_search_beside_a_flush_come
             answers.append({hit.video_id for hit in index.search(rows[0].embedding, 100)} >= {"v0"})
 
     with ThreadPoolExecutor(6) as pool:
-        beside = [pool.submit(flush), pool.submit(search)]
+        background = [pool.submit(flush), pool.submit(search)]
         try:
             for writing in [pool.submit(add, writer) for writer in range(4)]:
                 writing.result()
         finally:
             done.set()
-        for future in beside:
+        for future in background:
             future.result()
     assert index.count() == len(stored_versions(client, collection, config)) == 100 + 4 * 300
     assert all(answers)
 
 
-def test_indexes_are_on_disk_when_a_collection_is_searchable(
+def test_indexes_are_on_disk_once_a_collection_is_searchable(
     embedded: MilvusClient, data_dir: Path, plain: IndexConfig, rows: list[IndexRow]
 ) -> None:
     create_collection(embedded, "videos_v2", DIM, plain)
@@ -196,7 +198,7 @@ def test_indexes_are_on_disk_when_a_collection_is_searchable(
     drop_collection(embedded, "videos_v2")
 
 
-def test_the_index_keeps_no_secret_of_an_address(
+def test_the_index_does_not_store_secrets_of_urls(
     client: MilvusClient, config: IndexConfig, rows: list[IndexRow], fill: Fill
 ) -> None:
     signed = replace(rows[0], uri="https://user:hunter2@host.example/a.mp4?X-Amz-Signature=hunter2")

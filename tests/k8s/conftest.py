@@ -1,4 +1,4 @@
-"""The tools of k8s/ are scripts beside each other: they are imported as they are there."""
+"""Imports for the scripts of k8s/, and an API server for tests."""
 
 import sys
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from k8s_api_server import ApiServer
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
-    """An API server of the test's own; KUBECONFIG names it and nothing else."""
+    """An API server for one test. KUBECONFIG points to it."""
     with ApiServer() as running:
         monkeypatch.setenv("KUBECONFIG", str(running.kubeconfig(tmp_path)))
         yield running

@@ -1,4 +1,4 @@
-"""As much of a Kubernetes API server as the submit tool sees: objects, watches, pods' logs, refusals, bad moments."""
+"""The parts of a Kubernetes API server that the submit tool uses: objects, watches, logs of pods and errors."""
 
 import json
 import re
@@ -22,7 +22,7 @@ _PATH = re.compile(
 
 @dataclass
 class Trouble:
-    """How requests of a method and path fare, so many times. No status: the connection is closed without an answer."""
+    """An error for the next `times` requests with this method and path. status None: close the connection."""
 
     method: str
     part: str
@@ -34,14 +34,14 @@ class Trouble:
 
 @dataclass
 class Log:
-    """What a pod prints."""
+    """The output of a pod."""
 
     lines: list[str] = field(default_factory=list)
     ended: bool = False
 
 
 class ApiServer:
-    """Serves on loopback until it is left. `status` and `say` are the operator's and the driver's part."""
+    """A server on loopback, as a context manager. `status` acts as the operator and `write_log` as the driver."""
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str, str], Object] = {}
@@ -69,7 +69,7 @@ class ApiServer:
         return f"http://127.0.0.1:{self._http.server_port}"
 
     def kubeconfig(self, folder: Path, url: str | None = None) -> Path:
-        """A kubeconfig with this server."""
+        """Write a kubeconfig for this server and return its path."""
         named = {"name": "test"}
         tree = {
             "apiVersion": "v1",
@@ -93,11 +93,11 @@ class ApiServer:
         times: int = 1,
         afterwards: bool = False,
     ) -> None:
-        """Let matching requests fail, `afterwards` once they have been done."""
+        """Make matching requests fail, with `afterwards` after they have been carried out."""
         self.troubles.append(Trouble(method, part, status, answer, times, afterwards))
 
     def put(self, plural: str, manifest: Object, event: str = "MODIFIED") -> Object:
-        """Store an object and tell watches."""
+        """Store an object and notify watches."""
         with self.changed:
             self.version += 1
             metadata = manifest["metadata"]
@@ -121,13 +121,13 @@ class ApiServer:
         self.put("rayjobs", {**found, "metadata": dict(found["metadata"]), "status": status})
 
     def submitter(self, job: str, pod: str) -> None:
-        """The pod that prints what the driver prints."""
+        """Create the pod that prints the driver's output."""
         labels = {"batch.kubernetes.io/job-name": job}
         self.logs[pod] = Log()
         self.put("pods", {"metadata": {"name": pod, "namespace": "rayreel", "labels": labels}})
 
-    def say(self, pod: str, line: str) -> None:
-        """One more line of its log."""
+    def write_log(self, pod: str, line: str) -> None:
+        """Add a line to a pod's log."""
         with self.changed:
             stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f") + f"{len(self.logs[pod].lines):03d}Z"
             self.logs[pod].lines.append(f"{stamp} {line}")
@@ -139,19 +139,19 @@ class ApiServer:
             self.changed.notify_all()
 
     def break_watches(self) -> None:
-        """Close every open watch, as a restart does, and forget the past."""
+        """Close all open watches and discard old events, as in a restart."""
         with self.changed:
             self.watches += 1
             self.oldest = self.version
             self.changed.notify_all()
 
-    def asked(self, method: str, part: str) -> int:
-        """How many requests there have been."""
+    def count(self, method: str, part: str) -> int:
+        """Return the number of matching requests so far."""
         return sum(request.startswith(method) and part in request for request in self.requests)
 
 
 def refusal(code: int, reason: str, message: str, **details: str) -> Object:
-    """A Status, as API servers answer."""
+    """Return a Status object, as API servers do."""
     return {
         "kind": "Status",
         "apiVersion": "v1",
@@ -168,7 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_state: ApiServer
 
     def log_message(self, *_: object) -> None:
-        """Quiet."""
+        """Log nothing."""
 
     def __getattr__(self, name: str) -> Callable[[], None]:
         if name.startswith("do_"):
@@ -185,7 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
         if trouble is not None:
             trouble.times -= 1
             if trouble.afterwards:
-                self._answer(address.path, {}, body)
+                self._handle(address.path, {}, body)
             if trouble.status is None:
                 self.close_connection = True
                 self.connection.close()
@@ -198,9 +198,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif address.path.endswith("/log"):
             self._log(address.path.split("/")[-2], follow=query.get("follow") == "true")
         else:
-            self._send(*self._answer(address.path, query, body))
+            self._send(*self._handle(address.path, query, body))
 
-    def _answer(  # noqa: PLR0911 - an answer to each question
+    def _handle(  # noqa: PLR0911 - one return per kind of request
         self, path: str, query: dict[str, str], body: Object
     ) -> tuple[int, Object | str]:
         state, found = self.server_state, _PATH.match(path)

@@ -1,4 +1,4 @@
-"""What the overlays render to, and the pods in it."""
+"""The rendered objects of the overlays, and their pods."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ Object = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 OVERLAY_NAMES = overlays()
 BUILDS = [name for overlay in OVERLAY_NAMES for name in (overlay, f"{overlay}/jobs")]
-# Kinds of operators' own, and those whose schemas lie in shared/k8s.
+# Kinds of operators, some of whose schemas are in shared/k8s.
 RAY = {"RayService", "RayJob"}
 OF_OPERATORS = {"PodMonitor", "ServiceMonitor", "PrometheusRule", "Milvus"}
 
 
 @cache
 def rendered(name: str) -> tuple[Object, ...]:
-    """The objects of `gpu` or `gpu/jobs`."""
+    """Return the objects of a build such as `gpu` or `gpu/jobs`."""
     return tuple(build(OVERLAYS / name))
 
 
 def everything(overlay: str) -> list[Object]:
-    """An overlay's platform and its jobs: what refers to each other in a cluster."""
+    """Return the objects of an overlay's platform and its jobs, which refer to each other."""
     return [*rendered(overlay), *rendered(f"{overlay}/jobs")]
 
 
@@ -37,14 +37,14 @@ def named(item: Object) -> str:
 
 
 def cluster_spec(item: Object) -> Object:
-    """The RayClusterSpec of a RayService or RayJob."""
+    """Return the RayClusterSpec of a RayService or RayJob."""
     spec: Object = item["spec"].get("rayClusterConfig") or item["spec"]["rayClusterSpec"]
     return spec
 
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod that an object makes: where it is in it, its labels, its spec."""
+    """A pod template of an object: its place in the object, labels and spec."""
 
     of: str
     namespace: str
@@ -57,7 +57,7 @@ class Pod:
 
 
 def pods(objects: list[Object]) -> Iterator[Pod]:
-    """Every pod template, with the labels that the operator adds to Ray's."""
+    """Yield all pod templates, with the labels that the operator adds to Ray's."""
     for item in objects:
         for where, template, added in _templates(item):
             labels = {**template.get("metadata", {}).get("labels", {}), **added}
@@ -81,13 +81,13 @@ def _templates(item: Object) -> Iterator[tuple[str, Object, Object]]:
 
 
 def selected(selector: Object, labels: Object) -> bool:
-    """Whether a selector of matchLabels takes these labels; an empty one takes all."""
+    """Whether a selector of matchLabels matches these labels; an empty one matches all."""
     assert set(selector) <= {"matchLabels"}, selector
     return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items())
 
 
 def quantity(text: str | int | float) -> float:
-    """A Kubernetes quantity as a number."""
+    """Return a Kubernetes quantity as a number."""
     units = {"m": 1e-3, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "k": 1e3, "M": 1e6, "G": 1e9}
     word = str(text)
     suffix = next((unit for unit in sorted(units, key=len, reverse=True) if word.endswith(unit)), "")

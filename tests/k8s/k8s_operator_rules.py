@@ -1,4 +1,4 @@
-"""What KubeRay 1.7 refuses although its schemas allow it, and what its field notes advise. Written after its types."""
+"""Rules of KubeRay 1.7 beyond its schemas, and the advice in its field comments. Source: its Go types."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ ORDER = ("DeleteWorkers", "DeleteCluster", "DeleteSelf")
 
 
 def complaints(item: Object) -> Iterator[str]:
-    """Every rule that a RayService or RayJob breaks."""
+    """Yield the rules that a RayService or RayJob breaks."""
     name, kind = item["metadata"]["name"], item["kind"]
     if not DNS_1035.match(name) or len(name) > LONGEST[kind]:
         yield f"name {name!r}"
@@ -22,12 +22,12 @@ def complaints(item: Object) -> Iterator[str]:
 
 
 def cluster_complaints(spec: Object, kind: str) -> Iterator[str]:
-    """Rules of the cluster in it."""
-    yield from (f"{field} is behind an alpha gate" for field in ALPHA & set(spec))
+    """Yield the broken rules of a RayClusterSpec."""
+    yield from (f"{field} needs an alpha feature gate" for field in ALPHA & set(spec))
     if "upgradeStrategy" in spec:
         yield f"upgradeStrategy in a cluster made by a {kind}"
     if spec.get("authOptions", {}).get("mode") != "token":
-        yield "authOptions.mode token is not written out"
+        yield "authOptions.mode is not token"
     elif tuple(map(int, spec.get("rayVersion", "0").split(".")[:2])) < (2, 52):
         yield "token auth needs rayVersion 2.52"
     scales = spec.get("enableInTreeAutoscaling") and spec.get("autoscalerOptions", {}).get("version") == "v2"
@@ -35,21 +35,21 @@ def cluster_complaints(spec: Object, kind: str) -> Iterator[str]:
         yield "autoscaler v2 is off"
     head = spec["headGroupSpec"]
     if head.get("rayStartParams", {}).get("num-cpus") != "0":
-        yield "the head takes work"
+        yield "the head runs tasks"
     if kind == "RayService" and head.get("headService", {}).get("metadata", {}).get("name"):
         yield "headService.metadata.name is set"
     groups = [("head", head), *((group["groupName"], group) for group in spec["workerGroupSpecs"])]
     if len({name for name, _ in groups}) < len(groups):
-        yield "two groups of one name"
+        yield "two groups with one name"
     for where, group in groups:
         yield from (f"{where}: {text}" for text in group_complaints(group, worker=where != "head"))
     yield from fault_tolerance_complaints(spec, head)
 
 
 def group_complaints(group: Object, *, worker: bool) -> Iterator[str]:
-    """Rules of a head or worker group."""
+    """Yield the broken rules of a head or worker group."""
     params, pod = group.get("rayStartParams", {}), group["template"]["spec"]
-    yield from (f"rayStartParams {key} is no string" for key, value in params.items() if not isinstance(value, str))
+    yield from (f"rayStartParams {key} is not a string" for key, value in params.items() if not isinstance(value, str))
     if "labels" in params:
         yield "labels in rayStartParams"
     if RESOURCES & set(params) and group.get("resources"):
@@ -58,7 +58,7 @@ def group_complaints(group: Object, *, worker: bool) -> Iterator[str]:
         yield "restartPolicy with autoscaler v2"
     container = pod["containers"][0]
     if any(variable["name"] == "RAY_enable_autoscaler_v2" for variable in container.get("env", [])):
-        yield "RAY_enable_autoscaler_v2 beside autoscalerOptions.version"
+        yield "RAY_enable_autoscaler_v2 together with autoscalerOptions.version"
     if worker:
         least, most = group.get("minReplicas"), group.get("maxReplicas")
         if least is None or most is None or not 0 <= least <= group.get("replicas", 0) <= most:
@@ -69,15 +69,15 @@ def group_complaints(group: Object, *, worker: bool) -> Iterator[str]:
 
 
 def accelerator_complaints(pod: Object, container: Object) -> Iterator[str]:
-    """A pod with GPUs goes to nodes with them, asks for as many as it is limited to, and has shared memory."""
+    """A pod with GPUs must select GPU nodes, have equal requests and limits, and have shared memory."""
     kinds = ("requests", "limits")
-    asked = [container["resources"].get(kind, {}).get("nvidia.com/gpu") for kind in kinds]
-    if asked == [None, None]:
+    counts = [container["resources"].get(kind, {}).get("nvidia.com/gpu") for kind in kinds]
+    if counts == [None, None]:
         if any(toleration.get("key") == "nvidia.com/gpu" for toleration in pod.get("tolerations", [])):
             yield "tolerates GPU nodes without a GPU"
         return
-    if asked[0] != asked[1] or not isinstance(asked[0], str):
-        yield f"nvidia.com/gpu {asked}"
+    if counts[0] != counts[1] or not isinstance(counts[0], str):
+        yield f"nvidia.com/gpu {counts}"
     wanted = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
     if wanted not in pod.get("tolerations", []):
         yield "no toleration of GPU nodes"
@@ -89,7 +89,7 @@ def accelerator_complaints(pod: Object, container: Object) -> Iterator[str]:
 
 
 def fault_tolerance_complaints(spec: Object, head: Object) -> Iterator[str]:
-    """GCS fault tolerance is configured by its own field only."""
+    """GCS fault tolerance must be configured only by its own field."""
     variables = {variable["name"] for variable in head["template"]["spec"]["containers"][0].get("env", [])}
     if variables & {"RAY_REDIS_ADDRESS", "REDIS_PASSWORD", "REDIS_USERNAME"}:
         yield "Redis in the head's environment"
@@ -97,18 +97,18 @@ def fault_tolerance_complaints(spec: Object, head: Object) -> Iterator[str]:
         yield "redis-password in rayStartParams"
     options = spec.get("gcsFaultToleranceOptions")
     if options and (options.get("backend", "redis") != "redis" or "storage" in options):
-        yield "GCS storage other than Redis is behind an alpha gate"
+        yield "GCS storage other than Redis needs an alpha feature gate"
     if options and "valueFrom" not in options.get("redisPassword", {}):
         yield "redisPassword is not taken from a secret"
 
 
 def job_complaints(spec: Object) -> Iterator[str]:
-    """Rules of RayJobs."""
+    """Yield the broken rules of a RayJob."""
     for field in ("activeDeadlineSeconds", "preRunningDeadlineSeconds"):
         if spec.get(field, 0) <= 0:
             yield f"{field} is not positive"
     if spec.get("backoffLimit", -1) < 0:
-        yield "backoffLimit is negative or not said"
+        yield "backoffLimit is negative or unset"
     mode = spec.get("submissionMode")
     if mode not in {"K8sJobMode", "HTTPMode", "SidecarMode", "InteractiveMode"}:
         yield f"submissionMode {mode}"
@@ -118,14 +118,14 @@ def job_complaints(spec: Object) -> Iterator[str]:
         yield "retries in InteractiveMode"
     rules = spec.get("deletionStrategy", {}).get("deletionRules", [])
     if rules and (spec.get("shutdownAfterJobFinishes") or "ttlSecondsAfterFinished" in spec):
-        yield "deletionRules beside shutdownAfterJobFinishes or ttlSecondsAfterFinished"
+        yield "deletionRules together with shutdownAfterJobFinishes or ttlSecondsAfterFinished"
     if not rules and not spec.get("shutdownAfterJobFinishes"):
         yield "nothing deletes the cluster"
     yield from deletion_complaints(rules, scales=bool(cluster_spec({"spec": spec}).get("enableInTreeAutoscaling")))
 
 
 def deletion_complaints(rules: list[Object], *, scales: bool) -> Iterator[str]:
-    """One condition each, none twice, times that rise from workers over the cluster to the job itself."""
+    """Each rule needs one condition, no two may be equal, and times must rise from workers to cluster to job."""
     times: dict[tuple[str, str], dict[str, int]] = {}
     for rule in rules:
         condition, policy = rule["condition"], rule["policy"]
@@ -145,7 +145,7 @@ def deletion_complaints(rules: list[Object], *, scales: bool) -> Iterator[str]:
 
 
 def service_complaints(spec: Object) -> Iterator[str]:
-    """Rules of RayServices."""
+    """Yield the broken rules of a RayService."""
     yield from (f"{field} does nothing" for field in spec if field.endswith("UnhealthySecondThreshold"))
     strategy = spec.get("upgradeStrategy", {})
     if strategy.get("type", "NewCluster") not in {"NewCluster", "NewClusterWithIncrementalUpgrade", "None"}:

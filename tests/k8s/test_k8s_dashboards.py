@@ -1,4 +1,4 @@
-"""Dashboards and alerts ask for metrics that exist."""
+"""Dashboards and alerts: metrics, labels and layout."""
 
 import json
 import re
@@ -21,14 +21,14 @@ BOARDS = ["extraction", "index", "serving", "training"]
 
 
 def ours() -> set[str]:
-    """Names as Prometheus sees them: Ray adds `ray_`, counters end in `_total`, histograms in `_bucket`."""
+    """Return the service's metrics as Prometheus names them: `ray_…`, counters `…_total`, histograms `…_bucket`."""
     endings = {"Counter": "_total", "Gauge": "", "Histogram": "_bucket"}
     source = "".join(path.read_text() for path in (ROOT / "serve_apps").rglob("*.py"))
     return {f"ray_{name}{endings[kind]}" for kind, name in re.findall(r'(Counter|Gauge|Histogram)\(\s*"(\w+)"', source)}
 
 
 def of_ray() -> set[str]:
-    """Whatever Ray's own dashboards ask for."""
+    """Return the metrics of Ray's own dashboards."""
     folder = Path(ray_dashboards.__path__[0])
     return {name for path in folder.glob("*.py") for name in NAME.findall(path.read_text())}
 
@@ -56,18 +56,18 @@ def unknown(texts: list[str]) -> set[str]:
 
 
 @pytest.mark.parametrize("name", BOARDS)
-def test_every_panel_asks_for_metrics_that_exist(name: str) -> None:
+def test_every_panel_queries_existing_metrics(name: str) -> None:
     texts = expressions(board(name))
     assert len(texts) >= 8
     assert unknown(texts) == set()
 
 
-def test_alerts_ask_for_metrics_that_exist() -> None:
+def test_alerts_query_existing_metrics() -> None:
     rules = of_kind(rendered("production"), "PrometheusRule")[0]["spec"]
     assert unknown(expressions(rules)) == set()
 
 
-def test_a_metric_that_does_not_exist_is_found() -> None:
+def test_an_unknown_metric_is_detected() -> None:
     assert unknown(["rate(ray_rayreel_requets_total[1m])"]) == {"ray_rayreel_requets_total"}
 
 
@@ -76,7 +76,7 @@ def test_every_metric_of_the_service_is_on_a_dashboard() -> None:
     assert ours() - shown == set()
 
 
-def test_stages_that_panels_name_are_stages_of_the_service() -> None:
+def test_panels_name_existing_stages() -> None:
     source = "".join(path.read_text() for path in (ROOT / "serve_apps").rglob("*.py"))
     for name in BOARDS:
         for text in expressions(board(name)):
@@ -84,7 +84,7 @@ def test_stages_that_panels_name_are_stages_of_the_service() -> None:
                 assert f'stage("{stage}")' in source
 
 
-def test_routes_that_panels_and_alerts_name_are_routes_of_the_service() -> None:
+def test_panels_and_alerts_name_existing_routes() -> None:
     source = "".join(path.read_text() for path in (ROOT / "serve_apps").rglob("*.py"))
     rules = of_kind(rendered("production"), "PrometheusRule")[0]["spec"]
     for text in [*expressions(rules), *expressions(board("serving"))]:
@@ -93,7 +93,7 @@ def test_routes_that_panels_and_alerts_name_are_routes_of_the_service() -> None:
 
 
 @pytest.mark.parametrize("name", BOARDS)
-def test_panels_lie_beside_and_not_upon_each_other(name: str) -> None:
+def test_panels_do_not_overlap(name: str) -> None:
     panels = board(name)["panels"]
     assert isinstance(panels, list)
     taken: set[tuple[int, int]] = set()

@@ -1,4 +1,4 @@
-"""The image's steps, outside Docker: the wheel, an install of it, a job out of it."""
+"""The steps of the image without Docker: the wheel, its installation, a job."""
 
 import fnmatch
 import json
@@ -30,7 +30,7 @@ def instructions(word: str) -> Iterator[str]:
 
 
 def copied() -> list[str]:
-    """What COPY takes from the context."""
+    """Return the files that COPY takes from the context."""
     taken = []
     for line in instructions("COPY"):
         words = [word for word in shlex.split(line) if not word.startswith("--chown")]
@@ -40,7 +40,7 @@ def copied() -> list[str]:
 
 
 def sent(path: str) -> bool:
-    """Whether .dockerignore lets a file into the context: the last line that matches decides."""
+    """Whether .dockerignore allows a file in the context. The last matching line decides."""
     result = True
     for line in (ROOT / ".dockerignore").read_text().splitlines():
         pattern = line.removeprefix("!")
@@ -56,7 +56,7 @@ def sent(path: str) -> bool:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from what the context would hold, and nothing else."""
+    """The wheel, built from only the files of the context."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheels")
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "platform", "serve_apps", "k8s/image.sh"],
@@ -77,7 +77,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_what_is_copied_is_there_and_is_sent() -> None:
+def test_copied_files_exist_and_are_in_the_context() -> None:
     assert copied()
     for name in copied():
         assert (ROOT / name).exists(), name
@@ -85,12 +85,12 @@ def test_what_is_copied_is_there_and_is_sent() -> None:
 
 
 @pytest.mark.parametrize("name", [".git/config", ".venv/bin/python", "storage/mlflow/mlflow.db", "tests/films.py"])
-def test_what_has_no_place_in_an_image_is_not_sent(name: str) -> None:
+def test_unneeded_files_are_not_in_the_context(name: str) -> None:
     assert not sent(name)
     assert not sent("platform/rayreel/__pycache__/errors.cpython-311.pyc")
 
 
-def test_the_wheel_holds_the_package_and_what_it_needs(wheel: Path) -> None:
+def test_the_wheel_has_the_package_and_its_data(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for path in (ROOT / "platform" / "rayreel").rglob("*.py"):
         assert str(path.relative_to(ROOT / "platform")) in names
@@ -145,7 +145,7 @@ def test_every_step_of_the_image_is_a_step_of_the_script() -> None:
     subprocess.run(["sh", "-n", str(STEPS)], check=True)
 
 
-def test_a_folder_is_never_taken_for_a_package_of_the_index(tmp_path: Path) -> None:
+def test_a_folder_is_never_mistaken_for_a_package_of_the_index(tmp_path: Path) -> None:
     """`pip wheel source` would fetch a package of that name from the index; the step passes a path, or fails."""
     (tmp_path / "python").write_text('#!/bin/sh\necho "$@"\n')
     (tmp_path / "python").chmod(0o755)
@@ -159,7 +159,7 @@ def test_a_folder_is_never_taken_for_a_package_of_the_index(tmp_path: Path) -> N
     assert "pip" not in missing.stdout
 
 
-def test_pin_fails_where_the_overlay_cannot_be_rendered(tmp_path: Path) -> None:
+def test_pin_fails_if_the_overlay_cannot_be_rendered(tmp_path: Path) -> None:
     (tmp_path / "kubectl").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "kubectl").chmod(0o755)
     env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}

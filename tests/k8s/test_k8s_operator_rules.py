@@ -1,4 +1,4 @@
-"""KubeRay's own rules: our objects keep them, and each rule catches an object that breaks it."""
+"""KubeRay's rules: our objects satisfy them, and each rule detects an object that breaks it."""
 
 import copy
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from k8s_operator_rules import complaints
 
 
 @pytest.mark.parametrize("name", BUILDS)
-def test_the_operator_accepts_every_ray_object(name: str) -> None:
+def test_every_ray_object_satisfies_the_operators_rules(name: str) -> None:
     assert {named(item): list(complaints(item)) for item in of_kind(rendered(name), *RAY)} == {
         named(item): [] for item in of_kind(rendered(name), *RAY)
     }
@@ -39,8 +39,8 @@ BROKEN: list[tuple[str, Callable[[Object], object]]] = [
     ("authOptions", lambda item: cluster_spec(item).pop("authOptions")),
     ("2.52", lambda item: cluster_spec(item).update(rayVersion="2.51.0")),
     ("autoscaler v2", lambda item: cluster_spec(item)["autoscalerOptions"].update(version="v1")),
-    ("takes work", lambda item: head(item).update(rayStartParams={})),
-    ("no string", lambda item: worker(item).update(rayStartParams={"num-cpus": 4})),
+    ("runs tasks", lambda item: head(item).update(rayStartParams={})),
+    ("not a string", lambda item: worker(item).update(rayStartParams={"num-cpus": 4})),
     ("labels in", lambda item: worker(item).update(rayStartParams={"labels": "a=b"})),
     ("as fields and", lambda item: head(item).update(resources={"CPU": "1"})),
     ("restartPolicy", lambda item: worker(item)["template"]["spec"].update(restartPolicy="Always")),
@@ -62,7 +62,7 @@ JOBS: list[tuple[str, Callable[[Object], object]]] = [
     ("submissionMode", lambda item: item["spec"].update(submissionMode="JobMode")),
     ("a submitter", lambda item: item["spec"].update(submissionMode="SidecarMode")),
     ("retries", lambda item: item["spec"].update(submissionMode="InteractiveMode")),
-    ("beside", lambda item: item["spec"].update(shutdownAfterJobFinishes=True)),
+    ("together with shutdown", lambda item: item["spec"].update(shutdownAfterJobFinishes=True)),
     ("nothing deletes", lambda item: item["spec"].pop("deletionStrategy")),
     ("conditions", lambda item: rules(item)[0]["condition"].update(jobDeploymentStatus="Failed")),
     ("DeleteWorkers", lambda item: rules(item)[0].update(policy="DeleteWorkers")),
@@ -91,14 +91,14 @@ def upgrade(item: Object) -> Object:
 
 
 @pytest.mark.parametrize(("complaint", "breaks"), [*BROKEN, *JOBS])
-def test_a_job_that_breaks_a_rule_is_found(complaint: str, breaks: Callable[[Object], object]) -> None:
+def test_a_job_that_breaks_a_rule_is_detected(complaint: str, breaks: Callable[[Object], object]) -> None:
     item = copy.deepcopy(next(job for job in rendered("gpu/jobs") if job["metadata"]["name"] == "train"))
     breaks(item)
     assert any(complaint in text for text in complaints(item)), list(complaints(item))
 
 
 @pytest.mark.parametrize(("complaint", "breaks"), [*BROKEN, *SERVICES])
-def test_a_service_that_breaks_a_rule_is_found(complaint: str, breaks: Callable[[Object], object]) -> None:
+def test_a_service_that_breaks_a_rule_is_detected(complaint: str, breaks: Callable[[Object], object]) -> None:
     item = copy.deepcopy(of_kind(rendered("production"), "RayService")[0])
     breaks(item)
     assert any(complaint in text for text in complaints(item)), list(complaints(item))

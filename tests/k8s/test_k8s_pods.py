@@ -1,4 +1,4 @@
-"""PodSecurity `restricted`, probes, and resources of every pod that the overlays make."""
+"""PodSecurity `restricted`, probes and resources of all pods of the overlays."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persiste
 
 
 def insecurities(spec: Object) -> Iterator[str]:
-    """What PodSecurity's `restricted` profile refuses. Source: Kubernetes, Pod Security Standards 1.3x."""
+    """Yield what PodSecurity's `restricted` profile refuses. Source: Kubernetes, Pod Security Standards 1.3x."""
     pod = spec.get("securityContext", {})
     yield from (key for key in ("hostNetwork", "hostPID", "hostIPC") if spec.get(key))
     yield from (
@@ -36,7 +36,7 @@ def insecurities(spec: Object) -> Iterator[str]:
 
 
 def restricted(overlay: str) -> list[Pod]:
-    """Pods in namespaces that enforce it, which is where all of ours are."""
+    """Return our pods, all of which are in namespaces that enforce the profile."""
     objects = everything(overlay)
     levels = {
         item["metadata"]["name"]: item["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
@@ -56,7 +56,7 @@ def test_every_pod_passes_pod_security_restricted(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_containers_that_the_operator_adds_are_restricted_too(overlay: str) -> None:
+def test_containers_added_by_the_operator_are_restricted_too(overlay: str) -> None:
     for item in of_kind(everything(overlay), "RayService", "RayJob"):
         cluster = cluster_spec(item)
         pod = cluster["headGroupSpec"]["template"]["spec"]
@@ -82,7 +82,7 @@ def test_containers_that_the_operator_adds_are_restricted_too(overlay: str) -> N
         ("hostNetwork", lambda pod: pod.update(hostNetwork=True)),
     ],
 )
-def test_a_pod_that_breaks_the_profile_is_found(complaint: str, breaks: Callable[[Object], object]) -> None:
+def test_a_pod_that_breaks_the_profile_is_detected(complaint: str, breaks: Callable[[Object], object]) -> None:
     for pod in restricted("production"):
         spec = copy.deepcopy(pod.spec)
         breaks(spec)
@@ -95,7 +95,7 @@ def own(pod: Object) -> Object:
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_pods_with_a_read_only_root_have_a_writable_tmp_that_is_their_home(overlay: str) -> None:
+def test_pods_with_a_read_only_root_have_a_writable_tmp_as_home(overlay: str) -> None:
     maps = {item["metadata"]["name"]: item["data"] for item in of_kind(everything(overlay), "ConfigMap")}
     for pod in restricted(overlay):
         for container in pod.containers:
@@ -103,32 +103,32 @@ def test_pods_with_a_read_only_root_have_a_writable_tmp_that_is_their_home(overl
             assert "/tmp" in paths or "redis" in pod.of, pod.of
             if container["image"].startswith("rayreel"):
                 sources = [source.get("configMapRef", {}).get("name") for source in container.get("envFrom", [])]
-                given = {k: v for name in sources if name for k, v in maps[name].items()}
-                given |= {entry["name"]: entry.get("value") for entry in container.get("env", [])}
-                assert given["HOME"] == "/tmp", pod.of
+                variables = {k: v for name in sources if name for k, v in maps[name].items()}
+                variables |= {entry["name"]: entry.get("value") for entry in container.get("env", [])}
+                assert variables["HOME"] == "/tmp", pod.of
     for item in of_kind(everything(overlay), "RayService", "RayJob"):
         cluster = cluster_spec(item)
         assert {"name": "tmp", "mountPath": "/tmp"} in cluster["autoscalerOptions"]["volumeMounts"]
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_every_container_says_what_it_needs_and_memory_is_never_overcommitted_by_ray(overlay: str) -> None:
+def test_every_container_has_requests_and_ray_never_overcommits_memory(overlay: str) -> None:
     for pod in restricted(overlay):
         for container in pod.containers:
-            asked, most = container["resources"]["requests"], container["resources"]["limits"]
+            requests, limits = container["resources"]["requests"], container["resources"]["limits"]
             for kind in ("cpu", "memory"):
-                assert quantity(asked[kind]) <= quantity(most[kind]), pod.of
+                assert quantity(requests[kind]) <= quantity(limits[kind]), pod.of
             if pod.labels.get("ray.io/node-type") == "worker" and overlay != "local":
-                # Ray plans with the limits; what it plans with has to be there.
-                assert asked == most, pod.of
+                # Ray schedules by limits, so requests must equal them.
+                assert requests == limits, pod.of
         if "ray.io/node-type" in pod.labels:
-            # Ray's object store takes 30 % of the memory and goes to disk where /dev/shm is smaller.
+            # Ray's object store uses 30 % of the memory, and the disk if /dev/shm is smaller.
             volume = next(volume for volume in pod.spec["volumes"] if volume["name"] == "shm")
             assert volume["emptyDir"] == {"medium": "Memory"}, pod.of
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_every_server_is_probed_and_rays_pods_are_left_to_the_operator(overlay: str) -> None:
+def test_every_server_has_probes_and_rays_pods_have_only_the_operators(overlay: str) -> None:
     for pod in restricted(overlay):
         container = pod.spec["containers"][0]
         if pod.of.startswith(("Deployment", "StatefulSet")):
@@ -138,7 +138,7 @@ def test_every_server_is_probed_and_rays_pods_are_left_to_the_operator(overlay: 
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_only_heads_and_the_schedule_get_a_token_of_kubernetes(overlay: str) -> None:
+def test_only_heads_and_the_schedule_get_a_kubernetes_token(overlay: str) -> None:
     accounts = {item["metadata"]["name"]: item for item in of_kind(everything(overlay), "ServiceAccount")}
     for pod in restricted(overlay):
         account = accounts[pod.spec["serviceAccountName"]]
@@ -148,7 +148,7 @@ def test_only_heads_and_the_schedule_get_a_token_of_kubernetes(overlay: str) -> 
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_rights_name_what_they_are_for(overlay: str) -> None:
+def test_roles_have_no_wildcards_and_no_access_to_secrets(overlay: str) -> None:
     objects = everything(overlay)
     assert not of_kind(objects, "ClusterRole", "ClusterRoleBinding")
     for role in of_kind(objects, "Role"):

@@ -1,4 +1,4 @@
-"""ray_cluster.yaml: by Ray's own schema and loader, and as far as launching machines on a made-up AWS (moto)."""
+"""ray_cluster.yaml: Ray's schema and loader, and launching machines on a simulated AWS (moto)."""
 
 import copy
 import re
@@ -31,7 +31,7 @@ def config() -> Config:
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """No AWS but moto's, and no home but the test's: Ray keeps a key there."""
+    """Simulate AWS with moto, with a home for the test, where Ray stores a key."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "none")
     monkeypatch.delenv("AWS_PROFILE", raising=False)
@@ -46,13 +46,13 @@ def test_the_file_is_valid_with_its_defaults(config: Config) -> None:
     validate_config(config)
 
 
-def test_a_key_that_ray_does_not_know_is_found(config: Config) -> None:
+def test_a_key_unknown_to_ray_is_detected(config: Config) -> None:
     config["available_node_types"]["gpu"]["max_worker"] = 3
     with pytest.raises(jsonschema.ValidationError):
         validate_config(config)
 
 
-def test_rays_provider_makes_machines_of_it(config: Config, aws: None) -> None:
+def test_rays_provider_launches_the_machines(config: Config, aws: None) -> None:
     filled = AWSNodeProvider.fillout_available_node_types_resources(copy.deepcopy(config))
     resources = {name: kind["resources"] for name, kind in filled["available_node_types"].items()}
     assert resources["head"] == {"CPU": 0}
@@ -67,7 +67,7 @@ def test_rays_provider_makes_machines_of_it(config: Config, aws: None) -> None:
     made = {}
     for name in ("head", "cpu"):
         node_config = copy.deepcopy(ready["available_node_types"][name]["node_config"])
-        # moto knows machine images of its own only.
+        # moto has only its own machine images.
         node_config["ImageId"] = "ami-12c6146b"
         node_config.pop("IamInstanceProfile")
         (instance,) = provider.create_node(node_config, {"ray-node-name": name}, 1).values()
@@ -78,14 +78,14 @@ def test_rays_provider_makes_machines_of_it(config: Config, aws: None) -> None:
     assert made["head"].instance_lifecycle != "spot"
 
 
-def test_what_is_yours_stands_in_one_place() -> None:
+def test_values_to_edit_are_in_one_place() -> None:
     text = FILE.read_text()
     below = text[text.index("\nprovider:") :]
     for word in ("us-east-1", "ami-", "g6e", "c7i.8xlarge\n", "m7i", "s3://", "MarketType"):
         assert word not in below.replace("# Filled in", "").replace("g6e.12xlarge: 48", ""), word
 
 
-def test_only_workers_are_bought_as_spot_and_all_of_them_start_from_zero(config: Config) -> None:
+def test_only_workers_are_spot_instances_and_all_start_from_zero(config: Config) -> None:
     types = config["available_node_types"]
     assert {name for name, kind in types.items() if "InstanceMarketOptions" in kind["node_config"]} == {"cpu", "gpu"}
     assert all(kind["min_workers"] == 0 for kind in types.values())
@@ -93,7 +93,7 @@ def test_only_workers_are_bought_as_spot_and_all_of_them_start_from_zero(config:
     assert config["idle_timeout_minutes"] > 0
 
 
-def test_pools_are_called_as_they_are_on_kubernetes(config: Config) -> None:
+def test_pools_have_the_same_names_as_on_kubernetes(config: Config) -> None:
     labels = {name: kind["labels"]["rayreel.io/pool"] for name, kind in config["available_node_types"].items()}
     assert labels == {"head": "head", "cpu": "cpu", "gpu": "gpu"}
 
@@ -105,13 +105,13 @@ def test_ray_and_python_are_the_pinned_versions(config: Config) -> None:
     assert all(image.startswith(f"rayproject/ray:{ray[1]}-py311") for image in images)
 
 
-def test_everything_below_the_repository_that_must_not_travel_stays(config: Config) -> None:
+def test_private_files_of_the_repository_are_not_copied(config: Config) -> None:
     assert config["file_mounts"] == {"/home/ray/rayreel": ".", TOKEN: "~/.ray/auth_token"}
     for folder in (".git", ".venv", "storage"):
         assert f"**/{folder}/**" in config["rsync_exclude"]
 
 
-def test_the_environment_is_written_once_however_often_it_is_set_up(config: Config, tmp_path: Path) -> None:
+def test_repeated_setup_writes_the_environment_once(config: Config, tmp_path: Path) -> None:
     command = config["setup_commands"][-1]
     for _ in range(2):
         subprocess.run(["bash", "-c", command], env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}, check=True)
@@ -156,7 +156,7 @@ def make_token_at(file: Path) -> None:
     file.chmod(0o644)
 
 
-def test_the_environment_puts_work_on_the_machines_that_are_there_for_it(config: Config, tmp_path: Path) -> None:
+def test_the_environment_assigns_work_to_its_machines(config: Config, tmp_path: Path) -> None:
     plain = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
     subprocess.run(["bash", "-c", config["setup_commands"][-1]], env=plain, check=True)
     shell = subprocess.run(
@@ -173,7 +173,7 @@ def test_the_environment_puts_work_on_the_machines_that_are_there_for_it(config:
     assert settings.extract.gpus_per_encoder and settings.extract.encoder_actors and settings.train.use_gpu
 
 
-def test_setup_and_start_commands_are_good_shell(config: Config) -> None:
+def test_setup_and_start_commands_are_valid_shell(config: Config) -> None:
     for key in ("setup_commands", "head_start_ray_commands", "worker_start_ray_commands"):
         for command in config[key]:
             subprocess.run(["bash", "-n", "-c", command], check=True)

@@ -1,4 +1,4 @@
-"""Names, ports, selectors and keys that have to agree, do."""
+"""References between objects: names, ports, selectors and keys."""
 
 import json
 import re
@@ -42,7 +42,7 @@ def config_maps(pod: Pod) -> Iterator[str]:
 
 
 def secret_keys(item: object) -> Iterator[tuple[str, str | None]]:
-    """(secret, key) of every reference anywhere in an object; None: the whole secret."""
+    """Yield (secret, key) of every reference in an object; key None: the whole secret."""
     if isinstance(item, dict):
         for key, value in item.items():
             if key == "secretKeyRef":
@@ -57,7 +57,7 @@ def secret_keys(item: object) -> Iterator[tuple[str, str | None]]:
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_config_maps_accounts_classes_and_claims_that_pods_name_are_there(overlay: str) -> None:
+def test_config_maps_accounts_classes_and_claims_of_pods_exist(overlay: str) -> None:
     objects = everything(overlay)
     maps = metadata_names(objects, "ConfigMap") | PUBLISHED
     accounts, classes = metadata_names(objects, "ServiceAccount"), metadata_names(objects, "PriorityClass")
@@ -71,7 +71,7 @@ def test_config_maps_accounts_classes_and_claims_that_pods_name_are_there(overla
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_every_secret_that_is_referred_to_is_made_by_the_secrets_tool_and_none_is_in_git(overlay: str) -> None:
+def test_every_referenced_secret_is_created_by_the_secrets_tool_and_none_is_in_git(overlay: str) -> None:
     objects = everything(overlay)
     assert not of_kind(objects, "Secret")
     made = {item["metadata"]["name"]: item["stringData"] for item in secrets_file.secrets(overlay)}
@@ -159,7 +159,7 @@ def peers(policy: Object) -> Iterator[Object]:
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_network_policies_speak_of_pods_and_namespaces_that_exist(overlay: str) -> None:
+def test_network_policies_select_existing_pods_and_namespaces(overlay: str) -> None:
     objects = everything(overlay)
     labels = [pod.labels for pod in pods(objects)]
     namespaces = metadata_names(objects, "Namespace") | OTHERS
@@ -174,7 +174,7 @@ def test_network_policies_speak_of_pods_and_namespaces_that_exist(overlay: str) 
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_network_policies_name_ports_that_their_pods_have(overlay: str) -> None:
+def test_network_policies_name_existing_ports(overlay: str) -> None:
     objects = everything(overlay)
     there = list(pods(objects))
     for policy in of_kind(objects, "NetworkPolicy"):
@@ -255,7 +255,7 @@ def test_no_network_policy_allows_the_clouds_metadata_service(overlay: str) -> N
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_disruption_budgets_are_numbers_for_pods_that_exist(overlay: str) -> None:
+def test_disruption_budgets_are_numbers_for_existing_pods(overlay: str) -> None:
     objects = everything(overlay)
     for budget in of_kind(objects, "PodDisruptionBudget"):
         assert isinstance(budget["spec"]["minAvailable"], int)
@@ -263,7 +263,7 @@ def test_disruption_budgets_are_numbers_for_pods_that_exist(overlay: str) -> Non
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_monitors_find_ports_that_are_there(overlay: str) -> None:
+def test_monitors_name_existing_ports(overlay: str) -> None:
     objects = everything(overlay)
     for monitor in of_kind(objects, "PodMonitor"):
         for pod in pods(objects):
@@ -291,7 +291,7 @@ def test_images_are_pinned_and_ours_is_one_version(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_gpu_pods_have_the_cuda_image_and_others_have_not(overlay: str) -> None:
+def test_only_gpu_pods_have_the_cuda_image(overlay: str) -> None:
     for pod in pods(everything(overlay)):
         for container in pod.containers:
             wants = "nvidia.com/gpu" in container["resources"]["limits"]
@@ -299,13 +299,13 @@ def test_gpu_pods_have_the_cuda_image_and_others_have_not(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_ray_is_the_version_that_is_installed(overlay: str) -> None:
+def test_ray_has_the_installed_version(overlay: str) -> None:
     pinned = re.search(r"^ray==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     assert pinned is not None
     assert {cluster_spec(item)["rayVersion"] for item in of_kind(everything(overlay), *RAY)} == {pinned[1]}
 
 
-def test_the_ingress_leads_to_the_gateway_that_the_operator_makes() -> None:
+def test_the_ingress_points_to_the_operators_gateway() -> None:
     objects = everything("production")
     service = of_kind(objects, "RayService")[0]
     gateway = f"{service['metadata']['name']}-gateway"
@@ -314,7 +314,7 @@ def test_the_ingress_leads_to_the_gateway_that_the_operator_makes() -> None:
     assert rule["backend"]["service"] == {"name": f"{gateway}-{options['gatewayClassName']}", "port": {"number": 80}}
 
 
-def test_secrets_are_random_and_fit_together() -> None:
+def test_secrets_are_random_and_consistent() -> None:
     first, second = (
         {item["metadata"]["name"]: item["stringData"] for item in secrets_file.secrets("production")} for _ in range(2)
     )
@@ -325,7 +325,7 @@ def test_secrets_are_random_and_fit_together() -> None:
     assert len(json.dumps(local)) < 4096
 
 
-def test_every_file_of_the_tree_is_used_by_a_build() -> None:
+def test_every_file_is_used_by_a_build() -> None:
     used: set[Path] = set()
     waiting = [ROOT / "k8s" / "overlays" / name for overlay in OVERLAY_NAMES for name in (overlay, f"{overlay}/jobs")]
     while waiting:

@@ -1,4 +1,4 @@
-"""Every object of every overlay against the schema of its kind, as the newest API server has it."""
+"""All objects of all overlays, validated by the newest schema of their kind."""
 
 import importlib.util
 from pathlib import Path
@@ -19,7 +19,7 @@ def crds() -> ModuleType:
     return module
 
 
-def test_there_are_overlays_for_a_laptop_for_gpus_and_for_production() -> None:
+def test_there_are_overlays_for_laptop_gpus_and_production() -> None:
     assert OVERLAY_NAMES == ["gpu", "local", "production"]
 
 
@@ -53,7 +53,7 @@ def test_ray_kinds_fit_the_crds(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BUILDS)
-def test_nothing_is_there_twice_and_everything_is_in_a_namespace_that_is_made(name: str) -> None:
+def test_objects_are_unique_and_in_an_existing_namespace(name: str) -> None:
     objects = rendered(name)
     keys = [(item["metadata"].get("namespace"), named(item)) for item in objects]
     assert len(keys) == len(set(keys))
@@ -63,7 +63,7 @@ def test_nothing_is_there_twice_and_everything_is_in_a_namespace_that_is_made(na
         assert item["kind"] in cluster_wide or item["metadata"]["namespace"] in made, named(item)
 
 
-def test_a_wrong_object_is_found(tmp_path: Path) -> None:
+def test_an_invalid_object_is_detected(tmp_path: Path) -> None:
     item = {**of_kind(rendered("gpu"), "CronJob")[0]}
     item["spec"] = {**item["spec"], "shedule": "* * * * *"}
     with pytest.raises(kubernetes_validate.ValidationError):

@@ -1,4 +1,4 @@
-"""What the overlays tell rayreel, Serve and MLflow, taken at its word by rayreel, Serve and MLflow."""
+"""The settings of the overlays, validated by rayreel, Serve and MLflow."""
 
 import os
 import re
@@ -39,17 +39,17 @@ def settings_of(overlay: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_settings_are_settings(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_of_overlays_are_valid(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("RAYREEL_")]:
         monkeypatch.delenv(name)
-    given = {key: value for key, value in settings_of(overlay).items() if key != "RAYREEL_LOG"}
-    for key, value in given.items():
+    variables = {key: value for key, value in settings_of(overlay).items() if key != "RAYREEL_LOG"}
+    for key, value in variables.items():
         monkeypatch.setenv(key, value)
     settings = load_settings()
-    assert settings.storage == given["RAYREEL_STORAGE"]
+    assert settings.storage == variables["RAYREEL_STORAGE"]
     assert settings.serve.needs_keys("0.0.0.0")
     assert settings.weights_cache == Path("/opt/rayreel/weights")
-    for key in given:
+    for key in variables:
         if key.startswith("RAYREEL_"):
             assert key in {f"RAYREEL_{known}".upper() for known in leaves(settings.model_dump())}, key
 
@@ -73,7 +73,7 @@ def options_of(job: str) -> click.Command:
 
 
 @pytest.mark.parametrize("build", JOB_BUILDS)
-def test_every_job_starts_a_script_that_is_there_with_options_that_it_has(build: str) -> None:
+def test_every_job_runs_an_existing_script_with_existing_options(build: str) -> None:
     jobs = {item["metadata"]["name"]: item for item in rendered(build)}
     assert sorted(jobs) == sorted(JOBS)
     for name, item in jobs.items():
@@ -97,7 +97,7 @@ def test_the_image_is_where_the_jobs_expect_it() -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_serve_takes_its_config_and_it_names_the_applications_deployments(overlay: str) -> None:
+def test_serve_accepts_its_config_and_it_names_the_deployments(overlay: str) -> None:
     config = serve_config(of_kind(rendered(overlay), "RayService")[0])
     ServeDeploySchema.model_validate(config)
     local = yaml.safe_load((ROOT / "serve_apps" / "config.yaml").read_text())
@@ -112,8 +112,8 @@ def test_serve_takes_its_config_and_it_names_the_applications_deployments(overla
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_replicas_fit_into_the_groups_at_their_smallest_and_largest(overlay: str) -> None:
-    """The least replicas have room in the least pods, the most in the most; by CPUs, GPUs and pool."""
+def test_the_fewest_and_the_most_replicas_fit_into_the_groups(overlay: str) -> None:
+    """The fewest replicas fit into the fewest pods and the most into the most, by CPUs, GPUs and pool."""
     item = of_kind(rendered(overlay), "RayService")[0]
     groups = cluster_spec(item)["workerGroupSpecs"]
     for which, pods_field in (("min_replicas", "minReplicas"), ("max_replicas", "maxReplicas")):
@@ -144,7 +144,7 @@ def test_cpu_replicas_stay_on_cpu_nodes_and_gpu_replicas_on_gpu_nodes(overlay: s
 
 
 @pytest.mark.parametrize("overlay", ["gpu", "production"])
-def test_gpu_groups_start_from_zero_where_the_job_asks_for_gpus(overlay: str) -> None:
+def test_gpu_groups_start_from_zero_if_the_job_requests_gpus(overlay: str) -> None:
     groups = [
         (item["metadata"]["name"], group)
         for item in rendered(f"{overlay}/jobs")
@@ -153,7 +153,7 @@ def test_gpu_groups_start_from_zero_where_the_job_asks_for_gpus(overlay: str) ->
     ]
     assert sorted(name for name, _ in groups) == ["extract", "promote", "train"]
     for name, group in groups:
-        # Promotion asks whether there is a GPU; nothing would start one for the question.
+        # Promotion only checks whether there is a GPU, which would not start one.
         least = 1 if name == "promote" else 0
         assert (group["replicas"], group["minReplicas"]) == (least, least)
         assert least or group["idleTimeoutSeconds"] > 0
@@ -163,31 +163,31 @@ def test_gpu_groups_start_from_zero_where_the_job_asks_for_gpus(overlay: str) ->
 
 
 def most(item: Object) -> dict[str, float]:
-    """What a Ray cluster asks for at its largest."""
+    """Return the requests of a Ray cluster at its largest."""
     cluster = cluster_spec(item)
-    asked = {"requests.cpu": 0.0, "requests.memory": 0.0, "requests.nvidia.com/gpu": 0.0, "pods": 0.0}
+    requested = {"requests.cpu": 0.0, "requests.memory": 0.0, "requests.nvidia.com/gpu": 0.0, "pods": 0.0}
     parts = [(1, cluster["headGroupSpec"]), *((g["maxReplicas"], g) for g in cluster["workerGroupSpecs"])]
     for count, group in parts:
         requests = group["template"]["spec"]["containers"][0]["resources"]["requests"]
-        asked["pods"] += count
+        requested["pods"] += count
         for kind in ("cpu", "memory", "nvidia.com/gpu"):
-            asked[f"requests.{kind}"] += count * quantity(requests.get(kind, 0))
+            requested[f"requests.{kind}"] += count * quantity(requests.get(kind, 0))
     autoscaler = cluster["autoscalerOptions"]["resources"]["requests"]
-    asked["requests.cpu"] += quantity(autoscaler["cpu"])
-    asked["requests.memory"] += quantity(autoscaler["memory"])
-    return asked
+    requested["requests.cpu"] += quantity(autoscaler["cpu"])
+    requested["requests.memory"] += quantity(autoscaler["memory"])
+    return requested
 
 
-def test_the_quota_has_room_for_an_upgrade_of_the_service_and_the_largest_jobs_beside_it() -> None:
+def test_the_quota_allows_an_upgrade_of_the_service_during_the_largest_jobs() -> None:
     objects = everything("production")
     hard = {key: quantity(value) for key, value in of_kind(objects, "ResourceQuota")[0]["spec"]["hard"].items()}
     service = most(of_kind(objects, "RayService")[0])
     jobs = {item["metadata"]["name"]: most(item) for item in of_kind(objects, "RayJob")}
-    for key, asked in service.items():
-        assert 2 * asked + jobs["extract"][key] + jobs["train"][key] <= hard[key], key
+    for key, requested in service.items():
+        assert 2 * requested + jobs["extract"][key] + jobs["train"][key] <= hard[key], key
 
 
-def test_every_job_has_retries_deadlines_and_an_end() -> None:
+def test_every_job_has_retries_deadlines_and_deletion_rules() -> None:
     for name in JOB_BUILDS:
         for item in rendered(name):
             spec = item["spec"]
@@ -197,7 +197,7 @@ def test_every_job_has_retries_deadlines_and_an_end() -> None:
             assert policies == {"DeleteCluster", "DeleteSelf"}
 
 
-def test_the_schedule_runs_commands_that_the_submit_tool_has(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_schedule_runs_existing_commands_of_the_submit_tool(capsys: pytest.CaptureFixture[str]) -> None:
     import submit
 
     known = {command.name or "" for command in submit.app.registered_commands}

@@ -1,4 +1,4 @@
-"""SIZING.md's tables, worked out again from what it says was measured."""
+"""The tables of SIZING.md, recomputed from its measured costs."""
 
 import re
 from typing import Any
@@ -38,12 +38,12 @@ PER_VIDEO = [
 
 
 @pytest.mark.parametrize(("label", "each"), PER_VIDEO)
-def test_a_row_is_its_count_times_its_cost(label: str, each: float) -> None:
+def test_each_row_is_count_times_unit_cost(label: str, each: float) -> None:
     assert cells(label) == pytest.approx([count * each for count in COUNTS.values()], rel=0.08, abs=0.05)
 
 
 @pytest.mark.parametrize("overlay", ["gpu", "production"])
-def test_what_does_not_grow_does_not(overlay: str) -> None:
+def test_constant_rows_are_constant(overlay: str) -> None:
     block = re.search(r"extract\.videos_per_block=(\d+)", extraction(overlay)["spec"]["entrypoint"])
     assert block is not None
     in_flight = ExtractConfig().blocks_in_flight * int(block[1]) * DECODED
@@ -51,7 +51,7 @@ def test_what_does_not_grow_does_not(overlay: str) -> None:
     assert cells("at, MB/s") == pytest.approx([CORES / CORE_S * FILE / MB] * 3, rel=0.01)
 
 
-def test_money_follows_from_the_prices_beside_it() -> None:
+def test_costs_match_the_listed_prices() -> None:
     hours = 1e6 * CORE_S / 3600
     assert cells("extract once, on demand")[0] == pytest.approx(hours * 0.04, abs=0.06)
     assert cells("extract once, spot")[0] == pytest.approx(hours * 0.015, abs=0.06)
@@ -59,7 +59,7 @@ def test_money_follows_from_the_prices_beside_it() -> None:
     assert cells("hold in Milvus")[0] == pytest.approx(3.5 * 4, abs=0.6)
 
 
-def test_256_cores_are_what_the_manifests_let_extraction_have() -> None:
+def test_the_manifests_allow_extraction_256_cores() -> None:
     group = cluster_spec(extraction("production"))["workerGroupSpecs"][0]
     limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
     assert group["maxReplicas"] * quantity(limits["cpu"]) == CORES

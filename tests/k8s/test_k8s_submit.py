@@ -1,4 +1,4 @@
-"""The submit tool over HTTP: against an API server of the tests' own, or a real one ($K8S_TEST_KUBECONFIG)."""
+"""The submit tool over HTTP, with a test server or a real cluster ($K8S_TEST_KUBECONFIG)."""
 
 import os
 import shlex
@@ -38,9 +38,9 @@ def jobs_of(server: ApiServer, patience_s: float = 5) -> RayJobs:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    """The program's main, in this process; its exit status."""
+    """Run the submit tool in this process and return its exit status."""
     monkeypatch.setattr(sys, "argv", ["submit.py", *words])
-    monkeypatch.setattr("rayjobs.FIRST_ANSWER_S", 0)
+    monkeypatch.setattr("rayjobs.FIRST_RESPONSE_S", 0)
     with pytest.raises(SystemExit) as end:
         submit.main()
     return int(end.value.code or 0)
@@ -48,7 +48,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 
 @pytest.fixture
 def any_cluster(tmp_path: Path) -> Iterator[RayJobs]:
-    """Jobs of the real cluster, where there is one for tests, and of the tests' own server otherwise."""
+    """Jobs of the real cluster if there is one for tests, else of a test server."""
     if real := os.environ.get("K8S_TEST_KUBECONFIG"):
         yield connect(real, None, os.environ.get("K8S_TEST_NAMESPACE"))
         return
@@ -71,18 +71,18 @@ def test_a_job_is_created_found_listed_and_stopped(any_cluster: RayJobs) -> None
 
 
 def operator(server: ApiServer, ending: tuple[str, str], message: str = "") -> None:
-    """Bring the job that is created next up, let its driver print, and end it."""
+    """Act as the operator for the next job: start it, print its output, and end it."""
 
     def bring_up(made: dict[str, Any]) -> None:
         name = made["metadata"]["name"]
-        while not server.asked("GET", "watch="):
+        while not server.count("GET", "watch="):
             time.sleep(0.01)
         for deployment, job in (("Initializing", ""), ("Running", "PENDING"), ("Running", "RUNNING")):
             server.status(name, deployment, job)
             time.sleep(0.05)
         server.submitter(name, f"{name}-pod")
         for line in ("epoch 1", "epoch 2"):
-            server.say(f"{name}-pod", line)
+            server.write_log(f"{name}-pod", line)
             time.sleep(0.05)
         server.end(f"{name}-pod")
         server.status(name, *ending, message=message)
@@ -90,7 +90,7 @@ def operator(server: ApiServer, ending: tuple[str, str], message: str = "") -> N
     server.on_create = bring_up
 
 
-def test_a_followed_job_prints_states_and_output_and_ends_as_the_job_does(
+def test_a_followed_job_prints_states_and_output_and_returns_its_exit_status(
     server: ApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     operator(server, ("Complete", "SUCCEEDED"), "Job finished successfully.")
@@ -111,7 +111,7 @@ def test_a_followed_job_prints_states_and_output_and_ends_as_the_job_does(
         (("ValidationFailed", ""), "spec.backoffLimit must be a positive integer", 1),
     ],
 )
-def test_a_job_that_fails_gives_its_exit_status_and_reason(
+def test_a_failed_job_returns_its_exit_status_and_reason(
     server: ApiServer,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -124,7 +124,7 @@ def test_a_job_that_fails_gives_its_exit_status_and_reason(
     assert message in capsys.readouterr().out
 
 
-def test_watching_goes_on_through_restarts_and_forgotten_versions(server: ApiServer) -> None:
+def test_watching_survives_restarts_and_expired_versions(server: ApiServer) -> None:
     jobs = jobs_of(server)
     jobs.create(manifest())
     states = jobs.states("train-1")
@@ -141,38 +141,38 @@ def test_watching_goes_on_through_restarts_and_forgotten_versions(server: ApiSer
     assert len(seen) == len(set(seen))
 
 
-def test_output_is_printed_once_when_the_connection_breaks_and_when_the_operator_tries_again(
+def test_output_is_printed_once_despite_disconnects_and_retries_of_the_operator(
     server: ApiServer,
 ) -> None:
     jobs = jobs_of(server)
     jobs.create(manifest())
     server.status("train-1", "Running", "RUNNING")
     server.submitter("train-1", "train-1-a")
-    server.say("train-1-a", "one")
+    server.write_log("train-1-a", "one")
     lines = jobs.log("train-1", follow=True)
     assert next(lines) == "one"
-    server.say("train-1-a", "two")
+    server.write_log("train-1-a", "two")
     server.end("train-1-a")
     assert next(lines) == "two"
     time.sleep(1.1)  # creation times are whole seconds
     server.submitter("train-1", "train-1-b")
     server.trouble("GET", "/log", 400, refusal(400, "BadRequest", "container is waiting to start"))
-    server.say("train-1-b", "three")
+    server.write_log("train-1-b", "three")
     server.end("train-1-b")
     server.status("train-1", "Complete", "SUCCEEDED")
     assert list(lines) == ["three"]
 
 
-def test_a_lost_answer_makes_no_second_job(server: ApiServer) -> None:
+def test_a_lost_response_creates_no_second_job(server: ApiServer) -> None:
     server.trouble("POST", JOBS, None, afterwards=True)
     jobs = jobs_of(server)
-    jobs._answered = True
+    jobs._responded = True
     assert jobs.create(manifest()).name == "train-1"
-    assert server.asked("POST", JOBS) == 2
+    assert server.count("POST", JOBS) == 2
     assert len(jobs.all()) == 1
 
 
-def test_deleting_again_after_a_lost_answer_is_no_error(server: ApiServer) -> None:
+def test_deleting_again_after_a_lost_response_is_not_an_error(server: ApiServer) -> None:
     jobs = jobs_of(server)
     jobs.create(manifest())
     server.trouble("DELETE", "train-1", None, afterwards=True)
@@ -180,7 +180,7 @@ def test_deleting_again_after_a_lost_answer_is_no_error(server: ApiServer) -> No
     assert jobs.all() == []
 
 
-def test_a_published_map_replaces_what_somebody_else_wrote_meanwhile(server: ApiServer) -> None:
+def test_a_published_map_replaces_a_concurrent_change(server: ApiServer) -> None:
     jobs = jobs_of(server)
     jobs.publish("rayreel-jobs", {"a.yaml": "1"})
     server.trouble("PUT", "configmaps", 409, refusal(409, "Conflict", "the object has been modified"))
@@ -204,7 +204,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("status", "answer", "error", "remedy"), REFUSALS)
-def test_each_refusal_says_what_to_do(
+def test_each_refusal_names_a_remedy(
     server: ApiServer, status: int, answer: dict[str, Any] | str, error: type[RayreelError], remedy: str
 ) -> None:
     if status == 409:
@@ -214,11 +214,11 @@ def test_each_refusal_says_what_to_do(
         jobs_of(server).create(manifest())
 
 
-def test_a_server_that_stops_answering_is_lost_rather_than_no_cluster(server: ApiServer) -> None:
+def test_a_server_that_stops_responding_is_reported_as_lost(server: ApiServer) -> None:
     jobs = jobs_of(server, patience_s=0.2)
     jobs.create(manifest())
-    server.trouble("GET", JOBS, 503, refusal(503, "ServiceUnavailable", "etcd is away"), times=100)
-    with pytest.raises(Lost, match="etcd is away"):
+    server.trouble("GET", JOBS, 503, refusal(503, "ServiceUnavailable", "etcd is down"), times=100)
+    with pytest.raises(Lost, match="etcd is down"):
         jobs.state("train-1")
 
 
@@ -229,21 +229,21 @@ def test_no_cluster_and_no_configuration_end_with_a_remedy(
         path = server.kubeconfig(tmp_path)
     monkeypatch.setenv("KUBECONFIG", str(path))
     assert run(monkeypatch, "list") == 1
-    assert "NoCluster: The API server does not answer" in capsys.readouterr().out
+    assert "NoCluster: The API server does not respond" in capsys.readouterr().out
     assert run(monkeypatch, "list", "--kubeconfig", str(tmp_path / "none")) == 1
-    assert "Give --kubeconfig" in capsys.readouterr().out
+    assert "Pass --kubeconfig" in capsys.readouterr().out
     assert run(monkeypatch, "list", "--context", "other") == 1
-    assert "Give --kubeconfig" in capsys.readouterr().out
+    assert "Pass --kubeconfig" in capsys.readouterr().out
 
 
-def test_jobs_that_are_not_there_cannot_be_asked_or_stopped(server: ApiServer) -> None:
+def test_unknown_jobs_cannot_be_queried_or_stopped(server: ApiServer) -> None:
     jobs = jobs_of(server)
     for call in (jobs.state, jobs.delete):
         with pytest.raises(NoSuchJob, match=r"submit\.py list"):
             call("nothing")
 
 
-def test_a_job_deleted_while_it_is_followed_ends_following(server: ApiServer) -> None:
+def test_following_ends_when_the_job_is_deleted(server: ApiServer) -> None:
     jobs = jobs_of(server)
     jobs.create(manifest())
     states = jobs.states("train-1")
@@ -253,7 +253,7 @@ def test_a_job_deleted_while_it_is_followed_ends_following(server: ApiServer) ->
         next(states)
 
 
-def test_a_setting_that_does_not_exist_starts_no_cluster(
+def test_an_unknown_setting_starts_no_cluster(
     server: ApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "train", "--set", "train.epoch=20") == 1
@@ -262,7 +262,7 @@ def test_a_setting_that_does_not_exist_starts_no_cluster(
 
 
 @pytest.mark.parametrize("words", [["--overlay", "gpuu"], ["--template", "nothing.yaml"], ["--name", "x" * 48]])
-def test_what_cannot_be_rendered_is_said_before_the_cluster_is_asked(
+def test_rendering_errors_are_reported_before_the_cluster_is_contacted(
     server: ApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
     assert run(monkeypatch, "train", *words) == 1
@@ -270,7 +270,7 @@ def test_what_cannot_be_rendered_is_said_before_the_cluster_is_asked(
     assert server.requests == []
 
 
-def test_values_reach_the_job_as_they_were_given(
+def test_values_reach_the_job_unchanged(
     server: ApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nasty = """encoders.visual=it's a "test"; $(rm -rf /) *"""
@@ -282,7 +282,7 @@ def test_values_reach_the_job_as_they_were_given(
     assert shlex.split(shlex.join(once))[-4:] == ["--set", nasty, "--catalog", "s3://b/my videos.csv"]
 
 
-def test_published_jobs_are_what_the_schedule_submits(
+def test_the_schedule_submits_the_published_jobs(
     server: ApiServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert run(monkeypatch, "publish", "--overlay", "production") == 0
@@ -295,7 +295,7 @@ def test_published_jobs_are_what_the_schedule_submits(
     assert made["metadata"]["labels"]["rayreel.io/job"] == "extract"
 
 
-def test_the_program_runs_as_a_program(server: ApiServer) -> None:
+def test_the_submit_tool_runs_as_a_script(server: ApiServer) -> None:
     operator(server, ("Failed", "FAILED"), "Job entrypoint command failed with exit code 4")
     command = [sys.executable, str(ROOT / "k8s" / "submit.py"), "evaluate", "--overlay", "local", "--follow"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)

@@ -1,4 +1,4 @@
-"""One clock for packets whose own clock wraps, restarts and jumps."""
+"""Continuous times of packets whose clock wraps, restarts or jumps."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,7 +18,7 @@ VIDEO, AUDIO = 0, 1
 
 @dataclass(frozen=True)
 class Part:
-    """A recording: how long, what its clock says at its beginning, and how much later its sound begins."""
+    """A recording: its length, the time of its clock at its start, and the delay of its sound."""
 
     length_s: float
     clock_s: float
@@ -28,8 +28,8 @@ class Part:
 def recorded(
     parts: list[Part], sound: bool = True, ahead_s: float = 0.3
 ) -> tuple[dict[int, Track], dict[int, np.ndarray]]:
-    """Tracks as a joined file has them, and when each packet truly comes; pictures are `ahead_s` ahead in the file."""
-    packets: list[tuple[float, int, float, float]] = []  # place in the file, stream, clock, true time
+    """Return the tracks of a joined file and the true time of each packet; pictures are `ahead_s` ahead in the file."""
+    packets: list[tuple[float, int, float, float]] = []  # position in the file, stream, clock, true time
     begin_s = 0.0
     for part in parts:
         for stream, step_s, later_s in ((VIDEO, PICTURE_S, 0.0), (AUDIO, BLOCK_S, part.sound_later_s)):
@@ -49,14 +49,14 @@ def recorded(
 
 
 def placed(tracks: dict[int, Track]) -> dict[int, np.ndarray]:
-    """Times on the continuous clock, counted from the first picture."""
+    """Return times on the continuous clock since the first picture."""
     shifts = continuous(tracks, GAP_S, WRAP_S)
     times = {stream: track.begins_s + shifts[stream].shown_s for stream, track in tracks.items()}
     return {stream: shown - times[VIDEO][0] for stream, shown in times.items()}
 
 
 def far_apart(parts: list[Part]) -> bool:
-    """Whether each clock begins where nobody could take it for the one before going on."""
+    """Whether no clock starts at a time that would continue the previous one."""
     return all(
         not -1 < (later.clock_s - earlier.clock_s - earlier.length_s + WRAP_S / 2) % WRAP_S - WRAP_S / 2 < 2 * GAP_S
         for earlier, later in pairwise(parts)
@@ -69,10 +69,10 @@ parts = st.lists(st.builds(Part, st.floats(2, 8), clocks, st.floats(0, 0.5)), mi
 
 @settings(max_examples=80, deadline=None)
 @given(parts=parts, sound=st.booleans())
-def test_joined_recordings_follow_one_another_whatever_their_clocks_say(parts: list[Part], sound: bool) -> None:
+def test_joined_recordings_follow_one_another_with_any_clocks(parts: list[Part], sound: bool) -> None:
     tracks, truth = recorded(parts, sound)
     for stream, times in placed(tracks).items():
-        # A part begins when the one before it has ended, in its longest stream.
+        # A part starts at the end of the longest stream of the previous one.
         assert np.abs(times - truth[stream]).max() < 0.06 * len(parts) + 0.001
         assert (np.diff(times) > -0.01).all()
 
@@ -89,7 +89,7 @@ def test_sound_and_picture_of_each_recording_stay_together(parts: list[Part]) ->
 
 
 @pytest.mark.parametrize("clock_s", [0.0, 36_000.0, WRAP_S - 10])
-def test_a_clock_that_runs_on_is_left_alone(clock_s: float) -> None:
+def test_a_continuous_clock_is_unchanged(clock_s: float) -> None:
     tracks, _ = recorded([Part(8.0, clock_s)])
     assert all(
         not shift.shown_s.any() and not shift.times_s.any() for shift in continuous(tracks, GAP_S, WRAP_S).values()
@@ -97,7 +97,7 @@ def test_a_clock_that_runs_on_is_left_alone(clock_s: float) -> None:
 
 
 @pytest.mark.parametrize("stream", [VIDEO, AUDIO])
-def test_a_jump_or_a_wrap_of_one_stream_alone_is_taken_back(stream: int) -> None:
+def test_a_jump_or_a_wrap_of_a_single_stream_is_undone(stream: int) -> None:
     for later_s in (1000.0, -WRAP_S, -2.0):
         tracks, truth = recorded([Part(8.0, 50.0)])
         clock = tracks[stream].times_s + later_s * (tracks[stream].times_s > 54)
@@ -107,7 +107,7 @@ def test_a_jump_or_a_wrap_of_one_stream_alone_is_taken_back(stream: int) -> None
 
 
 @pytest.mark.parametrize("off_s", [9000.0, -30.0])
-def test_a_single_wrong_time_moves_nothing_else(off_s: float) -> None:
+def test_a_single_wrong_time_affects_no_other_packet(off_s: float) -> None:
     tracks, truth = recorded([Part(8.0, 10.0)])
     clock = tracks[VIDEO].times_s.copy()
     clock[70] += off_s
@@ -116,7 +116,7 @@ def test_a_single_wrong_time_moves_nothing_else(off_s: float) -> None:
         np.testing.assert_allclose(shown, truth[stream], atol=0.02)
 
 
-def test_a_picture_due_hours_after_it_is_decoded_is_shown_with_its_neighbours() -> None:
+def test_a_presentation_time_hours_after_decoding_is_corrected() -> None:
     tracks, truth = recorded([Part(8.0, 10.0)])
     video = tracks[VIDEO]
     begins = video.begins_s.copy()
@@ -132,7 +132,7 @@ def test_pictures_before_a_long_pause_are_not_absurd() -> None:
     assert not continuous({VIDEO: track}, np.inf)[VIDEO].shown_s.any()
 
 
-def test_pictures_that_stay_long_under_sound_are_no_jump() -> None:
+def test_long_picture_durations_with_sound_are_not_a_jump() -> None:
     tracks, _ = recorded([Part(60.0, 5.0)])
     video = tracks[VIDEO]
     few = np.arange(0, len(video.order), 500)  # every 20 s
@@ -140,12 +140,12 @@ def test_pictures_that_stay_long_under_sound_are_no_jump() -> None:
     assert not continuous(tracks | {VIDEO: kept}, GAP_S)[VIDEO].shown_s.any()
 
 
-def test_one_picture_a_minute_is_no_jump() -> None:
+def test_one_picture_a_minute_is_not_a_jump() -> None:
     clock = np.arange(20) * 60.0
     assert not continuous({VIDEO: Track(np.arange(20), clock, clock, clock)}, GAP_S)[VIDEO].shown_s.any()
 
 
-def test_without_a_greatest_gap_a_long_pause_stays() -> None:
+def test_with_an_infinite_gap_a_long_pause_is_kept() -> None:
     clock = np.arange(200) * 0.04 + 300 * (np.arange(200) > 100)
     track = Track(np.arange(200), clock, clock, clock)
     assert not continuous({VIDEO: track}, np.inf)[VIDEO].shown_s.any()

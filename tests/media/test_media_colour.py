@@ -1,4 +1,4 @@
-"""Colours are those that a viewer sees, whatever their matrix, range, depth, gamut and transparency."""
+"""Colours for any matrix, range, depth, gamut and transparency."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -50,18 +50,18 @@ def test_the_matrix_and_range_of_the_file_are_used(tmp_path: Path, matrix: int, 
         ("mjpeg", "yuvj422p", "film.avi", FULL),
     ],
 )
-def test_every_depth_and_sampling_gives_the_same_colours(
+def test_every_depth_and_subsampling_gives_the_same_colours(
     tmp_path: Path, codec: str, form: str, name: str, range_: int
 ) -> None:
     if codec not in av.codecs_available:
         pytest.skip(f"this build of PyAV has no {codec}")
-    matrix = 5 if codec == "mjpeg" else 1  # JPEG has one alone
+    matrix = 5 if codec == "mjpeg" else 1  # JPEG has only one
     options = {} if codec in ("mjpeg", "prores_ks") else None
     assert error_of(write(tmp_path / name, codec, form=form, matrix=matrix, range_=range_, options=options)) < CLOSE
 
 
 @pytest.mark.parametrize(("codec", "form"), [("libx264rgb", "rgb24"), ("qtrle", "rgb24"), ("ffv1", "bgr0")])
-def test_rgb_is_left_as_it_is(tmp_path: Path, codec: str, form: str) -> None:
+def test_rgb_is_unchanged(tmp_path: Path, codec: str, form: str) -> None:
     def frame(picture: NDArray[np.float64]) -> av.VideoFrame:
         return av.VideoFrame.from_ndarray(np.round(picture).astype(np.uint8), format="rgb24").reformat(format=form)
 
@@ -80,7 +80,7 @@ def test_rgb_is_left_as_it_is(tmp_path: Path, codec: str, form: str) -> None:
     ],
     ids=["sd", "hd", "primaries_709", "primaries_601", "reserved"],
 )
-def test_a_matrix_that_is_not_said_is_taken_as_players_take_it(
+def test_an_unspecified_matrix_is_guessed_like_in_players(
     tmp_path: Path, side: int, matrix: int, said: tuple[int, int, int]
 ) -> None:
     path = write(tmp_path / "film.mkv", side=side, matrix=matrix, said=said, frame_of=lambda p: yuv_frame(p, matrix))
@@ -98,7 +98,7 @@ def test_colours_that_cannot_be_converted_are_refused(tmp_path: Path, matrix: in
 @pytest.mark.parametrize("mode", ["exact", "auto"])
 @pytest.mark.parametrize("codec", ["libx265", "libsvtav1"])
 @pytest.mark.parametrize(("transfer", "signal"), [(16, pq), (18, hlg)], ids=["pq", "hlg"])
-def test_high_dynamic_range_looks_like_the_same_film_in_standard_range(
+def test_high_dynamic_range_is_mapped_to_the_look_of_standard_range(
     tmp_path: Path, transfer: int, signal: Callable[[NDArray[np.float64]], NDArray[np.uint16]], codec: str, mode: str
 ) -> None:
     def frame(picture: NDArray[np.float64]) -> av.VideoFrame:
@@ -136,7 +136,7 @@ def test_transparent_parts_are_black(tmp_path: Path, codec: str, form: str, name
         assert square[50:, 34:].max() < 12 and square[50:, 4:28].mean() > 100
 
 
-def test_a_film_that_is_transparent_throughout_is_shown_without_alpha(tmp_path: Path) -> None:
+def test_a_fully_transparent_film_is_shown_without_alpha(tmp_path: Path) -> None:
     def frame(picture: NDArray[np.float64]) -> av.VideoFrame:
         empty = np.zeros(picture.shape[:2])
         return av.VideoFrame.from_ndarray(with_alpha(picture, empty), format="rgba").reformat(format="argb")
@@ -146,17 +146,17 @@ def test_a_film_that_is_transparent_throughout_is_shown_without_alpha(tmp_path: 
 
 
 class Bits:
-    """Fields of a bitstream."""
+    """Writes fields of a bitstream."""
 
     def __init__(self) -> None:
         self.text = ""
 
     def u(self, *fields: tuple[int, int]) -> None:
-        """Values with their widths."""
+        """Write values with their widths."""
         self.text += "".join(f"{value:0{width}b}" for value, width in fields)
 
     def ue(self, *values: int) -> None:
-        """Exponential Golomb codes."""
+        """Write exponential Golomb codes."""
         for value in values:
             code = f"{value + 1:b}"
             self.text += "0" * (len(code) - 1) + code
@@ -167,7 +167,7 @@ class Bits:
 
 
 def reference_processing_unit(profile: int, full_range: int) -> bytes:
-    """Dolby Vision metadata of one picture that maps nothing (ETSI GS CCM 001): a NAL unit of type 62."""
+    """Return Dolby Vision metadata of one picture with an identity mapping (ETSI GS CCM 001), a NAL unit of type 62."""
     bits = Bits()
     bits.u((25, 8), (2, 6), (18, 11), (profile, 4), (0, 4), (1, 1), (0, 1), (0, 2))
     bits.ue(23)  # bits of a fraction
@@ -190,7 +190,7 @@ def reference_processing_unit(profile: int, full_range: int) -> bytes:
 
 
 @pytest.mark.parametrize(("profile", "full_range", "refused"), [(0, 1, True), (1, 0, False)])
-def test_dolby_vision_is_refused_where_nothing_else_can_show_it(
+def test_dolby_vision_without_a_compatible_base_layer_is_refused(
     tmp_path: Path, profile: int, full_range: int, refused: bool
 ) -> None:
     unit = escape(reference_processing_unit(profile, full_range))
@@ -209,7 +209,7 @@ def test_dolby_vision_is_refused_where_nothing_else_can_show_it(
 
 
 def escape(payload: bytes) -> bytes:
-    """No three bytes of a unit look like a start code."""
+    """Insert emulation prevention bytes, so that no three bytes are a start code."""
     out = bytearray()
     for byte in payload:
         if byte <= 3 and out[-2:] == b"\0\0":

@@ -1,4 +1,4 @@
-"""What decoding takes from a film, and what it says of files that are none."""
+"""Decoding of valid films, and rejection of other files."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_every_allowed_container_gives_the_same_frames(film: FilmMaker, name: st
     assert numbers(clip(film(name, frames=50, tone_hz=None), frames=4)) == [6, 18, 31, 43]
 
 
-def test_a_video_with_fewer_frames_than_asked_gives_each_frame_once(film: FilmMaker) -> None:
+def test_a_video_with_fewer_frames_than_requested_gives_each_frame_once(film: FilmMaker) -> None:
     assert numbers(clip(film(frames=3), frames=8)) == [0, 1, 2]
 
 
@@ -64,7 +64,7 @@ def test_the_short_side_fills_the_frame_and_the_middle_is_kept(film: FilmMaker) 
 
 
 @pytest.mark.parametrize("tone_hz", [None, 0.0])
-def test_no_track_and_a_silent_track_are_both_no_sound(film: FilmMaker, tone_hz: float | None) -> None:
+def test_a_missing_track_and_a_silent_track_both_give_no_windows(film: FilmMaker, tone_hz: float | None) -> None:
     taken = clip(film(tone_hz=tone_hz))
     assert taken.windows is None and not taken.facts.has_audio
 
@@ -87,15 +87,13 @@ def test_a_film_cut_before_its_index_is_unreadable(film: FilmMaker) -> None:
 
 
 @pytest.mark.parametrize(("name", "movflags"), [("film.mp4", "faststart"), ("film.mkv", "")])
-def test_a_film_of_which_less_than_half_is_there_is_truncated(film: FilmMaker, name: str, movflags: str) -> None:
+def test_a_film_with_less_than_half_of_its_data_is_truncated(film: FilmMaker, name: str, movflags: str) -> None:
     taken = take(cut(film(name, frames=50, size=(320, 240), movflags=movflags), 0.3))
     assert isinstance(taken, Rejected) and taken.reason is Reason.TRUNCATED and "2.0 s" in taken.detail
 
 
 @pytest.mark.parametrize(("name", "movflags"), [("film.mp4", "faststart"), ("film.mkv", "")])
-def test_a_film_of_which_more_than_half_is_there_gives_frames_of_that(
-    film: FilmMaker, name: str, movflags: str
-) -> None:
+def test_a_film_with_more_than_half_of_its_data_gives_frames_of_it(film: FilmMaker, name: str, movflags: str) -> None:
     taken = clip(cut(film(name, frames=50, size=(320, 240), tone_hz=None, movflags=movflags), 0.75), frames=4)
     assert len(taken.frames) == 4 and 25 <= numbers(taken)[-1] < 40
     assert taken.facts.duration_s == pytest.approx(2, abs=0.05)
@@ -112,13 +110,11 @@ def test_a_film_whose_later_data_is_blank_is_truncated(film: FilmMaker) -> None:
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.mkv", "film.ts"])
-def test_pictures_that_end_before_the_sound_are_no_truncation(film: FilmMaker, name: str) -> None:
+def test_pictures_that_end_before_the_sound_are_not_truncated(film: FilmMaker, name: str) -> None:
     assert numbers(clip(film(name, frames=50, sound_s=9), frames=4)) == [6, 18, 31, 43]
 
 
-def test_broken_sound_does_not_cost_the_pictures_and_is_logged(
-    film: FilmMaker, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_broken_sound_is_logged_and_the_pictures_are_kept(film: FilmMaker, caplog: pytest.LogCaptureFixture) -> None:
     path = film("film.avi", frames=50)
     data = bytearray(path.read_bytes())
     at, index = data.find(b"01wb"), data.index(b"idx1")
@@ -155,7 +151,7 @@ def test_a_playlist_never_opens_the_file_it_names(film: FilmMaker, tmp_path: Pat
     assert isinstance(take(playlist), Rejected)
 
 
-def test_sound_without_pictures_is_no_video(tmp_path: Path) -> None:
+def test_sound_without_pictures_is_not_a_video(tmp_path: Path) -> None:
     import av
 
     path = tmp_path / "song.mp4"
@@ -185,7 +181,7 @@ def test_a_film_over_a_limit_is_rejected_before_it_is_decoded(
     assert isinstance(taken, Rejected) and taken.reason is reason
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     taken = take(tmp_path / "gone.mp4")
     assert isinstance(taken, Rejected) and taken.reason is Reason.MISSING_FILE
 

@@ -1,4 +1,4 @@
-"""Remote videos from real servers that answer badly now and then, and local paths that may not be opened."""
+"""Remote videos from real, unreliable servers, and forbidden local paths."""
 
 import socket
 import threading
@@ -18,16 +18,16 @@ from rayreel.media.fetch import local_copy
 from rayreel.remote.copy import SCHEMES
 
 BODY = bytes(range(256)) * 4000
-NEAR = ("*", "127.0.0.1")  # the servers of these tests are no public ones
+NEAR = ("*", "127.0.0.1")  # the servers of these tests are not public
 LIMITS = Limits(max_bytes=2_000_000, allowed_hosts=NEAR)
 
 
 class Server(ThreadingHTTPServer):
-    """Answers by the first word of the path; counts how often each address was asked for."""
+    """Responds as the first part of the path says, and counts the requests of each path."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answers)
-        self.asked: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
 
     def url(self, path: str, user: str = "") -> str:
         return f"http://{user}127.0.0.1:{self.server_port}/{path}"
@@ -38,8 +38,8 @@ class Answers(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         word = self.path.split("?")[0].strip("/").split(".")[0]
-        self.server.asked[word] += 1
-        getattr(self, f"answer_{word}")(self.server.asked[word])
+        self.server.requests[word] += 1
+        getattr(self, f"answer_{word}")(self.server.requests[word])
 
     def answer_film(self, _times: int) -> None:
         self.start(200, len(BODY))
@@ -119,29 +119,29 @@ def fetch(uri: str, limits: Limits = LIMITS) -> bytes | Rejected:
 
 
 @pytest.mark.parametrize(("word", "requests"), [("film", 1), ("flaky", 3), ("dropped", 3), ("busy", 2), ("moved", 1)])
-def test_a_remote_video_arrives_whole_after_as_many_tries_as_it_takes(server: Server, word: str, requests: int) -> None:
+def test_a_remote_video_is_downloaded_completely_after_retries(server: Server, word: str, requests: int) -> None:
     assert fetch(server.url(f"{word}.mp4")) == BODY
-    assert server.asked[word] == requests
+    assert server.requests[word] == requests
 
 
 @pytest.mark.parametrize(
     ("word", "reason", "requests"),
     [("gone", Reason.MISSING_FILE, 1), ("secret", Reason.UNREACHABLE, 1), ("broken", Reason.UNREACHABLE, 4)],
 )
-def test_only_faults_that_may_pass_are_tried_again(server: Server, word: str, reason: Reason, requests: int) -> None:
+def test_only_temporary_errors_are_retried(server: Server, word: str, reason: Reason, requests: int) -> None:
     outcome = fetch(server.url(f"{word}.mp4"))
     assert isinstance(outcome, Rejected) and outcome.reason is reason
-    assert server.asked[word] == requests
+    assert server.requests[word] == requests
 
 
 @pytest.mark.parametrize("word", ["endless", "huge"])
-def test_a_copy_stops_at_the_limit_whatever_the_server_declares(server: Server, word: str) -> None:
+def test_a_copy_stops_at_the_limit_regardless_of_the_declared_length(server: Server, word: str) -> None:
     outcome = fetch(server.url(word))
     assert isinstance(outcome, Rejected) and outcome.reason is Reason.TOO_LARGE
-    assert server.asked[word] == 1
+    assert server.requests[word] == 1
 
 
-def test_a_video_of_just_the_limit_is_let_in(server: Server) -> None:
+def test_a_video_of_exactly_the_limit_is_accepted(server: Server) -> None:
     assert fetch(server.url("film.mp4"), Limits(max_bytes=len(BODY), allowed_hosts=NEAR)) == BODY
     outcome = fetch(server.url("film.mp4"), Limits(max_bytes=len(BODY) - 1, allowed_hosts=NEAR))
     assert isinstance(outcome, Rejected) and outcome.reason is Reason.TOO_LARGE
@@ -157,14 +157,14 @@ def test_a_large_copy_takes_little_memory(server: Server) -> None:
 
 
 @pytest.mark.parametrize("word", ["secret", "broken", "gone", "huge"])
-def test_no_detail_tells_credentials_or_a_query_string(server: Server, word: str) -> None:
+def test_details_contain_no_credentials_and_no_query_string(server: Server, word: str) -> None:
     outcome = fetch(server.url(f"{word}.mp4?signature=hidden1#hidden2", user="name:hidden3@"))
     assert isinstance(outcome, Rejected)
     assert "hidden" not in outcome.detail and "name" not in outcome.detail
     assert f"127.0.0.1:{server.server_port}/{word}.mp4" in outcome.detail
 
 
-def test_a_server_that_nobody_runs_is_unreachable() -> None:
+def test_a_server_that_does_not_run_is_unreachable() -> None:
     port = free_port()
     outcome = fetch(f"http://127.0.0.1:{port}/film.mp4?signature=hidden")
     assert isinstance(outcome, Rejected) and outcome.reason is Reason.UNREACHABLE
@@ -184,31 +184,31 @@ def test_a_server_that_nobody_runs_is_unreachable() -> None:
         "file://elsewhere/film.mp4",
     ],
 )
-def test_an_address_outside_the_allowed_schemes_is_refused_unasked(uri: str) -> None:
+def test_an_address_with_another_scheme_is_refused_without_a_request(uri: str) -> None:
     with local_copy(uri, LIMITS) as outcome:
         assert isinstance(outcome, Rejected) and outcome.reason is Reason.PATH_NOT_ALLOWED
 
 
 @pytest.mark.parametrize("chain", ["simplecache::file://{}", "memory://a::file://{}", "https://[::1]:1/::file://{}"])
-def test_a_chained_address_never_reaches_the_local_file_behind_it(tmp_path: Path, chain: str) -> None:
+def test_a_chained_address_never_reaches_a_local_file(tmp_path: Path, chain: str) -> None:
     (secret := tmp_path / "secret").write_text("hidden")
     with local_copy(chain.format(secret), LIMITS) as outcome:
         assert isinstance(outcome, Rejected)
 
 
 @pytest.mark.parametrize("uri", ["https://[bad/film.mp4", "https:///film.mp4", "s3://", "gs://", "https://h ost/a"])
-def test_an_address_that_makes_no_sense_is_rejected_and_raises_nothing(uri: str) -> None:
+def test_an_invalid_address_is_rejected_without_an_exception(uri: str) -> None:
     with local_copy(uri, LIMITS) as outcome:
         assert isinstance(outcome, Rejected)
 
 
-def test_the_copy_is_gone_when_the_block_ends(server: Server) -> None:
+def test_the_copy_is_deleted_at_the_end_of_the_block(server: Server) -> None:
     with local_copy(server.url("film.mp4"), LIMITS, schemes=["http"]) as path:
         assert isinstance(path, Path) and path.suffix == ".mp4"
     assert not path.exists()
 
 
-def test_a_file_url_is_the_path_it_writes(tmp_path: Path) -> None:
+def test_a_file_url_is_read_as_its_path(tmp_path: Path) -> None:
     (path := tmp_path / "a b#1?.mp4").write_bytes(b"x")
     with local_copy("file://" + str(path).replace(" ", "%20"), LIMITS) as local:
         assert local == path
@@ -231,7 +231,7 @@ def test_a_link_out_of_the_allowed_folders_is_not_followed(roots: tuple[Path, Pa
             assert "secret" not in outcome.detail or "secret" in str(uri)
 
 
-def test_a_link_within_the_allowed_folders_is_the_file_it_names(roots: tuple[Path, Path]) -> None:
+def test_a_link_within_the_allowed_folders_is_followed(roots: tuple[Path, Path]) -> None:
     inside, _ = roots
     (real := inside / "real.mp4").write_bytes(b"x")
     (link := inside / "film.mp4").symlink_to(real)
@@ -239,7 +239,7 @@ def test_a_link_within_the_allowed_folders_is_the_file_it_names(roots: tuple[Pat
         assert path == real
 
 
-def test_allowed_folders_may_be_named_through_a_link(roots: tuple[Path, Path]) -> None:
+def test_an_allowed_folder_may_be_a_link(roots: tuple[Path, Path]) -> None:
     inside, _ = roots
     (inside / "real.mp4").write_bytes(b"x")
     (alias := inside.parent / "alias").symlink_to(inside)
@@ -248,7 +248,7 @@ def test_allowed_folders_may_be_named_through_a_link(roots: tuple[Path, Path]) -
 
 
 @pytest.mark.parametrize("uri", ["/" + "x" * 5000, "/a\0b.mp4", "/\udcff/\0"])
-def test_a_path_that_no_file_can_have_is_rejected_and_raises_nothing(uri: str) -> None:
+def test_an_impossible_path_is_rejected_without_an_exception(uri: str) -> None:
     with local_copy(uri, LIMITS) as outcome:
         assert isinstance(outcome, Rejected) and outcome.reason is Reason.UNREADABLE
 
@@ -261,7 +261,7 @@ def test_a_link_to_itself_is_rejected(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def bucket(s3: str) -> Iterator[str]:
-    """A bucket on an S3 server of this machine, which holds film.mp4."""
+    """A bucket with film.mp4 on a local S3 server."""
     s3fs = pytest.importorskip("s3fs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", f"http://{s3}")
@@ -275,7 +275,7 @@ def bucket(s3: str) -> Iterator[str]:
         s3fs.S3FileSystem.clear_instance_cache()
 
 
-def test_a_video_in_s3_arrives_whole(bucket: str) -> None:
+def test_a_video_in_s3_is_copied_completely(bucket: str) -> None:
     assert fetch(f"{bucket}/film.mp4") == BODY
 
 
@@ -286,7 +286,7 @@ def test_an_object_over_the_limit_is_not_copied(bucket: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["/gone.mp4", "-elsewhere/film.mp4"])
-def test_an_object_or_bucket_that_is_not_there_is_a_missing_file(bucket: str, key: str) -> None:
+def test_a_missing_object_or_bucket_is_a_missing_file(bucket: str, key: str) -> None:
     began = time.monotonic()
     outcome = fetch(f"{bucket}{key}")
     assert isinstance(outcome, Rejected) and outcome.reason is Reason.MISSING_FILE

@@ -1,4 +1,4 @@
-"""Which frames each mode takes, told by the numbers on them, and what is decoded for them."""
+"""The frames of each mode, identified by the numbers in them, and the decoded packets."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +33,7 @@ def numbers(path: Path, **sampling: object) -> list[int]:
 
 
 def packets_decoded(path: Path, **sampling: object) -> list[int]:
-    """How often each packet is sent to the decoder, by the plan."""
+    """Return how often the plan sends each packet to the decoder."""
     with av.open(path) as container:
         film = film_in(container, container.streams.video[0], Deadline(60))
         timeline = read_timeline(film)
@@ -48,16 +48,14 @@ def packets_decoded(path: Path, **sampling: object) -> list[int]:
 
 @pytest.mark.parametrize("bframes", [0, 2])
 @pytest.mark.parametrize("keyframe_every", [1, 10, 25, 1000])
-def test_exact_takes_the_frames_on_screen_at_uniform_times(film: FilmMaker, keyframe_every: int, bframes: int) -> None:
+def test_exact_takes_the_frames_shown_at_uniform_times(film: FilmMaker, keyframe_every: int, bframes: int) -> None:
     path = film(frames=50, keyframe_every=keyframe_every, bframes=bframes)
     assert numbers(path, mode="exact") == UNIFORM
 
 
 @pytest.mark.parametrize("name", ["film.mkv", "film.mov", "film.avi", "film.ts", "film.flv"])
 @pytest.mark.parametrize("mode", ["exact", "keyframe"])
-def test_every_container_gives_the_same_frames_though_pictures_change_order(
-    film: FilmMaker, name: str, mode: str
-) -> None:
+def test_every_container_gives_the_same_frames_despite_reordering(film: FilmMaker, name: str, mode: str) -> None:
     path = film(name, frames=50, keyframe_every=10, bframes=2, tone_hz=None)
     assert numbers(path, mode=mode) == (UNIFORM if mode == "exact" else [10, 20, 30, 40])
 
@@ -69,7 +67,7 @@ def test_every_codec_gives_the_same_frames(film: FilmMaker, codec: str) -> None:
 
 
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4", "mpeg2video"])
-def test_leaving_out_what_no_picture_refers_to_changes_no_pixel(film: FilmMaker, codec: str) -> None:
+def test_skipping_unreferenced_pictures_changes_no_pixel(film: FilmMaker, codec: str) -> None:
     path = film(frames=50, keyframe_every=25, codec=codec, bframes=2, size=(SIZE, SIZE), tone_hz=None)
     with av.open(path) as container:
         shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
@@ -78,7 +76,7 @@ def test_leaving_out_what_no_picture_refers_to_changes_no_pixel(film: FilmMaker,
     )
 
 
-def test_open_groups_of_pictures_are_right_and_none_is_decoded_twice(film: FilmMaker) -> None:
+def test_open_groups_of_pictures_are_correct_and_decoded_once(film: FilmMaker) -> None:
     path = film(frames=50, keyframe_every=10, bframes=3, open_gop=True)
     uniform = [int((i + 0.5) * 50 / 16) for i in range(16)]
     assert numbers(path, mode="exact", frames=16) == uniform
@@ -101,7 +99,7 @@ def test_times_count_from_the_first_frame_shown(film: FilmMaker, name: str) -> N
 
 
 @pytest.mark.parametrize("mode", ["exact", "auto", "keyframe"])
-def test_frames_cut_off_by_an_edit_list_are_never_taken(film: FilmMaker, mode: str) -> None:
+def test_frames_hidden_by_an_edit_list_are_never_taken(film: FilmMaker, mode: str) -> None:
     path = film(frames=50, keyframe_every=25, bframes=2, start_s=-0.5, tone_hz=None)
     taken = numbers(path, mode=mode)
     assert min(taken) >= 12
@@ -109,19 +107,19 @@ def test_frames_cut_off_by_an_edit_list_are_never_taken(film: FilmMaker, mode: s
         assert taken == [16, 26, 35, 45]
 
 
-def test_frames_of_varying_length_are_taken_by_the_clock(film: FilmMaker) -> None:
-    times_s = [0.04 * n + 2 * (n > 25) for n in range(50)]  # frame 25 stays for two seconds: half of the film
+def test_frames_of_variable_duration_are_taken_by_time(film: FilmMaker) -> None:
+    times_s = [0.04 * n + 2 * (n > 25) for n in range(50)]  # frame 25 is shown for two seconds, half of the film
     path = film(frames=50, keyframe_every=10, bframes=2, times_s=times_s, tone_hz=None)
     assert numbers(path, mode="exact") == [12, 25, 37]
 
 
-def test_a_fragmented_film_has_no_whole_index_and_is_right(film: FilmMaker) -> None:
+def test_a_fragmented_film_without_a_complete_index_is_sampled_correctly(film: FilmMaker) -> None:
     path = film(frames=50, keyframe_every=10, bframes=2, movflags="frag_keyframe+empty_moov")
     assert numbers(path, mode="exact") == UNIFORM
     assert numbers(path, mode="keyframe") == [10, 20, 30, 40]
 
 
-def test_an_index_with_wrong_times_costs_time_and_nothing_else(film: FilmMaker) -> None:
+def test_an_index_with_wrong_times_only_costs_time(film: FilmMaker) -> None:
     path = film("film.mkv", frames=50, keyframe_every=10, tone_hz=None)
     data = bytearray(path.read_bytes())
     at, moved = data.index(b"\x1c\x53\xbb\x6b"), 0  # the cues
@@ -133,20 +131,20 @@ def test_an_index_with_wrong_times_costs_time_and_nothing_else(film: FilmMaker) 
     assert numbers(path, mode="exact") == UNIFORM
 
 
-def test_keyframe_takes_only_keyframes_and_none_twice(film: FilmMaker) -> None:
+def test_keyframe_takes_only_keyframes_and_each_at_most_once(film: FilmMaker) -> None:
     assert numbers(film("a.mp4", frames=50, keyframe_every=25), mode="keyframe", frames=16) == [0, 25]
     path = film("b.mp4", frames=50, keyframe_every=10)
     assert numbers(path, mode="keyframe") == [10, 20, 30, 40]
     assert len(packets_decoded(path, mode="keyframe")) == 4
 
 
-def test_auto_takes_keyframes_where_they_are_dense(film: FilmMaker) -> None:
+def test_auto_takes_keyframes_if_they_are_dense(film: FilmMaker) -> None:
     path = film(frames=50, keyframe_every=10, bframes=2)
     assert numbers(path, mode="auto") == [10, 20, 30, 40]
     assert len(packets_decoded(path, mode="auto")) == 4
 
 
-def test_auto_decodes_on_where_keyframes_are_sparse(film: FilmMaker) -> None:
+def test_auto_decodes_up_to_targets_if_keyframes_are_sparse(film: FilmMaker) -> None:
     taken = numbers(film(frames=50, keyframe_every=1000), mode="auto")
     assert taken[:3] == UNIFORM[:3] and 34 <= taken[3] <= 43
 
@@ -154,23 +152,23 @@ def test_auto_decodes_on_where_keyframes_are_sparse(film: FilmMaker) -> None:
 def test_auto_is_within_three_quarters_of_a_step_of_every_target(film: FilmMaker) -> None:
     for every in (7, 12, 19, 33):
         taken = numbers(film(f"{every}.mp4", frames=100, keyframe_every=every, bframes=2), mode="auto", frames=5)
-        # Pictures that no other refers to are left out, which is up to two more.
+        # Unreferenced pictures are skipped, up to two more.
         assert max(min(abs(number - target) for number in taken) for target in range(10, 100, 20)) <= 15 + 2
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.mkv", "film.ts", "film.avi"])
-def test_a_window_is_consecutive_frames_from_the_target_on(film: FilmMaker, name: str) -> None:
+def test_a_window_has_consecutive_frames_from_the_target_on(film: FilmMaker, name: str) -> None:
     path = film(name, frames=50, keyframe_every=10, bframes=2, tone_hz=None)
     assert numbers(path, window=4) == [number + i for number in UNIFORM for i in range(4)]
 
 
-def test_windows_of_open_groups_and_overlapping_windows_are_whole(film: FilmMaker) -> None:
+def test_windows_of_open_groups_and_overlapping_windows_are_complete(film: FilmMaker) -> None:
     path = film(frames=50, keyframe_every=10, bframes=3, open_gop=True)
     begins = [min(int((i + 0.5) * 50 / 16), 46) for i in range(16)]
     assert numbers(path, frames=16, window=4) == [number + i for number in begins for i in range(4)]
 
 
-def test_a_window_that_would_pass_the_end_is_moved_back(film: FilmMaker) -> None:
+def test_a_window_beyond_the_end_is_moved_back(film: FilmMaker) -> None:
     assert numbers(film(frames=20), frames=2, window=10) == [*range(5, 15), *range(10, 20)]
 
 

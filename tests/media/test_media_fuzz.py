@@ -1,4 +1,4 @@
-"""Damaged films by the hundred: each gives a sane clip or a reason, and none takes the decoder with it unreported.
+"""Hundreds of damaged films: each gives a valid clip or a reason, and every crash of the decoder is reported.
 
 RAYREEL_FUZZ: how many (200). RAYREEL_FUZZ_CLIPS: a folder of films to damage as well; the smallest hundred are taken.
 """
@@ -25,8 +25,8 @@ SUFFIXES = (".mp4", ".mkv", ".avi", ".ts", ".mov", ".flv", ".ogg", ".wmv", ".mpg
 SAMPLING = SamplingConfig(frames=4)
 LIMITS = Limits(timeout_s=3)
 SIZE = 32
-# Reasons after which the decoder may be another process.
-TELLING = (Reason.DECODER_CRASH, Reason.TIMEOUT, Reason.TOO_LARGE)
+# Reasons after which the decoder process may have been replaced.
+FATAL = (Reason.DECODER_CRASH, Reason.TIMEOUT, Reason.TOO_LARGE)
 Mutation = Callable[[bytes, bytes, random.Random], bytes]
 
 
@@ -35,7 +35,7 @@ def truncated(data: bytes, _other: bytes, chance: random.Random) -> bytes:
 
 
 def flipped(data: bytes, _other: bytes, chance: random.Random) -> bytes:
-    """From one bit to one in a thousand, anywhere."""
+    """Flip between one bit and one bit in a thousand, anywhere."""
     changed = bytearray(data)
     for _ in range(chance.choice([1, 10, 1 + len(data) // 1000])):
         changed[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
@@ -43,7 +43,7 @@ def flipped(data: bytes, _other: bytes, chance: random.Random) -> bytes:
 
 
 def flipped_headers(data: bytes, _other: bytes, chance: random.Random) -> bytes:
-    """Bytes overwritten in the first and last 4 KiB, where containers keep their tables."""
+    """Overwrite bytes in the first and last 4 KiB, where containers have their tables."""
     changed = bytearray(data)
     for _ in range(chance.choice([1, 4, 32])):
         at = chance.randrange(min(4096, len(data)))
@@ -56,7 +56,7 @@ def spliced(data: bytes, other: bytes, chance: random.Random) -> bytes:
 
 
 def holed(data: bytes, _other: bytes, chance: random.Random) -> bytes:
-    """A stretch missing, repeated or zeroed."""
+    """Remove, repeat or zero a range."""
     begin = chance.randrange(len(data))
     end = min(len(data), begin + chance.randrange(1, 1 + len(data) // 4))
     middle = chance.choice([b"", data[begin:end] * 2, bytes(end - begin)])
@@ -64,7 +64,7 @@ def holed(data: bytes, _other: bytes, chance: random.Random) -> bytes:
 
 
 def whole(data: bytes, _other: bytes, _chance: random.Random) -> bytes:
-    """Only the name changes."""
+    """Change only the name."""
     return data
 
 
@@ -76,7 +76,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     """Sound films in many containers and codecs, and the smallest of RAYREEL_FUZZ_CLIPS."""
     folder = tmp_path_factory.mktemp("films")
     kinds = {".mp4": "libx264", ".mkv": "libx264", ".mov": "mpeg4", ".avi": "mpeg4", ".ts": "mpeg2video"}
-    mute = {".mpg": "mpeg1video", ".wmv": "wmv2", ".flv": "flv"}  # these hold no AAC, or not at this rate
+    mute = {".mpg": "mpeg1video", ".wmv": "wmv2", ".flv": "flv"}  # these do not support AAC, or not at this rate
     made = [
         write_film(folder / f"film{suffix}", frames=20, size=(96, 64), keyframe_every=8, codec=codec, tone_hz=tone_hz)
         for films, tone_hz in ((kinds, 440.0), (mute, None))
@@ -104,7 +104,7 @@ def decoder() -> Iterator[IsolatedDecoder]:
 
 
 def what_is_wrong(clip: Clip) -> list[str]:
-    """Which promises of shapes, ranges and facts, that everything behind decoding relies on, a clip breaks."""
+    """Yield the constraints on shapes, ranges and facts that a clip breaks."""
     frames, windows, facts = clip.frames, clip.windows, clip.facts
     promises = {
         "frames": frames.dtype == np.uint8 and frames.shape[1:] == (SIZE, SIZE, 3),
@@ -124,7 +124,7 @@ def what_is_wrong(clip: Clip) -> list[str]:
 
 
 @pytest.mark.parametrize("batch", range(-(-COUNT // BATCH)))
-def test_a_damaged_film_gives_a_sane_clip_or_a_reason(
+def test_a_damaged_film_gives_a_valid_clip_or_a_reason(
     films: list[bytes], decoder: IsolatedDecoder, tally: Counter[str], tmp_path: Path, batch: int
 ) -> None:
     problems: list[str] = []
@@ -136,8 +136,8 @@ def test_a_damaged_film_gives_a_sane_clip_or_a_reason(
         child = decoder.pid
         outcome = decoder.decode(str(path), SAMPLING, SIZE, LIMITS)
         tally[outcome.reason if isinstance(outcome, Rejected) else "clip"] += 1
-        told = isinstance(outcome, Rejected) and outcome.reason in TELLING
-        if not told and child not in {None, decoder.pid}:
+        reported = isinstance(outcome, Rejected) and outcome.reason in FATAL
+        if not reported and child not in {None, decoder.pid}:
             problems.append(f"{path} ({mutation.__name__}): the decoder was replaced without a word")
         if isinstance(outcome, Rejected) and outcome.reason is Reason.DECODER_CRASH:
             problems.append(f"{path} ({mutation.__name__}): {outcome.detail}")

@@ -1,4 +1,4 @@
-"""What a decoder that crashes, hangs or hoards takes with it: its own video, nothing else."""
+"""A decoder that crashes, hangs or uses too much memory affects only its own video."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ def take(decoder: IsolatedDecoder, path: Path, timeout_s: float = 120) -> Clip |
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; one that waits to be collected by its parent does not."""
+    """Whether a process is running, and not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -51,12 +51,12 @@ def alive(pid: int) -> bool:
 def confession(question: str, tmp_path: Path) -> str:
     (path := tmp_path / question).touch()
     with IsolatedDecoder(decode_with=planted.confess) as decoder:
-        told = take(decoder, path)
-    assert isinstance(told, Rejected)
-    return told.detail
+        outcome = take(decoder, path)
+    assert isinstance(outcome, Rejected)
+    return outcome.detail
 
 
-def test_a_clip_from_the_child_equals_the_one_decoded_here(film: FilmMaker, sound: IsolatedDecoder) -> None:
+def test_a_clip_from_the_child_equals_one_decoded_in_process(film: FilmMaker, sound: IsolatedDecoder) -> None:
     path = film(frames=50)
     here, there = decode(str(path), SamplingConfig(), SIZE, Limits()), take(sound, path)
     assert isinstance(here, Clip) and isinstance(there, Clip)
@@ -74,7 +74,7 @@ def test_a_clip_from_the_child_equals_the_one_decoded_here(film: FilmMaker, soun
         *[("flv", "film.flv"), ("ffv1", "film.mkv"), ("rawvideo", "film.avi")],
     ],
 )
-def test_no_codec_needs_what_the_child_may_not(film: FilmMaker, sound: IsolatedDecoder, codec: str, name: str) -> None:
+def test_no_codec_needs_a_forbidden_system_call(film: FilmMaker, sound: IsolatedDecoder, codec: str, name: str) -> None:
     path = film(name, frames=5, codec=codec, tone_hz=None)
     here, there = decode(str(path), SamplingConfig(), SIZE, Limits()), take(sound, path)
     assert isinstance(here, Clip) and isinstance(there, Clip)
@@ -82,14 +82,14 @@ def test_no_codec_needs_what_the_child_may_not(film: FilmMaker, sound: IsolatedD
     assert here.facts == there.facts
 
 
-def test_decoding_yields_the_cores_to_the_networks_of_its_machine(film: FilmMaker, sound: IsolatedDecoder) -> None:
+def test_the_child_has_a_lower_priority_than_its_parent(film: FilmMaker, sound: IsolatedDecoder) -> None:
     take(sound, film())
     assert sound.pid is not None
     nice = min(19, os.getpriority(os.PRIO_PROCESS, 0) + 5)
     assert os.getpriority(os.PRIO_PROCESS, sound.pid) == nice
 
 
-def test_a_clip_stays_what_it_is_when_the_next_one_is_decoded(film: FilmMaker, sound: IsolatedDecoder) -> None:
+def test_a_clip_is_unchanged_when_the_next_one_is_decoded(film: FilmMaker, sound: IsolatedDecoder) -> None:
     first = take(sound, film("a.mp4", frames=50))
     assert isinstance(first, Clip)
     before = first.frames.copy()
@@ -97,7 +97,7 @@ def test_a_clip_stays_what_it_is_when_the_next_one_is_decoded(film: FilmMaker, s
     np.testing.assert_array_equal(first.frames, before)
 
 
-def test_a_rejection_from_the_child_is_the_one_decoded_here(tmp_path: Path, sound: IsolatedDecoder) -> None:
+def test_a_rejection_from_the_child_equals_one_made_in_process(tmp_path: Path, sound: IsolatedDecoder) -> None:
     (path := tmp_path / "notes.mp4").write_text("not a film")
     assert take(sound, path) == decode(str(path), SamplingConfig(), SIZE, Limits())
 
@@ -119,7 +119,7 @@ def test_all_videos_share_one_child(film: FilmMaker, sound: IsolatedDecoder) -> 
         ("slow_bomb", Reason.TOO_LARGE, "1,073,741,824 bytes"),
     ],
 )
-def test_a_fault_is_the_outcome_of_its_video_and_the_next_one_decodes(
+def test_a_fault_rejects_its_video_and_the_next_one_decodes(
     film: FilmMaker, faulty: IsolatedDecoder, name: str, reason: Reason, word: str
 ) -> None:
     outcome = take(faulty, film(f"{name}.mp4", frames=3))
@@ -128,7 +128,7 @@ def test_a_fault_is_the_outcome_of_its_video_and_the_next_one_decodes(
     assert isinstance(take(faulty, film("good.mp4", frames=3)), Clip)
 
 
-def test_an_error_that_decoding_logs_is_in_the_parent_s_log(
+def test_an_error_logged_by_the_child_is_in_the_parents_log(
     film: FilmMaker, faulty: IsolatedDecoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert isinstance(take(faulty, film("log.mp4", frames=3)), Clip)
@@ -139,9 +139,7 @@ def test_an_error_that_decoding_logs_is_in_the_parent_s_log(
 
 
 @pytest.mark.parametrize("name", ["warn", "late_imports"])
-def test_what_decoding_does_in_passing_is_no_fault_of_its_video(
-    film: FilmMaker, faulty: IsolatedDecoder, name: str
-) -> None:
+def test_side_effects_of_decoding_do_not_reject_the_video(film: FilmMaker, faulty: IsolatedDecoder, name: str) -> None:
     assert isinstance(take(faulty, film(f"{name}.mp4", frames=3)), Clip)
 
 
@@ -160,7 +158,7 @@ def test_a_hanging_decoder_is_killed_and_the_next_video_decodes(
     assert isinstance(take(faulty, good), Clip)
 
 
-def test_a_child_killed_between_two_videos_is_replaced_without_loss(film: FilmMaker, sound: IsolatedDecoder) -> None:
+def test_a_child_killed_between_two_videos_is_replaced(film: FilmMaker, sound: IsolatedDecoder) -> None:
     path = film(frames=3)
     take(sound, path)
     assert sound.pid is not None
@@ -171,14 +169,14 @@ def test_a_child_killed_between_two_videos_is_replaced_without_loss(film: FilmMa
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Ctrl-C as Python has it: Ray Train, once used in a process, answers it in a way of its own."""
+    """Restore Python's handler of Ctrl-C, which Ray Train replaces."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_an_interrupted_video_never_hands_its_clip_to_the_next(film: FilmMaker, faulty: IsolatedDecoder) -> None:
+def test_an_interrupted_video_never_passes_its_clip_to_the_next(film: FilmMaker, faulty: IsolatedDecoder) -> None:
     hanging, good = film("hang.mp4", frames=3), film("good.mp4", frames=3)
     take(faulty, good)
     threading.Timer(0.3, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]).start()
@@ -190,7 +188,7 @@ def test_an_interrupted_video_never_hands_its_clip_to_the_next(film: FilmMaker, 
 
 
 @pytest.mark.parametrize("busy_with", ["nothing", "hang", "hang_in_c"])
-def test_the_child_is_gone_soon_after_its_parent_was_killed(film: FilmMaker, busy_with: str) -> None:
+def test_the_child_ends_soon_after_its_parent_is_killed(film: FilmMaker, busy_with: str) -> None:
     film("good.mp4", frames=3), film(f"{busy_with}.mp4", frames=3)
     program = f"""
 import planted, threading, time
@@ -220,24 +218,24 @@ time.sleep(3600)
         assert not alive(child)
 
 
-def test_the_child_holds_only_what_decoding_needs(tmp_path: Path) -> None:
+def test_the_child_imports_only_what_decoding_needs(tmp_path: Path) -> None:
     modules = set(confession("modules", tmp_path).split())
     assert {"av", "numpy"} <= modules
     assert not modules & {"torch", "ray", "mlflow", "pyarrow", "pandas", "pytest", "aiohttp"}
 
 
-def test_the_child_is_small(film: FilmMaker, sound: IsolatedDecoder) -> None:
+def test_the_child_uses_little_memory(film: FilmMaker, sound: IsolatedDecoder) -> None:
     take(sound, film(frames=3))
     status = Path(f"/proc/{sound.pid}/status").read_text().splitlines()
     assert int(next(line for line in status if line.startswith("VmRSS")).split()[1]) < 150_000
 
 
-def test_the_child_knows_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_child_has_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden")
     assert "AWS_SECRET_ACCESS_KEY" not in confession("environment", tmp_path).split()
 
 
-def test_a_decoder_that_cannot_start_is_an_error_and_no_rejected_video(film: FilmMaker) -> None:
+def test_a_decoder_that_cannot_start_is_an_error_and_rejects_no_video(film: FilmMaker) -> None:
     with (
         IsolatedDecoder(decode_with=lambda *_: Rejected(Reason.NO_FRAMES, "")) as decoder,
         pytest.raises(RayreelError, match="did not start"),
@@ -245,7 +243,7 @@ def test_a_decoder_that_cannot_start_is_an_error_and_no_rejected_video(film: Fil
         take(decoder, film())
 
 
-def test_threads_take_turns_and_get_their_own_clips(film: FilmMaker, sound: IsolatedDecoder) -> None:
+def test_concurrent_threads_get_their_own_clips(film: FilmMaker, sound: IsolatedDecoder) -> None:
     lengths = range(1, 7)
     paths = [film(f"{n}.mp4", frames=n, tone_hz=None) for n in lengths]
     outcomes: dict[int, Clip | Rejected] = {}
@@ -261,5 +259,5 @@ def test_threads_take_turns_and_get_their_own_clips(film: FilmMaker, sound: Isol
     assert {n: len(clip.frames) for n, clip in outcomes.items() if isinstance(clip, Clip)} == {n: n for n in lengths}
 
 
-def test_a_process_has_one_decoder_for_all_who_ask() -> None:
+def test_a_process_shares_one_decoder() -> None:
     assert process_decoder() is process_decoder()

@@ -1,4 +1,4 @@
-"""Sound of any channels is heard in the mix."""
+"""Mono mixes of any channel layout."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ KINDS = {"fltp": 1.0, "flt": 1.0, "s16": 32767, "s16p": 32767, "s32": 2**31 - 1,
 
 
 def frames(layout: str, levels: Sequence[float], form: str = "fltp", noise: float = 0.0) -> list[av.AudioFrame]:
-    """A second of a tone, at these levels in the channels, in frames of 1024 samples."""
+    """Yield a second of a tone with these levels per channel, in frames of 1024 samples."""
     form = form if len(levels) < 8 else "flt"  # PyAV cannot fill eight planes
     random = np.random.default_rng(1)
     sound = np.outer(levels, TONE) + noise * random.standard_normal((len(levels), RATE))
@@ -35,12 +35,12 @@ def mono(made: list[av.AudioFrame]) -> NDArray[np.float32]:
 
 
 def level(samples: NDArray[np.float32]) -> float:
-    """Amplitude of the tone."""
+    """Return the amplitude of the tone."""
     return float(np.abs(samples).max()) / 0.5
 
 
 @pytest.mark.parametrize("form", KINDS)
-def test_channels_are_added_as_ffmpeg_does(form: str) -> None:
+def test_channels_are_mixed_like_in_ffmpeg(form: str) -> None:
     assert level(mono(frames("stereo", (0.8, 0.4), form))) == pytest.approx(1.2 / np.sqrt(2), rel=0.02)
 
 
@@ -50,17 +50,17 @@ def test_opposite_phases_do_not_cancel_out(right: float, form: str) -> None:
     assert level(mono(frames("stereo", (1.0, right), form))) == pytest.approx(1.0, rel=0.02)
 
 
-def test_opposite_phases_do_not_leave_the_noise_of_a_codec() -> None:
+def test_opposite_phases_do_not_leave_only_codec_noise() -> None:
     assert level(mono(frames("stereo", (0.4, -0.4), noise=0.002))) == pytest.approx(0.4, rel=0.1)
 
 
 @pytest.mark.parametrize("levels", [(1.0, 0.0), (0.0, 1.0), (0.01, 0.0), (0.001, 0.001)])
-def test_a_channel_alone_and_quiet_sound_are_mixed_as_ever(levels: tuple[float, float]) -> None:
+def test_a_single_channel_and_quiet_sound_are_mixed_normally(levels: tuple[float, float]) -> None:
     assert level(mono(frames("stereo", levels))) == pytest.approx(sum(levels) / np.sqrt(2), rel=0.05)
 
 
 @pytest.mark.parametrize("channel", range(6))
-def test_each_channel_of_six_is_heard(channel: int) -> None:
+def test_each_channel_of_six_is_in_the_mix(channel: int) -> None:
     levels = [float(place == channel) for place in range(6)]
     assert level(mono(frames("5.1", levels))) > 0.1
 
@@ -73,11 +73,11 @@ def test_no_layout_is_silent(layout: str) -> None:
         assert level(mono(frames(layout, levels))) > 0.1
 
 
-def test_ambisonic_sound_is_the_one_from_all_sides() -> None:
+def test_ambisonic_sound_gives_its_omnidirectional_channel() -> None:
     assert level(mono(frames("ambisonic 1", (1.0, 0.5, 0.1, -0.7)))) == pytest.approx(1.0, rel=0.02)
 
 
-def test_eight_planes_of_a_decoder_are_read_as_they_are() -> None:
+def test_eight_planes_of_a_decoder_are_read_correctly() -> None:
     encoder = av.CodecContext.create("aac", "w")
     encoder.sample_rate, encoder.layout, encoder.format, encoder.bit_rate = RATE, "7.1", "fltp", 512_000
     packets = [packet for frame in frames("7.1", (0.8, -0.8, 0, 0, 0, 0, 0, 0)) for packet in encoder.encode(frame)]
@@ -88,6 +88,6 @@ def test_eight_planes_of_a_decoder_are_read_as_they_are() -> None:
     assert level(mono(decoded)[4000:-4000]) == pytest.approx(0.8, rel=0.1)
 
 
-def test_silence_stays_silence() -> None:
+def test_a_mix_of_silence_is_silent() -> None:
     assert level(mono(frames("stereo", (0.0, 0.0)))) == 0
     assert level(mono(frames("ambisonic 1", (0.0, 0.0, 0.0, 0.0)))) == 0

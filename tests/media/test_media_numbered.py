@@ -1,4 +1,4 @@
-"""Each sampled frame is the one asked for, by the numbers in the pictures: in every mode, codec and orientation."""
+"""The sampled frames have the expected numbers, in every mode, codec and orientation."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +18,9 @@ from rayreel.media.packets import film_in
 from rayreel.media.square import Squares
 
 FRAMES = 60
-ASKED = 8
+REQUESTED = 8
 KEYFRAMES = range(0, FRAMES, 12)
-TARGETS = [int((i + 0.5) * FRAMES / ASKED) for i in range(ASKED)]  # frames on screen at uniform times
+TARGETS = [int((i + 0.5) * FRAMES / REQUESTED) for i in range(REQUESTED)]  # frames on screen at uniform times
 ONE = 1 << 16
 KINDS = {
     "h264": ("libx264", 0, {"crf": "8", "preset": "veryfast", "x264-params": "scenecut=0"}),
@@ -31,7 +31,7 @@ KINDS = {
     "vp9": ("libvpx-vp9", 0, {"crf": "10", "b": "0", "cpu-used": "5", "lag-in-frames": "12", "auto-alt-ref": "1"}),
     "av1": ("libsvtav1", 0, {"crf": "12", "preset": "12"}),
 }
-# What is stored, and the matrix a b c d that shows it upright, by name of what the matrix does.
+# The stored transformation and the matrix a b c d that shows it upright, by the effect of the matrix.
 Turned = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 TURNS: dict[str, tuple[Turned, tuple[float, float, float, float]]] = {
     "upright": (lambda p: p, (1, 0, 0, 1)),
@@ -47,7 +47,7 @@ TURNS: dict[str, tuple[Turned, tuple[float, float, float, float]]] = {
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
-    """The film of a kind in a container, encoded once."""
+    """A function that returns the film of a kind in a container, encoded once."""
     made: dict[tuple[str, str], Path] = {}
 
     def film(kind: str, suffix: str) -> Path:
@@ -65,12 +65,12 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path
 
 
 def numbers(path: Path, mode: str) -> list[int]:
-    return [read_number(square) for square in take(path, mode=mode, frames=ASKED).frames]
+    return [read_number(square) for square in take(path, mode=mode, frames=REQUESTED).frames]
 
 
 def timed(path: Path, mode: str) -> list[tuple[float, int]]:
-    """When each picture is said to be shown, and the number in it."""
-    sampling = SamplingConfig.model_validate({"mode": mode, "frames": ASKED})
+    """Return the declared time of each picture, and the number in it."""
+    sampling = SamplingConfig.model_validate({"mode": mode, "frames": REQUESTED})
     with av.open(path) as container:
         film = film_in(container, container.streams.video[0], Deadline(60))
         timeline = read_timeline(film)
@@ -86,9 +86,7 @@ def timed(path: Path, mode: str) -> list[tuple[float, int]]:
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_exact_takes_the_frame_on_screen_at_each_time(
-    films: Callable[[str, str], Path], kind: str, suffix: str
-) -> None:
+def test_exact_takes_the_frame_shown_at_each_time(films: Callable[[str, str], Path], kind: str, suffix: str) -> None:
     assert numbers(films(kind, suffix), "exact") == TARGETS
 
 
@@ -97,7 +95,7 @@ def test_exact_takes_the_frame_on_screen_at_each_time(
 def test_keyframe_takes_the_keyframes_nearest_to_the_times(
     films: Callable[[str, str], Path], kind: str, suffix: str
 ) -> None:
-    times = [(i + 0.5) * FRAMES / ASKED for i in range(ASKED)]
+    times = [(i + 0.5) * FRAMES / REQUESTED for i in range(REQUESTED)]
     assert numbers(films(kind, suffix), "keyframe") == sorted(
         {min(KEYFRAMES, key=lambda keyframe: abs(keyframe - time)) for time in times}
     )
@@ -105,13 +103,13 @@ def test_keyframe_takes_the_keyframes_nearest_to_the_times(
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_auto_has_a_frame_within_three_quarters_of_a_step_of_each_time(
+def test_auto_takes_a_frame_within_three_quarters_of_a_step_of_each_time(
     films: Callable[[str, str], Path], kind: str, suffix: str
 ) -> None:
     found = numbers(films(kind, suffix), "auto")
     assert found == sorted(set(found))
-    # Pictures that no other refers to may be left out: up to three.
-    reach = 0.75 * FRAMES / ASKED + 3
+    # Unreferenced pictures may be skipped, up to three.
+    reach = 0.75 * FRAMES / REQUESTED + 3
     assert max(min(abs(number - target) for number in found) for target in TARGETS) <= reach
 
 
@@ -124,7 +122,7 @@ def test_the_time_of_each_frame_is_that_of_its_number(films: Callable[[str, str]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_colours_are_those_that_were_drawn(films: Callable[[str, str], Path], kind: str) -> None:
+def test_the_colours_are_as_drawn(films: Callable[[str, str], Path], kind: str) -> None:
     assert max(map(colour_error, take(films(kind, "mp4"), mode="exact").frames)) < 8
 
 

@@ -1,4 +1,4 @@
-"""Which way up a picture is shown, by any matrix and by the bitstream."""
+"""Orientation of pictures by matrix and by bitstream."""
 
 import itertools
 import math
@@ -25,7 +25,7 @@ def matrix(a: float, b: float, c: float, d: float) -> list[int]:
 
 
 def turned(degrees: float, *, mirrored: bool = False) -> list[int]:
-    """Mirrored or not, then turned clockwise."""
+    """Return the matrix of an optional mirroring and a clockwise turn."""
     sine, cosine = ONE * math.sin(math.radians(degrees)), ONE * math.cos(math.radians(degrees))
     across = -1 if mirrored else 1
     return matrix(across * cosine, across * sine, -sine, cosine)
@@ -53,7 +53,7 @@ def test_rounding_of_a_matrix_changes_nothing(units: int) -> None:
 
 
 @pytest.mark.parametrize("scale", [(2, 1), (1, 3), (0.01, 0.01), (1000, 1000)])
-def test_the_scale_of_a_matrix_is_no_matter(scale: tuple[float, float]) -> None:
+def test_the_scale_of_a_matrix_is_irrelevant(scale: tuple[float, float]) -> None:
     x, y = scale
     assert turn_by(matrix(0, ONE * x, -ONE * y, 0)) == CLOCKWISE
 
@@ -100,7 +100,7 @@ STORED: dict[tuple[int, int, int], Turned] = {
     [("film.mp4", "libx264"), ("film.ts", "libx264"), ("film.mkv", "libx265"), ("film.ts", "libx265")],
 )
 @pytest.mark.parametrize("said", STORED, ids=["anticlockwise", "mirrored", "mirrored_clockwise"])
-def test_an_orientation_in_the_bitstream_holds_for_all_frames(
+def test_an_orientation_in_the_bitstream_applies_to_all_frames(
     tmp_path: Path, said: tuple[int, int, int], name: str, codec: str, mode: str, every: bool
 ) -> None:
     packets = itertools.count()
@@ -116,7 +116,7 @@ def test_an_orientation_in_the_bitstream_holds_for_all_frames(
 
 
 def before_slices(packet: bytes, said: tuple[int, int, int], codec: str) -> bytes:
-    """An access unit with the message in it."""
+    """Insert the message into an access unit."""
     header, mask, shift, slices, _ = CODECS[codec]
     mirrored, flipped, quarters = said
     bits = f"0{mirrored}{flipped}{quarters * 0x4000:016b}01000"

@@ -18,7 +18,7 @@ CLIPS = plan_sample(SHORT)
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> tuple[SampleClip, Path]:
-    """One rendered clip of default length, in folders that did not exist."""
+    """A rendered clip of default length, in new folders."""
     clip = plan_sample(SampleConfig(clips=1))[0]
     path = tmp_path_factory.mktemp("sample") / "not" / "there" / "yet.mp4"
     render(clip, path)
@@ -26,7 +26,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> tuple[SampleClip, Path]:
 
 
 def colours(clip: SampleClip) -> np.ndarray:
-    """A histogram of the middle frame's colours, of unit length (Hellinger)."""
+    """Return the colour histogram of the middle frame with unit norm (Hellinger)."""
     pictures = list(draw(clip))
     pixels = pictures[len(pictures) // 2].reshape(-1, 3) // 64
     counts = np.bincount(pixels @ np.array([16, 4, 1]), minlength=64)
@@ -34,7 +34,7 @@ def colours(clip: SampleClip) -> np.ndarray:
 
 
 def timbre(clip: SampleClip) -> np.ndarray:
-    """Log band energies, 24 bands from 60 Hz, their mean and spread over time."""
+    """Return mean and deviation over time of log energies in 24 bands from 60 Hz."""
     windows = np.lib.stride_tricks.sliding_window_view(synthesise(clip), 1024)[::512] * np.hanning(1024)
     edges = np.unique(np.geomspace(2, 500, 25).astype(int))
     bands = np.log(1e-4 + np.add.reduceat(abs(np.fft.rfft(windows)) ** 2, edges, axis=1))
@@ -64,14 +64,14 @@ def test_every_frame_and_sample_decodes(film: tuple[SampleClip, Path]) -> None:
     with av.open(str(path)) as container:
         times = [frame.time for frame in container.decode(video=0)]
     with av.open(str(path)) as container:
-        heard = np.concatenate([frame.to_ndarray().ravel() for frame in container.decode(audio=0)])
+        samples = np.concatenate([frame.to_ndarray().ravel() for frame in container.decode(audio=0)])
     assert len(times) == round(clip.seconds * FRAME_RATE)
     assert times == sorted(times)
-    assert len(heard) >= clip.seconds * SAMPLE_RATE - 1024
-    assert abs(heard).max() > 0.2
+    assert len(samples) >= clip.seconds * SAMPLE_RATE - 1024
+    assert abs(samples).max() > 0.2
 
 
-def test_a_keyframe_comes_at_least_every_second(film: tuple[SampleClip, Path]) -> None:
+def test_there_is_a_keyframe_at_least_every_second(film: tuple[SampleClip, Path]) -> None:
     clip, path = film
     with av.open(str(path)) as container:
         keys = sorted(
@@ -80,7 +80,7 @@ def test_a_keyframe_comes_at_least_every_second(film: tuple[SampleClip, Path]) -
     assert max(np.diff([*keys, clip.seconds])) <= 1.0 + 1e-6
 
 
-def test_the_same_clip_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
+def test_rendering_is_deterministic_and_depends_on_the_seed(tmp_path: Path) -> None:
     clip = CLIPS[2]
     other = plan_sample(SHORT.model_copy(update={"seed": 1}))[2]
     for name, made in (("a", clip), ("b", clip), ("c", other), ("d", replace(clip, seed=clip.seed + 1))):
@@ -90,7 +90,7 @@ def test_the_same_clip_gives_the_same_bytes_and_another_seed_others(tmp_path: Pa
     assert len({a, c, d}) == 3
 
 
-def test_a_failed_render_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_a_failed_render_leaves_only_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     path.write_bytes(b"old")
     with pytest.raises(KeyError):
@@ -106,11 +106,11 @@ def test_every_theme_moves(clip: SampleClip) -> None:
     assert changed > 0.002
 
 
-def test_categories_are_told_apart_by_colour_alone() -> None:
+def test_categories_can_be_distinguished_by_colour_alone() -> None:
     assert share_with_a_nearest_neighbour_of_their_category([colours(clip) for clip in CLIPS]) > 0.8
 
 
-def test_categories_are_told_apart_by_sound_alone() -> None:
+def test_categories_can_be_distinguished_by_sound_alone() -> None:
     assert share_with_a_nearest_neighbour_of_their_category([timbre(clip) for clip in CLIPS]) > 0.8
 
 

@@ -1,4 +1,4 @@
-"""A decoder taken over by its video: what it tries, what the kernel answers, and that the next video decodes."""
+"""A compromised decoder: its attempts fail, and the next video decodes."""
 
 import json
 import os
@@ -17,17 +17,17 @@ from hypothesis import strategies as st
 
 import hostile
 from rayreel.failures import Reason, Rejected
-from rayreel.media.clip import Clip, Facts, Samples
+from rayreel.media.clip import Clip, MediaFacts, Samples
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.isolated import IsolatedDecoder
-from rayreel.media.sandbox.message import Question, read_answer, write_answer
+from rayreel.media.sandbox.message import DecodeRequest, read_response, write_response
 
 FilmMaker = Callable[..., Path]
 SIZE = 64
 SAMPLING = SamplingConfig(frames=2, audio_windows=1, audio_window_s=0.2)
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox is Linux's")
 
-# EACCES: a path; EPERM: arguments; ENOSYS: all the rest, as if the kernel did not know the call.
+# EACCES: a path; EPERM: arguments; ENOSYS: all other calls, as if the kernel did not have them.
 PATHS, ARGUMENTS, CALLS = "EACCES", "EPERM", "ENOSYS"
 ANSWERS = {
     "read the parent's environment": PATHS,
@@ -67,7 +67,7 @@ def take(decoder: IsolatedDecoder, path: Path, timeout_s: float = 120, **limits:
 
 @pytest.fixture
 def targets(tmp_path: Path) -> Iterator[dict[str, object]]:
-    """Something to reach, of each kind."""
+    """Targets of each kind of attempt."""
     (folder := tmp_path / "house").mkdir()
     (secret := folder / "secret").write_text("correct horse")
     (victim := folder / "victim").touch()
@@ -91,7 +91,7 @@ def plant(folder: Path, name: str, targets: dict[str, object]) -> Path:
 
 
 def members(group: int) -> list[str]:
-    """Processes of a group, by their command."""
+    """Return the processes of a group by command."""
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -104,7 +104,7 @@ def members(group: int) -> list[str]:
 
 
 @pytest.mark.parametrize("name", sorted(hostile.ATTEMPTS.keys() - ENDINGS))
-def test_an_attempt_fails_and_the_next_video_decodes(
+def test_an_attack_fails_and_the_next_video_decodes(
     decoder: IsolatedDecoder, film: FilmMaker, tmp_path: Path, targets: dict[str, object], name: str
 ) -> None:
     outcome = take(decoder, plant(tmp_path, name, targets))
@@ -122,7 +122,7 @@ def test_an_attempt_fails_and_the_next_video_decodes(
         ("abort", Reason.DECODER_CRASH, "Aborted"),
     ],
 )
-def test_an_attempt_that_ends_the_decoder_ends_nothing_else(
+def test_an_attack_that_ends_the_decoder_ends_nothing_else(
     decoder: IsolatedDecoder, film: FilmMaker, tmp_path: Path, name: str, reason: Reason, word: str
 ) -> None:
     outcome = take(decoder, plant(tmp_path, name, {}), timeout_s=0.3)
@@ -133,37 +133,37 @@ def test_an_attempt_that_ends_the_decoder_ends_nothing_else(
 TAKEN = '{"token":"TOKEN","taken":{"frames":{"dtype":"%s","shape":%s},"facts":%s}}'
 FACTS = '{"duration_s":1,"width":4,"height":4,"fps":25,"has_audio":false}'
 NONSENSE = {
-    "nothing at all": "",
-    "no JSON": "\x80\x04c__main__\nos",
-    "more than a message holds": '{"token":"' + "x" * (100 << 10),
+    "an empty message": "",
+    "invalid JSON": "\x80\x04c__main__\nos",
+    "a message that is too long": '{"token":"' + "x" * (100 << 10),
     "deep JSON": '{"token":' + "[" * 60_000,
-    "another question's answer": '{"token":"00","refused":{"reason":"no_frames","detail":""}}',
+    "a response to another request": '{"token":"00","refused":{"reason":"no_frames","detail":""}}',
     "neither samples nor a reason": '{"token":"TOKEN"}',
     "an unknown reason": '{"token":"TOKEN","refused":{"reason":"fine","detail":""}}',
-    "half a letter": '{"token":"TOKEN","refused":{"reason":"no_frames","detail":"\\ud800"}}',
-    "objects for arrays": TAKEN % ("object", "[1,64,64,3]", FACTS),
+    "half a surrogate pair": '{"token":"TOKEN","refused":{"reason":"no_frames","detail":"\\ud800"}}',
+    "an array of objects": TAKEN % ("object", "[1,64,64,3]", FACTS),
     "negative sizes": TAKEN % ("uint8", "[-1,64,64,3]", FACTS),
     "huge sizes": TAKEN % ("uint8", "[2147483647,2147483647,2147483647,3]", FACTS),
-    "more frames than asked for": TAKEN % ("uint8", "[3,64,64,3]", FACTS),
+    "more frames than requested": TAKEN % ("uint8", "[3,64,64,3]", FACTS),
     "frames of another size": TAKEN % ("uint8", "[1,65,64,3]", FACTS),
-    "a duration that is none": TAKEN % ("uint8", "[1,64,64,3]", FACTS.replace("1", "NaN", 1)),
-    "a width below zero": TAKEN % ("uint8", "[1,64,64,3]", FACTS.replace("4", "-4", 1)),
-    "a width beyond all": TAKEN % ("uint8", "[1,64,64,3]", FACTS.replace("4", "9" * 4000, 1)),
-    "sound that is not there": TAKEN % ("uint8", "[1,64,64,3]", FACTS.replace("false", "true")),
+    "a duration of NaN": TAKEN % ("uint8", "[1,64,64,3]", FACTS.replace("1", "NaN", 1)),
+    "a negative width": TAKEN % ("uint8", "[1,64,64,3]", FACTS.replace("4", "-4", 1)),
+    "a huge width": TAKEN % ("uint8", "[1,64,64,3]", FACTS.replace("4", "9" * 4000, 1)),
+    "missing windows": TAKEN % ("uint8", "[1,64,64,3]", FACTS.replace("false", "true")),
 }
 
 
 @pytest.mark.parametrize("name", NONSENSE)
-def test_an_answer_that_is_none_is_refused(memory: int, name: str) -> None:
-    asked = question()
+def test_an_invalid_response_is_refused(memory: int, name: str) -> None:
+    request = decode_request()
     with pytest.raises(ValueError, match=r"."):
-        read_answer(asked, NONSENSE[name].replace("TOKEN", asked.token).encode("latin-1"), memory)
+        read_response(request, NONSENSE[name].replace("TOKEN", request.token).encode("latin-1"), memory)
 
 
 @pytest.mark.parametrize(
-    "name", ["nothing at all", "more than a message holds", "deep JSON", "half a letter", "huge sizes"]
+    "name", ["an empty message", "a message that is too long", "deep JSON", "half a surrogate pair", "huge sizes"]
 )
-def test_an_answer_that_is_none_is_a_crash_and_the_next_video_decodes(
+def test_an_invalid_response_is_a_crash_and_the_next_video_decodes(
     decoder: IsolatedDecoder, film: FilmMaker, tmp_path: Path, name: str
 ) -> None:
     (path := tmp_path / "once.say").write_bytes(NONSENSE[name].encode("latin-1"))
@@ -176,7 +176,7 @@ def test_an_answer_that_is_none_is_a_crash_and_the_next_video_decodes(
 REFUSED = '{"token":"TOKEN","refused":{"reason":"no_frames","detail":"\\u001b[2Jdone"}}'
 
 
-def test_a_second_answer_is_never_taken_for_the_next_video_s(
+def test_a_second_response_is_never_mistaken_for_that_of_the_next_video(
     decoder: IsolatedDecoder, film: FilmMaker, tmp_path: Path
 ) -> None:
     (path := tmp_path / "twice.say").write_text(REFUSED)
@@ -184,7 +184,7 @@ def test_a_second_answer_is_never_taken_for_the_next_video_s(
     assert isinstance(take(decoder, film(frames=3)), Clip)
 
 
-def test_a_decoder_that_goes_on_computing_after_its_answer_is_ended_by_the_kernel(
+def test_a_decoder_that_keeps_computing_after_its_response_is_ended_by_the_kernel(
     decoder: IsolatedDecoder, film: FilmMaker, tmp_path: Path
 ) -> None:
     (path := tmp_path / "spin.say").write_text(REFUSED)
@@ -197,7 +197,7 @@ def test_a_decoder_that_goes_on_computing_after_its_answer_is_ended_by_the_kerne
     assert isinstance(take(decoder, film(frames=3)), Clip)
 
 
-def test_a_decoder_that_hangs_up_is_no_longer_there(decoder: IsolatedDecoder, film: FilmMaker, tmp_path: Path) -> None:
+def test_a_decoder_that_closes_its_socket_is_killed(decoder: IsolatedDecoder, film: FilmMaker, tmp_path: Path) -> None:
     (path := tmp_path / "close.say").write_text(REFUSED)
     take(decoder, path)
     first = decoder.pid
@@ -205,14 +205,14 @@ def test_a_decoder_that_hangs_up_is_no_longer_there(decoder: IsolatedDecoder, fi
     assert first is not None and first != decoder.pid and not members(first)
 
 
-def question() -> Question:
-    return Question.about("film.mp4", 1000, SAMPLING, SIZE, Limits())
+def decode_request() -> DecodeRequest:
+    return DecodeRequest.for_file("film.mp4", 1000, SAMPLING, SIZE, Limits())
 
 
 @pytest.fixture(scope="module")
 def memory() -> Iterator[int]:
     descriptor = os.memfd_create("test")
-    os.ftruncate(descriptor, question().memory_bytes())
+    os.ftruncate(descriptor, decode_request().memory_bytes())
     yield descriptor
     os.close(descriptor)
 
@@ -221,12 +221,12 @@ def samples(seed: int = 0) -> Samples:
     random = np.random.default_rng(seed)
     frames = random.integers(0, 256, (2, SIZE, SIZE, 3), np.uint8)
     windows = random.uniform(-1, 1, (1, 3200)).astype(np.float32)
-    return Samples(frames, windows, Facts(1.5, 64, 48, 25.0, True))
+    return Samples(frames, windows, MediaFacts(1.5, 64, 48, 25.0, True))
 
 
-def test_samples_arrive_as_they_were_sent(memory: int) -> None:
-    asked, sent = question(), samples()
-    got = read_answer(asked, write_answer(asked.token, sent, memory), memory)
+def test_samples_are_received_unchanged(memory: int) -> None:
+    request, sent = decode_request(), samples()
+    got = read_response(request, write_response(request.token, sent, memory), memory)
     assert isinstance(got, Samples) and got.facts == sent.facts
     np.testing.assert_array_equal(got.frames, sent.frames)
     np.testing.assert_array_equal(got.windows, sent.windows)
@@ -234,21 +234,21 @@ def test_samples_arrive_as_they_were_sent(memory: int) -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.001])
 def test_audio_samples_that_are_not_finite_or_out_of_range_are_refused(memory: int, value: float) -> None:
-    asked, sent = question(), samples()
+    request, sent = decode_request(), samples()
     assert sent.windows is not None
     sent.windows[0, 77] = value
-    message = write_answer(asked.token, sent, memory)
+    message = write_response(request.token, sent, memory)
     with pytest.raises(ValueError, match="audio"):
-        read_answer(asked, message, memory)
+        read_response(request, message, memory)
 
 
-def test_a_memory_smaller_than_its_arrays_is_refused(memory: int) -> None:
-    asked = question()
-    message = write_answer(asked.token, samples(), memory)
+def test_arrays_larger_than_the_shared_memory_are_refused(memory: int) -> None:
+    request = decode_request()
+    message = write_response(request.token, samples(), memory)
     small = os.memfd_create("small")
     os.ftruncate(small, 100)
     with pytest.raises(ValueError, match="memory"):
-        read_answer(asked, message, small)
+        read_response(request, message, small)
     os.close(small)
 
 
@@ -264,7 +264,7 @@ anything = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(
 
 
 def replaced(tree: object, path: list[int], value: object) -> object:
-    """A tree with the part at `path` replaced; steps count from the first key or element, around and around."""
+    """Return a tree with the part at `path` replaced. Steps are indices of keys or elements, modulo their number."""
     if not path or not isinstance(tree, dict | list) or not tree:
         return value
     keys = list(tree) if isinstance(tree, dict) else list(range(len(tree)))
@@ -275,14 +275,14 @@ def replaced(tree: object, path: list[int], value: object) -> object:
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(path=st.lists(st.integers(0, 7), max_size=4), value=anything, cut=st.integers(0, 400))
-def test_an_answer_changed_anywhere_is_refused_or_keeps_every_promise(
+def test_a_changed_response_is_refused_or_satisfies_every_constraint(
     memory: int, path: list[int], value: object, cut: int
 ) -> None:
-    asked = question()
-    tree = json.loads(write_answer(asked.token, samples(), memory))
+    request = decode_request()
+    tree = json.loads(write_response(request.token, samples(), memory))
     message = json.dumps(replaced(tree, path, value)).encode()
     try:
-        got = read_answer(asked, message[: len(message) - cut] if cut < 40 else message, memory)
+        got = read_response(request, message[: len(message) - cut] if cut < 40 else message, memory)
     except ValueError:
         return
     if isinstance(got, Rejected):
@@ -323,7 +323,7 @@ BOTH_LAYERS = ("read the parent's environment", "read another file", "write a fi
 
 
 @pytest.mark.parametrize(("lacks", "named"), [("landlock_create_ruleset", "Landlock"), ("seccomp", "seccomp")])
-def test_a_kernel_that_offers_less_is_reported_once_and_refused_on_demand(
+def test_a_kernel_without_all_layers_is_reported_once_and_refused_if_required(
     film: FilmMaker, tmp_path: Path, targets: dict[str, object], lacks: str, named: str
 ) -> None:
     (folder := tmp_path / "films").mkdir()
@@ -332,17 +332,15 @@ def test_a_kernel_that_offers_less_is_reported_once_and_refused_on_demand(
         plant(folder, name, targets)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     words = [sys.executable, "-c", LESSER, lacks, str(folder)]
-    said = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=120, check=True).stdout
-    assert said.count("without the whole sandbox") == 1 and f"lacks {named}" in said
-    assert "film.mp4 -> clip" in said
-    assert "refused: limits.require_sandbox is set" in said and said.count(named) >= 2
-    assert all(f"{name} -> EACCES" in said for name in BOTH_LAYERS)
-    assert "connect over TCP -> " in said and "allowed" not in said
+    output = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=120, check=True).stdout
+    assert output.count("without the whole sandbox") == 1 and f"lacks {named}" in output
+    assert "film.mp4 -> clip" in output
+    assert "refused: limits.require_sandbox is set" in output and output.count(named) >= 2
+    assert all(f"{name} -> EACCES" in output for name in BOTH_LAYERS)
+    assert "connect over TCP -> " in output and "allowed" not in output
 
 
-def test_a_sandbox_that_is_whole_is_no_hindrance_to_those_who_require_it(
-    decoder: IsolatedDecoder, film: FilmMaker
-) -> None:
+def test_a_complete_sandbox_satisfies_require_sandbox(decoder: IsolatedDecoder, film: FilmMaker) -> None:
     assert isinstance(take(decoder, film(frames=3), require_sandbox=True), Clip)
 
 
@@ -358,7 +356,7 @@ def test_the_decoder_has_no_capability_and_small_limits(decoder: IsolatedDecoder
     assert resource.prlimit(decoder.pid, resource.RLIMIT_CPU)[0] < 1000
 
 
-def test_the_decoder_s_environment_is_empty(tmp_path: Path) -> None:
+def test_the_decoders_environment_is_empty(tmp_path: Path) -> None:
     (path := tmp_path / "environment").touch()
     with IsolatedDecoder(decode_with=hostile.environment) as decoder:
         assert take(decoder, path) == Rejected(Reason.NO_FRAMES, "{}")

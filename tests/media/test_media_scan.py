@@ -1,4 +1,4 @@
-"""Real files whose clocks wrap, restart or jump: cut and joined byte by byte, as recorders and people do."""
+"""Files whose clocks wrap, restart or jump, made by cutting and joining files byte by byte."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ CODECS = {".ts": "libx264", ".m2ts": "libx264", ".vob": "mpeg2video", ".mpg": "m
 
 
 def shifted(path: Path, by_s: dict[str, float]) -> Path:
-    """The same packets, with the clocks of some kinds of streams later."""
+    """Write the same packets with later clocks in streams of some kinds."""
     out_path = path.with_stem(path.stem + "_later")
     with av.open(path) as source, av.open(out_path, "w") as out:
         streams = {stream.index: out.add_stream_from_template(stream) for stream in source.streams}
@@ -61,7 +61,7 @@ def test_joined_recordings_keep_all_their_pictures(film: FilmMaker, suffix: str,
     assert clip.facts.duration_s == pytest.approx(4.0, abs=0.1)
 
 
-def test_sound_of_joined_recordings_comes_with_their_pictures(film: FilmMaker) -> None:
+def test_sound_of_joined_recordings_stays_with_their_pictures(film: FilmMaker) -> None:
     parts = [part(film, f"{n}.ts", 25 * n, 3000.0 * (n == 1), tone_hz=400.0 * (n + 1), frames=25) for n in range(3)]
     clip = taken(joined(parts[0].with_stem("all"), *parts), audio_windows=6)
     assert clip.windows is not None and len(clip.windows) == 6
@@ -84,7 +84,7 @@ def test_a_clock_that_wraps_loses_nothing(film: FilmMaker, suffix: str, before_s
 
 
 def with_sound_later(path: Path, by_s: float) -> Path:
-    """A TS whose sound alone has a later clock: its times are changed in place, so the order of the file stays."""
+    """Return a TS whose sound has a later clock. Times are changed in place, which keeps the order of the file."""
     data = bytearray(path.read_bytes())
     for at in range(0, len(data), 188):
         pid, begins = (data[at + 1] & 0x1F) << 8 | data[at + 2], data[at + 1] & 0x40
@@ -101,7 +101,7 @@ def with_sound_later(path: Path, by_s: float) -> Path:
 
 
 @pytest.mark.parametrize("by_s", [WRAP_S - 2.4, 5000.0, -0.7])
-def test_the_clock_of_sound_alone_far_off_costs_neither_pictures_nor_sound(film: FilmMaker, by_s: float) -> None:
+def test_a_distant_clock_of_the_sound_loses_neither_pictures_nor_sound(film: FilmMaker, by_s: float) -> None:
     clip = taken(with_sound_later(film("a.ts", frames=50), by_s), frames=4)
     assert numbers_of(clip.frames) == [6, 18, 31, 43] and clip.windows is not None and len(clip.windows) >= 2
     assert clip.facts.duration_s == pytest.approx(2.0, abs=0.5)
@@ -121,17 +121,17 @@ def test_pictures_before_the_first_keyframe_of_a_later_recording_are_not_shown(f
     assert 15 <= len(hidden) <= 20 and not any(sample.keyframe for sample in hidden)
 
 
-def test_a_live_file_of_two_recordings_is_whole(film: FilmMaker) -> None:
+def test_a_live_file_of_two_recordings_is_complete(film: FilmMaker) -> None:
     parts = [film(f"{n}.mkv", frames=50, first=50 * n, live=True, tone_hz=None) for n in range(2)]
     clip = taken(joined(parts[0].with_stem("all"), *parts))
     np.testing.assert_allclose(numbers_of(clip.frames), [6, 18, 31, 43, 56, 68, 81, 93], atol=1)
 
 
-def test_a_file_without_a_splice_is_scanned_as_it_is(film: FilmMaker) -> None:
+def test_a_file_without_a_splice_is_scanned_unchanged(film: FilmMaker) -> None:
     path = film("a.ts", frames=50, bframes=2)
     with av.open(path) as container:
-        told = [(packet.pts, packet.dts) for packet in container.demux(video=0) if packet.pts is not None]
+        demuxed = [(packet.pts, packet.dts) for packet in container.demux(video=0) if packet.pts is not None]
     with av.open(path) as container:
         found = scan(film_in(container, container.streams.video[0], Deadline(60)))
-    assert [(sample.pts, sample.dts) for sample in found.samples] == told and not found.cut
+    assert [(sample.pts, sample.dts) for sample in found.samples] == demuxed and not found.cut
     assert not any(sound.moved for sound in found.sounds.values())

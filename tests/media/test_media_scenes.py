@@ -1,4 +1,4 @@
-"""Changes of scene that packets show, and that `auto` loses none of them."""
+"""Detection of scene changes by packet sizes, and `auto` takes a frame of each scene."""
 
 import random
 from itertools import pairwise
@@ -24,7 +24,7 @@ SETTINGS = {
 def write_scenes(
     path: Path, cuts_s: list[float], length_s: float, keyframe_every: int, codec: str, bframes: int
 ) -> None:
-    """A film of moving scenes, each of one colour that tells its number; keyframes come without regard to them."""
+    """Write a film of moving scenes, each with the colour of its number; keyframes are independent of them."""
     chance = np.random.default_rng(7)
     with av.open(path, "w") as out:
         video = out.add_stream(codec, rate=FPS, options=SETTINGS[codec])
@@ -40,7 +40,7 @@ def write_scenes(
 
 
 def layout(chance: random.Random, step_s: float, length_s: float) -> list[float]:
-    """Cuts between scenes of more than one step between targets, some on whole seconds, where keyframes are."""
+    """Return times of cuts more than a step of targets apart, some at keyframes, on full seconds."""
     cuts_s, at_s = [], 0.0
     while (at_s := at_s + chance.uniform(1.1, 2.6) * step_s) < length_s - 1.1 * step_s:
         if chance.random() < 0.4 and round(at_s) - (cuts_s[-1] if cuts_s else 0) > 1.1 * step_s:
@@ -73,6 +73,6 @@ def test_a_packet_much_larger_than_those_before_it_is_a_change() -> None:
     assert changes(samples, after=5, until=6) == changes(samples, after=1, until=4) == []
 
 
-def test_packets_of_even_size_and_tiny_ones_are_none() -> None:
+def test_packets_of_equal_size_and_tiny_ones_are_no_change() -> None:
     assert changes(packets(1000, *([300, 500] * 10)), after=0, until=99) == []
     assert changes(packets(100_000, 1, 1, 1, 1, 90, 1), after=0, until=99) == []

@@ -1,4 +1,4 @@
-"""What FFmpeg attaches to a frame, also where PyAV does not know all of it."""
+"""Side data of frames, including kinds that PyAV does not know."""
 
 import io
 from fractions import Fraction
@@ -15,7 +15,7 @@ from rayreel.media.sidedata import attached
 
 
 def photo_film(path: Path, orientation: int) -> Path:
-    """Motion JPEG whose pictures have EXIF, which says how the camera was held."""
+    """Write motion JPEG with the camera's orientation in EXIF."""
     picture = np.rot90(numbered_picture(5)).astype(np.uint8)
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -32,15 +32,15 @@ def photo_film(path: Path, orientation: int) -> Path:
     return path
 
 
-def test_a_kind_that_pyav_does_not_know_hides_no_other(tmp_path: Path) -> None:
+def test_a_kind_unknown_to_pyav_hides_no_other(tmp_path: Path) -> None:
     with av.open(photo_film(tmp_path / "film.mkv", 6)) as container:
         frame = next(container.decode(video=0))
-    with pytest.raises(ValueError, match="not a valid Type"):  # when this fails, the filter is no longer wanted
+    with pytest.raises(ValueError, match="not a valid Type"):  # when this fails, the filter is no longer needed
         list(frame.side_data)
     assert len(attached(frame, Type.DISPLAYMATRIX) or b"") == 36
     assert attached(frame, Type.DOVI_METADATA) is None
 
 
-def test_a_camera_that_was_held_sideways_gives_upright_pictures(tmp_path: Path) -> None:
+def test_pictures_of_a_camera_held_sideways_are_upright(tmp_path: Path) -> None:
     squares = take(photo_film(tmp_path / "film.mkv", 6), mode="exact", frames=2).frames
     assert [read_number(square) for square in squares] == [5, 5]

@@ -1,4 +1,4 @@
-"""When tracks of sound are heard on the pictures' time line, and which windows are taken of them."""
+"""Spans of audio tracks on the timeline of the pictures, and their windows."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -14,14 +14,14 @@ from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.decode import decode_file
 from rayreel.media.keyframes import read_timeline
 from rayreel.media.packets import film_in
-from rayreel.media.sound import Sound
+from rayreel.media.sound import SoundTrack
 
 FilmMaker = Callable[..., Path]
 RATE = 16_000
 
 
 def write_rising(path: Path, begin_s: float, end_s: float, picture_s: float = 8.0) -> Path:
-    """Pictures for `picture_s` and a tone from `begin_s` to `end_s` whose pitch tells the time: 500 Hz + 100 Hz/s."""
+    """Write pictures for `picture_s` and a tone from `begin_s` to `end_s` with the pitch 500 Hz + 100 Hz/s."""
     with av.open(path, "w") as out:
         video = out.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
         video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
@@ -45,8 +45,8 @@ def windows_of(path: Path) -> np.ndarray:
     return clip.windows
 
 
-def times_heard(windows: np.ndarray) -> list[float]:
-    """When the middle of each window was recorded, by its pitch."""
+def recorded_times(windows: np.ndarray) -> list[float]:
+    """Return the time of the middle of each window, by its pitch."""
     middles = windows[:, RATE // 5 : RATE * 3 // 10]
     spectra = np.abs(np.fft.rfft(middles * np.hanning(middles.shape[1]), n=RATE, axis=1))
     return [(float(pitch) - 500) / 100 for pitch in spectra.argmax(axis=1)]
@@ -54,25 +54,25 @@ def times_heard(windows: np.ndarray) -> list[float]:
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.mov"])
 @pytest.mark.parametrize(("begin_s", "end_s"), [(0.0, 8.0), (3.0, 8.0), (0.0, 4.0), (2.5, 5.0)])
-def test_windows_are_taken_where_there_is_sound_and_hold_what_is_heard_then(
+def test_windows_are_taken_within_the_sound_and_have_the_right_times(
     tmp_path: Path, name: str, begin_s: float, end_s: float
 ) -> None:
     windows = windows_of(write_rising(tmp_path / name, begin_s, end_s))
     starts_s = np.linspace(begin_s, end_s - 0.5, 4)
-    heard = times_heard(windows)
-    # Matroska does not say when its sound ends before its last keyframe.
+    times = recorded_times(windows)
+    # Matroska does not declare the end of sound that ends before the last keyframe.
     assert len(windows) == 4 or name == "a.mkv"
     if len(windows) == 4 and name != "a.mkv":
-        np.testing.assert_allclose(heard, starts_s + 0.25, atol=0.2)
-    assert all(begin_s <= time_s <= end_s + 0.2 for time_s in heard)
+        np.testing.assert_allclose(times, starts_s + 0.25, atol=0.2)
+    assert all(begin_s <= time_s <= end_s + 0.2 for time_s in times)
 
 
-def test_sound_under_a_still_picture_is_taken_to_its_end(tmp_path: Path) -> None:
-    heard = times_heard(windows_of(write_rising(tmp_path / "a.mp4", 0.0, 8.0, picture_s=0.04)))
-    np.testing.assert_allclose(heard, [0.25, 2.75, 5.25, 7.75], atol=0.2)
+def test_sound_of_a_still_picture_is_used_to_its_end(tmp_path: Path) -> None:
+    times = recorded_times(windows_of(write_rising(tmp_path / "a.mp4", 0.0, 8.0, picture_s=0.04)))
+    np.testing.assert_allclose(times, [0.25, 2.75, 5.25, 7.75], atol=0.2)
 
 
-def test_times_count_from_the_first_picture(tmp_path: Path) -> None:
+def test_times_are_relative_to_the_first_picture(tmp_path: Path) -> None:
     with av.open(write_rising(tmp_path / "a.ts", 3.0, 8.0)) as container:
         read = read_timeline(film_in(container, container.streams.video[0], Deadline(60)))
         assert read is not None
@@ -81,13 +81,13 @@ def test_times_count_from_the_first_picture(tmp_path: Path) -> None:
 
 
 def test_sound_that_covers_the_pictures_has_their_span() -> None:
-    assert Sound(-0.04, 8.02, 0.0).span(pictures_s=8.0, duration_s=8.0) == (0.0, 8.0)
-    assert Sound(0.3, float("inf"), 0.0).span(pictures_s=8.0, duration_s=8.0) == (0.0, 8.0)
-    assert Sound(2.0, 20.0, 0.0).span(pictures_s=8.0, duration_s=20.0) == (2.0, 20.0)
+    assert SoundTrack(-0.04, 8.02, 0.0).span(pictures_s=8.0, duration_s=8.0) == (0.0, 8.0)
+    assert SoundTrack(0.3, float("inf"), 0.0).span(pictures_s=8.0, duration_s=8.0) == (0.0, 8.0)
+    assert SoundTrack(2.0, 20.0, 0.0).span(pictures_s=8.0, duration_s=20.0) == (2.0, 20.0)
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
-def test_a_broken_track_of_sound_costs_only_itself(film: FilmMaker, name: str) -> None:
+def test_a_broken_audio_track_affects_only_itself(film: FilmMaker, name: str) -> None:
     path = film(name, frames=50)
     with av.open(path) as container:
         audio = container.streams.audio[0]

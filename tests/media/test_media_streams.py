@@ -1,4 +1,4 @@
-"""Which stream is the film, and which the sound, whatever else a file holds."""
+"""Choice of the main video and audio stream."""
 
 import io
 from collections.abc import Callable
@@ -22,7 +22,7 @@ TARGETS = [3, 9, 15, 21]
 
 
 def add_film(out: OutputContainer, *, side: int = 128, frames: int = 24, negative: bool = False) -> Callable[[], None]:
-    """A numbered film as a stream of `out`; returns what encodes it."""
+    """Add a numbered film to `out`; returns the function that encodes it."""
     video = out.add_stream("libx264", rate=FPS, options={"crf": "8", "preset": "ultrafast"})
     video.width, video.height, video.pix_fmt = side, side, "yuv420p"
 
@@ -37,7 +37,7 @@ def add_film(out: OutputContainer, *, side: int = 128, frames: int = 24, negativ
 
 
 def add_cover(out: OutputContainer) -> Callable[[], None]:
-    """A picture of the film: attached to Matroska, a track of its own in MP4."""
+    """Add cover art: an attachment in Matroska, a separate track in MP4."""
     file = io.BytesIO()
     Image.new("RGB", (600, 600), (200, 0, 100)).save(file, "jpeg")
     if out.format.name == "matroska":
@@ -94,7 +94,7 @@ def test_cover_art_is_not_the_film(tmp_path: Path, name: str) -> None:
 
 
 def cover_first(path: Path) -> None:
-    """Put MP4's box of tags, which holds the cover, before the tracks."""
+    """Move MP4's box of tags, with the cover, before the tracks."""
     data = path.read_bytes()
     at = data.rindex(b"moov") - 4  # the last box of the file
     inside, boxes = data[at + 8 :], []
@@ -107,7 +107,7 @@ def cover_first(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["song.mp4", "song.mkv"])
-def test_a_song_with_its_cover_is_no_video(tmp_path: Path, name: str) -> None:
+def test_a_song_with_cover_art_is_not_a_video(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     with av.open(path, "w") as out:
         for encode in (add_sound(out, 0.5), add_cover(out)):
@@ -118,7 +118,7 @@ def test_a_song_with_its_cover_is_no_video(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.mkv"])
 @pytest.mark.parametrize("disposition", [Disposition(0), Disposition.timed_thumbnails, Disposition.dependent])
-def test_a_track_beside_the_default_one_is_not_the_film(tmp_path: Path, name: str, disposition: Disposition) -> None:
+def test_a_track_other_than_the_default_is_not_the_film(tmp_path: Path, name: str, disposition: Disposition) -> None:
     path = tmp_path / name
     with av.open(path, "w") as out:
         small, film = add_film(out, side=256, negative=True), add_film(out)
@@ -129,7 +129,7 @@ def test_a_track_beside_the_default_one_is_not_the_film(tmp_path: Path, name: st
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.mkv", "film.ts"])
-def test_of_two_alike_the_larger_is_the_film(tmp_path: Path, name: str) -> None:
+def test_the_larger_of_two_equal_tracks_is_the_film(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     with av.open(path, "w") as out:
         parts = add_film(out, side=64, negative=True), add_film(out)
@@ -141,7 +141,7 @@ def test_of_two_alike_the_larger_is_the_film(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.mkv", "film.ts"])
-def test_a_poster_of_one_picture_gives_way_to_a_film(tmp_path: Path, name: str) -> None:
+def test_a_film_is_preferred_to_a_poster_of_one_picture(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     with av.open(path, "w") as out:
         poster, film = add_film(out, side=256, frames=1, negative=True), add_film(out)
@@ -152,7 +152,7 @@ def test_a_poster_of_one_picture_gives_way_to_a_film(tmp_path: Path, name: str) 
 
 
 @pytest.mark.parametrize("name", ["film.mkv", "film.ts"])
-def test_a_stream_without_packets_is_passed_over(tmp_path: Path, name: str) -> None:
+def test_a_stream_without_packets_is_skipped(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     with av.open(path, "w") as out:
         add_film(out, side=256)
@@ -174,7 +174,7 @@ def test_attached_fonts_and_data_are_not_counted(tmp_path: Path) -> None:
     assert numbers(path) == TARGETS
 
 
-def test_too_many_tracks_are_still_too_many(tmp_path: Path) -> None:
+def test_too_many_media_tracks_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "film.mkv"
     with av.open(path, "w") as out:
         for encode in [add_film(out), *(add_sound(out, 0.1) for _ in range(4))]:
@@ -185,7 +185,7 @@ def test_too_many_tracks_are_still_too_many(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("level", [0.0, 0.001], ids=["silent", "hiss"])
 @pytest.mark.parametrize("name", ["film.mp4", "film.mkv"])
-def test_a_silent_first_track_gives_way_to_one_with_sound(tmp_path: Path, name: str, level: float) -> None:
+def test_a_track_with_sound_is_preferred_to_a_silent_first_track(tmp_path: Path, name: str, level: float) -> None:
     path = tmp_path / name
     with av.open(path, "w") as out:
         for encode in (add_film(out), add_sound(out, level), add_sound(out, 0.5)):
@@ -203,7 +203,7 @@ def test_a_film_that_is_quiet_throughout_keeps_its_sound(tmp_path: Path) -> None
     assert taken.windows is not None and 5e-4 < np.abs(taken.windows).max() < 2e-3
 
 
-def test_the_default_track_is_heard_and_not_its_commentary(tmp_path: Path) -> None:
+def test_the_default_track_is_used_rather_than_a_commentary(tmp_path: Path) -> None:
     path = tmp_path / "film.mkv"
     with av.open(path, "w") as out:
         parts = add_film(out), add_sound(out, 0.2), add_sound(out, 0.5)
@@ -219,7 +219,7 @@ KEY = {"encryption_key": "76a6c65c5ea762046bd749a2e632ccbb", "encryption_kid": "
 
 
 @pytest.mark.parametrize("mode", ["exact", "keyframe", "auto"])
-def test_encrypted_pictures_are_refused_and_not_stored_grey(tmp_path: Path, mode: str) -> None:
+def test_encrypted_pictures_are_refused_rather_than_decoded_as_grey(tmp_path: Path, mode: str) -> None:
     path = write_film(tmp_path / "film.mp4", muxing={"encryption_scheme": "cenc-aes-ctr", **KEY})
     rejected = decode_file(path, SamplingConfig.model_validate({"mode": mode}), 64, Limits())
     assert isinstance(rejected, Rejected)
@@ -233,7 +233,7 @@ def element(identity: str, content: bytes) -> bytes:
 
 
 def split(data: bytes, at: int) -> tuple[int, int]:
-    """Where the content of the element whose size is at `at` begins and ends."""
+    """Return start and end of the content of the element whose size is at `at`."""
     length = 9 - data[at].bit_length()
     size = int.from_bytes(data[at : at + length], "big") & ((1 << 7 * length) - 1)
     return at + length, at + length + size

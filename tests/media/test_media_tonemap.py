@@ -1,4 +1,4 @@
-"""High dynamic range looks like the same picture in standard range."""
+"""Tone mapping from high dynamic range to standard range."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ COLOURS = np.array(
 
 
 @pytest.mark.parametrize(("transfer", "signal"), [(PQ, pq), (HLG, hlg)])
-def test_what_is_no_brighter_than_white_comes_back_as_it_was(transfer: int, signal: object) -> None:
+def test_signals_up_to_white_are_unchanged(transfer: int, signal: object) -> None:
     back = to_standard(signal(shown(COLOURS)), transfer, BT2020)
     np.testing.assert_allclose(back, COLOURS, atol=3)
 
@@ -36,7 +36,7 @@ def test_a_bright_colour_keeps_its_hue() -> None:
     assert red[0] > 2 * max(red[1:]) and blue[2] > 2 * max(blue[:2]) and green[1] > 2 * max(green[0], green[2])
 
 
-def test_wide_gamuts_of_standard_range_are_brought_to_bt709() -> None:
+def test_wide_gamuts_of_standard_range_are_converted_to_bt709() -> None:
     in_2020 = np.round(((COLOURS / 255) ** 2.2 @ TO_2020.T) ** (1 / 2.2) * 65535).astype(np.uint16)
     np.testing.assert_allclose(to_standard(in_2020, SDR, BT2020), COLOURS, atol=3)
     white = np.full((1, 3), 65535, np.uint16)
@@ -45,7 +45,7 @@ def test_wide_gamuts_of_standard_range_are_brought_to_bt709() -> None:
 
 
 @pytest.mark.parametrize("transfer", [PQ, HLG])
-def test_black_and_extremes_are_numbers(transfer: int) -> None:
+def test_black_and_extreme_values_are_finite(transfer: int) -> None:
     extremes = np.array([[0, 0, 0], [65535, 0, 0], [65535, 65535, 65535]], np.uint16)
     back = to_standard(extremes, transfer, BT2020)
     assert (back[0] == 0).all() and (back[2] >= 254).all()

@@ -8,13 +8,13 @@ STATE, NEXT = (1, "snapshot", "part-1"), (1, "snapshot", "part-2")
 
 
 def cache(entries: int) -> AnswerCache:
-    """Room for so many answers of ten bytes."""
+    """Return a cache with room for `entries` answers of ten bytes."""
     made = AnswerCache(entries * (ENTRY_BYTES + 10))
     made.switch(STATE)
     return made
 
 
-def test_the_least_recently_used_answer_makes_room() -> None:
+def test_the_least_recently_used_answer_is_dropped_first() -> None:
     answers = cache(2)
     for key in ("a", "b"):
         answers.put(STATE, key, b"0123456789")
@@ -23,7 +23,7 @@ def test_the_least_recently_used_answer_makes_room() -> None:
     assert [answers.get(STATE, key) is not None for key in "abc"] == [True, False, True]
 
 
-def test_the_cache_never_holds_more_than_its_bytes_allow() -> None:
+def test_the_cache_never_exceeds_its_limit_of_bytes() -> None:
     rng, answers = np.random.default_rng(0), cache(5)
     for _ in range(500):
         answers.put(STATE, int(rng.integers(20)), bytes(int(rng.integers(3 * ENTRY_BYTES))))
@@ -36,7 +36,7 @@ def test_the_cache_never_holds_more_than_its_bytes_allow() -> None:
     assert len(answers) == len(held)
 
 
-def test_a_switch_drops_all_answers_and_late_ones_of_the_former_state_are_not_kept() -> None:
+def test_a_switch_drops_all_answers_and_late_answers_for_the_previous_state() -> None:
     answers = cache(5)
     answers.put(STATE, "a", b"old")
     answers.switch(STATE)
@@ -49,7 +49,7 @@ def test_a_switch_drops_all_answers_and_late_ones_of_the_former_state_are_not_ke
     assert answers.get(NEXT, "a") == b"new"
 
 
-def test_threads_do_not_disturb_each_other() -> None:
+def test_the_cache_is_thread_safe() -> None:
     answers = cache(8)
 
     def use(seed: int) -> None:

@@ -3,14 +3,14 @@ from pathlib import Path
 import numpy as np
 
 from live_case import Release, at, random_video
-from rayreel.recommend.diversity import most_different
+from rayreel.recommend.diversity import select_diverse
 from rayreel.recommend.query import Options
 from rayreel.recommend.recommend import by_id_fast
 from release_rows import release_row
 
 
-def by_the_book(scores: np.ndarray, vectors: np.ndarray, count: int, diversity: float) -> list[int]:
-    """Maximal marginal relevance as it is written down."""
+def reference(scores: np.ndarray, vectors: np.ndarray, count: int, diversity: float) -> list[int]:
+    """Maximal marginal relevance, computed directly from its definition."""
     chosen = [int(np.argmax(scores))]
     while len(chosen) < min(count, len(scores)):
         rest = [i for i in range(len(scores)) if i not in chosen]
@@ -19,20 +19,20 @@ def by_the_book(scores: np.ndarray, vectors: np.ndarray, count: int, diversity: 
     return chosen
 
 
-def test_choices_are_those_of_maximal_marginal_relevance() -> None:
+def test_the_selection_equals_maximal_marginal_relevance() -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
         vectors = rng.normal(size=(int(rng.integers(1, 20)), 6)).astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         scores, diversity = vectors @ vectors[0], float(rng.uniform(0.05, 1))
         count = int(rng.integers(1, 25))
-        assert most_different(scores, vectors, count, diversity) == by_the_book(scores, vectors, count, diversity)
+        assert select_diverse(scores, vectors, count, diversity) == reference(scores, vectors, count, diversity)
 
 
-def test_of_two_that_are_alike_the_farther_gives_way_to_one_that_is_different(tmp_path: Path) -> None:
-    angles = {"asked": 0, "twin": 10, "other twin": 11, "across": -30}
+def test_diversity_replaces_the_farther_of_two_similar_videos(tmp_path: Path) -> None:
+    angles = {"query": 0, "twin": 10, "other twin": 11, "across": -30}
     release = Release(tmp_path, [release_row(name, embedding=at(d)) for name, d in angles.items()], neighbours=10)
-    plain, diverse = (by_id_fast(release.live, "asked", Options(2, diversity=d, explain=True)) for d in (0.0, 0.5))
+    plain, diverse = (by_id_fast(release.live, "query", Options(2, diversity=d, explain=True)) for d in (0.0, 0.5))
     assert plain is not None
     assert diverse is not None
     assert [found.video_id for found in plain.results] == ["twin", "other twin"]
@@ -43,7 +43,7 @@ def test_of_two_that_are_alike_the_farther_gives_way_to_one_that_is_different(tm
     np.testing.assert_allclose([found.score for found in diverse.results], np.cos(np.deg2rad([10, 30])), atol=1e-5)
 
 
-def test_more_diversity_makes_lists_whose_videos_are_less_alike(tmp_path: Path) -> None:
+def test_more_diversity_lowers_the_similarity_within_lists(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     release = Release(tmp_path, [random_video(rng, f"v{n}") for n in range(80)], neighbours=79)
 

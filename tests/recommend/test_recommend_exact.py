@@ -3,11 +3,11 @@ import pytest
 
 from live_case import Release, random_options, random_video
 from rayreel.index.filters import parse_filter
-from rayreel.recommend.candidates import Wanted
-from rayreel.recommend.exact import Everything
-from rayreel.recommend.facts import Facts
+from rayreel.recommend.candidates import Constraints
+from rayreel.recommend.exact import ExactSearch
 from rayreel.recommend.query import Options
 from rayreel.recommend.recommend import by_vector
+from rayreel.recommend.statistics import SnapshotStatistics
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Release:
     return release
 
 
-def test_comparing_everything_sorts_as_far_as_it_is_asked(large: Release) -> None:
+def test_exact_search_is_correct_for_any_number_of_results(large: Release) -> None:
     rng = np.random.default_rng(1)
     for top_k in (1, 10, 300, 700, 2000):
         options = Options(top_k)
@@ -28,15 +28,15 @@ def test_comparing_everything_sorts_as_far_as_it_is_asked(large: Release) -> Non
         large.agrees(by_vector(large.live, None, "", query, options), large.ranked(query, options), top_k)
 
 
-def test_a_filter_gives_the_same_answers_the_first_time_and_when_its_verdicts_are_known(large: Release) -> None:
+def test_a_filter_gives_the_same_results_with_and_without_cached_verdicts(large: Release) -> None:
     rng = np.random.default_rng(2)
-    asked = [(rng.choice(list(large.videos)), random_options(rng, large.videos, across=False)) for _ in range(20)]
-    for video_id, options in asked * 2:
+    queries = [(rng.choice(list(large.videos)), random_options(rng, large.videos, across=False)) for _ in range(20)]
+    for video_id, options in queries * 2:
         query = large.vector(video_id)
         large.agrees(by_vector(large.live, None, "", query, options), large.ranked(query, options), options.top_k)
 
 
-def test_verdicts_outlive_changes_and_never_speak_of_changed_videos(large: Release) -> None:
+def test_cached_verdicts_survive_changes_and_are_not_used_for_changed_videos(large: Release) -> None:
     options = Options(2000, parse_filter({"category": "sea"}))
     query = large.vector("v0001")
     before = large.live
@@ -48,21 +48,19 @@ def test_verdicts_outlive_changes_and_never_speak_of_changed_videos(large: Relea
     assert {found.video_id for found in by_vector(before, None, "", query, options).results} == seas
 
 
-def test_nothing_is_wanted_of_what_was_deleted(large: Release) -> None:
-    found = Everything(large.live, large.vector("v0001")).nearest(10_000, Wanted())
+def test_exact_search_never_returns_deleted_videos(large: Release) -> None:
+    found = ExactSearch(large.live, large.vector("v0001")).nearest(10_000, Constraints())
     assert {large.live.row(place).video_id for place in found.places} == set(large.videos)
 
 
-def test_sums_by_category_do_not_depend_on_how_many_rows_are_added_at_once(
-    large: Release, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    at_once = Facts(large.live.snapshot)
-    at_once_sums, at_once_alike = at_once.sums, at_once.alike
-    monkeypatch.setattr("rayreel.recommend.facts.CHUNK", 7)
-    in_steps = Facts(large.live.snapshot)
+def test_category_sums_do_not_depend_on_the_chunk_size(large: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = SnapshotStatistics(large.live.snapshot)
+    at_once_sums, at_once_mean = at_once.sums, at_once.mean_cosine
+    monkeypatch.setattr("rayreel.recommend.statistics.CHUNK", 7)
+    in_steps = SnapshotStatistics(large.live.snapshot)
     assert in_steps.sums.keys() == at_once_sums.keys() == {"sea", "sky", "city", ""}
     for category, total in at_once_sums.items():
         np.testing.assert_allclose(in_steps.sums[category], total, atol=1e-6)
     embeddings = np.asarray(large.live.snapshot.embeddings_ND)
     cosines = (embeddings @ embeddings.T)[np.triu_indices(len(embeddings), 1)]
-    assert at_once_alike == pytest.approx(cosines.mean(), abs=1e-5)
+    assert at_once_mean == pytest.approx(cosines.mean(), abs=1e-5)

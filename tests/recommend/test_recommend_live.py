@@ -13,7 +13,7 @@ def some(*video_ids: str) -> list[dict]:
     return [release_row(video_id) for video_id in video_ids]
 
 
-def test_whoever_holds_the_release_as_it_was_keeps_seeing_that(tmp_path: Path) -> None:
+def test_an_older_state_of_the_release_is_not_affected_by_changes(tmp_path: Path) -> None:
     release = Release(tmp_path, some("a", "b", "c"), neighbours=5)
     before = release.live
     release.delete("b")
@@ -25,7 +25,7 @@ def test_whoever_holds_the_release_as_it_was_keeps_seeing_that(tmp_path: Path) -
     assert [{found.video_id for found in answer.results} for answer in answers if answer] == [{"b", "c"}, {"c", "d"}]
 
 
-def test_pages_follow_each_other_without_a_gap_whatever_was_added_between(tmp_path: Path) -> None:
+def test_pages_have_no_gaps_or_duplicates_after_changes(tmp_path: Path) -> None:
     release = Release(tmp_path, some("b", "d", "f", "h"), neighbours=5)
     release.put(*some("a", "e", "d", "i"))
     release.delete("f", "missing")
@@ -36,7 +36,7 @@ def test_pages_follow_each_other_without_a_gap_whatever_was_added_between(tmp_pa
     assert seen[1:] == ["a", "b", "d", "e", "h", "i"] == sorted(release.videos)
 
 
-def test_the_state_changes_with_every_part_and_with_a_new_snapshot_alone(tmp_path: Path) -> None:
+def test_the_state_changes_only_with_new_parts_and_snapshots(tmp_path: Path) -> None:
     release = Release(tmp_path, some("a", "b"), neighbours=5)
     states = [release.live.state, release.refresh().state]
     release.put(*some("c"))
@@ -44,7 +44,7 @@ def test_the_state_changes_with_every_part_and_with_a_new_snapshot_alone(tmp_pat
     assert [states.index(state) for state in states] == [0, 0, 2, 2, 4]
 
 
-def test_a_compacted_tail_says_the_same_as_its_parts(tmp_path: Path) -> None:
+def test_compacted_parts_give_the_same_release(tmp_path: Path) -> None:
     release = Release(tmp_path, some("a", "b"), neighbours=5)
     release.put(*some("c"))
     release.delete("a", "c")
@@ -54,7 +54,7 @@ def test_a_compacted_tail_says_the_same_as_its_parts(tmp_path: Path) -> None:
     assert release.live.vector(release.live.place("c")).tolist() == at(10).tolist()
 
 
-def test_vectors_and_parts_come_from_wherever_the_video_stands(tmp_path: Path) -> None:
+def test_vectors_and_parts_come_from_the_snapshot_or_the_overlay(tmp_path: Path) -> None:
     release = Release(tmp_path, [release_row("a", sound=False), *some("b")], neighbours=5)
     release.put(release_row("b", "2", sound=False), *some("c"))
     live = release.refresh()
@@ -62,15 +62,15 @@ def test_vectors_and_parts_come_from_wherever_the_video_stands(tmp_path: Path) -
     assert live.vectors(places).tolist() == [release.vector(video_id).tolist() for video_id in "abc"]
     assert [live.vector(place).tolist() for place in places] == live.vectors(places).tolist()
     for modality in Modality:
-        values, present = live.seen(places, modality)
+        values, present = live.modality_vectors(places, modality)
         for place, value, there in zip(places, values, present, strict=True):
             assert (modality in live.parts(place)) == there
             assert value.tolist() == live.parts(place).get(modality, np.zeros(8)).tolist()
-    heard = [Modality.AUDIO in live.parts(place) for place in places]
-    assert heard == [False, False, True]
+    has_audio = [Modality.AUDIO in live.parts(place) for place in places]
+    assert has_audio == [False, False, True]
 
 
-def test_the_mean_of_a_category_counts_what_is_there_now(tmp_path: Path) -> None:
+def test_the_mean_of_a_category_reflects_later_changes(tmp_path: Path) -> None:
     there = {"a": ("sea", 0), "b": ("sea", 20), "c": ("sky", 90), "d": ("sea", 40)}
     release = Release(tmp_path, [release_row(i, category=c, embedding=at(d)) for i, (c, d) in there.items()], 5)
     release.delete("d")
@@ -81,7 +81,7 @@ def test_the_mean_of_a_category_counts_what_is_there_now(tmp_path: Path) -> None
     assert live.category_mean("city") is None
 
 
-def test_a_release_of_which_everything_was_deleted_answers_with_nothing(tmp_path: Path) -> None:
+def test_a_release_without_videos_returns_no_results(tmp_path: Path) -> None:
     release = Release(tmp_path, some("a", "b"), neighbours=5)
     release.delete("a", "b")
     live = release.refresh()

@@ -16,7 +16,7 @@ def circle(*degrees: float) -> list[dict]:
 
 
 @pytest.mark.parametrize("seed", range(16))
-def test_answers_equal_comparing_every_video_whatever_was_added_changed_and_deleted(seed: int, tmp_path: Path) -> None:
+def test_results_equal_exact_search_after_additions_changes_and_deletions(seed: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(seed)
     names = [f"v{n:02}" for n in range(40)]
     started = names[: int(rng.integers(1, 35))]
@@ -30,7 +30,7 @@ def test_answers_equal_comparing_every_video_whatever_was_added_changed_and_dele
             if answer is not None:
                 fast += 1
                 release.agrees(answer, expected, options.top_k)
-            release.agrees(by_id(release.live, _Nobody(), "", video_id, options), expected, options.top_k)
+            release.agrees(by_id(release.live, _NoIndex(), "", video_id, options), expected, options.top_k)
         if not release.videos or rng.random() < 0.5:
             release.put(
                 *(random_video(rng, name) for name in rng.choice(names, int(rng.integers(1, 6)), replace=False))
@@ -42,7 +42,7 @@ def test_answers_equal_comparing_every_video_whatever_was_added_changed_and_dele
     assert fast
 
 
-def test_a_list_that_filters_eat_up_gives_no_answer_rather_than_a_short_one(tmp_path: Path) -> None:
+def test_a_list_used_up_by_filters_gives_no_answer_instead_of_a_short_one(tmp_path: Path) -> None:
     release = Release(tmp_path, [*circle(*range(0, 50, 5)), release_row("far", embedding=at(180), category="d")], 4)
     assert by_id_fast(release.live, "at0", Options(3, parse_filter({"category": "d"}))) is None
     assert by_id_fast(release.live, "at0", Options(3, exclude=frozenset({"at5", "at10"}))) is None
@@ -52,7 +52,7 @@ def test_a_list_that_filters_eat_up_gives_no_answer_rather_than_a_short_one(tmp_
     assert [found.video_id for found in answer.results] == ["at5", "at10", "at15", "at20"]
 
 
-def test_only_a_list_of_all_others_may_say_that_there_are_no_more(tmp_path: Path) -> None:
+def test_only_a_complete_neighbour_list_gives_fewer_results_than_requested(tmp_path: Path) -> None:
     everyone = Release(tmp_path / "everyone", circle(0, 10, 20, 30), neighbours=3)
     answer = by_id_fast(everyone.live, "at0", Options(10, exclude=frozenset({"at10"})))
     assert answer is not None
@@ -61,7 +61,7 @@ def test_only_a_list_of_all_others_may_say_that_there_are_no_more(tmp_path: Path
     assert by_id_fast(all_but_one.live, "at0", Options(10)) is None
 
 
-def test_videos_nearer_than_the_lists_end_fill_the_gaps_that_deletions_leave(tmp_path: Path) -> None:
+def test_added_videos_nearer_than_the_end_of_the_list_replace_deleted_ones(tmp_path: Path) -> None:
     release = Release(tmp_path, circle(*range(0, 50, 5)), neighbours=4)
     release.delete("at5", "at10")
     assert by_id_fast(release.refresh(), "at0", Options(3)) is None
@@ -72,14 +72,14 @@ def test_videos_nearer_than_the_lists_end_fill_the_gaps_that_deletions_leave(tmp
     assert [found.explanation.stage for found in answer.results] == ["overlay", "neighbours", "neighbours"]
 
 
-def test_a_video_added_since_beyond_the_lists_end_is_no_proof_of_being_next(tmp_path: Path) -> None:
+def test_an_added_video_beyond_the_end_of_the_list_gives_no_answer(tmp_path: Path) -> None:
     release = Release(tmp_path, circle(*range(0, 50, 5)), neighbours=4)
     release.delete("at5", "at10")
-    release.put(*circle(26))  # at25 is nearer, and on nobody's list
+    release.put(*circle(26))  # at25 is nearer, but not in the stored list
     assert by_id_fast(release.refresh(), "at0", Options(3)) is None
 
 
-def test_a_changed_video_stands_where_it_is_now(tmp_path: Path) -> None:
+def test_a_changed_video_is_ranked_by_its_new_embedding(tmp_path: Path) -> None:
     release = Release(tmp_path, circle(0, 10, 20, 30), neighbours=10)
     release.put(release_row("at10", embedding=at(25), category="c", title="moved"))
     answer = by_id_fast(release.refresh(), "at0", Options(3))
@@ -91,14 +91,14 @@ def test_a_changed_video_stands_where_it_is_now(tmp_path: Path) -> None:
     ]
 
 
-def test_a_deleted_video_is_unknown_and_known_again_when_it_is_added_again(tmp_path: Path) -> None:
+def test_a_deleted_video_is_unknown_until_it_is_added_again(tmp_path: Path) -> None:
     release = Release(tmp_path, circle(0, 10, 20), neighbours=10)
     release.delete("at10")
     with pytest.raises(UnknownVideo, match="at10"):
         by_id_fast(release.refresh(), "at10", Options())
     release.put(*circle(10))
-    release.agrees(by_id(release.refresh(), _Nobody(), "", "at10", Options()), release.like("at10", Options()), 10)
+    release.agrees(by_id(release.refresh(), _NoIndex(), "", "at10", Options()), release.like("at10", Options()), 10)
 
 
-class _Nobody:
-    """Stands where nobody may be asked."""
+class _NoIndex:
+    """A searcher that must not be called."""

@@ -1,4 +1,4 @@
-"""The index of these tests is a real Milvus Lite that lags behind, as one may for a moment between two writes."""
+"""Results with an index (Milvus Lite) that lags behind the release, as it may for a moment between two writes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +27,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusClient]:
 
 
 def filled(client: MilvusClient, release: Release, version: int) -> str:
-    """A collection with the release's videos as they are now."""
+    """Create a collection with the current videos of the release."""
     collection = f"videos_v{version}"
     create_collection(client, collection, DIM, CONFIG)
     put(client, collection, *release.videos.values())
@@ -40,7 +40,7 @@ def put(client: MilvusClient, collection: str, *rows: dict) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_answers_agree_with_what_was_acknowledged_however_far_the_index_lags(
+def test_results_reflect_acknowledged_changes_even_if_the_index_lags(
     seed: int, client: MilvusClient, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -51,7 +51,7 @@ def test_answers_agree_with_what_was_acknowledged_however_far_the_index_lags(
     release.delete(*rng.choice(names[:50], 12, replace=False))
     release.put(*(random_video(rng, name) for name in rng.choice(names, 8, replace=False)))
     live = release.refresh()
-    put(client, collection, random_video(rng, "unheard-of"))  # somebody's write that nobody has acknowledged yet
+    put(client, collection, random_video(rng, "unacknowledged"))  # a write not acknowledged yet
     for video_id in list(release.videos)[:15]:
         options = random_options(rng, names)
         answer = by_id(live, index, collection, video_id, options, exact_cells=0)
@@ -63,7 +63,7 @@ def test_answers_agree_with_what_was_acknowledged_however_far_the_index_lags(
         release.agrees(answer, release.ranked(query, options), options.top_k)
 
 
-def test_a_hybrid_answer_holds_only_what_the_release_holds_with_its_words_of_now(
+def test_hybrid_results_reflect_the_current_release_even_if_the_index_lags(
     client: MilvusClient, tmp_path: Path
 ) -> None:
     rows = [release_row(f"v{n}", embedding=at(n * 10), text="a blue whale" if n == 9 else "cars") for n in range(10)]
@@ -84,7 +84,7 @@ def test_a_hybrid_answer_holds_only_what_the_release_holds_with_its_words_of_now
     assert {found.video_id for found in caught_up.results} == set(stages)
 
 
-def test_hybrid_by_a_video_takes_its_title_for_words(client: MilvusClient, tmp_path: Path) -> None:
+def test_a_hybrid_query_by_video_uses_its_title_as_words(client: MilvusClient, tmp_path: Path) -> None:
     rows = [release_row(f"v{n}", embedding=at(n * 10), title="", text="cars") for n in range(8)]
     rows += [release_row(name, embedding=at(d), title="whales", text="whales") for name, d in (("a", 0), ("b", 179))]
     release = Release(tmp_path, rows, neighbours=3)

@@ -7,16 +7,16 @@ import pytest
 from live_case import Release, at, random_video
 from rayreel.recommend.query import Options
 from rayreel.recommend.recommend import by_id, by_id_fast, by_vector
-from rayreel.recommend.serendipity import outsiders
+from rayreel.recommend.serendipity import required_outsiders
 from release_rows import release_row
 
 
-def test_the_share_is_rounded_up_and_none_stays_none() -> None:
-    assert [outsiders(share, 10) for share in (0.0, 0.01, 0.1, 0.3, 0.35, 1.0)] == [0, 1, 1, 3, 4, 10]
+def test_the_share_is_rounded_up_and_zero_stays_zero() -> None:
+    assert [required_outsiders(share, 10) for share in (0.0, 0.01, 0.1, 0.3, 0.35, 1.0)] == [0, 1, 1, 3, 4, 10]
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_the_share_comes_from_elsewhere_and_is_the_best_of_both(seed: int, tmp_path: Path) -> None:
+def test_the_share_comes_from_other_categories_and_both_lists_are_the_best(seed: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(seed)
     release = Release(tmp_path, [random_video(rng, f"v{n}") for n in range(40)], neighbours=int(rng.integers(5, 40)))
     release.put(*(random_video(rng, f"w{n}") for n in range(5)))
@@ -39,7 +39,7 @@ def test_the_share_comes_from_elsewhere_and_is_the_best_of_both(seed: int, tmp_p
                 np.testing.assert_allclose(outside, away[: len(outside)], atol=1e-5)
                 inside = [found.score for found in answer.results if found.category == home]
                 np.testing.assert_allclose(inside, near[: len(inside)], atol=1e-5)
-            if not home or len(outside) > need:  # as many come by themselves: nothing is changed
+            if not home or len(outside) > need:  # the best results already have enough outsiders: nothing changes
                 np.testing.assert_allclose(scores, best, atol=1e-5)
             assert scores == sorted(scores, reverse=True)
 
@@ -48,16 +48,16 @@ def circle(**categories: tuple[float, str]) -> list[dict]:
     return [release_row(name, embedding=at(d), category=category) for name, (d, category) in categories.items()]
 
 
-def test_results_that_serendipity_brought_say_so(tmp_path: Path) -> None:
-    rows = circle(asked=(0, "sea"), a=(5, "sea"), b=(10, "sea"), c=(15, "sea"), far=(90, "sky"))
+def test_results_added_by_serendipity_have_that_stage(tmp_path: Path) -> None:
+    rows = circle(query=(0, "sea"), a=(5, "sea"), b=(10, "sea"), c=(15, "sea"), far=(90, "sky"))
     release = Release(tmp_path, rows, neighbours=9)
-    answer = by_id_fast(release.live, "asked", Options(3, serendipity=0.2, explain=True))
+    answer = by_id_fast(release.live, "query", Options(3, serendipity=0.2, explain=True))
     assert answer is not None
     stages = [(found.video_id, found.explanation.stage) for found in answer.results]
     assert stages == [("a", "neighbours"), ("b", "neighbours"), ("far", "serendipity")]
 
 
-def test_a_query_without_a_category_takes_that_of_its_nearest_video_for_home(tmp_path: Path) -> None:
+def test_a_query_without_a_category_takes_the_category_of_its_nearest_video(tmp_path: Path) -> None:
     release = Release(tmp_path, circle(a=(5, "sea"), b=(10, "sea"), c=(50, "sky"), d=(60, "")), neighbours=9)
     crossed = by_vector(release.live, None, "", at(0), Options(cross_category=True))
     assert [found.video_id for found in crossed.results] == ["c", "d"]
@@ -65,7 +65,7 @@ def test_a_query_without_a_category_takes_that_of_its_nearest_video_for_home(tmp
     assert [found.video_id for found in mixed.results] == ["a", "c"]
 
 
-def test_across_categories_nothing_of_the_queries_own_is_found_and_a_video_without_one_excludes_none(
+def test_cross_category_excludes_the_category_of_the_query_if_it_has_one(
     tmp_path: Path,
 ) -> None:
     release = Release(tmp_path, circle(a=(0, "sea"), b=(10, "sea"), c=(50, "sky"), d=(60, "")), neighbours=9)

@@ -1,4 +1,4 @@
-"""Storage roots with features and registered towers, and a real Milvus Lite for their releases."""
+"""Storage roots with features and registered towers, and a real Milvus Lite for releases."""
 
 import shutil
 from collections.abc import Iterator
@@ -22,10 +22,10 @@ CLOUD = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MILVUS_URI", "MILVUS_TOK
 
 
 @pytest.fixture(scope="session")
-def nothing_from_outside() -> Iterator[None]:
+def no_outside_services() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in CLOUD:
-            patch.setenv(name, "")  # MLflow sets some itself; so patched, they are put back
+            patch.setenv(name, "")  # MLflow may set it; patching it restores it
             patch.delenv(name)
         yield
         mlflow.set_tracking_uri(None)
@@ -33,8 +33,8 @@ def nothing_from_outside() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def towers(nothing_from_outside: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A storage root with features and three towers: 1 is weak, 2 is good, 3 is as weak as 1."""
+def towers(no_outside_services: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage root with features and three towers: 1 and 3 are weak, 2 is good."""
     folder = tmp_path_factory.mktemp("towers")
     storage = Storage(folder / "storage")
     store_of(storage)
@@ -45,9 +45,9 @@ def towers(nothing_from_outside: None, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def storage(towers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
-    """A copy of it for one test."""
+    """A copy of the storage root with towers, for one test."""
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
-        monkeypatch.setenv(name, "")  # a test before may have left one; so patched, they are put back
+        monkeypatch.setenv(name, "")  # an earlier test may have set it; patching it restores it
         monkeypatch.delenv(name)
     shutil.copytree(towers, tmp_path / "storage")
     storage = Storage(tmp_path / "storage")
@@ -56,7 +56,7 @@ def storage(towers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> St
 
 
 @pytest.fixture(scope="session")
-def milvus(nothing_from_outside: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusClient]:
+def milvus(no_outside_services: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusClient]:
     folder = tmp_path_factory.mktemp("milvus")
     with own_ray():
         yield connect(IndexConfig(), folder)
@@ -65,7 +65,7 @@ def milvus(nothing_from_outside: None, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def site(storage: Storage, milvus: MilvusClient) -> Site:
-    """Nothing is promoted yet; weak towers pass the gate of baselines, so that something can serve first."""
+    """A site without a promoted version. Gates on baselines are off, so that weak towers can be promoted."""
     for alias in milvus.list_aliases()["aliases"]:
         milvus.drop_alias(alias)
     for _, name in collections(milvus):

@@ -8,7 +8,7 @@ def test_the_card_shows_every_fact_of_the_training() -> None:
         assert row in card.splitlines()
 
 
-def test_the_card_says_what_the_model_is_and_is_not_for() -> None:
+def test_the_card_states_the_intended_use_of_the_model() -> None:
     card = model_card("rayreel-tower", {})
     assert "Meant for" in card
     assert "Not meant for" in card

@@ -6,7 +6,7 @@ from rayreel.settings import SettingsError, load_settings
 
 
 @pytest.mark.parametrize(
-    ("given", "why"),
+    ("fields", "why"),
     [
         ({"expect_category": "sport"}, "exactly one"),
         ({"text": "surf", "video_id": "v1", "expect_category": "sport"}, "exactly one"),
@@ -16,12 +16,12 @@ from rayreel.settings import SettingsError, load_settings
         ({"text": "surf", "expect_category": "sport", "top_k": 3, "at_least": 4}, "no more than 3"),
     ],
 )
-def test_a_golden_query_asks_one_thing_and_expects_one_that_can_be_had(given: dict[str, object], why: str) -> None:
+def test_a_golden_query_needs_one_query_and_one_possible_expectation(fields: dict[str, object], why: str) -> None:
     with pytest.raises(ValidationError, match=why):
-        GoldenQuery.model_validate(given)
+        GoldenQuery.model_validate(fields)
 
 
-def test_gates_are_settings_like_all_others() -> None:
+def test_gates_can_be_configured_with_set() -> None:
     golden = "[{text: surf at dawn, expect_category: ocean_waves, at_least: 3}]"
     sets = ["release.gates.champion=not_worse", "release.gates.baselines=off", f"release.gates.golden={golden}"]
     settings = load_settings(None, sets)
@@ -29,14 +29,14 @@ def test_gates_are_settings_like_all_others() -> None:
     assert settings.release.gates.golden[0].expect_category == "ocean_waves"
 
 
-def test_following_mlflow_is_a_setting_and_yaml_s_off_is_the_word() -> None:
+def test_following_mlflow_is_a_setting_and_yaml_off_is_not_read_as_false() -> None:
     assert ReleaseConfig().follow == "gate"
     assert load_settings(None, ["release.follow=off"]).release.follow == "off"
     with pytest.raises(SettingsError, match=r"release\.follow"):
         load_settings(None, ["release.follow=always"])
 
 
-def test_the_release_just_left_is_always_kept_for_those_who_still_ask_it() -> None:
+def test_the_previous_release_is_always_kept_for_requests_in_flight() -> None:
     with pytest.raises(SettingsError, match=r"release\.keep"):
         load_settings(None, ["release.keep=0"])
     assert ReleaseConfig().keep >= 1

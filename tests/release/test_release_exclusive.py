@@ -21,15 +21,15 @@ def test_a_file_is_created_once_and_keeps_its_first_content(any_storage: Storage
 
 
 @only_s3
-def test_a_request_that_was_sent_twice_is_known_as_ones_own(any_storage: Storage) -> None:
+def test_a_retried_request_recognises_its_own_file(any_storage: Storage) -> None:
     path = any_storage.path("releases", "1.json")
     any_storage.filesystem.create_dir(any_storage.path("releases"), recursive=True)
     assert create(any_storage, path, b"mine")
     assert create(any_storage, path, b"mine")
 
 
-def test_of_many_at_once_one_creates_it(tmp_path: Path) -> None:
-    # In a folder: the test's S3 server looks and writes in two steps.
+def test_exactly_one_of_many_concurrent_calls_creates_the_file(tmp_path: Path) -> None:
+    # In a folder, because the test's S3 server checks and writes in two steps.
     storage, together = Storage(tmp_path), Barrier(8)
     path = storage.path("releases", "1.json")
 
@@ -43,7 +43,7 @@ def test_of_many_at_once_one_creates_it(tmp_path: Path) -> None:
 
 
 @only_s3
-def test_a_store_that_writes_where_something_is_cannot_be_used(any_storage: Storage) -> None:
+def test_an_object_store_without_conditional_writes_is_refused(any_storage: Storage) -> None:
     any_storage.filesystem.create_dir(any_storage.path("releases"), recursive=True)
     with pytest.raises(NoExclusiveWrites, match="If-None-Match"):
         prove_exclusive(any_storage, any_storage.path("releases", "nothing is there"))

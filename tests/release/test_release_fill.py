@@ -1,4 +1,4 @@
-"""Rows to a real Milvus: nothing is lost, whoever is killed and whoever writes at the same time."""
+"""Rows to a real Milvus: kills and concurrent writes lose nothing."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ _numbers = iter(range(1000, 2000))
 
 @pytest.fixture
 def rows(tmp_path: Path) -> ReleaseRows:
-    """a, b and c, in a release of the test's own."""
+    """Rows a, b and c of a new release."""
     rows = ReleaseRows(Storage(tmp_path), next(_numbers))
     rows.add(release_table(*(release_row(video_id) for video_id in "abc")))
     return rows
@@ -31,23 +31,23 @@ def collection(rows: ReleaseRows) -> str:
 
 
 def filled(milvus: MilvusClient, rows: ReleaseRows) -> dict[str, str]:
-    """What the collection holds after a fill."""
+    """Fill the collection and return its ids and versions."""
     fill(milvus, rows, collection(rows), CONFIG)
     make_searchable(milvus, collection(rows), CONFIG)
     return stored_versions(milvus, collection(rows), CONFIG)
 
 
-def test_a_collection_is_made_as_wide_as_the_tower_and_filled(milvus: MilvusClient, rows: ReleaseRows) -> None:
-    heard: list[int] = []
-    assert fill(milvus, rows, collection(rows), CONFIG, heard.append) == 3
-    assert heard == [2, 3, 3]
+def test_a_collection_is_created_with_the_towers_dimension_and_filled(milvus: MilvusClient, rows: ReleaseRows) -> None:
+    progress: list[int] = []
+    assert fill(milvus, rows, collection(rows), CONFIG, progress.append) == 3
+    assert progress == [2, 3, 3]
     make_searchable(milvus, collection(rows), CONFIG)
     (hit,) = VideoIndex(milvus, CONFIG, collection(rows)).search(unit("b 1"), 1)
     assert hit.video_id == "b" and hit.score == pytest.approx(1, abs=1e-5)
     assert rows.marker() == rows.parts()[-1]
 
 
-def test_only_what_is_behind_the_marker_is_sent(milvus: MilvusClient, rows: ReleaseRows) -> None:
+def test_only_parts_after_the_marker_are_sent(milvus: MilvusClient, rows: ReleaseRows) -> None:
     filled(milvus, rows)
     assert fill(milvus, rows, collection(rows), CONFIG) == 0
     rows.add(release_table(release_row("b", "2"), release_row("d")))
@@ -58,11 +58,13 @@ def test_only_what_is_behind_the_marker_is_sent(milvus: MilvusClient, rows: Rele
 
 def test_a_kill_between_rows_and_milvus_loses_nothing(milvus: MilvusClient, rows: ReleaseRows) -> None:
     filled(milvus, rows)
-    rows.add(release_table(release_row("d")))  # killed here: nobody told Milvus
+    rows.add(release_table(release_row("d")))  # killed here: Milvus has not received it
     assert filled(milvus, rows) == rows.current()
 
 
-def test_a_kill_before_the_marker_moved_repeats_and_changes_nothing(milvus: MilvusClient, rows: ReleaseRows) -> None:
+def test_a_kill_before_the_marker_moves_repeats_the_part_without_effect(
+    milvus: MilvusClient, rows: ReleaseRows
+) -> None:
     before = rows.parts()[-1]
     rows.add(release_table(release_row("b", "2")))
     rows.add(tombstones(["a"]))
@@ -72,9 +74,7 @@ def test_a_kill_before_the_marker_moved_repeats_and_changes_nothing(milvus: Milv
         assert filled(milvus, rows) == expected == {"b": "2", "c": "1"}
 
 
-def test_a_part_that_is_written_meanwhile_is_taken_along_and_the_last_word_stands(
-    milvus: MilvusClient, rows: ReleaseRows
-) -> None:
+def test_a_part_written_meanwhile_is_applied_and_the_last_part_wins(milvus: MilvusClient, rows: ReleaseRows) -> None:
     filled(milvus, rows)
     rows.add(release_table(release_row("d")))
 
@@ -86,18 +86,16 @@ def test_a_part_that_is_written_meanwhile_is_taken_along_and_the_last_word_stand
     assert "d" not in stored_versions(milvus, collection(rows), CONFIG)
 
 
-def test_a_collection_that_was_lost_is_made_anew_and_whole(milvus: MilvusClient, rows: ReleaseRows) -> None:
+def test_a_lost_collection_is_rebuilt_completely(milvus: MilvusClient, rows: ReleaseRows) -> None:
     filled(milvus, rows)
     milvus.drop_collection(collection(rows))
     assert filled(milvus, rows) == rows.current()
 
 
-def test_a_comparison_finds_what_is_missing_stale_and_too_much_and_repairs_it(
-    milvus: MilvusClient, rows: ReleaseRows
-) -> None:
+def test_verify_finds_and_repairs_missing_stale_and_surplus_rows(milvus: MilvusClient, rows: ReleaseRows) -> None:
     filled(milvus, rows)
     rows.add(tombstones(["c"]))
-    rows.set_marker(rows.add(release_table(release_row("b", "2"))))  # Milvus is said to have it and has not
+    rows.set_marker(rows.add(release_table(release_row("b", "2"))))  # the marker claims that Milvus has it
     delete(milvus, collection(rows), ["a"], CONFIG)
     found = verify(milvus, rows, collection(rows), CONFIG, repair=False)
     assert found == Difference(missing={"a"}, stale={"b"}, surplus={"c"})
@@ -106,7 +104,7 @@ def test_a_comparison_finds_what_is_missing_stale_and_too_much_and_repairs_it(
     assert stored_versions(milvus, collection(rows), CONFIG) == rows.current() == {"a": "1", "b": "2"}
 
 
-def test_the_index_is_told_all_it_can_filter_by() -> None:
+def test_the_index_receives_every_field_that_it_can_filter_by() -> None:
     row = release_row("a", extra={"views": 3, "duration_s": "long"}, created_at=1.5e9, tags=["x", "y"])
     full, bare = index_rows(release_table(row, release_row("b", created_at=None, duration_s=None)))
     assert full.extra == {"views": 3, "duration_s": 2.5, "created_at": 1.5e9}

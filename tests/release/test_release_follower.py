@@ -1,4 +1,4 @@
-"""The reconciler as an actor of Ray's, with MLflow's champion moved, and itself killed, under it."""
+"""The reconciler as a Ray actor, while MLflow's champion is moved and the actor is killed."""
 
 import os
 import signal
@@ -14,12 +14,12 @@ import release_site
 from rayreel.index.embedded import NAMESPACE
 from rayreel.release import audit, registry
 from rayreel.release.follower import follower_name, nudge_follower, start_follower, stop_follower
-from rayreel.release.following import Following, State, read_following
+from rayreel.release.following import FollowStatus, State, read_following
 from rayreel.release.promote import promote
 from rayreel.release.site import Site
 from release_site import point_champion, site_at
 
-# Workers of Ray do not have the tests' folder on their path.
+# Ray's workers do not have the tests' folder on their path.
 ray.cloudpickle.register_pickle_by_value(release_site)
 
 PATIENCE_S = 120.0
@@ -37,8 +37,8 @@ def start(site: Site) -> Iterator[Start]:
     stop_follower(site.storage)
 
 
-def eventually(site: Site, state: State, wanted: int | None) -> Following:
-    """What the reconciler says, once it says so."""
+def eventually(site: Site, state: State, wanted: int | None) -> FollowStatus:
+    """Wait for a status of the reconciler and return it."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         found = read_following(site.storage)
@@ -53,7 +53,7 @@ def pid(site: Site) -> int:
     return int(ray.get(actor.__ray_call__.remote(lambda _: os.getpid())))
 
 
-def test_it_follows_refuses_and_follows_again_after_it_was_killed(site: Site, start: Start) -> None:
+def test_the_reconciler_follows_refuses_and_follows_again_after_a_kill(site: Site, start: Start) -> None:
     promote(registry.resolve("1"), site)
     start()
     eventually(site, State.IN_STEP, 1)
@@ -70,7 +70,7 @@ def test_it_follows_refuses_and_follows_again_after_it_was_killed(site: Site, st
     assert [event["event"] for event in audit.events()].count("refused") == 1
 
 
-def test_all_share_one_and_newer_settings_replace_it(site: Site, start: Start) -> None:
+def test_replicas_share_one_reconciler_and_newer_settings_replace_it(site: Site, start: Start) -> None:
     start()
     eventually(site, State.NO_CHAMPION, None)
     first = pid(site)
@@ -81,16 +81,16 @@ def test_all_share_one_and_newer_settings_replace_it(site: Site, start: Start) -
     start("second", renew=True)
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
-        start("second")  # what replicas do again and again
+        start("second")  # as replicas do repeatedly
         try:
             if pid(site) != first:
                 return
-        except (ValueError, ray.exceptions.RayActorError):  # the old one is going
+        except (ValueError, ray.exceptions.RayActorError):  # the old one is stopping
             time.sleep(0.5)
-    pytest.fail("the old one still follows")
+    pytest.fail("the old reconciler is still running")
 
 
-def test_a_nudge_lets_a_refused_wish_be_judged_again(site: Site, start: Start) -> None:
+def test_a_nudge_makes_the_reconciler_judge_a_refused_champion_again(site: Site, start: Start) -> None:
     promote(registry.resolve("2"), site)
     point_champion(3)
     start()

@@ -7,44 +7,44 @@ from feature_rows import KEY
 from rayreel.encoders.encoder import Modality
 from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore
-from rayreel.release.gates import Gate, Refused, pass_through, trust
+from rayreel.release.gates import PromotionRefused, ReleaseGate, pass_through, trust
 from rayreel.release.registry import Version
 from rayreel.storage import Storage
 from release_site import VIDEOS
 
 VERSION = Version(7, "run", str(KEY), "f", "t")
-SOUND = Gate("rows", True, "100 rows of 100 feature rows")
-WEAK = Gate("category/ndcg@10, better: champion", False, "0.5, champion 0.6: -0.100", quality=True)
-BROKEN = Gate("index rows", False, "3 missing")
+SOUND = ReleaseGate("rows", True, "100 rows of 100 feature rows")
+WEAK = ReleaseGate("category/ndcg@10, better: champion", False, "0.5, champion 0.6: -0.100", quality=True)
+BROKEN = ReleaseGate("index rows", False, "3 missing")
 
 
-def test_gates_that_all_passed_let_a_version_through() -> None:
+def test_a_version_passes_if_all_gates_pass() -> None:
     pass_through(VERSION, [SOUND])
 
 
-def test_a_refusal_names_each_failed_gate_by_how_much_and_what_to_do() -> None:
-    with pytest.raises(Refused) as refused:
+def test_a_refusal_names_failed_gates_their_findings_and_the_remedy() -> None:
+    with pytest.raises(PromotionRefused) as refused:
         pass_through(VERSION, [SOUND, WEAK, BROKEN])
-    said = str(refused.value)
-    assert "Version 7 is refused by 2 of 3 gates" in said
-    assert f"{WEAK.name}: {WEAK.finding}" in said and f"{BROKEN.name}: {BROKEN.finding}" in said
-    assert "- rows:" not in said and "--force" in said
+    message = str(refused.value)
+    assert "Version 7 is refused by 2 of 3 gates" in message
+    assert f"{WEAK.name}: {WEAK.finding}" in message and f"{BROKEN.name}: {BROKEN.finding}" in message
+    assert "- rows:" not in message and "--force" in message
     assert refused.value.gates == [SOUND, WEAK, BROKEN]
 
 
-def test_a_reason_overrules_quality_and_nothing_else() -> None:
+def test_a_reason_overrules_only_quality_gates() -> None:
     pass_through(VERSION, [SOUND, WEAK], force="first tower with sound")
-    with pytest.raises(Refused, match="--force does not overrule index rows"):
+    with pytest.raises(PromotionRefused, match="--force does not overrule index rows"):
         pass_through(VERSION, [WEAK, BROKEN], force="first tower with sound")
 
 
-def test_a_refusal_travels_between_processes_with_its_gates() -> None:
-    refused = pickle.loads(pickle.dumps(Refused("no", [WEAK])))
+def test_a_refusal_can_be_pickled_with_its_gates() -> None:
+    refused = pickle.loads(pickle.dumps(PromotionRefused("no", [WEAK])))
     assert str(refused) == "no" and refused.gates == [WEAK]
 
 
 def store_with(storage: Storage, visual: str) -> FeatureStore:
-    """The same rows under the key of another network for frames."""
+    """The same rows with the key of another visual encoder."""
     key = KEY.model_copy(update={"identities": {**KEY.identities, Modality.VISUAL: visual}})
     store = FeatureStore(storage, key)
     keys = pa.array([str(key)] * VIDEOS.num_rows)
@@ -53,22 +53,22 @@ def store_with(storage: Storage, visual: str) -> FeatureStore:
     return store
 
 
-def test_a_tower_and_features_and_queries_of_the_same_trained_encoders_are_trusted(storage: Storage) -> None:
+def test_tower_features_and_queries_of_the_same_trained_encoders_are_trusted(storage: Storage) -> None:
     assert [gate.passed for gate in trust(VERSION, FeatureStore(storage, KEY), str(KEY))] == [True, True]
 
 
-def test_features_of_other_encoders_are_told_and_no_matter_of_quality(storage: Storage) -> None:
+def test_features_of_other_encoders_fail_a_gate_that_force_cannot_overrule(storage: Storage) -> None:
     store = store_with(storage, "other@0123")
     gate = trust(VERSION, store)[0]
     assert not gate.passed and not gate.quality and str(store.key) in gate.finding
 
 
-def test_queries_that_would_be_encoded_by_other_encoders_are_told(storage: Storage) -> None:
+def test_queries_with_other_encoders_fail_a_gate_that_force_cannot_overrule(storage: Storage) -> None:
     gate = trust(VERSION, FeatureStore(storage, KEY), "another+net+key-0123")[0]
     assert not gate.passed and not gate.quality and "another+net+key-0123" in gate.finding
 
 
-def test_random_encoders_are_told_and_no_matter_of_quality(storage: Storage) -> None:
+def test_random_encoders_fail_a_gate_that_force_cannot_overrule(storage: Storage) -> None:
     store = store_with(storage, "visual_net@random0")
     gates = trust(Version(7, "run", str(store.key), "f", "t"), store)
     assert gates[0].passed and not gates[1].passed and not gates[1].quality

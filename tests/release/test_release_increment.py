@@ -1,4 +1,4 @@
-"""Releases that follow their feature store while they serve, in bulk and one video at a time."""
+"""Updates of a serving release from its feature store, in bulk and one video at a time."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from rayreel.features.store import FeatureStore, open_store
 from rayreel.index.embedded import NAMESPACE
 from rayreel.index.write import stored_versions
 from rayreel.release import registry
-from rayreel.release.embed import embed_rows
+from rayreel.release.embed import embed_table
 from rayreel.release.fill import verify
 from rayreel.release.increment import Brought, Writer, bring_up_to_date
 from rayreel.release.promote import promote
@@ -32,7 +32,7 @@ from rayreel.features.store import FeatureStore
 from rayreel.index.config import IndexConfig
 from rayreel.index.connect import connect
 from rayreel.release import registry
-from rayreel.release.embed import embed_rows
+from rayreel.release.embed import embed_table
 from rayreel.release.increment import Writer
 from rayreel.release.rows import ReleaseRows
 from rayreel.storage import Storage
@@ -45,7 +45,7 @@ tower = registry.load(registry.resolve("2"))
 writer = Writer(FeatureStore(storage, KEY), ReleaseRows(storage, 2), connect(index, None), index)
 for number in range(10_000):
     features = feature_table(feature_row(f"new{number}"))
-    writer.add(features, embed_rows(tower, features))
+    writer.add(features, embed_table(tower, features))
     print(f"new{number}", flush=True)
 """
 
@@ -77,7 +77,7 @@ def in_the_store(store: FeatureStore) -> dict[str, str]:
 
 
 def owner_pid(uri: str) -> int:
-    """The process of the Milvus Lite that answers there."""
+    """Return the pid of the Milvus Lite server at this address."""
     for named in ray.util.list_named_actors(all_namespaces=True):
         if named["name"].startswith("milvus-lite-"):
             owner = ray.get_actor(named["name"], namespace=NAMESPACE)
@@ -88,12 +88,10 @@ def owner_pid(uri: str) -> int:
 
 def add(writer: Writer, release: Candidate, *video_ids: str, version: str = "1") -> None:
     features = feature_table(*(feature_row(video_id, version=version) for video_id in video_ids))
-    writer.add(features, embed_rows(release.tower, features))
+    writer.add(features, embed_table(release.tower, features))
 
 
-def test_new_changed_and_deleted_videos_of_the_catalog_reach_the_release_that_serves(
-    release: Candidate, store: FeatureStore
-) -> None:
+def test_new_changed_and_deleted_videos_reach_the_serving_release(release: Candidate, store: FeatureStore) -> None:
     store.add(feature_table(feature_row("new"), feature_row("v001", version="2")), QUARANTINE.empty_table())
     kept = [("new", "1"), ("v001", "2"), *((f"v{n:03}", "1") for n in range(2, 100))]
     store.set_catalog(kept)
@@ -104,24 +102,24 @@ def test_new_changed_and_deleted_videos_of_the_catalog_reach_the_release_that_se
     assert hits[0].video_id == "new" and release.site.serving() == 2
 
 
-def test_a_snapshot_follows_when_much_has_changed_or_when_asked_for(
+def test_a_snapshot_is_written_after_many_changes_or_on_request(
     release: Candidate, store: FeatureStore, tmp_path: Path
 ) -> None:
     first = snapshot_pointer(store.storage, 2)
     more = 1 + release.site.release.overlay_rows
     store.amend(deleted=["v000"])
     assert bring_up_to_date(release).snapshot is None and snapshot_pointer(store.storage, 2) == first
-    asked = bring_up_to_date(release, snapshot=True).snapshot
-    assert asked == load_snapshot(store.storage, 2, tmp_path).name and asked != first["name"]
+    requested = bring_up_to_date(release, snapshot=True).snapshot
+    assert requested == load_snapshot(store.storage, 2, tmp_path).name and requested != first["name"]
     store.amend(deleted=[f"v{n:03}" for n in range(1, 1 + more)])
     done = bring_up_to_date(release)
     snapshot = load_snapshot(store.storage, 2, tmp_path)
-    assert done.snapshot == snapshot.name != asked
+    assert done.snapshot == snapshot.name != requested
     assert len(snapshot) == 99 - more
     assert len(release.rows.read(after=snapshot.upto)) == 0
 
 
-def test_an_added_video_is_in_store_rows_and_index_at_once(
+def test_an_added_video_is_in_store_rows_and_index_immediately(
     release: Candidate, store: FeatureStore, writer: Writer
 ) -> None:
     add(writer, release, "new", "newer")
@@ -131,7 +129,7 @@ def test_an_added_video_is_in_store_rows_and_index_at_once(
     assert bring_up_to_date(release) == Brought(0, 0, 0, 0, 102, None)
 
 
-def test_deleting_tells_what_was_there_and_no_catalog_brings_it_back(
+def test_delete_returns_existing_ids_and_no_catalog_restores_them(
     release: Candidate, store: FeatureStore, writer: Writer
 ) -> None:
     add(writer, release, "new")
@@ -147,28 +145,26 @@ def test_deleting_tells_what_was_there_and_no_catalog_brings_it_back(
     assert in_the_index(release) == {"v000": "1", "v001": "1"}
 
 
-def test_a_writer_hears_of_what_others_wrote(release: Candidate, store: FeatureStore, writer: Writer) -> None:
+def test_a_writer_sees_what_other_writers_wrote(release: Candidate, store: FeatureStore, writer: Writer) -> None:
     assert writer.delete(["new"]) == []
     add(Writer(store, release.rows, release.site.client, release.site.index), release, "new")
     assert writer.delete(["new"]) == ["new"]
 
 
-def test_what_was_killed_between_store_and_rows_is_embedded_later(release: Candidate, store: FeatureStore) -> None:
+def test_a_write_killed_between_store_and_rows_is_embedded_later(release: Candidate, store: FeatureStore) -> None:
     store.add(feature_table(feature_row("new")), QUARANTINE.empty_table())
     store.amend(added=[("new", "1")])  # killed here
     assert bring_up_to_date(release).new == 1
     assert "new" in in_the_index(release)
 
 
-def test_what_was_killed_between_rows_and_index_gets_there_with_the_next_write(
-    release: Candidate, writer: Writer
-) -> None:
+def test_a_write_killed_between_rows_and_index_is_indexed_by_the_next_write(release: Candidate, writer: Writer) -> None:
     release.rows.add(tombstones(["v000"]))  # killed here
     add(writer, release, "new")
     assert "v000" not in in_the_index(release) and "new" in in_the_index(release)
 
 
-def test_no_acknowledged_video_is_lost_by_a_kill_and_store_rows_and_index_agree(
+def test_a_kill_loses_no_acknowledged_video_and_store_rows_and_index_agree(
     release: Candidate, store: FeatureStore
 ) -> None:
     words = [sys.executable, "-c", WRITES, store.storage.root, release.site.client._config.uri]
@@ -186,9 +182,7 @@ def test_no_acknowledged_video_is_lost_by_a_kill_and_store_rows_and_index_agree(
     assert not any(verify(release.site.client, release.rows, release.collection, release.site.index, repair=False))
 
 
-def test_writes_outlive_a_milvus_that_is_killed_under_them(
-    release: Candidate, store: FeatureStore, writer: Writer
-) -> None:
+def test_writes_survive_a_killed_milvus(release: Candidate, store: FeatureStore, writer: Writer) -> None:
     before = release.rows.current()
 
     def write(number: int) -> None:
@@ -209,7 +203,7 @@ def test_writes_outlive_a_milvus_that_is_killed_under_them(
     assert in_the_store(store) == release.rows.current() == in_the_index(release) == expected
 
 
-def test_small_parts_that_a_snapshot_holds_become_few(release: Candidate, writer: Writer) -> None:
+def test_small_parts_included_in_a_snapshot_are_merged(release: Candidate, writer: Writer) -> None:
     for number in range(5):
         add(writer, release, f"new{number}")
     before = release.rows.current()

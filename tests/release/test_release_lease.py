@@ -1,4 +1,4 @@
-"""Leases held by real processes that are refused, killed, stopped and cut off."""
+"""Leases of real processes that are refused, killed, suspended or disconnected."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from rayreel.release.lease import Held, Holder, Lease, LeaseLost
 from rayreel.release.process import Process
 from rayreel.storage import Storage
 
-# Renewed six times as often: a machine with other things to do must not let a live holder look dead.
+# Six renewals per TTL, so that a live holder on a busy machine does not seem dead.
 LIVE_S, DEAD_S = 3.0, 0.5
 HOLDER = """
 import sys
@@ -45,7 +45,7 @@ def storage(any_storage: Storage) -> Storage:
 
 @pytest.fixture
 def holder(storage: Storage) -> Iterator[Start]:
-    """Start a process that holds the lease, and checks it for every line that it is sent."""
+    """Start a process that holds the lease and checks it for each line on its standard input."""
     with ExitStack() as running:
 
         def start() -> subprocess.Popen[str]:
@@ -76,26 +76,26 @@ def lease(storage: Storage, patience_s: float = 0.0, ttl_s: float = LIVE_S) -> L
     return Lease(storage, "x", "does it too", patience_s=patience_s, ttl_s=ttl_s)
 
 
-def leave(storage: Storage, number: int, content: bytes) -> None:
-    """What a process has left behind."""
+def write_lease_file(storage: Storage, number: int, content: bytes) -> None:
+    """Write the lease file of an ended process."""
     assert create(storage, storage.path("releases", "leases", "x", f"{number:012}.json"), content)
 
 
-def elsewhere(renewed_at: str) -> bytes:
-    """What a process of another machine has written."""
+def remote_holder(renewed_at: str) -> bytes:
+    """Return a lease file of a process of another machine."""
     process = Process(who="ana@elsewhere", pid=1, machine="another", started="1")
     holder = Holder(token="t", what="works", process=process, since="2026-01-01T00:00:00+00:00", renewed_at=renewed_at)
     return holder.model_dump_json().encode()
 
 
-def test_who_comes_second_is_refused_and_told_who_holds_it_since_when(storage: Storage, holder: Start) -> None:
+def test_a_second_process_is_refused_with_the_holder_and_its_start(storage: Storage, holder: Start) -> None:
     process = holder()
     with pytest.raises(Held, match=rf"\(process {process.pid}\) does something since 2\d+-.*Wait until it has ended"):
         lease(storage).__enter__()
     assert checked(process) == "still held"
 
 
-def test_a_released_lease_is_free_and_waiting_for_it_pays(storage: Storage, holder: Start) -> None:
+def test_a_released_lease_is_free_and_waiting_processes_get_it(storage: Storage, holder: Start) -> None:
     process = holder()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(lease(storage, patience_s=60).__enter__)
@@ -107,7 +107,7 @@ def test_a_released_lease_is_free_and_waiting_for_it_pays(storage: Storage, hold
         again.check()
 
 
-def test_a_process_of_this_machine_that_was_killed_is_replaced_at_once(storage: Storage, holder: Start) -> None:
+def test_the_lease_of_a_killed_local_process_is_free_at_once(storage: Storage, holder: Start) -> None:
     process = holder()
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -116,14 +116,16 @@ def test_a_process_of_this_machine_that_was_killed_is_replaced_at_once(storage: 
         assert time.monotonic() - before < 300
 
 
-def test_a_holder_that_renews_keeps_it_for_longer_than_its_time(storage: Storage, holder: Start) -> None:
+def test_a_renewed_lease_outlives_its_ttl(storage: Storage, holder: Start) -> None:
     process = holder()
     with pytest.raises(Held):
         lease(storage, patience_s=1.5 * LIVE_S).__enter__()
     assert checked(process) == "still held"
 
 
-def test_a_process_that_slept_too_long_has_lost_it_and_changes_nothing(storage: Storage, holder: Start) -> None:
+def test_a_process_suspended_beyond_the_ttl_loses_the_lease_and_changes_nothing(
+    storage: Storage, holder: Start
+) -> None:
     process = holder()
     process.send_signal(signal.SIGSTOP)
     with lease(storage, patience_s=60, ttl_s=2 * DEAD_S) as taken:
@@ -134,33 +136,31 @@ def test_a_process_that_slept_too_long_has_lost_it_and_changes_nothing(storage: 
 
 
 @pytest.mark.parametrize("renewed_at", ["2020-01-01T00:00:00+00:00", "2999-01-01T00:00:00+00:00"])
-def test_a_dead_process_of_another_machine_is_replaced_after_its_time_whatever_its_clock_said(
-    storage: Storage, renewed_at: str
-) -> None:
-    leave(storage, 7, elsewhere(renewed_at))
+def test_the_lease_of_a_dead_remote_process_expires_regardless_of_its_clock(storage: Storage, renewed_at: str) -> None:
+    write_lease_file(storage, 7, remote_holder(renewed_at))
     before = time.monotonic()
     with lease(storage, ttl_s=DEAD_S):
         assert time.monotonic() - before >= DEAD_S
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]"])
-def test_a_file_that_a_power_cut_left_empty_blocks_for_its_time_only(storage: Storage, content: bytes) -> None:
-    leave(storage, 3, content)
+def test_an_empty_lease_file_blocks_only_for_the_ttl(storage: Storage, content: bytes) -> None:
+    write_lease_file(storage, 3, content)
     with lease(storage, ttl_s=DEAD_S) as taken:
         taken.check()
 
 
-def test_a_live_process_of_another_machine_is_known_by_its_renewals_not_by_its_clock(storage: Storage) -> None:
-    leave(storage, 1, elsewhere("2020-01-01T00:00:00+00:00"))
+def test_a_live_remote_process_is_recognised_by_renewals_not_by_its_clock(storage: Storage) -> None:
+    write_lease_file(storage, 1, remote_holder("2020-01-01T00:00:00+00:00"))
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(lease(storage).__enter__)
         time.sleep(LIVE_S / 3)
-        leave(storage, 2, elsewhere("2020-01-01T00:00:01+00:00"))
+        write_lease_file(storage, 2, remote_holder("2020-01-01T00:00:01+00:00"))
         with pytest.raises(Held, match="ana@elsewhere"):
             waiting.result()
 
 
-def test_of_many_at_once_one_holds_it(tmp_path: Path) -> None:
+def test_only_one_of_many_concurrent_processes_holds_the_lease(tmp_path: Path) -> None:
     held = list[int]()
 
     def hold(number: int) -> None:
@@ -174,9 +174,9 @@ def test_of_many_at_once_one_holds_it(tmp_path: Path) -> None:
         list(pool.map(hold, range(6)))
 
 
-def test_a_lost_lease_is_lost_in_its_own_process_too(storage: Storage) -> None:
+def test_a_process_notices_that_it_lost_its_lease(storage: Storage) -> None:
     with lease(storage) as first:
-        leave(storage, 99, elsewhere("2020-01-01T00:00:00+00:00"))
+        write_lease_file(storage, 99, remote_holder("2020-01-01T00:00:00+00:00"))
         with pytest.raises(LeaseLost, match=r"ana@elsewhere \(process 1\) works"):
             first.check()
         with pytest.raises(LeaseLost):

@@ -1,4 +1,4 @@
-"""What damage took is made again from what else knows it."""
+"""Repair of damaged files from other data."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from rayreel.storage import BrokenFile, Storage
 from release_rows import release_row, release_table
 
 
-def test_lost_amendments_are_taken_from_the_release(tmp_path: Path) -> None:
+def test_lost_amendments_are_restored_from_the_release(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     store, rows = FeatureStore(storage, KEY), ReleaseRows(storage, 1)
     store.create()

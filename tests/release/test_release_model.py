@@ -36,7 +36,7 @@ def model(context: SimpleNamespace) -> TowerModel:
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> PyFuncModel:
-    """Saved and loaded by MLflow, as the registry does it."""
+    """The model after saving and loading with MLflow, like in the registry."""
     folder = tmp_path_factory.mktemp("model")
     (folder / "tower").mkdir()
     torch.manual_seed(0)
@@ -53,7 +53,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> PyFuncModel:
 
 
 def frame(**changed: list[object]) -> pd.DataFrame:
-    """The rows as lists of numbers, as JSON brings them."""
+    """Return the rows as nested lists, as in JSON."""
     as_lists = {
         "visual": [row["visual"] and np.stack(row["visual"]).tolist() for row in ROWS],
         "audio": [row["audio"] and np.stack(row["audio"]).tolist() for row in ROWS],
@@ -62,7 +62,7 @@ def frame(**changed: list[object]) -> pd.DataFrame:
     return pd.DataFrame(as_lists | changed)
 
 
-def test_the_model_gives_the_towers_embeddings(model: TowerModel) -> None:
+def test_the_model_returns_the_towers_embeddings(model: TowerModel) -> None:
     expected = embed(model.tower, MATRIX)
     np.testing.assert_allclose(model.predict(None, frame()), expected, atol=1e-6)
 
@@ -75,7 +75,7 @@ def test_a_missing_column_an_empty_cell_and_an_empty_list_all_mean_absent(model:
         np.testing.assert_array_equal(model.predict(None, only.assign(visual=cells, audio=cells)), expected)
 
 
-def test_vectors_may_come_as_arrays(model: TowerModel) -> None:
+def test_vectors_may_be_arrays(model: TowerModel) -> None:
     arrays = frame(visual=[row["visual"] and np.stack(row["visual"]) for row in ROWS])
     nested = frame(visual=[np.array([*row["visual"]] if row["visual"] else [], dtype=object) for row in ROWS])
     expected = model.predict(None, frame())
@@ -83,19 +83,19 @@ def test_vectors_may_come_as_arrays(model: TowerModel) -> None:
     np.testing.assert_allclose(model.predict(None, nested), expected, atol=1e-6)
 
 
-def test_a_row_of_nothing_is_refused(model: TowerModel) -> None:
+def test_an_empty_row_is_refused(model: TowerModel) -> None:
     with pytest.raises(EmptyQuery):
         model.predict(None, pd.DataFrame({"text": [None]}))
 
 
-def test_mlflow_loads_the_model_and_takes_lists_and_arrays_with_any_column_left_out(loaded: PyFuncModel) -> None:
+def test_the_model_loaded_by_mlflow_accepts_lists_arrays_and_missing_columns(loaded: PyFuncModel) -> None:
     expected = embed(loaded.unwrap_python_model().tower, MATRIX)
     np.testing.assert_allclose(loaded.predict(frame()), expected, atol=1e-6)
     arrays = pd.DataFrame({"audio": [np.stack(ROWS[2]["audio"]).astype(np.float32)]})
     np.testing.assert_allclose(loaded.predict(arrays)[0], expected[2], atol=1e-6)
 
 
-def test_the_input_example_is_kept_with_the_model_and_is_a_query_that_mlflow_takes(loaded: PyFuncModel) -> None:
+def test_the_input_example_is_stored_with_the_model_and_valid(loaded: PyFuncModel) -> None:
     assert np.linalg.norm(loaded.predict(loaded.input_example)[0]) == pytest.approx(1, abs=1e-5)
 
 

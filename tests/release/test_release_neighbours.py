@@ -1,4 +1,4 @@
-"""Exact neighbours, against the plainest way to compute them."""
+"""Exact neighbours, compared with brute force."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ import pytest
 from rayreel.release import neighbours as module
 from rayreel.release.neighbours import exact_neighbours
 
-# Ray believes what it is told of GPUs; the task that is sent there computes on what it finds.
+# Ray believes the declared number of GPUs; the task uses the devices that exist.
 ELSEWHERE = """
 import sys
 import numpy as np
@@ -36,9 +36,7 @@ def brute_force(rows: np.ndarray, row: int, width: int) -> list[int]:
 
 
 @pytest.mark.parametrize("cells", [1, 500, 1 << 26])
-def test_neighbours_are_those_of_brute_force_whatever_fits_in_memory(
-    cells: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_neighbours_equal_brute_force_for_any_chunk_size(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CELLS", cells)
     rows = unit_rows(120)
     nearest, cosines = exact_neighbours(rows, 7)
@@ -53,7 +51,7 @@ def test_no_video_is_its_own_neighbour_even_among_its_copies() -> None:
     assert all(row not in neighbours for row, neighbours in enumerate(nearest.tolist()))
 
 
-def test_equals_come_in_row_order() -> None:
+def test_equal_scores_are_in_row_order() -> None:
     rows = np.repeat(unit_rows(1), 6, axis=0)
     nearest, cosines = exact_neighbours(rows, 5)
     assert nearest[2].tolist() == [0, 1, 3, 4, 5]
@@ -66,7 +64,7 @@ def test_a_small_catalog_has_fewer_neighbours(count: int, width: int) -> None:
     assert nearest.shape == cosines.shape == (count, width)
 
 
-def test_a_gpu_elsewhere_in_the_cluster_gives_the_same(tmp_path: Path) -> None:
+def test_a_gpu_of_another_node_gives_the_same_neighbours(tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", unit_rows(50))
     subprocess.run([sys.executable, "-c", ELSEWHERE, str(tmp_path)], check=True)
     nearest, cosines = exact_neighbours(unit_rows(50), 7)

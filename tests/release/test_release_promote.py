@@ -14,7 +14,7 @@ from rayreel.index.alias import alias_target, collections, switch_alias
 from rayreel.index.write import stored_versions
 from rayreel.release import audit, journal, registry
 from rayreel.release.config import GatesConfig, GoldenQuery
-from rayreel.release.gates import Refused
+from rayreel.release.gates import PromotionRefused
 from rayreel.release.journal import Switch
 from rayreel.release.promote import Promotion, check, is_current, promote
 from rayreel.release.rows import ReleaseRows
@@ -42,12 +42,12 @@ index, storage = IndexConfig(uri=uri, batch_rows=30), Storage(root)
 use_tracking(storage)
 release = ReleaseConfig(neighbours=8, gates=GatesConfig(baselines="off"))
 
-def heard(stage, done):
+def on_progress(stage, done):
     if stage == fatal:
         os.kill(os.getpid(), signal.SIGKILL)
 
 site = Site(storage, connect(index, None), index, release, EVALUATION, Words)
-promote(registry.resolve("1"), site, progress=heard)
+promote(registry.resolve("1"), site, progress=on_progress)
 """
 
 
@@ -64,7 +64,7 @@ def with_golden(site: Site, **query: object) -> Site:
     return replace(site, release=site.release.model_copy(update={"gates": gates}))
 
 
-def test_a_promoted_version_serves_with_every_video_and_the_registry_and_its_tags_say_so(site: Site) -> None:
+def test_a_promoted_version_serves_every_video_and_is_recorded_in_the_registry(site: Site) -> None:
     done = promoted(site, "1")
     assert done.previous is None and all(gate.passed for gate in done.gates)
     assert alias_target(site.client, site.index.alias) == "videos_v1" and site.serving() == 1
@@ -76,7 +76,7 @@ def test_a_promoted_version_serves_with_every_video_and_the_registry_and_its_tag
     assert release.metrics["category/ndcg@10"] > 0.4 and release.forced_reason is None
 
 
-def test_the_release_brings_a_snapshot_and_answers(site: Site, tmp_path: Path) -> None:
+def test_a_release_has_a_snapshot_and_answers_queries(site: Site, tmp_path: Path) -> None:
     promoted(site, "1")
     assert set(load_snapshot(site.storage, 1, tmp_path).ids) == IDS
     index = Candidate(registry.resolve("1"), site).index
@@ -86,7 +86,7 @@ def test_the_release_brings_a_snapshot_and_answers(site: Site, tmp_path: Path) -
     assert len(hits) == 5 and hits[0].category
 
 
-def test_a_better_version_takes_over_from_the_champion(site: Site) -> None:
+def test_a_better_version_replaces_the_champion(site: Site) -> None:
     promoted(site, "1")
     done = promoted(site, "2")
     assert (done.previous, site.serving()) == (1, 2)
@@ -95,17 +95,17 @@ def test_a_better_version_takes_over_from_the_champion(site: Site) -> None:
     assert audit.history()[0].promoted_from == 1 and [release.version for release in audit.history()] == [2, 1]
 
 
-def test_a_worse_version_is_refused_by_how_much_and_nothing_changes(site: Site) -> None:
+def test_a_worse_version_is_refused_with_the_difference_and_nothing_changes(site: Site) -> None:
     promoted(site, "2")
     before = audit.events()
-    with pytest.raises(Refused, match=r"category/ndcg@10, better: champion: 0\.\d+, champion 0\.\d+: -0\.\d+"):
+    with pytest.raises(PromotionRefused, match=r"category/ndcg@10, better: champion: 0\.\d+, champion 0\.\d+: -0\.\d+"):
         promoted(site, "3")
     assert site.serving() == 2 and registry.resolve(registry.CHAMPION).number == 2
     assert [found.version for found in collections(site.client)] == [2]
     assert audit.events() == before and not ReleaseRows(site.storage, 3).parts()
 
 
-def test_a_forced_promotion_keeps_its_reason_and_the_gates_it_overruled(site: Site) -> None:
+def test_a_forced_promotion_records_its_reason_and_the_overruled_gates(site: Site) -> None:
     promoted(site, "2")
     promoted(site, "3", force="a demonstration")
     release = audit.history()[0]
@@ -114,41 +114,41 @@ def test_a_forced_promotion_keeps_its_reason_and_the_gates_it_overruled(site: Si
     assert audit.events()[-1]["forced_reason"] == "a demonstration"
 
 
-def test_a_reason_for_nothing_is_not_kept(site: Site) -> None:
+def test_an_unneeded_reason_is_not_recorded(site: Site) -> None:
     promoted(site, "2", force="just in case")
     assert audit.history()[0].forced_reason is None
 
 
-def test_a_version_of_encoders_whose_features_are_not_there_says_what_to_extract(site: Site, tmp_path: Path) -> None:
+def test_a_version_without_extracted_features_names_what_to_extract(site: Site, tmp_path: Path) -> None:
     stranger = register(site.storage, weak_tower(), tmp_path / "stranger", "another+net+key-0123")
     with pytest.raises(NoFeatures, match="another"):
         promote(stranger, site, force="please")
 
 
-def test_golden_queries_by_words_and_by_video_are_asked_before_the_switch(site: Site) -> None:
+def test_golden_queries_by_text_and_by_video_run_before_the_switch(site: Site) -> None:
     site = with_golden(site, text="c1", expect_category="c1", top_k=10, at_least=6)
     assert next(gate for gate in promoted(site, "2").gates if "golden" in gate.name).passed
-    with pytest.raises(Refused, match=r"golden query 'c1'.*\n?.*of the first 10 as expected, at least 6 are needed"):
+    with pytest.raises(
+        PromotionRefused, match=r"golden query 'c1'.*\n?.*of the first 10 as expected, at least 6 are needed"
+    ):
         promoted(with_golden(site, text="c1", expect_category="c2", top_k=10, at_least=6), "2")
-    asked = with_golden(site, video_id="v001", expect_ids=["v001"])
-    with pytest.raises(Refused, match="0 of the first 10"):  # never the video itself
-        promoted(asked, "2")
+    with_query = with_golden(site, video_id="v001", expect_ids=["v001"])
+    with pytest.raises(PromotionRefused, match="0 of the first 10"):  # never the video itself
+        promoted(with_query, "2")
 
 
-def test_a_golden_query_that_fails_leaves_the_champion_serving_and_can_be_overruled(site: Site) -> None:
+def test_a_failed_golden_query_keeps_the_champion_and_can_be_overruled(site: Site) -> None:
     promoted(site, "1")
-    asked = with_golden(site, text="c1", expect_category="no such category")
-    with pytest.raises(Refused, match="golden"):
-        promoted(asked, "2")
+    with_query = with_golden(site, text="c1", expect_category="no such category")
+    with pytest.raises(PromotionRefused, match="golden"):
+        promoted(with_query, "2")
     assert site.serving() == 1
-    promoted(asked, "2", force="that category comes next week")
+    promoted(with_query, "2", force="that category comes next week")
     assert site.serving() == 2
 
 
 @pytest.mark.parametrize("stage", ["embedding", "indexing", "snapshot"])
-def test_a_promotion_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(
-    site: Site, stage: str, tmp_path: Path
-) -> None:
+def test_a_killed_promotion_continues_and_ends_like_an_undisturbed_one(site: Site, stage: str, tmp_path: Path) -> None:
     words = [sys.executable, "-c", KILLED, site.storage.root, site.client._config.uri, stage]
     killed = subprocess.run(words, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, check=False)
     assert killed.returncode == -signal.SIGKILL
@@ -160,19 +160,19 @@ def test_a_promotion_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(
     assert len(audit.events()) == 1
 
 
-def test_a_switch_that_was_killed_before_the_registry_heard_is_finished(site: Site) -> None:
+def test_a_switch_killed_before_the_registry_update_is_finished(site: Site) -> None:
     promoted(site, "1")
     judged = check(registry.resolve("2"), site)
     promote(registry.resolve("2"), replace(site, index=site.index.model_copy(update={"alias": "elsewhere"})))
     registry.crown(1)
-    journal.begin(site.storage, Switch("promoted", 2, 1, 1, "somebody", at=NOW, metrics=judged.metrics))
+    journal.begin(site.storage, Switch("promoted", 2, 1, 1, "ana", at=NOW, metrics=judged.metrics))
     switch_alias(site.client, site.index.alias, "videos_v2")
     done = promoted(site, "2")
     assert done.previous == 2 and site.serving() == 2
     assert registry.resolve(registry.CHAMPION).number == 2 and audit.history()[0].promoted_from == 1
 
 
-def test_videos_that_come_and_go_while_a_release_is_built_are_in_it_as_they_are_at_the_end(site: Site) -> None:
+def test_videos_added_and_deleted_during_a_build_are_in_the_release(site: Site) -> None:
     store = FeatureStore(site.storage, KEY)
 
     def meanwhile(stage: str, _done: int) -> None:
@@ -184,7 +184,7 @@ def test_videos_that_come_and_go_while_a_release_is_built_are_in_it_as_they_are_
     assert set(in_the_index(site, 1)) == IDS - {"v000"} | {"late"}
 
 
-def test_promoting_what_serves_brings_its_index_up_to_date_and_asks_no_quality(site: Site) -> None:
+def test_promoting_the_serving_version_updates_its_index_without_quality_gates(site: Site) -> None:
     promoted(site, "1")
     assert is_current(registry.resolve("1"), site) and not is_current(registry.resolve("2"), site)
     store = FeatureStore(site.storage, KEY)
@@ -196,7 +196,7 @@ def test_promoting_what_serves_brings_its_index_up_to_date_and_asks_no_quality(s
     assert len(audit.events()) == 1
 
 
-def test_a_lost_index_is_built_anew_and_the_trail_is_kept(site: Site) -> None:
+def test_a_lost_index_is_rebuilt_and_the_trail_is_kept(site: Site) -> None:
     promoted(site, "1")
     promoted(site, "2")
     site.client.drop_alias(site.index.alias)
@@ -207,10 +207,10 @@ def test_a_lost_index_is_built_anew_and_the_trail_is_kept(site: Site) -> None:
     assert audit.history()[0].promoted_from == 1
 
 
-def test_a_video_of_which_the_tower_sees_nothing_is_told_and_stops_nothing(site: Site) -> None:
+def test_a_video_that_the_tower_cannot_read_is_reported_and_does_not_block_promotion(site: Site) -> None:
     store = FeatureStore(site.storage, KEY)
     mute = clusters_table(1, 1).slice(0, 1).to_pylist()[0] | {"video_id": "mute", "audio": None}
     store.add(feature_table(mute), QUARANTINE.empty_table())
     store.set_catalog([(video_id, "1") for video_id in sorted(IDS | {"mute"})])
     rows = next(gate for gate in promoted(site, "1").gates if gate.name == "rows")
-    assert rows.passed and rows.finding == "100 rows of 101 feature rows; of 1 the tower sees nothing"
+    assert rows.passed and rows.finding == "100 rows of 101 feature rows; 1 without a modality that the tower reads"

@@ -10,7 +10,7 @@ from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore
 from rayreel.release import registry
 from rayreel.release.config import GatesConfig
-from rayreel.release.gates import Gate
+from rayreel.release.gates import ReleaseGate
 from rayreel.release.quality import Jury, UnknownMetric, judge
 from rayreel.storage import Storage
 from release_site import EVALUATION, VIDEOS, good_tower, register
@@ -21,29 +21,29 @@ def jury(storage: Storage) -> Jury:
     return Jury(storage, EVALUATION, GatesConfig())
 
 
-def of(gates: list[Gate], name: str) -> Gate:
+def of(gates: list[ReleaseGate], name: str) -> ReleaseGate:
     return next(gate for gate in gates if gate.name.endswith(f": {name}"))
 
 
-def judged(jury: Jury, version: str, before: str | None, **gates: object) -> list[Gate]:
+def judged(jury: Jury, version: str, before: str | None, **gates: object) -> list[ReleaseGate]:
     rules = GatesConfig.model_validate(gates)
     return judge(registry.resolve(version), before and registry.resolve(before), replace(jury, gates=rules)).gates
 
 
-def test_a_better_tower_passes_the_champion_and_every_content_baseline(jury: Jury) -> None:
+def test_a_better_tower_passes_all_gates(jury: Jury) -> None:
     gates = judged(jury, "2", "1")
     assert all(gate.passed for gate in gates), gates
     assert {gate.name.rpartition(": ")[2] for gate in gates} >= {"champion", "random", "text alone", "untrained tower"}
     assert all(gate.quality for gate in gates)
 
 
-def test_a_worse_tower_is_told_by_how_much_and_how_surely(jury: Jury) -> None:
+def test_a_worse_tower_fails_with_difference_and_p_value(jury: Jury) -> None:
     gate = of(judged(jury, "3", "2"), "champion")
     assert not gate.passed and "category/ndcg@10" in gate.name
-    assert "-0." in gate.finding and ", p 0.0" in gate.finding and "p < 0.05 is needed" in gate.finding
+    assert "-0." in gate.finding and ", p 0.0" in gate.finding and "requires a lead with p < 0.05" in gate.finding
 
 
-def test_a_tower_like_the_champion_is_not_better_but_not_worse_either(jury: Jury) -> None:
+def test_a_tower_equal_to_the_champion_is_neither_better_nor_worse(jury: Jury) -> None:
     assert not of(judged(jury, "3", "1"), "champion").passed
     assert of(judged(jury, "3", "1", champion="not_worse"), "champion").passed
     assert not of(judged(jury, "3", "2", champion="not_worse"), "champion").passed
@@ -59,19 +59,19 @@ def test_gates_can_be_switched_off(jury: Jury) -> None:
     assert judged(jury, "3", "2", champion="off", baselines="off") == []
 
 
-def test_named_metrics_decide_and_every_one_of_them(jury: Jury) -> None:
+def test_every_named_metric_has_a_gate(jury: Jury) -> None:
     gates = judged(jury, "2", "1", metrics=["recall@10", "category/ndcg@1"], baselines="off")
     assert [gate.name.partition(",")[0] for gate in gates] == ["category/recall@10", "category/ndcg@1"]
     with pytest.raises(UnknownMetric, match=r"users/ndcg@10.*category/ndcg@10"):
         judged(jury, "2", "1", metrics=["users/ndcg@10"])
 
 
-def test_the_towers_own_metrics_are_kept(jury: Jury) -> None:
+def test_the_towers_own_metrics_are_returned(jury: Jury) -> None:
     metrics = judge(registry.resolve("2"), None, jury).metrics
     assert metrics["category/ndcg@10"] > 0.7 and json.loads(json.dumps(metrics)) == metrics
 
 
-def test_a_champion_of_other_encoders_is_asked_with_its_own_features_of_the_same_videos(
+def test_a_champion_with_other_encoders_is_evaluated_on_its_own_features(
     jury: Jury, storage: Storage, tmp_path: Path
 ) -> None:
     other = KEY.model_copy(update={"identities": {**KEY.identities, Modality.VISUAL: "other_net@0123456789ab+crop"}})
@@ -86,11 +86,11 @@ def test_a_champion_of_other_encoders_is_asked_with_its_own_features_of_the_same
     assert "+0.000 [+0.000, +0.000]" in of_champion(judge(registry.resolve("2"), champion, jury).gates).finding
 
 
-def of_champion(gates: list[Gate]) -> Gate:
+def of_champion(gates: list[ReleaseGate]) -> ReleaseGate:
     return next(gate for gate in gates if gate.name.endswith("champion"))
 
 
-def test_a_catalog_with_nothing_to_ask_fails_with_its_reason_instead_of_passing(jury: Jury, storage: Storage) -> None:
+def test_a_catalog_that_cannot_be_evaluated_fails_with_the_reason(jury: Jury, storage: Storage) -> None:
     store = FeatureStore(storage, KEY)
     names = VIDEOS.column_names
     plain = VIDEOS.set_column(names.index("category"), "category", [[""] * len(VIDEOS)])
@@ -101,6 +101,6 @@ def test_a_catalog_with_nothing_to_ask_fails_with_its_reason_instead_of_passing(
     assert not gate.passed and gate.quality and "Nothing to evaluate" in gate.finding
 
 
-def test_the_champion_is_asked_about_alone_whatever_the_number_of_baselines(jury: Jury) -> None:
-    # 500 resamples give 0.002 at best; Holm over all the methods would make 0.02 of it.
+def test_the_p_value_against_the_champion_does_not_depend_on_the_number_of_baselines(jury: Jury) -> None:
+    # The smallest p with 500 resamples is 0.002; Holm correction over all methods would make it 0.02.
     assert "p 0.002" in of(judged(jury, "2", "1"), "champion").finding

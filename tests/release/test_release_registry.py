@@ -19,7 +19,7 @@ def test_a_registered_tower_is_the_challenger_with_all_its_tags_and_nothing_is_p
     assert capfd.readouterr() == ("", "")
 
 
-def test_tags_are_written_and_taken_away(storage: Storage) -> None:
+def test_tags_are_set_and_deleted(storage: Storage) -> None:
     registry.tag(1, forced_reason="because", promoted_from=None)
     assert registry.tags(1)["forced_reason"] == "because"
     registry.tag(1, forced_reason=None)
@@ -27,7 +27,7 @@ def test_tags_are_written_and_taken_away(storage: Storage) -> None:
     assert set(registry.tags_of_all()) == {1, 2, 3}
 
 
-def test_an_empty_registry_has_no_history_and_says_what_to_run(nothing_from_outside: None, tmp_path: Path) -> None:
+def test_an_empty_registry_has_no_history_and_names_the_job_to_run(no_outside_services: None, tmp_path: Path) -> None:
     use_tracking(Storage(tmp_path))
     assert audit.history() == [] and audit.events() == []
     with pytest.raises(NoSuchVersion, match=r"jobs/train\.py"):

@@ -20,7 +20,7 @@ def folders(site: Site) -> list[str]:
     return [name for name in site.storage.folders(site.storage.path("releases")) if name != "leases"]
 
 
-def test_former_releases_are_kept_by_policy_and_then_dropped_with_all_they_have(site: Site) -> None:
+def test_former_releases_beyond_the_limit_are_dropped_with_all_their_data(site: Site) -> None:
     site = keeping(site, 1)
     for version in ("1", "2"):
         assert promote(registry.resolve(version), site).retired == []
@@ -28,14 +28,14 @@ def test_former_releases_are_kept_by_policy_and_then_dropped_with_all_they_have(
     assert versions(site) == [2, 3] and folders(site) == ["v2", "v3"]
 
 
-def test_the_last_served_are_kept_not_the_newest(site: Site) -> None:
+def test_the_most_recently_served_releases_are_kept(site: Site) -> None:
     for version, reason in (("3", None), ("2", None), ("1", "back to the beginnings")):
         promote(registry.resolve(version), site, force=reason)
     assert retire(keeping(site, 1)) == [3]
     assert versions(site) == [1, 2]
 
 
-def test_what_serves_and_what_may_be_in_the_making_are_never_dropped(site: Site) -> None:
+def test_serving_releases_and_possible_builds_are_never_dropped(site: Site) -> None:
     promote(registry.resolve("2"), site)
     for name in ("videos_v1", "videos_v3"):
         create_collection(site.client, name, 8, site.index)

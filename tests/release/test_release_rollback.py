@@ -28,7 +28,7 @@ def in_the_index(site: Site, version: int) -> set[str]:
     return set(stored_versions(site.client, f"videos_v{version}", site.index))
 
 
-def test_the_release_before_serves_again_and_the_trail_tells_who_and_when(two: Site) -> None:
+def test_the_previous_release_serves_again_and_the_trail_records_who_and_when(two: Site) -> None:
     announced = []
     done = roll_back(two, announce=lambda: announced.append(two.serving()))
     assert (done.version.number, done.left.number, two.serving(), announced) == (1, 2, 1, [1])
@@ -42,7 +42,7 @@ def test_the_release_before_serves_again_and_the_trail_tells_who_and_when(two: S
     ]
 
 
-def test_what_was_deleted_meanwhile_does_not_return_and_what_was_added_is_there(two: Site) -> None:
+def test_a_roll_back_keeps_deletions_and_additions_made_since(two: Site) -> None:
     store = FeatureStore(two.storage, KEY)
     store.add(feature_table(feature_row("late", category="c1")), QUARANTINE.empty_table())
     store.set_catalog([(video_id, "1") for video_id in sorted(IDS - {"v000"} | {"late"})])
@@ -50,7 +50,7 @@ def test_what_was_deleted_meanwhile_does_not_return_and_what_was_added_is_there(
     assert in_the_index(two, 1) == IDS - {"v000"} | {"late"}
 
 
-def test_the_first_release_has_nothing_before_it(site: Site) -> None:
+def test_the_first_release_cannot_be_rolled_back(site: Site) -> None:
     with pytest.raises(NothingBefore, match="Nothing serves"):
         roll_back(site)
     promote(registry.resolve("1"), site)
@@ -59,14 +59,14 @@ def test_the_first_release_has_nothing_before_it(site: Site) -> None:
     assert site.serving() == 1
 
 
-def test_a_release_that_is_no_longer_kept_is_built_anew(two: Site) -> None:
+def test_a_dropped_release_is_rebuilt(two: Site) -> None:
     drop_collection(two.client, "videos_v1")
     ReleaseRows(two.storage, 1).drop()
     roll_back(two)
     assert two.serving() == 1 and in_the_index(two, 1) == IDS
 
 
-def test_a_version_that_was_left_can_be_promoted_again(two: Site) -> None:
+def test_a_version_that_was_rolled_back_from_can_be_promoted_again(two: Site) -> None:
     roll_back(two)
     promote(registry.resolve("2"), two)
     release = audit.history()[0]
@@ -74,9 +74,9 @@ def test_a_version_that_was_left_can_be_promoted_again(two: Site) -> None:
     assert len(audit.events()) == 4
 
 
-def test_a_roll_back_that_was_killed_after_its_switch_is_finished_and_goes_no_further(two: Site) -> None:
+def test_a_roll_back_killed_after_its_switch_is_finished_and_not_repeated(two: Site) -> None:
     promote(registry.resolve("3"), two, force="to have three")
-    journal.begin(two.storage, Switch("rolled back", 2, 3, 3, "somebody", at="2099-01-01T00:00:00.000000+00:00"))
+    journal.begin(two.storage, Switch("rolled back", 2, 3, 3, "ana", at="2099-01-01T00:00:00.000000+00:00"))
     switch_alias(two.client, two.index.alias, "videos_v2")
     done = roll_back(two)
     assert (done.version.number, done.left.number, two.serving()) == (2, 3, 2)

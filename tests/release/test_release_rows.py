@@ -1,4 +1,4 @@
-"""A release's rows: parts that are only added, of which the last wins."""
+"""A release's rows: append-only parts; the last one wins."""
 
 import threading
 from itertools import pairwise
@@ -19,7 +19,7 @@ def rows(any_storage: Storage) -> ReleaseRows:
     return ReleaseRows(any_storage, 3)
 
 
-def test_the_last_part_wins_whatever_it_says_of_a_video(rows: ReleaseRows) -> None:
+def test_the_last_part_wins(rows: ReleaseRows) -> None:
     rows.add(release_table(release_row("a"), release_row("b"), release_row("c")))
     rows.add(release_table(release_row("b", "2", title="new")))
     rows.add(tombstones(["a", "c"]))
@@ -31,7 +31,7 @@ def test_the_last_part_wins_whatever_it_says_of_a_video(rows: ReleaseRows) -> No
     assert rows.current() == {"b": "2", "c": "3"}
 
 
-def test_only_what_lies_between_two_parts_is_read(rows: ReleaseRows) -> None:
+def test_only_parts_in_the_given_range_are_read(rows: ReleaseRows) -> None:
     first, second, third = (rows.add(release_table(release_row(video_id))) for video_id in "abc")
     assert rows.parts() == [first, second, third] == sorted([third, second, first])
     assert rows.parts(after=first) == [second, third]
@@ -39,14 +39,14 @@ def test_only_what_lies_between_two_parts_is_read(rows: ReleaseRows) -> None:
     assert rows.read(upto=second).rows["video_id"].to_pylist() == ["a", "b"]
 
 
-def test_behind_the_last_part_nothing_has_changed(rows: ReleaseRows) -> None:
+def test_there_are_no_changes_after_the_last_part(rows: ReleaseRows) -> None:
     assert (len(rows.read()), rows.read().last, rows.current()) == (0, "", {})
     last = rows.add(release_table(release_row("a")))
     changes = rows.read(last)
     assert (len(changes), changes.last) == (0, last)
 
 
-def test_rows_come_back_as_they_were_written(rows: ReleaseRows) -> None:
+def test_rows_are_read_as_they_were_written(rows: ReleaseRows) -> None:
     table = release_table(
         release_row("a", sound=False, tags=[], extra={"views": 3}, created_at=1.5e9), release_row("b", duration_s=None)
     )
@@ -57,23 +57,23 @@ def test_rows_come_back_as_they_were_written(rows: ReleaseRows) -> None:
     assert a.fields()["extra"] == {"views": 3} and a.fields()["video_id"] == "a"
 
 
-def test_vectors_come_back_as_arrays_with_zeros_where_a_part_is_absent(rows: ReleaseRows) -> None:
+def test_embeddings_are_arrays_with_zeros_for_absent_modalities(rows: ReleaseRows) -> None:
     rows.add(release_table(release_row("a", sound=False), release_row("b")))
     found = rows.read().rows
     np.testing.assert_array_equal(embeddings(found), np.stack([unit("a 1"), unit("b 1")]))
     sound, present = part_embeddings(found, Modality.AUDIO)
     assert present.tolist() == [False, True]
     np.testing.assert_array_equal(sound, np.stack([np.zeros(DIM), unit("audio b")]).astype(np.float16))
-    nothing, nobody = part_embeddings(release_table(release_row("a", sound=False)), Modality.AUDIO)
-    assert nothing.shape == (1, DIM) and not nothing.any() and not nobody.any()
+    vectors, present = part_embeddings(release_table(release_row("a", sound=False)), Modality.AUDIO)
+    assert vectors.shape == (1, DIM) and not vectors.any() and not present.any()
 
 
-def test_without_rows_there_are_no_vectors(rows: ReleaseRows) -> None:
+def test_no_rows_have_no_embeddings(rows: ReleaseRows) -> None:
     assert len(embeddings(ROWS.empty_table())) == 0
     assert len(part_embeddings(ROWS.empty_table(), Modality.TEXT)[0]) == 0
 
 
-def test_who_has_read_up_to_a_part_misses_nothing_that_is_written_at_the_same_time(tmp_path: Path) -> None:
+def test_a_reader_misses_no_part_that_is_written_concurrently(tmp_path: Path) -> None:
     def write(writer: str) -> None:
         rows = ReleaseRows(Storage(tmp_path), 1)
         for number in range(20):
@@ -92,7 +92,7 @@ def test_who_has_read_up_to_a_part_misses_nothing_that_is_written_at_the_same_ti
     assert seen == {f"{writer}{number:02}" for writer in "abcd" for number in range(20)}
 
 
-def test_a_broken_part_is_set_aside_and_its_rows_are_missing(rows: ReleaseRows) -> None:
+def test_a_broken_part_is_set_aside_and_its_rows_are_omitted(rows: ReleaseRows) -> None:
     rows.add(release_table(release_row("a")))
     last = rows.add(release_table(release_row("b")))
     path = f"{rows.folder}/rows/{last}"
@@ -103,7 +103,7 @@ def test_a_broken_part_is_set_aside_and_its_rows_are_missing(rows: ReleaseRows) 
     assert rows.read(after=last).rows["video_id"].to_pylist() == ["b"], "a reader who had read the broken part"
 
 
-def test_releases_have_rows_of_their_own(any_storage: Storage) -> None:
+def test_releases_have_separate_rows(any_storage: Storage) -> None:
     first, second = ReleaseRows(any_storage, 1), ReleaseRows(any_storage, 2)
     first.add(release_table(release_row("a")))
     assert second.current() == {}
@@ -113,14 +113,14 @@ def test_releases_have_rows_of_their_own(any_storage: Storage) -> None:
     assert (first.current(), second.current()) == ({}, {"b": "1"})
 
 
-def test_the_marker_stays_where_it_was_set(rows: ReleaseRows) -> None:
+def test_the_marker_is_persistent(rows: ReleaseRows) -> None:
     assert rows.marker() == ""
     part = rows.add(release_table(release_row("a")))
     rows.set_marker(part)
     assert ReleaseRows(rows.storage, 3).marker() == part
 
 
-def test_compaction_changes_files_and_nothing_else(rows: ReleaseRows) -> None:
+def test_compaction_changes_only_files(rows: ReleaseRows) -> None:
     rows.add(release_table(release_row("a"), release_row("b")))
     middle = rows.add(tombstones(["a"]))
     last = rows.add(release_table(release_row("c"), release_row("b", "2")))
@@ -135,14 +135,14 @@ def test_compaction_changes_files_and_nothing_else(rows: ReleaseRows) -> None:
     assert rows.parts(after=last) == rows.parts()[1:]
 
 
-def test_parts_behind_a_snapshot_are_not_merged_with_those_in_it(rows: ReleaseRows) -> None:
+def test_parts_after_a_snapshot_are_not_merged_with_those_before_it(rows: ReleaseRows) -> None:
     names = [rows.add(release_table(release_row(video_id))) for video_id in "abcde"]
     assert rows.compact(names[2]) == 3
     assert rows.parts(after=names[2]) == names[3:]
     assert rows.read(after=names[2]).rows["video_id"].to_pylist() == ["d", "e"]
 
 
-def test_large_parts_are_left_alone_and_split_the_runs(rows: ReleaseRows, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_parts_are_not_merged_and_split_runs(rows: ReleaseRows, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ROWS_PER_PART", 4)
     for ids in ("a", "b", "cdef", "g", "hi", "jk", "l"):
         rows.add(release_table(*(release_row(video_id) for video_id in ids)))

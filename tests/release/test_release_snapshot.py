@@ -1,4 +1,4 @@
-"""Snapshots: what was written is what is mapped, from a folder and from an object store."""
+"""Writing and loading of snapshots, in a folder and in an object store."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def rows(any_storage: Storage) -> ReleaseRows:
     return rows
 
 
-def test_a_snapshot_holds_the_rows_as_arrays_with_exact_neighbours(rows: ReleaseRows, tmp_path: Path) -> None:
+def test_a_snapshot_has_the_rows_as_arrays_with_exact_neighbours(rows: ReleaseRows, tmp_path: Path) -> None:
     name = write_snapshot(rows.storage, rows, 5)
     snapshot = load_snapshot(rows.storage, 3, tmp_path / "cache")
     now = rows.read()
@@ -39,7 +39,7 @@ def test_a_snapshot_holds_the_rows_as_arrays_with_exact_neighbours(rows: Release
     assert not snapshot.parts[Modality.AUDIO][1].any() and snapshot.parts[Modality.AUDIO][2].any()
 
 
-def test_big_arrays_are_mapped_and_cannot_be_written(rows: ReleaseRows, tmp_path: Path) -> None:
+def test_large_arrays_are_mapped_read_only(rows: ReleaseRows, tmp_path: Path) -> None:
     write_snapshot(rows.storage, rows, 5)
     snapshot = load_snapshot(rows.storage, 3, tmp_path / "cache")
     for array in (snapshot.embeddings_ND, snapshot.neighbours_NK, *snapshot.parts.values()):
@@ -48,7 +48,7 @@ def test_big_arrays_are_mapped_and_cannot_be_written(rows: ReleaseRows, tmp_path
             array[0] = 0
 
 
-def test_a_new_snapshot_takes_over_and_the_old_one_goes_after_the_next(rows: ReleaseRows, tmp_path: Path) -> None:
+def test_a_snapshot_is_deleted_after_its_second_successor_is_written(rows: ReleaseRows, tmp_path: Path) -> None:
     names = [write_snapshot(rows.storage, rows, 5)]
     old = load_snapshot(rows.storage, 3, tmp_path / "cache")
     rows.add(tombstones(["v00"]))
@@ -63,7 +63,7 @@ def test_a_new_snapshot_takes_over_and_the_old_one_goes_after_the_next(rows: Rel
     assert old.embeddings_ND[0].any(), "who has it open keeps it"
 
 
-def test_a_snapshot_that_a_kill_left_unfinished_is_never_loaded(tmp_path: Path) -> None:
+def test_an_unfinished_snapshot_of_a_killed_process_is_never_loaded(tmp_path: Path) -> None:
     rows = ReleaseRows(Storage(tmp_path), 3)
     rows.add(release_table(release_row("a"), release_row("b")))
     name = write_snapshot(rows.storage, rows, 5)
@@ -72,13 +72,13 @@ def test_a_snapshot_that_a_kill_left_unfinished_is_never_loaded(tmp_path: Path) 
     (unfinished / "embeddings.npy").write_bytes(b"half")
     assert load_snapshot(rows.storage, 3, tmp_path).name == name
     write_snapshot(rows.storage, rows, 5)
-    assert unfinished.exists(), "somebody may be writing it"
+    assert unfinished.exists(), "another process may be writing it"
     os.utime(unfinished / "embeddings.npy", (0, 0))
     write_snapshot(rows.storage, rows, 5)
     assert not unfinished.exists()
 
 
-def test_a_snapshot_is_copied_from_an_object_store_once_and_old_copies_go(
+def test_a_snapshot_is_copied_from_an_object_store_once_and_old_copies_are_deleted(
     tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
@@ -99,7 +99,7 @@ def test_a_snapshot_is_copied_from_an_object_store_once_and_old_copies_go(
 
 @pytest.mark.parametrize("name", ["embeddings.npy", "neighbours.npy", "rows.parquet", "has_text.npy"])
 @pytest.mark.parametrize("keep", [0, 40, 0.5])
-def test_a_broken_snapshot_is_named_and_the_one_before_it_is_served(
+def test_a_broken_snapshot_is_reported_and_the_previous_one_is_loaded(
     tmp_path: Path, name: str, keep: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows = ReleaseRows(Storage(tmp_path), 3)
@@ -117,7 +117,7 @@ def test_a_broken_snapshot_is_named_and_the_one_before_it_is_served(
     assert len(load_snapshot(rows.storage, 3, tmp_path)) == 39
 
 
-def test_without_a_readable_pointer_the_newest_whole_snapshot_is_served(rows: ReleaseRows, tmp_path: Path) -> None:
+def test_without_a_readable_pointer_the_newest_complete_snapshot_is_loaded(rows: ReleaseRows, tmp_path: Path) -> None:
     write_snapshot(rows.storage, rows, 5)
     rows.add(tombstones(["v00"]))
     newest = write_snapshot(rows.storage, rows, 5)
@@ -151,7 +151,7 @@ def test_a_single_video_has_a_snapshot_without_neighbours(storage: Storage, tmp_
     assert snapshot.ids == ["only"] and snapshot.neighbours_NK.shape == (1, 0)
 
 
-def test_the_pointer_tells_what_is_there_without_loading_it(rows: ReleaseRows) -> None:
+def test_the_pointer_describes_the_snapshot_without_loading_it(rows: ReleaseRows) -> None:
     assert snapshot_pointer(rows.storage, 3) is None
     name = write_snapshot(rows.storage, rows, 5)
     pointer = snapshot_pointer(rows.storage, 3)
@@ -159,7 +159,7 @@ def test_the_pointer_tells_what_is_there_without_loading_it(rows: ReleaseRows) -
     assert (pointer["name"], pointer["upto"], pointer["videos"]) == (name, rows.parts()[-1], 30)
 
 
-def test_without_a_snapshot_or_rows_the_error_says_what_to_run(storage: Storage, tmp_path: Path) -> None:
+def test_without_a_snapshot_or_rows_the_error_names_the_remedy(storage: Storage, tmp_path: Path) -> None:
     with pytest.raises(NoSnapshot, match=r"jobs/index\.py --version 9"):
         load_snapshot(storage, 9, tmp_path)
     with pytest.raises(NoSnapshot, match="has no rows"):

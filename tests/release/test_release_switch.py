@@ -1,4 +1,4 @@
-"""Promotions, roll-backs and people that change what serves at the same time."""
+"""Concurrent promotions, roll-backs and changes of the champion."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ import pytest
 
 from rayreel.index.alias import switch_alias
 from rayreel.release import audit, increment, journal, registry
-from rayreel.release.gates import Refused
+from rayreel.release.gates import PromotionRefused
 from rayreel.release.increment import bring_up_to_date
 from rayreel.release.journal import BadJournal, Switch
 from rayreel.release.lease import Held, Lease, build_lease
@@ -26,7 +26,7 @@ from rayreel.storage import Storage
 from release_site import point_champion, store_of
 
 STAGES = ["embedding", "indexing", "snapshot"]
-# Promotes, forced, and stops at a stage until a line comes in.
+# Promotes with --force, and waits at a stage for a line on standard input.
 PROMOTES = """
 import sys
 from rayreel.release import registry
@@ -38,14 +38,14 @@ root, tracking, uri, version, stop = sys.argv[1:]
 site = site_at(Storage(root), tracking, uri)
 stopped = []
 
-def heard(stage, done):
+def on_progress(stage, done):
     if stage == stop and not stopped:
         stopped.append(stage)
         print("stopped", flush=True)
         sys.stdin.readline()
 
 try:
-    done = promote(registry.resolve(version), site, "two at once", heard)
+    done = promote(registry.resolve(version), site, "two at once", on_progress)
     print("promoted, before", done.previous, flush=True)
 except Exception as error:
     print(type(error).__name__, str(error).replace(chr(10), " "), flush=True)
@@ -56,7 +56,7 @@ Start = Callable[[Site, int, str], subprocess.Popen[str]]
 
 @pytest.fixture(params=["folder", "object store"])
 def serving_one(request: pytest.FixtureRequest, site: Site) -> Site:
-    """Version 1 serves; features and releases below a root of each kind, the registry beside them."""
+    """Version 1 serves, with storage roots of each kind."""
     if request.param == "object store":
         request.getfixturevalue("monkeypatch").setenv("AWS_ACCESS_KEY_ID", "test")
         request.getfixturevalue("monkeypatch").setenv("AWS_SECRET_ACCESS_KEY", "test")
@@ -71,7 +71,7 @@ def serving_one(request: pytest.FixtureRequest, site: Site) -> Site:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Start a process that promotes a version and wait until it stands still at a stage."""
+    """Start a process that promotes a version, and wait until it stops at a stage."""
     running = list[subprocess.Popen[str]]()
 
     def started(site: Site, version: int, stage: str) -> subprocess.Popen[str]:
@@ -99,15 +99,13 @@ def switches(*events: str) -> list[tuple[str, int, str | None]]:
 
 
 def agree_on(site: Site, version: int) -> None:
-    """Index, registry and journal say the same, and nothing is under way."""
+    """Assert that index, registry and journal agree and no switch is in progress."""
     made = journal.last_made(site.storage)
     assert made is not None and journal.under_way(site.storage) is None
     assert site.serving() == registry.pointed_at(registry.CHAMPION) == made.version == version
 
 
-def test_of_two_processes_that_promote_at_once_one_does_and_the_other_says_what_serves_now(
-    serving_one: Site, start: Start
-) -> None:
+def test_of_two_concurrent_promotions_one_succeeds_and_the_other_is_overtaken(serving_one: Site, start: Start) -> None:
     process = start(serving_one, 3, "snapshot")
     assert promote(registry.resolve("2"), serving_one).previous == 1
     answer = go_on(process)
@@ -119,20 +117,20 @@ def test_of_two_processes_that_promote_at_once_one_does_and_the_other_says_what_
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_of_two_threads_that_promote_at_once_one_does_whatever_the_stage(site: Site, stage: str) -> None:
+def test_of_two_threads_that_promote_one_succeeds_at_any_stage(site: Site, stage: str) -> None:
     promote(registry.resolve("1"), site)
     together = Barrier(2)
 
     def race(version: str) -> Promotion | Overtaken:
         met = list[str]()
 
-        def heard(now: str, _done: int) -> None:
+        def on_progress(now: str, _done: int) -> None:
             if now == stage and not met:
                 met.append(now)
                 together.wait(120)
 
         try:
-            return promote(registry.resolve(version), site, "two at once", heard)
+            return promote(registry.resolve(version), site, "two at once", on_progress)
         except Overtaken as overtaken:
             return overtaken
 
@@ -144,7 +142,7 @@ def test_of_two_threads_that_promote_at_once_one_does_whatever_the_stage(site: S
     assert switches()[1:] == [("promoted", won.version.number, "1")]
 
 
-def test_the_same_version_is_promoted_by_one_process_at_a_time(serving_one: Site, start: Start) -> None:
+def test_a_version_is_promoted_by_one_process_at_a_time(serving_one: Site, start: Start) -> None:
     process = start(serving_one, 2, "indexing")
     with pytest.raises(Held, match=rf"\(process {process.pid}\) promotes version 2 since"):
         promote(registry.resolve("2"), serving_one)
@@ -152,13 +150,13 @@ def test_the_same_version_is_promoted_by_one_process_at_a_time(serving_one: Site
     agree_on(serving_one, 2)
 
 
-def test_a_process_that_was_killed_while_it_promotes_is_in_nobodys_way(serving_one: Site, start: Start) -> None:
+def test_a_killed_promotion_blocks_no_other_process(serving_one: Site, start: Start) -> None:
     start(serving_one, 2, "indexing").kill()
     assert promote(registry.resolve("2"), serving_one).previous == 1
     agree_on(serving_one, 2)
 
 
-def test_a_roll_back_need_not_wait_for_a_build_and_is_not_undone_by_it(site: Site, start: Start) -> None:
+def test_a_roll_back_does_not_wait_for_a_build_and_is_not_undone_by_it(site: Site, start: Start) -> None:
     for version in "12":
         promote(registry.resolve(version), site)
     process = start(site, 3, "embedding")
@@ -167,7 +165,7 @@ def test_a_roll_back_need_not_wait_for_a_build_and_is_not_undone_by_it(site: Sit
     agree_on(site, 1)
 
 
-def test_bringing_up_to_date_what_serves_no_more_by_then_is_no_promotion(site: Site) -> None:
+def test_updating_a_release_that_no_longer_serves_does_not_promote_it(site: Site) -> None:
     promote(registry.resolve("1"), site)
     switched = Event()
 
@@ -182,7 +180,7 @@ def test_bringing_up_to_date_what_serves_no_more_by_then_is_no_promotion(site: S
     agree_on(site, 2)
 
 
-def test_a_champion_that_a_person_moves_meanwhile_stays_where_they_put_it(site: Site) -> None:
+def test_a_champion_moved_by_a_user_meanwhile_is_kept(site: Site) -> None:
     promote(registry.resolve("1"), site)
 
     def meanwhile(stage: str, _done: int) -> None:
@@ -194,7 +192,7 @@ def test_a_champion_that_a_person_moves_meanwhile_stays_where_they_put_it(site: 
     assert site.serving() == 1 and registry.pointed_at(registry.CHAMPION) == 3 and len(switches()) == 1
 
 
-def test_a_promotion_takes_a_moved_champion_back_aloud_and_tells_no_event_that_never_was(site: Site) -> None:
+def test_a_promotion_records_a_moved_champion_and_no_other_event(site: Site) -> None:
     promote(registry.resolve("1"), site)
     point_champion(3)
     done = promote(registry.resolve("2"), site)
@@ -204,7 +202,7 @@ def test_a_promotion_takes_a_moved_champion_back_aloud_and_tells_no_event_that_n
     assert audit.events()[-1]["champion_was"] == 3 and "promoted_at" not in registry.tags(3)
 
 
-def test_promoting_what_serves_puts_its_champion_back_and_says_so(site: Site) -> None:
+def test_promoting_the_serving_version_sets_the_champion_back_and_records_it(site: Site) -> None:
     promote(registry.resolve("2"), site)
     point_champion(3)
     assert promote(registry.resolve("2"), site).taken_from == 3
@@ -212,28 +210,28 @@ def test_promoting_what_serves_puts_its_champion_back_and_says_so(site: Site) ->
     assert switches() == [("promoted", 2, None), ("kept", 2, "2")] and audit.events()[-1]["champion_was"] == 3
 
 
-def test_a_refused_promotion_leaves_a_moved_champion_alone(site: Site) -> None:
+def test_a_refused_promotion_keeps_a_moved_champion(site: Site) -> None:
     promote(registry.resolve("2"), site)
     point_champion(1)
-    with pytest.raises(Refused):
+    with pytest.raises(PromotionRefused):
         promote(registry.resolve("3"), site)
     assert registry.pointed_at(registry.CHAMPION) == 1 and site.serving() == 2 and len(audit.events()) == 1
 
 
-def test_a_switch_that_was_killed_before_it_was_made_never_was(site: Site) -> None:
+def test_a_switch_killed_before_it_was_made_is_forgotten(site: Site) -> None:
     promote(registry.resolve("1"), site)
-    journal.begin(site.storage, Switch("promoted", 3, 1, 1, "somebody", at="2099-01-01T00:00:00+00:00"))
+    journal.begin(site.storage, Switch("promoted", 3, 1, 1, "ana", at="2099-01-01T00:00:00+00:00"))
     promote(registry.resolve("2"), site)
     agree_on(site, 2)
     assert switches() == [("promoted", 1, None), ("promoted", 2, "1")] and "promoted_at" not in registry.tags(3)
 
 
-def test_a_switch_that_was_killed_is_finished_once_and_whoever_moved_the_champion_since_is_left_alone(
+def test_a_killed_switch_is_finished_once_and_a_champion_moved_since_is_kept(
     site: Site,
 ) -> None:
     promote(registry.resolve("1"), site)
     promote(registry.resolve("2"), replace(site, index=site.index.model_copy(update={"alias": "elsewhere"})))
-    made = Switch("promoted", 2, 1, 1, "somebody", at="2099-01-01T00:00:00+00:00")
+    made = Switch("promoted", 2, 1, 1, "ana", at="2099-01-01T00:00:00+00:00")
     journal.begin(site.storage, made)
     switch_alias(site.client, site.index.alias, "videos_v2")
     audit.record(made)
@@ -244,7 +242,7 @@ def test_a_switch_that_was_killed_is_finished_once_and_whoever_moved_the_champio
     assert audit.events()[-1]["event"] == "promoted"
 
 
-def test_a_journal_that_a_power_cut_left_empty_is_named(site: Site) -> None:
+def test_an_empty_journal_file_is_reported_by_its_path(site: Site) -> None:
     promote(registry.resolve("1"), site)
     site.storage.write(site.storage.path("releases", "switch.json"), b"")
     with pytest.raises(BadJournal, match=r"releases/switch\.json cannot be read.*delete the file"):
@@ -252,7 +250,7 @@ def test_a_journal_that_a_power_cut_left_empty_is_named(site: Site) -> None:
     assert site.serving() == 1
 
 
-def test_increments_take_turns_with_who_works_on_the_same_release(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_increment_waits_for_other_work_on_the_same_release(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     promote(registry.resolve("1"), site)
     candidate = Candidate(registry.resolve("1"), site)
     with Lease(site.storage, build_lease(1), "promotes version 1"), monkeypatch.context() as patch:
@@ -262,7 +260,7 @@ def test_increments_take_turns_with_who_works_on_the_same_release(site: Site, mo
     assert bring_up_to_date(candidate).videos == 100
 
 
-def test_a_release_that_somebody_works_on_is_not_dropped(site: Site) -> None:
+def test_a_release_in_use_by_another_process_is_not_dropped(site: Site) -> None:
     keeping_one = replace(site, release=site.release.model_copy(update={"keep": 1}))
     for version in ("1", "2"):
         promote(registry.resolve(version), keeping_one)

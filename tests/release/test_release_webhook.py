@@ -1,4 +1,4 @@
-"""Deliveries as MLflow itself signs them."""
+"""Deliveries signed like by MLflow."""
 
 import json
 import time
@@ -34,11 +34,11 @@ def delivery(
         ("nothing", "model_version_alias", False),
     ],
 )
-def test_only_the_champion_of_the_tower_is_listened_for(data: object, entity: str, moves: bool) -> None:
+def test_only_deliveries_about_the_towers_champion_report_a_move(data: object, entity: str, moves: bool) -> None:
     assert Deliveries(SECRET).moves_champion(*delivery(data, entity=entity)) is moves
 
 
-def test_what_mlflow_did_not_sign_is_refused() -> None:
+def test_deliveries_without_a_valid_signature_are_refused() -> None:
     headers, body = delivery(MOVED)
     for secret, changed, content in [
         ("another", headers, body),
@@ -53,17 +53,17 @@ def test_what_mlflow_did_not_sign_is_refused() -> None:
             Deliveries(secret).moves_champion(changed, content)
 
 
-def test_nobody_can_sign_where_there_is_no_secret() -> None:
+def test_without_a_secret_every_delivery_is_refused() -> None:
     with pytest.raises(BadDelivery, match="signature"):
         Deliveries("").moves_champion(*delivery(MOVED, secret=""))
 
 
-def test_an_old_delivery_and_one_that_was_taken_are_refused() -> None:
+def test_old_and_repeated_deliveries_are_refused() -> None:
     with pytest.raises(BadDelivery, match="older"):
         Deliveries(SECRET).moves_champion(*delivery(MOVED, sent=time.time() - 3600))
     deliveries = Deliveries(SECRET)
     assert deliveries.moves_champion(*delivery(MOVED))
-    with pytest.raises(BadDelivery, match="taken before"):
+    with pytest.raises(BadDelivery, match="accepted before"):
         deliveries.moves_champion(*delivery(MOVED))
 
 

@@ -1,4 +1,4 @@
-"""Servers for tests of what may be read from where."""
+"""HTTP and HTTPS servers for tests of remote reading."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,16 +18,16 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def plain() -> Iterator[Server]:
-    """A server that speaks http."""
+    """An HTTP server."""
     with running(Server()) as server:
         yield server
 
 
 @pytest.fixture
 def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A server that speaks https, with a certificate for 127.0.0.1 and films.example that is trusted."""
+    """An HTTPS server with a trusted certificate for 127.0.0.1 and films.example."""
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "server.pem"))
-    http.trusted.cache_clear()
+    http.ssl_context.cache_clear()
     with running_tls(tmp_path) as server:
         yield server
-    http.trusted.cache_clear()
+    http.ssl_context.cache_clear()

@@ -1,4 +1,4 @@
-"""Addresses as they are written to mislead a reader of them."""
+"""Parsing of URLs, including misleading ones."""
 
 import pytest
 
@@ -20,12 +20,12 @@ from rayreel.remote.address import BadAddress, parse_address, plain_host
         ("s3://my-bucket/a b?#é.mp4", ("s3", "my-bucket", 0, "a b?#é.mp4")),
     ],
 )
-def test_an_address_has_the_parts_that_every_reader_sees(uri: str, parts: tuple[str, str, int, str]) -> None:
+def test_a_url_is_parsed_into_unambiguous_parts(uri: str, parts: tuple[str, str, int, str]) -> None:
     address = parse_address(uri)
     assert (address.scheme, address.host, address.port, address.target) == parts
 
 
-def test_an_address_repeats_no_credentials() -> None:
+def test_the_url_of_an_address_has_no_credentials() -> None:
     address = parse_address("https://user:secret@host.example/a")
     assert address.credentials == "user:secret"
     assert "secret" not in address.url and "secret" not in address.netloc
@@ -64,7 +64,7 @@ def test_an_address_repeats_no_credentials() -> None:
         "https://" + "\u00fc" * 5000 + ".example",
     ],
 )
-def test_an_address_that_two_readers_could_read_differently_is_refused(uri: str) -> None:
+def test_an_invalid_or_ambiguous_url_is_rejected(uri: str) -> None:
     with pytest.raises(BadAddress) as refused:
         parse_address(uri)
     assert "secret" not in str(refused.value)
@@ -100,6 +100,6 @@ def test_an_address_that_two_readers_could_read_differently_is_refused(uri: str)
         "",
     ],
 )
-def test_a_host_in_another_than_its_plain_form_is_refused_before_anything_rewrites_it(host: str) -> None:
+def test_a_host_that_is_not_in_canonical_form_is_rejected(host: str) -> None:
     with pytest.raises(BadAddress):
         plain_host(host)

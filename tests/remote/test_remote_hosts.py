@@ -1,4 +1,4 @@
-"""Addresses that lead inwards: by number, by name, by redirect; against servers of this machine."""
+"""Addresses of private hosts: by IP address, by name and by redirect, with local servers."""
 
 import threading
 from collections.abc import Iterator
@@ -18,25 +18,25 @@ HTTP = (*SCHEMES, "http")
 
 
 class Server(ThreadingHTTPServer):
-    """Gives `inside` to everyone but sends /to/<address> there; counts what reaches it."""
+    """Responds with `inside`, redirects /to/<address> to the address, and records all requests."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answers)
-        self.asked: list[str] = []
+        self.requests: list[str] = []
 
 
 class Answers(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        self.server.asked.append(self.path)
-        away = self.path.startswith("/to/")
-        self.send_response(302 if away else 200)
-        if away:
+        self.server.requests.append(self.path)
+        redirect = self.path.startswith("/to/")
+        self.send_response(302 if redirect else 200)
+        if redirect:
             self.send_header("Location", self.path.removeprefix("/to/"))
-        self.send_header("Content-Length", "0" if away else "6")
+        self.send_header("Content-Length", "0" if redirect else "6")
         self.end_headers()
-        self.wfile.write(b"" if away else b"inside")
+        self.wfile.write(b"" if redirect else b"inside")
 
     def log_message(self, *_: object) -> None:
         pass
@@ -47,10 +47,10 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    with Server() as running:
-        threading.Thread(target=running.serve_forever, args=[0.02], daemon=True).start()
-        yield running
-        running.shutdown()
+    with Server() as server:
+        threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
+        yield server
+        server.shutdown()
 
 
 def fetch(uri: str, *hosts: str) -> bytes | Rejected:
@@ -63,32 +63,32 @@ def refused(outcome: bytes | Rejected) -> bool:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST", "[::1]", "[::ffff:127.0.0.1]"])
-def test_this_machine_is_not_asked_under_any_of_its_names(server: Server, host: str) -> None:
+def test_localhost_is_not_contacted_by_any_of_its_names(server: Server, host: str) -> None:
     assert refused(fetch(f"http://{host}:{server.server_port}/film.mp4"))
-    assert not server.asked
+    assert not server.requests
 
 
-def test_a_host_that_is_named_may_be_inside(server: Server) -> None:
+def test_a_host_listed_by_name_may_have_a_private_address(server: Server) -> None:
     for host in ("127.0.0.1", "localhost"):
         assert fetch(f"http://{host}:{server.server_port}/film.mp4", host) == b"inside"
     assert refused(fetch(f"http://localhost:{server.server_port}/film.mp4", "127.0.0.1"))
 
 
 @pytest.mark.parametrize("target", ["http://localhost:{port}/film.mp4", "//localhost:{port}/x", "http://10.0.0.1/x"])
-def test_a_redirect_leads_to_no_host_that_could_not_be_asked_itself(server: Server, target: str) -> None:
+def test_a_redirect_to_a_forbidden_host_is_not_followed(server: Server, target: str) -> None:
     url = f"http://127.0.0.1:{server.server_port}/to/{target.format(port=server.server_port)}"
     assert refused(fetch(url, "127.0.0.1"))
     assert refused(fetch(url, "127.0.0.1", "*"))
-    assert all(path.startswith("/to/") for path in server.asked)
+    assert all(path.startswith("/to/") for path in server.requests)
 
 
-def test_a_redirect_within_what_is_allowed_is_followed(server: Server) -> None:
+def test_a_redirect_to_an_allowed_host_is_followed(server: Server) -> None:
     url = f"http://127.0.0.1:{server.server_port}/to/http://localhost:{server.server_port}/film.mp4"
     assert fetch(url, "127.0.0.1", "localhost") == b"inside"
     assert fetch(f"http://127.0.0.1:{server.server_port}/to//film.mp4", "127.0.0.1") == b"inside"
 
 
-def test_with_hosts_named_no_other_is_asked() -> None:
+def test_only_listed_hosts_and_buckets_are_contacted() -> None:
     for uri in ("https://other.example/film.mp4", "s3://bucket/film.mp4", "gs://bucket/film.mp4"):
         assert refused(fetch(uri, "videos.example", "my-bucket"))
 
@@ -124,17 +124,17 @@ def test_with_hosts_named_no_other_is_asked() -> None:
         "192.88.99.1",
     ],
 )
-def test_what_is_not_the_internet_at_large_is_not_public(address: str) -> None:
+def test_a_special_purpose_address_is_not_public(address: str) -> None:
     assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", ["1.1.1.1", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"])
-def test_the_rest_is(address: str) -> None:
+def test_any_other_address_is_public(address: str) -> None:
     assert is_public(address)
 
 
 @pytest.mark.parametrize(
-    ("host", "allowed", "let_in"),
+    ("host", "allowed", "matches"),
     [
         ("a.example", ("*",), True),
         ("8.8.8.8", ("*",), True),
@@ -158,8 +158,8 @@ def test_the_rest_is(address: str) -> None:
         ("a.example", (), False),
     ],
 )
-def test_an_entry_lets_in_what_it_names(host: str, allowed: tuple[str, ...], let_in: bool) -> None:
-    if let_in:
+def test_an_entry_of_allowed_hosts_matches_only_its_hosts(host: str, allowed: tuple[str, ...], matches: bool) -> None:
+    if matches:
         check_host(host, allowed)
     else:
         with pytest.raises(HostNotAllowed, match=r"limits\.allowed_hosts"):
@@ -183,12 +183,12 @@ def test_an_entry_lets_in_what_it_names(host: str, allowed: tuple[str, ...], let
         "memory://c.csv",
     ],
 )
-def test_from_outside_nothing_of_this_machine_or_its_network_is_read(uri: str) -> None:
+def test_api_clients_cannot_read_local_files_or_hosts_in_the_local_network(uri: str) -> None:
     outcome = refuse_foreign(uri, Limits())
     assert outcome is not None and outcome.reason is Reason.PATH_NOT_ALLOWED
 
 
-def test_a_catalog_that_may_be_read_is_not_refused(tmp_path: Path) -> None:
+def test_an_allowed_catalog_is_not_rejected(tmp_path: Path) -> None:
     limits = Limits(allowed_roots=(tmp_path,), allowed_hosts=("bucket", "localhost"))
     for uri in (str(tmp_path / "c.csv"), "s3://bucket/c.csv", "https://localhost/c.csv"):
         assert refuse_foreign(uri, limits) is None
@@ -198,8 +198,8 @@ def test_a_catalog_that_may_be_read_is_not_refused(tmp_path: Path) -> None:
 STATE = "s3://bucket/some/state?endpoint_override=127.0.0.1:9000"
 
 
-@pytest.mark.parametrize("uri", ["s3://anybody/c.csv", "gs://anybody/c.csv", "S3://anybody/c.csv", "s3://Bucket/c.csv"])
-def test_callers_reach_buckets_by_name_only(uri: str) -> None:
+@pytest.mark.parametrize("uri", ["s3://other/c.csv", "gs://other/c.csv", "S3://other/c.csv", "s3://Bucket/c.csv"])
+def test_api_clients_can_only_read_buckets_listed_by_name(uri: str) -> None:
     for hosts in (("*",), ("*", "bucket"), ("*.example", "bucket")):
         outcome = refuse_foreign(uri, Limits(allowed_hosts=hosts))
         assert outcome is not None and outcome.reason is Reason.PATH_NOT_ALLOWED
@@ -227,7 +227,7 @@ def test_callers_reach_buckets_by_name_only(uri: str) -> None:
         "s3://bucket?x/some/state",
     ],
 )
-def test_no_caller_reads_the_service_s_own_state_however_it_is_written(uri: str) -> None:
+def test_api_clients_cannot_read_the_service_state_in_any_spelling(uri: str) -> None:
     limits = Limits(allowed_hosts=("bucket",), state=STATE)
     outcome = refuse_foreign(uri, limits)
     assert outcome is not None and outcome.reason is Reason.PATH_NOT_ALLOWED
@@ -235,19 +235,19 @@ def test_no_caller_reads_the_service_s_own_state_however_it_is_written(uri: str)
         assert isinstance(copied, Rejected) and copied.reason is Reason.PATH_NOT_ALLOWED
 
 
-def test_the_rest_of_a_bucket_that_is_named_may_be_read() -> None:
+def test_the_rest_of_the_bucket_with_the_state_can_be_read() -> None:
     limits = Limits(allowed_hosts=("bucket",), state=STATE)
     for uri in ("s3://bucket/some/stately/x", "s3://bucket/videos/some/state/x", "s3://bucket/x"):
         assert refuse_foreign(uri, limits) is None
     assert refuse_foreign("s3://bucket/x", limits.model_copy(update={"state": "s3://bucket"})) is not None
 
 
-def test_settings_know_where_the_state_lies() -> None:
+def test_settings_contain_the_location_of_the_state() -> None:
     assert load_settings(storage="s3://bucket/state").limits.state == "s3://bucket/state"
     assert load_settings(storage="/data").limits.state == "/data"
     assert load_settings(sets=["limits.max_streams=5"], storage="/data").limits.state == "/data"
 
 
 @pytest.mark.parametrize("uri", ["/etc/passwd", "/absent", "file:///etc/passwd", "file:///absent", "/etc/\0", "../x"])
-def test_callers_get_one_answer_for_every_local_path(uri: str) -> None:
+def test_api_clients_get_the_same_error_for_every_local_path(uri: str) -> None:
     assert refuse_foreign(uri, Limits()) == refuse_foreign("/", Limits())

@@ -1,4 +1,4 @@
-"""Redirects, names and answers that lead elsewhere, from real servers of this machine, with and without TLS."""
+"""Redirects, names and responses of misbehaving servers, with real local servers and with and without TLS."""
 
 import gzip
 import socket
@@ -16,14 +16,14 @@ from rayreel.remote.bounds import Bounds
 from rayreel.remote.config import ReadLimits
 from rayreel.remote.copy import SCHEMES, copy
 
-NEAR = ("127.0.0.1", "films.example", "inside.example")
+HOSTS = ("127.0.0.1", "films.example", "inside.example")
 Fetch = Callable[..., bytes | Rejected]
 
 
 @pytest.fixture
 def fetch(tmp_path: Path) -> Fetch:
     def fetched(
-        uri: str, hosts: tuple[str, ...] = NEAR, most: int = 10_000_000, seconds: float = 60
+        uri: str, hosts: tuple[str, ...] = HOSTS, most: int = 10_000_000, seconds: float = 60
     ) -> bytes | Rejected:
         path = tmp_path / "copy"
         schemes = (*SCHEMES, "http") if uri.startswith("http://") else SCHEMES
@@ -42,7 +42,7 @@ def refused(outcome: bytes | Rejected) -> bool:
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """A name server: the addresses of each name, one after the other with every question."""
+    """Replaces the DNS for some names: each query returns the next of a name's addresses."""
     known: dict[str, list[str]] = {}
     real = socket.getaddrinfo
 
@@ -55,19 +55,17 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     return known
 
 
-def test_https_gives_the_file_of_a_server_that_is_trusted(secure: Server, fetch: Fetch) -> None:
+def test_a_file_is_read_from_a_trusted_https_server(secure: Server, fetch: Fetch) -> None:
     secure.content("/film.mp4?x=1", b"film")
     assert fetch(secure.url("/film.mp4?x=1#top")) == b"film"
     assert secure.headers[0]["host"] == f"127.0.0.1:{secure.server_port}"
 
 
-def test_a_certificate_that_is_not_trusted_is_refused(
-    secure: Server, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_untrusted_certificate_is_rejected(secure: Server, fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
     from rayreel.remote import http
 
     monkeypatch.delenv("SSL_CERT_FILE")
-    http.trusted.cache_clear()
+    http.ssl_context.cache_clear()
     outcome = fetch(secure.url("/film.mp4"), seconds=1)
     assert isinstance(outcome, Rejected) and outcome.reason is Reason.UNREACHABLE
     assert not secure.asked
@@ -85,7 +83,7 @@ def test_a_redirect_from_https_to_http_is_not_followed(
 
 @pytest.mark.parametrize("header", ["URI", "Uri", "Refresh", "Content-Location", "Link", "X-Accel-Redirect"])
 @pytest.mark.parametrize("status", [200, 302])
-def test_no_other_header_than_location_is_a_redirect(
+def test_no_header_other_than_location_redirects(
     secure: Server, plain: Server, fetch: Fetch, header: str, status: int
 ) -> None:
     value = f"0; url={plain.url('/inside')}" if header == "Refresh" else plain.url("/inside")
@@ -118,36 +116,34 @@ def test_no_other_header_than_location_is_a_redirect(
         "",
     ],
 )
-def test_a_redirect_leads_to_no_place_that_could_not_be_asked_itself(plain: Server, fetch: Fetch, target: str) -> None:
+def test_a_redirect_to_a_forbidden_address_is_not_followed(plain: Server, fetch: Fetch, target: str) -> None:
     plain.redirect("/film.mp4", ("Location", target.format(port=plain.server_port)))
     assert refused(fetch(plain.url("/film.mp4")))
-    assert refused(fetch(plain.url("/film.mp4"), (*NEAR, "*")))
+    assert refused(fetch(plain.url("/film.mp4"), (*HOSTS, "*")))
     assert plain.asked == ["/film.mp4", "/film.mp4"]
 
 
-def test_two_locations_are_none(plain: Server, fetch: Fetch) -> None:
+def test_a_response_with_two_locations_is_rejected(plain: Server, fetch: Fetch) -> None:
     plain.redirect("/film.mp4", ("Location", "/one"), ("Location", "/two"))
     assert isinstance(fetch(plain.url("/film.mp4"), seconds=1), Rejected)
     assert set(plain.asked) == {"/film.mp4"}
 
 
 @pytest.mark.parametrize("target", ["/other.mp4", "other.mp4", "//127.0.0.1:{port}/other.mp4", "{url}"])
-def test_a_redirect_to_where_one_may_ask_is_followed(plain: Server, fetch: Fetch, target: str) -> None:
+def test_a_redirect_to_an_allowed_address_is_followed(plain: Server, fetch: Fetch, target: str) -> None:
     plain.content("/other.mp4", b"film")
     location = target.format(port=plain.server_port, url=plain.url("/other.mp4"))
     plain.redirect("/film.mp4", ("Location", location))
     assert fetch(plain.url("/film.mp4")) == b"film"
 
 
-def test_redirects_end(plain: Server, fetch: Fetch) -> None:
+def test_the_number_of_redirects_is_limited(plain: Server, fetch: Fetch) -> None:
     plain.redirect("/film.mp4", ("Location", "/film.mp4"))
     assert refused(fetch(plain.url("/film.mp4")))
     assert len(plain.asked) == 6
 
 
-def test_credentials_go_to_the_place_they_were_written_for_and_no_further(
-    plain: Server, secure: Server, fetch: Fetch
-) -> None:
+def test_credentials_are_sent_only_to_the_origin_of_their_url(plain: Server, secure: Server, fetch: Fetch) -> None:
     plain.redirect("/film.mp4", ("Location", "/near.mp4"))
     plain.redirect("/near.mp4", ("Location", secure.url("/far.mp4")))
     fetch(plain.url("/film.mp4", user="user:p%40ss@"))
@@ -155,16 +151,14 @@ def test_credentials_go_to_the_place_they_were_written_for_and_no_further(
     assert [headers.get("authorization") for headers in secure.headers] == [None]
 
 
-def test_the_address_that_was_checked_is_the_one_that_is_asked(
-    plain: Server, fetch: Fetch, names: dict[str, list[str]]
-) -> None:
-    names["rebound.example"] = ["8.8.8.8", "127.0.0.1"]  # public when checked, inside when asked again
+def test_a_checked_name_is_not_resolved_again(plain: Server, fetch: Fetch, names: dict[str, list[str]]) -> None:
+    names["rebound.example"] = ["8.8.8.8", "127.0.0.1"]  # public in the first query, private in the second
     outcome = fetch(plain.url("/film.mp4", "rebound.example"), ("*",), seconds=1)
     assert isinstance(outcome, Rejected)
     assert not plain.asked
 
 
-def test_a_name_that_leads_inwards_is_refused_in_the_words_for_one_that_leads_nowhere(
+def test_a_name_with_a_private_address_gets_the_same_error_as_an_unknown_name(
     plain: Server, fetch: Fetch, names: dict[str, list[str]]
 ) -> None:
     names["inside.test"] = ["127.0.0.1"]
@@ -173,7 +167,7 @@ def test_a_name_that_leads_inwards_is_refused_in_the_words_for_one_that_leads_no
     assert not plain.asked
 
 
-def test_the_name_that_is_asked_for_reaches_the_server_and_its_certificate(
+def test_the_host_name_is_used_for_the_host_header_and_the_certificate(
     secure: Server, fetch: Fetch, names: dict[str, list[str]]
 ) -> None:
     names["films.example"] = ["127.0.0.1"]
@@ -184,7 +178,7 @@ def test_the_name_that_is_asked_for_reaches_the_server_and_its_certificate(
     assert isinstance(fetch(secure.url("/film.mp4", "films.test"), ("films.test",), seconds=1), Rejected)
 
 
-def test_a_compressed_answer_is_the_file_and_a_bomb_is_counted(plain: Server, fetch: Fetch) -> None:
+def test_a_compressed_response_is_decompressed_and_a_zip_bomb_is_rejected(plain: Server, fetch: Fetch) -> None:
     plain.content("/film.mp4", gzip.compress(b"film"), ("Content-Encoding", "gzip"))
     plain.content("/bomb.mp4", gzip.compress(bytes(64 << 20), 1), ("Content-Encoding", "gzip"))
     plain.content("/cut.mp4", gzip.compress(SECRET)[:-4], ("Content-Encoding", "gzip"))
@@ -200,12 +194,12 @@ def test_a_compressed_answer_is_the_file_and_a_bomb_is_counted(plain: Server, fe
         assert isinstance(fetch(plain.url(path), seconds=1), Rejected)
 
 
-@pytest.mark.parametrize("where", ["head", "body"])
-def test_a_server_that_drips_is_left_at_the_deadline(plain: Server, fetch: Fetch, where: str) -> None:
-    left = threading.Event()
+@pytest.mark.parametrize("part", ["head", "body"])
+def test_a_slow_trickle_of_data_ends_at_the_deadline(plain: Server, fetch: Fetch, part: str) -> None:
+    disconnected = threading.Event()
 
-    def drip(handler: Handler) -> None:
-        if where == "body":
+    def trickle(handler: Handler) -> None:
+        if part == "body":
             handler.send_response(200)
             handler.end_headers()
         try:
@@ -213,25 +207,23 @@ def test_a_server_that_drips_is_left_at_the_deadline(plain: Server, fetch: Fetch
                 handler.wfile.write(b"x")
                 time.sleep(0.05)
         except OSError:
-            left.set()
+            disconnected.set()
 
-    plain.answers["/film.mp4"] = drip
-    began = time.monotonic()
+    plain.answers["/film.mp4"] = trickle
+    start = time.monotonic()
     outcome = fetch(plain.url("/film.mp4"), seconds=0.5)
     assert isinstance(outcome, Rejected) and outcome.reason is Reason.UNREACHABLE
-    assert time.monotonic() - began < 15
-    assert left.wait(10)
+    assert time.monotonic() - start < 15
+    assert disconnected.wait(10)
 
 
-def test_a_failure_repeats_neither_the_answer_nor_the_secrets_of_the_address(plain: Server, fetch: Fetch) -> None:
+def test_an_error_contains_neither_the_response_nor_secrets_of_the_url(plain: Server, fetch: Fetch) -> None:
     plain.answers["/film.mp4?X-Amz-Signature=hunter2"] = lambda handler: handler.send(403, b"hunter2")
     outcome = fetch(plain.url("/film.mp4?X-Amz-Signature=hunter2", user="user:hunter2@"))
     assert isinstance(outcome, Rejected) and "hunter2" not in outcome.detail and "HTTP 403" in outcome.detail
 
 
-def test_a_proxy_of_this_machine_s_settings_is_used(
-    plain: Server, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_proxy_from_the_environment_is_used(plain: Server, fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", plain.url(""))
     monkeypatch.delenv("no_proxy", raising=False)
     plain.content("http://films.test:80/film.mp4", b"film")

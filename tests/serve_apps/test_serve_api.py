@@ -1,4 +1,4 @@
-"""The routes of the API in one process: a real release and a real index behind them, and no encoders."""
+"""The routes of the API in one process, with a real release and a real index, without encoders."""
 
 import asyncio
 import base64
@@ -27,7 +27,7 @@ PROBLEM = "application/problem+json"
 
 
 class NoEncoders(Encoding):
-    """What a service meets whose encode deployment is not there."""
+    """Calls of an encode deployment that does not exist."""
 
     def __init__(self) -> None:
         pass
@@ -49,13 +49,13 @@ def settings(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
         stop_embedded(made.milvus_dir)
 
 
-async def _tell_nobody() -> None:
-    """There is no other replica."""
+async def _announce() -> None:
+    """Do nothing: there is no other replica."""
 
 
 @pytest.fixture(scope="module")
 def service(settings: Settings) -> Service:
-    return Service(settings, NoEncoders(), _tell_nobody, [])
+    return Service(settings, NoEncoders(), _announce, [])
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def client(service: Service) -> Iterator[TestClient]:
 
 
 def exact(video_id: str, among: list[str], top_k: int) -> list[str]:
-    """Brute force: who is nearest."""
+    """Return the nearest ids by brute force."""
     query = unit(f"{video_id} 1")
     others = [other for other in among if other != video_id]
     return sorted(others, key=lambda other: -float(unit(f"{other} 1") @ query))[:top_k]
@@ -74,26 +74,24 @@ def exact(video_id: str, among: list[str], top_k: int) -> list[str]:
 def found(client: TestClient, **query: object) -> list[str]:
     answer = client.post("/v1/recommend", json=query)
     assert answer.status_code == 200, answer.text
-    told = Recommendations.model_validate(answer.json())
-    assert told.release == 1
-    return [result.video_id for result in told.results]
+    recommended = Recommendations.model_validate(answer.json())
+    assert recommended.release == 1
+    return [result.video_id for result in recommended.results]
 
 
-def test_an_answer_by_id_is_exact_and_the_same_when_it_is_asked_again(client: TestClient) -> None:
+def test_a_query_by_id_is_exact_and_repeatable(client: TestClient) -> None:
     expected = exact("a0", IDS, 5)
     assert found(client, video_id="a0", top_k=5) == expected == found(client, video_id="a0", top_k=5)
 
 
 @pytest.mark.parametrize("extra", [{}, {"exclude": ["a1", "b2"]}, {"filter": {"category": "b"}}])
-def test_an_embedding_finds_in_the_index_what_brute_force_finds(client: TestClient, extra: dict[str, Any]) -> None:
+def test_a_query_by_embedding_equals_brute_force(client: TestClient, extra: dict[str, Any]) -> None:
     among = [i for i in IDS if i not in extra.get("exclude", ()) and (i[0] == "b" or "filter" not in extra)]
     query = (3 * unit("a0 1")).tolist()
     assert found(client, embedding=query, top_k=4, **extra) == (["a0"] * ("a0" in among) + exact("a0", among, 4))[:4]
 
 
-def test_what_is_written_is_in_the_next_answer_though_the_one_before_was_kept(
-    client: TestClient, service: Service, settings: Settings
-) -> None:
+def test_a_write_invalidates_cached_responses(client: TestClient, service: Service, settings: Settings) -> None:
     before = found(client, video_id="b0", top_k=3)
     ReleaseRows(settings.place, 1).add(tombstones([before[0]]))
     asyncio.run(service.state.refresh())
@@ -102,7 +100,7 @@ def test_what_is_written_is_in_the_next_answer_though_the_one_before_was_kept(
     assert client.get(f"/v1/videos/{before[0]}").status_code == 404
 
 
-def test_without_encoders_queries_by_id_are_answered_and_words_are_told_to_come_again(client: TestClient) -> None:
+def test_without_encoders_queries_by_id_work_and_text_gets_503(client: TestClient) -> None:
     assert found(client, video_id="a0", top_k=1)
     ready, words = client.get("/readyz"), client.post("/v1/recommend", json={"text": "waves"})
     for answer in (ready, words):
@@ -111,7 +109,7 @@ def test_without_encoders_queries_by_id_are_answered_and_words_are_told_to_come_
     assert client.get("/healthz").status_code == 200
 
 
-def test_only_what_mlflow_signed_is_taken_from_its_webhook(client: TestClient) -> None:
+def test_the_webhook_accepts_only_new_signed_deliveries(client: TestClient) -> None:
     body, when = b'{"entity": "model_version_alias", "data": {"name": "x", "alias": "y"}}', str(int(time.time()))
     signed = base64.b64encode(hmac.new(b"s", f"one.{when}.".encode() + body, "sha256").digest()).decode()
     headers = {"X-MLflow-Delivery-Id": "one", "X-MLflow-Timestamp": when, "X-MLflow-Signature": f"v1,{signed}"}
@@ -120,12 +118,12 @@ def test_only_what_mlflow_signed_is_taken_from_its_webhook(client: TestClient) -
         headers,
         headers | {"X-MLflow-Signature": "v1,AAAA"},
         {},
-    ):  # taken before, signed wrongly, not signed
+    ):  # repeated, wrong signature, no signature
         answer = client.post("/v1/mlflow/webhook", content=body, headers=refused)
         assert answer.status_code == 401 and answer.headers["content-type"] == PROBLEM
 
 
-def test_pages_hold_every_video_once_and_in_order(client: TestClient, service: Service) -> None:
+def test_pages_list_every_video_once_and_in_order(client: TestClient, service: Service) -> None:
     seen, cursor = list[str](), None
     while True:
         answer = client.get("/v1/videos", params={"limit": 4, **({"cursor": cursor} if cursor else {})})
@@ -139,7 +137,7 @@ def test_pages_hold_every_video_once_and_in_order(client: TestClient, service: S
     assert seen == sorted(set(seen)) and len(seen) == len(live) and all(video_id in live for video_id in seen)
 
 
-def test_an_id_may_hold_any_characters_and_no_answer_names_a_local_path(client: TestClient) -> None:
+def test_an_id_may_contain_any_characters_and_no_response_has_a_local_path(client: TestClient) -> None:
     answer = client.get("/v1/videos/c%2F1%20%C3%BC")
     assert answer.status_code == 200 and answer.json()["video_id"] == "c/1 ü"
     assert answer.json()["uri"] is None
@@ -148,7 +146,7 @@ def test_an_id_may_hold_any_characters_and_no_answer_names_a_local_path(client: 
 @pytest.mark.parametrize(
     ("method", "path", "request_", "status"),
     [
-        ("POST", "/v1/recommend", {"json": {"video_id": "nobody"}}, 404),
+        ("POST", "/v1/recommend", {"json": {"video_id": "unknown"}}, 404),
         ("POST", "/v1/recommend", {"json": {"video_id": "a0", "filter": {"colour": "red"}}}, 422),
         ("POST", "/v1/recommend", {"json": {"embedding": [1.0] * (DIM + 1)}}, 422),
         ("POST", "/v1/recommend", {"content": b"{", "headers": {"Content-Type": "application/json"}}, 422),
@@ -160,11 +158,11 @@ def test_an_id_may_hold_any_characters_and_no_answer_names_a_local_path(client: 
         ("GET", "/v1/videos?limit=0", {}, 422),
         ("DELETE", "/v1/videos", {}, 422),
         ("DELETE", "/v1/videos?confirm=yes", {}, 422),
-        ("DELETE", "/v1/videos/nobody", {}, 404),
-        ("GET", "/v1/jobs/nobody", {}, 404),
+        ("DELETE", "/v1/videos/unknown", {}, 404),
+        ("GET", "/v1/jobs/unknown", {}, 404),
     ],
 )
-def test_what_cannot_be_done_is_a_problem(
+def test_invalid_requests_get_problem_details(
     client: TestClient, method: str, path: str, request_: dict[str, Any], status: int
 ) -> None:
     answer = client.request(method, path, **request_)
@@ -173,7 +171,7 @@ def test_what_cannot_be_done_is_a_problem(
     assert answer.json()["status"] == status and answer.json()["instance"] == answer.headers["X-Request-Id"]
 
 
-def test_the_description_names_every_endpoint_and_how_to_ask(client: TestClient) -> None:
+def test_openapi_describes_every_endpoint_and_its_body(client: TestClient) -> None:
     described = client.get("/openapi.json").json()
     assert {
         "/healthz",

@@ -1,4 +1,4 @@
-"""Catalogs that are added over HTTP: what they may name, and one at a time."""
+"""Adding catalogs over HTTP: access to local files, and the queue."""
 
 import time
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ MOST = 2
 
 @pytest.fixture(scope="module")
 def ray_jobs() -> Iterator[None]:
-    """A Ray that takes jobs."""
+    """A Ray cluster that accepts jobs."""
     with own_cluster():
         yield
 
 
 @pytest.fixture
 def catalogs(ray_jobs: None, tmp_path: Path) -> Iterator[Catalogs]:
-    """Catalogs of a service whose jobs take some seconds to find that there is nothing to add."""
+    """The queue of a service whose jobs fail after some seconds because the catalog does not exist."""
     made = Catalogs(Storage(tmp_path / "storage"), ["--storage", str(tmp_path / "storage")], MOST)
     yield made
     stopping = [job_id for job_id, job in jobs_by_id().items() if not job.status.is_terminal()]
@@ -44,7 +44,7 @@ def ended(catalogs: Catalogs, job: Job) -> Job:
     return now
 
 
-def test_a_catalog_from_outside_names_no_local_file(tmp_path: Path) -> None:
+def test_an_untrusted_catalog_cannot_name_local_files(tmp_path: Path) -> None:
     secret = tmp_path / "secret.mp4"
     secret.write_bytes(b"x")
     limits = load_settings(None, from_outside()[1::2]).limits
@@ -52,7 +52,7 @@ def test_a_catalog_from_outside_names_no_local_file(tmp_path: Path) -> None:
         assert isinstance(found, Rejected) and found.reason is Reason.PATH_NOT_ALLOWED
 
 
-def test_folders_that_are_meant_to_be_read_stay_readable(tmp_path: Path) -> None:
+def test_allowed_folders_stay_readable(tmp_path: Path) -> None:
     (film := tmp_path / "film.mp4").write_bytes(b"x")
     limits = load_settings(None, [*from_outside()[1::2], f"limits.allowed_roots=[{tmp_path}]"]).limits
     with local_copy(str(film), limits, limits.allowed_roots) as found:
@@ -60,7 +60,7 @@ def test_folders_that_are_meant_to_be_read_stay_readable(tmp_path: Path) -> None
 
 
 @pytest.mark.faults
-def test_catalogs_are_added_one_after_the_other_whichever_replica_looks(catalogs: Catalogs, tmp_path: Path) -> None:
+def test_catalogs_are_added_one_at_a_time_by_any_replica(catalogs: Catalogs, tmp_path: Path) -> None:
     first, second = catalogs.add("/no/catalog.csv"), catalogs.add("/no/catalog.csv")
     assert (first.status, second.status) == ("PENDING", "QUEUED")
     catalogs.advance()
@@ -75,7 +75,7 @@ def test_catalogs_are_added_one_after_the_other_whichever_replica_looks(catalogs
 
 
 @pytest.mark.faults
-def test_a_full_queue_takes_no_more_and_forgets_what_it_refused(catalogs: Catalogs, tmp_path: Path) -> None:
+def test_a_full_queue_refuses_catalogs_and_keeps_no_trace_of_them(catalogs: Catalogs, tmp_path: Path) -> None:
     def add(_: int) -> Job | None:
         try:
             return catalogs.add("/no/catalog.csv")
@@ -93,7 +93,7 @@ def test_a_full_queue_takes_no_more_and_forgets_what_it_refused(catalogs: Catalo
 
 
 @pytest.mark.faults
-def test_a_catalog_that_waits_can_be_taken_back(catalogs: Catalogs) -> None:
+def test_a_queued_catalog_can_be_cancelled(catalogs: Catalogs) -> None:
     running, waiting = catalogs.add("/no/catalog.csv"), catalogs.add("/no/catalog.csv")
     catalogs.cancel(waiting.id)
     with pytest.raises(NotFound):
@@ -101,4 +101,4 @@ def test_a_catalog_that_waits_can_be_taken_back(catalogs: Catalogs) -> None:
     with pytest.raises(NotFound):
         catalogs.cancel(waiting.id)
     catalogs.cancel(running.id)
-    catalogs.cancel(running.id)  # of no consequence
+    catalogs.cancel(running.id)  # has no effect

@@ -1,4 +1,4 @@
-"""The client against the real service: what it sends is what the service takes."""
+"""The client with the real service."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,11 +16,11 @@ KNOWN = "v00000160"
 
 @pytest.fixture(scope="module")
 def client(fuzzed: MadeService) -> Iterator[Client]:
-    with Client(fuzzed.url, timeout_s=120) as speaking:
-        yield speaking
+    with Client(fuzzed.url, timeout_s=120) as connected:
+        yield connected
 
 
-def test_a_video_finds_others_and_never_itself(client: Client) -> None:
+def test_a_query_by_id_never_returns_the_video_itself(client: Client) -> None:
     found = client.recommend(video_id=KNOWN, top_k=20, explain=True)
     scores = [result.score for result in found.results]
     assert len(scores) == 20 and scores == sorted(scores, reverse=True)
@@ -28,7 +28,7 @@ def test_a_video_finds_others_and_never_itself(client: Client) -> None:
     assert all(result.explanation and result.explanation.modalities for result in found.results)
 
 
-def test_options_arrive_at_the_service(client: Client) -> None:
+def test_options_reach_the_service(client: Client) -> None:
     category = client.video(KNOWN).category
     same = client.recommend(video_id=KNOWN, filter={"category": category})
     other = client.recommend(video_id=KNOWN, cross_category=True)
@@ -38,7 +38,7 @@ def test_options_arrive_at_the_service(client: Client) -> None:
     assert first not in {r.video_id for r in client.recommend(video_id=KNOWN, exclude=[first]).results}
 
 
-def test_words_and_their_embedding_find_the_same(client: Client) -> None:
+def test_a_text_and_its_embedding_give_the_same_results(client: Client) -> None:
     embedded = client.embed(["video 7", "something else"])
     assert np.linalg.norm(embedded.embeddings, axis=1) == pytest.approx([1, 1], abs=1e-3)
     by_words = client.recommend(text="video 7", top_k=5)
@@ -58,7 +58,7 @@ def test_all_videos_are_listed_once_in_order(client: Client) -> None:
     assert ids == sorted(set(ids)) and KNOWN in ids
 
 
-def test_an_added_video_is_found_at_once_and_a_deleted_one_never_again(client: Client, film: FilmMaker) -> None:
+def test_an_added_video_is_found_at_once_and_a_deleted_one_is_not(client: Client, film: FilmMaker) -> None:
     path = film("new film.mp4", frames=30)
     added = client.add_video(
         path, video_id="new / ü", title="A new film", category="new", tags=["a", "b"], metadata={"views": 3}
@@ -85,13 +85,13 @@ def test_an_added_video_is_found_at_once_and_a_deleted_one_never_again(client: C
     assert gone.value.status == 404 and gone.value.request_id
 
 
-def test_the_release_that_serves_is_among_all(client: Client) -> None:
+def test_the_serving_release_is_listed(client: Client) -> None:
     serving = client.release()
     assert serving.champion and serving.version == client.ready().release
     assert serving.version in {release.version for release in client.releases()}
 
 
-def test_everything_is_deleted_only_when_it_is_confirmed(client: Client) -> None:
+def test_delete_all_requires_confirmation(client: Client) -> None:
     before = client.ready().index_size
     for confirm in ("", "yes", "delete-all-video"):
         with pytest.raises(ApiError) as refused:
@@ -100,7 +100,7 @@ def test_everything_is_deleted_only_when_it_is_confirmed(client: Client) -> None
     assert client.ready().index_size == before
 
 
-def test_an_unknown_job_is_told(client: Client) -> None:
+def test_an_unknown_job_is_not_found(client: Client) -> None:
     with pytest.raises(ApiError) as unknown:
         client.job("no such job")
     assert unknown.value.status == 404

@@ -1,4 +1,4 @@
-"""Deadlines, the number of requests at once, and the bounded pool of threads behind them."""
+"""Deadlines, the limit on concurrent requests, and the bounded thread pool."""
 
 import asyncio
 import threading
@@ -39,29 +39,25 @@ def client(cancelled: list[str]) -> TestClient:
     return TestClient(api)
 
 
-def test_a_request_over_its_deadline_is_told_so_and_its_work_is_cancelled(
-    client: TestClient, cancelled: list[str]
-) -> None:
+def test_a_request_over_its_deadline_gets_504_and_is_cancelled(client: TestClient, cancelled: list[str]) -> None:
     answer = client.get("/slow", headers={"X-Request-Timeout": "0.05"})
     assert answer.status_code == answer.json()["status"] == 504
     assert answer.headers["content-type"] == "application/problem+json"
     assert cancelled == ["slow"]
 
 
-@pytest.mark.parametrize(("asked", "least", "most"), [("5", 0, 5), ("3600", 5, 30), (None, 5, 30)])
-def test_what_works_for_a_request_hears_how_long_it_has(
-    client: TestClient, asked: str | None, least: float, most: float
-) -> None:
-    headers = {} if asked is None else {"X-Request-Timeout": asked}
+@pytest.mark.parametrize(("timeout", "least", "most"), [("5", 0, 5), ("3600", 5, 30), (None, 5, 30)])
+def test_handlers_see_the_remaining_time(client: TestClient, timeout: str | None, least: float, most: float) -> None:
+    headers = {} if timeout is None else {"X-Request-Timeout": timeout}
     assert least < client.get("/left", headers=headers).json() <= most
 
 
-@pytest.mark.parametrize("asked", ["soon", "0", "-1", "nan", ""])
-def test_a_deadline_that_is_none_is_refused(client: TestClient, asked: str) -> None:
-    assert client.get("/left", headers={"X-Request-Timeout": asked}).status_code == 422
+@pytest.mark.parametrize("timeout", ["soon", "0", "-1", "nan", ""])
+def test_an_invalid_deadline_is_refused(client: TestClient, timeout: str) -> None:
+    assert client.get("/left", headers={"X-Request-Timeout": timeout}).status_code == 422
 
 
-def test_a_full_pool_refuses_and_takes_calls_again_when_there_is_room() -> None:
+def test_a_full_pool_refuses_calls_until_there_is_room() -> None:
     pool, go = Blocking("test", threads=1, waiting=1), threading.Event()
 
     async def scenario() -> None:
@@ -76,7 +72,7 @@ def test_a_full_pool_refuses_and_takes_calls_again_when_there_is_room() -> None:
     pool.close()
 
 
-def test_a_call_that_is_cancelled_while_it_waits_is_never_made() -> None:
+def test_a_call_cancelled_in_the_queue_is_never_made() -> None:
     pool, go, made = Blocking("test", threads=1, waiting=1), threading.Event(), list[str]()
 
     async def scenario() -> None:
@@ -95,7 +91,7 @@ def test_a_call_that_is_cancelled_while_it_waits_is_never_made() -> None:
     assert made == ["afterwards"]
 
 
-def test_a_crowd_is_told_to_come_again_and_hears_how_the_service_is() -> None:
+def test_requests_over_the_limit_get_429_and_health_checks_do_not() -> None:
     api, go = FastAPI(), asyncio.Event()
 
     @api.get("/slow")
@@ -110,14 +106,14 @@ def test_a_crowd_is_told_to_come_again_and_hears_how_the_service_is() -> None:
 
     async def scenario() -> None:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://service") as client:
-            let_in = [asyncio.create_task(client.get("/slow")) for _ in range(2)]
+            accepted = [asyncio.create_task(client.get("/slow")) for _ in range(2)]
             await asyncio.sleep(0.05)
             refused, health = await client.get("/slow"), await client.get("/healthz")
             assert refused.status_code == 429 and refused.headers["Retry-After"] == "1"
             assert refused.headers["content-type"] == "application/problem+json"
             assert health.status_code == 200
             go.set()
-            assert [(await answer).status_code for answer in let_in] == [200, 200]
+            assert [(await answer).status_code for answer in accepted] == [200, 200]
             assert (await client.get("/slow")).status_code == 200
 
     asyncio.run(scenario())

@@ -1,4 +1,4 @@
-"""The decoders behind uploads and added videos."""
+"""The decoders for uploads and added videos."""
 
 import asyncio
 import socket
@@ -34,12 +34,12 @@ async def outcome(made: Decoders, source: Content | str, seconds: float = 60) ->
 
 
 @pytest.mark.parametrize("roots", [(), ("/nowhere/at/all",)])
-def test_an_upload_is_decoded_whatever_folders_are_allowed(film: FilmMaker, roots: tuple[str, ...]) -> None:
+def test_an_upload_is_decoded_regardless_of_allowed_folders(film: FilmMaker, roots: tuple[str, ...]) -> None:
     clip = asyncio.run(outcome(decoders(allowed_roots=roots), content(film())))
     assert isinstance(clip, Clip) and clip.frames.shape == (2, 32, 32, 3)
 
 
-def test_a_file_of_this_machine_is_read_only_below_an_allowed_folder(film: FilmMaker, tmp_path: Path) -> None:
+def test_a_local_file_is_read_only_below_an_allowed_folder(film: FilmMaker, tmp_path: Path) -> None:
     file = film()
     for made in (decoders(), decoders(allowed_roots=(tmp_path / "other",))):
         refused = asyncio.run(outcome(made, str(file)))
@@ -47,7 +47,7 @@ def test_a_file_of_this_machine_is_read_only_below_an_allowed_folder(film: FilmM
     assert isinstance(asyncio.run(outcome(decoders(allowed_roots=(tmp_path,)), str(file))), Clip)
 
 
-def test_calls_that_are_given_up_leave_every_decoder_to_those_that_follow(film: FilmMaker) -> None:
+def test_cancelled_calls_return_their_decoders(film: FilmMaker) -> None:
     made, upload = decoders(), content(film())
 
     async def scenario() -> None:
@@ -61,7 +61,7 @@ def test_calls_that_are_given_up_leave_every_decoder_to_those_that_follow(film: 
     asyncio.run(scenario())
 
 
-def test_calls_that_wait_for_a_decoder_are_counted_like_those_that_have_one(film: FilmMaker) -> None:
+def test_waiting_calls_count_as_ongoing(film: FilmMaker) -> None:
     made, upload = decoders(), content(film())
 
     async def scenario() -> None:
@@ -76,7 +76,7 @@ def test_calls_that_wait_for_a_decoder_are_counted_like_those_that_have_one(film
 
 @asynccontextmanager
 async def silent_server() -> AsyncIterator[str]:
-    """An https address that takes connections and never says a word."""
+    """An https address that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
         yield f"https://localhost:{listening.getsockname()[1]}/film.mp4"
 
@@ -99,7 +99,7 @@ def test_uploads_do_not_wait_for_downloads(film: FilmMaker) -> None:
     asyncio.run(scenario())
 
 
-def test_a_download_ends_with_the_time_of_its_request() -> None:
+def test_a_download_ends_at_the_deadline_of_its_request() -> None:
     made = decoders(allowed_hosts=("localhost",))
 
     async def scenario() -> None:
@@ -114,7 +114,7 @@ def test_a_download_ends_with_the_time_of_its_request() -> None:
     asyncio.run(scenario())
 
 
-def test_a_download_that_is_given_up_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancelled_download_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     made = decoders(allowed_hosts=("localhost",))
 

@@ -1,4 +1,4 @@
-"""Anything that OpenAPI allows, and much that it forbids, against the running service: no fault, no undeclared answer.
+"""Fuzzing of the running service: valid and invalid requests cause no server error and no undeclared response.
 
 The short run is part of every test run; `make test-faults` runs the long one.
 """
@@ -44,7 +44,7 @@ CHECKS = [
 ]
 IDS = [f"v{number:08d}" for number in range(100)]
 TO_DELETE = [f"v{number:08d}" for number in range(100, 150)]
-# What random data would hardly ever hit: ids that are there, an embedding as wide as the release's, filters that parse.
+# Values that random data hardly ever hits: existing ids, an embedding of the right dimension, valid filters.
 KNOWN: dict[str, dict[str, Any]] = {
     "video_id": {"enum": IDS},
     "embedding": {"enum": [[round((-1) ** i * (i % 7 + 1) / 8, 3) for i in range(512)], [1.0] + [0.0] * 511]},
@@ -67,7 +67,7 @@ QUIET: dict[str, Any] = {
 
 
 def with_known(openapi: dict[str, Any]) -> dict[str, Any]:
-    """The service's own description, narrowed to values that lead somewhere."""
+    """Narrow the service's description to values that exist."""
     parts = openapi["components"]["schemas"]
     parts["RecommendRequest"]["properties"] |= KNOWN
     parts["Watched"]["properties"]["video_id"] = KNOWN["video_id"]
@@ -83,25 +83,25 @@ def described(service: MadeService, *, known: bool) -> BaseSchema:
     openapi = httpx.get(f"{service.url}/openapi.json", timeout=30).raise_for_status().json()
     config = SchemathesisConfig(seed=1)
     config.projects.default.update(base_url=service.url)
-    # Deleting everything is one request that would leave nothing to ask the others of.
+    # Deleting all videos would make all other requests meaningless.
     schema = schemathesis.openapi.from_dict(with_known(openapi) if known else openapi, config=config)
     return schema.exclude(method="DELETE", path="/v1/videos")
 
 
 @pytest.fixture(scope="module")
 def answered(fuzzed: MadeService) -> Iterator[Counter[tuple[str, int]]]:
-    """How often each operation gave each status; told at the end."""
+    """Number of responses by operation and status; logged at the end."""
     counts: Counter[tuple[str, int]] = Counter()
     yield counts
     for (operation, status), times in sorted(counts.items()):
         log.info("%-32s %d x %d", operation, status, times)
     assert {status // 100 for _, status in counts} == {2, 4}, counts
-    # Whatever was sent, the service goes on and no release was lost over it.
+    # The service still runs and has its release.
     assert httpx.get(f"{fuzzed.url}/readyz", timeout=60).status_code == 200
 
 
 def ask_all(service: MadeService, answered: Counter[tuple[str, int]], subtests: pytest.Subtests, examples: int) -> None:
-    """Each operation with requests that lead somewhere, that its description allows, and that it forbids."""
+    """Test each operation with known values, and with requests that its description allows and forbids."""
     for known, mode in ((True, GenerationMode.POSITIVE), *((False, mode) for mode in GenerationMode)):
         for result in described(service, known=known).get_all_operations():
             operation = result.ok()
@@ -121,7 +121,7 @@ def ask_one(cases: SearchStrategy[schemathesis.Case], answered: Counter[tuple[st
     ask()
 
 
-def test_no_request_brings_a_fault_or_an_answer_that_is_not_declared(
+def test_no_request_causes_a_server_error_or_an_undeclared_response(
     fuzzed: MadeService, answered: Counter[tuple[str, int]], subtests: pytest.Subtests
 ) -> None:
     ask_all(fuzzed, answered, subtests, examples=10)
@@ -129,7 +129,7 @@ def test_no_request_brings_a_fault_or_an_answer_that_is_not_declared(
 
 @pytest.mark.faults
 @pytest.mark.timeout(3600)
-def test_nor_do_a_great_many_requests(
+def test_no_request_of_many_causes_a_server_error_or_an_undeclared_response(
     fuzzed: MadeService, answered: Counter[tuple[str, int]], subtests: pytest.Subtests
 ) -> None:
     ask_all(fuzzed, answered, subtests, examples=LONG)
@@ -140,7 +140,7 @@ def test_nor_do_a_great_many_requests(
     [b"", b"{", b"null", b"[]", b'"text"', b"\xff\xfe", b"[" * 100_000, b'{"top_k":' + b"9" * 5000 + b"}", b"{}" * 9],
 )
 @pytest.mark.parametrize("path", ["/v1/recommend", "/v1/embed", "/v1/videos", "/v1/videos/batch"])
-def test_a_body_that_is_no_json_of_ours_is_refused_as_a_problem(fuzzed: MadeService, path: str, content: bytes) -> None:
+def test_a_body_that_is_not_valid_json_gets_problem_details(fuzzed: MadeService, path: str, content: bytes) -> None:
     answer = httpx.post(
         f"{fuzzed.url}{path}", content=content, headers={"Content-Type": "application/json"}, timeout=60
     )
@@ -162,9 +162,7 @@ def test_a_body_that_is_no_json_of_ours_is_refused_as_a_problem(fuzzed: MadeServ
         "memory://a",
     ],
 )
-def test_an_address_that_leads_inwards_is_refused_and_nothing_is_told_of_what_lies_there(
-    fuzzed: MadeService, uri: str
-) -> None:
+def test_an_internal_address_is_refused_without_revealing_what_is_there(fuzzed: MadeService, uri: str) -> None:
     for path, body in (("/v1/videos", {"uri": uri}), ("/v1/videos/batch", {"catalog": uri})):
         answer = httpx.post(f"{fuzzed.url}{path}", json=body, timeout=60)
         assert answer.status_code == 422, answer.text

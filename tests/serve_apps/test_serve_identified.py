@@ -1,4 +1,4 @@
-"""Answers to requests that have not been read to their end."""
+"""Responses to requests that have not been read completely."""
 
 import pytest
 from fastapi import FastAPI, Request
@@ -24,11 +24,11 @@ def client() -> TestClient:
 
 
 @pytest.mark.parametrize(("path", "content", "closed"), [("/unread", b"a", True), ("/unread", b"", False)])
-def test_a_connection_ends_with_an_answer_that_came_before_the_body(
+def test_a_response_before_the_end_of_the_body_closes_the_connection(
     client: TestClient, path: str, content: bytes, closed: bool
 ) -> None:
     assert (client.post(path, content=content).headers.get("connection") == "close") is closed
 
 
-def test_a_connection_outlives_a_request_that_was_read(client: TestClient) -> None:
+def test_a_request_that_was_read_keeps_the_connection_open(client: TestClient) -> None:
     assert "connection" not in client.post("/read", content=b"a").headers

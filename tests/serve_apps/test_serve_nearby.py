@@ -1,4 +1,4 @@
-"""Requests without a key: by programs and pages of this machine, through proxies, from pages elsewhere."""
+"""Requests without a key: from local programs and pages, through proxies, from other sites' pages."""
 
 import shutil
 import socket
@@ -55,11 +55,11 @@ def request(method: str = "POST", version: str = "1.1", **headers: str) -> dict[
         "CDN-Loop",
     ],
 )
-def test_what_a_proxy_writes_is_a_sign_of_it(header: str) -> None:
+def test_headers_of_proxies_are_recognised(header: str) -> None:
     assert forwarded_by(request(**{header: ""})) == f"the header {header.lower()}"
 
 
-def test_what_programs_and_browsers_of_this_machine_send_is_none() -> None:
+def test_headers_of_local_programs_and_browsers_are_no_sign_of_a_proxy() -> None:
     usual = {
         "Host": "127.0.0.1:8000",
         "User-Agent": "curl/8",
@@ -99,7 +99,7 @@ def test_what_programs_and_browsers_of_this_machine_send_is_none() -> None:
         ("[::1].evil.example", False),
     ],
 )
-def test_a_name_that_somebody_else_can_own_is_not_this_machine(host: str, is_ours: bool) -> None:
+def test_a_name_that_others_can_register_is_not_this_machine(host: str, is_ours: bool) -> None:
     assert is_for_this_machine([(b"host", host.encode())]) is is_ours
 
 
@@ -127,14 +127,16 @@ SITES = [
 
 
 @pytest.mark.parametrize(("headers", "is_foreign"), SITES)
-def test_a_page_elsewhere_is_known_by_any_browser(headers: dict[str, str], is_foreign: bool) -> None:
+def test_a_request_from_another_sites_page_is_recognised_in_any_browser(
+    headers: dict[str, str], is_foreign: bool
+) -> None:
     assert is_from_another_site(request(**headers), {b"https://app.example"}) is is_foreign
     assert not is_from_another_site(request("GET", **headers), ())
 
 
 @contextmanager
 def serving(storage: Path) -> Iterator[int]:
-    """A service without keys on 127.0.0.1, which answers everything; gives its port."""
+    """Run a service without keys on 127.0.0.1 that answers all paths, and yield its port."""
     app = FastAPI()
 
     @app.api_route("/{path:path}", methods=["GET", "POST", "DELETE"])
@@ -159,7 +161,7 @@ def storage(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def behind_nginx(storage: Path, tmp_path: Path) -> Iterator[Callable[[str], str]]:
-    """Start nginx with some more directives in front of the service and give its URL."""
+    """Return a function that starts nginx with additional directives in front of the service and returns its URL."""
     if NGINX is None:
         pytest.skip("nginx is not installed")
     started: list[subprocess.Popen[bytes]] = []
@@ -200,14 +202,14 @@ def _wait(url: str) -> None:
 
 HTTP_1_1 = "proxy_http_version 1.1; proxy_set_header"
 DIRECTIVES = {
-    "as it comes": "",
+    "default": "",
     "with the client's address": f"{HTTP_1_1} X-Forwarded-For $proxy_add_x_forwarded_for;",
     "with the client's host": f"{HTTP_1_1} Host $host; proxy_set_header X-Real-IP $remote_addr;",
 }
 
 
 @pytest.mark.parametrize("directives", DIRECTIVES.values(), ids=DIRECTIVES)
-def test_a_reverse_proxy_on_this_machine_opens_nothing_without_a_key(
+def test_requests_through_a_local_reverse_proxy_need_a_key(
     behind_nginx: Callable[[str], str], storage: Path, directives: str
 ) -> None:
     url = behind_nginx(directives)
@@ -220,13 +222,13 @@ def test_a_reverse_proxy_on_this_machine_opens_nothing_without_a_key(
             assert "keys.py create" in refused.json()["detail"]
         KeyFile(Storage(storage)).add(key)
         time.sleep(0.1)
-        let_in = {"Authorization": f"Bearer {text}"}
-        assert client.get("/v1/videos", headers=let_in).status_code == 200
-        assert client.post("/v1/videos", headers=let_in).status_code == 403
+        authorized = {"Authorization": f"Bearer {text}"}
+        assert client.get("/v1/videos", headers=authorized).status_code == 200
+        assert client.post("/v1/videos", headers=authorized).status_code == 403
         assert client.get("/v1/videos", headers={"Authorization": "Bearer rr_wrong"}).status_code == 401
 
 
-def test_a_header_that_only_proxies_send_needs_a_key_whoever_sends_it(storage: Path) -> None:
+def test_a_request_with_a_proxy_header_needs_a_key(storage: Path) -> None:
     with (
         serving(storage) as port,
         closing(httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False)) as client,
@@ -238,20 +240,20 @@ def test_a_header_that_only_proxies_send_needs_a_key_whoever_sends_it(storage: P
         assert client.post("/v1/videos", headers={"Origin": "https://evil.example"}).status_code == 403
 
 
-def test_the_running_service_refuses_what_a_proxy_passed_on(fuzzed: MadeService) -> None:
+def test_the_running_service_refuses_forwarded_requests(fuzzed: MadeService) -> None:
     port = int(fuzzed.url.rpartition(":")[2])
     with closing(httpx.Client(base_url=fuzzed.url, trust_env=False)) as client:
         assert client.get("/v1/videos?limit=1").status_code == 200
         assert client.get("/v1/videos?limit=1", headers={"X-Forwarded-For": "203.0.113.9"}).status_code == 403
         assert client.get("/v1/videos?limit=1", headers={"Host": "evil.example"}).status_code == 403
         assert client.delete("/v1/videos/v00000001", headers={"Referer": "https://evil.example/"}).status_code == 403
-    with socket.create_connection(("127.0.0.1", port)) as plain:  # as nginx speaks by default
+    with socket.create_connection(("127.0.0.1", port)) as plain:  # the default protocol of nginx
         plain.sendall(f"GET /v1/videos HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode())
         answer = b"".join(iter(lambda: plain.recv(65536), b""))
     assert b" 403 " in answer.partition(b"\r\n")[0] and b"keys.py create" in answer
 
 
-def test_the_running_service_tells_nothing_of_paths_and_buckets(fuzzed: MadeService) -> None:
+def test_the_running_service_reveals_nothing_about_paths_and_buckets(fuzzed: MadeService) -> None:
     with closing(httpx.Client(base_url=fuzzed.url, trust_env=False)) as client:
 
         def ask(catalog: str) -> str:

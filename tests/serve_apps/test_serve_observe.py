@@ -47,7 +47,7 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Iterator[list[dict[str, object]]]:
-    """Lines of the log as Serve writes them: JSON, read when they are looked at."""
+    """Log records as Serve writes them: JSON."""
     caplog.set_level(logging.INFO, "serve_apps.observe")
     found: list[dict[str, object]] = []
 
@@ -91,14 +91,16 @@ def test_every_write_is_logged_with_the_id_of_its_key(
     assert "\n" not in str(line["message"]) and keys[scope] not in str(line)
 
 
-def test_a_catalog_s_line_names_its_job(
+def test_the_log_line_of_a_catalog_has_its_job(
     client: TestClient, keys: dict[Scope, str], lines: list[dict[str, object]]
 ) -> None:
     send(client, "POST", "/v1/videos/batch", keys[Scope.WRITE])
     assert (lines[0]["key_id"], lines[0]["location"]) == (keys[Scope.WRITE].split("_")[1], "/v1/jobs/add-1")
 
 
-def test_a_write_without_a_valid_key_has_none(client: TestClient, lines: list[dict[str, object]]) -> None:
+def test_a_write_without_a_valid_key_is_logged_without_an_id(
+    client: TestClient, lines: list[dict[str, object]]
+) -> None:
     send(client, "POST", "/v1/videos", "rr_wrong")
     assert (lines[0]["key_id"], lines[0]["http_status"]) == (None, 401)
 

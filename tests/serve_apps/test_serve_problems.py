@@ -1,4 +1,4 @@
-"""How the API says no."""
+"""Errors of the API."""
 
 import logging
 
@@ -46,17 +46,17 @@ def client() -> TestClient:
 
 
 @pytest.mark.parametrize(("name", "status"), STATUS.items())
-def test_each_error_has_its_status_and_the_requests_id(client: TestClient, name: str, status: int) -> None:
+def test_each_error_has_its_status_and_the_request_id(client: TestClient, name: str, status: int) -> None:
     answer = client.get(f"/fail/{name}", headers={"X-Request-Id": "my-1"})
-    told = Problem.model_validate(answer.json())
-    assert answer.status_code == told.status == status
+    reported = Problem.model_validate(answer.json())
+    assert answer.status_code == reported.status == status
     assert answer.headers["content-type"] == "application/problem+json"
-    assert told.detail and told.instance == "my-1"
+    assert reported.detail and reported.instance == "my-1"
     assert ("Retry-After" in answer.headers) == (status in {429, 503})
 
 
 @pytest.mark.parametrize("name", ["away", "other", "fault"])
-def test_no_answer_names_paths_or_addresses_of_the_inside_and_the_log_does(
+def test_internal_paths_and_addresses_are_logged_but_not_returned(
     client: TestClient, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
@@ -65,18 +65,18 @@ def test_no_answer_names_paths_or_addresses_of_the_inside_and_the_log_does(
     assert INSIDE in caplog.text
 
 
-def test_what_the_caller_can_mend_is_told_in_words(client: TestClient) -> None:
+def test_the_message_of_a_client_error_is_returned(client: TestClient) -> None:
     assert "'x' is not in videos_v1" in client.get("/fail/unknown").json()["detail"]
 
 
-def test_each_wrong_field_is_named(client: TestClient) -> None:
+def test_each_invalid_field_is_named(client: TestClient) -> None:
     answer = client.post("/query", json={"video_id": "a", "top_k": 0, "colour": 1})
     assert answer.status_code == 422
     assert {error["where"] for error in answer.json()["errors"]} == {"body.top_k", "body.colour"}
 
 
 @pytest.mark.parametrize("request_line", [("GET", "/nowhere", 404), ("DELETE", "/query", 405)])
-def test_what_the_router_refuses_is_a_problem_too(client: TestClient, request_line: tuple[str, str, int]) -> None:
+def test_errors_of_the_router_are_problem_details(client: TestClient, request_line: tuple[str, str, int]) -> None:
     method, path, status = request_line
     answer = client.request(method, path)
     assert answer.status_code == Problem.model_validate(answer.json()).status == status

@@ -1,4 +1,4 @@
-"""The border of the HTTP service, around an application that answers anything."""
+"""The security middleware, around an application that answers all paths."""
 
 import json
 import time
@@ -57,7 +57,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def keys(tmp_path: Path) -> dict[Scope, str]:
-    """One key of each scope, kept where the service looks."""
+    """One key of each scope, stored in the service's key file."""
     file, texts = KeyFile(Storage(tmp_path)), {}
     for scope in Scope:
         texts[scope], key = new_key(scope.name, scope)
@@ -66,15 +66,15 @@ def keys(tmp_path: Path) -> dict[Scope, str]:
 
 
 @pytest.fixture
-def near(settings: Settings) -> Iterator[TestClient]:
-    """A service that only this machine reaches."""
+def local(settings: Settings) -> Iterator[TestClient]:
+    """A service that listens on loopback."""
     with application(settings, "127.0.0.1") as client:
         yield client
 
 
 @pytest.fixture
 def open_to_all(settings: Settings) -> Iterator[TestClient]:
-    """A service that everyone reaches."""
+    """A service that listens on all interfaces."""
     with application(settings, OPEN) as client:
         yield client
 
@@ -105,7 +105,7 @@ REQUESTS = [
 
 
 @pytest.mark.parametrize(("method", "path", "needed"), REQUESTS)
-def test_each_request_needs_its_scope_and_no_more(
+def test_each_request_needs_exactly_its_scope(
     open_to_all: TestClient, keys: dict[Scope, str], method: str, path: str, needed: Scope
 ) -> None:
     assert scope_of(method, path) is needed
@@ -117,19 +117,19 @@ def test_each_request_needs_its_scope_and_no_more(
             assert needed.name.lower() in Problem.model_validate(answer.json()).detail
 
 
-def test_what_mlflow_signs_needs_no_key_and_nothing_beside_it_does_without() -> None:
+def test_only_the_exact_webhook_route_needs_no_key() -> None:
     assert scope_of("POST", "/v1/mlflow/webhook") is None
     for method, path in [("POST", "/v1/mlflow/webhook/"), ("POST", "/v1/mlflow"), ("DELETE", "/v1/mlflow/webhook")]:
         assert scope_of(method, path) is Scope.ADMIN
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/docs", "/openapi.json", "/"])
-def test_health_and_the_pages_need_no_key(open_to_all: TestClient, path: str) -> None:
+def test_health_checks_and_pages_need_no_key(open_to_all: TestClient, path: str) -> None:
     assert open_to_all.get(path).status_code == 200
 
 
-def test_on_this_machine_alone_no_key_is_needed(near: TestClient) -> None:
-    assert near.delete("/v1/videos").status_code == 200
+def test_on_loopback_no_key_is_needed(local: TestClient) -> None:
+    assert local.delete("/v1/videos").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -144,30 +144,30 @@ def test_on_this_machine_alone_no_key_is_needed(near: TestClient) -> None:
         ("127.0.0.1.evil.example:80", 403),
     ],
 )
-def test_without_keys_no_name_of_somebody_elses_leads_here(near: TestClient, host: str, status: int) -> None:
-    assert near.get("/v1/release", headers={"Host": host}).status_code == status
+def test_without_keys_foreign_host_names_are_refused(local: TestClient, host: str, status: int) -> None:
+    assert local.get("/v1/release", headers={"Host": host}).status_code == status
 
 
-def test_a_service_told_to_need_no_keys_may_have_any_name(settings: Settings) -> None:
+def test_with_require_keys_false_any_host_name_is_accepted(settings: Settings) -> None:
     trusting = settings.model_copy(update={"serve": settings.serve.model_copy(update={"require_keys": False})})
     with application(trusting, OPEN) as client:
         assert client.delete("/v1/videos", headers={"Host": "videos.example"}).status_code == 200
 
 
-def test_without_keys_a_page_elsewhere_cannot_send_anything(near: TestClient) -> None:
+def test_without_keys_other_sites_pages_cannot_send_writes(local: TestClient) -> None:
     cross = {"Sec-Fetch-Site": "cross-site"}
-    assert near.post("/v1/videos", headers={**cross, "Origin": "https://evil.example"}).status_code == 403
-    assert near.post("/v1/videos", headers={**cross, "Origin": "https://app.example"}).status_code == 200
-    assert near.post("/v1/videos", headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
-    assert near.get("/docs", headers=cross).status_code == 200
+    assert local.post("/v1/videos", headers={**cross, "Origin": "https://evil.example"}).status_code == 403
+    assert local.post("/v1/videos", headers={**cross, "Origin": "https://app.example"}).status_code == 200
+    assert local.post("/v1/videos", headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
+    assert local.get("/docs", headers=cross).status_code == 200
 
 
-def test_with_keys_the_service_may_have_any_name(open_to_all: TestClient, keys: dict[Scope, str]) -> None:
+def test_with_keys_any_host_name_is_accepted(open_to_all: TestClient, keys: dict[Scope, str]) -> None:
     headers = {**bearer(keys[Scope.READ]), "Host": "videos.example", "Sec-Fetch-Site": "cross-site"}
     assert open_to_all.post("/v1/recommend", headers=headers).status_code == 200
 
 
-def test_a_key_may_come_in_either_header_and_never_in_the_url(open_to_all: TestClient, keys: dict[Scope, str]) -> None:
+def test_a_key_is_accepted_in_either_header_but_not_in_the_url(open_to_all: TestClient, keys: dict[Scope, str]) -> None:
     key = keys[Scope.READ]
     assert open_to_all.get("/v1/release", headers={"X-API-Key": key}).status_code == 200
     assert open_to_all.get("/v1/release", headers={"Authorization": f"bearer {key}"}).status_code == 200
@@ -185,14 +185,14 @@ def test_a_revoked_key_is_refused_while_the_service_runs(
     assert refused.status_code == 401 and refused.headers["www-authenticate"] == "Bearer"
 
 
-def test_a_service_whose_keys_cannot_be_read_lets_nobody_in(open_to_all: TestClient, tmp_path: Path) -> None:
+def test_unreadable_keys_make_the_service_refuse_every_request(open_to_all: TestClient, tmp_path: Path) -> None:
     (tmp_path / "access").mkdir()
     (tmp_path / "access" / "keys.json").write_text("[{")
     answer = open_to_all.get("/v1/release", headers=bearer(new_key("a", Scope.ADMIN)[0]))
     assert answer.status_code == 503 and answer.headers["retry-after"] == "1"
 
 
-def test_a_key_that_asks_too_often_is_told_when_to_come_again(settings: Settings, keys: dict[Scope, str]) -> None:
+def test_a_key_over_its_rate_gets_429_with_retry_after(settings: Settings, keys: dict[Scope, str]) -> None:
     slow = settings.model_copy(update={"serve": settings.serve.model_copy(update={"rate_per_s": 0.1, "burst": 2})})
     with application(slow, OPEN) as client:
         answers = [client.get("/v1/release", headers=bearer(keys[Scope.READ])) for _ in range(3)]
@@ -204,13 +204,15 @@ def test_a_key_that_asks_too_often_is_told_when_to_come_again(settings: Settings
 
 @pytest.mark.parametrize("kind", ["application/json", "text/plain", "multipart/form-data; boundary=x"])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_over_the_limit_is_refused_whatever_it_declares(near: TestClient, kind: str, chunked: bool) -> None:
+def test_a_body_over_the_limit_is_refused_regardless_of_its_declared_length(
+    local: TestClient, kind: str, chunked: bool
+) -> None:
     limit = 4000 if kind.startswith("multipart") else 1000
 
     def post(size: int) -> int:
         pieces = (b"x" * 100 for _ in range(size // 100))
         content = pieces if chunked else b"x" * size
-        answer = near.post("/v1/echo", content=content, headers={"Content-Type": kind})
+        answer = local.post("/v1/echo", content=content, headers={"Content-Type": kind})
         if answer.status_code == 413:
             assert f"{limit:,}" in answer.json()["detail"]
         return answer.status_code
@@ -218,34 +220,34 @@ def test_a_body_over_the_limit_is_refused_whatever_it_declares(near: TestClient,
     assert (post(limit), post(limit + 100)) == (200, 413)
 
 
-def test_every_answer_has_a_request_id_and_the_same_inside(near: TestClient) -> None:
-    first, second = near.post("/v1/echo"), near.post("/v1/echo")
+def test_every_response_has_the_request_id_that_the_handler_sees(local: TestClient) -> None:
+    first, second = local.post("/v1/echo"), local.post("/v1/echo")
     assert first.headers["x-request-id"] == first.json()["id"] != second.json()["id"]
 
 
-def test_a_sane_id_of_the_client_is_kept_and_no_other(near: TestClient) -> None:
-    assert near.get("/v1/a", headers={"X-Request-Id": "trace-1/2"}).headers["x-request-id"] == "trace-1/2"
+def test_only_a_safe_request_id_of_the_client_is_kept(local: TestClient) -> None:
+    assert local.get("/v1/a", headers={"X-Request-Id": "trace-1/2"}).headers["x-request-id"] == "trace-1/2"
     for bad in ("x" * 129, "a b", "<script>", ""):
-        assert near.get("/v1/a", headers={"X-Request-Id": bad}).headers["x-request-id"] != bad
+        assert local.get("/v1/a", headers={"X-Request-Id": bad}).headers["x-request-id"] != bad
 
 
-def test_a_fault_is_answered_without_a_word_of_it(near: TestClient) -> None:
-    answer = near.get("/v1/fault")
+def test_an_unexpected_error_is_answered_without_its_message(local: TestClient) -> None:
+    answer = local.get("/v1/fault")
     assert answer.status_code == 500 and answer.headers["content-type"] == "application/problem+json"
     assert "secret" not in answer.text
     assert Problem.model_validate(answer.json()).instance == answer.headers["x-request-id"]
 
 
 @pytest.mark.parametrize("path", ["/v1/release", "/v1/fault", "/page", "/docs"])
-def test_every_answer_has_security_headers(near: TestClient, path: str) -> None:
-    headers = near.get(path).headers
+def test_every_response_has_security_headers(local: TestClient, path: str) -> None:
+    headers = local.get(path).headers
     assert headers["x-content-type-options"] == "nosniff" and headers["x-frame-options"] == "DENY"
     policy = headers["content-security-policy"]
     assert ("default-src 'none'" in policy) == path.startswith("/v1/")
     assert "frame-ancestors 'none'" in policy
 
 
-def test_refusals_have_them_too_and_may_be_read_by_the_web_apps_that_are_named(open_to_all: TestClient) -> None:
+def test_refusals_have_security_headers_and_cors_headers_for_allowed_origins(open_to_all: TestClient) -> None:
     refused = open_to_all.get("/v1/release", headers={"Origin": "https://app.example"})
     assert refused.status_code == 401
     assert refused.headers["access-control-allow-origin"] == "https://app.example"
@@ -254,7 +256,7 @@ def test_refusals_have_them_too_and_may_be_read_by_the_web_apps_that_are_named(o
     assert "access-control-allow-origin" not in other.headers
 
 
-def test_a_browser_may_ask_beforehand_without_a_key(open_to_all: TestClient) -> None:
+def test_a_cors_preflight_needs_no_key(open_to_all: TestClient) -> None:
     asking = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
     answer = open_to_all.options("/v1/recommend", headers={"Origin": "https://app.example", **asking})
     assert answer.status_code == 200
@@ -262,9 +264,7 @@ def test_a_browser_may_ask_beforehand_without_a_key(open_to_all: TestClient) -> 
     assert open_to_all.options("/v1/recommend", headers={"Origin": "https://x.org", **asking}).status_code == 400
 
 
-def test_no_secret_reaches_the_logs(
-    open_to_all: TestClient, keys: dict[Scope, str], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_no_secret_is_logged(open_to_all: TestClient, keys: dict[Scope, str], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     for path in ("/v1/fault", "/v1/release"):
         open_to_all.get(path, headers=bearer(keys[Scope.READ]))
@@ -272,7 +272,7 @@ def test_no_secret_reaches_the_logs(
     assert "rr_" not in caplog.text and "failed" in caplog.text
 
 
-def test_openapi_tells_of_keys_and_of_refusals(open_to_all: TestClient) -> None:
+def test_openapi_describes_keys_and_refusals(open_to_all: TestClient) -> None:
     schema = open_to_all.get("/openapi.json").json()
     assert schema["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
     operation = schema["paths"]["/v1/echo"]["post"]
@@ -282,7 +282,7 @@ def test_openapi_tells_of_keys_and_of_refusals(open_to_all: TestClient) -> None:
     assert json.dumps(schema).count("#/$defs") == 0
 
 
-def test_an_answer_that_breaks_off_is_not_answered_twice(settings: Settings) -> None:
+def test_an_error_during_a_response_is_raised_rather_than_answered(settings: Settings) -> None:
     app = FastAPI()
 
     @app.get("/v1/stream")

@@ -1,4 +1,4 @@
-"""What a replica knows of the release that serves, against a real Milvus Lite and real files."""
+"""A replica's state of the serving release, with a real Milvus Lite and real files."""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 import ray
 
 from rayreel.index.embedded import NAMESPACE, owner_name, stop_embedded
-from rayreel.release.following import Following, State, write_following
+from rayreel.release.following import FollowStatus, State, write_following
 from rayreel.release.rows import tombstones
 from rayreel.release.snapshot import write_snapshot
 from rayreel.settings import Settings
@@ -33,7 +33,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settin
 
 
 class Prepared:
-    """Hears which releases are about to be switched to, and what served at that moment."""
+    """Records the releases that the state prepares."""
 
     def __init__(self) -> None:
         self.versions: list[int] = []
@@ -47,7 +47,7 @@ def state_of(settings: Settings) -> tuple[ReleaseState, Prepared]:
     return ReleaseState(settings, Metrics(), prepared), prepared
 
 
-def test_before_a_promotion_the_state_says_so_and_afterwards_it_serves(settings: Settings) -> None:
+def test_the_state_reports_a_missing_release_and_serves_it_after_promotion(settings: Settings) -> None:
     state, prepared = state_of(settings)
 
     async def scenario() -> None:
@@ -62,7 +62,7 @@ def test_before_a_promotion_the_state_says_so_and_afterwards_it_serves(settings:
     assert prepared.versions == [1]
 
 
-def test_what_is_written_is_known_after_a_refresh_and_answers_kept_before_are_gone(settings: Settings) -> None:
+def test_a_refresh_applies_writes_and_invalidates_cached_responses(settings: Settings) -> None:
     rows = make_release(settings, 1, ["a1", "a2", "b1"])
     switch_to(settings, 1)
     state, prepared = state_of(settings)
@@ -76,14 +76,14 @@ def test_what_is_written_is_known_after_a_refresh_and_answers_kept_before_are_go
         rows.add(tombstones(["a1"]))
         after = await state.refresh()
         assert "new" in after.live and "a1" not in after.live
-        assert "a1" in before.live, "a request that has begun stays with what it took"
+        assert "a1" in before.live, "a request uses the state that it started with"
         assert state.answers.get(after.live.state, b"query") is None
 
     asyncio.run(scenario())
     assert prepared.versions == [1]
 
 
-def test_a_new_snapshot_takes_the_place_of_the_old_one_and_its_overlay(settings: Settings) -> None:
+def test_a_new_snapshot_replaces_the_old_one_and_its_overlay(settings: Settings) -> None:
     rows = make_release(settings, 1, ["a1", "a2"])
     switch_to(settings, 1)
     state, _ = state_of(settings)
@@ -100,7 +100,7 @@ def test_a_new_snapshot_takes_the_place_of_the_old_one_and_its_overlay(settings:
     asyncio.run(scenario())
 
 
-def test_a_switch_is_followed_by_the_loop_once_the_tower_is_prepared(settings: Settings) -> None:
+def test_the_loop_follows_a_switch_after_preparing_the_tower(settings: Settings) -> None:
     make_release(settings, 1, ["a1", "a2"])
     make_release(settings, 2, ["a1", "a2", "a3"])
     switch_to(settings, 1)
@@ -120,12 +120,12 @@ def test_a_switch_is_followed_by_the_loop_once_the_tower_is_prepared(settings: S
     assert prepared.versions == [1, 2]
 
 
-def test_what_the_reconciler_has_found_is_known_and_its_silence_too(
+def test_the_state_has_the_reconcilers_status_and_notices_when_it_stops(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = settings.release.model_copy(update={"follow": "gate"})
     followed = settings.model_copy(update={"release": release})
-    refused = Following(State.REFUSED, "gate", 1, 3, "Version 3 is refused by recall.", ("recall",))
+    refused = FollowStatus(State.REFUSED, "gate", 1, 3, "Version 3 is refused by recall.", ("recall",))
     make_release(settings, 1, ["a1", "a2"])
     state, off = state_of(followed)[0], state_of(settings)[0]
 
@@ -135,20 +135,20 @@ def test_what_the_reconciler_has_found_is_known_and_its_silence_too(
         with pytest.raises(Unavailable, match=r"nothing is promoted.*Version 3 is refused by recall\."):
             await state.refresh()
         switch_to(settings, 1)
-        assert (await state.refresh()).version == 1, "what is refused stops nothing"
+        assert (await state.refresh()).version == 1, "a refused champion does not affect serving"
         assert state.following is not None and state.following.looked_at
         assert replace(state.following, looked_at="") == refused
         monkeypatch.setattr(state_module, "SILENT_S", 0.0)
         assert state.following.state is State.STOPPED
         write_following(settings.place, refused)
         settings.place.write(settings.place.path("releases", "following.json"), b"")
-        assert (await state.refresh()).version == 1, "nor is a record that a power cut left empty"
+        assert (await state.refresh()).version == 1, "an empty status file does not affect serving"
         assert off.following is not None and off.following.state is State.OFF
 
     asyncio.run(scenario())
 
 
-def test_while_the_index_is_away_the_release_stays_and_searches_wait_until_it_is_back(
+def test_without_the_index_the_release_stays_and_searches_wait_until_it_returns(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(state_module, "LOOK_S", 0.5)
@@ -167,7 +167,7 @@ def test_while_the_index_is_away_the_release_stays_and_searches_wait_until_it_is
             while state.index_is_up:
                 serving = await state.refresh()
         assert serving.version == 1
-        assert "a2" not in serving.live, "what is written is followed without the index"
+        assert "a2" not in serving.live, "writes are followed without the index"
         with pytest.raises(Unavailable):
             await state.index()
         monkeypatch.setattr(state_module, "HOLD_S", 120.0)

@@ -1,4 +1,4 @@
-"""Uploads up to their limit: through the service's own port, and the budget that they share."""
+"""Uploads: the limit on each, through a real port, and the budget that they share."""
 
 import asyncio
 import struct
@@ -16,18 +16,18 @@ from films import write_film
 from made_service import MadeService, made_service
 from ports import free_port
 from rayreel.access.config import ServeConfig
-from serve_apps.uploads import LEAST, Uploads
+from serve_apps.uploads import LEAST, UploadBudget
 
 FilmMaker = Callable[..., Path]
 MIB = 1 << 20
-# What the service promises.
+# Default of serve.max_body_bytes.
 LIMIT = 64 * MIB
 ROUTES = {"/v1/recommend/upload": 200, "/v1/embed/upload": 200, "/v1/videos": 201}
 FORM = "multipart/form-data; boundary=mark"
 
 
 def padded(film: Path, size: int) -> bytes:
-    """The film with so many bytes, most of them in a box that players skip."""
+    """Return the film padded to `size` bytes with a box that players skip."""
     content = film.read_bytes()
     box = size - len(content)
     return content + struct.pack(">I4s", box, b"free") + bytes(box - 8)
@@ -44,7 +44,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("route", ROUTES)
-def test_a_large_video_is_taken(fuzzed: MadeService, large: bytes, route: str) -> None:
+def test_a_large_video_is_accepted(fuzzed: MadeService, large: bytes, route: str) -> None:
     answer = send(fuzzed.url, route, large)
     assert answer.status_code == ROUTES[route], answer.text
 
@@ -73,7 +73,7 @@ def test_a_video_of_undeclared_length_has_the_same_limit(
     assert answer.status_code == status, answer.text
 
 
-def test_large_videos_are_taken_several_at_once(fuzzed: MadeService, large: bytes) -> None:
+def test_several_large_videos_are_accepted_at_once(fuzzed: MadeService, large: bytes) -> None:
     with ThreadPoolExecutor(4) as threads:
         answers = list(threads.map(lambda _: send(fuzzed.url, "/v1/embed/upload", large), range(4)))
     assert [answer.status_code for answer in answers] == [200] * 4, [answer.text for answer in answers]
@@ -81,7 +81,7 @@ def test_large_videos_are_taken_several_at_once(fuzzed: MadeService, large: byte
 
 @pytest.mark.faults
 @pytest.mark.timeout(900)
-def test_large_videos_are_taken_without_haproxy(tmp_path: Path, large: bytes, film: FilmMaker) -> None:
+def test_large_videos_are_accepted_without_haproxy(tmp_path: Path, large: bytes, film: FilmMaker) -> None:
     with made_service(tmp_path, free_port(), sets=["serve.timeout_s=60"], haproxy=False) as service:
         for route, status in ROUTES.items():
             assert send(service.url, route, large).status_code == status
@@ -89,13 +89,13 @@ def test_large_videos_are_taken_without_haproxy(tmp_path: Path, large: bytes, fi
 
 
 class Held:
-    """An application that reads its request and answers when it is let go."""
+    """An application that reads its request and answers once `go` is set."""
 
     def __init__(self, budget: int) -> None:
         self.go, self.cancelled = asyncio.Event(), 0
         self.api = FastAPI()
         self.api.add_api_route("/", self.answer, methods=["POST"])
-        self.api.add_middleware(Uploads, config=ServeConfig(max_uploads_bytes=budget, max_body_bytes=budget))
+        self.api.add_middleware(UploadBudget, config=ServeConfig(max_uploads_bytes=budget, max_body_bytes=budget))
 
     async def answer(self, request: Request) -> int:
         size = len(await request.body())
@@ -119,7 +119,7 @@ async def _post(client: httpx.AsyncClient, size: int | None, kind: str = FORM) -
 
 
 @pytest.mark.parametrize("second", [2 * LEAST, None], ids=["declared", "undeclared"])
-def test_what_does_not_fit_beside_other_uploads_is_sent_away_and_taken_later(second: int | None) -> None:
+def test_an_upload_over_the_budget_is_refused_and_accepted_later(second: int | None) -> None:
     async def scenario() -> None:
         held = Held(budget=3 * LEAST)
         async with held.client() as client:
@@ -151,13 +151,13 @@ def test_small_uploads_leave_room_for_queries() -> None:
     asyncio.run(scenario())
 
 
-def test_an_upload_larger_than_the_budget_is_taken_alone() -> None:
+def test_an_upload_larger_than_the_budget_is_accepted_alone() -> None:
     held = Held(budget=LEAST)
     held.go.set()
     assert TestClient(held.api).post("/", content=bytes(2 * LEAST), headers={"Content-Type": FORM}).json() == 2 * LEAST
 
 
-def test_the_work_for_an_upload_ends_when_its_client_has_left() -> None:
+def test_the_work_for_an_upload_is_cancelled_when_its_client_disconnects() -> None:
     async def scenario() -> None:
         held, left = Held(budget=LEAST), asyncio.Event()
         body = iter([{"type": "http.request", "body": b"a", "more_body": True}, {"type": "http.request", "body": b"b"}])

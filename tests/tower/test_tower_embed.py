@@ -32,7 +32,7 @@ def known_of(matrix: FeatureMatrix, row: int) -> dict[Modality, np.ndarray]:
     return known
 
 
-def test_collating_names_rows_and_shows_which_modalities_each_has() -> None:
+def test_collate_returns_row_numbers_and_modality_masks() -> None:
     batch = collate(MATRIX, np.array([3, 0]))
     assert batch.ids_B.tolist() == [3, 0]
     assert batch.present_BM().tolist() == [[False, False, True], [True, True, True]]
@@ -45,33 +45,33 @@ def test_embeddings_do_not_depend_on_the_batch_size(tower: VideoTower) -> None:
     np.testing.assert_allclose(embed(tower, MATRIX, batch=2), whole, atol=1e-6)
 
 
-def test_embedding_switches_dropout_off(tower: VideoTower) -> None:
+def test_embedding_disables_dropout(tower: VideoTower) -> None:
     tower.train()
     np.testing.assert_array_equal(embed(tower, MATRIX), embed(tower.train(), MATRIX))
 
 
-def test_no_videos_have_no_embeddings(tower: VideoTower) -> None:
+def test_embedding_no_videos_returns_an_empty_array(tower: VideoTower) -> None:
     assert embed(tower, feature_matrix()).shape == (0, 16)
 
 
 @pytest.mark.parametrize("row", range(5))
-def test_a_query_with_all_that_is_known_of_a_video_is_that_video(tower: VideoTower, row: int) -> None:
+def test_a_query_with_all_features_of_a_video_has_the_embedding_of_that_video(tower: VideoTower, row: int) -> None:
     np.testing.assert_allclose(embed_query(tower, known_of(MATRIX, row)), embed(tower, MATRIX)[row], atol=1e-6)
 
 
 @pytest.mark.parametrize("modality", Modality)
-def test_one_modality_alone_is_a_query(tower: VideoTower, modality: Modality) -> None:
+def test_a_single_modality_is_a_valid_query(tower: VideoTower, modality: Modality) -> None:
     query = embed_query(tower, {modality: known_of(MATRIX, 0)[modality]})
     assert np.linalg.norm(query) == pytest.approx(1, abs=1e-5)
 
 
-def test_a_modality_with_no_vectors_counts_as_absent(tower: VideoTower) -> None:
+def test_a_modality_without_vectors_is_absent(tower: VideoTower) -> None:
     known = known_of(MATRIX, 1)
     silent = known | {Modality.AUDIO: np.zeros((0, DIMS[Modality.AUDIO]), np.float32)}
     np.testing.assert_array_equal(embed_query(tower, silent), embed_query(tower, known))
 
 
-def test_a_query_of_nothing_is_refused(tower: VideoTower) -> None:
+def test_an_empty_query_is_rejected(tower: VideoTower) -> None:
     with pytest.raises(EmptyQuery, match="frames, sound or text"):
         embed_query(tower, {})
     with pytest.raises(EmptyQuery):

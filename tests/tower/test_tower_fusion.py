@@ -14,23 +14,23 @@ FUSIONS = {
 
 
 @pytest.fixture(params=FUSIONS)
-def fresh(request: pytest.FixtureRequest) -> nn.Module:
+def untrained(request: pytest.FixtureRequest) -> nn.Module:
     torch.manual_seed(0)
     fusion: nn.Module = FUSIONS[request.param]()
     return fusion
 
 
 @pytest.fixture
-def fusion(fresh: nn.Module) -> nn.Module:
-    """As after training: a fresh fusion is blind to its input and would hide mistakes."""
-    for parameter in fresh.parameters():
+def fusion(untrained: nn.Module) -> nn.Module:
+    """A fusion as after training: an untrained one ignores its input and would hide mistakes."""
+    for parameter in untrained.parameters():
         nn.init.normal_(parameter, std=0.5)
-    return fresh
+    return untrained
 
 
 @pytest.fixture(params=["gated", "attention"])
 def weighing(request: pytest.FixtureRequest) -> GatedFusion | AttentionFusion:
-    """The fusions that give each modality a share, as after training."""
+    """The fusions with one weight per modality, as after training."""
     torch.manual_seed(0)
     fusion: GatedFusion | AttentionFusion = FUSIONS[request.param]()
     for parameter in fusion.parameters():
@@ -38,19 +38,19 @@ def weighing(request: pytest.FixtureRequest) -> GatedFusion | AttentionFusion:
     return fusion
 
 
-def test_before_training_the_result_is_the_sum_weighted_by_the_prior_of_those_present(fresh: nn.Module) -> None:
+def test_an_untrained_fusion_is_the_sum_of_present_modalities_weighted_by_the_prior(fresh: nn.Module) -> None:
     x = torch.randn(3, 3, 8)
     expected = [0.6 * x[0, 0] + 0.1 * x[0, 1] + 0.3 * x[0, 2], (2 * x[1, 0] + x[1, 2]) / 3, x[2, 1]]
-    torch.testing.assert_close(fresh(x, PRESENT), torch.stack(expected))
+    torch.testing.assert_close(untrained(x, PRESENT), torch.stack(expected))
 
 
-def test_an_absent_modality_never_moves_the_fused_vector(fusion: nn.Module) -> None:
+def test_an_absent_modality_never_changes_the_fused_vector(fusion: nn.Module) -> None:
     x = torch.randn(3, 3, 8)
     noisy = torch.where(PRESENT.unsqueeze(-1), x, 100 * torch.randn(3, 3, 8))
     torch.testing.assert_close(fusion(x, PRESENT), fusion(noisy, PRESENT))
 
 
-def test_every_present_modality_moves_the_fused_vector(fusion: nn.Module) -> None:
+def test_every_present_modality_changes_the_fused_vector(fusion: nn.Module) -> None:
     x = torch.randn(1, 3, 8)
     for m in range(3):
         moved = x.clone()
@@ -58,20 +58,20 @@ def test_every_present_modality_moves_the_fused_vector(fusion: nn.Module) -> Non
         assert not torch.allclose(fusion(moved, PRESENT[:1]), fusion(x, PRESENT[:1]))
 
 
-def test_a_trained_fusion_is_no_fixed_sum(fusion: nn.Module) -> None:
+def test_a_trained_fusion_is_not_linear(fusion: nn.Module) -> None:
     x, present = torch.randn(2, 3, 8), torch.ones(1, 3, dtype=torch.bool)
     whole = fusion((x[:1] + x[1:]) / 2, present)
     assert not torch.allclose(whole, (fusion(x[:1], present) + fusion(x[1:], present)) / 2, atol=1e-3)
 
 
-def test_a_video_is_fused_the_same_whatever_else_is_in_the_batch(fusion: nn.Module) -> None:
+def test_fusion_does_not_depend_on_the_other_videos_of_a_batch(fusion: nn.Module) -> None:
     x = torch.randn(3, 3, 8)
     together = fusion(x, PRESENT)
     for n in range(3):
         torch.testing.assert_close(fusion(x[n : n + 1], PRESENT[n : n + 1]), together[n : n + 1])
 
 
-def test_absent_modalities_get_no_gradient_and_all_else_a_finite_one(fusion: nn.Module) -> None:
+def test_absent_modalities_get_no_gradient_and_present_ones_a_finite_one(fusion: nn.Module) -> None:
     x = torch.randn(3, 3, 8, requires_grad=True)
     fusion(x, PRESENT).square().sum().backward()
     assert x.grad is not None and x.grad.isfinite().all()
@@ -81,29 +81,29 @@ def test_absent_modalities_get_no_gradient_and_all_else_a_finite_one(fusion: nn.
         assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
 
 
-def test_training_and_embedding_fuse_alike(fusion: nn.Module) -> None:
+def test_fusion_is_the_same_in_training_and_evaluation(fusion: nn.Module) -> None:
     x = torch.randn(3, 3, 8)
-    learning = fusion.train()(x, PRESENT)
+    training = fusion.train()(x, PRESENT)
     with torch.inference_mode():
-        torch.testing.assert_close(fusion.eval()(x, PRESENT), learning)
+        torch.testing.assert_close(fusion.eval()(x, PRESENT), training)
 
 
-def test_the_shares_of_each_video_sum_to_one_and_absent_modalities_get_none(
+def test_modality_weights_sum_to_one_and_are_zero_for_absent_modalities(
     weighing: GatedFusion | AttentionFusion,
 ) -> None:
-    shares = weighing.shares(torch.randn(3, 3, 8), PRESENT)
+    shares = weighing.weights(torch.randn(3, 3, 8), PRESENT)
     torch.testing.assert_close(shares.sum(dim=1), torch.ones(3))
     assert (shares[~PRESENT] == 0).all()
     assert (shares[PRESENT] > 0).all()
 
 
-def test_the_shares_depend_on_the_video(weighing: GatedFusion | AttentionFusion) -> None:
-    shares = weighing.shares(torch.randn(2, 3, 8), torch.ones(2, 3, dtype=torch.bool))
+def test_modality_weights_depend_on_the_video(weighing: GatedFusion | AttentionFusion) -> None:
+    shares = weighing.weights(torch.randn(2, 3, 8), torch.ones(2, 3, dtype=torch.bool))
     assert not torch.allclose(shares[0], shares[1])
 
 
-def test_the_gated_sum_is_the_one_worked_out_by_hand() -> None:
-    """A gate of one hidden unit that reads the first feature of the first modality: GELU(3) = 2.99595."""
+def test_gated_fusion_matches_a_value_computed_by_hand() -> None:
+    """A gate with one hidden unit that reads the first feature of the first modality: GELU(3) = 2.99595."""
     fusion = GatedFusion(modalities=2, dim=2, hidden=1)
     with torch.no_grad():
         fusion.gate[0].weight.copy_(torch.tensor([[1.0, 0, 0, 0]]))
@@ -114,8 +114,8 @@ def test_the_gated_sum_is_the_one_worked_out_by_hand() -> None:
     torch.testing.assert_close(fused, torch.stack([3 * share, 1 - share]).unsqueeze(0))
 
 
-def test_the_concatenation_adds_the_network_worked_out_by_hand() -> None:
-    """Half of each, plus GELU(3 + 1) = 3.99987 from a unit that reads one feature of each modality."""
+def test_concat_fusion_matches_a_value_computed_by_hand() -> None:
+    """Half of each modality, plus GELU(3 + 1) = 3.99987 from a unit that reads one feature of each."""
     fusion = ConcatFusion(modalities=2, dim=2, hidden=1)
     with torch.no_grad():
         fusion.joint[0].weight.copy_(torch.tensor([[1.0, 0, 0, 1]]))
@@ -125,8 +125,11 @@ def test_the_concatenation_adds_the_network_worked_out_by_hand() -> None:
     torch.testing.assert_close(fused, torch.tensor([[1.5, 0.5 + 2 * 3.99987]]))
 
 
-def test_the_attention_is_the_one_worked_out_by_hand() -> None:
-    """Blind queries attend evenly: each token gains the mean of all normalised tokens, (1, -1) and (-1, 1) or twice."""
+def test_attention_fusion_matches_a_value_computed_by_hand() -> None:
+    """Zero queries attend evenly, so each token is increased by the mean of the normalised tokens.
+
+    These are (1, -1) and (-1, 1) in the first row, and twice (1, -1) in the second.
+    """
     fusion = AttentionFusion(modalities=2, dim=2, heads=1)
     with torch.no_grad():
         fusion.modality.zero_()

@@ -1,4 +1,4 @@
-"""What all losses promise, whichever the configuration names."""
+"""Properties of all losses."""
 
 from dataclasses import replace
 
@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from rayreel.tower.losses.config import LossConfig
 from rayreel.tower.losses.contrastive import Contrastive
+from rayreel.tower.losses.global_batch import FILLER, GlobalBatch
 from rayreel.tower.losses.infonce import InfoNCE
-from rayreel.tower.losses.joined import FILLER, Joined
 from rayreel.tower.losses.make import make_loss
 from rayreel.tower.losses.supcon import SupCon
 from rayreel.tower.losses.triplet import Triplet
@@ -31,7 +31,7 @@ every_loss = pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.kind}
 
 
 @every_loss
-def test_filler_rows_and_filler_negatives_change_nothing(config: LossConfig) -> None:
+def test_filler_rows_and_filler_negatives_do_not_change_the_loss(config: LossConfig) -> None:
     a, b, negatives = unit(4, 8, seed=1), unit(4, 8, seed=2), unit(3, 8, seed=3)
     plain = replace(videos(0, 1, 2, 3), negative_ids_K=torch.tensor([7, 8, 9]))
     loss = make_loss(config)
@@ -43,10 +43,10 @@ def test_filler_rows_and_filler_negatives_change_nothing(config: LossConfig) -> 
 
 
 @every_loss
-def test_fillers_get_no_gradient_and_the_rest_a_finite_one(config: LossConfig) -> None:
+def test_filler_rows_get_no_gradient_and_all_others_a_finite_one(config: LossConfig) -> None:
     a, b, negatives = (unit(n, 8, seed=seed).requires_grad_() for n, seed in ((5, 1), (5, 2), (3, 3)))
-    joined = replace(videos(0, 1, 2, 3, FILLER), negative_ids_K=torch.tensor([7, 8, FILLER]))
-    make_loss(config)(a, b, joined, negatives_ED=negatives).backward()
+    batch = replace(videos(0, 1, 2, 3, FILLER), negative_ids_K=torch.tensor([7, 8, FILLER]))
+    make_loss(config)(a, b, batch, negatives_ED=negatives).backward()
     for x in (a, b, negatives):
         assert x.grad is not None and x.grad.isfinite().all()
         assert (x.grad[-1] == 0).all()
@@ -54,7 +54,7 @@ def test_fillers_get_no_gradient_and_the_rest_a_finite_one(config: LossConfig) -
 
 
 @every_loss
-def test_a_batch_of_one_video_gives_a_zero_that_back_propagates(config: LossConfig) -> None:
+def test_a_batch_of_one_video_gives_a_zero_loss_with_a_gradient(config: LossConfig) -> None:
     a, b = unit(3, 8, seed=1).requires_grad_(), unit(3, 8, seed=2).requires_grad_()
     loss = make_loss(config)(a, b, videos(5, FILLER, FILLER))
     loss.backward()
@@ -64,20 +64,20 @@ def test_a_batch_of_one_video_gives_a_zero_that_back_propagates(config: LossConf
 
 
 @every_loss
-def test_a_partner_is_never_a_negative_even_where_no_relation_calls_it_alike(config: LossConfig) -> None:
-    """One pair of two videos: with no third there is nothing to push away."""
+def test_a_partner_is_never_a_negative_even_if_not_alike(config: LossConfig) -> None:
+    """A single pair of two videos has no negatives."""
     a, b = unit(1, 8, seed=1), unit(1, 8, seed=2)
-    assert make_loss(config)(a, b, Joined(torch.tensor([0]), torch.tensor([1]), 0, 1)) == 0
+    assert make_loss(config)(a, b, GlobalBatch(torch.tensor([0]), torch.tensor([1]), 0, 1)) == 0
 
 
 @every_loss
-def test_the_gradient_is_that_of_the_value(config: LossConfig) -> None:
+def test_the_gradient_matches_finite_differences(config: LossConfig) -> None:
     a, b, negatives = (unit(4, 6, seed=seed) for seed in (1, 2, 3))
-    joined = replace(videos(0, 1, 2, 3), negative_ids_K=torch.tensor([4, 5, 6, 7]))
+    batch = replace(videos(0, 1, 2, 3), negative_ids_K=torch.tensor([4, 5, 6, 7]))
     loss, direction = make_loss(config), unit(4, 6, seed=4)
 
     def value(step: float) -> torch.Tensor:
-        return loss(torch.nn.functional.normalize(a + step * direction, dim=1), b, joined, negatives_ED=negatives)
+        return loss(torch.nn.functional.normalize(a + step * direction, dim=1), b, batch, negatives_ED=negatives)
 
     step = torch.zeros((), requires_grad=True)
     (slope,) = torch.autograd.grad(value(step), step)  # type: ignore[arg-type]
@@ -85,7 +85,7 @@ def test_the_gradient_is_that_of_the_value(config: LossConfig) -> None:
 
 
 @every_loss
-def test_all_compute_in_full_precision_inside_an_autocast_too(config: LossConfig) -> None:
+def test_losses_compute_in_float32_inside_autocast(config: LossConfig) -> None:
     a, b = unit(4, 64, seed=1).bfloat16(), unit(4, 64, seed=2).bfloat16()
     loss = make_loss(config)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -95,13 +95,13 @@ def test_all_compute_in_full_precision_inside_an_autocast_too(config: LossConfig
 
 
 @every_loss
-def test_embeddings_that_all_coincide_have_a_finite_gradient(config: LossConfig) -> None:
+def test_identical_embeddings_have_a_finite_gradient(config: LossConfig) -> None:
     a = unit(1, 8).repeat(4, 1).requires_grad_()
     make_loss(config)(a, a, videos(0, 1, 2, 3)).backward()
     assert a.grad is not None and a.grad.isfinite().all()
 
 
-def test_a_configuration_names_the_loss_and_its_settings() -> None:
+def test_make_loss_applies_the_configured_settings() -> None:
     infonce = make_loss(LossConfig(temperature=0.1, log_q=True))
     assert isinstance(infonce, InfoNCE) and infonce.log_q and infonce.temperature == pytest.approx(0.1)
     supcon = make_loss(LossConfig(kind="supcon", temperature=0.2))
@@ -114,12 +114,12 @@ def test_a_configuration_names_the_loss_and_its_settings() -> None:
     assert triplet.temperature is None
 
 
-def test_an_unset_margin_suits_the_distance() -> None:
+def test_the_default_margin_depends_on_the_distance() -> None:
     margins = {c: make_loss(LossConfig(kind="contrastive", distance=c)).margin for c in ("cosine", "euclidean")}
     assert margins == {"cosine": 0.0, "euclidean": 1.0}
 
 
-def test_a_loss_that_does_not_exist_is_refused() -> None:
+def test_an_unknown_loss_and_an_invalid_margin_are_rejected() -> None:
     with pytest.raises(ValidationError):
         LossConfig(kind="ranking")  # type: ignore[arg-type]
     with pytest.raises(ValidationError):

@@ -1,4 +1,4 @@
-"""The triplet loss against values worked out by hand, in the plane."""
+"""The triplet loss compared with values computed by hand, in the plane."""
 
 import math
 from dataclasses import replace
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rayreel.tower.losses.config import Distance, Mining
-from rayreel.tower.losses.joined import Joined
+from rayreel.tower.losses.global_batch import GlobalBatch
 from rayreel.tower.losses.triplet import Triplet
 from unit_vectors import at, unit, videos
 
@@ -22,8 +22,8 @@ def chord(degrees: float) -> float:
 
 def one_anchor(
     *, partner: float, negatives: tuple[float, ...]
-) -> tuple[torch.Tensor, torch.Tensor, Joined, torch.Tensor]:
-    """An anchor at 0°, explicit negatives at these angles; from b's side there are no negatives."""
+) -> tuple[torch.Tensor, torch.Tensor, GlobalBatch, torch.Tensor]:
+    """An anchor at 0° and explicit negatives at these angles; side b has no negatives."""
     ids = torch.arange(1, 1 + len(negatives))
     return at(0), at(partner), replace(videos(0), negative_ids_K=ids), at(*negatives)
 
@@ -37,27 +37,27 @@ def one_anchor(
     ],
 )
 def test_mining_chooses_among_negatives_at_20_60_and_170_degrees(mining: Mining, expected: float) -> None:
-    """The partner lies at 40°: the one at 20° is hard, the one at 60° semi-hard, the one at 170° easy and inactive."""
-    a, b, joined, negatives = one_anchor(partner=40, negatives=(20, 60, 170))
-    loss = Triplet(margin=0.5, distance="cosine", mining=mining)(a, b, joined, negatives_ED=negatives)
+    """The partner is at 40°. The negative at 20° is hard, at 60° semi-hard, and at 170° easy, that is inactive."""
+    a, b, batch, negatives = one_anchor(partner=40, negatives=(20, 60, 170))
+    loss = Triplet(margin=0.5, distance="cosine", mining=mining)(a, b, batch, negatives_ED=negatives)
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_euclidean_distances_are_chords() -> None:
-    a, b, joined, negatives = one_anchor(partner=40, negatives=(20, 60, 170))
-    loss = Triplet(margin=0.5, distance="euclidean", mining="all")(a, b, joined, negatives_ED=negatives)
+    a, b, batch, negatives = one_anchor(partner=40, negatives=(20, 60, 170))
+    loss = Triplet(margin=0.5, distance="euclidean", mining="all")(a, b, batch, negatives_ED=negatives)
     expected = ((chord(40) - chord(20) + 0.5) + (chord(40) - chord(60) + 0.5)) / 2
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_without_a_negative_beyond_the_partner_semi_hard_takes_the_farthest() -> None:
-    a, b, joined, negatives = one_anchor(partner=90, negatives=(20, 60, 40))
-    loss = Triplet(margin=0.2, mining="semi_hard")(a, b, joined, negatives_ED=negatives)
+def test_semi_hard_mining_takes_the_farthest_negative_if_none_is_beyond_the_partner() -> None:
+    a, b, batch, negatives = one_anchor(partner=90, negatives=(20, 60, 40))
+    loss = Triplet(margin=0.2, mining="semi_hard")(a, b, batch, negatives_ED=negatives)
     assert loss.item() == pytest.approx(cos(60) - cos(90) + 0.2, rel=1e-5)
 
 
 def test_both_views_of_a_pair_are_anchors_and_other_pairs_are_their_negatives() -> None:
-    """a at 0° and 100°, b at 10° and 30°. Active: a0 with b1, a1 with b0, b0 with a1 and b1 with a0."""
+    """a is at 0° and 100°, b at 10° and 30°. Triplets: a0 with b1, a1 with b0, b0 with a1 and b1 with a0."""
     a, b = at(0, 100), at(10, 30)
     active = [cos(30) - cos(10), cos(90) - cos(70), cos(90) - cos(10), cos(30) - cos(70)]
     hinges = [x + 0.3 for x in active if x + 0.3 > 0]
@@ -68,7 +68,7 @@ def test_both_views_of_a_pair_are_anchors_and_other_pairs_are_their_negatives() 
 
 @pytest.mark.parametrize("mining", ["all", "semi_hard", "hard"])
 def test_videos_alike_or_not_distinct_are_never_negatives(mining: Mining) -> None:
-    """The margin makes every negative active, so that only without any the loss can be zero."""
+    """The margin makes every negative active, so the loss is zero only without negatives."""
     a, b, loss = unit(2, 8, seed=1), unit(2, 8, seed=2), Triplet(margin=2, mining=mining)
     never = replace(videos(0, 1), alike=lambda x, y: x.unsqueeze(1) // 2 == y // 2)
     assert loss(a, b, videos(0, 1)) > 0
@@ -77,7 +77,7 @@ def test_videos_alike_or_not_distinct_are_never_negatives(mining: Mining) -> Non
     assert loss(a, b, replace(videos(0, 1), distinct=lambda x, y: (x.unsqueeze(1) - y).abs() != 1)) == 0
 
 
-def test_a_batch_whose_negatives_are_all_far_enough_gives_a_zero_that_back_propagates() -> None:
+def test_a_batch_without_active_triplets_gives_a_zero_loss_with_a_gradient() -> None:
     a = at(0, 180).requires_grad_()
     loss = Triplet(margin=0.2)(a, at(1, 181), videos(0, 1))
     loss.backward()
@@ -86,11 +86,11 @@ def test_a_batch_whose_negatives_are_all_far_enough_gives_a_zero_that_back_propa
 
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
-def test_descending_the_gradient_separates_partner_from_negative(distance: Distance) -> None:
-    a, b, joined, negatives = one_anchor(partner=40, negatives=(50,))
+def test_a_gradient_step_attracts_the_partner_and_repels_the_negative(distance: Distance) -> None:
+    a, b, batch, negatives = one_anchor(partner=40, negatives=(50,))
     z = negatives.clone().requires_grad_()
     partner = b.clone().requires_grad_()
-    Triplet(margin=0.3, distance=distance, mining="hard")(a, partner, joined, negatives_ED=z).backward()
+    Triplet(margin=0.3, distance=distance, mining="hard")(a, partner, batch, negatives_ED=z).backward()
     assert partner.grad is not None and z.grad is not None
     assert float(-partner.grad[0] @ a[0]) > 0
     assert float(-z.grad[0] @ a[0]) < 0

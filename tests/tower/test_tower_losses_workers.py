@@ -1,4 +1,4 @@
-"""Every loss spread over workers against itself in one process: values and all gradients."""
+"""Every loss, distributed over workers, has the value and gradients of one process."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rayreel.tower.losses.config import LossConfig
-from rayreel.tower.losses.joined import FILLER, Gather, Joined, Relation, alone, same_video
+from rayreel.tower.losses.global_batch import FILLER, Gather, GlobalBatch, Relation, identity, same_video
 from rayreel.tower.losses.make import make_loss
 from rayreel.training.distributed import all_gather_with_grad
 
@@ -53,8 +53,8 @@ def padded(ids: Tensor, size: int) -> Tensor:
     return F.pad(ids, (0, size - len(ids)), value=FILLER)
 
 
-def step(case: Case, rows: int, *, rank: int = 0, workers: int = 1, gather: Gather = alone) -> list[Tensor]:
-    """This worker's share of the loss, then its gradient of every parameter."""
+def step(case: Case, rows: int, *, rank: int = 0, workers: int = 1, gather: Gather = identity) -> list[Tensor]:
+    """This worker's share of the loss, then the gradient of every parameter."""
     torch.manual_seed(0)
     net, loss = nn.Linear(WIDTH, 4), make_loss(case.config)
     x = torch.randn(3, 16, WIDTH)
@@ -63,13 +63,13 @@ def step(case: Case, rows: int, *, rank: int = 0, workers: int = 1, gather: Gath
     b_ids = padded((torch.arange(rows) + 2 * (torch.arange(rows) % 3 == 0)) % 16, count * workers)
     negative_ids = padded(torch.arange(16 - case.negatives, 16), extra * workers)
     log_q = F.pad(torch.linspace(-4, -1, rows), (0, len(a_ids) - rows)) if case.log_q else None
-    joined = Joined(a_ids, b_ids, rank * count, count, case.alike, case.distinct, log_q, negative_ids)
-    own, own_extra = joined.own, slice(rank * extra, (rank + 1) * extra)
+    batch = GlobalBatch(a_ids, b_ids, rank * count, count, case.alike, case.distinct, log_q, negative_ids)
+    own, own_extra = batch.own, slice(rank * extra, (rank + 1) * extra)
     shown = [
         F.normalize(net(side[ids]), dim=1)
         for side, ids in zip(x, (a_ids[own], b_ids[own], negative_ids[own_extra]), strict=True)
     ]
-    share = loss(shown[0], shown[1], joined, gather, shown[2] if case.negatives else None)
+    share = loss(shown[0], shown[1], batch, gather, shown[2] if case.negatives else None)
     share.backward()
     return [share.detach(), *(p.grad for p in [*net.parameters(), *loss.parameters()])]
 
@@ -93,8 +93,8 @@ def all_cases_of_one_worker(rank: int, workers: int, folder: str) -> None:
 
 
 @pytest.mark.parametrize("workers", ROWS)
-def test_the_shares_and_gradients_of_many_workers_sum_to_those_of_one(workers: int, tmp_path: Path) -> None:
-    """Seven rows are uneven for two workers and ten for four; of five, the fourth worker has fillers alone."""
+def test_losses_and_gradients_summed_over_workers_equal_those_of_one_process(workers: int, tmp_path: Path) -> None:
+    """Seven rows are uneven for two workers and ten for four; with five rows the fourth worker has only fillers."""
     mp.spawn(all_cases_of_one_worker, (workers, str(tmp_path)), nprocs=workers)
     together = torch.load(tmp_path / "results.pt", weights_only=True)
     for name, case in CASES.items():

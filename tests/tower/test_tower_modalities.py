@@ -11,37 +11,38 @@ ROWS = np.arange(2)
 
 
 def tower(fusion: str = "gated") -> VideoTower:
-    """Looks at pictures and sound only."""
+    """A tower that uses images and audio only."""
     torch.manual_seed(0)
     config = TowerConfig.model_validate({"dim": 16, "fusion": fusion, "modalities": ["visual", "audio"]})
     return VideoTower(config, DIMS).eval()
 
 
 @pytest.mark.parametrize("fusion", ["gated", "concat", "attention"])
-def test_what_a_tower_does_not_look_at_never_moves_its_embeddings(fusion: str) -> None:
-    told = embed(tower(fusion), feature_matrix(feature_row("a"), feature_row("b", windows=0)))
-    untold = embed(tower(fusion), feature_matrix(feature_row("a", text=False), feature_row("b", windows=0, text=False)))
-    np.testing.assert_allclose(told, untold, atol=1e-6)
-    np.testing.assert_allclose(np.linalg.norm(told, axis=1), 1, atol=1e-5)
+def test_unused_modalities_never_change_the_embeddings(fusion: str) -> None:
+    with_text = feature_matrix(feature_row("a"), feature_row("b", windows=0))
+    without_text = feature_matrix(feature_row("a", text=False), feature_row("b", windows=0, text=False))
+    embeddings = embed(tower(fusion), with_text)
+    np.testing.assert_allclose(embeddings, embed(tower(fusion), without_text), atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
 
 
 @pytest.mark.parametrize("fusion", ["gated", "concat", "attention"])
-def test_a_video_of_which_a_tower_sees_nothing_gets_no_direction_and_harms_no_gradient(fusion: str) -> None:
-    learning = tower(fusion)
-    z_BD = learning(collate(feature_matrix(feature_row("seen"), feature_row("unseen", frames=0, windows=0)), ROWS))
+def test_a_video_without_used_modalities_has_a_zero_embedding_and_finite_gradients(fusion: str) -> None:
+    trained = tower(fusion)
+    z_BD = trained(collate(feature_matrix(feature_row("full"), feature_row("text only", frames=0, windows=0)), ROWS))
     assert (z_BD[1] == 0).all()
     z_BD.square()[:, 0].sum().backward()
-    gradients = [parameter.grad for parameter in learning.parameters() if parameter.grad is not None]
+    gradients = [parameter.grad for parameter in trained.parameters() if parameter.grad is not None]
     assert gradients and all(gradient.isfinite().all() for gradient in gradients)
 
 
-def test_a_query_that_a_tower_cannot_see_is_empty() -> None:
+def test_a_query_without_used_modalities_is_rejected() -> None:
     with pytest.raises(EmptyQuery, match="visual, audio"):
         embed_query(tower(), {Modality.TEXT: np.ones((1, DIMS[Modality.TEXT]), np.float32)})
 
 
-def test_a_matrix_shows_only_what_it_is_asked_for() -> None:
-    shown = feature_matrix(feature_row("a"), feature_row("b")).showing({Modality.VISUAL})
-    assert shown.vectors[Modality.VISUAL].counts.tolist() == [3, 3]
-    assert not shown.vectors[Modality.TEXT].counts.any()
-    assert shown.vectors[Modality.TEXT].padded(np.array([0, 1]))[0].shape == (2, 1, DIMS[Modality.TEXT])
+def test_a_matrix_can_be_restricted_to_some_modalities() -> None:
+    restricted = feature_matrix(feature_row("a"), feature_row("b")).with_modalities({Modality.VISUAL})
+    assert restricted.vectors[Modality.VISUAL].counts.tolist() == [3, 3]
+    assert not restricted.vectors[Modality.TEXT].counts.any()
+    assert restricted.vectors[Modality.TEXT].padded(np.array([0, 1]))[0].shape == (2, 1, DIMS[Modality.TEXT])

@@ -11,7 +11,7 @@ Pool = Callable[[Tensor, Tensor], Tensor]
 
 
 def attention(dim: int) -> AttentionPooling:
-    """As after training: a fresh one is the mean and would hide mistakes."""
+    """Pooling as after training: an untrained one is the mean and would hide mistakes."""
     torch.manual_seed(0)
     pool = AttentionPooling(dim, hidden=5)
     for parameter in pool.parameters():
@@ -22,17 +22,17 @@ def attention(dim: int) -> AttentionPooling:
 every_pool = pytest.mark.parametrize("pool", [masked_mean, masked_max, attention(3)], ids=["mean", "max", "attention"])
 
 
-def test_only_the_vectors_that_are_there_are_averaged() -> None:
+def test_the_mean_ignores_masked_vectors() -> None:
     x = torch.tensor([[[2.0, 0.0], [4.0, 2.0], [99.0, 99.0]]])
     assert masked_mean(x, torch.tensor([[True, True, False]])).tolist() == [[3.0, 1.0]]
 
 
-def test_the_largest_value_is_taken_feature_by_feature_also_among_negative_ones() -> None:
+def test_the_maximum_is_taken_per_feature_and_can_be_negative() -> None:
     x = torch.tensor([[[-2.0, -5.0], [-4.0, -1.0], [99.0, 99.0]]])
     assert masked_max(x, torch.tensor([[True, True, False]])).tolist() == [[-2.0, -1.0]]
 
 
-def test_attention_weighs_vectors_by_the_score_worked_out_by_hand() -> None:
+def test_attention_weights_match_values_computed_by_hand() -> None:
     """The score is twice the tanh of the first feature."""
     pool = AttentionPooling(2, hidden=1)
     with torch.no_grad():
@@ -45,7 +45,7 @@ def test_attention_weighs_vectors_by_the_score_worked_out_by_hand() -> None:
     torch.testing.assert_close(pooled, torch.tensor([[share, 10 * share + 20 * (1 - share)]]))
 
 
-def test_before_training_attention_is_the_mean() -> None:
+def test_untrained_attention_is_the_mean() -> None:
     x, mask = torch.randn(2, 4, 3), torch.tensor([[True, True, False, True], [False, True, False, False]])
     torch.testing.assert_close(AttentionPooling(3)(x, mask), masked_mean(x, mask))
 
@@ -61,7 +61,7 @@ def test_a_video_without_vectors_pools_to_zero_with_a_finite_gradient(pool: Pool
 
 
 @every_pool
-def test_masked_vectors_neither_count_nor_get_a_gradient(pool: Pool) -> None:
+def test_masked_vectors_have_no_influence_and_no_gradient(pool: Pool) -> None:
     x, mask = torch.randn(2, 4, 3), torch.tensor([[True, False, True, True], [False, True, False, False]])
     noisy = torch.where(mask.unsqueeze(-1), x, 100 * torch.randn(2, 4, 3)).requires_grad_()
     pooled = pool(noisy, mask)
@@ -79,12 +79,12 @@ def test_the_order_of_the_vectors_does_not_matter(pool: Pool) -> None:
 
 
 @every_pool
-def test_an_only_vector_passes_unchanged(pool: Pool) -> None:
+def test_a_single_vector_is_returned_unchanged(pool: Pool) -> None:
     x = torch.randn(1, 2, 3)
     torch.testing.assert_close(pool(x, torch.tensor([[False, True]])), x[:, 1])
 
 
-def test_attention_in_half_precision_leaves_absent_videos_at_zero() -> None:
+def test_attention_in_half_precision_pools_videos_without_vectors_to_zero() -> None:
     pool, x = attention(3), torch.randn(2, 4, 3)
     mask = torch.tensor([[True, True, False, True], [False] * 4])
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -20,7 +20,7 @@ def tower(seed: int = 0) -> VideoTower:
     return VideoTower(TowerConfig(dim=16, gate_hidden=4, dropout=0.3), DIMS)
 
 
-def test_a_tower_read_again_gives_identical_embeddings(tmp_path: Path) -> None:
+def test_a_loaded_tower_gives_identical_embeddings(tmp_path: Path) -> None:
     save_tower(saved := tower(), tmp_path)
     np.testing.assert_array_equal(embed(load_tower(tmp_path), MATRIX), embed(saved, MATRIX))
 
@@ -28,12 +28,12 @@ def test_a_tower_read_again_gives_identical_embeddings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "shape", [{"fusion": "concat", "projection": 8}, {"fusion": "attention", "pooling": "attention"}]
 )
-def test_towers_of_every_shape_can_be_read_again(shape: dict[str, Any], tmp_path: Path) -> None:
+def test_towers_of_every_architecture_can_be_loaded(shape: dict[str, Any], tmp_path: Path) -> None:
     save_tower(saved := VideoTower(TowerConfig(dim=16, **shape), DIMS), tmp_path)
     np.testing.assert_array_equal(embed(load_tower(tmp_path), MATRIX), embed(saved, MATRIX))
 
 
-def test_a_tower_of_before_there_were_fusions_and_poolings_to_choose_is_read_as_what_it_was(tmp_path: Path) -> None:
+def test_a_tower_saved_before_fusion_and_pooling_settings_existed_can_be_loaded(tmp_path: Path) -> None:
     save_tower(saved := tower(), tmp_path)
     content = json.loads((tmp_path / CONFIG).read_text())
     content["config"] = {"dim": 16, "gate_hidden": 4, "gate_prior": [0.45, 0.1, 0.45], "dropout": 0.3}
@@ -45,7 +45,7 @@ def test_a_tower_of_before_there_were_fusions_and_poolings_to_choose_is_read_as_
     np.testing.assert_array_equal(embed(load_tower(tmp_path), MATRIX), embed(saved, MATRIX))
 
 
-def test_a_tower_read_again_has_the_same_shape_and_does_not_drop_out(tmp_path: Path) -> None:
+def test_a_loaded_tower_has_the_same_configuration_and_is_in_evaluation_mode(tmp_path: Path) -> None:
     save_tower(saved := tower().train(), tmp_path)
     loaded = load_tower(tmp_path)
     assert loaded.config == saved.config
@@ -53,13 +53,13 @@ def test_a_tower_read_again_has_the_same_shape_and_does_not_drop_out(tmp_path: P
     assert not loaded.training
 
 
-def test_saving_again_replaces_what_was_there(tmp_path: Path) -> None:
+def test_saving_again_replaces_the_old_tower(tmp_path: Path) -> None:
     save_tower(tower(seed=0), tmp_path)
     save_tower(later := tower(seed=1), tmp_path)
     np.testing.assert_array_equal(embed(load_tower(tmp_path), MATRIX), embed(later, MATRIX))
 
 
-def test_everything_but_the_weights_can_be_read_by_people(tmp_path: Path) -> None:
+def test_everything_but_the_weights_is_stored_as_json(tmp_path: Path) -> None:
     save_tower(tower(), tmp_path)
     content = json.loads((tmp_path / CONFIG).read_text())
     assert content["config"]["dropout"] == 0.3

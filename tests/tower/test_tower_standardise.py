@@ -14,7 +14,7 @@ def test_before_fitting_nothing_changes() -> None:
     torch.testing.assert_close(Standardise(3)(x), x)
 
 
-def test_what_it_was_fitted_to_comes_out_with_zero_mean_and_unit_spread() -> None:
+def test_fitted_data_have_zero_mean_and_unit_spread() -> None:
     standardise = Standardise(3)
     standardise.fit(seen())
     out = standardise(torch.from_numpy(seen()).float())
@@ -22,7 +22,7 @@ def test_what_it_was_fitted_to_comes_out_with_zero_mean_and_unit_spread() -> Non
     torch.testing.assert_close(out.std(dim=0, unbiased=False), torch.ones(3), atol=1e-3, rtol=0)
 
 
-def test_a_feature_that_never_varied_in_training_stays_bounded() -> None:
+def test_a_feature_constant_in_training_stays_bounded() -> None:
     constant = seen()
     constant[:, 1] = 7
     standardise = Standardise(3)
@@ -33,20 +33,20 @@ def test_a_feature_that_never_varied_in_training_stays_bounded() -> None:
     assert out.abs().max() <= 10
 
 
-def test_features_that_are_all_constant_stay_finite() -> None:
+def test_constant_features_stay_finite() -> None:
     standardise = Standardise(3)
     standardise.fit(np.ones((5, 3), np.float16))
     assert standardise(torch.ones(2, 3)).isfinite().all()
 
 
-def test_no_vectors_at_all_leave_it_as_it_is() -> None:
+def test_fitting_to_no_vectors_changes_nothing() -> None:
     standardise = Standardise(3)
     standardise.fit(np.zeros((0, 3), np.float16))
     x = torch.randn(2, 3)
     torch.testing.assert_close(standardise(x), x)
 
 
-def test_the_statistics_are_kept_with_the_weights_and_are_not_trained() -> None:
+def test_the_statistics_are_saved_with_the_weights_and_not_trained() -> None:
     standardise = Standardise(3)
     standardise.fit(seen())
     again = Standardise(3)

@@ -28,7 +28,7 @@ SHAPES: list[dict[str, Any]] = [
 
 
 def trained(**shape: Any) -> VideoTower:  # noqa: ANN401
-    """As after training: a fresh fusion is blind to its input and would hide mistakes."""
+    """A tower as after training: an untrained fusion ignores its input and would hide mistakes."""
     torch.manual_seed(0)
     tower = VideoTower(TowerConfig(dim=DIM, gate_hidden=8, **shape), DIMS)
     for parameter in [*tower.fusion.parameters(), *tower.pool.parameters()]:
@@ -43,7 +43,7 @@ def tower(request: pytest.FixtureRequest) -> VideoTower:
 
 @pytest.fixture
 def batch() -> FeatureBatch:
-    """Whole, silent, untitled, sound alone: all of different lengths."""
+    """Four videos of different lengths: complete, without audio, without text, with audio only."""
     matrix = feature_matrix(
         feature_row("whole", frames=5, windows=3),
         feature_row("silent", frames=2, windows=0),
@@ -63,7 +63,7 @@ def test_embeddings_have_unit_length(tower: VideoTower, batch: FeatureBatch) -> 
     torch.testing.assert_close(z.norm(dim=1), torch.ones(4))
 
 
-def test_a_video_with_any_single_modality_is_a_query(tower: VideoTower, batch: FeatureBatch) -> None:
+def test_every_single_modality_gives_a_unit_embedding(tower: VideoTower, batch: FeatureBatch) -> None:
     embeddings = [tower(alone(batch, modality))[0] for modality in Modality]
     for z in embeddings:
         torch.testing.assert_close(z.norm(), torch.tensor(1.0))
@@ -71,7 +71,7 @@ def test_a_video_with_any_single_modality_is_a_query(tower: VideoTower, batch: F
     assert not torch.allclose(embeddings[0], embeddings[2])
 
 
-def test_what_stands_in_masked_places_never_moves_an_embedding(tower: VideoTower, batch: FeatureBatch) -> None:
+def test_masked_values_never_change_an_embedding(tower: VideoTower, batch: FeatureBatch) -> None:
     noisy = {
         m: torch.where(batch.mask[m].unsqueeze(-1), x, 100 * torch.randn_like(x)) for m, x in batch.vectors.items()
     }
@@ -86,7 +86,7 @@ def test_padding_never_changes_an_embedding(tower: VideoTower) -> None:
         torch.testing.assert_close(tower(collate(matrix, np.array([n])))[0], together[n])
 
 
-def test_every_vector_that_is_there_counts(tower: VideoTower, batch: FeatureBatch) -> None:
+def test_every_valid_vector_changes_the_embedding(tower: VideoTower, batch: FeatureBatch) -> None:
     changed = {m: x.clone() for m, x in batch.vectors.items()}
     changed[Modality.VISUAL][0, 4] += torch.randn(DIMS[Modality.VISUAL])
     z, moved = tower(batch), tower(FeatureBatch(changed, batch.mask))
@@ -99,7 +99,7 @@ def test_gradients_are_finite_with_absent_modalities_and_padding(tower: VideoTow
     for name, parameter in tower.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
-        # Of one text there is nothing to choose from.
+        # Pooling a single text vector has no gradient.
         assert parameter.grad.any() or name.startswith("pool.text"), name
 
 
@@ -111,16 +111,14 @@ def test_a_modality_that_no_video_of_a_batch_has_gets_a_zero_gradient(tower: Vid
         assert (parameter.grad == 0).all()
 
 
-def test_dropout_is_on_in_training_and_off_in_evaluation(tower: VideoTower, batch: FeatureBatch) -> None:
+def test_dropout_is_active_in_training_only(tower: VideoTower, batch: FeatureBatch) -> None:
     torch.testing.assert_close(tower.eval()(batch), tower(batch), atol=0, rtol=0)
     tower.train()
     assert not torch.allclose(tower(batch), tower(batch))
 
 
 @pytest.mark.parametrize("fusion", ["gated", "concat", "attention"])
-def test_averaging_frames_before_the_projection_is_averaging_their_projections(
-    fusion: str, batch: FeatureBatch
-) -> None:
+def test_mean_pooling_before_the_projection_equals_pooling_after_it(fusion: str, batch: FeatureBatch) -> None:
     tower = trained(fusion=fusion)
     projected = {m: tower.project[m.value](batch.vectors[m]) for m in Modality}
     pooled = [F.normalize(masked_mean(projected[m], batch.mask[m]), dim=-1) for m in Modality]
@@ -129,7 +127,7 @@ def test_averaging_frames_before_the_projection_is_averaging_their_projections(
 
 
 @pytest.mark.parametrize("pooling", ["max", "attention"])
-def test_other_poolings_choose_among_projected_frames(pooling: str, batch: FeatureBatch) -> None:
+def test_max_and_attention_pooling_apply_to_projected_frames(pooling: str, batch: FeatureBatch) -> None:
     tower = trained(pooling=pooling)
     projected = {m: tower.project[m.value](batch.vectors[m]) for m in Modality}
     pools = {m: masked_max if pooling == "max" else tower.pool[m.value] for m in Modality}
@@ -138,7 +136,9 @@ def test_other_poolings_choose_among_projected_frames(pooling: str, batch: Featu
     torch.testing.assert_close(tower(batch), expected, atol=1e-5, rtol=0)
 
 
-def test_before_training_all_fusions_with_mean_or_attention_pooling_embed_alike(batch: FeatureBatch) -> None:
+def test_untrained_towers_with_mean_or_attention_pooling_give_equal_embeddings_for_all_fusions(
+    batch: FeatureBatch,
+) -> None:
     embeddings = []
     for shape in ({}, {"fusion": "concat"}, {"fusion": "attention"}, {"pooling": "attention"}):
         torch.manual_seed(0)
@@ -149,14 +149,14 @@ def test_before_training_all_fusions_with_mean_or_attention_pooling_embed_alike(
         torch.testing.assert_close(other(batch), first(batch), atol=1e-6, rtol=0)
 
 
-def test_a_wider_or_narrower_projection_still_gives_embeddings_of_the_length_asked_for(batch: FeatureBatch) -> None:
+def test_the_embedding_dimension_does_not_depend_on_the_projection_width(batch: FeatureBatch) -> None:
     for projection in (8, 16, 24):
         tower = trained(projection=projection)
         assert tower(batch).shape == (4, DIM)
         assert tower.project[Modality.TEXT.value][-1].out_features == projection
 
 
-def test_embeddings_are_float32_of_unit_length_inside_an_autocast(tower: VideoTower, batch: FeatureBatch) -> None:
+def test_embeddings_are_float32_of_unit_length_inside_autocast(tower: VideoTower, batch: FeatureBatch) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         z = tower(batch)
     assert z.dtype == torch.float32
@@ -164,7 +164,7 @@ def test_embeddings_are_float32_of_unit_length_inside_an_autocast(tower: VideoTo
     assert (z * tower(batch)).sum(dim=1).min() > 0.99
 
 
-def test_a_fresh_projection_keeps_the_angles_of_the_normalised_features() -> None:
+def test_an_untrained_projection_preserves_the_angles_of_the_features() -> None:
     tower = VideoTower(TowerConfig(dim=64), DIMS).eval()
     matrix = feature_matrix(*(feature_row(f"v{n}", frames=1, windows=0, text=False) for n in range(6)))
     batch = collate(matrix, np.arange(6))
@@ -173,7 +173,7 @@ def test_a_fresh_projection_keeps_the_angles_of_the_normalised_features() -> Non
     torch.testing.assert_close(z @ z.T, x @ x.T, atol=1e-5, rtol=0)
 
 
-def test_standardising_by_the_training_videos_undoes_shift_and_scale_of_the_features(tower: VideoTower) -> None:
+def test_standardisation_removes_shift_and_scale_of_the_features(tower: VideoTower) -> None:
     matrix = feature_matrix(*(feature_row(f"v{n}") for n in range(20)))
     shifted = feature_matrix(
         *({**row, "visual": [8 * x + 3 for x in row["visual"]]} for row in (feature_row(f"v{n}") for n in range(20)))
@@ -185,10 +185,10 @@ def test_standardising_by_the_training_videos_undoes_shift_and_scale_of_the_feat
     torch.testing.assert_close(tower(collate(shifted, rows)), z, atol=5e-3, rtol=0)
 
 
-def test_a_tower_that_takes_anothers_inputs_standardises_alike(tower: VideoTower, batch: FeatureBatch) -> None:
+def test_copying_inputs_copies_the_standardisation(tower: VideoTower, batch: FeatureBatch) -> None:
     other = VideoTower(tower.config, tower.dims)
     other.fit_inputs({m: 5 + np.random.default_rng(0).normal(size=(9, d)).astype(np.float16) for m, d in DIMS.items()})
-    tower.take_inputs(other)
+    tower.copy_inputs(other)
     other.project.load_state_dict(tower.project.state_dict())
     other.pool.load_state_dict(tower.pool.state_dict())
     other.fusion.load_state_dict(tower.fusion.state_dict())
@@ -196,7 +196,7 @@ def test_a_tower_that_takes_anothers_inputs_standardises_alike(tower: VideoTower
     torch.testing.assert_close(tower(batch), other.eval()(batch))
 
 
-def test_a_tower_cannot_be_given_a_shape_it_cannot_have() -> None:
+def test_invalid_architectures_are_rejected() -> None:
     with pytest.raises(ValidationError):
         TowerConfig(dim=0)
     with pytest.raises(ValidationError):

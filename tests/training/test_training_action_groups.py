@@ -4,13 +4,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.errors import RayreelError
 from rayreel.evaluation.splits import SplitConfig
 from rayreel.storage import Storage
 from rayreel.training.action.clips import CLIPS, ClipStore
 from rayreel.training.action.config import ActionConfig
-from rayreel.training.action.data import check_clips, list_clips, load_clips, take
+from rayreel.training.action.data import check_clips, draw_windows, list_clips, load_clips
 from rayreel.training.action.groups import source_of
 from rayreel.training.action.loop import ActionJob
 
@@ -18,11 +18,11 @@ TINY = ActionConfig(network={"frames": 2, "stride": 1, "size": 16, "channels": (
 SPLITS = SplitConfig(validation=0.25, test=0.25)
 
 
-def video(name: str, category: str = "Jump", **extra: str) -> Video:
-    return Video(video_id=name, uri=f"/films/{category}/{name}.avi", category=category, extra=extra)
+def video(name: str, category: str = "Jump", **extra: str) -> CatalogVideo:
+    return CatalogVideo(video_id=name, uri=f"/films/{category}/{name}.avi", category=category, extra=extra)
 
 
-def ucf_videos(classes: int = 3, groups: int = 12, pieces: int = 4) -> list[Video]:
+def ucf_videos(classes: int = 3, groups: int = 12, pieces: int = 4) -> list[CatalogVideo]:
     kinds = [f"Kind{number}" for number in range(classes)]
     return [
         video(f"v_{kind}_g{group:02d}_c{piece:02d}", kind)
@@ -33,7 +33,7 @@ def ucf_videos(classes: int = 3, groups: int = 12, pieces: int = 4) -> list[Vide
 
 
 def fill(store: ClipStore, listed: pa.Table, digests: list[str] | None = None) -> None:
-    """Clips whose pixels tell their row."""
+    """Clips whose pixel values are their row numbers."""
     rows = listed.num_rows
     cells = [np.full((2, 2, 16, 16, 3), row % 256, dtype=np.uint8).tobytes() for row in range(rows)]
     digests = digests or [f"digest {row}" for row in range(rows)]
@@ -54,21 +54,23 @@ def fill(store: ClipStore, listed: pa.Table, digests: list[str] | None = None) -
         ("holiday_g07_c03", None),
     ],
 )
-def test_pieces_of_one_recording_are_known_by_their_names(name: str, source: str | None) -> None:
-    assert source_of(Video(video_id=name, uri="/films/x.avi"), "source") == source
+def test_clips_of_one_recording_are_recognised_by_name(name: str, source: str | None) -> None:
+    assert source_of(CatalogVideo(video_id=name, uri="/films/x.avi"), "source") == source
 
 
-def test_the_name_of_the_file_counts_where_the_id_says_nothing() -> None:
-    assert source_of(Video(video_id="7", uri="https://x.example/v_Jump_g02_c04.avi?k=1"), "source") == "v_Jump_g02"
+def test_the_file_name_is_used_if_the_id_has_no_recording() -> None:
+    assert (
+        source_of(CatalogVideo(video_id="7", uri="https://x.example/v_Jump_g02_c04.avi?k=1"), "source") == "v_Jump_g02"
+    )
 
 
-def test_the_catalogs_own_column_wins() -> None:
+def test_the_catalog_column_takes_precedence() -> None:
     assert source_of(video("v_Jump_g07_c03", source="camera 3"), "source") == "camera 3"
     assert source_of(video("v_Jump_g07_c03", source=""), "source") == "v_Jump_g07"
     assert source_of(video("v_Jump_g07_c03"), "category") == "Jump"
 
 
-def test_no_recording_is_on_two_sides_and_every_piece_is_on_one(tmp_path: Path) -> None:
+def test_no_recording_is_on_two_sides_and_no_clip_is_lost(tmp_path: Path) -> None:
     listed = list_clips(ucf_videos(), SPLITS.group_by)
     store = ClipStore(str(tmp_path), TINY)
     fill(store, listed)
@@ -83,7 +85,7 @@ def test_no_recording_is_on_two_sides_and_every_piece_is_on_one(tmp_path: Path) 
     assert sum(map(sum, data.counts().values())) == 144
 
 
-def test_copies_of_one_file_stay_together_whatever_they_are_called(tmp_path: Path) -> None:
+def test_copies_of_one_file_stay_together_under_any_name(tmp_path: Path) -> None:
     videos = [video(f"v_Jump_g{group:02d}_c01") for group in range(1, 41)]
     listed = list_clips(videos, SPLITS.group_by)
     store = ClipStore(str(tmp_path), TINY)
@@ -93,7 +95,7 @@ def test_copies_of_one_file_stay_together_whatever_they_are_called(tmp_path: Pat
         assert {row // 2 for row in rows} == {row // 2 for row in rows if row ^ 1 in rows}
 
 
-def test_official_test_clips_are_the_test_and_validation_comes_out_of_the_rest(tmp_path: Path) -> None:
+def test_official_test_clips_are_the_test_part_and_validation_comes_from_the_rest(tmp_path: Path) -> None:
     sides = [
         each.model_copy(update={"extra": {"split": "test" if int(each.video_id[-6:-4]) <= 3 else "train"}})
         for each in ucf_videos()
@@ -109,7 +111,7 @@ def test_official_test_clips_are_the_test_and_validation_comes_out_of_the_rest(t
     assert not groups[0] & groups[1]
 
 
-def test_a_clip_is_found_whatever_the_order_of_files_and_one_that_is_gone_is_left_out(tmp_path: Path) -> None:
+def test_clips_are_loaded_in_list_order_and_missing_ones_are_left_out(tmp_path: Path) -> None:
     videos = ucf_videos(classes=2, groups=3, pieces=2)
     store = ClipStore(str(tmp_path), TINY)
     listed = list_clips(videos, SPLITS.group_by)
@@ -120,12 +122,12 @@ def test_a_clip_is_found_whatever_the_order_of_files_and_one_that_is_gone_is_lef
     assert data.labels_N.tolist() == [1] * 6 + [0] * 5
 
 
-def test_videos_without_any_category_are_a_clear_error() -> None:
+def test_videos_without_any_category_are_rejected() -> None:
     with pytest.raises(RayreelError, match="category"):
         list_clips([video("a", "")], "source")
 
 
-def test_a_class_without_training_clips_is_left_out_and_the_others_keep_theirs(tmp_path: Path) -> None:
+def test_a_class_without_training_clips_is_left_out(tmp_path: Path) -> None:
     listed = list_clips([video("v_Rare_g01_c01", "Bare"), *ucf_videos(classes=2)], SPLITS.group_by)
     fill(ClipStore(str(tmp_path), TINY), listed)
     outcomes = set()
@@ -134,28 +136,28 @@ def test_a_class_without_training_clips_is_left_out_and_the_others_keep_theirs(t
         check_clips(data)
         outcomes.add(data.left_out)
         assert sum(map(sum, data.counts().values())) == len(data.clips) == 97 - len(data.left_out)
-        for row in data.split.test:  # a clip's pixels tell its row in the list
+        for row in data.split.test:  # a clip's pixel values are its row in the list
             listed_row = int(data.clips[row][0, 0, 0, 0, 0])
             assert listed["category"][listed_row].as_py() == data.classes[data.labels_N[row]]
     assert outcomes == {(), ("Bare",)}
 
 
-def test_a_single_class_and_no_validation_are_clear_errors(tmp_path: Path) -> None:
+def test_a_single_class_and_missing_validation_clips_are_rejected(tmp_path: Path) -> None:
     one, two = (list_clips(ucf_videos(classes=classes), SPLITS.group_by) for classes in (1, 2))
     fill(ClipStore(str(tmp_path), TINY), two)
-    with pytest.raises(RayreelError, match="takes two"):
+    with pytest.raises(RayreelError, match="at least two"):
         check_clips(load_clips(one, ClipStore(str(tmp_path), TINY), SPLITS))
     with pytest.raises(RayreelError, match="validation"):
         check_clips(load_clips(two, ClipStore(str(tmp_path), TINY), SplitConfig(validation=0)))
 
 
-def test_what_chance_makes_of_a_clip_does_not_depend_on_the_worker_that_takes_it(tmp_path: Path) -> None:
+def test_augmentation_does_not_depend_on_the_worker(tmp_path: Path) -> None:
     listed = list_clips(ucf_videos(), SPLITS.group_by)
     store = ClipStore(str(tmp_path), TINY)
     fill(store, listed)
     data = load_clips(listed, store, SPLITS)
-    joined = data.split.train[:5]
-    whole = take(data, joined, np.arange(5), TINY, [0, 1, 2])
-    parts = [take(data, joined, np.array(mine), TINY, [0, 1, 2]) for mine in ([0, 1, 2], [3, 4])]
+    batch = data.split.train[:5]
+    whole = draw_windows(data, batch, np.arange(5), TINY, [0, 1, 2])
+    parts = [draw_windows(data, batch, np.array(mine), TINY, [0, 1, 2]) for mine in ([0, 1, 2], [3, 4])]
     np.testing.assert_array_equal(whole, np.concatenate(parts))
-    assert whole[:, 0, 0, 0, 0].tolist() == [row % 256 for row in joined]
+    assert whole[:, 0, 0, 0, 0].tolist() == [row % 256 for row in batch]

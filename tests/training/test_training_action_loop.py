@@ -7,7 +7,7 @@ import torch
 import torch.multiprocessing as mp
 
 from moving import KINDS, moving_frames
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.evaluation.splits import Split, SplitConfig
 from rayreel.training.action.classifier import accuracy, confusion_of
 from rayreel.training.action.config import ActionConfig
@@ -35,7 +35,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def moving_clips() -> LabelledClips:
-    """Two windows of each film; the classes look alike in any single frame."""
+    """Two windows of each film; single frames do not distinguish the classes."""
     films = [(kind, seed) for kind in range(len(KINDS)) for seed in range(EACH)]
     clips = []
     for kind, seed in films:
@@ -47,46 +47,46 @@ def moving_clips() -> LabelledClips:
 
 
 def run_of(data: LabelledClips, **changes: object) -> ActionRun:
-    listed = list_clips([Video(video_id="x", uri="/x.mp4", category="x")], "source")
+    listed = list_clips([CatalogVideo(video_id="x", uri="/x.mp4", category="x")], "source")
     return ActionRun(ActionJob("unused", listed, CONFIG.model_copy(update=changes), SplitConfig()), data, CPU)
 
 
-def test_training_tells_motions_apart_that_no_single_frame_shows() -> None:
+def test_training_learns_motions_that_no_single_frame_shows() -> None:
     run = run_of(moving_clips())
     losses = []
-    while not run.over:
+    while not run.finished:
         losses.append(run.train_epoch()["train/loss"])
     run.model.load_state_dict(run.best["model"])
     confusion, _ = confusion_of(run.model, run.data, run.data.split.test, CPU)
     assert confusion.sum(axis=1).tolist() == [6, 6, 6]
-    assert accuracy(confusion) > 0.7  # by chance one third
+    assert accuracy(confusion) > 0.7  # random: one third
     assert losses[-1] < 0.85 * losses[0]
 
 
-def test_the_best_epoch_is_kept_and_training_ends_when_validation_stays_worse() -> None:
+def test_the_best_epoch_is_kept_and_training_stops_early() -> None:
     run = run_of(moving_clips(), patience=2)
-    over = []
+    finished = []
     for right, loss in [(0.5, 1.0), (0.6, 2.0), (0.6, 1.5), (0.6, 1.6), (0.5, 0.1)]:
         with torch.no_grad():
             run.model.head.bias.fill_(loss)
-        run._choose({"validation/accuracy": right, "validation/loss": loss})
+        run._keep_best({"validation/accuracy": right, "validation/loss": loss})
         run.epoch += 1
-        over.append(run.over)
+        finished.append(run.finished)
     assert run.best["epoch"] == 2
     assert run.best["model"]["head.bias"].tolist() == [1.5] * len(KINDS)
-    assert over == [False, False, False, False, True]
+    assert finished == [False, False, False, False, True]
 
 
-def test_a_restart_goes_on_exactly_where_the_checkpoint_was_taken(tmp_path: Path) -> None:
+def test_a_restart_continues_exactly_from_the_checkpoint(tmp_path: Path) -> None:
     data = moving_clips()
-    undisturbed = run_of(data, epochs=2)
-    first = undisturbed.train_epoch()
-    torch.save(undisturbed.state(), tmp_path / "state.pt")
-    second = undisturbed.train_epoch()
+    uninterrupted = run_of(data, epochs=2)
+    first = uninterrupted.train_epoch()
+    torch.save(uninterrupted.state(), tmp_path / "state.pt")
+    second = uninterrupted.train_epoch()
     restarted = run_of(data, epochs=2, seed=0)
     restarted.restore(torch.load(tmp_path / "state.pt", weights_only=True))
     assert restarted.train_epoch() == second != first
-    assert restarted.over
+    assert restarted.finished
 
 
 def _shares(rank: int, workers: int, folder: str) -> None:
@@ -97,25 +97,25 @@ def _shares(rank: int, workers: int, folder: str) -> None:
     confusion, mean = confusion_of(run.model, run.data, run.data.split.validation[:5], CPU)
     if rank == 0:
         torch.save(
-            {"loss": loss, "model": run.model.state_dict(), "told": (confusion.tolist(), mean)}, f"{folder}/{workers}"
+            {"loss": loss, "model": run.model.state_dict(), "totals": (confusion.tolist(), mean)}, f"{folder}/{workers}"
         )
     torch.distributed.destroy_process_group()
 
 
-def test_a_step_of_two_workers_on_an_uneven_batch_is_the_step_of_one_process(tmp_path: Path) -> None:
+def test_a_step_of_two_workers_on_an_uneven_batch_equals_that_of_one_process(tmp_path: Path) -> None:
     run = run_of(moving_clips())
     loss = run.step(0, run.data.split.train[:5])
     confusion, mean = confusion_of(run.model, run.data, run.data.split.validation[:5], CPU)
     mp.spawn(_shares, (2, str(tmp_path)), nprocs=2)
     theirs = torch.load(tmp_path / "2", weights_only=True)
     assert theirs["loss"] == pytest.approx(loss, abs=1e-5)
-    assert theirs["told"][0] == confusion.tolist()
-    assert theirs["told"][1] == pytest.approx(mean, abs=1e-5)
+    assert theirs["totals"][0] == confusion.tolist()
+    assert theirs["totals"][1] == pytest.approx(mean, abs=1e-5)
     for name, value in run.model.state_dict().items():
         torch.testing.assert_close(theirs["model"][name], value, atol=1e-5, rtol=1e-4)
 
 
-def test_the_rate_rises_and_then_falls_to_nothing() -> None:
+def test_the_learning_rate_rises_and_then_decays_to_zero() -> None:
     run = run_of(moving_clips())
     rates = []
     for run.epoch in range(CONFIG.epochs):

@@ -12,6 +12,6 @@ def test_workers_are_a_number_or_a_range(given: int | str, fewest: int, most: in
 
 
 @pytest.mark.parametrize("given", [0, "0:2", "4:1", "many", "1:", ":3", "-1", "1:2:3"])
-def test_workers_that_cannot_be_are_refused(given: int | str) -> None:
+def test_invalid_worker_counts_are_rejected(given: int | str) -> None:
     with pytest.raises(ValidationError, match="workers"):
         TrainConfig(workers=given)

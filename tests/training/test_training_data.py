@@ -22,7 +22,7 @@ def row(number: int) -> dict[str, object]:
 
 
 def filled_store(root: Path) -> FeatureStore:
-    """Two files out of order, a row in both, a row of an older version and one that has left the catalog."""
+    """Two unsorted files with a duplicate row, a row of an older version and one that is not in the catalog."""
     store = FeatureStore(Storage(root), KEY)
     store.create()
     none = QUARANTINE.empty_table()
@@ -41,14 +41,14 @@ def assert_equal(one: FeatureMatrix, other: FeatureMatrix) -> None:
         assert np.array_equal(one.vectors[modality].values, other.vectors[modality].values)
 
 
-def test_mapped_features_are_those_in_memory_in_the_same_order(tmp_path: Path) -> None:
+def test_mapped_features_equal_those_in_memory(tmp_path: Path) -> None:
     store = filled_store(tmp_path / "storage")
     mapped = map_features(store, store.fingerprint(), tmp_path / "scratch")
     assert_equal(mapped, FeatureMatrix.from_table(store.read()))
     assert isinstance(mapped.vectors[Modality.VISUAL].values, np.memmap)
 
 
-def test_a_second_worker_maps_the_copy_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_worker_maps_the_existing_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = filled_store(tmp_path / "storage")
     first = map_features(store, store.fingerprint(), tmp_path / "scratch")
     monkeypatch.setattr(FeatureStore, "read", lambda *_: pytest.fail("the store was read again"))
@@ -56,22 +56,22 @@ def test_a_second_worker_maps_the_copy_that_is_there(tmp_path: Path, monkeypatch
 
 
 def _fingerprint(root: Path) -> str:
-    """The name of the copy that is there."""
+    """The name of the existing copy."""
     (folder,) = [path for place in (root / "scratch").iterdir() if place.is_dir() for path in place.iterdir()]
     return folder.name
 
 
-def test_a_changed_store_is_copied_anew_and_its_old_copy_goes(tmp_path: Path) -> None:
+def test_a_changed_store_is_copied_again_and_the_old_copy_is_deleted(tmp_path: Path) -> None:
     store = filled_store(tmp_path / "storage")
     old = map_features(store, store.fingerprint(), tmp_path / "scratch")
     store.set_catalog([(f"v{n:03}", "1") for n in range(6)])
     new = map_features(store, store.fingerprint(), tmp_path / "scratch")
     assert (len(old), len(new)) == (12, 6)
     assert _fingerprint(tmp_path) == store.fingerprint()
-    assert float(old.vectors[Modality.VISUAL].values.astype(np.float32).sum()) != 0  # still readable by who has it
+    assert float(old.vectors[Modality.VISUAL].values.astype(np.float32).sum()) != 0  # still mapped
 
 
-def test_a_copy_broken_off_is_made_again(tmp_path: Path) -> None:
+def test_an_interrupted_copy_is_repeated(tmp_path: Path) -> None:
     store = filled_store(tmp_path / "storage")
     first = map_features(store, store.fingerprint(), tmp_path / "scratch")
     (place,) = [path for path in (tmp_path / "scratch").iterdir() if path.is_dir()]
@@ -95,21 +95,21 @@ def test_the_size_is_that_of_the_vectors(tmp_path: Path) -> None:
     assert vectors <= size_of(store) <= 4 * vectors + 10_000
 
 
-def test_memory_is_chosen_where_every_worker_has_room(tmp_path: Path) -> None:
+def test_memory_is_used_if_all_workers_have_room(tmp_path: Path) -> None:
     store, size = filled_store(tmp_path), size_of(filled_store(tmp_path / "same"))
     assert fits(store, 1, memory=9 * size) and not fits(store, 2, memory=9 * size)
     assert machine_memory() > 2**28
 
 
 @pytest.mark.parametrize("ingest", list(Ingest))
-def test_every_ingest_gives_the_same_features(ingest: Ingest, tmp_path: Path) -> None:
+def test_every_ingest_returns_the_same_features(ingest: Ingest, tmp_path: Path) -> None:
     store = filled_store(tmp_path / "storage")
     config = TrainConfig(ingest=ingest, scratch=tmp_path / "scratch")
     assert_equal(open_features(store, store.fingerprint(), config), FeatureMatrix.from_table(store.read()))
     assert (tmp_path / "scratch").exists() is (ingest is Ingest.MAPPED)
 
 
-def test_rows_of_many_reads_are_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_several_reads_are_combined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rayreel.training.mapped._ROWS_AT_ONCE", 2)
     store = filled_store(tmp_path / "storage")
     assert_equal(map_features(store, "f", tmp_path / "scratch"), FeatureMatrix.from_table(store.read()))

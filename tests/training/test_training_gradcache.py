@@ -34,12 +34,12 @@ def assert_same(one: Gradients, other: Gradients) -> None:
 
 @pytest.mark.parametrize("kind", ["infonce", "supcon", "triplet", "contrastive"])
 @pytest.mark.parametrize("micro_batch", [1, 4, 7])
-def test_parts_give_the_gradients_of_the_whole(micro_batch: int, kind: str) -> None:
+def test_micro_batches_give_the_gradients_of_the_whole_batch(micro_batch: int, kind: str) -> None:
     assert_same(step_of(19, micro_batch, kind), step_of(19, None, kind))
 
 
 def in_parts_with_graph(taught: Learner, batch: PairBatch, size: int) -> Gradients:
-    """The plain step, its forward taken in parts, so that it draws its dropout in the same order."""
+    """A step without GradCache whose forward pass runs in parts, so that dropout is drawn in the same order."""
 
     def embed(side: FeatureBatch) -> Tensor:
         count = len(side.ids_B)
@@ -79,14 +79,14 @@ def of_many_workers() -> tuple[Gradients, tuple[Gradients, Gradients]]:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
-def test_parts_are_exact_on_any_number_of_workers_and_with_dropout(workers: int, tmp_path: Path) -> None:
+def test_micro_batches_are_exact_with_any_number_of_workers_and_with_dropout(workers: int, tmp_path: Path) -> None:
     without_dropout, (cached, plain) = with_workers(workers, of_many_workers, tmp_path)
     assert_same(without_dropout, step_of(19, None, "infonce"))
-    # The second pass draws the dropout of the first.
+    # The second pass uses the dropout masks of the first.
     assert_same(cached, plain)
 
 
-def test_without_the_same_dropout_the_gradients_would_differ() -> None:
+def test_gradients_differ_with_other_dropout_masks() -> None:
     (_, cached), _ = both_with_dropout(19)
     torch.manual_seed(6)
     matrix = small_matrix()

@@ -11,14 +11,14 @@ from rayreel.storage import Storage
 from rayreel.training.journal import EpochMetrics, Journal
 from rayreel.training.tracking import tracked, use_tracking
 
-NOBODY = "http://127.0.0.1:9"
+UNREACHABLE = "http://127.0.0.1:9"
 
 
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
-            patch.setenv(name, "")  # MLflow sets them itself; so patched, they are put back
+            patch.setenv(name, "")  # MLflow sets them itself; patching restores them afterwards
             patch.delenv(name)
         patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         yield Storage(tmp_path_factory.mktemp("storage"))
@@ -53,15 +53,15 @@ def test_each_epoch_becomes_a_step_of_the_run(storage: Storage, journal: Journal
     assert history(storage, run_id) == [(0, 3.0), (1, 2.0)]
 
 
-def test_metrics_of_an_absent_mlflow_are_kept_and_delivered_once_it_is_there(
+def test_metrics_are_kept_while_mlflow_is_unavailable_and_delivered_later(
     storage: Storage, journal: Journal, run_id: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
-    away = EpochMetrics(journal, NOBODY, run_id)
+    away = EpochMetrics(journal, UNREACHABLE, run_id)
     report(away, 0, 3.0)
     report(away, 1, 2.0)
-    assert "metrics of epoch 0 did not reach MLflow and are kept" in caplog.text
-    assert "epoch 1" not in caplog.text  # not asked again so soon
+    assert "could not send the metrics of epoch 0 to MLflow; kept in the journal" in caplog.text
+    assert "epoch 1" not in caplog.text  # no second attempt within the pause
     assert [entry.epoch for entry in journal.read()] == [0, 1] and history(storage, run_id) == []
     report(EpochMetrics(journal, use_tracking(storage), run_id), 2, 1.0)
     assert history(storage, run_id) == [(0, 3.0), (1, 2.0), (2, 1.0)]
@@ -71,21 +71,21 @@ def test_nothing_is_delivered_twice(storage: Storage, journal: Journal, run_id: 
     uri = use_tracking(storage)
     report(EpochMetrics(journal, uri, run_id), 0, 3.0)
     journal.deliver(uri, run_id)
-    report(EpochMetrics(journal, uri, run_id), 0, 3.5)  # an epoch that a restart did again
+    report(EpochMetrics(journal, uri, run_id), 0, 3.5)  # an epoch repeated by a restart
     assert history(storage, run_id) == [(0, 3.0)]
 
 
-def test_a_report_within_an_epoch_is_no_epoch(storage: Storage, journal: Journal, run_id: str) -> None:
+def test_a_report_within_an_epoch_is_not_recorded(storage: Storage, journal: Journal, run_id: str) -> None:
     EpochMetrics(journal, use_tracking(storage), run_id).after_report(None, [{"validation/recall@10": 0.0}], None)
     assert journal.read() == [] and history(storage, run_id) == []
 
 
-def test_the_journal_lies_beside_the_checkpoints(storage: Storage, journal: Journal) -> None:
+def test_the_journal_is_stored_with_the_checkpoints(storage: Storage, journal: Journal) -> None:
     journal.add(0, {"train/loss": 3.0})
     assert Path(storage.path("checkpoints", journal.name, "metrics.jsonl")).read_text().count("\n") == 1
 
 
-def test_delivering_to_nobody_says_so(journal: Journal) -> None:
+def test_delivering_to_an_unavailable_mlflow_raises(journal: Journal) -> None:
     journal.add(0, {"train/loss": 3.0})
     with pytest.raises(MlflowException):
-        journal.deliver(NOBODY, "0" * 32)
+        journal.deliver(UNREACHABLE, "0" * 32)

@@ -16,7 +16,7 @@ from rayreel.tower.losses.config import LossConfig
 from rayreel.tower.tower import TowerConfig, VideoTower
 from rayreel.training.config import TrainConfig
 from rayreel.training.job import TrainJob, prepare
-from rayreel.training.loop import Run, fresh_learner, steps_per_epoch
+from rayreel.training.loop import Run, make_learner, steps_per_epoch
 from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.pairs.problem import PairsImpossible
 from rayreel.training.progress import Progress
@@ -41,18 +41,18 @@ def job(root: Path, videos: int = 60, pairs: PairsConfig | None = None, **train:
     )
 
 
-def started(what: TrainJob) -> Run:
+def new_run(what: TrainJob) -> Run:
     ready = prepare(what)
-    return Run(what, ready, fresh_learner(what, ready), Progress())
+    return Run(what, ready, make_learner(what, ready), Progress())
 
 
-def test_towers_of_one_seed_begin_alike_and_of_two_seeds_differently(tmp_path: Path) -> None:
+def test_initial_weights_depend_on_the_seed_only(tmp_path: Path) -> None:
     what = job(tmp_path)
     ready = prepare(what)
-    first, again = fresh_learner(what, ready), fresh_learner(what, ready)
+    first, again = make_learner(what, ready), make_learner(what, ready)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters, again.parameters, strict=True))
     other = job(tmp_path, seed=1)
-    assert not torch.equal(first.parameters[0], fresh_learner(other, ready).parameters[0])
+    assert not torch.equal(first.parameters[0], make_learner(other, ready).parameters[0])
 
 
 def test_inputs_are_standardised_by_training_videos_only(tmp_path: Path) -> None:
@@ -60,63 +60,63 @@ def test_inputs_are_standardised_by_training_videos_only(tmp_path: Path) -> None
     ready = prepare(what)
     expected = VideoTower(what.tower, DIMS)
     expected.fit_inputs({m: vectors.of(ready.split.train) for m, vectors in ready.matrix.vectors.items()})
-    fitted = dict(fresh_learner(what, ready).tower.named_buffers())
+    fitted = dict(make_learner(what, ready).tower.named_buffers())
     for name, buffer in expected.named_buffers():
         torch.testing.assert_close(fitted[name], buffer)
 
 
-def test_statistics_of_a_large_catalog_come_from_a_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_statistics_of_a_large_catalog_use_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     what = job(tmp_path)
     ready = prepare(what)
-    whole = dict(fresh_learner(what, ready).tower.named_buffers())
-    monkeypatch.setattr("rayreel.training.loop._FITTED_ON", 10)
-    part = dict(fresh_learner(what, ready).tower.named_buffers())
+    whole = dict(make_learner(what, ready).tower.named_buffers())
+    monkeypatch.setattr("rayreel.training.loop._STATISTICS_VIDEOS", 10)
+    part = dict(make_learner(what, ready).tower.named_buffers())
     assert all(not torch.equal(whole[name], part[name]) for name in whole)
 
 
 @pytest.mark.parametrize("kind", ["infonce", "supcon", "triplet", "contrastive"])
-def test_an_epoch_takes_every_step_and_teaches(kind: str, tmp_path: Path) -> None:
+def test_an_epoch_runs_every_step_and_changes_the_weights(kind: str, tmp_path: Path) -> None:
     what = replace(job(tmp_path), loss=LossConfig(kind=kind))
-    run = started(what)
+    run = new_run(what)
     before = run.learner.parameters[0].clone()
-    assert run.epoch() is None
-    assert run.progress.step == run.progress.taken == steps_per_epoch(what.train, run.ready)
+    assert run.train_epoch() is None
+    assert run.progress.step == run.progress.taken == steps_per_epoch(what.train, run.prepared)
     assert not torch.equal(before, run.learner.parameters[0])
 
 
-def test_negatives_are_mined_anew_each_epoch_and_kept_within_one(tmp_path: Path) -> None:
-    run = started(job(tmp_path, pairs=MINED))
-    run.epoch()
-    first = run.ready.plan.mined_TR
+def test_negatives_are_mined_every_epoch_and_kept_within_it(tmp_path: Path) -> None:
+    run = new_run(job(tmp_path, pairs=MINED))
+    run.train_epoch()
+    first = run.prepared.plan.mined_TR
     state = {"learner": run.learner.state(), "progress": run.progress.state(), "mined": torch.from_numpy(first)}
     run.progress.end_epoch(0.0)
-    run.epoch()
-    assert not np.array_equal(run.ready.plan.mined_TR, first)
-    again = started(job(tmp_path, pairs=MINED))
+    run.train_epoch()
+    assert not np.array_equal(run.prepared.plan.mined_TR, first)
+    again = new_run(job(tmp_path, pairs=MINED))
     again.load(state)
-    again.epoch()
-    assert np.array_equal(again.ready.plan.mined_TR, first)
+    again.train_epoch()
+    assert np.array_equal(again.prepared.plan.mined_TR, first)
 
 
-def test_a_run_that_goes_on_within_an_epoch_ends_it_as_if_nothing_had_been(tmp_path: Path) -> None:
-    whole, broken = started(job(tmp_path, pairs=MINED)), started(job(tmp_path, pairs=MINED, prefetch=0))
-    whole.epoch()
+def test_a_run_resumed_within_an_epoch_equals_an_uninterrupted_run(tmp_path: Path) -> None:
+    whole, interrupted = new_run(job(tmp_path, pairs=MINED)), new_run(job(tmp_path, pairs=MINED, prefetch=0))
+    whole.train_epoch()
     states = []
-    take = broken.learner.take
+    step = interrupted.learner.step
 
-    def noting(*words: object) -> object:
-        taken = take(*words)  # type: ignore[arg-type]
-        mined = torch.from_numpy(broken.ready.plan.mined_TR)
-        progress = Progress.of(broken.progress.state())
-        progress.add(progress.step, taken)
-        states.append({"learner": _copied(broken.learner.state()), "progress": progress.state(), "mined": mined})
-        return taken
+    def recording_step(*args: object) -> object:
+        result = step(*args)  # type: ignore[arg-type]
+        mined = torch.from_numpy(interrupted.prepared.plan.mined_TR)
+        progress = Progress.of(interrupted.progress.state())
+        progress.add(progress.step, result)
+        states.append({"learner": _copied(interrupted.learner.state()), "progress": progress.state(), "mined": mined})
+        return result
 
-    broken.learner.take = noting  # type: ignore[method-assign,assignment]
-    broken.epoch()
-    resumed = started(job(tmp_path, pairs=MINED))
+    interrupted.learner.step = recording_step  # type: ignore[method-assign,assignment]
+    interrupted.train_epoch()
+    resumed = new_run(job(tmp_path, pairs=MINED))
     resumed.load(states[1])
-    resumed.epoch()
+    resumed.train_epoch()
     assert resumed.progress == whole.progress
     assert all(torch.equal(a, b) for a, b in zip(whole.learner.parameters, resumed.learner.parameters, strict=True))
 
@@ -129,11 +129,11 @@ def _copied(state: dict[str, object]) -> dict[str, object]:
     return copied
 
 
-def test_too_few_videos_are_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_too_few_videos_are_rejected_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(RayreelError, match=r"at least 8 .*splits\.test"):
         prepare(job(tmp_path, videos=9))
 
 
-def test_pairs_that_the_data_cannot_give_are_refused_before_training(tmp_path: Path) -> None:
+def test_pair_sources_without_pairs_are_rejected_before_training(tmp_path: Path) -> None:
     with pytest.raises(PairsImpossible):
         prepare(job(tmp_path, pairs=PairsConfig(co_watched=1)))

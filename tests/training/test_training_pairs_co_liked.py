@@ -5,7 +5,7 @@ import pytest
 from feature_rows import feature_matrix, feature_row
 from rayreel.training.pairs import co_liked as module
 from rayreel.training.pairs.co_liked import co_liked
-from rayreel.training.pairs.co_watched import of_training
+from rayreel.training.pairs.co_watched import training_interactions
 from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.pairs.jaccard import LabelSets
 from watching import watched
@@ -21,13 +21,13 @@ def liked_by(**videos: str) -> pa.Table:
 
 
 def edges(interactions: pa.Table, labels: LabelSets = LABELS, **config: float) -> dict[tuple[int, int], float]:
-    kept, rows = of_training(interactions, MATRIX, np.ones(len(MATRIX), dtype=bool))
+    kept, rows = training_interactions(interactions, MATRIX, np.ones(len(MATRIX), dtype=bool))
     found = co_liked(kept, rows, labels, PairsConfig(**config)).toarray()
     np.testing.assert_array_equal(found, found.T)
     return {(i, j): found[i, j] for i, j in zip(*np.nonzero(np.triu(found)), strict=True)}
 
 
-def test_jaccard_is_common_labels_over_all_labels() -> None:
+def test_jaccard_is_the_share_of_common_labels() -> None:
     rows = np.arange(len(SETS))
     table = LABELS.jaccard(rows, rows)
     assert table[0, 1] == pytest.approx(1 / 3)
@@ -52,7 +52,7 @@ def test_co_liked_videos_overlap_and_have_users_who_like_both() -> None:
     assert edges(likes, min_jaccard=0.3) == {(0, 1): 2, (0, 3): 1, (1, 3): 1}
 
 
-def test_a_lower_rating_or_none_is_no_liking() -> None:
+def test_a_lower_rating_or_none_is_not_a_like() -> None:
     likes = liked_by(ann="03")
     low = watched(("ben", "v0", 0), ("ben", "v3", 0), rating=3.9)
     silent = watched(("cat", "v0", 0), ("cat", "v3", 0))
@@ -64,13 +64,13 @@ def test_a_rating_given_twice_counts_once() -> None:
     assert edges(pa.concat_tables([liked_by(ann="03"), liked_by(ann="03")])) == {(0, 3): 1}
 
 
-def test_only_the_partners_liked_together_most_are_kept() -> None:
+def test_only_the_most_co_liked_partners_are_kept() -> None:
     same = LabelSets.of(["one"] * len(SETS), [None] * len(SETS))
     likes = liked_by(ann="012345", ben="01", cat="23", dan="45")
     assert edges(likes, same, co_liked_partners=1) == {(0, 1): 2, (2, 3): 2, (4, 5): 2}
 
 
-def test_row_by_row_gives_the_same_edges(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_edges_do_not_depend_on_the_chunk_size(monkeypatch: pytest.MonkeyPatch) -> None:
     likes = liked_by(ann="0123", ben="01", cat="1235")
     whole = edges(likes)
     monkeypatch.setattr(module, "_CELLS_AT_ONCE", 1)

@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 
 from feature_rows import feature_matrix, feature_row
-from rayreel.training.pairs.co_watched import co_watched, of_training
+from rayreel.training.pairs.co_watched import co_watched, training_interactions
 from rayreel.training.pairs.config import PairsConfig
 from watching import watched
 
@@ -11,26 +11,26 @@ MATRIX = feature_matrix(*(feature_row(f"v{n}") for n in range(6)))
 
 
 def together(interactions: pa.Table, **config: float | None) -> dict[tuple[int, int], float]:
-    """Edges from v_i to v_j, i < j, and how often."""
-    kept, rows = of_training(interactions, MATRIX, np.ones(len(MATRIX), dtype=bool))
+    """Edges from v_i to v_j with i < j, and their weights."""
+    kept, rows = training_interactions(interactions, MATRIX, np.ones(len(MATRIX), dtype=bool))
     edges = co_watched(kept, rows, len(MATRIX), PairsConfig(**config)).toarray()
     np.testing.assert_array_equal(edges, edges.T)
     return {(i, j): edges[i, j] for i, j in zip(*np.nonzero(np.triu(edges)), strict=True)}
 
 
-def test_a_pair_lies_within_the_window_and_counts_once_per_user() -> None:
+def test_pairs_within_the_window_are_counted_per_user() -> None:
     watches = watched(
         ("ann", "v0", 0), ("ann", "v1", HOUR), ("ann", "v2", 3 * HOUR), ("ben", "v1", 0), ("ben", "v0", HOUR)
     )
     assert together(watches, co_watch_window_s=2 * HOUR) == {(0, 1): 2, (1, 2): 1}
 
 
-def test_the_end_of_the_window_is_in_it() -> None:
+def test_the_window_includes_its_end() -> None:
     assert together(watched(("ann", "v0", 0), ("ann", "v1", HOUR)), co_watch_window_s=HOUR) == {(0, 1): 1}
     assert together(watched(("ann", "v0", 0), ("ann", "v1", HOUR + 0.001)), co_watch_window_s=HOUR) == {}
 
 
-def test_a_session_ends_with_a_pause_and_not_with_the_window() -> None:
+def test_a_session_ends_with_a_pause_not_with_the_window() -> None:
     watches = watched(
         ("ann", "v0", 0),
         ("ann", "v1", HOUR),
@@ -42,7 +42,7 @@ def test_a_session_ends_with_a_pause_and_not_with_the_window() -> None:
     assert edges == {(0, 1): 1, (1, 2): 1, (0, 2): 1, (3, 4): 1}
 
 
-def test_two_users_make_no_pair() -> None:
+def test_watches_of_two_users_are_not_a_pair() -> None:
     assert together(watched(("ann", "v0", 0), ("ben", "v1", 1))) == {}
     assert together(watched(("ann", "v0", 0), ("ben", "v1", 1)), session_gap_s=HOUR) == {}
 
@@ -55,18 +55,18 @@ def test_the_order_of_the_file_does_not_matter() -> None:
     assert together(shuffled) == together(watches) == {(0, 1): 1, (3, 4): 1}
 
 
-def test_watching_a_video_again_pairs_it_with_nothing_but_others() -> None:
+def test_a_video_watched_again_is_not_paired_with_itself() -> None:
     assert together(watched(("ann", "v0", 0), ("ann", "v0", 1), ("ann", "v1", 2))) == {(0, 1): 2}
 
 
-def test_a_binge_pairs_each_watch_with_the_next_few_only() -> None:
+def test_a_watch_is_paired_with_the_next_few_only() -> None:
     binge = watched(*(("ann", f"v{n}", float(n)) for n in range(6)))
     assert set(together(binge, co_watch_reach=2)) == {(i, j) for i in range(6) for j in (i + 1, i + 2) if j < 6}
 
 
-def test_watches_of_other_videos_than_training_ones_are_ignored() -> None:
+def test_watches_of_videos_outside_training_are_ignored() -> None:
     watches = watched(("ann", "v0", 0), ("ann", "v1", 1), ("ann", "elsewhere", 2), ("ann", "v2", 3))
     in_train = np.array([True, False, True, True, True, True])
-    kept, rows = of_training(watches, MATRIX, in_train)
+    kept, rows = training_interactions(watches, MATRIX, in_train)
     assert rows.tolist() == [0, 2]
     assert kept["video_id"].to_pylist() == ["v0", "v2"]

@@ -4,7 +4,7 @@ from rayreel.training.pairs.codes import codes_of
 from rayreel.training.pairs.sources import NONE
 
 
-def test_equal_texts_have_one_code_in_all_chunks_and_blanks_have_none() -> None:
+def test_equal_texts_have_one_code_across_chunks_and_blanks_have_none() -> None:
     codes = codes_of(pa.chunked_array([["a", None, "b"], [], ["b", "", "a"]], pa.string()))
     assert codes[0] == codes[5]
     assert codes[2] == codes[3]

@@ -3,7 +3,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from rayreel.tower.losses.joined import FILLER, same_video
+from rayreel.tower.losses.global_batch import FILLER, same_video
 from rayreel.training.pairs import mining
 from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.pairs.relations import Alike
@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 
 
 def on_a_circle(count: int) -> NDArray[np.float32]:
-    """[count, 2] unit vectors: row n lies n steps along a half circle, so nearness is nearness of numbers."""
+    """[count, 2] unit vectors on a half circle, in order: rows with close numbers are close to each other."""
     angle = np.linspace(0, np.pi, count)
     return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
 
@@ -24,7 +24,7 @@ def test_mined_rows_are_the_nearest_between_the_two_ranks() -> None:
     assert sorted(mined[10].tolist()[:2]) == [8, 12]
 
 
-def test_alike_rows_are_never_mined_and_do_not_count_as_ranks() -> None:
+def test_alike_rows_are_never_mined_and_take_no_rank() -> None:
     config = PairsConfig(mined_from_rank=1, mined_to_rank=3)
     alike = Alike([np.arange(20) // 5], [])
     mined = mining.mine(on_a_circle(20), np.arange(20), alike, None, config, device=CPU)
@@ -48,13 +48,13 @@ def test_only_the_given_rows_are_mined() -> None:
     assert set(mined.ravel().tolist()) <= set(rows.tolist())
 
 
-def test_where_there_are_too_few_the_rest_is_filler() -> None:
+def test_missing_ranks_are_filler() -> None:
     config = PairsConfig(mined_from_rank=2, mined_to_rank=9)
     mined = mining.mine(on_a_circle(5), np.arange(5), same_video, None, config, device=CPU)
     assert mined[0].tolist() == [3, 4] + [FILLER] * 5
 
 
-def test_row_by_row_mines_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mined_negatives_do_not_depend_on_the_chunk_size(monkeypatch: pytest.MonkeyPatch) -> None:
     config, rng = PairsConfig(mined_from_rank=2, mined_to_rank=9), np.random.default_rng(0)
     embeddings = rng.normal(size=(50, 8)).astype(np.float32)
     whole = mining.mine(embeddings, np.arange(50), same_video, None, config, device=CPU)

@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 
 from feature_rows import clusters, feature_matrix, feature_row
 from rayreel.features.matrix import FeatureMatrix
-from rayreel.tower.losses.joined import FILLER
+from rayreel.tower.losses.global_batch import FILLER
 from rayreel.training.pairs.config import PairsConfig
-from rayreel.training.pairs.plan import Drawn, PairPlan
+from rayreel.training.pairs.plan import DrawnPairs, PairPlan
 from rayreel.training.pairs.problem import PairsImpossible
 from rayreel.training.pairs.sources import Kind
 from watching import watched
@@ -29,14 +29,14 @@ def training(matrix: FeatureMatrix) -> NDArray[np.int64]:
     return TRAIN[np.isin(TRAIN, np.arange(len(matrix)))]
 
 
-def draws(plan: PairPlan, times: int = 50) -> Drawn:
+def draws(plan: PairPlan, times: int = 50) -> DrawnPairs:
     rng = np.random.default_rng(0)
     parts = [plan.draw(plan.train_rows, rng) for _ in range(times)]
-    return Drawn(np.stack([p.partners_J for p in parts]), np.stack([p.kinds_J for p in parts]), None)
+    return DrawnPairs(np.stack([p.partners_J for p in parts]), np.stack([p.kinds_J for p in parts]), None)
 
 
 def neighbours_watched(rating: float | None = None) -> pa.Table:
-    """A user for every video, who watches it, the next one but three, which is of its category, and a held-out one."""
+    """One user per video, who watches it, the video four rows later, of the same category, and a held-out one."""
     return watched(
         *((f"u{n}", f"v{m:03}", float(place)) for n in range(96) for place, m in enumerate((n, n + 4, n // 5 * 5))),
         rating=rating,
@@ -48,7 +48,7 @@ def embeddings() -> NDArray[np.float32]:
     return random / np.linalg.norm(random, axis=1, keepdims=True)
 
 
-def test_two_views_are_the_default_and_a_video_is_its_own_partner() -> None:
+def test_by_default_pairs_are_two_views_of_one_video() -> None:
     drawn = plan_of(PairsConfig()).draw(TRAIN, np.random.default_rng(0))
     np.testing.assert_array_equal(drawn.partners_J, TRAIN)
     assert set(drawn.kinds_J.tolist()) == {Kind.VIEWS}
@@ -58,7 +58,7 @@ def test_two_views_are_the_default_and_a_video_is_its_own_partner() -> None:
 MIXED = PairsConfig(views=1, co_watched=1, label=1, co_liked=1, cross_modal=1, noise=1, negatives="mined")
 
 
-def test_nothing_outside_the_training_rows_is_ever_drawn() -> None:
+def test_only_training_rows_are_drawn() -> None:
     plan = plan_of(MIXED, neighbours_watched(rating=5.0))
     plan.mine(embeddings())
     rng = np.random.default_rng(0)
@@ -70,13 +70,13 @@ def test_nothing_outside_the_training_rows_is_ever_drawn() -> None:
         assert (drawn.negatives_J != FILLER).any()
 
 
-def test_sources_are_drawn_by_weight() -> None:
+def test_sources_are_drawn_in_proportion_to_their_weight() -> None:
     kinds = draws(plan_of(PairsConfig(views=1, label=2, noise=5))).kinds_J
     shares = np.bincount(kinds.ravel(), minlength=6) / kinds.size
     np.testing.assert_allclose(shares, [1 / 8, 0, 0, 2 / 8, 0, 5 / 8], atol=0.02)
 
 
-def test_an_anchor_draws_among_the_sources_that_have_a_partner_for_it() -> None:
+def test_an_anchor_draws_from_the_sources_that_have_a_partner_for_it() -> None:
     matrix = feature_matrix(*(feature_row(f"v{n}", category="c" if n < 4 else f"alone {n}") for n in range(8)))
     plan = plan_of(PairsConfig(views=0, label=1, noise=1), matrix=matrix)
     drawn = draws(plan, 200)
@@ -93,7 +93,7 @@ def test_an_anchor_without_any_partner_falls_back_on_two_views() -> None:
     assert drawn.partners_J[1] == 6
 
 
-def test_label_partners_have_the_anchors_label_and_are_others() -> None:
+def test_label_partners_are_other_videos_of_the_anchors_label() -> None:
     partners = draws(plan_of(PairsConfig(views=0, label=1))).partners_J
     assert (LABELLED[partners] == LABELLED[TRAIN]).all()
     assert (partners != TRAIN).all()
@@ -106,7 +106,7 @@ def test_co_watched_partners_were_watched_with_the_anchor() -> None:
     assert (np.abs(drawn.partners_J - TRAIN)[found] == 4).all()
 
 
-def test_cross_modal_pairs_are_of_videos_that_can_be_seen_or_heard_and_read() -> None:
+def test_cross_modal_pairs_need_text_and_images_or_audio() -> None:
     rows = [feature_row("v0"), feature_row("v1", text=False), feature_row("v2", frames=0), feature_row("v3")]
     rows += [feature_row("v4", frames=0, windows=0)]
     plan = plan_of(PairsConfig(views=0, cross_modal=1), matrix=feature_matrix(*rows))
@@ -114,7 +114,7 @@ def test_cross_modal_pairs_are_of_videos_that_can_be_seen_or_heard_and_read() ->
     assert drawn.kinds_J.tolist() == [Kind.VIEWS, Kind.CROSS_MODAL, Kind.CROSS_MODAL, Kind.VIEWS]
 
 
-def test_the_same_generator_draws_the_same_and_another_does_not() -> None:
+def test_draws_depend_on_the_generator_only() -> None:
     plan = plan_of(MIXED, neighbours_watched(rating=5.0))
     plan.mine(embeddings())
     one, two, other = (plan.draw(TRAIN, np.random.default_rng(seed)) for seed in (7, 7, 8))
@@ -124,7 +124,7 @@ def test_the_same_generator_draws_the_same_and_another_does_not() -> None:
     assert (one.partners_J != other.partners_J).any()
 
 
-def test_fillers_stay_fillers_and_move_nobody_elses_draw() -> None:
+def test_fillers_stay_fillers_and_do_not_change_other_draws() -> None:
     plan = plan_of(MIXED.model_copy(update={"mined_per_pair": 2}), neighbours_watched(rating=5.0))
     plan.mine(embeddings())
     places = np.array([0, 2, 3, 6])
@@ -140,12 +140,12 @@ def test_fillers_stay_fillers_and_move_nobody_elses_draw() -> None:
         assert (np.delete(values, places, axis=0) == FILLER).all()
 
 
-def test_an_anchor_outside_the_training_rows_is_refused() -> None:
+def test_an_anchor_outside_the_training_rows_is_rejected() -> None:
     with pytest.raises(ValueError, match="training rows"):
         plan_of(PairsConfig()).draw(np.array([0, 1]), np.random.default_rng(0))
 
 
-def test_log_q_is_how_often_rows_are_drawn_as_partners() -> None:
+def test_log_q_matches_how_often_rows_are_drawn_as_partners() -> None:
     popular = watched(*((f"u{n}", f"v{m:03}", float(n)) for n in TRAIN for m in {n, 1}))
     plan = plan_of(PairsConfig(views=1, co_watched=2, label=1), popular)
     partners = draws(plan, 2000).partners_J
@@ -167,7 +167,7 @@ def test_copies_of_a_file_are_alike() -> None:
     assert not alike(plan, 1, 2)
 
 
-def test_what_a_source_with_weight_pairs_is_alike_and_else_it_is_not() -> None:
+def test_pairs_of_a_source_are_alike_only_if_it_has_a_weight() -> None:
     watches = neighbours_watched(rating=5.0)
     views, co_watch, label = (
         plan_of(PairsConfig(**weights), watches) for weights in ({}, {"co_watched": 1}, {"label": 1})
@@ -177,20 +177,20 @@ def test_what_a_source_with_weight_pairs_is_alike_and_else_it_is_not() -> None:
     assert [alike(plan, 1, 2) for plan in (views, co_watch, label)] == [False, False, False]
 
 
-def test_every_partner_drawn_is_alike_its_anchor() -> None:
+def test_every_partner_is_alike_to_its_anchor() -> None:
     plan = plan_of(MIXED, neighbours_watched(rating=5.0))
     for partners in draws(plan, 10).partners_J:
         found = plan.alike(torch.from_numpy(TRAIN), torch.from_numpy(partners))
         assert found.diagonal().all()
 
 
-def test_where_labels_matter_a_category_is_alike_without_weight() -> None:
+def test_labels_matter_makes_a_category_alike_without_a_weight() -> None:
     plan = plan_of(PairsConfig(), labels_matter=True)
     assert alike(plan, 1, 9)
     assert not alike(plan, 1, 2)
 
 
-def test_only_co_liked_pairs_ask_for_distinct_negatives() -> None:
+def test_only_co_liked_pairs_require_distinct_negatives() -> None:
     assert plan_of(PairsConfig(label=1)).distinct is None
     matrix = clusters(categories=4, each=5)
     plan = plan_of(PairsConfig(co_liked=1), neighbours_watched(rating=4.0), matrix=matrix)
@@ -218,7 +218,7 @@ def test_mined_negatives_are_near_and_not_alike() -> None:
     assert (near >= np.sort(others, axis=1)[:, -8] - 1e-6).all()
 
 
-def test_mined_negatives_follow_the_embeddings_and_are_fillers_before_any() -> None:
+def test_mined_negatives_follow_the_embeddings_and_are_filler_before_mining() -> None:
     plan = plan_of(PairsConfig(negatives="mined", mined_per_pair=3))
     before = plan.draw(TRAIN, np.random.default_rng(0)).negatives_J
     assert before is not None
@@ -240,13 +240,13 @@ def test_mined_negatives_follow_the_embeddings_and_are_fillers_before_any() -> N
         ({"co_watched": 1}, watched(("ann", "v0", 0), ("ann", "v1", 0)), "co_watch_window_s"),
         ({"co_liked": 1}, None, "--interactions FILE"),
         ({"co_liked": 1}, watched(("ann", "v1", 0), ("ann", "v2", 0)), "`rating` column"),
-        ({"co_liked": 1}, watched(("ann", "v1", 0), ("ann", "v2", 0), rating=3.0), "Lower it"),
+        ({"co_liked": 1}, watched(("ann", "v1", 0), ("ann", "v2", 0), rating=3.0), r"Lower pairs\.min_rating"),
         ({"label": 1}, None, "`category` column"),
-        ({"cross_modal": 1}, None, "Extract with text"),
+        ({"cross_modal": 1}, None, "Extract text features"),
         ({"negatives": "mined"}, None, "mined_from_rank"),
     ],
 )
-def test_a_source_with_nothing_to_pair_says_what_to_do(
+def test_a_source_without_pairs_is_rejected_with_a_remedy(
     weights: dict[str, float], interactions: pa.Table | None, remedy: str
 ) -> None:
     matrix = feature_matrix(*(feature_row(f"v{n}", text=False, category=f"c{n}") for n in range(4)))
@@ -255,7 +255,7 @@ def test_a_source_with_nothing_to_pair_says_what_to_do(
     assert next(iter(weights)) in str(problem.value)
 
 
-def test_anchors_by_watches_have_the_chance_of_being_watched_and_log_q_knows() -> None:
+def test_anchors_by_watches_are_drawn_in_proportion_to_their_watches() -> None:
     watches = watched(*((f"u{n}", video, 10.0 * n) for n in range(30) for video in ("v001", f"v{n + 10:03}")))
     plan = plan_of(PairsConfig(anchors="watches", views=1), watches)
     assert plan.anchor_T is not None
@@ -265,6 +265,6 @@ def test_anchors_by_watches_have_the_chance_of_being_watched_and_log_q_knows() -
     assert np.exp(plan.log_q_N[1]) == pytest.approx(chances[1], rel=1e-5)
 
 
-def test_anchors_by_watches_without_watches_say_what_to_do() -> None:
+def test_anchors_by_watches_without_watches_are_rejected_with_a_remedy() -> None:
     with pytest.raises(PairsImpossible, match="--interactions"):
         plan_of(PairsConfig(anchors="watches"))

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from rayreel.tower.losses.joined import FILLER
+from rayreel.tower.losses.global_batch import FILLER
 from rayreel.training.pairs.jaccard import LabelSets
 from rayreel.training.pairs.relations import Alike, Distinct
 from rayreel.training.pairs.sources import NONE
@@ -19,7 +19,7 @@ def edges(count: int, *pairs: tuple[int, int]) -> sparse.csr_array:
     return sparse.csr_array(dense)
 
 
-def test_a_video_is_alike_itself_and_its_copies() -> None:
+def test_a_video_is_alike_to_itself_and_its_copies() -> None:
     alike = Alike([np.array([7, 8, 7, NONE, NONE])], [])
     assert alike(ids(0, 3), ids(0, 1, 2, 3, 4)).tolist() == [
         [True, False, True, False, False],
@@ -27,10 +27,9 @@ def test_a_video_is_alike_itself_and_its_copies() -> None:
     ]
 
 
-def test_edges_make_videos_alike_in_any_order_and_number_of_ids() -> None:
+def test_edges_make_videos_alike_for_any_order_and_number_of_ids() -> None:
     alike = Alike([], [edges(6, (0, 5), (2, 3)), edges(6, (1, 5))])
-    asked = ids(5, 0, 5, 4)
-    found = alike(asked, ids(1, 0, 0, 5, 3, 2))
+    found = alike(ids(5, 0, 5, 4), ids(1, 0, 0, 5, 3, 2))
     assert found.tolist() == [
         [True, True, True, True, False, False],
         [False, True, True, True, False, False],
@@ -40,19 +39,19 @@ def test_edges_make_videos_alike_in_any_order_and_number_of_ids() -> None:
     assert alike(ids(2), ids(3)).item()
 
 
-def test_many_ids_are_alike_as_the_dense_table_says() -> None:
+def test_relations_match_a_dense_matrix() -> None:
     rng = np.random.default_rng(0)
     dense = np.triu(rng.random((40, 40)) < 0.1, k=1)
     dense |= dense.T
     code = rng.integers(-1, 5, 40)
-    asked, others = rng.integers(0, 40, 50), rng.integers(0, 40, 70)
-    expected = (asked[:, None] == others) | dense[np.ix_(asked, others)]
-    expected |= (code[asked][:, None] == code[others]) & (code[asked] != NONE)[:, None]
+    rows, others = rng.integers(0, 40, 50), rng.integers(0, 40, 70)
+    expected = (rows[:, None] == others) | dense[np.ix_(rows, others)]
+    expected |= (code[rows][:, None] == code[others]) & (code[rows] != NONE)[:, None]
     alike = Alike([code], [sparse.csr_array(dense.astype(np.float32))])
-    np.testing.assert_array_equal(alike(torch.from_numpy(asked), torch.from_numpy(others)).numpy(), expected)
+    np.testing.assert_array_equal(alike(torch.from_numpy(rows), torch.from_numpy(others)).numpy(), expected)
 
 
-def test_a_filler_is_alike_no_video() -> None:
+def test_a_filler_is_not_alike_to_any_video() -> None:
     alike = Alike([np.array([1, 2, 3])], [edges(3, (0, 2), (1, 2))])
     assert not alike(ids(FILLER), ids(0, 1, 2)).any()
     assert not alike(ids(0, 1, 2), ids(FILLER)).any()

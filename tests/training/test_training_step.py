@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rayreel.tower.losses.config import LossConfig
 from rayreel.training.config import Precision, Schedule, TrainConfig
-from rayreel.training.order import joined_steps
+from rayreel.training.order import epoch_batches
 from rayreel.training.step import compute_type, learning_rate
 from training_case import MIXED, batches, gradients_of, learner, small_matrix, with_workers
 
@@ -37,20 +37,20 @@ def all_steps() -> dict[tuple[str, int], Step]:
 
 @pytest.fixture(scope="module")
 def steps_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], dict[tuple[str, int], Step]]:
-    """The steps of so many workers; processes are slow to start, so that each number of them starts once."""
+    """Runs all steps with a number of workers; cached, because processes are slow to start."""
     return cache(lambda workers: with_workers(workers, all_steps, tmp_path_factory.mktemp("steps")))
 
 
 @pytest.mark.parametrize(("kind", "rows"), CASES)
 @pytest.mark.parametrize("workers", [2, 4])
-def test_a_step_of_many_workers_is_the_step_of_one(
+def test_a_step_of_many_workers_equals_that_of_one(
     workers: int, kind: str, rows: int, steps_of: Callable[[int], dict[tuple[str, int], Step]]
 ) -> None:
     (many_loss, many), (one_loss, one) = steps_of(workers)[kind, rows], steps_of(1)[kind, rows]
     assert many.keys() == one.keys()
     off = {name: float((gradient - one[name]).abs().max()) for name, gradient in many.items()}
     worst = max(off, key=lambda name: off[name])
-    # Shown by `pytest -s`.
+    # Visible with `pytest -s`.
     print(  # noqa: T201
         f"\n{kind:11} {workers} workers, {rows:2} pairs: loss off by {abs(float(many_loss - one_loss)):.1e}, "
         f"gradients by at most {off[worst]:.1e} ({worst})",
@@ -91,57 +91,57 @@ def golden_losses(**train: object) -> list[float]:
     many = batches(matrix)
     losses, number = [], 0
     while True:
-        for step, anchors in joined_steps(np.arange(len(matrix)), 16, number // 4, seed=0):
+        for step, anchors in epoch_batches(np.arange(len(matrix)), 16, number // 4, seed=0):
             batch = many.make(anchors, number // 4, step, many.largest())
-            losses.append(taught.take(batch, number, (0, number // 4, step)).loss)
+            losses.append(taught.step(batch, number, (0, number // 4, step)).loss)
             number += 1
             if number == 20:
                 return losses
 
 
-def test_the_first_twenty_losses_are_those_they_have_always_been() -> None:
+def test_the_first_twenty_losses_match_the_recorded_ones() -> None:
     assert golden_losses() == pytest.approx(GOLDEN, rel=1e-4)
 
 
-def test_twenty_steps_of_two_workers_are_those_of_one(tmp_path: Path) -> None:
+def test_twenty_steps_of_two_workers_equal_those_of_one(tmp_path: Path) -> None:
     assert with_workers(2, golden_losses, tmp_path) == pytest.approx(golden_losses(), rel=1e-4)
 
 
-def test_twenty_steps_of_micro_batches_are_those_of_whole_ones() -> None:
+def test_twenty_steps_with_micro_batches_equal_those_without() -> None:
     assert golden_losses(micro_batch=5) == pytest.approx(golden_losses(), rel=1e-4)
 
 
-def test_a_few_epochs_on_clear_clusters_bring_the_loss_down() -> None:
+def test_a_few_epochs_on_clear_clusters_reduce_the_loss() -> None:
     losses = golden_losses(learning_rate=1e-2)
     assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:4])
 
 
-def test_half_precision_comes_near_and_keeps_weights_and_loss_in_full() -> None:
+def test_bf16_is_close_to_fp32_and_keeps_weights_in_fp32() -> None:
     matrix = small_matrix()
     many = batches(matrix)
     batch = many.make(np.arange(16), 0, 0, many.largest())
     full, half = learner(matrix), learner(matrix, precision="bf16")
-    one, other = full.take(batch, 0, (0, 0, 0)), half.take(batch, 0, (0, 0, 0))
+    one, other = full.step(batch, 0, (0, 0, 0)), half.step(batch, 0, (0, 0, 0))
     assert one.loss != other.loss
     assert one.loss == pytest.approx(other.loss, rel=0.05)
     assert {parameter.dtype for parameter in half.parameters} == {torch.float32}
     assert half.dtype is torch.bfloat16
 
 
-def test_fp16_scales_the_loss_and_hides_it_again() -> None:
+def test_fp16_reports_the_unscaled_loss_and_gradient_norm() -> None:
     matrix = small_matrix()
     many = batches(matrix)
     batch = many.make(np.arange(16), 0, 0, many.largest())
     full, half = learner(matrix), learner(matrix, precision="fp16")
     assert half.scaler.is_enabled() and half.scaler.get_scale() > 1
-    one, other = full.take(batch, 0, (0, 0, 0)), half.take(batch, 0, (0, 0, 0))
-    while not other.finite and not half.broken:  # it begins with a scale that may be too large
-        other = half.take(batch, 0, (0, 0, 0))
+    one, other = full.step(batch, 0, (0, 0, 0)), half.step(batch, 0, (0, 0, 0))
+    while not other.finite and not half.broken:  # the initial scale may be too large
+        other = half.step(batch, 0, (0, 0, 0))
     assert other.loss == pytest.approx(one.loss, rel=0.02)
     assert other.norm == pytest.approx(one.norm, rel=0.1)
 
 
-def test_fp16_leaves_out_a_step_that_overflows_and_lowers_its_scale() -> None:
+def test_fp16_skips_a_step_that_overflows_and_lowers_its_scale() -> None:
     matrix = small_matrix()
     many = batches(matrix)
     batch = many.make(np.arange(16), 0, 0, many.largest())
@@ -149,13 +149,13 @@ def test_fp16_leaves_out_a_step_that_overflows_and_lowers_its_scale() -> None:
     half.scaler.scale(torch.zeros(()))
     half.scaler.load_state_dict(half.scaler.state_dict() | {"scale": 2.0**60})
     before = [parameter.clone() for parameter in half.parameters]
-    taken = half.take(batch, 0, (0, 0, 0))
-    assert not taken.finite and not half.broken
+    result = half.step(batch, 0, (0, 0, 0))
+    assert not result.finite and not half.broken
     assert all(torch.equal(now, then) for now, then in zip(half.parameters, before, strict=True))
     assert half.scaler.get_scale() < 2.0**60
 
 
-def test_a_loss_that_is_no_number_changes_nothing_and_is_said() -> None:
+def test_a_loss_that_is_not_finite_changes_nothing_and_is_reported() -> None:
     matrix = small_matrix()
     many = batches(matrix)
     batch = many.make(np.arange(16), 0, 0, many.largest())
@@ -163,13 +163,13 @@ def test_a_loss_that_is_no_number_changes_nothing_and_is_said() -> None:
     with torch.no_grad():
         taught.parameters[0][0] = math.nan
     before = [parameter.clone() for parameter in taught.parameters]
-    assert not taught.take(batch, 0, (0, 0, 0)).finite
+    assert not taught.step(batch, 0, (0, 0, 0)).finite
     assert taught.broken
     for now, then in zip(taught.parameters, before, strict=True):
         torch.testing.assert_close(now, then, equal_nan=True, atol=0, rtol=0)
 
 
-def test_a_temperature_without_bound_is_said() -> None:
+def test_an_infinite_temperature_is_reported() -> None:
     taught = learner(small_matrix())
     assert not taught.broken
     with torch.no_grad():
@@ -177,28 +177,28 @@ def test_a_temperature_without_bound_is_said() -> None:
     assert taught.broken
 
 
-def test_a_long_gradient_is_shortened_to_the_configured_length() -> None:
+def test_a_large_gradient_is_clipped_to_the_configured_norm() -> None:
     matrix = small_matrix()
     many = batches(matrix)
     taught = learner(matrix, clip_norm=1e-3)
-    taken = taught.take(many.make(np.arange(16), 0, 0, many.largest()), 0, (0, 0, 0))
+    result = taught.step(many.make(np.arange(16), 0, 0, many.largest()), 0, (0, 0, 0))
     clipped = torch.stack([g.norm() for g in gradients_of(taught).values()]).norm()
-    assert taken.norm > 1e-3 and float(clipped) == pytest.approx(1e-3, rel=1e-3)
+    assert result.norm > 1e-3 and float(clipped) == pytest.approx(1e-3, rel=1e-3)
 
 
-def test_a_learner_that_was_saved_goes_on_as_if_nothing_had_been() -> None:
+def test_a_restored_learner_continues_exactly() -> None:
     matrix = small_matrix()
     many = batches(matrix)
     steps = [many.make(np.arange(n, n + 16), 0, n, many.largest()) for n in range(6)]
     whole = learner(matrix, dropout=0.3)
     for number, batch in enumerate(steps):
-        whole.take(batch, number, (0, 0, number))
+        whole.step(batch, number, (0, 0, number))
     first, second = learner(matrix, dropout=0.3), learner(matrix, dropout=0.3)
     for number, batch in enumerate(steps[:3]):
-        first.take(batch, number, (0, 0, number))
+        first.step(batch, number, (0, 0, number))
     second.load(first.state())
     for number, batch in enumerate(steps[3:], start=3):
-        second.take(batch, number, (0, 0, number))
+        second.step(batch, number, (0, 0, number))
     for one, other in zip(whole.parameters, second.parameters, strict=True):
         assert torch.equal(one, other)
 
@@ -211,17 +211,17 @@ def test_the_learning_rate_rises_then_falls_along_a_cosine() -> None:
     assert all(a > b for a, b in pairwise(rates[10:]))
 
 
-def test_a_constant_learning_rate_stays_after_the_warm_up() -> None:
+def test_a_constant_learning_rate_does_not_decay() -> None:
     config = TrainConfig(learning_rate=1.0, warmup=0, schedule=Schedule.CONSTANT)
     assert {learning_rate(number, 100, config) for number in range(100)} == {1.0}
 
 
-def test_without_a_gpu_auto_computes_in_full_precision() -> None:
+def test_auto_precision_is_fp32_without_a_gpu() -> None:
     assert compute_type(Precision.AUTO, torch.device("cpu")) is None
     assert compute_type(Precision.BF16, torch.device("cpu")) is torch.bfloat16
 
 
-def test_only_matrices_decay() -> None:
+def test_weight_decay_applies_to_matrices_only() -> None:
     taught = learner(small_matrix())
     decaying, others = taught.optimizer.param_groups
     assert all(parameter.ndim > 1 for parameter in decaying["params"]) and decaying["weight_decay"] > 0

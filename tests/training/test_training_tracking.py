@@ -33,7 +33,7 @@ NAMES = ("validation/recall@10", "train/loss", "TF-IDF titles/ndcg@5", "mean-poo
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
-            patch.setenv(name, "")  # MLflow sets them itself; so patched, they are put back
+            patch.setenv(name, "")  # MLflow sets them itself; patching restores them afterwards
             patch.delenv(name)
         yield Storage(tmp_path_factory.mktemp("storage"))
         mlflow.set_tracking_uri(None)
@@ -47,11 +47,11 @@ def run_id(storage: Storage) -> str:
     return run_id
 
 
-def test_mlflow_takes_every_metrics_name_and_keeps_them_apart(run_id: str) -> None:
+def test_mlflow_accepts_every_metric_name_and_keeps_them_distinct(run_id: str) -> None:
     assert len(mlflow.get_run(run_id).data.metrics) == len(NAMES)
 
 
-def test_a_run_keeps_its_settings_its_code_and_its_place_below_the_storage_root(run_id: str, storage: Storage) -> None:
+def test_a_run_records_settings_and_commit_and_is_stored_below_the_storage_root(run_id: str, storage: Storage) -> None:
     run = mlflow.get_run(run_id)
     assert run.data.params == {"train.epochs": "3"}
     assert run.data.tags["git_commit"] == git_commit()
@@ -68,7 +68,7 @@ def test_a_run_that_raises_is_marked_failed(storage: Storage) -> None:
     assert mlflow.get_run(failed).info.status == "FAILED"
 
 
-def test_a_report_on_the_test_videos_joins_the_run_that_trained(run_id: str, tmp_path: Path) -> None:
+def test_a_test_report_is_added_to_the_training_run(run_id: str, tmp_path: Path) -> None:
     (tmp_path / "evaluation.md").write_text("# Evaluation")
     log_report(run_id, {"tower/recall@10": 0.25} | {f"m{n}": 0.0 for n in range(1200)}, tmp_path)
     run = mlflow.get_run(run_id)
@@ -77,7 +77,7 @@ def test_a_report_on_the_test_videos_joins_the_run_that_trained(run_id: str, tmp
     assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/evaluation/evaluation.md") == "# Evaluation"
 
 
-def test_a_run_tells_how_its_training_went_and_with_what_settings(run_id: str) -> None:
+def test_a_run_has_its_training_history_and_settings(run_id: str) -> None:
     with mlflow.start_run(run_id=run_id):
         log_metrics({"curve/loss": 3.0}, step=0)
         log_metrics({"curve/loss": 2.0}, step=1)
@@ -87,14 +87,14 @@ def test_a_run_tells_how_its_training_went_and_with_what_settings(run_id: str) -
     assert run_config(run_id) == {"train": {"epochs": 3}}
 
 
-def test_each_storage_root_has_its_own_database_even_in_one_process(storage: Storage, tmp_path: Path) -> None:
+def test_each_storage_root_has_its_own_database_within_one_process(storage: Storage, tmp_path: Path) -> None:
     here, elsewhere = use_tracking(storage), use_tracking(Storage(tmp_path))
     assert here == f"sqlite:///{storage.path('mlflow', 'mlflow.db')}"
     assert elsewhere == f"sqlite:///{tmp_path}/mlflow/mlflow.db"
     assert use_tracking(storage) == here == mlflow.get_tracking_uri() == mlflow.get_registry_uri()
 
 
-def test_a_tracking_server_that_the_user_names_is_used(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_configured_tracking_server_is_used(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example")
     assert use_tracking(Storage("s3://bucket/x?region=eu-west-1")) == "http://mlflow.example"
     assert mlflow.get_tracking_uri() == "http://mlflow.example"
@@ -102,20 +102,20 @@ def test_a_tracking_server_that_the_user_names_is_used(storage: Storage, monkeyp
     use_tracking(storage)
 
 
-def test_an_absent_mlflow_at_the_start_is_a_users_error(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_mlflow_at_the_start_is_reported(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with (
         pytest.raises(TrackingUnavailable, match=r"127\.0\.0\.1:9.*MLFLOW_TRACKING_URI") as caught,
         tracked(storage, "nobody", {}, {}, remedy="resume it"),
     ):
-        pytest.fail("nothing may begin")
+        pytest.fail("the block must not run")
     assert "resume it" not in str(caught.value)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     use_tracking(storage)
 
 
-def test_an_mlflow_that_goes_within_a_run_is_a_users_error_with_what_to_do(
+def test_an_mlflow_that_becomes_unavailable_within_a_run_is_reported_with_a_remedy(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -127,7 +127,7 @@ def test_an_mlflow_that_goes_within_a_run_is_a_users_error_with_what_to_do(
     assert mlflow.get_run(run_id).info.status == "FAILED"
 
 
-def test_a_run_can_go_on_and_ends_well(storage: Storage) -> None:
+def test_a_resumed_run_is_marked_as_finished(storage: Storage) -> None:
     with pytest.raises(ZeroDivisionError), tracked(storage, "third", {}, {}) as first:
         raise ZeroDivisionError
     with tracked(storage, "third", {}, {}, run_id=first) as again:
@@ -136,12 +136,12 @@ def test_a_run_can_go_on_and_ends_well(storage: Storage) -> None:
     assert mlflow.get_run(first).info.status == "FINISHED" and mlflow.get_run(first).data.metrics == {"late": 1.0}
 
 
-def test_the_commit_is_that_of_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commit_is_read_from_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAYREEL_GIT_COMMIT", raising=False)
     assert re.fullmatch("[0-9a-f]{40}|unknown", git_commit())
 
 
-def test_an_image_without_git_can_be_told_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commit_can_be_set_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAYREEL_GIT_COMMIT", "abc123")
     assert git_commit() == "abc123"
 
@@ -154,7 +154,7 @@ def test_without_git_the_commit_is_unknown(monkeypatch: pytest.MonkeyPatch, tmp_
 
 @pytest.fixture(scope="module")
 def fresh_database(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """MLflow's tables without a run, to be copied: making them takes seconds."""
+    """A database with MLflow's tables and no runs, to be copied: creating it takes seconds."""
     place = Storage(tmp_path_factory.mktemp("fresh"))
     use_tracking(place)
     mlflow.search_experiments()
@@ -169,7 +169,7 @@ def place_of(root: Path, database: Path) -> Storage:
 
 
 @pytest.mark.parametrize("name", ["what?", "a b#c", "50%", "50%25", "q?x=1#y%3F&z", "é;[x]*", "it's"])
-def test_all_that_mlflow_keeps_lies_in_a_folder_of_any_name(
+def test_mlflow_works_in_a_folder_of_any_name(
     storage: Storage, fresh_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     (tmp_path / "here").mkdir()
@@ -212,26 +212,24 @@ def test_a_deleted_experiment_is_reported_with_the_command_that_restores_it(
         use_tracking(storage)
 
 
-def test_a_deleted_run_is_reported_where_it_should_go_on_and_where_it_gets_a_report(
-    storage: Storage, tmp_path: Path
-) -> None:
+def test_a_deleted_run_is_reported_on_resume_and_on_adding_a_report(storage: Storage, tmp_path: Path) -> None:
     with tracked(storage, "gone", {}, {}) as run_id:
         pass
     mlflow.delete_run(run_id)
     restore = f"run gone .* was deleted .*mlflow runs restore --run-id {run_id}"
     with pytest.raises(TrackingDeleted, match=restore), tracked(storage, "gone", {}, {}, run_id=run_id):
-        pytest.fail("nothing may go on")
+        pytest.fail("the block must not run")
     with pytest.raises(TrackingDeleted, match=restore):
         log_report(run_id, {"a": 1.0}, tmp_path)
 
 
-def test_a_run_that_is_deleted_while_it_goes_is_reported_so(storage: Storage) -> None:
+def test_a_run_deleted_while_it_is_active_is_reported(storage: Storage) -> None:
     with pytest.raises(TrackingDeleted, match="was deleted"), tracked(storage, "going", {}, {}) as run_id:
         mlflow.delete_run(run_id)
         log_metrics({"late": 1.0})
 
 
-def test_a_database_that_refuses_is_not_reported_as_one_that_does_not_answer(
+def test_a_database_error_is_not_reported_as_an_unavailable_server(
     storage: Storage, fresh_database: Path, tmp_path: Path
 ) -> None:
     place = place_of(tmp_path, fresh_database)
@@ -246,7 +244,7 @@ def test_a_database_that_refuses_is_not_reported_as_one_that_does_not_answer(
         use_tracking(storage)
 
 
-def test_credentials_in_a_tracking_uri_are_not_shown(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_of_a_tracking_uri_are_not_shown(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
     with pytest.raises(TrackingUnavailable, match=r"MLflow at http://127\.0\.0\.1:9 does") as caught:

@@ -1,4 +1,4 @@
-"""Training on a Ray cluster of this test's own: undisturbed, killed, broken off and resumed."""
+"""Training on a local Ray cluster of this module: uninterrupted, killed, repeated and diverging."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ def cluster() -> Iterator[str]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-        ray.shutdown()  # an earlier module's Ray may live as long as the session
+        ray.shutdown()  # an earlier module may have left Ray running
         ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
         yield folder
         ray.shutdown()
@@ -71,15 +71,15 @@ def job(storage: Storage, train: TrainConfig = TRAIN, pairs: PairsConfig = MINED
 
 def run(storage: Storage, name: str, **changes: object) -> tuple[Trained, list[dict[str, float]]]:
     journal = Journal(storage.root, name)
-    # Nobody listens there: an MLflow that is away stops no run.
+    # No server listens there: an unavailable MLflow does not stop a run.
     callback = EpochMetrics(journal, "http://127.0.0.1:9", "0" * 32)
     trained = train(job(storage, TrainConfig.model_validate(TRAIN.model_dump() | changes)), name, [callback])
     return trained, [entry.metrics for entry in journal.read()]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(cluster: str, storage: Storage) -> tuple[Trained, list[dict[str, float]]]:
-    return run(storage, "undisturbed")
+def uninterrupted(cluster: str, storage: Storage) -> tuple[Trained, list[dict[str, float]]]:
+    return run(storage, "uninterrupted")
 
 
 def weights(trained: Trained) -> dict[str, np.ndarray]:
@@ -98,18 +98,18 @@ def assert_same(one: tuple[Trained, list[dict[str, float]]], other: tuple[Traine
 
 
 def test_the_best_epoch_is_the_one_with_the_best_validation_score(
-    undisturbed: tuple[Trained, list[dict[str, float]]],
+    uninterrupted: tuple[Trained, list[dict[str, float]]],
 ) -> None:
-    trained, epochs = undisturbed
+    trained, epochs = uninterrupted
     assert trained.epochs == 3 == len(epochs)
     assert trained.metrics[SCORE] == max(metrics[SCORE] for metrics in epochs)
     assert {"train/loss", "train/gradient_norm", "train/learning_rate", "train/temperature"} <= set(epochs[0])
 
 
 def test_a_killed_worker_changes_no_result(
-    undisturbed: tuple[Trained, list[dict[str, float]]], storage: Storage, cluster: str
+    uninterrupted: tuple[Trained, list[dict[str, float]]], storage: Storage, cluster: str
 ) -> None:
-    """Killed within an epoch, after a step's checkpoint: the run goes on with the next step."""
+    """A worker is killed within an epoch, after a step's checkpoint; the run continues with the next step."""
     killed: list[str] = []
 
     def kill() -> None:
@@ -130,27 +130,27 @@ def test_a_killed_worker_changes_no_result(
     result = run(storage, "killed")
     killer.join()
     assert killed
-    assert_same(result, undisturbed)
+    assert_same(result, uninterrupted)
 
 
-def test_an_ended_run_of_the_same_name_gives_its_result_again(
-    undisturbed: tuple[Trained, list[dict[str, float]]], storage: Storage
+def test_a_completed_run_of_the_same_name_returns_its_result(
+    uninterrupted: tuple[Trained, list[dict[str, float]]], storage: Storage
 ) -> None:
-    assert_same(run(storage, "undisturbed"), undisturbed)
+    assert_same(run(storage, "uninterrupted"), uninterrupted)
 
 
-def test_mapped_features_and_no_prefetching_train_the_same_tower(
-    undisturbed: tuple[Trained, list[dict[str, float]]], storage: Storage, tmp_path: Path
+def test_mapped_features_without_prefetching_train_the_same_tower(
+    uninterrupted: tuple[Trained, list[dict[str, float]]], storage: Storage, tmp_path: Path
 ) -> None:
     other = run(storage, "mapped", ingest="mapped", scratch=tmp_path, prefetch=0, checkpoint_steps=0)
-    assert_same(other, undisturbed)
+    assert_same(other, uninterrupted)
 
 
-def test_a_diverging_run_ends_at_once_and_names_the_last_good_checkpoint(cluster: str, storage: Storage) -> None:
+def test_a_diverging_run_stops_and_names_the_last_good_checkpoint(cluster: str, storage: Storage) -> None:
     with pytest.raises(Diverged, match=r"epoch \d, step \d, at learning rate .*checkpoint_.*train\.learning_rate"):
         run(storage, "diverging", learning_rate=300, warmup=0.9)
 
 
-def test_training_without_anything_to_select_by_says_what_to_do(storage: Storage) -> None:
+def test_training_without_a_validation_task_is_rejected_with_a_remedy(storage: Storage) -> None:
     with pytest.raises(RayreelError, match="category or tags column"):
         run(storage, "unselectable", select="tags")

@@ -41,13 +41,13 @@ def chosen(
     select: str = "auto",
     pairs: PairsConfig | None = None,
     interactions: pa.Table | None = None,
-    most: int = 1000,
+    max_videos: int = 1000,
 ) -> tuple[Validation, Split]:
-    exam = Exam.of(matrix, SPLITS, EvaluationConfig(), interactions, most=most)
+    exam = Exam.of(matrix, SPLITS, EvaluationConfig(), interactions, max_videos=max_videos)
     return validation(exam, Select(select), pairs or PairsConfig()), exam.split
 
 
-def test_the_score_that_chooses_an_epoch_is_measured_on_validation() -> None:
+def test_the_selection_score_is_measured_on_validation() -> None:
     assert SCORE.startswith("validation/")
     judge, _ = chosen(matrix_of())
     scores = judge.measure(np.random.default_rng(0).normal(size=(80, 4)).astype(np.float32))
@@ -55,7 +55,7 @@ def test_the_score_that_chooses_an_epoch_is_measured_on_validation() -> None:
 
 
 @pytest.mark.parametrize("select", ["category", "tags", "co_watch", "users"])
-def test_choosing_an_epoch_never_sees_a_test_video(select: str) -> None:
+def test_model_selection_never_uses_a_test_video(select: str) -> None:
     matrix = matrix_of(tags=True)
     judge, split = chosen(matrix, select, interactions=watched(matrix))
     assert judge.by == select
@@ -63,44 +63,44 @@ def test_choosing_an_epoch_never_sees_a_test_video(select: str) -> None:
     assert set(judge.task.candidates.tolist()) == set(split.train.tolist()) | set(split.validation.tolist())
 
 
-def test_items_are_asked_for_by_validation_videos_only() -> None:
+def test_item_queries_are_validation_videos_only() -> None:
     judge, split = chosen(matrix_of())
     assert set(judge.task.queries.tolist()) <= set(split.validation.tolist())
 
 
-def test_auto_takes_the_first_that_the_data_have() -> None:
+def test_auto_selects_the_first_task_that_the_data_allow() -> None:
     assert chosen(matrix_of(tags=True))[0].by is Select.CATEGORY
     assert chosen(matrix_of(categories=False, tags=True))[0].by is Select.TAGS
     bare = matrix_of(categories=False)
     assert chosen(bare, interactions=watched(bare))[0].by is Select.USERS
 
 
-def test_auto_judges_by_users_where_pairs_come_from_them() -> None:
+def test_auto_validates_by_users_if_pairs_come_from_interactions() -> None:
     matrix = matrix_of()
     assert chosen(matrix, pairs=CO_WATCHED, interactions=watched(matrix))[0].by is Select.USERS
     assert chosen(matrix, interactions=watched(matrix))[0].by is Select.CATEGORY
 
 
 @pytest.mark.parametrize("select", ["auto", "tags", "users", "co_watch"])
-def test_nothing_to_ask_about_is_said_with_what_to_do(select: str) -> None:
+def test_a_validation_task_without_queries_is_rejected_with_a_remedy(select: str) -> None:
     with pytest.raises(NothingToSelectBy, match=r"category or tags column.*splits\.validation"):
         chosen(matrix_of(categories=False), select)
 
 
 @pytest.mark.parametrize("select", ["category", "users"])
-def test_a_large_catalog_is_judged_on_a_fixed_part_of_it(select: str) -> None:
+def test_a_large_catalog_is_validated_on_a_fixed_sample(select: str) -> None:
     matrix = matrix_of()
-    first, _ = chosen(matrix, select, interactions=watched(matrix), most=40)
-    again, _ = chosen(matrix, select, interactions=watched(matrix), most=40)
+    first, _ = chosen(matrix, select, interactions=watched(matrix), max_videos=40)
+    again, _ = chosen(matrix, select, interactions=watched(matrix), max_videos=40)
     assert len(first.task.candidates) == 40 and len(first.rows) <= 80
     assert first.rows.tolist() == again.rows.tolist()
     assert 0 < len(first.task.queries) <= 40
 
 
-def test_the_rows_are_all_that_the_measure_reads() -> None:
+def test_only_the_listed_rows_are_read() -> None:
     matrix = matrix_of()
     for select in ("category", "users"):
-        judge, _ = chosen(matrix, select, interactions=watched(matrix), most=40)
+        judge, _ = chosen(matrix, select, interactions=watched(matrix), max_videos=40)
         embedding = np.random.default_rng(0).normal(size=(80, 4)).astype(np.float32)
         other = np.zeros_like(embedding)
         other[judge.rows] = embedding[judge.rows]

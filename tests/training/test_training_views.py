@@ -7,10 +7,10 @@ from rayreel.encoders.encoder import Modality
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.tower.batch import FeatureBatch
 from rayreel.tower.embed import collate
-from rayreel.tower.losses.joined import FILLER
+from rayreel.tower.losses.global_batch import FILLER
 from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.pairs.sources import Kind
-from rayreel.training.views import Dice, dice, make_views
+from rayreel.training.views import ViewRandomness, draw_randomness, make_views
 
 COUNTS = [(8, 4, 1), (5, 3, 1), (2, 0, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1), (3, 0, 0), (0, 2, 0), (1, 2, 0)]
 LARGEST = {Modality.VISUAL: 8, Modality.AUDIO: 8, Modality.TEXT: 1}
@@ -27,8 +27,8 @@ def batch_of(*counts: tuple[int, int, int]) -> FeatureBatch:
     return collate(matrix_of(*counts), np.arange(len(counts)))
 
 
-def dice_of(rows: int, seed: int = 0) -> Dice:
-    return dice(LARGEST, rows, torch.Generator().manual_seed(seed))
+def randomness_of(rows: int, seed: int = 0) -> ViewRandomness:
+    return draw_randomness(LARGEST, rows, torch.Generator().manual_seed(seed))
 
 
 def pair(
@@ -42,16 +42,16 @@ def pair(
 ) -> tuple[FeatureBatch, FeatureBatch]:
     config = PairsConfig(modality_dropout=modality_dropout, noise_std=noise_std)
     kinds = np.full(len(a.ids_B), kind, dtype=np.int8)
-    return make_views(a, a if b is None else b, kinds, dice_of(len(kinds), seed), config)
+    return make_views(a, a if b is None else b, kinds, randomness_of(len(kinds), seed), config)
 
 
 def shown(batch: FeatureBatch) -> torch.Tensor:
-    """[B]: how many vectors each video shows."""
+    """[B]: number of vectors of each view."""
     return torch.stack([mask.sum(dim=1) for mask in batch.mask.values()]).sum(dim=0)
 
 
 @pytest.mark.parametrize("modality_dropout", [0.0, 0.5, 0.95])
-def test_no_view_is_empty_and_two_views_share_only_what_there_is_one_of(modality_dropout: float) -> None:
+def test_no_view_is_empty_and_two_views_share_only_single_vectors(modality_dropout: float) -> None:
     batch = batch_of(*COUNTS)
     for seed in range(50):
         a, b = pair(batch, modality_dropout=modality_dropout, seed=seed)
@@ -63,7 +63,7 @@ def test_no_view_is_empty_and_two_views_share_only_what_there_is_one_of(modality
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_no_kind_of_pair_shows_nothing_or_what_is_not_there(kind: Kind) -> None:
+def test_views_of_every_kind_are_subsets_of_the_video_and_not_empty(kind: Kind) -> None:
     batch = batch_of(*COUNTS)
     for seed in range(20):
         for view in pair(batch, kind=kind, modality_dropout=0.7, seed=seed):
@@ -72,14 +72,14 @@ def test_no_kind_of_pair_shows_nothing_or_what_is_not_there(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("modality_dropout", [0.0, 0.5])
-def test_a_video_of_one_vector_in_all_never_loses_it(modality_dropout: float) -> None:
+def test_a_video_with_a_single_vector_never_loses_it(modality_dropout: float) -> None:
     batch = batch_of((1, 0, 0), (0, 1, 0), (0, 0, 1))
     for seed in range(10):
         a, b = pair(batch, modality_dropout=modality_dropout, seed=seed)
         assert shown(a).tolist() == shown(b).tolist() == [1, 1, 1]
 
 
-def test_without_modality_dropout_the_views_hold_all_vectors_in_halves() -> None:
+def test_without_modality_dropout_the_views_split_all_vectors_in_halves() -> None:
     batch = batch_of(*COUNTS)
     a, b = pair(batch)
     for modality in Modality:
@@ -90,17 +90,17 @@ def test_without_modality_dropout_the_views_hold_all_vectors_in_halves() -> None
 
 
 @pytest.mark.parametrize("kind", [Kind.VIEWS, *TWO_VIDEOS])
-def test_modality_dropout_hides_whole_modalities_about_as_often_as_asked(kind: Kind) -> None:
+def test_modality_dropout_drops_whole_modalities_at_the_configured_rate(kind: Kind) -> None:
     batch = batch_of(*[(8, 8, 0)] * 2000)
     for view in pair(batch, kind=kind, modality_dropout=0.3):
-        sound, pictures = view.mask[Modality.AUDIO].sum(dim=1), view.mask[Modality.VISUAL].sum(dim=1)
-        assert set(sound.tolist()) == ({0, 4} if kind == Kind.VIEWS else {0, 8})
-        # A view that loses both gets both back.
-        assert (sound == 0).float().mean().item() == pytest.approx(0.3 * 0.7, abs=0.03)
-        assert ((sound == 0) & (pictures == 0)).sum() == 0
+        audio, visual = view.mask[Modality.AUDIO].sum(dim=1), view.mask[Modality.VISUAL].sum(dim=1)
+        assert set(audio.tolist()) == ({0, 4} if kind == Kind.VIEWS else {0, 8})
+        # A view that would lose both keeps both.
+        assert (audio == 0).float().mean().item() == pytest.approx(0.3 * 0.7, abs=0.03)
+        assert ((audio == 0) & (visual == 0)).sum() == 0
 
 
-def test_text_is_in_both_views_until_one_loses_it() -> None:
+def test_text_is_in_both_views_unless_dropped() -> None:
     a, b = pair(batch_of(*[(8, 4, 1)] * 500), modality_dropout=0.5)
     in_a, in_b = a.mask[Modality.TEXT].any(dim=1), b.mask[Modality.TEXT].any(dim=1)
     assert (in_a & in_b).any()
@@ -108,13 +108,13 @@ def test_text_is_in_both_views_until_one_loses_it() -> None:
     assert (~in_a & in_b).any()
 
 
-def test_another_step_deals_the_frames_anew() -> None:
+def test_frames_are_split_differently_in_each_step() -> None:
     batch = batch_of((8, 4, 1))
     assert len({tuple(pair(batch, seed=seed)[0].mask[Modality.VISUAL][0].tolist()) for seed in range(20)}) > 10
 
 
 @pytest.mark.parametrize("kind", TWO_VIDEOS)
-def test_of_two_videos_all_is_shown(kind: Kind) -> None:
+def test_pairs_of_two_videos_contain_all_vectors(kind: Kind) -> None:
     matrix = matrix_of(*COUNTS)
     a = collate(matrix, np.array([0, 3, 4, 8]))
     b = collate(matrix, np.array([6, 5, 2, 1]))
@@ -123,24 +123,24 @@ def test_of_two_videos_all_is_shown(kind: Kind) -> None:
         assert torch.equal(view.ids_B, batch.ids_B)
 
 
-def test_a_cross_modal_pair_reads_on_one_side_and_sees_and_hears_on_the_other() -> None:
+def test_a_cross_modal_pair_has_text_on_one_side_and_images_and_audio_on_the_other() -> None:
     batch = batch_of(*[(8, 4, 1)] * 200)
     a, b = pair(batch, kind=Kind.CROSS_MODAL, modality_dropout=0.9)
-    a_reads, b_reads = a.mask[Modality.TEXT].any(dim=1), b.mask[Modality.TEXT].any(dim=1)
-    assert torch.equal(a_reads, ~b_reads)
-    assert 0.3 < a_reads.float().mean().item() < 0.7
-    for view, reads in ((a, a_reads), (b, b_reads)):
+    a_has_text, b_has_text = a.mask[Modality.TEXT].any(dim=1), b.mask[Modality.TEXT].any(dim=1)
+    assert torch.equal(a_has_text, ~b_has_text)
+    assert 0.3 < a_has_text.float().mean().item() < 0.7
+    for view, has_text in ((a, a_has_text), (b, b_has_text)):
         for modality in (Modality.VISUAL, Modality.AUDIO):
-            assert torch.equal(view.mask[modality], batch.mask[modality] & ~reads.unsqueeze(1))
+            assert torch.equal(view.mask[modality], batch.mask[modality] & ~has_text.unsqueeze(1))
 
 
-def test_a_cross_modal_pair_of_which_a_side_would_be_empty_is_two_views() -> None:
+def test_a_cross_modal_pair_with_an_empty_side_becomes_two_views() -> None:
     batch = batch_of((8, 4, 0), (0, 0, 1))
     for got, expected in zip(pair(batch, kind=Kind.CROSS_MODAL), pair(batch), strict=True):
         assert all(torch.equal(got.mask[m], expected.mask[m]) for m in Modality)
 
 
-def test_a_noise_pair_is_all_of_a_video_and_all_of_it_blurred_in_proportion() -> None:
+def test_a_noise_pair_is_a_video_and_the_same_video_with_proportional_noise() -> None:
     batch = batch_of(*[(8, 4, 1)] * 50)
     a, b = pair(batch, kind=Kind.NOISE, noise_std=0.2, modality_dropout=0.9)
     assert a.vectors is batch.vectors
@@ -152,10 +152,10 @@ def test_a_noise_pair_is_all_of_a_video_and_all_of_it_blurred_in_proportion() ->
         assert share.mean().item() == pytest.approx(0.2, rel=0.1)
 
 
-def test_noise_falls_on_noise_pairs_only() -> None:
+def test_noise_is_added_to_noise_pairs_only() -> None:
     batch = batch_of((8, 4, 1), (8, 4, 1), (8, 4, 1))
     kinds = np.array([Kind.VIEWS, Kind.NOISE, Kind.CO_WATCHED], dtype=np.int8)
-    _, b = make_views(batch, batch, kinds, dice_of(3), PairsConfig())
+    _, b = make_views(batch, batch, kinds, randomness_of(3), PairsConfig())
     changed = (b.vectors[Modality.VISUAL] != batch.vectors[Modality.VISUAL]).flatten(1).any(dim=1)
     assert changed.tolist() == [False, True, False]
 
@@ -163,21 +163,21 @@ def test_noise_falls_on_noise_pairs_only() -> None:
 MIXED = np.array([0, 1, 2, 3, 4, 5, 0, 2, 5], dtype=np.int8)
 
 
-def test_the_same_dice_give_the_same_views() -> None:
+def test_views_depend_on_the_drawn_randomness_only() -> None:
     batch = batch_of(*COUNTS)
     torch.manual_seed(1)
-    one = make_views(batch, batch, MIXED, dice_of(9, seed=5), PairsConfig())
+    one = make_views(batch, batch, MIXED, randomness_of(9, seed=5), PairsConfig())
     torch.manual_seed(2)
-    two = make_views(batch, batch, MIXED, dice_of(9, seed=5), PairsConfig())
+    two = make_views(batch, batch, MIXED, randomness_of(9, seed=5), PairsConfig())
     for first, second in zip(one, two, strict=True):
         assert all(torch.equal(first.mask[m], second.mask[m]) for m in Modality)
         assert all(torch.equal(first.vectors[m], second.vectors[m]) for m in Modality)
 
 
 @pytest.mark.parametrize("workers", [2, 3, 4])
-def test_the_workers_together_see_the_views_of_one(workers: int) -> None:
+def test_workers_together_see_the_views_of_one_process(workers: int) -> None:
     matrix, anchors, partners = matrix_of(*COUNTS), np.arange(9), np.array([0, 2, 2, 5, 7, 5, 6, 7, 8])
-    whole = dice_of(9)
+    whole = randomness_of(9)
     alone = make_views(collate(matrix, anchors), collate(matrix, partners), MIXED, whole, PairsConfig())
     for places in np.array_split(np.arange(9), workers):
         a, b = collate(matrix, anchors[places]), collate(matrix, partners[places])
@@ -186,19 +186,19 @@ def test_the_workers_together_see_the_views_of_one(workers: int) -> None:
                 width = got.mask[modality].shape[1]
                 assert torch.equal(got.mask[modality], expected.mask[modality][places, :width])
                 assert not expected.mask[modality][places, width:].any()
-                there = got.mask[modality]
-                assert torch.equal(got.vectors[modality][there], expected.vectors[modality][places, :width][there])
+                valid = got.mask[modality]
+                assert torch.equal(got.vectors[modality][valid], expected.vectors[modality][places, :width][valid])
 
 
 def test_a_filler_row_is_treated_as_two_views() -> None:
     batch = batch_of((8, 4, 1))
     kinds = np.array([FILLER], dtype=np.int8)
-    filler = make_views(batch, batch, kinds, dice_of(1), PairsConfig())
+    filler = make_views(batch, batch, kinds, randomness_of(1), PairsConfig())
     for got, expected in zip(filler, pair(batch, modality_dropout=0.3), strict=True):
         assert all(torch.equal(got.mask[m], expected.mask[m]) for m in Modality)
 
 
-def test_views_keep_the_videos_names_and_vectors() -> None:
+def test_views_keep_ids_and_vectors() -> None:
     batch = batch_of(*COUNTS)
     for view in pair(batch, modality_dropout=0.3):
         assert torch.equal(view.ids_B, batch.ids_B)

@@ -9,12 +9,12 @@ from rayreel.catalog.read import read_catalog
 from rayreel.catalog.sample.config import SampleConfig
 from rayreel.catalog.sample.manifest import write_manifest
 from rayreel.catalog.sample.plan import plan_sample
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.media.render.encode import render
 
 
 @contextmanager
-def catalog_or_clips(catalog: str | None, clips: int) -> Iterator[list[Video]]:
+def catalog_or_clips(catalog: str | None, clips: int) -> Iterator[list[CatalogVideo]]:
     """The videos of a catalog, or so many generated clips for as long as they are needed."""
     if catalog is not None:
         yield read_catalog(catalog).videos

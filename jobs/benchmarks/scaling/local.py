@@ -18,7 +18,7 @@ from benchmarks.scaling.measure import measure_costs
 from benchmarks.scaling.processors import Moment, cores_given
 from benchmarks.scaling.simulate import cut, simulate
 from rayreel.catalog.read import Catalog
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.errors import RayreelError
 from rayreel.features.extract import extract
 from rayreel.features.key import EncoderKey
@@ -95,7 +95,7 @@ def local_nodes(count: int) -> Iterator[None]:
         cluster.shutdown()
 
 
-def measure_here(videos: Sequence[Video], key: EncoderKey, pipeline: Pipeline) -> Costs:
+def measure_here(videos: Sequence[CatalogVideo], key: EncoderKey, pipeline: Pipeline) -> Costs:
     """Costs of small blocks with all cores busy, each as a node; Ray's overhead is that of blocks as configured."""
     count = len(os.sched_getaffinity(0))
     with local_nodes(count):
@@ -103,7 +103,7 @@ def measure_here(videos: Sequence[Video], key: EncoderKey, pipeline: Pipeline) -
 
 
 def compare_nodes(
-    videos: Sequence[Video], key: EncoderKey, pipeline: Pipeline, nodes: int, *, seeds: int = 5
+    videos: Sequence[CatalogVideo], key: EncoderKey, pipeline: Pipeline, nodes: int, *, seeds: int = 5
 ) -> Compared:
     """Measure costs on so many local nodes, predict from them how fast extraction is there, and extract.
 
@@ -120,7 +120,7 @@ def compare_nodes(
     return Compared(nodes, costs, given, measured, tuple(runs))
 
 
-def _extract(videos: list[Video], store: FeatureStore, pipeline: Pipeline) -> tuple[float, float]:
+def _extract(videos: list[CatalogVideo], store: FeatureStore, pipeline: Pipeline) -> tuple[float, float]:
     """Videos per second, and the share of the nodes' cores that was there for it.
 
     Both without the first quarter: an encoder that has loaded its networks begins while others still load theirs.

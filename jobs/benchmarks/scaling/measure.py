@@ -11,7 +11,7 @@ import ray.data
 
 from benchmarks.scaling.costs import Costs, Overhead
 from benchmarks.scaling.processors import cpu_s
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.errors import RayreelError
 from rayreel.features.config import ExtractConfig
 from rayreel.features.decoding import DecodeVideos
@@ -28,7 +28,7 @@ class TooFewVideos(RayreelError):
     """There are not enough videos to learn what a block of them costs."""
 
 
-def measure_costs(videos: Sequence[Video], key: EncoderKey, pipeline: Pipeline, loops: int, size: int) -> Costs:
+def measure_costs(videos: Sequence[CatalogVideo], key: EncoderKey, pipeline: Pipeline, loops: int, size: int) -> Costs:
     """Take all videos, in blocks of `size`, through decoding, encoding and storing, in so many processes at once.
 
     The pipeline's own stages with isolated decoders, without Ray Data, whose overhead is measured apart, for blocks as
@@ -145,6 +145,6 @@ class _Keep:
         return block.select(["block"])
 
 
-def _todo(videos: Sequence[Video]) -> pa.Table:
+def _todo(videos: Sequence[CatalogVideo]) -> pa.Table:
     rows = {"video": [video.model_dump_json() for video in videos], "version": [video.video_id for video in videos]}
     return pa.table(rows, schema=TODO)

@@ -17,7 +17,7 @@ from rayreel.index.collection import collection_name
 from rayreel.index.connect import MilvusClient, connect
 from rayreel.index.write import make_searchable
 from rayreel.release import audit, journal, registry
-from rayreel.release.embed import embed_rows
+from rayreel.release.embed import embed_table
 from rayreel.release.fill import fill
 from rayreel.release.journal import Switch
 from rayreel.release.process import who
@@ -71,7 +71,7 @@ def serve(settings: Settings, client: MilvusClient, store: FeatureStore, version
     rows, collection = ReleaseRows(settings.place, version.number), collection_name(version.number)
     tower, features = registry.load(version), store.read()
     for start in range(0, features.num_rows, _BLOCK):
-        rows.add(embed_rows(tower, features.slice(start, _BLOCK)))
+        rows.add(embed_table(tower, features.slice(start, _BLOCK)))
     fill(client, rows, collection, settings.index)
     make_searchable(client, collection, settings.index)
     write_snapshot(settings.place, rows, settings.release.neighbours)

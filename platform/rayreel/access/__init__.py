@@ -1,1 +1,1 @@
-"""Who may ask the service for what, and how often."""
+"""Access control of the service: API keys, scopes and rate limits."""

@@ -1,4 +1,4 @@
-"""API keys: made once, shown once, kept as hashes."""
+"""API keys, of which only hashes are stored."""
 
 import hashlib
 import hmac
@@ -18,11 +18,11 @@ _FORM = re.compile(rf"rr_({KEY_ID})_([A-Za-z0-9_-]{{43}})")
 
 
 class BadKeys(RayreelError):
-    """The file of keys cannot be read, or does not hold the key that is named."""
+    """The key file cannot be read, or the key is not in it."""
 
 
 class Scope(IntEnum):
-    """What a key allows; each includes those before it."""
+    """What a key allows; each scope includes those before it."""
 
     READ = 1
     WRITE = 2
@@ -30,7 +30,7 @@ class Scope(IntEnum):
 
 
 class Key(BaseModel):
-    """What is kept of a key: never the secret. Times in seconds since 1970."""
+    """A stored key: the hash of the secret, not the secret itself. Times in seconds since 1970."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,7 +42,7 @@ class Key(BaseModel):
     expires_at: float | None = None
 
     def is_valid(self, now: float) -> bool:
-        """Whether the key counts at this moment; a revoked key is one that has expired."""
+        """Return whether the key has not expired; revoked keys have an expiry in the past."""
         return self.expires_at is None or now < self.expires_at
 
     @field_validator("scope", mode="before")
@@ -59,22 +59,22 @@ _KEYS = TypeAdapter(list[Key])
 
 
 def new_key(name: str, scope: Scope, expires_at: float | None = None) -> tuple[str, Key]:
-    """Make a key: the text to hand over, which nobody can read again, and what is kept."""
+    """Create a key and return its text, which cannot be recovered later, and the key to store."""
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-    kept = Key(id=key_id, name=name, scope=scope, digest=_digest(secret), created_at=time.time(), expires_at=expires_at)
-    return f"rr_{key_id}_{secret}", kept
+    key = Key(id=key_id, name=name, scope=scope, digest=_digest(secret), created_at=time.time(), expires_at=expires_at)
+    return f"rr_{key_id}_{secret}", key
 
 
 def _digest(secret: str) -> str:
-    # 256 random bits cannot be guessed: a slow password hash would guard nothing and cost every request.
+    # 256 random bits cannot be guessed, so a slow password hash would only slow down every request.
     return hashlib.blake2b(secret.encode(), digest_size=32).hexdigest()
 
 
-_NOBODY = _digest("")
+_UNKNOWN_KEY = _digest("")
 
 
 class Keyring:
-    """A set of keys that texts are checked against."""
+    """A set of keys to authenticate requests with."""
 
     def __init__(self, keys: Iterable[Key] = ()) -> None:
         self._keys = {key.id: key for key in keys}
@@ -83,25 +83,25 @@ class Keyring:
         return len(self._keys)
 
     def check(self, text: str, now: float) -> Key | None:
-        """The key that a text is, or None. Unknown and wrong ones take the same time."""
-        form = _FORM.fullmatch(text)
-        if form is None:
+        """Return the key with this text if it is valid, else None. Takes the same time for unknown and wrong keys."""
+        parts = _FORM.fullmatch(text)
+        if parts is None:
             return None
-        key = self._keys.get(form[1])
-        right = hmac.compare_digest(_digest(form[2]), key.digest if key else _NOBODY)
-        return key if key is not None and right and key.is_valid(now) else None
+        key = self._keys.get(parts[1])
+        matches = hmac.compare_digest(_digest(parts[2]), key.digest if key else _UNKNOWN_KEY)
+        return key if key is not None and matches and key.is_valid(now) else None
 
 
 def read_keys(content: bytes | None) -> list[Key]:
-    """Keys of a file's content; no file holds no keys, an empty one is damaged. Raises BadKeys."""
+    """Parse the content of a key file; None (no file) gives no keys. Raises BadKeys if it is invalid or empty."""
     try:
         return [] if content is None else _KEYS.validate_json(content)
     except ValidationError as error:
         raise BadKeys(
-            f"The file of API keys is damaged ({error.error_count()} faults). Restore it, or delete it and make keys."
+            f"The file of API keys is damaged ({error.error_count()} errors). Restore it, or delete it and add keys."
         ) from None
 
 
-def written(keys: list[Key]) -> bytes:
-    """The content of a file of keys."""
+def dump_keys(keys: list[Key]) -> bytes:
+    """Return the content of a key file."""
     return json.dumps(_KEYS.dump_python(keys, mode="json"), indent=1).encode()

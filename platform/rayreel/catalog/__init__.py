@@ -1,1 +1,1 @@
-"""Which videos there are."""
+"""Read catalogs: lists of videos and the interactions with them."""

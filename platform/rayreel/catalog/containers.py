@@ -1,7 +1,7 @@
-"""The suffixes of video files, by the container that they hold."""
+"""Suffixes of video files by container format."""
 
-# The containers are those that rayreel.media.open lets FFmpeg take apart, by its names. Not listed: sound (.m4a, .mka,
-# .wma), pictures (.heic, .avif), subtitles (.mks), manifests (.ism) and a camera's previews (.lrv, .thm).
+# The containers that rayreel.media.open allows, by their FFmpeg names. Not listed: audio (.m4a, .mka, .wma), images
+# (.heic, .avif), subtitles (.mks), manifests (.ism) and camera previews (.lrv, .thm).
 SUFFIXES_OF = {
     "mov": (
         *(".mp4", ".m4v", ".mp4v", ".mov", ".qt", ".mqv", ".3gp", ".3gpp", ".3g2", ".3gp2", ".3gpp2"),

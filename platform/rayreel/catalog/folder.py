@@ -1,4 +1,4 @@
-"""A folder of video files as a catalog."""
+"""Read a folder of video files as a catalog."""
 
 import json
 import os
@@ -8,70 +8,73 @@ from typing import Any
 
 from rayreel.catalog.containers import SUFFIXES
 from rayreel.catalog.left_out import LeftOut
-from rayreel.catalog.problem import Problem, check_row, invalid_row
-from rayreel.catalog.video import Video
+from rayreel.catalog.problem import RowProblem, check_row, invalid_row
+from rayreel.catalog.video import CatalogVideo
 from rayreel.failures import Reason
 
 SIDECARS = (".txt", ".json")
 
 
-def read_folder(folder: Path, left_out: LeftOut | None = None) -> Iterator[Video | Problem]:
-    """Every video file below a folder, in sorted order; what is passed over is counted in `left_out`.
+def read_folder(folder: Path, left_out: LeftOut | None = None) -> Iterator[CatalogVideo | RowProblem]:
+    """Yield every video file below a folder, in sorted order; skipped files are counted in `left_out`.
 
-    `video_id` is the path below the folder without its suffix, `category` the first sub-folder. Beside `clip.mp4`,
-    `clip.txt` holds a title on its first line and then a description; `clip.json` holds any columns but `video_id` and
-    `uri` and wins. A link out of the folder is a problem. Passed over are hidden files and folders, files without a
-    suffix of a video, and links to sub-folders of the folder, since those videos are listed where they lie.
+    `video_id` is the path relative to the folder without its suffix, `category` the first sub-folder. Next to
+    `clip.mp4`, `clip.txt` may contain a title on its first line and a description after it; `clip.json` may contain
+    any columns except `video_id` and `uri`, and takes precedence. A link that leads out of the folder is a problem.
+    Skipped are hidden files and folders, files without a video suffix, and links to sub-folders of the same folder,
+    whose videos are listed under their real path.
     """
     root, left_out = folder.resolve(), left_out or LeftOut()
-    waiting = [root]  # no recursion: folders may be nested deeper than Python's stack
-    while waiting:
-        path = waiting.pop()
+    pending = [root]  # not recursive: folders may be nested deeper than Python's stack
+    while pending:
+        path = pending.pop()
         if _is_folder(path) and not path.is_symlink():
             try:
-                waiting += reversed(_look_through(path, root, left_out))
+                pending += reversed(_list_folder(path, root, left_out))
             except OSError as error:
-                yield Problem(None, _video_id(path, root), str(path), Reason.UNREADABLE, f"{path}: {error.strerror}.")
+                yield RowProblem(
+                    None, _video_id(path, root), str(path), Reason.UNREADABLE, f"{path}: {error.strerror}."
+                )
         elif _leads_outside(path, root):
-            yield _outside(path, root, link=path)
+            yield _outside_link(path, root, link=path)
         else:
             yield _read_video(path, root)
 
 
-def _look_through(folder: Path, root: Path, left_out: LeftOut) -> list[Path]:
-    """The videos, sub-folders and links out of a folder, sorted; all else in it is counted."""
+def _list_folder(folder: Path, root: Path, left_out: LeftOut) -> list[Path]:
+    """Return a folder's videos, sub-folders and links out of `root`, sorted; count everything else."""
     paths = sorted(folder.iterdir())
     stems = {path.stem for path in paths if _is_video(path)}
     kept = []
     for path in paths:
-        if kind := _passed_over(path, root, stems):
+        if kind := _skip_reason(path, root, stems):
             left_out.add(kind, str(path.relative_to(root)))
         elif _is_folder(path) or _is_video(path):
             kept.append(path)
     return kept
 
 
-def _passed_over(path: Path, root: Path, stems: set[str]) -> str:
-    """Why a path is no part of the catalog; empty where it is."""
+def _skip_reason(path: Path, root: Path, stems: set[str]) -> str:
+    """Return why a path is not part of the catalog, or "" if it is."""
     if path.name.startswith("."):
         return "hidden files or folders"
     if _is_folder(path):
         inner = path.is_symlink() and not _leads_outside(path, root)
-        return "links to folders that are read where they lie" if inner else ""
+        return "links to folders already listed" if inner else ""
     if _is_video(path) or (path.suffix in SIDECARS and path.stem in stems):
         return ""
     return f"unsupported suffix {path.suffix.lower()}" if path.suffix else "no suffix"
 
 
 def _is_folder(path: Path) -> bool:
-    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises where it may not look
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises without permission
 
 
 def _is_video(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def _read_video(path: Path, root: Path) -> Video | Problem:
+def _read_video(path: Path, root: Path) -> CatalogVideo | RowProblem:
     parents = path.relative_to(root).parts[:-1]
     columns: dict[str, Any] = {"category": parents[0] if parents else ""}
     where = path
@@ -80,11 +83,11 @@ def _read_video(path: Path, root: Path) -> Video | Problem:
         if not sidecar.is_file():
             continue
         if _leads_outside(sidecar, root):
-            return _outside(path, root, link=sidecar)
+            return _outside_link(path, root, link=sidecar)
         try:
             columns |= parse(sidecar.read_text(encoding="utf-8-sig"))
         except (OSError, ValueError, RecursionError) as error:
-            return invalid_row(_identity(path, root), str(sidecar), None, _in_words(error))
+            return invalid_row(_identity(path, root), str(sidecar), None, _message(error))
         where = sidecar
     columns["title"] = columns.get("title") or path.stem.replace("_", " ").replace("-", " ")
     return check_row(columns | _identity(path, root), str(where), None)
@@ -98,18 +101,18 @@ def _parse_text(text: str) -> dict[str, str]:
 def _parse_json(text: str) -> dict[str, Any]:
     columns = json.loads(text)
     if not isinstance(columns, dict):
-        raise ValueError('it must hold one JSON object, such as {"title": "A walk"}')
+        raise ValueError('expected a JSON object such as {"title": "A walk"}')
     return {name: value for name, value in columns.items() if value is not None}
 
 
-def _in_words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     match error:
         case UnicodeDecodeError():
-            return f"it is not UTF-8 text (byte {error.start})"
+            return f"not UTF-8 text (byte {error.start})"
         case json.JSONDecodeError():
-            return f"it is not valid JSON, {error}"
+            return f"not valid JSON: {error}"
         case RecursionError():
-            return "it is nested too deeply"
+            return "nested too deeply"
     return str(error)
 
 
@@ -126,5 +129,5 @@ def _leads_outside(path: Path, root: Path) -> bool:
     return path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root)
 
 
-def _outside(path: Path, root: Path, link: Path) -> Problem:
-    return invalid_row(_identity(path, root), str(link), None, f"this link leads out of {root} and is not followed")
+def _outside_link(path: Path, root: Path, link: Path) -> RowProblem:
+    return invalid_row(_identity(path, root), str(link), None, f"the link leads out of {root} and is not followed")

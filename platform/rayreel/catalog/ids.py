@@ -1,4 +1,4 @@
-"""Ids that a data frame turned into floats: 101 becomes 101.0 where the column has a gap, and then joins nothing."""
+"""Undo the float conversion of ids: pandas turns 101 into 101.0 in a column with missing values, which breaks joins."""
 
 import math
 import re
@@ -7,15 +7,18 @@ from typing import Any
 
 from rayreel.catalog.blank import is_blank_word
 
-# From here on a float skips whole numbers: two ids become one.
+# From 2**53 on, a float64 cannot represent every integer, so two ids could become one.
 EXACT_BELOW = 2**53
-LOST_DIGITS = "a float too large to keep every digit of an id; write ids as text or whole numbers"
+LOST_DIGITS = "a float too large to represent every digit of an id; write ids as text or integers"
 FLOAT = r"-?(0|[1-9][0-9]*)\.0"
 _AS_FLOAT = re.compile(FLOAT)
 
 
 def id_value(value: Any) -> Any:  # noqa: ANN401
-    """Make a whole float or Decimal an int and NaN None; else keep it. Raises ValueError where it has lost digits."""
+    """Convert a whole float or Decimal to int and NaN or infinity to None; return anything else unchanged.
+
+    Raises ValueError if a float is too large to represent every digit.
+    """
     if not isinstance(value, (float, Decimal)):
         return value
     if not math.isfinite(value):
@@ -26,17 +29,17 @@ def id_value(value: Any) -> Any:  # noqa: ANN401
 
 
 class TextIds:
-    """Decides whether the ids of a file, read as text, are floats: all of them end in .0.
+    """Determines whether ids read as text are floats, which is the case if all of them end in .0.
 
-    One id alone cannot tell: 1.0 may be a version beside 1.1.
+    This takes the whole file: next to 1.1, the id 1.0 may be a version number.
     """
 
     def __init__(self) -> None:
         self.mixed = False
-        """Whether an id was seen that is no such float."""
+        """Whether any id so far was not a whole float."""
 
-    def see(self, value: object) -> None:
-        """Take another id into account; a blank one says nothing, nor does a typed float."""
+    def add(self, value: object) -> None:
+        """Take another id into account; blank ids and values of type float have no effect."""
         if isinstance(value, str):
             self.mixed |= not (is_blank_word(value) or self.is_float(value))
         else:
@@ -44,10 +47,10 @@ class TextIds:
 
     @staticmethod
     def is_float(value: object) -> bool:
-        """Whether a value is the text of a whole float."""
+        """Return whether a value is the text of a whole float."""
         return isinstance(value, str) and bool(_AS_FLOAT.fullmatch(value))
 
     @staticmethod
     def plain(value: Any) -> Any:  # noqa: ANN401
-        """Cut the .0 off."""
+        """Remove a trailing .0 from the text of a whole float."""
         return value[:-2] if TextIds.is_float(value) else value

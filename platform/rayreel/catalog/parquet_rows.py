@@ -1,4 +1,4 @@
-"""The rows of a Parquet file as plain values."""
+"""Read the rows of a Parquet file as plain Python values."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 from rayreel.catalog.left_out import LeftOut
 from rayreel.catalog.problem import COLUMNS
 
-BATCH = 1024  # rows held at a time
+BATCH = 1024  # rows in memory at a time
 
 
 def read_rows(table: pq.ParquetFile, left_out: LeftOut) -> Iterator[dict[str, Any]]:
-    """Yield each row's columns; own columns of bytes, such as thumbnails, are left out.
+    """Yield each row's columns. Binary columns such as thumbnails are skipped unless they are catalog columns.
 
-    Raises pyarrow.ArrowException or OSError where the file is damaged.
+    Raises pyarrow.ArrowException or OSError if the file is damaged.
     """
     fields = [field for field in table.schema_arrow if not _left_out(field, left_out)]
     names = [field.name for field in fields]
@@ -32,7 +32,7 @@ def _rows(batch: pa.RecordBatch, names: list[str]) -> Iterator[dict[str, Any]]:
 def _left_out(field: pa.Field, left_out: LeftOut) -> bool:
     if field.name in COLUMNS or not _is_binary(_plain_type(field.type)):
         return False
-    left_out.add("columns of bytes", field.name)
+    left_out.add("binary columns", field.name)
     return True
 
 
@@ -47,7 +47,7 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 
 def _values(column: pa.Array) -> list[Any]:
-    """A column's values; one that Python cannot hold becomes its text."""
+    """Return a column's values; those that Python cannot represent become text."""
     if pa.types.is_timestamp(column.type) and column.type.unit == "ns":  # Python's own datetime has microseconds
         column = pc.cast(column, pa.timestamp("us", column.type.tz), safe=False)
     try:

@@ -1,4 +1,4 @@
-"""Read a catalog, whatever it is, and account for every row of it."""
+"""Read a catalog of any kind: every row becomes a video or a problem."""
 
 import posixpath
 import unicodedata
@@ -11,9 +11,9 @@ from rayreel.catalog.containers import SUFFIXES
 from rayreel.catalog.folder import read_folder
 from rayreel.catalog.left_out import LeftOut
 from rayreel.catalog.manifest import read_manifest
-from rayreel.catalog.problem import CatalogError, Problem
+from rayreel.catalog.problem import CatalogError, RowProblem
 from rayreel.catalog.source import is_remote, local_path
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.failures import Reason
 from rayreel.remote.config import ReadLimits
 from rayreel.remote.local import may_read
@@ -23,81 +23,82 @@ _LIMITS = ReadLimits()
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The videos of a source, its rows that cannot be used, and what is neither.
-
-    Every `video_id` in `videos` is there once.
-    """
+    """The videos of a source, its invalid rows, and what was skipped. `video_id` is unique in `videos`."""
 
     source: str
-    videos: list[Video] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    videos: list[CatalogVideo] = field(default_factory=list)
+    problems: list[RowProblem] = field(default_factory=list)
     left_out: LeftOut = field(default_factory=LeftOut)
 
     def __len__(self) -> int:
-        """Rows of the source: videos and problems."""
+        """Return the number of rows: videos and problems."""
         return len(self.videos) + len(self.problems)
 
 
 def read_catalog(source: str | Path, limits: ReadLimits = _LIMITS) -> Catalog:
-    """Read a folder of videos, or a manifest at a path or s3://, gs://, https://.
+    """Read a folder of videos, or a manifest at a path or an s3://, gs:// or https:// URL.
 
-    Local files are looked for, remote ones are not; a remote catalog names only those in `limits.allowed_roots`. Of
-    rows with one `video_id` the first counts. Raises CatalogError where there is no source, it is of no known kind, it
-    has no rows or it is larger than `limits`.
+    Checks that local videos exist, but not remote ones. A remote catalog may refer only to local files in
+    `limits.allowed_roots`. The first of several rows with the same `video_id` is used. Raises CatalogError if the
+    source does not exist, is of an unknown kind, has no rows or exceeds `limits`.
     """
     source = local_path(str(source))
     if limits.from_outside and not is_remote(source) and not may_read(source, limits):
-        raise CatalogError(f"{source} may not be read from outside. Name its folder in limits.allowed_roots.")
+        raise CatalogError(f"API clients may not read {source}. Add its folder to limits.allowed_roots.")
     is_folder = not is_remote(source) and Path(source).is_dir()
     catalog, first = Catalog(source), dict[str, str]()
     for number, item in enumerate(_rows(catalog, is_folder, limits), start=1):
         row = None if is_folder else number
-        checked = item if isinstance(item, Problem) else _check(item, source, row, first, limits)
-        if isinstance(checked, Problem):
+        checked = item if isinstance(item, RowProblem) else _check(item, source, row, first, limits)
+        if isinstance(checked, RowProblem):
             catalog.problems.append(checked)
         else:
             catalog.videos.append(checked)
     if not len(catalog):
-        kinds = ", ".join(sorted(SUFFIXES)) if is_folder else "one row per video below the column names"
-        besides = f" Left out: {'; '.join(catalog.left_out.lines())}." if catalog.left_out.counts else ""
-        raise CatalogError(f"{source} has no videos. Expected {kinds}.{besides}")
+        expected = ", ".join(sorted(SUFFIXES)) if is_folder else "column names and one row per video"
+        skipped = f" Skipped: {'; '.join(catalog.left_out.lines())}." if catalog.left_out.counts else ""
+        raise CatalogError(f"{source} has no videos. Expected {expected}.{skipped}")
     return catalog
 
 
-def _rows(catalog: Catalog, is_folder: bool, limits: ReadLimits) -> Iterator[Video | Problem]:
+def _rows(catalog: Catalog, is_folder: bool, limits: ReadLimits) -> Iterator[CatalogVideo | RowProblem]:
     source = catalog.source
     if is_folder:
         return read_folder(Path(source), catalog.left_out)
     if not is_remote(source) and not Path(source).exists():
-        raise CatalogError(f"There is no {source}. Give a folder of videos or a .csv, .tsv, .jsonl or .parquet file.")
+        raise CatalogError(
+            f"{source} does not exist. Give a folder of videos or a .csv, .tsv, .jsonl or .parquet file."
+        )
     return read_manifest(source, catalog.left_out, limits=limits)
 
 
-def _check(video: Video, source: str, row: int | None, first: dict[str, str], limits: ReadLimits) -> Video | Problem:
+def _check(
+    video: CatalogVideo, source: str, row: int | None, first: dict[str, str], limits: ReadLimits
+) -> CatalogVideo | RowProblem:
     here = video.uri if row is None else f"row {row}"
     where = here if row is None else f"{source} {here}"
     if (earlier := first.setdefault(video.video_id, here)) != here:
-        detail = f"{where}: the video_id {video.video_id!r} is already taken by {earlier}; give each video its own."
-        return Problem(row, video.video_id, video.uri, Reason.DUPLICATE_ID, detail)
-    if not is_remote(video.uri) and _is_closed(video.uri, source, limits):
-        detail = f"{where}: files of this machine may be named only in the folders of limits.allowed_roots."
-        return Problem(row, video.video_id, video.uri, Reason.PATH_NOT_ALLOWED, detail)
-    if not is_remote(video.uri) and (fault := _missing(video.uri)):
-        detail = f"{where}: there is no file {video.uri} ({fault}); {_hint(video.uri, source, limits)}."
-        return Problem(row, video.video_id, video.uri, Reason.MISSING_FILE, detail)
+        detail = f"{where}: the video_id {video.video_id!r} is already used by {earlier}; ids must be unique."
+        return RowProblem(row, video.video_id, video.uri, Reason.DUPLICATE_ID, detail)
+    if not is_remote(video.uri) and _is_forbidden(video.uri, source, limits):
+        detail = f"{where}: local files must be in one of the folders in limits.allowed_roots."
+        return RowProblem(row, video.video_id, video.uri, Reason.PATH_NOT_ALLOWED, detail)
+    if not is_remote(video.uri) and (error := _file_error(video.uri)):
+        detail = f"{where}: no video file at {video.uri} ({error}); {_hint(video.uri, source, limits)}."
+        return RowProblem(row, video.video_id, video.uri, Reason.MISSING_FILE, detail)
     return video
 
 
-def _is_closed(path: str, source: str, limits: ReadLimits) -> bool:
-    """Whether a catalog may not name a local file, be it there or not. Decided before anything looks for it."""
+def _is_forbidden(path: str, source: str, limits: ReadLimits) -> bool:
+    """Return whether a catalog may not refer to a local path. Does not check whether the file exists."""
     guarded = is_remote(source) or limits.from_outside or bool(limits.allowed_roots)
     return guarded and not may_read(path, limits)
 
 
-def _missing(path: str) -> str:
-    """Why a path is no file; empty where it is one."""
+def _file_error(path: str) -> str:
+    """Return why a path is not a regular file, or "" if it is one."""
     try:
-        return "" if Path(path).stat() and Path(path).is_file() else "it is a folder or a device"
+        return "" if Path(path).stat() and Path(path).is_file() else "a folder or a device"
     except OSError as error:
         return error.strerror or "not found"
     except ValueError as error:  # a NUL in the path
@@ -105,13 +106,13 @@ def _missing(path: str) -> str:
 
 
 def _hint(path: str, source: str, limits: ReadLimits) -> str:
-    """How the path would have to be written, where that is all there is to it and the file may be named."""
-    others = {
-        "write / in place of \\": posixpath.normpath(path.replace("\\", "/")),
-        "a path is written as it is, without % escapes": unquote(path),
-        "its accents are composed on disk (Unicode NFC)": unicodedata.normalize("NFC", path),
-        "its accents are decomposed on disk (Unicode NFD)": unicodedata.normalize("NFD", path),
+    """Return how to spell a path so that it exists. Looks only for files that the catalog may refer to."""
+    spellings = {
+        "write / instead of \\": posixpath.normpath(path.replace("\\", "/")),
+        "write the path without % escapes": unquote(path),
+        "the file name on disk has composed accents (Unicode NFC)": unicodedata.normalize("NFC", path),
+        "the file name on disk has decomposed accents (Unicode NFD)": unicodedata.normalize("NFD", path),
     }
-    open_ones = {hint: other for hint, other in others.items() if not _is_closed(other, source, limits)}
-    found = (hint for hint, other in open_ones.items() if other != path and not _missing(other))
-    return next(found, "relative paths count from the catalog's folder")
+    allowed = {hint: spelling for hint, spelling in spellings.items() if not _is_forbidden(spelling, source, limits)}
+    existing = (hint for hint, spelling in allowed.items() if spelling != path and not _file_error(spelling))
+    return next(existing, "relative paths are resolved from the catalog's folder")

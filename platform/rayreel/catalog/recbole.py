@@ -1,7 +1,7 @@
-"""RecBole's atomic files: `.inter` (who rated what) and `.item` (what there is), such as MovieLens.
+"""Read RecBole's atomic files, such as those of MovieLens: `.inter` (interactions) and `.item` (items).
 
-Tab-separated text without quoting, each column name with its type behind a colon; a `token_seq` is words between
-spaces. Source: https://recbole.io/docs/user_guide/data/atomic_files.html
+Tab-separated text without quoting. Each column name is followed by a colon and its type; a `token_seq` is a list of
+words separated by spaces. Source: https://recbole.io/docs/user_guide/data/atomic_files.html
 """
 
 import re
@@ -28,7 +28,7 @@ ITEMS = pa.schema(
         pa.field("created_at", pa.timestamp("us", tz="UTC")),
     ]
 )
-# What RecBole's own copies of MovieLens, Steam, Anime and Amazon call them.
+# Column names in RecBole's copies of MovieLens, Steam, Anime and Amazon.
 TITLES = ("title", "movie_title", "name", "app_name")
 TAGS = ("tags", "class", "genre", "genres", "categories")
 YEARS = ("release_year", "year")
@@ -36,9 +36,10 @@ NO_GENRE = "unknown"
 
 
 def read_atomic(file: Any, columns: Iterable[str] | None = None) -> pa.Table:  # noqa: ANN401
-    """Read an open atomic file as text columns, named without their types; of `columns`, those that are there.
+    """Read an open atomic file as text columns without the types in their names; only `columns`, if given.
 
-    Raises pyarrow.ArrowInvalid where a row has another number of cells than the header.
+    Names in `columns` that the file does not have are ignored. Raises pyarrow.ArrowInvalid if the number of cells in a
+    row differs from the header.
     """
     header = file.readline().decode("utf-8-sig", errors="replace").rstrip("\r\n")
     names = [cell.partition(":")[0].strip() for cell in header.split("\t")]
@@ -54,19 +55,19 @@ def read_atomic(file: Any, columns: Iterable[str] | None = None) -> pa.Table:  #
 
 
 def items_table(path: str | Path) -> pa.Table:
-    """Read an `.item` file into the columns of ITEMS, for experiments on text alone: there are no videos.
+    """Read an `.item` file into the columns of ITEMS, for experiments with text only (there are no videos).
 
-    `category` is the first of `tags`, "" where there is none; the tag "unknown" counts as none. `created_at` is the
-    first day of the release year. Raises CatalogError.
+    `category` is the first of `tags`, or "" without tags; the tag "unknown" is ignored. `created_at` is the first day
+    of the release year. Raises CatalogError.
     """
     uri = local_path(str(path))
     if suffix(uri) != ".item":
-        raise CatalogError(f"{uri} is no RecBole item file: its name must end in .item. Give that of the data set.")
+        raise CatalogError(f"{uri} is not a RecBole item file. Give the data set's file whose name ends in .item.")
     with open_source(uri) as file:
         try:
             table = read_atomic(file)
         except pa.ArrowException as error:
-            raise CatalogError(f"{uri} cannot be read: {error}. Mend or export it again.") from error
+            raise CatalogError(f"{uri} cannot be read: {error}. Correct it or export it again.") from error
     require(table.column_names, ["item_id"], uri)
     tags = [[tag for tag in words.split() if tag.lower() != NO_GENRE] for words in _one_of(TAGS, table, uri)]
     columns = {
@@ -74,7 +75,7 @@ def items_table(path: str | Path) -> pa.Table:
         "title": [title.strip() for title in _one_of(TITLES, table, uri)],
         "tags": tags,
         "category": [words[0] if words else "" for words in tags],
-        "created_at": [_new_year(year) for year in _one_of(YEARS, table, uri, needed=False)],
+        "created_at": [_new_year(year) for year in _one_of(YEARS, table, uri, required=False)],
     }
     return pa.table(columns, schema=ITEMS)
 
@@ -82,18 +83,19 @@ def items_table(path: str | Path) -> pa.Table:
 def _ids(table: pa.Table, uri: str) -> pa.Array:
     ids = id_texts(table["item_id"].combine_chunks())
     counts = pc.value_counts(ids)
-    twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
-    if len(twice) or "" in ids.unique().to_pylist():
-        what = f"the item {twice[0].as_py()!r} more than once" if len(twice) else "an item without an id"
-        raise CatalogError(f"{uri} has {what}. Mend or drop the row.")
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+    if len(repeated) or "" in ids.unique().to_pylist():
+        what = f"the item {repeated[0].as_py()!r} more than once" if len(repeated) else "an item without an id"
+        raise CatalogError(f"{uri} has {what}. Correct or remove the row.")
     return ids
 
 
-def _one_of(names: Iterable[str], table: pa.Table, uri: str, *, needed: bool = True) -> list[str]:
+def _one_of(names: Iterable[str], table: pa.Table, uri: str, *, required: bool = True) -> list[str]:
+    """Return the values of the first of these columns that the table has."""
     for name in names:
         if name in table.column_names:
             return [value or "" for value in table[name].to_pylist()]
-    if needed:
+    if required:
         has = ", ".join(map(repr, table.column_names))
         raise CatalogError(f"{uri} lacks one of the columns {', '.join(names)}; it has {has}. Rename one.")
     return [""] * len(table)

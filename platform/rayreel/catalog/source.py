@@ -1,4 +1,4 @@
-"""Where catalog files lie, local or remote, and how they are opened."""
+"""Open catalog files, local or remote, and resolve the addresses in them."""
 
 import io
 import os
@@ -13,14 +13,14 @@ from urllib.parse import unquote
 
 from rayreel.catalog.problem import CatalogError
 from rayreel.failures import Reason
-from rayreel.remote.bounds import Bounded, Bounds, TooLarge
+from rayreel.remote.bounds import BoundedReader, Bounds, TooLarge
 from rayreel.remote.config import ReadLimits
 from rayreel.remote.copy import copy
 
-# Files that callers do not name, such as interactions, are the operator's own and may have any size.
+# Files that API clients cannot choose, such as interactions, are the operator's own and may have any size.
 _LIMITS = ReadLimits(max_catalog_bytes=1 << 50)
 _REMEDIES = {
-    Reason.TOO_LARGE: " The parts of a catalog can be added one after the other, with --add.",
+    Reason.TOO_LARGE: " The parts of a catalog can be added one by one with --add.",
     Reason.UNREACHABLE: " Check the address and the credentials.",
 }
 Row = TypeVar("Row")
@@ -29,29 +29,29 @@ _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 
 @contextmanager
 def open_source(uri: str, mode: str = "rb", limits: ReadLimits = _LIMITS, **text: Any) -> Iterator[Any]:  # noqa: ANN401
-    """Open a local or remote file within `limits`. Raises CatalogError where it cannot be opened.
+    """Open a local or remote file. Raises CatalogError if it cannot be opened or exceeds `limits`.
 
-    A remote file is copied to a temporary one first, over a connection that reaches only what `limits` let in. With a
-    text mode, lines have a limit as well. Reading on past a limit raises CatalogError, too.
+    A remote file is first copied to a temporary file; only hosts and buckets that `limits` allow are contacted. In text
+    mode the length of lines is limited too, and reading past a limit raises CatalogError.
     """
     lines = limits.max_catalog_line_bytes if "t" in mode else None
     bounds = Bounds(limits.max_catalog_bytes, "limits.max_catalog_bytes", lines)
     with ExitStack() as stack:
         path = stack.enter_context(_fetched(uri, limits, bounds)) if is_remote(uri) else Path(uri)
-        bounds.again()
+        bounds.reset()
         try:
             raw = stack.enter_context(path.open("rb"))
-            # Of a pipe the size is 0; its bytes are counted as they come.
-            bounds.declare(os.fstat(raw.fileno()).st_size)
+            # The size of a pipe is 0; its bytes are counted as they are read.
+            bounds.check_declared(os.fstat(raw.fileno()).st_size)
         except FileNotFoundError as error:
-            raise CatalogError(f"There is no file {uri}. Check the path.") from error
+            raise CatalogError(f"The file {uri} does not exist. Check the path.") from error
         except TooLarge as error:
             raise CatalogError(f"{uri} cannot be read: {error}.") from None
         except (OSError, ValueError) as error:
             what = getattr(error, "strerror", None) or error
             raise CatalogError(f"{uri} cannot be opened: {what}. Check the path and its permissions.") from error
-        # Binary readers seek, and know what they need; for them the size has been checked.
-        yield raw if lines is None else io.TextIOWrapper(io.BufferedReader(_Counted(raw, bounds, uri)), **text)
+        # Binary readers seek, so bytes cannot be counted as they are read; the size has been checked above.
+        yield raw if lines is None else io.TextIOWrapper(io.BufferedReader(_CatalogReader(raw, bounds, uri)), **text)
 
 
 @contextmanager
@@ -59,21 +59,21 @@ def _fetched(uri: str, limits: ReadLimits, bounds: Bounds) -> Iterator[Path]:
     with tempfile.NamedTemporaryFile(prefix="rayreel-", suffix=suffix(uri)[:8]) as file:
         failed = copy(uri, Path(file.name), limits, bounds)
         if failed is not None and failed.reason is Reason.MISSING_FILE:
-            raise CatalogError(f"There is no file {uri}. Check the address.")
+            raise CatalogError(f"The file {uri} does not exist. Check the address.")
         if failed is not None:
             raise CatalogError(f"The catalog cannot be opened: {failed.detail}.{_REMEDIES.get(failed.reason, '')}")
         yield Path(file.name)
 
 
-class _Counted(Bounded):
-    """A catalog that is open, and its name for the error past a limit."""
+class _CatalogReader(BoundedReader):
+    """A bounded reader that raises CatalogError with the catalog's name."""
 
     def __init__(self, file: IO[bytes], bounds: Bounds, uri: str) -> None:
         super().__init__(file, bounds)
         self._uri = uri
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Read as much as fits. Raises CatalogError past a limit."""
+        """Read at most as many bytes as the buffer holds. Raises CatalogError past a limit."""
         try:
             return super().readinto(buffer)
         except TooLarge as error:
@@ -81,38 +81,38 @@ class _Counted(Bounded):
 
 
 def at_most(rows: Iterator[Row], limits: ReadLimits, uri: str) -> Iterator[Row]:
-    """Pass on the rows of a catalog. Raises CatalogError after `limits.max_catalog_rows` of them."""
+    """Yield the rows of a catalog. Raises CatalogError if there are more than `limits.max_catalog_rows`."""
     for number, row in enumerate(rows, start=1):
         if number > limits.max_catalog_rows:
             raise CatalogError(
-                f"{uri} has more rows than the {limits.max_catalog_rows:,} of limits.max_catalog_rows. Raise the limit "
-                "or split the file and add the parts with --add."
+                f"{uri} has more than {limits.max_catalog_rows:,} rows (limits.max_catalog_rows). Raise the limit, or "
+                "split the file and add the parts with --add."
             )
         yield row
 
 
 def suffix(uri: str) -> str:
-    """A file's suffix in lower case, with its dot; an https:// query does not count."""
+    """Return a file's suffix in lower case, with the dot. Ignores the query of an http(s) URL."""
     return PurePosixPath(_without_query(uri)).suffix.lower()
 
 
 def is_remote(uri: str) -> bool:
-    """Whether a uri names a scheme other than file://."""
+    """Return whether a URI has a scheme other than file://."""
     return bool(_SCHEME.match(uri)) and not uri.lower().startswith("file://")
 
 
 def local_path(uri: str) -> str:
-    """Make a plain path of a file:// uri; anything else stays. Raises CatalogError where it names another machine."""
+    """Convert a file:// URI to a path; return anything else unchanged. Raises CatalogError if it has another host."""
     if not uri.lower().startswith("file://"):
         return uri
     host, slash, path = uri[len("file://") :].partition("/")
     if host not in {"", "localhost"}:
-        raise CatalogError(f"{uri} names the machine {host!r}; a local file is written file:///folder/name.")
+        raise CatalogError(f"{uri} refers to the host {host!r}; write a local file as file:///folder/name.")
     return unquote(slash + path)
 
 
 def absolute(uri: str, manifest: str) -> str:
-    """Make a uri absolute that counts from the folder of a manifest; one that is absolute stays."""
+    """Resolve a relative URI from the folder of a manifest; return an absolute one unchanged."""
     if is_remote(uri) or uri.startswith("/"):
         return uri
     if not is_remote(manifest):

@@ -1,4 +1,4 @@
-"""The sha256 of downloaded files, published or remembered."""
+"""Check the sha256 of downloaded files against a published value or that of the first download."""
 
 import hashlib
 import threading
@@ -8,31 +8,31 @@ NAME = "SHA256SUMS"
 
 
 class Sums:
-    """A folder's SHA256SUMS, in the form of `sha256sum`: what each file without a published sha256 was at first.
+    """A folder's SHA256SUMS file (format of `sha256sum`): the checksums of files without a published sha256.
 
-    Trust on first use: it shows that a file changed later, not that the first one was genuine.
+    Trust on first use: detects that a file changed later, not whether the first download was genuine.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
         self._known = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-        self._writing = threading.Lock()
+        self._lock = threading.Lock()
 
-    def fault(self, path: Path, name: str, published: str = "") -> str:
-        """Say how the sha256 of `path` differs from the published or remembered one; empty where it does not.
+    def mismatch(self, path: Path, name: str, published: str = "") -> str:
+        """Return how the sha256 of `path` differs from the published or recorded one, or "" if it matches.
 
-        Where there is neither, the file's own is remembered under `name`.
+        If there is neither, the file's own sha256 is recorded under `name`.
         """
         with path.open("rb") as content:
             found = hashlib.file_digest(content, "sha256").hexdigest()
-        if found == (expected := published or self._remembered(name, found)):
+        if found == (expected := published or self._recorded(name, found)):
             return ""
-        origin = "which is published" if published else f"which {NAME} has from the first time"
-        return f"its sha256 is {found}, not {expected}, {origin}"
+        origin = "the published value" if published else f"the value in {NAME} from the first download"
+        return f"its sha256 is {found}, expected {expected}, {origin}"
 
-    def _remembered(self, name: str, found: str) -> str:
-        with self._writing:
+    def _recorded(self, name: str, found: str) -> str:
+        with self._lock:
             if name not in self._known:
                 self._known[name] = found
                 with self.path.open("a", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Tags, however a catalog writes them."""
+"""Read and write tags in the formats that catalogs use."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from typing import Any
 
 from rayreel.catalog.blank import is_blank, is_blank_word
 
-# The first of these that occurs separates; a comma may then stand in a tag: "Paris, France|Rome".
+# The first group that occurs in a text separates its tags, so tags may contain commas: "Paris, France|Rome".
 SEPARATORS = ("|\uff5c", ";\uff1b", "\n", ",\uff0c\u3001")  # with their full-width forms
 _HASHTAGS = re.compile(r"(#[^\s#,;|]+[\s,;|]*)+")
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
@@ -20,10 +20,10 @@ _LAYOUT = {tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, toke
 
 
 def read_tags(value: Any) -> tuple[str, ...]:  # noqa: ANN401
-    """Read tags from a list of words or one text; blank ones are dropped.
+    """Read tags from a list of words or a text; blank tags are dropped.
 
-    The text may be a|b, "a; b", "a, b", #a #b or a list as Python, NumPy, JSON or SQL writes it. Raises ValueError
-    where it looks like a list and is none, or an element is no word.
+    The text may be a|b, "a; b", "a, b", #a #b or a list in the syntax of Python, NumPy, JSON or SQL. Raises ValueError
+    if it looks like a list but cannot be parsed as one, or if an element is not a word.
     """
     if is_blank(value):
         return ()
@@ -33,14 +33,13 @@ def read_tags(value: Any) -> tuple[str, ...]:  # noqa: ANN401
 
 
 def write_tags(tags: Iterable[str]) -> str:
-    """Write tags as one text that `read_tags` gives back: a|b, or JSON where that would be read as others."""
+    """Return tags as a text that `read_tags` reads back: a|b, or JSON if a|b would be read differently."""
     tags = tuple(tags)
     text = "|".join(tags)
-    return text if not tags or read_back(text) == tags else json.dumps(tags, ensure_ascii=False)
+    return text if not tags or _read_back(text) == tags else json.dumps(tags, ensure_ascii=False)
 
 
-def read_back(text: str) -> tuple[str, ...] | None:
-    """What `read_tags` makes of a text, None where it refuses it."""
+def _read_back(text: str) -> tuple[str, ...] | None:
     try:
         return read_tags(text)
     except ValueError:
@@ -53,7 +52,7 @@ def _words(values: Iterable[Any]) -> tuple[str, ...]:
 
 def _word(value: Any) -> str:  # noqa: ANN401
     if isinstance(value, float) and math.isfinite(value) and value == int(value):
-        return str(int(value))  # a column of years with a gap is one of floats
+        return str(int(value))  # pandas converts a column of years with missing values to floats
     if isinstance(value, bytes):
         value = value.decode()
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
@@ -64,13 +63,13 @@ def _word(value: Any) -> str:  # noqa: ANN401
 def _split(text: str) -> Iterable[Any]:
     if is_blank_word(text):
         return ()
-    if text[-1] == _BRACKETS.get(text[0]) and (listed := _listed(text)) is not None:
+    if text[-1] == _BRACKETS.get(text[0]) and (listed := _parse_list(text)) is not None:
         return listed
     return _separated(text)
 
 
-def _listed(text: str) -> list[Any] | None:
-    """The elements of a list in brackets; None where the text is a sentence that has some."""
+def _parse_list(text: str) -> list[Any] | None:
+    """Return the elements of a list in brackets, or None if the text is a sentence with brackets."""
     inner = text[1:-1].strip()
     if not inner:
         return []
@@ -81,7 +80,7 @@ def _listed(text: str) -> list[Any] | None:
     if isinstance(listed, list):
         return listed
     if text[0] == "{" and listed is None and not any(mark in inner for mark in "{}:'"):
-        return list(_separated(inner))  # an SQL array, which quotes some words only
+        return list(_separated(inner))  # an SQL array, which quotes only some words
     if listed is not None or any(mark in inner for mark in "'\""):
         raise ValueError("not a list of words")
     unquoted = text[0] != "(" and not any(mark in inner for mark in "[]{}")
@@ -89,14 +88,14 @@ def _listed(text: str) -> list[Any] | None:
 
 
 def _literals(text: str) -> list[Any] | None:
-    """The words and numbers between brackets as Python writes them, with commas or, as NumPy does, without."""
+    """Return the Python literals between brackets, separated by commas or, as in NumPy, by spaces; None if invalid."""
     words: list[Any] = []
     end = (0, 0)
     try:
         tokens = [t for t in tokenize.generate_tokens(io.StringIO(text).readline) if t.type not in _LAYOUT]
         for token in tokens[1:-1]:
             if token.type in {tokenize.STRING, tokenize.NUMBER} or token.string in {"None", "True", "False"}:
-                if token.start == end:  # 'it''s': SQL's way of writing one word, which Python would read as another
+                if token.start == end:  # 'it''s': an escaped quote in SQL, but two adjacent strings in Python
                     return None
                 end = token.end
                 words.append(literal_eval(token.string))
@@ -119,7 +118,7 @@ def _separated(text: str) -> Iterable[str]:
 
 
 def _quoted(text: str) -> Iterable[str]:
-    """Words between commas, some of them in quotes; a quote within a word is part of it."""
+    """Split a text at commas outside quotes; a quote within a word is part of the word."""
     try:
         return next(csv.reader([text], skipinitialspace=True, strict=True))
     except csv.Error:

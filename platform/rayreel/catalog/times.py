@@ -1,4 +1,4 @@
-"""Whole columns of times, as interactions have them."""
+"""Read whole columns of times, for interactions."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,34 +13,34 @@ from rayreel.catalog.moments import COMPACT, SECONDS_TO, UNITS, read_moment
 
 UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
 _SECOND_DAY = pa.scalar(datetime(1, 1, 2, tzinfo=UTC), UTC_MICROSECONDS)
-# pandas would also take a year or a month alone.
+# pandas would also accept a year or a month alone.
 _WHOLE_DATE = r"^\s*([0-9]{4}-[0-9]{2}-[0-9]{2}([T ]|\s*$)|[0-9]{8}T)"
 
 
-def read_times(given: pa.Array) -> pa.Array:
-    """Read a column of times as UTC microseconds; what cannot be read is null.
+def read_times(cells: pa.Array) -> pa.Array:
+    """Read a column of times as UTC microseconds; values that cannot be read become null.
 
-    Takes the types of Parquet, what `read_moment` takes, and numbers that only count on: 1, 2, 3. Raises ValueError
-    where the numbers of one column can only be in several units, or are years.
+    Accepts the time types of Parquet, the formats of `read_moment`, and sequence numbers such as 1, 2, 3, which are
+    read as seconds. Raises ValueError if the numbers of a column have different units or are years.
     """
-    if pa.types.is_timestamp(given.type) or pa.types.is_date(given.type):
-        return pc.cast(given, UTC_MICROSECONDS, safe=False)
-    if pa.types.is_temporal(given.type):
-        raise ValueError(f"its type is {given.type}")
-    numbers = read_numbers(given)
-    return _since_1970(numbers) if numbers.null_count < len(numbers) else _from_text(given)
+    if pa.types.is_timestamp(cells.type) or pa.types.is_date(cells.type):
+        return pc.cast(cells, UTC_MICROSECONDS, safe=False)
+    if pa.types.is_temporal(cells.type):
+        raise ValueError(f"its type is {cells.type}")
+    numbers = read_numbers(cells)
+    return _since_1970(numbers) if numbers.null_count < len(numbers) else _from_text(cells)
 
 
-def read_numbers(given: pa.Array) -> pa.Array:
-    """Read a column as float64; what is no finite number is null."""
-    numbers = pd.to_numeric(given.to_pandas(), errors="coerce").to_numpy(np.float64, na_value=np.nan)
+def read_numbers(cells: pa.Array) -> pa.Array:
+    """Read a column as float64; anything but a finite number becomes null."""
+    numbers = pd.to_numeric(cells.to_pandas(), errors="coerce").to_numpy(np.float64, na_value=np.nan)
     return pa.array(np.where(np.isfinite(numbers), numbers, np.nan), from_pandas=True)
 
 
 def _since_1970(numbers: pa.Array) -> pa.Array:
-    numbers = pc.if_else(pc.less(numbers, 0), None, numbers)  # -1 stands for no time
+    numbers = pc.if_else(pc.less(numbers, 0), None, numbers)  # -1 means no time
     values_N = numbers.drop_null().to_numpy(zero_copy_only=False)
-    if (dates_N := _without_marks(values_N)) is None:
+    if (dates_N := _compact_dates(values_N)) is None:
         dates_N = np.round(values_N * (1e6 / _per_second(values_N))).astype(np.int64)
     filled_N = np.zeros(len(numbers), np.int64)
     missing_N = np.asarray(numbers.is_null())
@@ -49,21 +49,23 @@ def _since_1970(numbers: pa.Array) -> pa.Array:
 
 
 def _per_second(values_N: NDArray[np.float64]) -> float:
-    """How many of the unit a second has; the unit follows from the numbers' size. Zero is the same in all."""
+    """Return how many units there are in a second. The unit follows from the size of all numbers except zero."""
     sizes = values_N[values_N != 0]
-    found = np.unique(np.searchsorted([SECONDS_TO * each for each in UNITS.values()], sizes))
+    found = np.unique(np.searchsorted([SECONDS_TO * per_second for per_second in UNITS.values()], sizes))
     if len(found) and found[-1] == len(UNITS):
         raise ValueError(f"{sizes.max():g} is too large for a time since 1970")
     if len(sizes) and np.all((sizes >= 1900) & (sizes < 2100) & (sizes % 1 == 0)):
         raise ValueError("its numbers are years")
     if len(found) > 1:
-        names = [list(UNITS)[place] for place in found]
-        raise ValueError(f"numbers between {sizes.min():g} and {sizes.max():g} are {' and '.join(names)} since 1970")
+        names = [list(UNITS)[index] for index in found]
+        raise ValueError(
+            f"its numbers ({sizes.min():g} to {sizes.max():g}) are a mixture of {' and '.join(names)} since 1970"
+        )
     return float(list(UNITS.values())[found[0]]) if len(found) else 1.0
 
 
-def _without_marks(values_N: NDArray[np.float64]) -> NDArray[np.int64] | None:
-    """Microseconds of numbers that are all dates such as 20240131; None where one is not."""
+def _compact_dates(values_N: NDArray[np.float64]) -> NDArray[np.int64] | None:
+    """Return the microseconds of numbers that are all dates such as 20240131, or None if one is not."""
     digits = len(f"{values_N.max(initial=0):.0f}")
     years_N = values_N // 10.0 ** (digits - 4)
     if digits not in COMPACT or np.any((years_N < 1900) | (years_N >= 2100) | (values_N % 1 != 0)):
@@ -73,24 +75,24 @@ def _without_marks(values_N: NDArray[np.float64]) -> NDArray[np.int64] | None:
     return None if moments.isna().any() else moments.to_numpy("datetime64[us]").astype(np.int64)
 
 
-def _from_text(given: pa.Array) -> pa.Array:
-    whole = pc.match_substring_regex(given, _WHOLE_DATE)
-    texts = pc.if_else(whole, given, None)
+def _from_text(cells: pa.Array) -> pa.Array:
+    whole = pc.match_substring_regex(cells, _WHOLE_DATE)
+    texts = pc.if_else(whole, cells, None)
     parsed = pd.to_datetime(texts.to_pandas(), errors="coerce", utc=True, format="ISO8601")
     times = pc.cast(pa.array(parsed, from_pandas=True), UTC_MICROSECONDS, safe=False)
-    times = pc.if_else(pc.less(times, _SECOND_DAY), None, times)  # the first stands for no date, as in `read_moment`
-    left = given.filter(pc.and_(pc.is_null(times), pc.is_valid(given))).unique()
-    return _filled(times, given, dict(_one_by_one(left))) if len(left) else times
+    times = pc.if_else(pc.less(times, _SECOND_DAY), None, times)  # January 1 of year 1 means no date (`read_moment`)
+    unread = cells.filter(pc.and_(pc.is_null(times), pc.is_valid(cells))).unique()
+    return _filled(times, cells, dict(_read_one_by_one(unread))) if len(unread) else times
 
 
-def _filled(times: pa.Array, given: pa.Array, found: dict[str, object]) -> pa.Array:
+def _filled(times: pa.Array, cells: pa.Array, found: dict[str, object]) -> pa.Array:
     texts = pa.array(found.keys(), pa.string())
-    others = pa.array(found.values(), UTC_MICROSECONDS).take(pc.index_in(given, texts))
+    others = pa.array(found.values(), UTC_MICROSECONDS).take(pc.index_in(cells, texts))
     return pc.coalesce(times, others)
 
 
-def _one_by_one(texts: pa.Array) -> Iterator[tuple[str, object]]:
-    """What other ways of writing a date give, up to the first that gives none: that one is an error anyway."""
+def _read_one_by_one(texts: pa.Array) -> Iterator[tuple[str, object]]:
+    """Yield texts in formats unknown to pandas with their times. Stops at the first invalid one, an error anyway."""
     for text in texts.to_pylist():
         try:
             moment = read_moment(text)

@@ -1,4 +1,4 @@
-"""The catalog row: one video a team has."""
+"""The video of a catalog row."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ def _id(value: Any) -> Any:  # noqa: ANN401
     try:
         return id_value(value)
     except ValueError as error:
-        raise PydanticCustomError("lost_digits", "{fault}", {"fault": str(error)}) from error
+        raise PydanticCustomError("lost_digits", "{error}", {"error": str(error)}) from error
 
 
 def _text(value: Any) -> Any:  # noqa: ANN401
@@ -32,10 +32,10 @@ def _text(value: Any) -> Any:  # noqa: ANN401
 
 
 def _scalar(value: Any) -> Any:  # noqa: ANN401
-    """Reduce a catalog's own column to what Parquet, JSON and the index can all hold; nested values become JSON."""
+    """Convert a value of an extra column to a type that Parquet, JSON and the index support; nested values to JSON."""
     match value:
         case list() | tuple() | dict():
-            value = json.dumps(value, ensure_ascii=False, default=_within)
+            value = json.dumps(value, ensure_ascii=False, default=_nested)
         case Decimal():
             value = float(value)
         case timedelta():
@@ -58,24 +58,24 @@ def _storable(value: Scalar) -> Scalar:
         case int() if not -(2**63) <= value < 2**63:
             return str(value)
         case str() if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-            # pydantic checks this for its own text fields, but not inside a union.
+            # pydantic checks this for str fields, but not inside a union.
             raise PydanticCustomError("string_unicode", "not valid Unicode")
     return value
 
 
-def _within(value: Any) -> Any:  # noqa: ANN401
+def _nested(value: Any) -> Any:  # noqa: ANN401
     return None if isinstance(value, bytes) else str(value)
 
 
 Text = Annotated[str, BeforeValidator(_text), StringConstraints(strip_whitespace=True)]
 
 
-class Video(BaseModel):
-    """One catalog row.
+class CatalogVideo(BaseModel):
+    """The video of a catalog row.
 
-    `uri` is absolute: a local path, or file://, s3://, gs://, https://. `tags` and `created_at` take whatever
-    `read_tags` and `read_moment` read. A `video_id` that is a whole float is written without .0. `extra` keeps a
-    catalog's own columns; they survive to the index, where results can be filtered by them.
+    `uri` is absolute: a local path, or a file://, s3://, gs:// or https:// URL. `tags` and `created_at` accept all
+    formats of `read_tags` and `read_moment`. A `video_id` that is a whole float loses its .0. `extra` contains the
+    catalog's other columns; they are kept in the index, where results can be filtered by them.
     """
 
     model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True)
@@ -90,10 +90,10 @@ class Video(BaseModel):
     extra: dict[str, Annotated[Scalar, BeforeValidator(_scalar)]] = Field(default_factory=dict)
 
     def text(self) -> str:
-        """What a text encoder reads of this video: title, description and tags. Never the category: it is the label."""
+        """Return the text for text encoders: title, description and tags, but not the category, which is the label."""
         return ". ".join(part for part in (self.title, self.description, " ".join(self.tags)) if part)
 
     def fingerprint(self) -> str:
-        """Changes when any column of the row changes, not when columns change places (16 hex digits)."""
+        """Return a hash of all columns (16 hex digits) that does not depend on their order."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()

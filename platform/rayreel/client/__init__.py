@@ -1,4 +1,4 @@
-"""The HTTP API from outside: its messages, and a client that speaks them."""
+"""The HTTP API: its messages and a Python client."""
 
 from rayreel.client.client import ApiError, Client
 

@@ -1,4 +1,4 @@
-"""A client of the HTTP API."""
+"""A client for the HTTP API."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +33,7 @@ _BACKOFF = wait_exponential_jitter(initial=0.1, max=5, jitter=0.1)
 
 
 class ApiError(RayreelError):
-    """The service refused a request, failed on it or did not answer. `status` is None when there was no answer."""
+    """A request is invalid, was rejected, failed or got no response. Without a response, `status` is None."""
 
     def __init__(self, message: str, status: int | None = None, problem: Problem | None = None) -> None:
         super().__init__(message)
@@ -41,12 +41,12 @@ class ApiError(RayreelError):
 
     @property
     def request_id(self) -> str | None:
-        """What the service's logs call the request."""
+        """The id of the request in the service's logs."""
         return self.problem.instance if self.problem else None
 
 
-class _Again(Exception):
-    """A request that may be sent once more, and when the service says to."""
+class _Retryable(Exception):
+    """A request that may be retried after `after_s` seconds."""
 
     def __init__(self, error: ApiError, after_s: float) -> None:
         super().__init__(str(error))
@@ -54,10 +54,11 @@ class _Again(Exception):
 
 
 class Client:
-    """Speaks to one service, keeping its connections; share it between threads, and close it or use it in `with`.
+    """A client for one service with a connection pool. Thread-safe; close it, or use it in a `with` block.
 
-    After a lost connection, 429 and 503 a request is sent again, `retries` times, no sooner than the service asks for.
-    One that adds something is sent again only where the service cannot have begun with it. All methods raise ApiError.
+    Requests are retried up to `retries` times after connection errors, 429 and 503, with exponential backoff and not
+    before the time in Retry-After. Requests that add something are retried only if the service cannot have started to
+    process them. All methods raise ApiError.
     """
 
     def __init__(
@@ -71,9 +72,9 @@ class Client:
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s)
         self._url = url
         self._retrying = Retrying(
-            retry=retry_if_exception(lambda error: isinstance(error, _Again)),
+            retry=retry_if_exception(lambda error: isinstance(error, _Retryable)),
             stop=stop_after_attempt(retries + 1),
-            wait=_patience,
+            wait=_wait_s,
             reraise=True,
         )
 
@@ -87,79 +88,82 @@ class Client:
         top_k: int = 10,
         **options: Any,  # noqa: ANN401 - the fields of RecommendOptions
     ) -> Recommendations:
-        """Videos for exactly one query; `options` are the fields of `RecommendOptions`, such as filter or diversity."""
+        """Recommend videos for exactly one of video_id, text, embedding and user.
+
+        `options` are the fields of `RecommendOptions`, such as filter or diversity.
+        """
         numbers = None if embedding is None else [float(number) for number in embedding]
-        query = {"video_id": video_id, "text": text, "embedding": numbers, "user": user}
-        asked = {name: value for name, value in query.items() if value is not None}
-        body = _valid(RecommendRequest, {**asked, "top_k": top_k, **options})
-        return self._ask(Recommendations, "POST", "/v1/recommend", json=_body(body))
+        queries = {"video_id": video_id, "text": text, "embedding": numbers, "user": user}
+        query = {name: value for name, value in queries.items() if value is not None}
+        body = _validated(RecommendRequest, {**query, "top_k": top_k, **options})
+        return self._request(Recommendations, "POST", "/v1/recommend", json=_body(body))
 
     def recommend_upload(self, file: Path, title: str = "", top_k: int = 10) -> Recommendations:
-        """Videos like a file, which the service does not keep."""
+        """Recommend videos similar to a file, which the service does not store."""
         form = {"title": title, "top_k": str(top_k)}
-        return self._ask(Recommendations, "POST", "/v1/recommend/upload", data=form, files=_upload(file))
+        return self._request(Recommendations, "POST", "/v1/recommend/upload", data=form, files=_upload(file))
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
-        """Embeddings of up to 64 texts, in their order."""
-        return self._ask(Embeddings, "POST", "/v1/embed", json={"texts": list(texts)})
+        """Return the embeddings of up to 64 texts, in the same order."""
+        return self._request(Embeddings, "POST", "/v1/embed", json={"texts": list(texts)})
 
     def embed_upload(self, file: Path, title: str = "") -> Embeddings:
-        """The embedding of a file, which the service does not keep."""
-        return self._ask(Embeddings, "POST", "/v1/embed/upload", data={"title": title}, files=_upload(file))
+        """Return the embedding of a file, which the service does not store."""
+        return self._request(Embeddings, "POST", "/v1/embed/upload", data={"title": title}, files=_upload(file))
 
     def add_video(self, source: str | Path, **fields: Any) -> Video:  # noqa: ANN401 - the fields of NewVideo
-        """Add a video by its address (text) or by uploading a file (Path); `fields` are those of `NewVideo`."""
+        """Add a video by its URI (str) or upload a file (Path); `fields` are those of `NewVideo`."""
         if isinstance(source, str):
-            body = _valid(NewVideo, {"uri": source, **fields})
-            return self._ask(Video, "POST", "/v1/videos", twice=False, json=_body(body))
-        body = _valid(NewVideo, {"uri": source.name, **fields})
-        return self._ask(Video, "POST", "/v1/videos", twice=False, data=_form(body), files=_upload(source))
+            body = _validated(NewVideo, {"uri": source, **fields})
+            return self._request(Video, "POST", "/v1/videos", repeatable=False, json=_body(body))
+        body = _validated(NewVideo, {"uri": source.name, **fields})
+        return self._request(Video, "POST", "/v1/videos", repeatable=False, data=_form(body), files=_upload(source))
 
     def add_catalog(self, catalog: str) -> Job:
-        """Start a job that adds the videos of a catalog; it is QUEUED while another one runs."""
-        return self._ask(Job, "POST", "/v1/videos/batch", twice=False, json={"catalog": catalog})
+        """Start a job that adds the videos of a catalog. Its status is QUEUED while another job is running."""
+        return self._request(Job, "POST", "/v1/videos/batch", repeatable=False, json={"catalog": catalog})
 
     def job(self, job_id: str) -> Job:
-        """How far a job is."""
-        return self._ask(Job, "GET", f"/v1/jobs/{_part(job_id)}")
+        """Return the status of a job."""
+        return self._request(Job, "GET", f"/v1/jobs/{_part(job_id)}")
 
     def cancel_job(self, job_id: str) -> None:
-        """Take a job out of the queue, or stop it; what it has added so far stays."""
+        """Remove a job from the queue or stop it. Videos that it has already added are kept."""
         self._send("DELETE", f"/v1/jobs/{_part(job_id)}")
 
     def videos(self, page: int = 100) -> Iterator[Video]:
-        """All videos, by id, fetched `page` at a time."""
+        """Iterate over all videos, sorted by id; requests `page` videos at a time."""
         cursor: dict[str, str] = {}
         while True:
-            answer = self._ask(VideoPage, "GET", "/v1/videos", params={"limit": str(page), **cursor})
-            yield from answer.videos
-            if answer.next_cursor is None:
+            response = self._request(VideoPage, "GET", "/v1/videos", params={"limit": str(page), **cursor})
+            yield from response.videos
+            if response.next_cursor is None:
                 return
-            cursor = {"cursor": answer.next_cursor}
+            cursor = {"cursor": response.next_cursor}
 
     def video(self, video_id: str) -> Video:
-        """One video."""
-        return self._ask(Video, "GET", f"/v1/videos/{_part(video_id)}")
+        """Return a video."""
+        return self._request(Video, "GET", f"/v1/videos/{_part(video_id)}")
 
     def delete_video(self, video_id: str) -> None:
-        """Delete one video; it is no error that a repeated request finds it gone."""
-        self._send("DELETE", f"/v1/videos/{_part(video_id)}", gone_is_fine=True)
+        """Delete a video. A 404 after a retry is not an error: the first attempt deleted it."""
+        self._send("DELETE", f"/v1/videos/{_part(video_id)}", missing_ok_on_retry=True)
 
     def delete_all_videos(self, confirm: str) -> int:
-        """Delete every video; `confirm` as the service demands it. Returns how many there were."""
-        return self._ask(Deleted, "DELETE", "/v1/videos", params={"confirm": confirm}).deleted
+        """Delete all videos and return their number. `confirm` must be `delete-all-videos`."""
+        return self._request(Deleted, "DELETE", "/v1/videos", params={"confirm": confirm}).deleted
 
     def release(self) -> Release:
-        """The release that serves."""
-        return self._ask(Release, "GET", "/v1/release")
+        """Return the release that is being served."""
+        return self._request(Release, "GET", "/v1/release")
 
     def releases(self) -> list[Release]:
-        """All releases there have been, as far as they are recorded."""
-        return self._ask(list[Release], "GET", "/v1/releases")
+        """Return all recorded releases."""
+        return self._request(list[Release], "GET", "/v1/releases")
 
     def ready(self) -> Ready:
-        """What serves; ApiError with status 503 while nothing can."""
-        return self._ask(Ready, "GET", "/readyz")
+        """Return the state of the service. Raises ApiError with status 503 while it is not ready."""
+        return self._request(Ready, "GET", "/readyz")
 
     def close(self) -> None:
         """Close the connections."""
@@ -171,85 +175,96 @@ class Client:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.close()
 
-    def _ask(self, kind: type[T], method: str, path: str, *, twice: bool = True, **request: Any) -> T:  # noqa: ANN401
-        answer = self._send(method, path, twice=twice, **request)
+    def _request(
+        self,
+        kind: type[T],
+        method: str,
+        path: str,
+        *,
+        repeatable: bool = True,
+        **request: Any,  # noqa: ANN401 - arguments of httpx
+    ) -> T:
+        response = self._send(method, path, repeatable=repeatable, **request)
         try:
-            return TypeAdapter(kind).validate_json(answer.content)
+            return TypeAdapter(kind).validate_json(response.content)
         except ValidationError as error:
-            raise ApiError(f"{self._url}{path} answered no {kind.__name__}: {error}", answer.status_code) from None
+            message = f"{self._url}{path} did not return a valid {kind.__name__}: {error}"
+            raise ApiError(message, response.status_code) from None
 
     def _send(
         self,
         method: str,
         path: str,
         *,
-        twice: bool = True,
-        gone_is_fine: bool = False,
-        **request: Any,  # noqa: ANN401 - what httpx takes
+        repeatable: bool = True,
+        missing_ok_on_retry: bool = False,
+        **request: Any,  # noqa: ANN401 - arguments of httpx
     ) -> httpx.Response:
         try:
-            return self._retrying(self._once, method, path, twice, request)
-        except _Again as last:
+            return self._retrying(self._attempt, method, path, repeatable, request)
+        except _Retryable as last:
             raise last.error from last.error.__cause__
         except ApiError as error:
             if (
-                gone_is_fine
+                missing_ok_on_retry
                 and error.status == httpx.codes.NOT_FOUND
                 and self._retrying.statistics["attempt_number"] > 1
             ):
                 return httpx.Response(httpx.codes.NO_CONTENT)
             raise
 
-    def _once(self, method: str, path: str, twice: bool, request: dict[str, Any]) -> httpx.Response:
+    def _attempt(self, method: str, path: str, repeatable: bool, request: dict[str, Any]) -> httpx.Response:
         try:
-            answer = self._http.request(method, path, **request)
+            response = self._http.request(method, path, **request)
         except httpx.ConnectError as error:
-            raise _Again(self._silent(path, error), 0) from error
+            raise _Retryable(self._no_response(path, error), 0) from error
         except httpx.TransportError as error:
-            silent = self._silent(path, error)
-            raise (_Again(silent, 0) if twice else silent) from error
-        if answer.is_success:
-            return answer
-        refused = _refusal(answer)
-        if answer.status_code == httpx.codes.TOO_MANY_REQUESTS or (
-            twice and answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
+            no_response = self._no_response(path, error)
+            raise (_Retryable(no_response, 0) if repeatable else no_response) from error
+        if response.is_success:
+            return response
+        rejection = _error_of(response)
+        if response.status_code == httpx.codes.TOO_MANY_REQUESTS or (
+            repeatable and response.status_code == httpx.codes.SERVICE_UNAVAILABLE
         ):
-            raise _Again(refused, _seconds(answer.headers.get("Retry-After")))
-        raise refused
+            raise _Retryable(rejection, _seconds(response.headers.get("Retry-After")))
+        raise rejection
 
-    def _silent(self, path: str, error: httpx.TransportError) -> ApiError:
-        return ApiError(f"{self._url}{path} did not answer: {error or type(error).__name__}. Does the service run?")
+    def _no_response(self, path: str, error: httpx.TransportError) -> ApiError:
+        cause = error or type(error).__name__
+        return ApiError(f"{self._url}{path} did not respond: {cause}. Check the URL and that the service is running.")
 
 
-def _patience(state: RetryCallState) -> float:
-    """Seconds to the next try: what the service asks for, else longer each time."""
+def _wait_s(state: RetryCallState) -> float:
+    """Return the seconds to the next attempt: exponential backoff, but at least the time in Retry-After."""
     error = state.outcome.exception() if state.outcome else None
-    return max(_BACKOFF(state), error.after_s if isinstance(error, _Again) else 0.0)
+    return max(_BACKOFF(state), error.after_s if isinstance(error, _Retryable) else 0.0)
 
 
 def _seconds(retry_after: str | None) -> float:
-    """Of a Retry-After header; its form as a date is not used by the service."""
+    """Return the seconds of a Retry-After header, or 0. The service never sends it as a date."""
     return float(retry_after) if retry_after is not None and retry_after.isdigit() else 0.0
 
 
-def _refusal(answer: httpx.Response) -> ApiError:
-    """The service's own words; a proxy before it may answer in others."""
+def _error_of(response: httpx.Response) -> ApiError:
+    """Return the error of a response: the service's problem details, or the text of a proxy's response."""
+    status = response.status_code
     try:
-        problem = Problem.model_validate_json(answer.content)
+        problem = Problem.model_validate_json(response.content)
     except ValidationError:
-        return ApiError(f"HTTP {answer.status_code} {answer.reason_phrase}: {answer.text[:200]}", answer.status_code)
-    words = f"HTTP {problem.status} {problem.title}: {problem.detail}"
-    named = f"{words} (request {problem.instance})" if problem.instance else words
-    return ApiError(named, answer.status_code, problem)
+        return ApiError(f"HTTP {status} {response.reason_phrase}: {response.text[:200]}", status)
+    message = f"HTTP {problem.status} {problem.title}: {problem.detail}"
+    message = f"{message} (request {problem.instance})" if problem.instance else message
+    return ApiError(message, status, problem)
 
 
-def _valid(kind: type[M], fields: Mapping[str, Any]) -> M:
-    """A message in its model; what the service would refuse is refused here, in the same words."""
+def _validated(kind: type[M], fields: Mapping[str, Any]) -> M:
+    """Validate a message before sending it, with the same rules as the service."""
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".lstrip(": ") for fault in error.errors()]
-        raise ApiError(f"{kind.__name__}: {'; '.join(faults)}") from None
+        errors = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}".lstrip(": ") for item in error.errors()]
+        raise ApiError(f"{kind.__name__}: {'; '.join(errors)}") from None
 
 
 def _body(message: BaseModel) -> dict[str, Any]:
@@ -257,14 +272,14 @@ def _body(message: BaseModel) -> dict[str, Any]:
 
 
 def _form(video: NewVideo) -> dict[str, Any]:
-    """A new video's fields as a form's: tags repeated, metadata as JSON."""
+    """Return a new video's fields as form fields: tags are repeated, metadata is JSON."""
     fields = _body(video)
     del fields["uri"]
     return {name: json.dumps(value) if isinstance(value, dict) else value for name, value in fields.items()}
 
 
 def _upload(file: Path) -> dict[str, tuple[str, bytes]]:
-    """Whole in memory: a file that streams could not be sent a second time."""
+    """Read a file into memory; a stream could not be sent again in a retry."""
     try:
         return {"file": (file.name, file.read_bytes())}
     except OSError as error:
@@ -272,5 +287,5 @@ def _upload(file: Path) -> dict[str, tuple[str, bytes]]:
 
 
 def _part(name: str) -> str:
-    """One part of a path, whatever characters it has; httpx would take dots alone for steps up the tree."""
+    """Quote a path segment. Segments of only dots are encoded too, because httpx would resolve them."""
     return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")

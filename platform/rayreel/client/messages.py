@@ -1,7 +1,7 @@
-"""What the HTTP API takes and gives.
+"""Requests and responses of the HTTP API.
 
-Numbers and truth values are strict: "5" is no number. An explicit null means the same as leaving the field out. Every
-rule that JSON Schema can state stands in the schema too, so that generated clients and tests know it.
+Numbers and booleans are strict: "5" is not a number. An explicit null is equivalent to omitting the field. Every rule
+that JSON Schema can express is in the schema too, for generated clients and tests.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -26,11 +26,13 @@ MetadataValue = (
     | None
 )
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=64)]
-TopK = Annotated[int, Field(ge=1, le=200, description="How many videos.")]  # forms and URLs know only text
+TopK = Annotated[
+    int, Field(ge=1, le=200, description="Number of videos.")
+]  # not strict: form fields and query parameters are text
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 EpochSeconds = Annotated[float, Field(ge=0, le=1e11, strict=True)]
-# What is smaller is rounding: a vector of such numbers has no direction.
+# Smaller numbers are rounding errors: a vector of only such numbers has no direction.
 SMALLEST = 1e-6
 Number = Annotated[float, Field(ge=-1e6, le=1e6, strict=True)]
 _FILTER: dict[str, JsonValue] = {"and": [{"category": {"in": ["ocean", "sky"]}}, {"duration_s": {"gte": 3, "lt": 60}}]}
@@ -39,26 +41,26 @@ _DIRECTION: dict[str, JsonValue] = {
 }
 
 
-def _given(*fields: str) -> list[JsonValue]:
-    """JSON Schemas: each says that one field is there and is not null."""
+def _present(*fields: str) -> list[JsonValue]:
+    """Return a JSON Schema for each field that requires it to be present and not null."""
     return [{"required": [field], "properties": {field: {"not": {"type": "null"}}}} for field in fields]
 
 
-def _a_number(value: object) -> object:
-    """JSON Schema counts 5.0 among the integers, but neither "5" nor true."""
+def _reject_text_and_bool(value: object) -> object:
+    """Accept the same integers as JSON Schema: 5.0, but not "5" or true."""
     if isinstance(value, (str, bool)):
         raise PydanticCustomError("int_type", "Input should be a valid integer")
     return value
 
 
-class _Asked(BaseModel):
-    """A message to the service: unknown fields are mistakes."""
+class _Request(BaseModel):
+    """A request body. Unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class Weights(_Asked):
-    """How much of each modality the query is made of; one left out counts as 0. S4's mixture: visual 0.7, text 0.3."""
+class Weights(_Request):
+    """Weight of each modality in the query; omitted modalities have weight 0."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -75,22 +77,24 @@ class Weights(_Asked):
     text: Share = 0.0
 
     @model_validator(mode="after")
-    def _something(self) -> Self:
+    def _check_any_weight(self) -> Self:
         if not (self.visual or self.audio or self.text):
-            raise ValueError("give at least one modality a weight above 0")
+            raise ValueError("at least one modality must have a weight above 0")
         return self
 
 
-class Watched(_Asked):
-    """A video of a user's history."""
+class Watched(_Request):
+    """A video in a user's history."""
 
     video_id: VideoId
-    weight: Annotated[float, Field(gt=0, le=1000, strict=True, description="How much it counts.")] = 1.0
-    timestamp: EpochSeconds | None = Field(None, description="When, in seconds since 1970; older ones count less.")
+    weight: Annotated[float, Field(gt=0, le=1000, strict=True, description="Relative weight in the history.")] = 1.0
+    timestamp: EpochSeconds | None = Field(
+        None, description="When it was watched, in seconds since 1970; older views have less weight."
+    )
 
 
-class User(_Asked):
-    """A user by what they watched, or, when new, by the categories they like."""
+class User(_Request):
+    """A user, described by their history or, for new users, by the categories they like."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -105,38 +109,42 @@ class User(_Asked):
     liked_categories: list[Category] = Field(default_factory=list, max_length=50)
 
     @model_validator(mode="after")
-    def _something(self) -> Self:
+    def _check_any_preference(self) -> Self:
         if not (self.history or self.liked_categories):
-            raise ValueError("give history or liked_categories")
+            raise ValueError("history or liked_categories is required")
         return self
 
     def watched(self) -> list[Watched]:
-        """The history, plain ids as entries of weight 1."""
+        """Return the history with plain ids converted to entries of weight 1."""
         return [Watched(video_id=entry) if isinstance(entry, str) else entry for entry in self.history]
 
 
-class RecommendOptions(_Asked):
-    """How results are chosen, whatever the query."""
+class RecommendOptions(_Request):
+    """Options for selecting results, for every kind of query."""
 
-    top_k: Annotated[TopK, BeforeValidator(_a_number)] = 10
+    top_k: Annotated[TopK, BeforeValidator(_reject_text_and_bool)] = 10
     filter: dict[str, Any] | None = Field(
         None,
-        description="What results must be: {category: x}, {category: {in: [x, y]}}, {tags: {any | all: [x, y]}}, "
+        description="Conditions for results: {category: x}, {category: {in: [x, y]}}, {tags: {any | all: [x, y]}}, "
         "{video_id: {in: [x]}}, {created_at | duration_s | extra.KEY: {gte | gt | lte | lt: number}}, "
         "{extra.KEY: text | {in: [x]}}, {and | or: [..]}, {not: {..}}; several keys in one object mean and.",
         examples=[_FILTER],
     )
-    weights: Weights | None = Field(None, description="Mix the query's modalities anew; needs video_id or user.")
-    exclude: list[VideoId] = Field(default_factory=list, max_length=1000, description="Ids never to return.")
-    diversity: Share = Field(0.0, description="0: the most similar. Towards 1: less like each other (MMR).")
-    cross_category: Flag = Field(False, description="Only videos of other categories than the query's.")
-    serendipity: Share = Field(0.0, description="Share of the results that come from other categories.")
-    hybrid: Flag = Field(False, description="Join the embedding's ranking with BM25's on the words; needs text.")
-    explain: Flag = Field(False, description="Say which modality and which stage gave each score.")
+    weights: Weights | None = Field(
+        None,
+        description="Combine the query's modality vectors with these weights instead of the release's own combination; "
+        "requires video_id or user.",
+    )
+    exclude: list[VideoId] = Field(default_factory=list, max_length=1000, description="Video ids to exclude.")
+    diversity: Share = Field(0.0, description="0: most similar results. Towards 1: more diverse results (MMR).")
+    cross_category: Flag = Field(False, description="Only videos from categories other than the query's.")
+    serendipity: Share = Field(0.0, description="Share of results from other categories.")
+    hybrid: Flag = Field(False, description="Combine embedding ranking and BM25 text ranking; requires text.")
+    explain: Flag = Field(False, description="Include the stage and the similarity per modality for every result.")
 
 
 class RecommendRequest(RecommendOptions):
-    """Exactly one query: a video of the index, words, an embedding of the serving release, or a user."""
+    """Exactly one query: an indexed video, a text, an embedding of the current release, or a user."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -147,46 +155,46 @@ class RecommendRequest(RecommendOptions):
                 {"user": {"liked_categories": ["ocean"]}, "serendipity": 0.2},
                 {"video_id": "ocean_waves_001", "weights": {"visual": 0.7, "text": 0.3}, "filter": _FILTER},
             ],
-            "oneOf": _given("video_id", "text", "embedding", "user"),
+            "oneOf": _present("video_id", "text", "embedding", "user"),
             "allOf": [
-                {"anyOf": [{"properties": {"hybrid": {"const": False}}}, *_given("text")]},
-                {"anyOf": [{"properties": {"weights": {"type": "null"}}}, *_given("video_id", "user")]},
+                {"anyOf": [{"properties": {"hybrid": {"const": False}}}, *_present("text")]},
+                {"anyOf": [{"properties": {"weights": {"type": "null"}}}, *_present("video_id", "user")]},
             ],
         }
     )
 
-    video_id: VideoId | None = Field(None, description="Videos like this one, never itself.")
-    text: Words | None = Field(None, description="Videos for a query in words.")
+    video_id: VideoId | None = Field(None, description="Return videos similar to this one, which is excluded.")
+    text: Words | None = Field(None, description="Return videos that match a text.")
     embedding: Annotated[list[Number], Field(min_length=2, max_length=4096, json_schema_extra=_DIRECTION)] | None = (
-        Field(None, description="Of any length but zero; as wide as the release's embeddings.")
+        Field(None, description="A vector with the dimension of the release's embeddings and any norm except zero.")
     )
-    user: User | None = Field(None, description="Videos for a user, without those watched.")
+    user: User | None = Field(None, description="Return videos for a user, excluding those in their history.")
 
     @model_validator(mode="after")
-    def _one_query(self) -> Self:
+    def _check_query(self) -> Self:
         if [self.video_id, self.text, self.embedding, self.user].count(None) != 3:
-            raise ValueError("give exactly one of video_id, text, embedding and user")
+            raise ValueError("exactly one of video_id, text, embedding and user is required")
         if self.hybrid and self.text is None:
-            raise ValueError("hybrid joins words with the embedding: it needs text")
+            raise ValueError("hybrid requires text")
         if self.weights is not None and self.video_id is None and self.user is None:
-            raise ValueError("weights mix the modalities of known videos: they need video_id or user")
+            raise ValueError("weights require video_id or user, because they apply to the modalities of known videos")
         if self.embedding is not None and max(map(abs, self.embedding)) < SMALLEST:
-            raise ValueError("the embedding is zero: it points nowhere")
+            raise ValueError("the embedding is zero and has no direction")
         return self
 
 
 class Explanation(BaseModel):
-    """Where a score comes from."""
+    """The origin of a score."""
 
     stage: str = Field(description="neighbours, index, bm25, overlay, mmr or serendipity", examples=["neighbours"])
     modalities: dict[str, float] = Field(
-        description="Cosine of the query with the video as seen by one modality alone; absent ones are left out.",
+        description="Cosine similarity of query and video for each modality alone; missing modalities are omitted.",
         examples=[{"visual": 0.91, "text": 0.44}],
     )
 
 
 class Result(BaseModel):
-    """One recommended video. The score is the cosine of its embedding and the query's; with hybrid, RRF's."""
+    """A recommended video. `score` is the cosine similarity to the query or, with hybrid, the RRF score."""
 
     video_id: str
     score: float
@@ -194,11 +202,11 @@ class Result(BaseModel):
     category: str
     tags: list[str] = []
     metadata: dict[str, Any] = {}
-    explanation: Explanation | None = Field(None, description="Only where asked for.")
+    explanation: Explanation | None = Field(None, description="Only if explain is true.")
 
 
 class Recommendations(BaseModel):
-    """Best first; all from one release."""
+    """Recommended videos of one release, best first."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -224,8 +232,8 @@ class Recommendations(BaseModel):
     results: list[Result]
 
 
-class EmbedRequest(_Asked):
-    """Texts to embed with the serving release's tower."""
+class EmbedRequest(_Request):
+    """Texts to embed with the model of the current release."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"texts": ["waves at the beach", "city at night"]}]})
 
@@ -233,7 +241,7 @@ class EmbedRequest(_Asked):
 
 
 class Embeddings(BaseModel):
-    """Unit vectors, in the order asked; good as queries for this release only."""
+    """Unit vectors in the order of the request. As queries, they are only valid for this release."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"release": 3, "dim": 4, "embeddings": [[0.5, 0.5, -0.5, 0.5]]}]}
@@ -244,8 +252,8 @@ class Embeddings(BaseModel):
     embeddings: list[list[float]]
 
 
-class NewVideo(_Asked):
-    """A video to add, by its address; an upload has the same fields beside the file."""
+class NewVideo(_Request):
+    """A video to add from a URI. An upload has the same fields in addition to the file."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -262,18 +270,20 @@ class NewVideo(_Asked):
         }
     )
 
-    uri: Words = Field(description="https://, s3:// or gs://, or a file in one of the folders that are allowed.")
-    video_id: NewId | None = Field(None, description="Made from the content when left out. A known one is replaced.")
+    uri: Words = Field(description="An https://, s3:// or gs:// URL, or a file in an allowed folder.")
+    video_id: NewId | None = Field(
+        None, description="Derived from the content if omitted. An existing video with this id is replaced."
+    )
     title: Title = ""
     description: Description = ""
     category: Category = ""
     tags: Tags = []
-    metadata: Metadata = Field({}, description="Own columns; results can be filtered by them as extra.KEY.")
+    metadata: Metadata = Field({}, description="Custom fields; results can be filtered by them as extra.KEY.")
     created_at: EpochSeconds | None = Field(None, description="Seconds since 1970.")
 
 
 class Video(BaseModel):
-    """A video of the serving release."""
+    """A video of the current release."""
 
     video_id: str
     title: str
@@ -281,26 +291,26 @@ class Video(BaseModel):
     category: str
     tags: list[str] = []
     metadata: dict[str, Any] = {}
-    uri: str | None = Field(None, description="Its address; null for files on the service's own disks.")
+    uri: str | None = Field(None, description="Address of the video; null for local files of the service.")
     created_at: float | None = Field(None, description="Seconds since 1970.")
     duration_s: float | None = None
 
 
 class VideoPage(BaseModel):
-    """Some videos, by id, and where the next page starts."""
+    """A page of videos, sorted by id."""
 
     videos: list[Video]
-    next_cursor: str | None = Field(None, description="For ?cursor=; null on the last page.")
+    next_cursor: str | None = Field(None, description="Value of ?cursor= for the next page; null on the last page.")
 
 
 class Deleted(BaseModel):
-    """How many videos are gone."""
+    """The number of deleted videos."""
 
     deleted: int
 
 
-class BatchRequest(_Asked):
-    """A catalog (folder or manifest) whose videos are added as one job."""
+class BatchRequest(_Request):
+    """A catalog (folder or manifest) whose videos are added by a job."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"catalog": "s3://bucket/new/catalog.csv"}]})
 
@@ -308,59 +318,59 @@ class BatchRequest(_Asked):
 
 
 class Job(BaseModel):
-    """A job in the background, and how far it is."""
+    """The status of a background job."""
 
     id: str
     status: Literal["QUEUED", "PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"]
     message: str = ""
-    log_tail: str = Field("", description="The last lines of its output.")
+    log_tail: str = Field("", description="The last lines of the job's output.")
 
 
 class Release(BaseModel):
-    """One promoted version and what is known of its promotion."""
+    """A promoted version and the record of its promotion."""
 
     version: int
     collection: str
     promoted_at: str | None = Field(None, description="ISO 8601, UTC.")
     promoted_by: str | None = None
     metrics: dict[str, float] = {}
-    forced_reason: str | None = Field(None, description="Why it was promoted although a gate refused it.")
-    champion: bool = Field(description="Whether it serves now.")
-    size: int | None = Field(None, description="Videos in it; null where its collection is dropped.")
+    forced_reason: str | None = Field(None, description="Why it was promoted although a gate failed.")
+    champion: bool = Field(description="Whether it is being served.")
+    size: int | None = Field(None, description="Number of videos; null if its collection has been dropped.")
 
 
 class Following(BaseModel):
-    """How far the release that serves follows the alias `champion` in MLflow."""
+    """Whether the served release is the version with the alias `champion` in MLflow."""
 
     state: str = Field(
-        description="in_step; following: it is judged and built; waiting for another process; refused by gates; "
-        "failed; no_champion; index_moved by something else than a promotion; unreachable: MLflow or the index; "
-        "stopped; off",
+        description="in_step: the champion is served; wanted or following: the new champion is about to be or being "
+        "evaluated and built; waiting for another process; refused by gates; failed; no_champion; index_moved by "
+        "something other than a promotion; unreachable: MLflow or the index; stopped; off",
         examples=["in_step"],
     )
     mode: Literal["gate", "force", "off"] = Field(description="The setting release.follow.")
-    wanted: int | None = Field(None, description="The version that the champion points at.")
-    reason: str = Field("", description="Why another version serves.")
-    gates: list[str] = Field([], description="The gates that refused it.")
-    looked_at: str | None = Field(None, description="When somebody looked last, ISO 8601, UTC.")
+    wanted: int | None = Field(None, description="The version with the alias champion.")
+    reason: str = Field("", description="Why a different version is served.")
+    gates: list[str] = Field([], description="The gates that failed.")
+    looked_at: str | None = Field(None, description="Time of the last check, ISO 8601, UTC.")
 
 
 class Ready(BaseModel):
-    """What serves."""
+    """The served release and the state of the service."""
 
     release: int
     index_size: int
     device: str
     encoders: dict[str, str]
-    following: Following | None = Field(None, description="Null before anybody has looked; says nothing of readiness.")
+    following: Following | None = Field(None, description="Null before the first check; does not affect readiness.")
 
 
 class Problem(BaseModel):
-    """RFC 9457 problem details."""
+    """Problem details (RFC 9457)."""
 
     type: str = "about:blank"
     title: str
     status: int
     detail: str
-    instance: str | None = Field(None, description="The request's id, as in X-Request-Id.")
-    errors: list[dict[str, str]] | None = Field(None, description="Each field that is wrong: where, and what.")
+    instance: str | None = Field(None, description="The request id, as in X-Request-Id.")
+    errors: list[dict[str, str]] | None = Field(None, description="Location and message of each invalid field.")

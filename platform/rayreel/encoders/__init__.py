@@ -1,1 +1,1 @@
-"""Frozen encoders: frames, waveform windows and text to vectors."""
+"""Frozen encoders that turn frames, waveform windows and text into vectors."""

@@ -1,4 +1,4 @@
-"""Text to vectors by the BERT family: sentence embeddings (mean pooling) or the [CLS] state."""
+"""Encode text with BERT networks: sentence embeddings (mean pooling) or the [CLS] state."""
 
 import string
 from collections.abc import Iterator
@@ -27,11 +27,11 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
 
 class BertNetwork(nn.Module):
-    """BERT and the pooling of its states: [B, T] token ids and mask -> [B, dim]."""
+    """BERT with pooling of its states: [B, T] token ids and mask -> [B, dim]."""
 
     def __init__(self, backbone: BertModel, pooling: Pooling) -> None:
         super().__init__()
-        backbone.loss_function = None  # tracing asks for it, and transformers would warn that a backbone has none
+        backbone.loss_function = None  # tracing reads it, and transformers would warn that a backbone has none
         self.backbone, self.pooling = backbone, pooling
 
     def forward(self, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
@@ -47,8 +47,8 @@ class BertText:
     """One vector per text: [N] strings -> [N, dim].
 
     `unit_mean` averages the token states (padding left out) and scales to unit length, as sentence-transformers does
-    (Reimers and Gurevych 2019); `cls` takes the first token's state. Texts beyond `max_tokens` are cut. Where a pass
-    takes several texts they are padded to a length that depends on the text alone, never on its neighbours.
+    (Reimers and Gurevych 2019); `cls` takes the first token's state. Texts beyond `max_tokens` are cut. If a pass
+    takes several texts, each is padded to a length that depends on that text alone, never on its neighbours.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class BertText:
 
 
 def _by_length(token_ids: list[list[int]], step: int) -> Iterator[tuple[NDArray[np.intp], Inputs]]:
-    """Group texts by their length, padded to a multiple of `step`; a group is its texts' places, ids and masks."""
+    """Group texts by their length, padded to a multiple of `step`; a group is its texts' rows, ids and masks."""
     lengths_N = np.array([len(ids) for ids in token_ids], dtype=np.intp)
     padded_N = -(-lengths_N // step) * step
     for length in np.unique(padded_N):
@@ -88,13 +88,19 @@ def _by_length(token_ids: list[list[int]], step: int) -> Iterator[tuple[NDArray[
 
 
 def load_sentence_bert(folder: Path | None, identity: str, compute: Compute) -> BertText:
-    """A sentence-transformers BERT, 384-d and at most 256 tokens for all-MiniLM-L6-v2."""
+    """Load a sentence-transformers BERT, 384-d and at most 256 tokens for all-MiniLM-L6-v2.
+
+    Without a folder the parameters are random.
+    """
     backbone, tokenizer = _random_bert(384) if folder is None else _read_bert(folder)
     return BertText(backbone, tokenizer, pooling="unit_mean", max_tokens=256, identity=identity, compute=compute)
 
 
 def load_bert(folder: Path | None, identity: str, compute: Compute) -> BertText:
-    """A pre-trained BERT, 768-d and at most 512 tokens for bert-base-uncased (Devlin et al. 2019)."""
+    """Load a pre-trained BERT, 768-d and at most 512 tokens for bert-base-uncased (Devlin et al. 2019).
+
+    Without a folder the parameters are random.
+    """
     backbone, tokenizer = _random_bert(768) if folder is None else _read_bert(folder)
     return BertText(backbone, tokenizer, pooling="cls", max_tokens=512, identity=identity, compute=compute)
 

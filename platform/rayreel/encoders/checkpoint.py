@@ -1,4 +1,4 @@
-"""Read parameters from a file without running code from it."""
+"""Read network parameters from a file without running code from it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,10 +17,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def load_backbone(network: nn.Module, state: dict[str, Tensor], prefix: str, heads: Sequence[str]) -> None:
-    """Load a hub checkpoint into the bare backbone; any parameter missing or left over raises RuntimeError.
+    """Load a hub checkpoint into the bare backbone. Raises RuntimeError for missing or unexpected parameters.
 
-    Checkpoints saved with a pre-training head hold the backbone under `prefix` and the head's parameters under names
-    that begin with one of `heads`; those are dropped. Old BERT files call the LayerNorm parameters gamma and beta.
+    Checkpoints saved with a pre-training head have the backbone under `prefix` and the head's parameters under names
+    that begin with one of `heads`; the latter are dropped. Old BERT files call the LayerNorm parameters gamma and beta.
     """
     bare = {
         key.removeprefix(prefix)

@@ -1,4 +1,4 @@
-"""The sha256 of a file, computed once for as long as the file does not change."""
+"""The sha256 of a file, recomputed only when the file changes."""
 
 import hashlib
 import logging
@@ -11,8 +11,8 @@ log = logging.getLogger(__name__)
 def sha256_of(path: Path, memo_dir: Path) -> str:
     """Return the hex sha256 of `path`.
 
-    The result is kept in `memo_dir` under the file's inode, size and modification time, not beside the file: a weights
-    folder may be read-only or belong to another tool, and a rename must not cost a second pass over 440 MB.
+    The result is cached in `memo_dir` under the file's inode, size and modification time, not next to the file: a
+    weights folder may be read-only or belong to another tool, and a rename must not cost a second pass over 440 MB.
     """
     stat = path.stat()
     memo = memo_dir / f"{stat.st_dev:x}-{stat.st_ino:x}-{stat.st_size:x}-{stat.st_mtime_ns:x}"
@@ -26,6 +26,6 @@ def sha256_of(path: Path, memo_dir: Path) -> str:
         part.write_text(digest)
         part.replace(memo)
     except OSError as error:
-        # Weights baked into an image whose root file system is read-only: each start computes it again.
-        log.debug("no memo of a checksum at %s: %s", memo, error)
+        # Weights in a container image with a read-only root file system: every start computes it again.
+        log.debug("cannot cache a checksum at %s: %s", memo, error)
     return digest

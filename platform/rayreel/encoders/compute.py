@@ -1,4 +1,4 @@
-"""Where and how the networks compute: device, runtime, precision, threads."""
+"""How the networks are run: device, runtime, precision, threads."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -15,13 +15,13 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """A configuration's `auto`s, decided for this machine.
+    """An encoder configuration with every `auto` resolved for this machine.
 
-    `rows` inputs make a forward pass, always: kernels differ with the shape of a batch, and a video's vectors must be
-    the same to the last bit whichever videos share its batch, or a resumed extraction would give another store. On a
-    CPU that is one row: frames and sound are fastest so, and a video has but one text.
+    Every forward pass takes exactly `rows` inputs: kernels differ with the shape of a batch, and a video's vectors must
+    be the same to the last bit whichever videos share its batch, or a resumed extraction would give another store. On
+    a CPU `rows` is 1: frames and sound are fastest that way, and a video has only one text.
 
-    `mixed`: a runtime may go below `dtype` where a network bears it.
+    `mixed`: a runtime may go below `dtype` in the parts of a network that tolerate it.
     """
 
     device: torch.device
@@ -34,7 +34,7 @@ class Compute:
 
 
 def compute_of(config: EncodersConfig) -> Compute:
-    """Decide what `config` leaves open. `threads` is set for torch in the whole process. Raises RayreelError."""
+    """Resolve a configuration. Its `threads` are set for torch in the whole process. Raises RayreelError."""
     if config.threads:
         torch.set_num_threads(config.threads)
     device = device_named(config.device)
@@ -53,19 +53,17 @@ def _runtime(name: str, device: torch.device) -> Literal["torch", "openvino"]:
     if name == "torch" or (name == "auto" and device.type != "cpu"):
         return "torch"
     if device.type != "cpu":
-        raise RayreelError(
-            f"runtime openvino: it computes on the CPU, not on {device}. Set device cpu, or runtime auto."
-        )
+        raise RayreelError(f"runtime openvino runs on the CPU, not on {device}. Set device cpu, or runtime auto.")
     if find_spec("openvino") is not None:
         return "openvino"
     if name == "auto":
         return "torch"
-    raise RayreelError("runtime openvino: the package is not installed. pip install openvino, or set runtime auto.")
+    raise RayreelError("runtime openvino is not installed. Run pip install openvino, or set runtime auto.")
 
 
 def _dtype(precision: str, device: torch.device) -> torch.dtype:
     if precision == "auto":
         return torch.float16 if device.type == "cuda" else torch.float32
     if precision == "fp16" and device.type == "cpu":
-        raise RayreelError("precision fp16: CPUs do not compute in it. Choose auto, fp32 or bf16, or a GPU.")
+        raise RayreelError("precision fp16 is not supported on a CPU. Choose auto, fp32 or bf16, or a GPU.")
     return DTYPES[precision]

@@ -1,4 +1,4 @@
-"""Where an encoder computes."""
+"""The device that an encoder runs on."""
 
 import torch
 
@@ -15,9 +15,9 @@ def best_device() -> torch.device:
 
 
 def device_named(name: str) -> torch.device:
-    """Turn a configured name into a device; `auto` means the best one. Raises RayreelError where it is absent."""
+    """Return the device for a configured name; `auto` is the best one. Raises RayreelError if it is not available."""
     if name == "auto":
         return best_device()
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise RayreelError(f"device {name}: this machine has no usable CUDA device. Choose auto or cpu.")
+        raise RayreelError(f"device {name}: no usable CUDA device on this machine. Choose auto or cpu.")
     return torch.device(name)

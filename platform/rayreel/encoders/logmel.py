@@ -1,4 +1,4 @@
-"""Waveform windows to log-mel statistics: an audio encoder that needs no weights."""
+"""Log-mel statistics of waveform windows: an audio encoder without weights."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,7 @@ class LogMel(nn.Module):
         self.register_buffer("hann", torch.hann_window(WINDOW))
 
     def forward(self, windows_BS: Tensor) -> Tensor:
-        """Map windows to the mean, the deviation and the mean change of their log-mel bands."""
+        """Map windows to the mean, standard deviation and mean absolute change of their log-mel bands."""
         x_BS = F.pad(windows_BS, (0, max(0, FFT + HOP - windows_BS.shape[1])))
         spectrum_BFT = torch.stft(x_BS, FFT, HOP, WINDOW, self.hann, center=False, return_complex=True).abs()
         mel_BMT = torch.log(self.bank_MF @ spectrum_BFT + 0.01)
@@ -45,8 +45,8 @@ class LogMelAudio:
     """Mean, standard deviation and mean absolute change over time of 64 log-mel bands: [N, samples] -> [N, 192].
 
     The front end is VGGish's (Hershey et al. 2017): magnitude STFT, 125 to 7500 Hz, log(mel + 0.01). That offset keeps
-    silence finite. Windows shorter than two STFT frames (42 ms) are padded with silence. Always torch, always fp32:
-    there is nothing to gain, and the logarithm of small sums to lose.
+    silence finite. Windows shorter than two STFT frames (42 ms) are padded with silence. Always runs in torch and fp32:
+    other runtimes gain nothing, and lower precision loses the logarithm of small sums.
     """
 
     dim = 3 * MEL_BANDS
@@ -61,6 +61,6 @@ class LogMelAudio:
 
 
 def load_log_mel(folder: Path | None, identity: str, compute: Compute) -> LogMelAudio:
-    """Log-mel statistics have no files; the signature is that of every loader."""
+    """Load the log-mel encoder. It has no files; the signature is that of every loader."""
     del folder
     return LogMelAudio(identity, compute)

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Modality(StrEnum):
-    """The three ways a video is perceived. The order is the tower's order."""
+    """The modalities of a video, in the tower's order."""
 
     VISUAL = "visual"
     AUDIO = "audio"

@@ -1,11 +1,12 @@
-"""Forward passes on OpenVINO: on an x86 CPU two to three times as fast as torch, with the same vectors.
+"""Forward passes on OpenVINO: two to three times as fast as torch on an x86 CPU, with the same vectors.
 
-One input a pass, one thread a pass, as many passes at once as there are threads. So a vector depends neither on its
-neighbours nor on the number of threads, and no pass waits for threads to meet. ms per input in fp32 on one core with
-AVX512, torch at its best batch size beside it: MobileNetV2 2.9 (9.3), ResNet-50 33 (68), Wav2Vec2 on 2 s 128 (250),
-MiniLM 4.3 (10.2) on texts of 4 to 256 tokens and 2.4 (2.0) on titles, which gain from batches. Larger batches of frames
-and OpenVINO's own hints gain nothing or lose. bf16 halves the time again, but takes MobileNetV2 to a cosine of 0.984;
-with its first three blocks in fp32 the rest bears it (0.9998), and the whole takes 0.7 of the time.
+Each pass takes one input and one thread, and as many passes run at once as there are threads. A vector therefore
+depends neither on its neighbours nor on the number of threads, and no pass waits for threads to synchronise.
+ms per input in fp32 on one core with AVX512, torch at its best batch size in brackets: MobileNetV2 2.9 (9.3), ResNet-50
+33 (68), Wav2Vec2 on 2 s 128 (250), MiniLM 4.3 (10.2) on texts of 4 to 256 tokens and 2.4 (2.0) on titles, which gain
+from batches. Larger batches of frames and OpenVINO's own hints gain nothing or lose. bf16 halves the time again, but
+lowers MobileNetV2 to a cosine of 0.984; with its first three blocks in fp32 it stays at 0.9998 and takes 0.7 of the
+fp32 time.
 """
 
 import threading
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 
 from rayreel.encoders.compute import Compute
 from rayreel.encoders.encoder import Vectors
-from rayreel.encoders.halves import Halves
+from rayreel.encoders.mixed_precision import MixedPrecisionNetwork
 from rayreel.encoders.runtime import Inputs
 
 PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
@@ -30,17 +31,17 @@ _CAPABILITIES = ("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class OpenVINORuntime:
-    """A network, converted in memory and compiled for this CPU. Safe to call from several threads.
+    """A network, converted in memory and compiled for this CPU. Thread-safe.
 
-    Halves are compiled one by one where the CPU computes in bf16 and the precision is left to the runtime.
+    The parts of a `MixedPrecisionNetwork` are compiled separately if the CPU supports bf16 and `compute.mixed` is set.
     """
 
     rows = 1
 
     def __init__(self, network: nn.Module, example: tuple[Tensor, ...], compute: Compute, *, any_length: bool) -> None:
         self._parts = [
-            _compiled(part, given, dtype, compute.threads, any_length=any_length)
-            for part, given, dtype in _parts(network.eval(), example, compute)
+            _compiled(part, inputs, dtype, compute.threads, any_length=any_length)
+            for part, inputs, dtype in _parts(network.eval(), example, compute)
         ]
         self._pool = ThreadPoolExecutor(compute.threads, thread_name_prefix="openvino")
         self._local = threading.local()
@@ -62,11 +63,11 @@ class OpenVINORuntime:
 def _parts(
     network: nn.Module, example: tuple[Tensor, ...], compute: Compute
 ) -> Sequence[tuple[nn.Module, tuple[Tensor, ...], torch.dtype]]:
-    """What is compiled by itself, for inputs like which, in which precision."""
-    if compute.mixed and isinstance(network, Halves) and "BF16" in _core().get_property(*_CAPABILITIES):
+    """The parts to compile separately, each with example inputs and its precision."""
+    if compute.mixed and isinstance(network, MixedPrecisionNetwork) and "BF16" in _core().get_property(*_CAPABILITIES):
         with torch.inference_mode():
-            between = network.delicate(*example)
-        return [(network.delicate, example, compute.dtype), (network.robust, (between,), torch.bfloat16)]
+            hidden = network.sensitive(*example)
+        return [(network.sensitive, example, compute.dtype), (network.tolerant, (hidden,), torch.bfloat16)]
     return [(network, example, compute.dtype)]
 
 
@@ -92,9 +93,9 @@ def _core() -> ov.Core:
 
 
 def _converted(network: nn.Module, example: tuple[Tensor, ...]) -> ov.Model:
-    """What `openvino.convert_model` does with a torch network, less its reports of use to an analytics service."""
+    """Convert a torch network as `openvino.convert_model` does, without its usage reports to an analytics service."""
     frontend = FrontEndManager().load_by_framework("pytorch")
     with torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of tracing: branches taken and deprecation
+        warnings.simplefilter("ignore")  # tracing warns about branches taken and deprecations
         decoder = TorchScriptPythonDecoder(network, example_input=example, trace_kwargs={"check_trace": False})
         return frontend.convert(frontend.load(decoder))

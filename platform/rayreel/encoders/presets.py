@@ -1,4 +1,4 @@
-"""Which encoder reads which modality: presets, and how to mix them."""
+"""The available encoders, presets with one per modality, and their configuration."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from rayreel.encoders.weights import (
     R2PLUS1D_18,
     RESNET50,
     WAV2VEC2_BASE,
-    Weights,
+    NetworkWeights,
 )
 from rayreel.errors import RayreelError
 from rayreel.media.config import SamplingConfig
@@ -25,16 +25,16 @@ Preset = Literal["laptop", "standard", "action"]
 
 @dataclass(frozen=True, slots=True)
 class EncoderSpec:
-    """One encoder: the function that builds it, and what tells its vectors from another's.
+    """One encoder: the function that builds it, and what identifies its vectors.
 
     `loader` is module:function inside this package, imported only when used: transformers alone takes seconds.
-    Change `preprocessing` whenever a change of code before or after the network changes the vectors: it is part of the
-    identity under which features are stored. `window`: consecutive frames that give one vector, of frame encoders.
+    Change `preprocessing` whenever a code change before or after the network changes the vectors: it is part of the
+    identity under which features are stored. `window`: for frame encoders, the consecutive frames per vector.
     """
 
     loader: str
     preprocessing: str
-    weights: Weights | None = None
+    weights: NetworkWeights | None = None
     window: int = 1
 
 
@@ -62,53 +62,55 @@ PRESETS: dict[Preset, dict[Modality, str]] = {
 
 
 class EncodersConfig(BaseModel):
-    """Which frozen encoders to use, where they compute and where their weights come from."""
+    """Which frozen encoders to use, how to run them and where to find their weights."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     preset: Preset = Field(
         default="laptop",
-        description="laptop: small, fast on a CPU. standard: the larger seed. action: R(2+1)D on windows of 16 frames.",
+        description="laptop: small, fast on a CPU. standard: larger networks. action: R(2+1)D on windows of 16 frames.",
     )
     visual: str | None = Field(
         default=None,
-        description="Frame encoder instead of the preset's: its name, or the name or folder of one you trained.",
+        description="Frame encoder to use instead of the preset's: its name, or the name or folder of one you trained.",
     )
-    audio: str | None = Field(default=None, description="Audio encoder instead of the preset's.")
-    text: str | None = Field(default=None, description="Text encoder instead of the preset's.")
-    weights_dir: Path | None = Field(default=None, description="Folder with weights you supply; looked into first.")
+    audio: str | None = Field(default=None, description="Audio encoder to use instead of the preset's.")
+    text: str | None = Field(default=None, description="Text encoder to use instead of the preset's.")
+    weights_dir: Path | None = Field(
+        default=None, description="Folder with your copies of the weights, searched first."
+    )
     cache_dir: Path | None = Field(
-        default=None, description="Where downloaded weights are kept. Default: weights below the storage root."
+        default=None, description="Folder for downloaded weights. Default: `weights` below the storage root."
     )
     storage: str | None = Field(
-        default=None, description="Storage root with encoders of your own training. Default: the storage root."
+        default=None, description="Storage root with encoders you trained. Default: the storage root."
     )
     device: str = Field(
         default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, mps, cuda or cuda:N."
     )
     runtime: Literal["auto", "torch", "openvino"] = Field(
-        default="auto", description="auto: OpenVINO on a CPU where it is installed, torch elsewhere. Same vectors."
+        default="auto", description="auto: OpenVINO on a CPU if installed, otherwise torch. The vectors are the same."
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto",
-        description="auto: fp16 on CUDA, fp32 elsewhere, with bf16 where a CPU has it and no feature changes by it. "
-        "bf16 throughout is faster, but gives other features.",
+        description="auto: fp16 on CUDA, otherwise fp32, with bf16 in parts if the CPU has it and features stay the "
+        "same. bf16 throughout is faster, but gives different features.",
     )
     threads: int = Field(default=0, ge=0, description="CPU threads of this process; 0: OMP_NUM_THREADS, or its cores.")
     batch: int = Field(
-        default=32, ge=1, description="Inputs per forward pass on a GPU, a smaller one filled up; a CPU takes one."
+        default=32, ge=1, description="Inputs per forward pass on a GPU, smaller batches are padded; a CPU takes one."
     )
     compile: bool = Field(
-        default=False, description="torch.compile the networks torch runs: a slow start, then faster passes."
+        default=False, description="Use torch.compile for networks run by torch: slower start, faster passes."
     )
     random_weights: bool = Field(
-        default=False, description="Tests only: seeded random networks. Their features are refused for release."
+        default=False, description="Tests only: seeded random networks. Promotion rejects their features."
     )
 
     @field_validator("storage", "visual")
     @classmethod
     def _folders_are_absolute(cls, place: str | None, info: ValidationInfo) -> str | None:
-        """Workers elsewhere in the cluster have another working directory."""
+        """Workers on other nodes have another working directory."""
         is_folder = place and "://" not in place and ("/" in place or info.field_name == "storage")
         return str(Path(place).expanduser().resolve()) if place and is_folder else place
 
@@ -126,13 +128,13 @@ class EncodersConfig(BaseModel):
             if name in ENCODERS[modality] or (own and read_facts(name, self.storage)):
                 continue
             known = [*ENCODERS[modality], *(trained_names(self.storage) if own else [])]
-            raise UnknownEncoder(f"{name!r}: no such {modality} encoder. Choose one of: {', '.join(known)}.")
+            raise UnknownEncoder(f"No {modality} encoder {name!r}. Choose one of: {', '.join(known)}.")
         return names
 
     def sampled(self, sampling: SamplingConfig) -> SamplingConfig:
-        """The sampling with as many consecutive frames in a window as the visual encoder reads.
+        """Return the sampling with the window size, in consecutive frames, that the visual encoder needs.
 
-        A window of 1 stands for whatever the encoder needs; another one that does not fit raises RayreelError.
+        A window of 1 means the encoder's own; any other that does not fit raises RayreelError.
         """
         name = self.resolve()[Modality.VISUAL]
         window = self._window(name)
@@ -141,7 +143,7 @@ class EncodersConfig(BaseModel):
         if window == 1:
             return sampling
         raise RayreelError(
-            f"sampling.window = {sampling.window}: {name} reads {window} consecutive frames. Leave sampling.window out."
+            f"sampling.window = {sampling.window}: {name} reads {window} consecutive frames. Remove sampling.window."
         )
 
     def _window(self, name: str) -> int:

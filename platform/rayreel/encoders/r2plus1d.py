@@ -8,12 +8,12 @@ from rayreel.encoders.trained import GROUPS, R2Plus1DConfig
 
 
 def middle_channels(inputs: int, outputs: int, time: int, side: int) -> int:
-    """Channels between the factors that give both together the parameters of the full 3-D convolution (section 3.5)."""
+    """Return the channels between the factors so that they match a full 3-D convolution's parameters (section 3.5)."""
     return (time * side**2 * inputs * outputs) // (side**2 * inputs + time * outputs)
 
 
 class GroupNorm(nn.GroupNorm):
-    """GroupNorm over [B, C, T, H, W], computed as [B, C, T, H * W]: on five axes OpenVINO 2026.4 dies of it."""
+    """GroupNorm over [B, C, T, H, W], computed as [B, C, T, H * W]: OpenVINO 2026.4 crashes on five axes."""
 
     def forward(self, x_BCTHW: Tensor) -> Tensor:
         """Normalise each group of channels over time and space."""
@@ -21,10 +21,10 @@ class GroupNorm(nn.GroupNorm):
 
 
 class Conv2Plus1D(nn.Sequential):
-    """A 3-D convolution as a spatial one and then a temporal one, with a nonlinearity between: [B, C, T, H, W] -> same.
+    """A 3-D convolution as a spatial, then a temporal one, with a nonlinearity between: [B, C, T, H, W] -> same axes.
 
-    `stride` is (time, space). GroupNorm (Wu and He 2018) stands where the paper has BatchNorm: a clip's result must
-    not depend on its batch, or a step of several workers would not be the step of one process.
+    `stride` is (time, space). GroupNorm (Wu and He 2018) replaces the paper's BatchNorm: a clip's result must not
+    depend on its batch, or a step of several workers would differ from that of one process.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Residual(nn.Module):
 
 
 class R2Plus1D(nn.Module):
-    """Stem, a residual block for each width, and the mean over time and space: [B, 3, T, H, W] -> [B, dim]."""
+    """A stem, one residual block per width, and the mean over time and space: [B, 3, T, H, W] -> [B, dim]."""
 
     def __init__(self, config: R2Plus1DConfig) -> None:
         super().__init__()

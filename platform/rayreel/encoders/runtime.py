@@ -1,4 +1,4 @@
-"""What runs a frozen network, whichever engine does it."""
+"""The interface of engines that run a frozen network."""
 
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ Inputs = tuple[NDArray[Any], ...]
 
 
 class Runtime(Protocol):
-    """Forward passes of one network. `rows` is how many inputs each pass takes: never fewer, never more."""
+    """Forward passes of one network. Each pass takes exactly `rows` inputs."""
 
     rows: int
 

@@ -1,4 +1,4 @@
-"""From a network to a runtime that is ready to run it."""
+"""Load a network into a runtime."""
 
 from torch import Tensor, nn
 
@@ -8,12 +8,12 @@ from rayreel.encoders.torch_runtime import TorchRuntime
 
 
 def start(network: nn.Module, example: tuple[Tensor, ...], compute: Compute, *, any_length: bool) -> Runtime:
-    """Get `network` ready for raw inputs like `example`, [1, ...] each; `any_length` leaves axis 1 open.
+    """Load `network` for raw inputs shaped like `example`, [1, ...] each; `any_length` makes axis 1 dynamic.
 
-    Which runtime it is is no part of an encoder's identity: in fp32 they agree at a cosine of 0.999 and better.
+    The runtime is not part of an encoder's identity: in fp32 the runtimes agree to a cosine of 0.999 or better.
     """
     if compute.runtime == "torch":
         return TorchRuntime(network, compute)
-    from rayreel.encoders.openvino_runtime import OpenVINORuntime  # absent from machines other than x86-64
+    from rayreel.encoders.openvino_runtime import OpenVINORuntime  # only available on x86-64
 
     return OpenVINORuntime(network, example, compute, any_length=any_length)

@@ -1,4 +1,4 @@
-"""Forward passes on torch: any device."""
+"""Forward passes with torch, on any device."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ from rayreel.encoders.runtime import Inputs
 
 
 class TorchRuntime:
-    """A network on one device, in fp32 or under autocast. Convolutions run channels-last, as frames are decoded."""
+    """A network on one device, in fp32 or under autocast. Convolutions run channels-last, like decoded frames."""
 
     def __init__(self, network: nn.Module, compute: Compute) -> None:
         self.rows = compute.rows
@@ -24,18 +24,18 @@ class TorchRuntime:
         self._network = torch.compile(network) if compute.compile else network
 
     def run(self, batches: Iterable[Inputs]) -> Iterable[Vectors]:
-        """Map each batch to [rows, dim] float32. A GPU gets all its work before the first result is waited for."""
+        """Map each batch to [rows, dim] float32. All GPU work is queued before the first result is read."""
         outputs = [self._forward(inputs) for inputs in batches]
         return [output.cpu().numpy() for output in outputs]
 
     def _forward(self, inputs: Inputs) -> Tensor:
         reduced = self._dtype != torch.float32
         with torch.inference_mode(), torch.autocast(self._device.type, self._dtype, enabled=reduced):
-            output: Tensor = self._network(*(self._moved(array) for array in inputs))
+            output: Tensor = self._network(*(self._to_device(array) for array in inputs))
             return output.float()
 
-    def _moved(self, array: NDArray[np.generic]) -> Tensor:
-        # Copied in C order: Ray hands out read-only arrays, and torch refuses negative strides.
+    def _to_device(self, array: NDArray[np.generic]) -> Tensor:
+        # Copied in C order: arrays from Ray are read-only, and torch rejects negative strides.
         tensor = torch.from_numpy(array.copy(order="C"))
         if self._device.type == "cuda":
             return tensor.pin_memory().to(self._device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""Frames to vectors by torchvision's ImageNet networks, taken just before the classifier."""
+"""Encode frames with torchvision's ImageNet networks, without the classifier."""
 
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,21 @@ from rayreel.encoders.batches import encode_rows
 from rayreel.encoders.checkpoint import read_state
 from rayreel.encoders.compute import Compute
 from rayreel.encoders.encoder import Vectors
-from rayreel.encoders.halves import Halves
+from rayreel.encoders.mixed_precision import MixedPrecisionNetwork
 from rayreel.encoders.start import start
 from rayreel.encoders.weights import MOBILENET_V2, RESNET50
 
 FRAME_SIZE = 224
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-# MobileNetV2's second block loses most in bf16, the sixteen after its third next to nothing.
-MOBILENET_V2_DELICATE = 3
+# In bf16 MobileNetV2's second block loses the most precision, the sixteen after the third almost none.
+MOBILENET_V2_SENSITIVE = 3
 
 
 class FrameNetwork(nn.Module):
-    """A convolutional network from raw frames on: [B, H, W, 3] uint8 RGB -> [B, dim].
+    """A convolutional network that takes raw frames: [B, H, W, 3] uint8 RGB -> [B, dim].
 
-    Frames stay channels-last from the decoder to the convolutions, so no transpose is made.
+    Frames stay channels-last from the decoder to the convolutions, which saves a transpose.
     """
 
     mean_C11: Tensor
@@ -65,17 +65,17 @@ class TorchvisionFrames:
 
 
 def load_mobilenet_v2(folder: Path | None, identity: str, compute: Compute) -> TorchvisionFrames:
-    """MobileNetV2, 1280-d (Sandler et al. 2018). Without a folder the parameters are random."""
+    """Load MobileNetV2, 1280-d (Sandler et al. 2018). Without a folder the parameters are random."""
     network: Any = mobilenet_v2()
     if folder is not None:
         network.load_state_dict(read_state(folder / MOBILENET_V2.files[0].name), strict=True)
-    delicate, robust = network.features[:MOBILENET_V2_DELICATE], network.features[MOBILENET_V2_DELICATE:]
-    halves = Halves(FrameNetwork(delicate), nn.Sequential(robust, nn.AdaptiveAvgPool2d(1), nn.Flatten()))
-    return TorchvisionFrames(halves, 1280, identity, compute)
+    sensitive, tolerant = network.features[:MOBILENET_V2_SENSITIVE], network.features[MOBILENET_V2_SENSITIVE:]
+    pooled = nn.Sequential(tolerant, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return TorchvisionFrames(MixedPrecisionNetwork(FrameNetwork(sensitive), pooled), 1280, identity, compute)
 
 
 def load_resnet50(folder: Path | None, identity: str, compute: Compute) -> TorchvisionFrames:
-    """ResNet-50, 2048-d (He et al. 2016; torchvision's second recipe). Without a folder the parameters are random."""
+    """Load ResNet-50, 2048-d (He et al. 2016; IMAGENET1K_V2). Without a folder the parameters are random."""
     network: Any = resnet50()
     if folder is not None:
         network.load_state_dict(read_state(folder / RESNET50.files[0].name), strict=True)

@@ -1,4 +1,4 @@
-"""Encoders of one's own training: a folder with a network and what it looks at, below the storage root."""
+"""Encoders trained by the user: folders below the storage root with a network and its configuration."""
 
 import hashlib
 import re
@@ -14,44 +14,46 @@ if TYPE_CHECKING:
 
 FOLDER, CONFIG, WEIGHTS = "encoders", "config.json", "model.safetensors"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-# Part of the identity: change it whenever a change of code before or after the network changes the vectors.
+# Part of the identity: change it whenever a code change before or after the network changes the vectors.
 _PREPROCESSING = "kinetics-pooled"
-MOST_FRAMES = 64  # what decoding gives at most in one window
-GROUPS = 8  # of channels that are normalised together
+MAX_FRAMES = 64  # decoding returns at most this many per window
+GROUPS = 8  # groups of channels normalised together
 
 
 class R2Plus1DConfig(BaseModel):
-    """What an R(2+1)D network of our own looks at, and how wide it is. The defaults train on a CPU."""
+    """Input and widths of an R(2+1)D network to train. The defaults can be trained on a CPU."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    frames: int = Field(10, ge=2, le=MOST_FRAMES, description="frames that give one vector")
-    stride: int = Field(2, ge=1, le=32, description="every so many-th of the consecutive frames is taken")
+    frames: int = Field(10, ge=2, le=MAX_FRAMES, description="frames per vector")
+    stride: int = Field(2, ge=1, le=32, description="take every n-th of the consecutive frames")
     size: int = Field(64, ge=16, le=512, description="side of a frame, pixels")
     channels: tuple[int, ...] = Field(
-        (16, 32, 64, 128), min_length=1, description="width of each stage, multiples of 8; the last is the vector's"
+        (16, 32, 64, 128),
+        min_length=1,
+        description="width of each stage, multiples of 8; the last is the vector's",
     )
 
     @property
     def window(self) -> int:
-        """Consecutive frames from the first one taken to the end of the last one's stride."""
+        """Consecutive frames that one vector covers: frames * stride."""
         return self.frames * self.stride
 
     @model_validator(mode="after")
     def _can_be_built(self) -> Self:
-        if self.window > MOST_FRAMES:
-            raise ValueError(f"frames * stride is {self.window}, at most {MOST_FRAMES}: lower one of them")
+        if self.window > MAX_FRAMES:
+            raise ValueError(f"frames * stride is {self.window}, at most {MAX_FRAMES} allowed: lower one of them")
         if any(width <= 0 or width % GROUPS for width in self.channels):
-            raise ValueError(f"channels are multiples of {GROUPS}, such as [16, 32, 64, 128]")
+            raise ValueError(f"channels must be multiples of {GROUPS}, such as [16, 32, 64, 128]")
         return self
 
 
 class UnknownEncoder(RayreelError):
-    """A modality is given an encoder that does not exist for it."""
+    """There is no encoder of this name for the modality."""
 
 
 class TrainedFacts(BaseModel):
-    """What is known of a trained encoder without building it: the content of its config.json."""
+    """Description of a trained encoder, readable without building it: the content of its config.json."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -63,25 +65,25 @@ class TrainedFacts(BaseModel):
 
     @property
     def identity(self) -> str:
-        """Name, weights and preprocessing; another training has another one."""
-        looks_at = f"{self.network.frames}x{self.network.stride}x{self.network.size}"
-        return f"{self.name}@{self.sha256[:12]}+{looks_at}-{_PREPROCESSING}"
+        """Name, weights and preprocessing; differs between training runs."""
+        sampling = f"{self.network.frames}x{self.network.stride}x{self.network.size}"
+        return f"{self.name}@{self.sha256[:12]}+{sampling}-{_PREPROCESSING}"
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedPlace:
-    """Where a trained encoder lies."""
+    """Location of a trained encoder."""
 
     storage: "Storage"
     folder: str
 
     def read(self, file: str) -> bytes | None:
-        """A file of it, None where there is none."""
+        """Return a file of the encoder, or None if there is none."""
         return self.storage.read(f"{self.folder}/{file}")
 
 
 def place_of(reference: str, root: str | None) -> TrainedPlace | None:
-    """The place of a name below a storage root, or of a folder (a path or URI with a slash); None for neither."""
+    """Return the place of a name below a storage root, or of a folder (a path or URI with a slash); else None."""
     from rayreel.storage import Storage
 
     if "/" in reference:
@@ -94,7 +96,7 @@ def place_of(reference: str, root: str | None) -> TrainedPlace | None:
 
 
 def trained_names(root: str | None) -> list[str]:
-    """Names of the encoders trained below a storage root."""
+    """Return the names of the trained encoders below a storage root."""
     if root is None:
         return []
     from rayreel.storage import Storage
@@ -104,7 +106,7 @@ def trained_names(root: str | None) -> list[str]:
 
 
 def read_facts(reference: str, root: str | None) -> TrainedFacts | None:
-    """What is known of a trained encoder; None where there is none. Raises RayreelError for one that is damaged."""
+    """Return a trained encoder's description, or None if there is no such encoder. Raises RayreelError if damaged."""
     place = place_of(reference, root)
     text = None if place is None else place.read(CONFIG)
     if text is None:
@@ -112,27 +114,29 @@ def read_facts(reference: str, root: str | None) -> TrainedFacts | None:
     try:
         return TrainedFacts.model_validate_json(text)
     except ValidationError as error:
-        raise _damaged(reference, f"its {CONFIG} cannot be read: {error.errors()[0]['msg']}") from None
+        raise _damaged(reference, f"{CONFIG} is invalid: {error.errors()[0]['msg']}") from None
 
 
 def read_weights(reference: str, root: str | None) -> tuple[TrainedFacts, bytes]:
-    """Facts and the safetensors file; its sha256 decides whether it is the one. Raises RayreelError."""
+    """Return the description and the safetensors file, checked by its sha256. Raises RayreelError."""
     place, facts = place_of(reference, root), read_facts(reference, root)
     if place is None or facts is None:
-        raise UnknownEncoder(f"{reference!r}: no such encoder below {root}. Train it with jobs/train_action.py.")
+        raise UnknownEncoder(f"No encoder {reference!r} below {root}. Train it with jobs/train_action.py.")
     weights = place.read(WEIGHTS)
     if weights is None or hashlib.sha256(weights).hexdigest() != facts.sha256:
-        raise _damaged(reference, f"its {WEIGHTS} {'is gone' if weights is None else f'is not {facts.sha256}'}")
+        raise _damaged(
+            reference, f"{WEIGHTS} {'is missing' if weights is None else f'does not have sha256 {facts.sha256}'}"
+        )
     return facts, weights
 
 
 def write_trained(root: "Storage", facts: TrainedFacts, weights: bytes) -> str:
-    """Put a trained encoder below the storage root, the config last: with it, it is there. Returns its folder."""
+    """Write a trained encoder below the storage root and return its folder. The config, written last, publishes it."""
     folder = root.path(FOLDER, facts.name)
     root.write(f"{folder}/{WEIGHTS}", weights)
     root.write(f"{folder}/{CONFIG}", facts.model_dump_json(indent=2).encode())
     return folder
 
 
-def _damaged(reference: str, how: str) -> RayreelError:
-    return RayreelError(f"Encoder {reference!r} is damaged: {how}. Put the file back, or train it anew.")
+def _damaged(reference: str, problem: str) -> RayreelError:
+    return RayreelError(f"Encoder {reference!r} is damaged: {problem}. Restore the file, or train the encoder again.")

@@ -1,4 +1,4 @@
-"""Waveform windows to vectors by Wav2Vec2 (Baevski et al. 2020)."""
+"""Encode waveform windows with Wav2Vec2 (Baevski et al. 2020)."""
 
 from pathlib import Path
 
@@ -16,16 +16,16 @@ from rayreel.encoders.encoder import Vectors
 from rayreel.encoders.start import start
 from rayreel.encoders.weights import WAV2VEC2_BASE
 
-RECEPTIVE_FIELD = 400  # samples: what the convolutional front end needs for one output step
+RECEPTIVE_FIELD = 400  # samples that the convolutional front end needs for one output step
 PRETRAINING_HEADS = ("quantizer.", "project_q.", "project_hid.", "dropout_features.")
 
 
 class Wav2Vec2Network(nn.Module):
-    """Wav2Vec2 from the raw waveform on, and the mean over time of its last states: [B, samples] -> [B, dim]."""
+    """Wav2Vec2 on raw waveforms with the mean over time of its last states: [B, samples] -> [B, dim]."""
 
     def __init__(self, backbone: Wav2Vec2Model) -> None:
         super().__init__()
-        backbone.loss_function = None  # tracing asks for it, and transformers would warn that a backbone has none
+        backbone.loss_function = None  # tracing reads it, and transformers would warn that a backbone has none
         self.backbone = backbone
 
     def forward(self, windows_BS: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ class Wav2Vec2Network(nn.Module):
 class Wav2Vec2Audio:
     """Mean over time of the last hidden states: [N, samples] at 16 kHz -> [N, dim].
 
-    Every window is brought to zero mean and unit variance, as the model's own feature extractor does it: a layer norm
+    Every window is normalised to zero mean and unit variance, as the model's own feature extractor does: a layer norm
     over samples with epsilon 1e-7. Windows shorter than 25 ms are padded with silence.
     """
 
@@ -53,7 +53,7 @@ class Wav2Vec2Audio:
 
 
 def load_wav2vec2(folder: Path | None, identity: str, compute: Compute) -> Wav2Vec2Audio:
-    """Wav2Vec2, 768-d for the base model. Without a folder: random parameters and one layer of the base width."""
+    """Load Wav2Vec2, 768-d for the base model. Without a folder: random parameters and one layer of the base width."""
     config = Wav2Vec2Config(num_hidden_layers=1) if folder is None else Wav2Vec2Config.from_pretrained(folder)
     backbone = Wav2Vec2Model(config)
     if folder is not None:

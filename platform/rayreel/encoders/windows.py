@@ -1,4 +1,4 @@
-"""Windows of consecutive frames to vectors: what moves, not only what is there."""
+"""Encode windows of consecutive frames with video networks, which capture motion."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ KINETICS_STD = (0.22803, 0.22145, 0.216989)
 
 
 class WindowNetwork(nn.Module):
-    """A video network from raw frames on: [B, T, H, W, 3] uint8 RGB -> [B, dim]."""
+    """A video network that takes raw frames: [B, T, H, W, 3] uint8 RGB -> [B, dim]."""
 
     mean_C: Tensor
     std_C: Tensor
@@ -45,7 +45,7 @@ class WindowNetwork(nn.Module):
 class WindowEncoder:
     """One vector per window: [N * window, size, size, 3] uint8 RGB -> [N, dim] float32.
 
-    Of each window every `stride`-th frame is looked at.
+    Only every `stride`-th frame of a window is used.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class WindowEncoder:
         self._runtime = start(WindowNetwork(backbone), (example,), compute, any_length=False)
 
     def encode(self, frames_NHWC: NDArray[np.uint8]) -> Vectors:
-        """Map whole windows, one after the other, to [N, dim]; another shape or type raises ValueError."""
+        """Map N concatenated windows to [N, dim]; another shape or type raises ValueError."""
         size, count = self.frame_size, len(frames_NHWC)
         if frames_NHWC.shape[1:] != (size, size, 3) or frames_NHWC.dtype != np.uint8 or count % self.window:
             raise ValueError(
@@ -69,7 +69,7 @@ class WindowEncoder:
 
 
 def load_r2plus1d_18(folder: Path | None, identity: str, compute: Compute) -> WindowEncoder:
-    """R(2+1)D-18, 512-d, Kinetics-400 (Tran et al. 2018). Without a folder the parameters are random."""
+    """Load R(2+1)D-18, 512-d, Kinetics-400 (Tran et al. 2018). Without a folder the parameters are random."""
     network: Any = r2plus1d_18()
     if folder is not None:
         network.load_state_dict(read_state(folder / R2PLUS1D_18.files[0].name), strict=True)
@@ -77,25 +77,25 @@ def load_r2plus1d_18(folder: Path | None, identity: str, compute: Compute) -> Wi
     return WindowEncoder(network, frames=16, stride=1, size=112, dim=512, identity=identity, compute=compute)
 
 
-def load_trained(reference: str, root: str | None, how: str, compute: Compute) -> WindowEncoder:
-    """An encoder of one's own training, by its name below the storage root or by its folder; `how` joins its identity.
+def load_trained(reference: str, root: str | None, suffix: str, compute: Compute) -> WindowEncoder:
+    """Load a trained encoder by its name below the storage root or by its folder; `suffix` is added to its identity.
 
-    Raises RayreelError where it is absent or damaged.
+    Raises RayreelError if it is missing or damaged.
     """
     facts, weights = read_weights(reference, root)
-    return encoder_of(facts, weights, compute, how)
+    return encoder_of(facts, weights, compute, suffix)
 
 
-def encoder_of(facts: TrainedFacts, weights: bytes, compute: Compute, how: str = "") -> WindowEncoder:
-    """The encoder of these facts and this safetensors file."""
-    backbone, looks_at = R2Plus1D(facts.network), facts.network
+def encoder_of(facts: TrainedFacts, weights: bytes, compute: Compute, suffix: str = "") -> WindowEncoder:
+    """Build the encoder from its description and the content of its safetensors file."""
+    backbone, config = R2Plus1D(facts.network), facts.network
     backbone.load_state_dict(safetensors.torch.load(weights), strict=True)
     return WindowEncoder(
         backbone,
-        frames=looks_at.frames,
-        stride=looks_at.stride,
-        size=looks_at.size,
+        frames=config.frames,
+        stride=config.stride,
+        size=config.size,
         dim=backbone.dim,
-        identity=facts.identity + how,
+        identity=facts.identity + suffix,
         compute=compute,
     )

@@ -1,1 +1,1 @@
-"""Evaluation: splits, metrics, baselines, report."""
+"""Evaluation: splits, metrics, baselines and the report."""

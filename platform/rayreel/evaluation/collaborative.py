@@ -1,7 +1,7 @@
-"""What a tower has to beat where there are users: the library's item-kNN and matrix factorisation.
+"""Collaborative baselines: item-kNN and matrix factorisation from the implicit library.
 
-Both are fitted on training interactions only and score a user from the same history that the tower reads. Of a video
-without training interactions they know nothing.
+Both are fitted on training interactions only and score a user from the same history as the tower. Videos without
+training interactions score zero.
 """
 
 import warnings
@@ -19,35 +19,35 @@ from rayreel.evaluation.users import UserQueries, UserSplit
 _NEIGHBOURS, _FACTORS, _CONFIDENCE = 200, 64, 10.0
 
 
-def by_item_knn(users: UserSplit, asked: UserQueries, neighbours: int = _NEIGHBOURS) -> Scorer:
-    """Sum of the cosines between a candidate and the videos of the history (Sarwar et al. 2001)."""
+def by_item_knn(users: UserSplit, user_queries: UserQueries, neighbours: int = _NEIGHBOURS) -> Scorer:
+    """Score by the sum of cosines between a candidate and the videos of the history (Sarwar et al. 2001)."""
     model = CosineRecommender(K=neighbours)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ParameterWarning)  # of the library's own conversions
+        warnings.simplefilter("ignore", ParameterWarning)  # raised by the library's own conversions
         model.fit(sparse.csr_matrix(users.training_UN), show_progress=False)
-    history_QN = asked.history(users.training_UN.shape[1])
-    similarity_NN = sparse.csc_array(model.similarity, dtype=np.float32)  # of a candidate in its column
+    history_QN = user_queries.history(users.training_UN.shape[1])
+    similarity_NN = sparse.csc_array(model.similarity, dtype=np.float32)  # candidates are columns
 
-    def against(candidates: Rows) -> Answer:
-        shown_NC = similarity_NN[:, candidates].tocsr()
-        return lambda queries: (history_QN[queries] @ shown_NC).toarray()
+    def for_candidates(candidates: Rows) -> Answer:
+        similarity_NC = similarity_NN[:, candidates].tocsr()
+        return lambda queries: (history_QN[queries] @ similarity_NC).toarray()
 
-    return against
+    return for_candidates
 
 
-def by_factors(users: UserSplit, asked: UserQueries, factors: int = _FACTORS, seed: int = 0) -> Scorer:
-    """Implicit-feedback matrix factorisation by alternating least squares (Hu, Koren, Volinsky 2008).
+def by_factors(users: UserSplit, user_queries: UserQueries, factors: int = _FACTORS, seed: int = 0) -> Scorer:
+    """Score by implicit-feedback matrix factorisation with alternating least squares (Hu, Koren, Volinsky 2008).
 
-    The users' factors are solved for from their histories, the videos' factors fixed.
+    User factors are solved from each query's history with the video factors fixed.
     """
-    history_QN = sparse.csr_matrix(asked.history(users.training_UN.shape[1]))
-    with threadpool_limits(1, user_api="blas"):  # the library brings threads of its own
+    history_QN = sparse.csr_matrix(user_queries.history(users.training_UN.shape[1]))
+    with threadpool_limits(1, user_api="blas"):  # the library has its own threads
         model = AlternatingLeastSquares(factors, alpha=_CONFIDENCE, random_state=seed)
         model.fit(sparse.csr_matrix(users.training_UN), show_progress=False)
         users_QF = model.recalculate_user(np.arange(history_QN.shape[0]), history_QN)
 
-    def against(candidates: Rows) -> Answer:
-        shown_CF = model.item_factors[candidates]
-        return lambda queries: users_QF[queries] @ shown_CF.T
+    def for_candidates(candidates: Rows) -> Answer:
+        factors_CF = model.item_factors[candidates]
+        return lambda queries: users_QF[queries] @ factors_CF.T
 
-    return against
+    return for_candidates

@@ -1,4 +1,4 @@
-"""What is measured, and how surely."""
+"""Settings of the evaluation: metrics, relevance and statistics."""
 
 from typing import Annotated, Literal, Self
 
@@ -9,54 +9,55 @@ Relevance = Literal["category", "tags", "co_watch"]
 
 
 class EvaluationConfig(BaseModel):
-    """What is measured, and how surely."""
+    """Metrics, cutoffs, relevance and statistical tests."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    ks: Cutoffs = Field((1, 3, 5, 10, 20, 50), description="lengths of the list at which every metric is taken")
-    neighbour_ks: Cutoffs = Field((1, 5, 10, 20, 50), description="lengths for R@k of the nearest neighbours")
-    at: PositiveInt = Field(10, description="the length shown in tables and tested for significance")
+    ks: Cutoffs = Field((1, 3, 5, 10, 20, 50), description="cutoffs k at which every metric is computed")
+    neighbour_ks: Cutoffs = Field((1, 5, 10, 20, 50), description="cutoffs k for R@k of the nearest neighbours")
+    at: PositiveInt = Field(10, description="the cutoff shown in tables and tested for significance")
     metric: Literal["ndcg", "recall", "precision", "hit_rate", "mrr", "map"] = Field(
-        "ndcg", description="the metric whose intervals and significance the tables show"
+        "ndcg", description="headline metric: tables show its intervals and significance"
     )
     relevance: tuple[Relevance, ...] = Field(
-        ("category", "tags", "co_watch"), description="what makes two videos alike; each the catalog has is reported"
+        ("category", "tags", "co_watch"),
+        description="what makes two videos relevant to each other; each one the data have is reported",
     )
     co_watch_window_s: float = Field(
         3 * 24 * 3600, gt=0, description="longest time between two views of one user that make videos co-watched"
     )
     co_watch_views: int = Field(
-        1, ge=1, description="so many times must two videos be co-watched to count: more where everything meets once"
+        1, ge=1, description="co-watches that make two videos relevant; raise it if most pairs are co-watched by chance"
     )
-    history: int = Field(20, ge=1, description="last videos of a user that make up their query")
-    bootstrap: int = Field(1000, ge=100, description="resamples for 95 % intervals and for significance")
-    seed: int = Field(0, description="for random baselines, factorisation and resampling")
+    history: int = Field(20, ge=1, description="most recent videos of a user that form the query")
+    bootstrap: int = Field(1000, ge=100, description="resamples for 95 % intervals and p-values")
+    seed: int = Field(0, description="seed of random baselines, factorisation and resampling")
 
     @model_validator(mode="after")
-    def _shown_length_is_measured(self) -> Self:
+    def _at_is_one_of_ks(self) -> Self:
         if self.at not in self.ks:
-            raise ValueError(f"at = {self.at} is none of ks = {self.ks}: add it there, or choose one of them")
+            raise ValueError(f"at = {self.at} is not in ks = {self.ks}. Add it to ks, or set at to one of them.")
         return self
 
     @property
     def headline(self) -> str:
-        """The metric that decides, such as ndcg@10."""
+        """The headline metric, such as ndcg@10."""
         return f"{self.metric}@{self.at}"
 
 
 class SplitConfig(BaseModel):
-    """Which share of the videos is held out, and what must stay on one side."""
+    """How videos and interactions are split."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    validation: float = Field(0.1, ge=0, lt=1, description="share of videos for choosing the best epoch")
-    test: float = Field(0.2, ge=0, lt=1, description="share of videos for the report, never seen before it")
-    group_by: str = Field("source", description="catalog column whose equal values stay on one side, where it exists")
-    seed: int = Field(0, description="another seed, another split")
+    validation: float = Field(0.1, ge=0, lt=1, description="share of videos for selecting the best epoch")
+    test: float = Field(0.2, ge=0, lt=1, description="share of videos for the report, unused before it")
+    group_by: str = Field("source", description="catalog column; videos with equal values stay on one side")
+    seed: int = Field(0, description="seed of the split")
     user_cut: Literal["global", "per_user"] = Field(
         "global",
-        description="global: the same moments end training and validation for everybody, nobody's future is trained "
-        "on; per_user: each user's last view is for the test, the one before for validation",
+        description="global: the same time cuts for all users, so that training has no future views; per_user: each "
+        "user's last view is for the test, the one before it for validation",
     )
-    validation_period: float = Field(0.1, gt=0, lt=0.5, description="share of views, the latest before the test's")
-    test_period: float = Field(0.1, gt=0, lt=0.5, description="share of views, the latest of all")
+    validation_period: float = Field(0.1, gt=0, lt=0.5, description="share of views: the latest before the test period")
+    test_period: float = Field(0.1, gt=0, lt=0.5, description="share of views: the latest")

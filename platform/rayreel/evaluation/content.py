@@ -1,4 +1,4 @@
-"""What any tower has to beat: vectors of the videos' content that need no training, or less of it."""
+"""Content baselines and ablations: vectors of the videos' content without training, or from fewer modalities."""
 
 from collections.abc import Collection, Mapping
 
@@ -20,7 +20,7 @@ ABLATIONS = {"visual": {Modality.VISUAL}, "visual+audio": {Modality.VISUAL, Moda
 
 
 def titles(matrix: FeatureMatrix) -> Vectors:
-    """TF-IDF of the titles' words. A catalog whose titles hold no word gets zeros: nothing above anything."""
+    """Return TF-IDF vectors of the titles' words; all zero, so that all scores tie, if no title has a word."""
     words = matrix.column("title")
     if not any(any(letter.isalnum() for letter in title) for title in words):
         return np.zeros((len(matrix), 1), np.float32)
@@ -29,34 +29,34 @@ def titles(matrix: FeatureMatrix) -> Vectors:
 
 
 def pooled(matrix: FeatureMatrix, weights: Mapping[Modality, float]) -> NDArray[np.float32]:
-    """[N, sum of D]: inner products are the weighted sum of the cosines of mean-pooled features.
+    """Return vectors [N, sum of D] whose inner products are the weighted sum of cosines of mean-pooled features.
 
-    An absent modality adds nothing.
+    An absent modality contributes zero.
     """
     parts = [np.sqrt(weight) * normalize(mean_pooled(matrix.vectors[m])) for m, weight in weights.items()]
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 
 def untrained(tower: VideoTower, seed: int = 0) -> VideoTower:
-    """A tower of the same shape and standardising with fresh weights: what is left of a tower without training."""
+    """Return a tower of the same architecture and standardisation with initial weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fresh = VideoTower(tower.config, tower.dims)
-    fresh.take_inputs(tower)
-    return fresh.to(next(tower.parameters()).device)
+        initial = VideoTower(tower.config, tower.dims)
+    initial.copy_inputs(tower)
+    return initial.to(next(tower.parameters()).device)
 
 
-def embed_shown(tower: VideoTower, matrix: FeatureMatrix, shown: Collection[Modality]) -> NDArray[np.float32]:
-    """Unit embeddings [N, dim] made from some modalities only; zero for videos that have none of them."""
-    counts = {modality: matrix.vectors[modality].counts * (modality in shown) for modality in Modality}
+def embed_modalities(tower: VideoTower, matrix: FeatureMatrix, used: Collection[Modality]) -> NDArray[np.float32]:
+    """Return unit embeddings [N, dim] from these modalities only; zero for videos that have none of them."""
+    counts = {modality: matrix.vectors[modality].counts * (modality in used) for modality in Modality}
     rows = np.flatnonzero(sum(counts.values()))
-    vectors = {modality: _some(matrix.vectors[modality], rows, modality in shown) for modality in Modality}
+    vectors = {modality: _subset(matrix.vectors[modality], rows, modality in used) for modality in Modality}
     embeddings_ND = np.zeros((len(matrix), tower.config.dim), np.float32)
     embeddings_ND[rows] = embed(tower, FeatureMatrix(vectors, matrix.rows.take(rows)))
     return embeddings_ND
 
 
-def _some(ragged: Ragged, rows: NDArray[np.int64], shown: bool) -> Ragged:
-    if not shown:
+def _subset(ragged: Ragged, rows: NDArray[np.int64], used: bool) -> Ragged:
+    if not used:
         return Ragged(ragged.values[:0], np.zeros(len(rows) + 1, np.int64))
     return Ragged(ragged.of(rows), np.concatenate([[0], np.cumsum(ragged.counts[rows])]))

@@ -1,4 +1,4 @@
-"""Co-watch: which videos the same people watch within a short time of each other."""
+"""Co-watching: which videos the same users watch within a time window."""
 
 import numpy as np
 from scipy import sparse
@@ -7,10 +7,10 @@ from rayreel.evaluation.views import Views
 
 
 def watched_together(views: Views, videos: int, window_s: float) -> sparse.csr_array:
-    """[N, N] symmetric: how many times a user watched both within `window_s`; the diagonal is empty.
+    """Return how many times a user watched both videos within `window_s`, [N, N], symmetric with an empty diagonal.
 
-    `views` are ordered by user and time, so that partners lie behind each other: every round pairs each view with
-    the one so many places later, until no pair of any user lies within the window.
+    `views` are sorted by user and time. Round d pairs each view with the one d places later, until no pair of one
+    user lies within the window.
     """
     total = sparse.csr_array((videos, videos), dtype=np.float32)
     here, distance = np.arange(len(views.rows)), 1

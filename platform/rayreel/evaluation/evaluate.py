@@ -1,4 +1,4 @@
-"""A tower beside honest baselines, on videos and views that neither training nor model selection has seen."""
+"""Compare a tower with baselines on videos and views that neither training nor model selection has seen."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import normalize
 
 from rayreel.errors import RayreelError
+from rayreel.evaluation.comparison import ListInputs, MethodComparison, Section
 from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.content import POOLED_WEIGHTS, pooled
 from rayreel.evaluation.exam import Exam, Part, Protocol
 from rayreel.evaluation.methods import TOWER, baselines, others, towers
 from rayreel.evaluation.scorers import Vectors
 from rayreel.evaluation.task import Task
-from rayreel.evaluation.trial import Lists, Section, Trial
 from rayreel.evaluation.users import UserTask
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.tower.tower import VideoTower
@@ -23,7 +23,7 @@ from rayreel.tower.tower import VideoTower
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The report's sections by name, which methods are baselines, and how many videos were held out of how many."""
+    """Sections of the report by name, the names of the baselines, and the numbers of held-out and of all videos."""
 
     sections: dict[str, Section]
     baselines: tuple[str, ...]
@@ -32,12 +32,12 @@ class Evaluation:
 
     @property
     def flat(self) -> dict[str, float]:
-        """The metrics at the shown length, such as {"category/tower/recall@10": …}."""
+        """The metrics of the tables, such as {"category/tower/recall@10": 0.5}."""
         return {
             f"{name}/{method}/{metric}": row[metric].mean
             for name, section in self.sections.items()
             for method, row in section.scores.items()
-            for metric in section.shown
+            for metric in section.table_metrics
         }
 
 
@@ -51,46 +51,46 @@ def evaluate(
     part: Part = "test",
     rivals: Mapping[str, "VideoTower | Vectors"] | None = None,
 ) -> Evaluation:
-    """Every protocol that the catalog and its interactions allow, with all baselines beside the tower.
+    """Run every protocol that the catalog and its interactions allow, for the tower and all baselines.
 
-    `rivals` are more towers to stand in the tables, each compared with `tower`; a tower of other features comes as its
-    embeddings [N, dim] of the same videos. One method is computed at a time, so that memory holds one set of vectors,
-    not all. Raises RayreelError when there is nothing to ask.
+    `rivals` are further towers for the tables, each compared with `tower`; pass a tower of other features as its
+    embeddings [N, dim] of the same videos. Methods are computed one at a time, so that memory holds the vectors of
+    one. Raises RayreelError if no protocol has a query.
     """
     exam = Exam.of(matrix, splits, config or EvaluationConfig(), interactions)
-    trials = list(_trials(exam, part))
+    comparisons = list(_comparisons(exam, part))
     held_out = len(getattr(exam.split, part))
-    if not trials:
+    if not comparisons:
         raise RayreelError(
-            f"Nothing to evaluate: of {held_out} held-out videos none has a category or a tag that another video "
-            "shares. Give the catalog a category column or tags, give --interactions, or hold out more with "
+            f"Nothing to evaluate: none of {held_out} held-out videos shares a category or a tag with another video. "
+            "Add a category column or tags to the catalog, pass --interactions, or hold out more videos with "
             f"--set splits.{part}=0.3."
         )
-    beaten = baselines(tower, exam)
-    # The tower enters first: everything else is compared with it.
-    for name, make in {TOWER: towers(tower, matrix), **beaten, **others(tower, rivals or {}, matrix)}.items():
+    compared = baselines(tower, exam)
+    # The tower comes first: all other methods are compared with it.
+    for name, make in {TOWER: towers(tower, matrix), **compared, **others(tower, rivals or {}, matrix)}.items():
         method = make()
-        for trial in trials:
-            if (scorer := method(trial.task)) is not None:
-                trial.enter(name, scorer)
-    sections = {name: section for trial in trials for name, section in trial.finished().items()}
+        for comparison in comparisons:
+            if (scorer := method(comparison.task)) is not None:
+                comparison.add(name, scorer)
+    sections = {name: section for comparison in comparisons for name, section in comparison.finish().items()}
     for section in sections.values():
         _put_tower_last(section)
-    return Evaluation(sections, tuple(beaten), held_out, len(matrix))
+    return Evaluation(sections, tuple(compared), held_out, len(matrix))
 
 
-def _trials(exam: Exam, part: Part) -> Iterator[Trial]:
+def _comparisons(exam: Exam, part: Part) -> Iterator[MethodComparison]:
     views_N = None if exam.users is None else exam.users.views_N
-    lists = Lists(normalize(pooled(exam.matrix, POOLED_WEIGHTS)), views_N)
+    lists = ListInputs(normalize(pooled(exam.matrix, POOLED_WEIGHTS)), views_N)
     protocols = [*(Protocol(name) for name in exam.config.relevance), Protocol.NEIGHBOURS, Protocol.USERS]
     for protocol in protocols:
         if (task := exam.task(protocol, part)) is not None:
-            yield _trial(exam, protocol, part, task, lists)
+            yield _comparison(exam, protocol, part, task, lists)
 
 
-def _trial(exam: Exam, protocol: Protocol, part: Part, task: Task, lists: Lists) -> Trial:
+def _comparison(exam: Exam, protocol: Protocol, part: Part, task: Task, lists: ListInputs) -> MethodComparison:
     config, only_hits = exam.config, protocol is Protocol.NEIGHBOURS
-    rows = task.asked.targets_Q[task.queries] if isinstance(task, UserTask) else task.queries
+    rows = task.user_queries.targets_Q[task.queries] if isinstance(task, UserTask) else task.queries
     queries_of = _sections(exam, protocol, part, rows)
     headline = f"hit_rate@{config.neighbour_ks[0]}" if only_hits else config.headline
     sections = {
@@ -98,28 +98,29 @@ def _trial(exam: Exam, protocol: Protocol, part: Part, task: Task, lists: Lists)
         for name, chosen in queries_of.items()
     }
     categories = np.array(exam.matrix.column("category"), dtype=np.str_)[rows]
-    return Trial(task, sections, queries_of, categories, lists, config, only_hits)
+    return MethodComparison(task, sections, queries_of, categories, lists, config, only_hits)
 
 
 _ABOUT = {
-    "category": "Held-out videos ask for videos of their category from other sources.",
-    "tags": "Held-out videos ask for videos of other sources that share a tag.",
-    "co_watch": "Held-out videos ask for videos of other sources that the same users watched within the window.",
-    "neighbours": "R@k: has any of the k nearest training videos the held-out video's category?",
-    "users": "The target is each user's last view, ranked among all videos with their history masked.",
-    "users, warm": "The same, targets with views in training.",
-    "users, cold": "The same, targets among the held-out videos: neither training nor selection has seen them.",
+    "category": "Queries are held-out videos; videos of the same category from other sources are relevant.",
+    "tags": "Queries are held-out videos; videos from other sources that share a tag are relevant.",
+    "co_watch": "Queries are held-out videos; videos from other sources that the same users watched within the "
+    "co-watch window are relevant.",
+    "neighbours": "R@k: share of held-out videos with a video of their category among the k nearest training videos.",
+    "users": "The target is each user's last view, ranked among all videos except those in their history.",
+    "users, warm": "As users, for targets with views in training.",
+    "users, cold": "As users, for held-out target videos, which neither training nor model selection has seen.",
 }
 
 
 def _sections(exam: Exam, protocol: Protocol, part: Part, rows: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
-    """Which queries each section covers. Users are divided by what training knew of their target."""
-    everybody = {protocol.value: np.ones(len(rows), np.bool_)}
+    """Return the mask of each section's queries. Users are also split by whether their target was in training."""
+    all_queries = {protocol.value: np.ones(len(rows), np.bool_)}
     if protocol is not Protocol.USERS or exam.users is None:
-        return everybody
+        return all_queries
     cold = np.isin(rows, getattr(exam.split, part))
     kinds = {"users, warm": exam.users.views_N[rows] > 0, "users, cold": cold}
-    return everybody | {name: chosen for name, chosen in kinds.items() if chosen.any()}
+    return all_queries | {name: chosen for name, chosen in kinds.items() if chosen.any()}
 
 
 def _put_tower_last(section: Section) -> None:

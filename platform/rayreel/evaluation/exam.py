@@ -1,4 +1,4 @@
-"""The exam: from a catalog and its interactions, the tasks that towers are chosen and reported by."""
+"""The exam: builds the retrieval tasks for model selection and for the report from a catalog and interactions."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,7 +20,7 @@ Part = Literal["validation", "test"]
 
 
 class Protocol(StrEnum):
-    """What is asked. All but the last ask for videos like a video."""
+    """An evaluation protocol. All but USERS are item-to-item retrieval."""
 
     CATEGORY = "category"
     TAGS = "tags"
@@ -31,9 +31,9 @@ class Protocol(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Exam:
-    """All that tasks are made of, prepared once. `users` is None without interactions.
+    """The data of all tasks, prepared once. `users` is None without interactions.
 
-    With `most`, validation looks at so many videos at most, a fixed random part of them: it is done after every epoch.
+    `max_videos` limits validation, which runs after every epoch, to a fixed random sample of the videos.
     """
 
     matrix: FeatureMatrix
@@ -41,7 +41,7 @@ class Exam:
     split: Split
     users: UserSplit | None
     config: EvaluationConfig
-    most: int | None = None
+    max_videos: int | None = None
 
     @staticmethod
     def of(
@@ -49,30 +49,30 @@ class Exam:
         splits: SplitConfig,
         config: EvaluationConfig,
         interactions: pa.Table | None = None,
-        most: int | None = None,
+        max_videos: int | None = None,
     ) -> "Exam":
-        """Split videos and interactions. Raises NoInteractions when none of them is about these videos."""
+        """Split videos and interactions. Raises NoInteractions if no interaction is with one of these videos."""
         groups = groups_of(matrix, splits)
         split = split_groups(groups, splits)
         users = None if interactions is None else split_interactions(interactions, matrix, split, splits)
-        return Exam(matrix, groups, split, users, config, most)
+        return Exam(matrix, groups, split, users, config, max_videos)
 
     def task(self, protocol: Protocol, part: Part) -> Task | None:
-        """The task on this part of the split; None where the catalog has nothing that it could ask.
+        """Return the task on this part of the split; None if the data have no query for it.
 
-        Validation never touches test videos nor the test period. Nearest neighbours are looked for in training.
+        Validation uses neither test videos nor the test period. The candidates for NEIGHBOURS are the training videos.
         """
         task = self._users(part) if protocol is Protocol.USERS else self._items(protocol, part)
         return task if task is not None and len(task.queries) else None
 
     def candidates(self, part: Part) -> NDArray[np.int64]:
-        """What may be answered: everything, and for validation everything but the test videos."""
+        """Return the candidate rows: all videos for the test, all but the test videos for validation."""
         if part == "test":
             return np.arange(len(self.matrix))
         known = np.setdiff1d(np.arange(len(self.matrix)), self.split.test)
-        if self.most is None or len(known) <= self.most:
+        if self.max_videos is None or len(known) <= self.max_videos:
             return known
-        return np.sort(np.random.default_rng(0).choice(known, self.most, replace=False))
+        return np.sort(np.random.default_rng(0).choice(known, self.max_videos, replace=False))
 
     @property
     def _categories(self) -> pa.StringArray:
@@ -103,5 +103,5 @@ class Exam:
     def _users(self, part: Part) -> Task | None:
         if self.users is None:
             return None
-        asked = self.users.validation if part == "validation" else self.users.test
-        return UserTask.of(asked, self.candidates(part), len(self.matrix), self.config.history)
+        user_queries = self.users.validation if part == "validation" else self.users.test
+        return UserTask.of(user_queries, self.candidates(part), len(self.matrix), self.config.history)

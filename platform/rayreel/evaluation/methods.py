@@ -1,4 +1,4 @@
-"""The methods that a report compares. Each is made when its turn comes, so that one set of vectors lives at a time."""
+"""The methods that a report compares. Each is built on demand, so that memory holds the vectors of one method."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -7,7 +7,7 @@ import numpy as np
 
 from rayreel.encoders.encoder import Modality
 from rayreel.evaluation.collaborative import by_factors, by_item_knn
-from rayreel.evaluation.content import ABLATIONS, POOLED_WEIGHTS, embed_shown, pooled, titles, untrained
+from rayreel.evaluation.content import ABLATIONS, POOLED_WEIGHTS, embed_modalities, pooled, titles, untrained
 from rayreel.evaluation.exam import Exam
 from rayreel.evaluation.scorers import Scorer, Vectors, by_chance, by_value
 from rayreel.evaluation.task import Task
@@ -19,32 +19,34 @@ from rayreel.tower.tower import VideoTower
 TOWER = "tower"
 
 Method = Callable[[Task], Scorer | None]
-"""How a method scores a task's queries; None where it does not apply."""
+"""Returns the scorer of a task; None if the method does not apply to it."""
 
 Make = Callable[[], Method]
 
 
 def towers(tower: VideoTower, matrix: FeatureMatrix) -> Make:
-    """A tower that sees everything."""
+    """Return the tower with all its modalities."""
     return _of_vectors(partial(embed, tower, matrix))
 
 
 def baselines(tower: VideoTower, exam: Exam) -> dict[str, Make]:
-    """What the tower has to beat; those that need users, or a modality, only where there are any."""
-    there = [modality for modality in Modality if exam.matrix.vectors[modality].counts.any()]
+    """Return the baselines; those that need interactions or a modality only if the data have them."""
+    present = [modality for modality in Modality if exam.matrix.vectors[modality].counts.any()]
     return {
         "random": lambda: lambda _: by_chance(exam.config.seed),
         **({} if exam.users is None else _of_users(exam.users, exam.config.seed)),
         "TF-IDF titles": _of_vectors(partial(titles, exam.matrix)),
-        **{f"{m.value} alone": _of_vectors(partial(pooled, exam.matrix, {m: 1.0})) for m in there},
+        **{f"{m.value} alone": _of_vectors(partial(pooled, exam.matrix, {m: 1.0})) for m in present},
         "mean-pooled .7 vis .3 txt": _of_vectors(partial(pooled, exam.matrix, POOLED_WEIGHTS)),
         "untrained tower": _of_vectors(lambda: embed(untrained(tower), exam.matrix)),
     }
 
 
 def others(tower: VideoTower, rivals: Mapping[str, "VideoTower | Vectors"], matrix: FeatureMatrix) -> dict[str, Make]:
-    """More towers, or their embeddings, and this tower shown only some modalities."""
-    ablated = {f"{TOWER}, {name} only": partial(embed_shown, tower, matrix, shown) for name, shown in ABLATIONS.items()}
+    """Return further towers or their embeddings, and ablations of this tower with fewer modalities."""
+    ablated = {
+        f"{TOWER}, {name} only": partial(embed_modalities, tower, matrix, used) for name, used in ABLATIONS.items()
+    }
     rows = {name: _of_vectors(partial(_embedded, rival, matrix)) for name, rival in rivals.items()}
     return {**rows, **{name: _of_vectors(make) for name, make in ablated.items()}}
 
@@ -63,10 +65,10 @@ def _of_vectors(make: Callable[[], Vectors]) -> Make:
 
 def _of_users(users: UserSplit, seed: int) -> dict[str, Make]:
     def item_knn(task: Task) -> Scorer | None:
-        return by_item_knn(users, task.asked) if isinstance(task, UserTask) else None
+        return by_item_knn(users, task.user_queries) if isinstance(task, UserTask) else None
 
     def factors(task: Task) -> Scorer | None:
-        return by_factors(users, task.asked, seed=seed) if isinstance(task, UserTask) else None
+        return by_factors(users, task.user_queries, seed=seed) if isinstance(task, UserTask) else None
 
     return {
         "popularity": lambda: lambda _: by_value(users.views_N.astype(np.float32)),

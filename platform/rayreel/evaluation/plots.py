@@ -1,14 +1,14 @@
-"""Plots of a report and of a training run, in one page that needs no network."""
+"""Plots of a report and of a training run in one self-contained HTML page."""
 
 from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from rayreel.evaluation.comparison import Section
 from rayreel.evaluation.evaluate import Evaluation
 from rayreel.evaluation.methods import TOWER
 from rayreel.evaluation.metrics import METRICS
-from rayreel.evaluation.trial import Section
 
 Curve = Sequence[tuple[int, float]]
 
@@ -17,7 +17,7 @@ _COLUMNS, _MOST_CATEGORIES = 3, 40
 
 
 def page(evaluation: Evaluation, training: Mapping[str, Curve] | None = None) -> str:
-    """HTML with curves over list lengths, categories by methods, and how training went. All scripts are inside it."""
+    """Return HTML with metric curves over k, heat maps by category and training curves. All scripts are embedded."""
     figures = [figure for section in evaluation.sections.values() for figure in _of_section(section)]
     figures += [training_curves(training)] if training else []
     body = [f.to_html(full_html=False, include_plotlyjs=number == 0) for number, f in enumerate(figures)]
@@ -25,7 +25,7 @@ def page(evaluation: Evaluation, training: Mapping[str, Curve] | None = None) ->
 
 
 def metric_curves(section: Section) -> go.Figure:
-    """Every metric over the length of the list, one line per method, the tower's thick."""
+    """Plot every metric over k, one line per method; the tower's line is thick."""
     names = [name for name in METRICS if any(key.startswith(f"{name}@") for key in section.scores[TOWER])]
     figure = _grid(names)
     for number, (method, row) in enumerate(section.scores.items()):
@@ -40,7 +40,7 @@ def metric_curves(section: Section) -> go.Figure:
 
 
 def category_map(section: Section) -> go.Figure:
-    """The headline metric by category and method, the tower's best categories on top."""
+    """Plot a heat map of the headline metric by category and method, the tower's best categories on top."""
     tower = section.by_category[TOWER]
     categories = sorted(tower, key=lambda name: tower[name])[-_MOST_CATEGORIES:]
     values = [[row[name] for row in section.by_category.values()] for name in categories]
@@ -52,7 +52,7 @@ def category_map(section: Section) -> go.Figure:
 
 
 def training_curves(history: Mapping[str, Curve]) -> go.Figure:
-    """Every metric of a run over its steps."""
+    """Plot every metric of a run over its steps."""
     figure = _grid(list(history))
     for place, (name, points) in enumerate(history.items()):
         x, y = zip(*points, strict=True)

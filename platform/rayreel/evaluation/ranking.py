@@ -1,4 +1,4 @@
-"""Rank all candidates of every query in one pass over chunks of queries; nothing of the size queries x candidates."""
+"""Rank all candidates of every query, in chunks of queries: no array of size queries x candidates."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rayreel.evaluation.metrics import NOBODY, Ranked
+from rayreel.evaluation.metrics import NO_ITEM, Ranked
 from rayreel.evaluation.scorers import Answer, Rows, Scorer
 from rayreel.evaluation.task import Task
 
@@ -14,11 +14,10 @@ _CELLS = 2**24  # scores at a time: 64 MB
 
 
 def rank(task: Task, scorer: Scorer, k: int, cells: int = _CELLS) -> Ranked:
-    """The k best candidates of each query by falling score, none of them barred.
+    """Return the top k candidates of each query by descending score, without excluded ones.
 
-    Ties fall as the task has its candidates, in random order: catalogs are often sorted by category, and in their
-    order a method that scores everything alike would look as if it knew something. Memory: a few arrays of `cells`
-    numbers, and [Q, k].
+    Ties keep the task's candidate order, which is random: catalogs are often sorted by category, and in catalog order
+    a method with constant scores would appear better than chance. Memory: a few arrays of `cells` numbers, and [Q, k].
     """
     k = min(k, len(task.candidates))
     answer = scorer(task.candidates)
@@ -36,12 +35,12 @@ def _chunks(task: Task, cells: int) -> Iterator[Rows]:
 def _rank(
     task: Task, answer: Answer, queries: Rows, k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
-    # A copy, for it is written to; what is no number is not shown, where topk would take it for the best.
+    # Copy, because scores are overwritten. NaN becomes -inf: topk would rank it first.
     scores_QC = np.fmax(answer(queries), -np.inf, dtype=np.float32)
-    scores_QC[task.barred(queries).nonzero()] = -np.inf
+    scores_QC[task.excluded(queries).nonzero()] = -np.inf
     best = torch.from_numpy(scores_QC).topk(k, dim=1)
     best_QK = best.indices.numpy()
-    there_QK = best.values.numpy() > -np.inf
+    valid_QK = best.values.numpy() > -np.inf
     relevant_QC = task.relevant(queries)
-    hits_QK = np.take_along_axis(relevant_QC.toarray(), best_QK, axis=1) & there_QK
-    return np.where(there_QK, task.candidates[best_QK], NOBODY), hits_QK, np.diff(relevant_QC.indptr).astype(np.int64)
+    hits_QK = np.take_along_axis(relevant_QC.toarray(), best_QK, axis=1) & valid_QK
+    return np.where(valid_QK, task.candidates[best_QK], NO_ITEM), hits_QK, np.diff(relevant_QC.indptr).astype(np.int64)

@@ -1,12 +1,12 @@
-"""The report: tables for people, JSON for programs, and one sentence on what they say."""
+"""The report: tables for people, JSON for programs, and a one-sentence verdict per section."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rayreel.evaluation.comparison import Score, Section, Versus
 from rayreel.evaluation.evaluate import Evaluation
 from rayreel.evaluation.methods import TOWER
 from rayreel.evaluation.metrics import METRICS
-from rayreel.evaluation.trial import Score, Section, Versus
 
 _SIGNIFICANT = 0.05
 _SHORT = {
@@ -24,7 +24,7 @@ _SHORT = {
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Cells as text, methods as rows; `best` says which rows of each column are the best, if any is."""
+    """A table of text cells with methods as rows. `best` holds the best rows of each column."""
 
     title: str
     heads: list[str]
@@ -33,13 +33,13 @@ class Table:
 
 
 def table_of(section: Section) -> Table:
-    """The section's table: the headline metric with its interval, the tower's lead over each method, the rest."""
-    first, *rest = section.shown
+    """Return the section's table: headline metric with interval, the tower's lead over each method, other metrics."""
+    first, *rest = section.table_metrics
     heads = ["method", f"{_short(first, section)} [95 %]", "tower ahead by (p)", *(_short(n, section) for n in rest)]
     rows = [
         [
             method,
-            _sure(row[first]),
+            _with_interval(row[first]),
             _lead(section.versus.get(method, {}).get(first)),
             *(f"{row[n].mean:.3f}" for n in rest),
         ]
@@ -50,10 +50,10 @@ def table_of(section: Section) -> Table:
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """All tables, each with its verdict and the headline metric at every length."""
+    """Return all tables, each with its verdict and the headline metric at every cutoff."""
     parts = [f"# Evaluation\n\n{evaluation.held_out} of {evaluation.videos} videos held out. {_NOTE}\n"]
     for section in evaluation.sections.values():
-        tables = (table_of(section), _by_length(section))
+        tables = (table_of(section), _headline_table(section))
         parts.append(f"## {section.name}\n\n{section.about} {section.queries} queries.\n")
         parts += [markdown_of(table) for table in tables if len(table.heads) > 2]
         parts.append(verdict(evaluation, section) + "\n")
@@ -61,40 +61,40 @@ def markdown(evaluation: Evaluation) -> str:
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:
-    """Everything: every metric at every length with its interval, and the tower's lead with p."""
+    """Return every metric at every cutoff with its interval, and the tower's leads with p-values."""
     return asdict(evaluation)
 
 
 def verdict(evaluation: Evaluation, section: Section) -> str:
-    """Whether the tower beats each baseline by more than luck, by the section's headline metric."""
+    """Return a sentence on which baselines the tower beats significantly by the section's headline metric."""
     leads = {m: section.versus[m][section.headline] for m in evaluation.baselines if m in section.versus}
     ahead = [m for m, v in leads.items() if v.p < _SIGNIFICANT and v.difference > 0]
     behind = [m for m, v in leads.items() if v.p < _SIGNIFICANT and v.difference < 0]
     undecided = [f"{m} ({v.difference:+.3f}, p {v.p:.2f})" for m, v in leads.items() if v.p >= _SIGNIFICANT]
-    said = [f"{section.name}, {_short(section.headline, section)}: the tower beats {_listed(ahead)}"]
-    said += [f"is worse than {_listed(behind)}"] if behind else []
-    said += [f"no difference shown to {_listed(undecided)}"] if undecided else []
-    return "; ".join(said) + "."
+    parts = [f"{section.name}, {_short(section.headline, section)}: the tower beats {_listed(ahead)}"]
+    parts += [f"is worse than {_listed(behind)}"] if behind else []
+    parts += [f"no significant difference from {_listed(undecided)}"] if undecided else []
+    return "; ".join(parts) + "."
 
 
 _NOTE = (
     "In brackets: 95 % bootstrap interval of the mean over queries. p: two-sided randomisation test of the tower "
-    "against the method on the same queries, adjusted for the number of methods (Holm). Both take the videos of one "
-    "source together. div: mean cosine distance within a list, in the space of mean-pooled features; cov: share of "
-    "the candidates shown to anybody; pop: mean popularity percentile of what is shown, 0.5 is no bias."
+    "against the method on the same queries, adjusted for the number of methods (Holm). Both resample all videos of "
+    "one source together. div: mean cosine distance within a list, between mean-pooled features; cov: share of the "
+    "candidates that appear in any list; pop: mean popularity percentile of the listed videos, 0.5 is unbiased."
 )
 
 
-def _by_length(section: Section) -> Table:
+def _headline_table(section: Section) -> Table:
     metric = section.headline.split("@")[0]
     names = [name for name in section.scores[TOWER] if name.startswith(f"{metric}@")]
     heads = ["method", *(_short(name, section) for name in names)]
-    rows = [[method, *(_sure(row[name]) for name in names)] for method, row in section.scores.items()]
+    rows = [[method, *(_with_interval(row[name]) for name in names)] for method, row in section.scores.items()]
     return Table("", heads, rows, [set(), *(_best(section, name) for name in names)])
 
 
 def markdown_of(table: Table) -> str:
-    """One table, the best of each column in bold."""
+    """Return the table as Markdown, with the best of each column in bold."""
     rows = [
         [f"**{cell}**" if place in table.best[n] else cell for n, cell in enumerate(row)]
         for place, row in enumerate(table.rows)
@@ -104,7 +104,7 @@ def markdown_of(table: Table) -> str:
 
 
 def _best(section: Section, metric: str) -> set[int]:
-    """The highest where higher is better: of varied or popular lists it is not known."""
+    """Rows with the highest mean; none for diversity, coverage and popularity, where higher is not always better."""
     means = [row[metric].mean for row in section.scores.values()]
     if metric.partition("@")[0] not in METRICS or max(means) == min(means):
         return set()
@@ -117,7 +117,7 @@ def _short(metric: str, section: Section) -> str:
     return f"{short}@{k}"
 
 
-def _sure(score: Score) -> str:
+def _with_interval(score: Score) -> str:
     bounds = "" if score.low is None else f" [{score.low:.3f}, {score.high:.3f}]"
     return f"{score.mean:.3f}{bounds}"
 

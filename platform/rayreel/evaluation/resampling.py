@@ -1,6 +1,6 @@
-"""How sure a mean over queries is, and whether one method beats another by more than luck.
+"""Confidence intervals of means over queries, and significance tests between methods.
 
-Queries of one cluster (videos of one source) are no independent evidence: whole clusters are resampled.
+Queries of one cluster (videos of one source) are not independent, so whole clusters are resampled.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ _CONFIDENCE = 0.95
 
 
 def intervals(values_QM: Values, clusters_Q: NDArray[np.int64], times: int, seed: int = 0) -> tuple[Values, Values]:
-    """Lower and upper bounds [M] of the 95 % percentile bootstrap interval of each column's mean (Efron 1979)."""
+    """Return lower and upper bounds [M] of the 95 % percentile bootstrap interval of each column mean (Efron 1979)."""
     sums_GM, sizes_G = _by_cluster(values_QM, clusters_Q)
     means_RM = np.concatenate([(c @ sums_GM) / (c @ sizes_G)[:, None] for c in _draws(len(sizes_G), times, seed)])
     tail = (1 - _CONFIDENCE) / 2
@@ -24,15 +24,15 @@ def intervals(values_QM: Values, clusters_Q: NDArray[np.int64], times: int, seed
 
 
 def p_values(differences_QM: Values, clusters_Q: NDArray[np.int64], times: int, seed: int = 0) -> Values:
-    """Two-sided p [M] that paired differences have mean zero: Fisher's randomisation test by random signs.
+    """Return two-sided p [M] that paired differences have mean zero: Fisher's randomisation test with random signs.
 
-    Were there no difference, each cluster's could as well have had the other sign. Source: Smucker et al. 2007.
+    Under the null hypothesis the sign of each cluster's difference is random. Source: Smucker et al. 2007.
     """
     sums_GM, _ = _by_cluster(differences_QM, clusters_Q)
     observed_M = np.abs(sums_GM.sum(axis=0))
-    slack_M = 1e-9 * np.abs(sums_GM).sum(axis=0)  # equal sums differ by rounding
+    tolerance_M = 1e-9 * np.abs(sums_GM).sum(axis=0)  # equal sums differ by rounding
     reached_M = sum(
-        ((np.abs(s @ sums_GM) >= observed_M - slack_M).sum(axis=0) for s in _signs(len(sums_GM), times, seed)),
+        ((np.abs(s @ sums_GM) >= observed_M - tolerance_M).sum(axis=0) for s in _signs(len(sums_GM), times, seed)),
         start=np.zeros(len(observed_M)),
     )
     p_M: Values = (1 + reached_M) / (1 + times)
@@ -40,7 +40,7 @@ def p_values(differences_QM: Values, clusters_Q: NDArray[np.int64], times: int, 
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p-values adjusted for their number: any of them below 0.05 is one chance in twenty at most (Holm 1979)."""
+    """Return p-values adjusted for multiple comparisons, with a family-wise error rate of at most alpha (Holm 1979)."""
     order = np.argsort(p)
     stepped = np.maximum.accumulate(np.array(p)[order] * np.arange(len(p), 0, -1))
     adjusted = np.empty(len(p))
@@ -56,7 +56,7 @@ def _by_cluster(values_QM: Values, clusters_Q: NDArray[np.int64]) -> tuple[Value
 
 
 def _draws(clusters: int, times: int, seed: int) -> Iterator[Values]:
-    """How often each cluster is in each resample, some [r, G] at a time."""
+    """Yield how often each cluster is in each resample, [r, G] at a time."""
     rng = np.random.default_rng(seed)
     for some in _chunks(clusters, times):
         drawn = rng.integers(clusters, size=(some, clusters)) + clusters * np.arange(some)[:, None]

@@ -1,4 +1,4 @@
-"""Item-to-item retrieval: given a held-out video, are videos like it found?"""
+"""Item-to-item retrieval: rank similar videos for each held-out video."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,45 +15,46 @@ from rayreel.evaluation.scorers import Rows, Scorer, Vectors, by_embedding
 from rayreel.evaluation.splits import Names, coded
 from rayreel.evaluation.task import Task
 
-_AT_ONCE = 1024
+_CHUNK = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class ItemTask:
-    """Queries, candidates and what counts as found.
+    """Queries, candidates and relevance.
 
-    A candidate is relevant where traits_NX[query] and shown_XC[:, candidate] share anything. The query and everything
-    of its group (other cuts of the same source) are no candidates: finding those shows nothing.
+    A candidate is relevant if the product of traits_NX[query] and traits_XC[:, candidate] is not zero. The query and
+    its group (other cuts of the same source) are excluded: they are trivial to find.
     """
 
     queries: NDArray[np.int64]
     candidates: NDArray[np.int64]
     traits_NX: sparse.csr_array
-    shown_XC: sparse.csr_array
+    traits_XC: sparse.csr_array
     groups_N: NDArray[np.int64]
 
     @staticmethod
     def of(queries: Rows, candidates: Rows, categories: Names, groups: Names) -> "ItemTask":
-        """Relevant is what has the query's category."""
+        """Make videos of the query's category relevant."""
         return ItemTask._by_traits(queries, candidates, _categories(categories), groups)
 
     @staticmethod
     def by_tags(queries: Rows, candidates: Rows, tags: Sequence[Sequence[str]], groups: Names) -> "ItemTask":
-        """Relevant is what shares a tag with the query."""
+        """Make videos that share a tag with the query relevant."""
         found = MultiLabelBinarizer(sparse_output=True).fit_transform(tags)
         return ItemTask._by_traits(queries, candidates, sparse.csr_array(found, dtype=np.float32), groups)
 
     @staticmethod
     def _by_traits(queries: Rows, candidates: Rows, traits_NX: sparse.csr_array, groups: Names) -> "ItemTask":
         shuffled = _shuffled(candidates)
-        return _answerable(ItemTask(queries, shuffled, traits_NX, traits_NX[shuffled].T.tocsr(), coded(groups)[0]))
+        task = ItemTask(queries, shuffled, traits_NX, traits_NX[shuffled].T.tocsr(), coded(groups)[0])
+        return _drop_empty_queries(task)
 
     @staticmethod
     def by_co_watch(queries: Rows, candidates: Rows, together_NN: sparse.csr_array, groups: Names) -> "ItemTask":
-        """Relevant is what was watched together with the query; together_NN is symmetric."""
+        """Make videos that were co-watched with the query relevant; together_NN is symmetric."""
         shuffled = _shuffled(candidates)
-        place_NC = sparse.eye_array(len(groups), format="csc", dtype=np.float32)[:, shuffled].tocsr()
-        return _answerable(ItemTask(queries, shuffled, together_NN, place_NC, coded(groups)[0]))
+        position_NC = sparse.eye_array(len(groups), format="csc", dtype=np.float32)[:, shuffled].tocsr()
+        return _drop_empty_queries(ItemTask(queries, shuffled, together_NN, position_NC, coded(groups)[0]))
 
     @property
     def clusters(self) -> NDArray[np.int64]:
@@ -61,34 +62,34 @@ class ItemTask:
         return self.groups_N[self.queries]
 
     def relevant(self, queries: Rows) -> sparse.csr_array:
-        """[q, C]: shares a trait, and is of another group."""
-        shared_QC = (self.traits_NX[queries] @ self.shown_XC).astype(np.bool_)
-        return (shared_QC > self.barred(queries)).tocsr()
+        """[q, C]: shares a trait with the query and is of another group."""
+        shared_QC = (self.traits_NX[queries] @ self.traits_XC).astype(np.bool_)
+        return (shared_QC > self.excluded(queries)).tocsr()
 
-    def barred(self, queries: Rows) -> sparse.csr_array:
+    def excluded(self, queries: Rows) -> sparse.csr_array:
         """[q, C]: the query's own group."""
         groups = int(self.groups_N.max()) + 1
         members_GC = _one_hot(self.groups_N[self.candidates], groups).T.tocsr()
         return (_one_hot(self.groups_N[queries], groups) @ members_GC).astype(np.bool_)
 
     def by(self, vectors_ND: Vectors) -> Scorer:
-        """Inner product of query and candidate."""
+        """Score by the inner product of query and candidate."""
         return by_embedding(vectors_ND)
 
 
 def measure(task: Task, scorer: Scorer, ks: Sequence[int] = (5, 10)) -> dict[str, float]:
-    """Mean of every metric over the queries, such as {"recall@10": …}; empty when there are no queries."""
+    """Return the mean of every metric over the queries, such as {"recall@10": 0.5}; empty without queries."""
     if len(task.queries) == 0:
         return {}
     return {name: float(values.mean()) for name, values in per_query(rank(task, scorer, max(ks)), ks).items()}
 
 
-def _answerable(task: ItemTask) -> ItemTask:
-    """Leave out queries with nothing to find: no ranking could be right for them."""
-    chunks = [task.queries[start : start + _AT_ONCE] for start in range(0, len(task.queries), _AT_ONCE)]
+def _drop_empty_queries(task: ItemTask) -> ItemTask:
+    """Leave out queries without a relevant candidate, for which all rankings would score zero."""
+    chunks = [task.queries[start : start + _CHUNK] for start in range(0, len(task.queries), _CHUNK)]
     kept = [chunk[np.diff(task.relevant(chunk).indptr) > 0] for chunk in chunks]
     queries = np.concatenate([np.empty(0, np.int64), *kept])
-    return ItemTask(queries, task.candidates, task.traits_NX, task.shown_XC, task.groups_N)
+    return ItemTask(queries, task.candidates, task.traits_NX, task.traits_XC, task.groups_N)
 
 
 def _shuffled(candidates: Rows) -> NDArray[np.int64]:
@@ -96,7 +97,7 @@ def _shuffled(candidates: Rows) -> NDArray[np.int64]:
 
 
 def _categories(names: Names) -> sparse.csr_array:
-    """[N, kinds], 1 where a video is of a kind; an empty name is none."""
+    """One-hot categories [N, categories]; an empty name is no category."""
     code_N, kinds = coded(names)
     named_N = np.asarray(pc.not_equal(kinds, ""))[code_N]
     offsets = np.concatenate([[0], np.cumsum(named_N)])

@@ -1,4 +1,4 @@
-"""Splits that let nothing of a test video into training."""
+"""Train, validation and test splits without leakage between videos of one source."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ Names: TypeAlias = Sequence[str] | pa.StringArray
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Row numbers of each part; together all rows, none twice."""
+    """Row numbers of each part; disjoint and together all rows."""
 
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
@@ -29,39 +29,39 @@ class Split:
 
 
 def groups_of(matrix: FeatureMatrix, config: SplitConfig) -> pa.StringArray:
-    """What each video belongs to: its `group_by` value, or itself alone. Copies of one file belong together.
+    """Return each video's group: its `group_by` value, or its file if it has none.
 
-    Where copies of one file stand in two groups, these are one group, which keeps one of the two names.
+    Copies of one file are one group. Groups that share a file are merged and keep one of their names.
     """
     digests = matrix.rows["content_hash"].combine_chunks()
-    named = _named(matrix, config.group_by)
-    alone = pc.or_kleene(pc.is_null(named), pc.equal(named, ""))
-    own = pc.if_else(
-        alone,
+    named = _column(matrix, config.group_by)
+    ungrouped = pc.or_kleene(pc.is_null(named), pc.equal(named, ""))
+    names = pc.if_else(
+        ungrouped,
         pc.binary_join_element_wise("file", digests, " "),
         pc.binary_join_element_wise("group", named, " "),
     )
-    return _joined(own, digests)
+    return _merged(names, digests)
 
 
 def split_groups(groups: Names, config: SplitConfig) -> Split:
-    """Each group falls to one side by its own hash: adding videos later moves no video to another side."""
+    """Assign each group to a side by its hash, so that adding videos later moves no video to another side."""
     code_N, names = coded(groups)
-    place = np.array([_place(name.as_py(), config.seed) for name in names])[code_N]
-    test = place < config.test
-    validation = ~test & (place < config.test + config.validation)
+    position = np.array([_hash_position(name.as_py(), config.seed) for name in names])[code_N]
+    test = position < config.test
+    validation = ~test & (position < config.test + config.validation)
     return Split(*(np.flatnonzero(part) for part in (~test & ~validation, validation, test)))
 
 
 def coded(names: Names) -> tuple[NDArray[np.int64], pa.StringArray]:
-    """A number for each name [N], and what it stands for. No Python strings: there may be millions."""
-    given = names if isinstance(names, pa.Array) else pa.array(names, pa.string())
-    encoded = given.dictionary_encode()
+    """Return an integer code for each name [N], and the name of each code. In Arrow: there may be millions."""
+    array = names if isinstance(names, pa.Array) else pa.array(names, pa.string())
+    encoded = array.dictionary_encode()
     return np.asarray(encoded.indices).astype(np.int64), encoded.dictionary
 
 
-def _named(matrix: FeatureMatrix, column: str) -> pa.StringArray:
-    """Values of a catalog column, its own or one of the free ones; null where a video has none."""
+def _column(matrix: FeatureMatrix, column: str) -> pa.StringArray:
+    """Values of a catalog column, standard or extra; null for videos without a value."""
     if column in matrix.rows.column_names:
         return matrix.rows[column].combine_chunks().cast(pa.string())
     code_N, extras = coded(matrix.rows["extra"].combine_chunks())
@@ -70,19 +70,19 @@ def _named(matrix: FeatureMatrix, column: str) -> pa.StringArray:
     return values.take(pa.array(code_N))
 
 
-def _joined(names: pa.StringArray, digests: pa.StringArray) -> pa.StringArray:
-    """One name for all that are tied together by a common name or a common digest: a group's, where there is any."""
+def _merged(names: pa.StringArray, digests: pa.StringArray) -> pa.StringArray:
+    """Merge videos connected by a common name or digest under one name, that of a group if there is one."""
     (name_N, kinds), (file_N, files) = coded(names), coded(digests)
     size = len(kinds) + len(files)
     ties = sparse.coo_array((np.ones(len(name_N), np.int8), (name_N, len(kinds) + file_N)), (size, size))
     component = connected_components(ties, directed=False)[1][: len(kinds)]
-    # By name "group …" stand behind "file …", so that the last of a component is the one.
+    # "group …" sorts after "file …", so the last name of a component is a group's if it has one.
     order = np.asarray(pc.sort_indices(kinds)).astype(np.int64)
     last = np.zeros(component.max(initial=-1) + 1, np.int64)
     np.maximum.at(last, component[order], np.arange(len(order)))
     return kinds.take(pa.array(order[last[component]][name_N]))
 
 
-def _place(group: str, seed: int) -> float:
+def _hash_position(group: str, seed: int) -> float:
     digest = hashlib.blake2b(f"{seed} {group}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64

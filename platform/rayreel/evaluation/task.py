@@ -1,4 +1,4 @@
-"""What every task has: who asks, what may be answered, and what is right."""
+"""The interface of all tasks: queries, candidates, exclusions and relevance."""
 
 from typing import Protocol
 
@@ -8,7 +8,7 @@ from rayreel.evaluation.scorers import Rows, Scorer, Vectors
 
 
 class Task(Protocol):
-    """Q queries, C candidates. Relevance is asked for a few queries at a time, sparse."""
+    """Q queries, C candidates. Relevance is computed for a few queries at a time, as a sparse matrix."""
 
     @property
     def queries(self) -> Rows:
@@ -20,13 +20,13 @@ class Task(Protocol):
 
     @property
     def clusters(self) -> Rows:
-        """[Q]: queries of one number are no independent evidence and are resampled together."""
+        """[Q]: queries with the same number are not independent and are resampled together."""
 
     def relevant(self, queries: Rows) -> sparse.csr_array:
-        """[q, C] bool: what is right for these queries; nothing barred is among it."""
+        """[q, C] bool: relevant candidates of these queries; no excluded candidate is relevant."""
 
-    def barred(self, queries: Rows) -> sparse.csr_array:
-        """[q, C]: non-zero where a candidate must not be shown to a query."""
+    def excluded(self, queries: Rows) -> sparse.csr_array:
+        """[q, C]: non-zero for candidates that are left out of a query's ranking."""
 
     def by(self, vectors_ND: Vectors) -> Scorer:
-        """How vectors of all videos score this task's queries."""
+        """Return a scorer of this task's queries from one vector per video."""

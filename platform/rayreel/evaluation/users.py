@@ -1,4 +1,4 @@
-"""User next-item evaluation: who is asked about which video, and what training may know."""
+"""Next-item evaluation of users: splits interactions by time, and predicts each user's last view."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -16,7 +16,7 @@ from rayreel.features.matrix import FeatureMatrix
 
 
 class Period(IntEnum):
-    """Which part of time a view falls into."""
+    """The period of a view."""
 
     TRAINING = 0
     VALIDATION = 1
@@ -25,9 +25,9 @@ class Period(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class UserQueries:
-    """Leave-one-out: the target of each of Q users is their last view, and their history every view before it.
+    """Leave-one-out queries of Q users: the target is the last view, the history all views before it.
 
-    The videos of query q's history are items[offsets[q]:offsets[q + 1]], oldest first; no history is empty.
+    The history of query q is items[offsets[q]:offsets[q + 1]], oldest first and never empty.
     """
 
     targets_Q: NDArray[np.int64]
@@ -35,12 +35,12 @@ class UserQueries:
     items: NDArray[np.int64]
 
     def history(self, videos: int) -> sparse.csr_array:
-        """[Q, N], 1 where a user has seen a video."""
+        """[Q, N]: 1 for each video of a history."""
         ones = np.ones(len(self.items), np.float32)
         return sparse.csr_array((ones, self.items.copy(), self.offsets.copy()), (len(self.targets_Q), videos))
 
     def recent(self, videos: int, last: int) -> sparse.csr_array:
-        """[Q, N], rows of sum 1: equal weights of the last videos of each history."""
+        """[Q, N]: equal weights for the last videos of each history; rows sum to 1."""
         lengths = np.diff(self.offsets)
         counts = np.minimum(lengths, last)
         from_end = np.repeat(self.offsets[1:], lengths) - np.arange(len(self.items))
@@ -52,10 +52,10 @@ class UserQueries:
 
 @dataclass(frozen=True, slots=True)
 class UserSplit:
-    """What training may see of the interactions, and whom to ask afterwards.
+    """Training interactions, and the queries for validation and test.
 
-    `training` has the rows of the given table that are before the validation period and about training videos.
-    `training_UN` is the same, users by videos. `views` are those of all periods, `periods` their periods.
+    `training`: rows of the interactions table before the validation period with training videos.
+    `training_UN`: the same as a users x videos matrix. `views`: those of all periods; `periods`: the period of each.
     """
 
     training: pa.Table
@@ -67,15 +67,15 @@ class UserSplit:
 
     @property
     def views_N(self) -> NDArray[np.int64]:
-        """How many users watched each video in training."""
+        """[N]: number of users who watched each video in training."""
         return np.asarray(self.training_UN.sum(axis=0)).astype(np.int64)
 
 
 def split_interactions(table: pa.Table, matrix: FeatureMatrix, split: Split, config: SplitConfig) -> UserSplit:
-    """Cut the interactions (columns of catalog.interactions.SCHEMA) by time, as `config.user_cut` says.
+    """Split the interactions (columns of catalog.interactions.SCHEMA) by time according to `config.user_cut`.
 
-    The first view of a video by a user counts. A validation query knows nothing of test videos and nothing of the
-    test period. Raises NoInteractions when no row is about a video of the matrix.
+    Only a user's first view of a video is used. Validation queries contain neither test videos nor views of the test
+    period. Raises NoInteractions if no row is with a video of the matrix.
     """
     views = read_views(table, matrix)
     periods = _global_periods(views, config) if config.user_cut == "global" else _own_periods(views)
@@ -94,28 +94,28 @@ def split_interactions(table: pa.Table, matrix: FeatureMatrix, split: Split, con
 
 
 def _global_periods(views: Views, config: SplitConfig) -> NDArray[np.int64]:
-    """The same two moments for everybody; views of one moment are of one period."""
+    """Two time cuts for all users; simultaneous views are in one period."""
     shares = [1 - config.test_period - config.validation_period, 1 - config.test_period]
     cuts = np.quantile(views.seconds, shares, method="higher")
     return np.searchsorted(cuts, views.seconds, side="right").astype(np.int64)
 
 
 def _own_periods(views: Views) -> NDArray[np.int64]:
-    """Each user's last view is the test's, the one before it validation's."""
+    """Each user's last view is for the test, the one before it for validation."""
     after = _ends(views) - np.arange(len(views.users))
     return (Period.TEST - after).clip(Period.TRAINING)
 
 
 def _ends(views: Views) -> NDArray[np.int64]:
-    """For each view, the place of its user's last."""
+    """For each view, the position of its user's last view."""
     return np.searchsorted(views.users, views.users, side="right") - 1
 
 
-def _queries(views: Views, asked: NDArray[np.bool_]) -> UserQueries:
-    """Users whose last view is among the asked and has another before it."""
+def _queries(views: Views, targets: NDArray[np.bool_]) -> UserQueries:
+    """Queries of the users whose last view is one of the targets and is not their first."""
     last = np.unique(_ends(views))
     start = np.searchsorted(views.users, views.users[last])
-    chosen = asked[last] & (last > start)
+    chosen = targets[last] & (last > start)
     last, start = last[chosen], start[chosen]
     lengths = last - start
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -125,37 +125,37 @@ def _queries(views: Views, asked: NDArray[np.bool_]) -> UserQueries:
 
 @dataclass(frozen=True, slots=True)
 class UserTask:
-    """Full ranking over all candidates, history masked; right is the one video that the user watched next."""
+    """Full ranking of all candidates except the history; the only relevant video is the one watched next."""
 
     queries: NDArray[np.int64]
     candidates: NDArray[np.int64]
-    asked: UserQueries
+    user_queries: UserQueries
     videos: int
     last: int
 
     @staticmethod
-    def of(asked: UserQueries, candidates: Rows, videos: int, last: int = 20) -> "UserTask":
-        """Leave out users whose next video is no candidate. `last` videos of the history make up a user's vector."""
-        queries = np.flatnonzero(np.isin(asked.targets_Q, candidates))
-        return UserTask(queries, np.random.default_rng(0).permutation(candidates), asked, videos, last)
+    def of(user_queries: UserQueries, candidates: Rows, videos: int, last: int = 20) -> "UserTask":
+        """Build the task without users whose target is not a candidate. A user's vector is made of `last` videos."""
+        queries = np.flatnonzero(np.isin(user_queries.targets_Q, candidates))
+        return UserTask(queries, np.random.default_rng(0).permutation(candidates), user_queries, videos, last)
 
     @property
     def clusters(self) -> NDArray[np.int64]:
-        """Each user is a cluster of their own."""
+        """Each user is a separate cluster."""
         return self.queries
 
     def relevant(self, queries: Rows) -> sparse.csr_array:
         """[q, C]: the target."""
-        place_N = np.full(self.videos, -1)
-        place_N[self.candidates] = np.arange(len(self.candidates))
-        found = place_N[self.asked.targets_Q[queries]]
+        position_N = np.full(self.videos, -1)
+        position_N[self.candidates] = np.arange(len(self.candidates))
+        found = position_N[self.user_queries.targets_Q[queries]]
         shape = (len(queries), len(self.candidates))
         return sparse.csr_array((np.ones(len(found), np.bool_), found, np.arange(len(found) + 1)), shape)
 
-    def barred(self, queries: Rows) -> sparse.csr_array:
+    def excluded(self, queries: Rows) -> sparse.csr_array:
         """[q, C]: the history."""
-        return self.asked.history(self.videos)[queries][:, self.candidates]
+        return self.user_queries.history(self.videos)[queries][:, self.candidates]
 
     def by(self, vectors_ND: Vectors) -> Scorer:
-        """Score by the normalized mean of the vectors of each user's last videos."""
-        return by_history(vectors_ND, self.asked.recent(self.videos, self.last))
+        """Score by the normalised mean of the vectors of each user's last videos."""
+        return by_history(vectors_ND, self.user_queries.recent(self.videos, self.last))

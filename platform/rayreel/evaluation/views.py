@@ -1,4 +1,4 @@
-"""Interactions as arrays: every user's first view of every video of the catalog, in the order of time."""
+"""Interactions as arrays: each user's first view of each video of the catalog, in order of time."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ from rayreel.features.matrix import FeatureMatrix
 
 
 class NoInteractions(RayreelError):
-    """Interactions that tell nothing about the videos at hand."""
+    """No interaction is with a video of the feature store."""
 
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """V views, by user and then by time: number of the user, row of the video, seconds, and place in the table."""
+    """V views sorted by user, then time: user number, video row, time in seconds, and position in the table."""
 
     users: NDArray[np.int64]
     rows: NDArray[np.int64]
@@ -25,21 +25,21 @@ class Views:
     places: NDArray[np.int64]
 
     def only(self, chosen: NDArray[np.bool_]) -> "Views":
-        """Some of the views."""
+        """Return the chosen views."""
         return Views(self.users[chosen], self.rows[chosen], self.seconds[chosen], self.places[chosen])
 
 
 def read_views(table: pa.Table, matrix: FeatureMatrix) -> Views:
-    """Interactions of videos that the matrix has; of several views of one video by one user the first counts.
+    """Read the interactions with videos of the matrix, only the first of each user and video.
 
-    Views of one moment stand in the table's order. Raises NoInteractions when no row names a video of the matrix.
+    Simultaneous views keep the table's order. Raises NoInteractions if no row is with a video of the matrix.
     """
     rows = pc.index_in(table["video_id"], value_set=matrix.rows["video_id"].combine_chunks())
     places = np.flatnonzero(np.asarray(pc.is_valid(rows)))
     if len(places) == 0:
         raise NoInteractions(
-            f"None of {table.num_rows} interactions names one of the {len(matrix)} videos of the feature store. "
-            "Give interactions whose video_id is the catalog's, or extract the videos they are about."
+            f"None of {table.num_rows} interactions is with one of the {len(matrix)} videos of the feature store. "
+            "Pass interactions that use the catalog's video_id, or extract the videos they refer to."
         )
     known = table.take(places)
     users = np.asarray(known["user_id"].combine_chunks().dictionary_encode().indices).astype(np.int64)

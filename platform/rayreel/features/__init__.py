@@ -1,1 +1,1 @@
-"""Features: the Ray Data pipeline from a catalog to the feature store, and the store itself."""
+"""Feature extraction: the Ray Data pipeline from a catalog to the feature store, and the store."""

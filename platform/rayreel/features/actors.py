@@ -14,7 +14,7 @@ _START = pool.ActorPoolMapOperator._start_actor
 
 
 class _Tracker:
-    """Finds the actor that tracks actor locations by name, because its handle would be a reference too."""
+    """Looks up the actor location tracker by name, because its handle would be a reference too."""
 
     def __init__(self) -> None:
         get_or_create_actor_location_tracker()  # created on the driver's node, so that it ends with the driver
@@ -24,12 +24,12 @@ class _Tracker:
         return get_or_create_actor_location_tracker().update_actor_location
 
 
-def _start_by_value(operator: Any, *place: Any) -> Any:  # noqa: ANN401 - Ray's own
+def _start_by_value(operator: Any, *args: Any) -> Any:  # noqa: ANN401 - Ray's types
     """Call `_start_actor` with the values in place of the references."""
     kept = {name: operator.__dict__.pop(name, None) for name in ("_map_transformer_ref", "_data_context_ref")}
     operator.__dict__ |= {"_map_transformer_ref": operator._map_transformer, "_data_context_ref": operator.data_context}
     try:
-        return _START(operator, *place)
+        return _START(operator, *args)
     finally:
         for name, reference in kept.items():
             del operator.__dict__[name]

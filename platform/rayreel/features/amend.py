@@ -1,4 +1,4 @@
-"""Amendments: what was added or deleted beside the catalog, one video at a time."""
+"""Amendments: videos added or deleted individually, in addition to the catalog."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ AMENDMENTS = pa.schema(
         ("at", pa.timestamp("us", tz="UTC")),
     ]
 )
-# Every read of the store reads all amendments: a few files in a millisecond, a thousand in a second.
+# Every read of the store reads all amendments: a few files take a millisecond, a thousand take a second.
 FILES = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Amendments:
-    """The last amendment of each video, at `catalog/amendments`. It holds through later catalogs, until the next one.
+    """The latest amendment of each video, at `catalog/amendments`. It overrides later catalogs until the next one.
 
-    It belongs to the storage root, as the catalog does: a deleted video stays deleted under other encoders. Files are
-    numbered, and numbers decide which amendment is the last; `at` is for people, as clocks of two machines differ.
+    Amendments belong to the storage root, like the catalog: a deleted video stays deleted under other encoders. Files
+    are numbered, and the numbers decide which amendment is the latest; `at` is informational, as clocks differ.
     """
 
     storage: Storage
@@ -40,11 +40,11 @@ class Amendments:
 
     @property
     def folder(self) -> str:
-        """Where the files are."""
+        """Folder of the files."""
         return self.storage.path("catalog", "amendments")
 
     def add(self, added: Sequence[tuple[str, str]], deleted: Iterable[str]) -> None:
-        """Make these (video_id, version) current and those ids not, at once."""
+        """Atomically make the `added` (video_id, version) current and remove the `deleted` ids."""
         now = datetime.now(UTC)
         rows = [{"video_id": i, "version": version, "deleted": False, "at": now} for i, version in added]
         rows += [{"video_id": i, "version": None, "deleted": True, "at": now} for i in deleted]
@@ -54,31 +54,31 @@ class Amendments:
             self.compact()
 
     def read(self) -> dict[str, str | None]:
-        """video_id → the version that was added last; None where the video was deleted since."""
-        return {row["video_id"]: row["version"] for row in self._last_words()[1].to_pylist()}
+        """Return for each amended video_id the version added last, or None if it was deleted since."""
+        return {row["video_id"]: row["version"] for row in self._latest()[1].to_pylist()}
 
     def applied(self, catalog: pa.Table) -> pa.Table:
-        """A catalog's rows (video_id, version) as amended."""
-        _, words = self._last_words()
-        if not words.num_rows:
+        """Return a catalog's rows (video_id, version) with the amendments applied."""
+        _, latest = self._latest()
+        if not latest.num_rows:
             return catalog
-        kept = catalog.filter(pc.invert(pc.is_in(catalog["video_id"], value_set=words["video_id"].combine_chunks())))
-        return pa.concat_tables([kept, words.filter(pc.invert(words["deleted"])).select(catalog.column_names)])
+        kept = catalog.filter(pc.invert(pc.is_in(catalog["video_id"], value_set=latest["video_id"].combine_chunks())))
+        return pa.concat_tables([kept, latest.filter(pc.invert(latest["deleted"])).select(catalog.column_names)])
 
     def compact(self) -> None:
-        """Merge all files into one. Killed at any point, no amendment is lost: repeated ones change nothing."""
-        names, words = self._last_words()
+        """Merge all files into one. If the process is killed, no amendment is lost: duplicates change nothing."""
+        names, latest = self._latest()
         if names:
-            self.parts.merge(names, words)
+            self.parts.merge(names, latest)
 
-    # A file that is gone was merged since the folder was listed: it is listed again.
+    # A missing file was merged after the folder was listed: list it again.
     @retry(retry=retry_if_exception_type(FileNotFoundError), stop=stop_after_attempt(5), reraise=True)
-    def _last_words(self) -> tuple[list[str], pa.Table]:
-        """All files, and the last amendment of each video."""
+    def _latest(self) -> tuple[list[str], pa.Table]:
+        """The names of all files, and the latest amendment of each video."""
         names = self.parts.names()
         read = [(number_of(name), self.parts.read(name)) for name in names]
-        # Files written before parts were numbered are ordered by their time.
+        # Files from before parts were numbered are ordered by time.
         tables = [table for _, table in sorted(read, key=lambda part: (part[0], part[1]["at"][0].as_py()))]
-        said = pa.concat_tables([AMENDMENTS.empty_table(), *tables])
-        place = {video_id: row for row, video_id in enumerate(said["video_id"].to_pylist())}
-        return names, said.take(pa.array(place.values(), pa.int64()))
+        amendments = pa.concat_tables([AMENDMENTS.empty_table(), *tables])
+        last_row = {video_id: row for row, video_id in enumerate(amendments["video_id"].to_pylist())}
+        return names, amendments.take(pa.array(last_row.values(), pa.int64()))

@@ -1,4 +1,4 @@
-"""Compaction: a store of many small files becomes one of few large ones, with the same rows."""
+"""Compaction: merge many small files of a store into few large ones with the same rows."""
 
 from contextlib import suppress
 
@@ -9,16 +9,16 @@ import ray
 from rayreel.features.store import FeatureStore, distinct
 from rayreel.placement import NodeLabels
 
-# 2,000 rows of the laptop preset are about 50 MB: large enough to list and read fast, small enough to hold.
+# 2,000 rows of the laptop preset are about 50 MB: large enough to list and read fast, small enough for memory.
 ROWS_PER_FILE = 2000
 
 
 def compact(store: FeatureStore, rows_per_file: int = ROWS_PER_FILE, on: NodeLabels | None = None) -> int:
-    """Merge files of less than half of `rows_per_file` rows into files of about that many; returns how many went.
+    """Merge files of at most half of `rows_per_file` rows into files of about that size; returns how many were merged.
 
-    Killed at any point, nothing is lost: a merged file is there before its sources go, and rows that are there twice
-    count once. So does a file that somebody else merges at the same time. Each merge is a Ray task,
-    on nodes with the labels of `on`, where they are given.
+    If the process is killed, or another one merges the same files, nothing is lost: a merged file exists before its
+    sources are deleted, and readers ignore duplicate rows. Each merge is a Ray task, on nodes with the labels `on`, if
+    given.
     """
     merges = [
         ray.remote(_merge).options(label_selector=on or None).remote(store, folder, group)
@@ -29,7 +29,7 @@ def compact(store: FeatureStore, rows_per_file: int = ROWS_PER_FILE, on: NodeLab
 
 
 def _groups(store: FeatureStore, folder: str, rows_per_file: int) -> list[list[str]]:
-    """Small files in groups of about `rows_per_file` rows; a file alone is no group."""
+    """Groups of at least two small files with together about `rows_per_file` rows."""
     groups: list[list[str]] = []
     room = 0
     for path in store.storage.files(folder, ".parquet"):
@@ -52,7 +52,7 @@ def _merge(store: FeatureStore, folder: str, paths: list[str]) -> int:
         rows = pa.concat_tables(store.table(path) for path in paths)
     except FileNotFoundError:
         return 0
-    if folder == store.quarantine:  # of several verdicts on one video the last stands
+    if folder == store.quarantine:  # keep the latest of several entries for a video
         rows = rows.sort_by([("at", "descending")])
     store.write_part(folder, distinct(rows))
     for path in paths:

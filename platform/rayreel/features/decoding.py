@@ -1,4 +1,4 @@
-"""The first stage of extraction: from catalog rows to frames and audio. Runs on CPU tasks, so it imports no model."""
+"""The first stage of extraction: decode videos to frames and audio. Runs in CPU tasks and imports no model."""
 
 import json
 import time
@@ -17,7 +17,7 @@ from rayreel.media.sandbox.serve import Decode
 
 @dataclass(frozen=True, slots=True)
 class DecodeVideos:
-    """Turns catalog rows into frames and audio, or the reason why there are none."""
+    """Decodes the videos of catalog rows to frames and audio, or to the reason for a failure."""
 
     sampling: SamplingConfig
     limits: Limits
@@ -40,6 +40,6 @@ class DecodeVideos:
         decoder = process_decoder(self.limits.max_memory_bytes, self.limits.allowed_roots, self.decode_with)
         outcome = decoder.decode(uri, self.sampling, self.frame_size, self.limits)
         if isinstance(outcome, Rejected) and outcome.reason is Reason.DECODER_CRASH:
-            # The first crash may have another cause, such as the OOM killer. The second is the fault of the file.
+            # The first crash may have another cause, such as the OOM killer. A second one is attributed to the file.
             outcome = decoder.decode(uri, self.sampling, self.frame_size, self.limits)
         return outcome

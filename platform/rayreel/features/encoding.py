@@ -1,4 +1,4 @@
-"""The second stage of extraction: frames, sound and text in, feature rows out, on actors that hold the networks."""
+"""The second stage of extraction: encode frames, sound and text to feature rows, in actors with the networks."""
 
 import time
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.presets import EncodersConfig
 from rayreel.features.key import EncoderKey
@@ -19,10 +19,10 @@ from rayreel.media.config import AUDIO_RATE_HZ
 
 
 class EncodeVideos:
-    """Frames, sound and text in, feature vectors out. Batches run over frames, not over videos."""
+    """Encodes frames, sound and text to feature vectors. Batches are made of frames, not of videos."""
 
     def __init__(self, config: EncodersConfig, key: EncoderKey, cache: Path) -> None:
-        from rayreel.encoders.load import load_encoders  # torch: only the actors need it, and it takes seconds
+        from rayreel.encoders.load import load_encoders  # imports torch: only actors need it, and it takes seconds
 
         self.encoders = load_encoders(config, cache)
         self.key = key
@@ -30,9 +30,9 @@ class EncodeVideos:
         self.schema = pa.schema([*feature_schema(key.dims), *PASSING])
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """DECODED rows → feature rows with the columns of PASSING behind, one for one; failures pass through."""
+        """Map DECODED rows to feature rows plus the columns of PASSING, one to one; failures pass through."""
         started = time.time()
-        videos = [Video.model_validate_json(text) for text in block["video"].to_pylist()]
+        videos = [CatalogVideo.model_validate_json(text) for text in block["video"].to_pylist()]
         dims = self.key.dims
         vectors = {
             Modality.VISUAL: _ragged(
@@ -52,12 +52,12 @@ class EncodeVideos:
             block = block.append_column(name, pa.array([seconds] * len(videos), pa.float64()))
         return self._table(block, videos, vectors)
 
-    def _text(self, videos: list[Video], good: list[bool]) -> pa.Array:
+    def _text(self, videos: list[CatalogVideo], good: list[bool]) -> pa.Array:
         texts = [video.text() if ok else "" for video, ok in zip(videos, good, strict=True)]
         vectors = self.encoders.text.encode([text for text in texts if text])
         return _ragged(vectors, [int(bool(text)) for text in texts], self.key.dims[Modality.TEXT])
 
-    def _table(self, block: pa.Table, videos: list[Video], vectors: dict[Modality, pa.Array]) -> pa.Table:
+    def _table(self, block: pa.Table, videos: list[CatalogVideo], vectors: dict[Modality, pa.Array]) -> pa.Table:
         catalog = pa.Table.from_pylist([catalog_columns(video) for video in videos], schema=_first(self.schema, 8))
         columns = {name: catalog[name] for name in catalog.column_names}
         columns |= {name: block[name] for name in block.column_names if name in self.schema.names}
@@ -72,7 +72,7 @@ def _first(schema: pa.Schema, count: int) -> pa.Schema:
 
 
 def _ragged(vectors: NDArray[np.float32], counts: Sequence[int | None], dim: int) -> pa.Array:
-    """Vectors [sum of counts, dim] as one list of vectors per video; null where a video has none."""
+    """Vectors [sum of counts, dim] as one list of vectors per video; null for a video without vectors."""
     inner = pa.FixedSizeListArray.from_arrays(pa.array(vectors.astype(np.float16).ravel()), dim)
     offsets = np.concatenate([[0], np.cumsum([count or 0 for count in counts])]).astype(np.int32)
     missing = np.array([not count for count in counts], dtype=bool)

@@ -1,4 +1,4 @@
-"""A catalog becomes features: what is new is decoded and encoded, what failed is quarantined, the rest stays."""
+"""Extract the features of a catalog: new videos are decoded and encoded, failed ones quarantined, others kept."""
 
 import hashlib
 import time
@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from rayreel.catalog.problem import Problem
+from rayreel.catalog.problem import RowProblem
 from rayreel.catalog.read import Catalog
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.durable import StorageFull
 from rayreel.errors import RayreelError
 from rayreel.features.pipeline import Pipeline
@@ -22,15 +22,15 @@ from rayreel.features.version import version_of
 
 
 class TooManyFailures(RayreelError):
-    """More videos failed than --max-failures allows: most likely not the videos are wrong but something else is."""
+    """More videos failed than --max-failures allows. The cause is probably not the videos."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExtractReport:
-    """What became of every catalog row: rows == extracted + quarantined + unchanged + deleted + replaced.
+    """The outcome of every catalog row: rows == extracted + quarantined + unchanged + deleted + replaced.
 
-    `deleted` and `replaced` count rows of videos that were deleted or replaced over the API: an amendment stands above
-    the catalog.
+    `deleted` and `replaced` are rows of videos that were deleted or replaced over the API: an amendment overrides the
+    catalog.
     """
 
     rows: int
@@ -44,41 +44,41 @@ class ExtractReport:
 
     @property
     def quarantined(self) -> int:
-        """Rows that went to quarantine in this run."""
+        """Number of rows quarantined in this run."""
         return self.reasons.total()
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What a run has to do: the catalog's rows against what the store holds."""
+class ExtractionPlan:
+    """The work of a run: the catalog's rows compared with the content of the store."""
 
     versions: dict[str, str]
-    todo: list[Video]
-    problems: dict[str, Problem]
-    new_problems: dict[str, Problem]
+    todo: list[CatalogVideo]
+    problems: dict[str, RowProblem]
+    new_problems: dict[str, RowProblem]
     amended: Counter[str] = field(default_factory=Counter)
 
     @staticmethod
-    def of(catalog: Catalog, store: FeatureStore, *, retry_quarantined: bool, adding: bool = False) -> "Plan":
-        """Work out what is new or changed. Videos that were deleted or replaced over the API are left as they are.
+    def of(catalog: Catalog, store: FeatureStore, *, retry_quarantined: bool, adding: bool = False) -> "ExtractionPlan":
+        """Determine what is new or changed. Videos that were deleted or replaced over the API are skipped.
 
-        `adding` stands above amendments: what is added by hand is meant.
+        `adding` overrides amendments: adding a catalog is an explicit request.
         """
         versions = {video.video_id: version_of(video) for video in catalog.videos}
         problems = {_problem_version(problem): problem for problem in catalog.problems}
         seen = store.done()
         done = store.done(quarantined=False) if retry_quarantined else seen
-        words = {} if adding else store.amendments.read()
-        overruled = {i: words[i] for i, version in versions.items() if i in words and words[i] != version}
-        amended = Counter("deleted" if word is None else "replaced" for word in overruled.values())
-        rest = [video for video in catalog.videos if video.video_id not in overruled]
+        amendments = {} if adding else store.amendments.read()
+        overridden = {i: amendments[i] for i, version in versions.items() if amendments.get(i, version) != version}
+        amended = Counter("deleted" if version is None else "replaced" for version in overridden.values())
+        rest = [video for video in catalog.videos if video.video_id not in overridden]
         todo = [video for video in rest if (video.video_id, versions[video.video_id]) not in done]
         new_problems = {v: p for v, p in problems.items() if (p.video_id, v) not in seen}
-        return Plan(versions, todo, problems, new_problems, amended)
+        return ExtractionPlan(versions, todo, problems, new_problems, amended)
 
     @property
     def catalog_rows(self) -> list[tuple[str, str]]:
-        """(video_id, version) of every row, good or not."""
+        """(video_id, version) of every row, valid or not."""
         return [*self.versions.items(), *((problem.video_id, version) for version, problem in self.problems.items())]
 
 
@@ -94,16 +94,19 @@ def extract(
 ) -> ExtractReport:
     """Bring the store up to date with the catalog. Needs a running Ray.
 
-    With `adding` the catalog is added to the current one instead of replacing it, and brings back what was deleted.
-    `progress` hears how it goes and how many videos there are to do. Raises TooManyFailures, and stops, as soon as
-    more than `max_failures` rows of this run went to quarantine, and StorageFull when rows could not be written; what
-    is done until then is kept. What killed runs left half-written is deleted at the start.
+    With `adding` the catalog is added to the current one instead of replacing it, and restores deleted videos.
+    `progress` receives the throughput so far and the number of videos to extract. Partial files of killed runs are
+    deleted at the start. Finished rows are kept if the run stops with an error.
+
+    Raises:
+        TooManyFailures: more than `max_failures` rows of this run went to quarantine.
+        StorageFull: rows could not be written.
     """
     started, throughput = time.monotonic(), Throughput()
     store.storage.sweep()
     store.create()
-    plan = Plan.of(catalog, store, retry_quarantined=retry_quarantined, adding=adding)
-    enter(store, plan, adding=adding)
+    plan = ExtractionPlan.of(catalog, store, retry_quarantined=retry_quarantined, adding=adding)
+    set_planned_catalog(store, plan, adding=adding)
     reasons = _quarantine_problems(store, plan.new_problems)
     _stop_if_too_many(reasons, max_failures)
     for block in pipeline.run(plan.todo, plan.versions, store):
@@ -119,35 +122,35 @@ def extract(
     return ExtractReport(len(catalog), extracted, unchanged, reasons, seconds, throughput, **plan.amended)
 
 
-def enter(store: FeatureStore, plan: Plan, *, adding: bool) -> None:
-    """Make the planned catalog the current one or, with `adding`, a part of it."""
+def set_planned_catalog(store: FeatureStore, plan: ExtractionPlan, *, adding: bool) -> None:
+    """Make the planned catalog the current one or, with `adding`, add it to the current one."""
     rows = plan.catalog_rows
     if adding:
         new = {video_id for video_id, _ in rows}
         kept = [(row["video_id"], row["version"]) for row in store.catalog().to_pylist()]
         rows = [pair for pair in kept if pair[0] not in new] + rows
-        # Of a video with an amendment that one counts: it has to say the same.
-        words = store.amendments.read()
-        store.amend(added=[pair for pair in plan.versions.items() if words.get(pair[0], pair[1]) != pair[1]])
+        # An amendment overrides the catalog, so it must have the same version.
+        amendments = store.amendments.read()
+        store.amend(added=[pair for pair in plan.versions.items() if amendments.get(pair[0], pair[1]) != pair[1]])
     store.set_catalog(rows)
 
 
 def _stop_if_too_many(outcomes: Counter[str], max_failures: int | None) -> None:
     failed = {reason: count for reason, count in outcomes.items() if reason != EXTRACTED}
     if max_failures is not None and sum(failed.values()) > max_failures:
-        told = ", ".join(f"{count} {reason}" for reason, count in sorted(failed.items()))
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(failed.items()))
         raise TooManyFailures(
-            f"{sum(failed.values())} rows failed ({told}); {max_failures} are allowed. What is done is kept. Look at "
-            "the reasons in quarantine, then run again, with --retry-quarantined once the cause is mended."
+            f"{sum(failed.values())} rows failed ({reasons}), --max-failures allows {max_failures}. Finished rows are "
+            "kept. Check the reasons in quarantine, fix the cause and run again with --retry-quarantined."
         )
 
 
-def _problem_version(problem: Problem) -> str:
+def _problem_version(problem: RowProblem) -> str:
     digest = hashlib.blake2b(f"{problem.row} {problem.uri} {problem.detail}".encode(), digest_size=8)
     return digest.hexdigest()
 
 
-def _quarantine_problems(store: FeatureStore, problems: dict[str, Problem]) -> Counter[str]:
+def _quarantine_problems(store: FeatureStore, problems: dict[str, RowProblem]) -> Counter[str]:
     rows = [
         quarantine_row(problem.video_id, problem.uri, version, "catalog", problem.reason, problem.detail)
         for version, problem in problems.items()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import ray
 
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.encoders.load import load_encoders
 from rayreel.failures import Rejected
 from rayreel.features.key import EncoderKey
@@ -52,7 +52,7 @@ class Ideal:
 
 
 def measure_ideal(
-    videos: Sequence[Video], key: EncoderKey, pipeline: Pipeline, cores: int, *, sample: int = 96, seed: int = 0
+    videos: Sequence[CatalogVideo], key: EncoderKey, pipeline: Pipeline, cores: int, *, sample: int = 96, seed: int = 0
 ) -> Ideal | None:
     """Run the bare loops on a sample of the videos, one process per core (and per encoder GPU), all at once.
 
@@ -89,7 +89,7 @@ def _paces(loops: list[ray.actor.ActorHandle], *, encoding: bool) -> Pace:
     return Pace(sum(pace.decode_rate for pace in paces), sum(pace.encode_rate for pace in paces))
 
 
-def _loop(pipeline: Pipeline, key: EncoderKey, videos: list[Video], gpus: float) -> ray.actor.ActorHandle:
+def _loop(pipeline: Pipeline, key: EncoderKey, videos: list[CatalogVideo], gpus: float) -> ray.actor.ActorHandle:
     where = pipeline.config.encode_on if gpus else pipeline.config.decode_on
     options = {"num_cpus": 0, "num_gpus": gpus, "label_selector": where or None}
     return ray.remote(_BareLoop).options(**options).remote(pipeline, key, videos)
@@ -98,7 +98,7 @@ def _loop(pipeline: Pipeline, key: EncoderKey, videos: list[Video], gpus: float)
 class _BareLoop:
     """One process of the measurement. All processes start their rounds together."""
 
-    def __init__(self, pipeline: Pipeline, key: EncoderKey, videos: list[Video]) -> None:
+    def __init__(self, pipeline: Pipeline, key: EncoderKey, videos: list[CatalogVideo]) -> None:
         self.pipeline, self.key, self.videos = pipeline, key, videos
         self.encoders = load_encoders(pipeline.encoder_config(), pipeline.cache)
 
@@ -118,7 +118,7 @@ class _BareLoop:
             decoded, encoded = decoded + len(videos), encoded + encoding * len(clips)
         return Pace(decoded / decode_s, encoded / encode_s)
 
-    def _decode(self, video: Video) -> Clip | Rejected:
+    def _decode(self, video: CatalogVideo) -> Clip | Rejected:
         limits = self.pipeline.limits
         decoder = process_decoder(limits.max_memory_bytes, limits.allowed_roots)
         return decoder.decode(video.uri, self.key.sampling, self.key.frame_size, limits)

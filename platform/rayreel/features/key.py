@@ -1,4 +1,4 @@
-"""The encoder key: which networks and which sampling gave a vector. Rows of two keys never mix."""
+"""The encoder key: the networks and the sampling that produced a vector. Rows of different keys never mix."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from rayreel.encoders.modality import Modality
 from rayreel.media.config import SamplingConfig
 
 if TYPE_CHECKING:
-    from rayreel.encoders.load import Encoders  # loads networks, which tasks that decode do without
+    from rayreel.encoders.load import Encoders  # imports torch, which decode tasks do not need
 
 
 class EncoderKey(BaseModel):
@@ -29,7 +29,7 @@ class EncoderKey(BaseModel):
 
     @staticmethod
     def of(encoders: "Encoders", sampling: SamplingConfig) -> "EncoderKey":
-        """The key of what these encoders make of frames and sound sampled so."""
+        """Return the key of these encoders with this sampling."""
         return EncoderKey(
             identities=encoders.identities,
             dims=encoders.dims,
@@ -39,12 +39,12 @@ class EncoderKey(BaseModel):
 
     @property
     def is_random(self) -> bool:
-        """Whether any of the networks was never trained: good for tests, refused by promotion."""
+        """Whether any network has random weights: for tests only, rejected by promotion."""
         return any("@random" in identity for identity in self.identities.values())
 
 
 def key_name(identities: dict[Modality, str], sampling: SamplingConfig) -> str:
-    """A folder name: the encoders' names for people, a digest of everything that changes a vector for machines."""
+    """Return the store's folder name: the encoders' names and a digest of everything that changes a vector."""
     content = {"identities": dict(identities), "sampling": sampling.model_dump()}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
     names = "+".join(identities[modality].split("@")[0].split("+")[0] for modality in Modality)

@@ -1,4 +1,4 @@
-"""Feature rows as arrays: what training, evaluation and indexing compute on."""
+"""Feature rows as arrays, the input of training, evaluation and indexing."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Ragged:
         return np.diff(self.offsets)
 
     def padded(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
-        """[len(rows), N, D] and its mask [len(rows), N], N being the largest count among them, at least 1."""
+        """Return values [len(rows), N, D] and mask [len(rows), N]; N is the largest count of these rows, at least 1."""
         counts = self.offsets[rows + 1] - self.offsets[rows]
         mask = np.arange(max(1, int(counts.max(initial=0)))) < counts[:, None]
         out = np.zeros((*mask.shape, self.values.shape[1]), dtype=np.float16)
@@ -33,7 +33,7 @@ class Ragged:
         return out, mask
 
     def of(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
-        """All vectors of these videos, [sum, D]."""
+        """Return all vectors of these videos, [sum, D], in the order of the matrix."""
         chosen = np.zeros(len(self.offsets) - 1, dtype=bool)
         chosen[rows] = True
         vectors: NDArray[np.float16] = self.values[np.repeat(chosen, self.counts)]
@@ -42,7 +42,7 @@ class Ragged:
 
 @dataclass(frozen=True, slots=True)
 class FeatureMatrix:
-    """All feature rows of a catalog: vectors by modality, and the catalog columns beside them."""
+    """All feature rows of a catalog: vectors by modality, and the catalog columns."""
 
     vectors: dict[Modality, Ragged]
     rows: pa.Table
@@ -51,25 +51,25 @@ class FeatureMatrix:
         return int(self.rows.num_rows)
 
     def column(self, name: str) -> list[Any]:
-        """One catalog column, in row order."""
+        """Return one catalog column, in row order."""
         values: list[Any] = self.rows[name].to_pylist()
         return values
 
-    def showing(self, modalities: Collection[Modality]) -> "FeatureMatrix":
-        """The same videos without any vectors of the other modalities."""
-        nothing = np.zeros(len(self) + 1, dtype=np.int64)
-        shown = {m: v if m in modalities else Ragged(v.values[:0], nothing) for m, v in self.vectors.items()}
-        return FeatureMatrix(shown, self.rows)
+    def with_modalities(self, modalities: Collection[Modality]) -> "FeatureMatrix":
+        """Return the same videos with the vectors of these modalities only."""
+        empty = np.zeros(len(self) + 1, dtype=np.int64)
+        vectors = {m: v if m in modalities else Ragged(v.values[:0], empty) for m, v in self.vectors.items()}
+        return FeatureMatrix(vectors, self.rows)
 
     @staticmethod
     def from_table(table: pa.Table) -> "FeatureMatrix":
-        """From feature rows, as `FeatureStore.read` gives them."""
+        """Build a matrix from feature rows, as returned by `FeatureStore.read`."""
         vectors = {modality: _ragged(table[modality.value]) for modality in Modality}
         return FeatureMatrix(vectors, table.drop_columns([modality.value for modality in Modality]))
 
 
 def mean_pooled(ragged: Ragged) -> NDArray[np.float32]:
-    """Mean vector of each video [N, D]; zero rows where the modality is absent."""
+    """Return the mean vector of each video [N, D]; zero if the modality is absent."""
     sums = np.zeros((len(ragged.offsets) - 1, ragged.values.shape[1]), dtype=np.float32)
     np.add.at(sums, np.repeat(np.arange(len(sums)), ragged.counts), ragged.values.astype(np.float32))
     return sums / np.maximum(ragged.counts, 1).astype(np.float32)[:, None]
@@ -84,5 +84,5 @@ def _ragged(column: pa.ChunkedArray) -> Ragged:
 
 
 def all_rows(count: int, batch: int) -> Sequence[NDArray[np.int64]]:
-    """Row numbers 0 … count-1 in batches."""
+    """Return the row numbers 0 … count-1 in batches."""
     return [np.arange(start, min(start + batch, count)) for start in range(0, count, batch)]

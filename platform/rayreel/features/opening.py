@@ -1,4 +1,4 @@
-"""Open the feature store of given encoders; the first extraction creates it."""
+"""Open the feature store of a set of encoders, or create it."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from rayreel.storage import Storage
 def open_or_make(storage: Storage, encoders: EncodersConfig, sampling: SamplingConfig, cache: Path) -> FeatureStore:
     """Open the store for these encoders and this sampling, or create it.
 
-    To create it, the encoders are loaded, because their output widths are part of the key. `cache` has their weights.
+    Creating it loads the encoders, because their output widths are part of the key. `cache` has their weights.
     """
     try:
         return open_store(storage, key_name(encoder_identities(encoders, cache), sampling))

@@ -1,4 +1,4 @@
-"""The Ray Data pipeline: decode on CPU tasks, encode on an actor pool and write, all at the same time."""
+"""The Ray Data pipeline: decode in CPU tasks, encode in an actor pool and write, all concurrently."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import ray.data
 
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.encoders.presets import EncodersConfig
 from rayreel.features.actors import pass_by_value
 from rayreel.features.config import ExtractConfig
@@ -26,7 +26,7 @@ from rayreel.placement import table_on
 
 
 def cores() -> int:
-    """Return the cluster's CPU cores. On one machine they are counted, since Ray's CPUs may be oversubscribed."""
+    """Return the cluster's CPU cores; on a single machine the real ones, since Ray's CPUs may be oversubscribed."""
     nodes = [node for node in ray.nodes() if node["Alive"]]
     return os.cpu_count() or 1 if len(nodes) == 1 else int(ray.cluster_resources()["CPU"])
 
@@ -44,7 +44,7 @@ class Pipeline:
     cache: Path
     decode_with: Decode = decode_samples
 
-    def run(self, todo: Sequence[Video], versions: dict[str, str], store: FeatureStore) -> Iterator[BlockReport]:
+    def run(self, todo: Sequence[CatalogVideo], versions: dict[str, str], store: FeatureStore) -> Iterator[BlockReport]:
         """Extract the videos into the store; yield a report for each block written."""
         if not todo:
             return
@@ -54,8 +54,8 @@ class Pipeline:
 
     def gpus_per_encoder(self) -> float:
         """Return the number of GPUs per encoder actor on the running cluster."""
-        given = self.config.gpus_per_encoder
-        return float(ray.cluster_resources().get("GPU", 0) > 0) if given is None else given
+        gpus = self.config.gpus_per_encoder
+        return float(ray.cluster_resources().get("GPU", 0) > 0) if gpus is None else gpus
 
     def encoder_actors(self) -> int:
         """Return the number of encoder actors on the running cluster."""
@@ -66,7 +66,7 @@ class Pipeline:
         return max(1, cores() // 2)
 
     def encoder_config(self) -> EncodersConfig:
-        """Return the encoders' configuration in an actor: on CPUs `encoder_threads` each, as more would compete."""
+        """Return the encoders' configuration in an actor, with `encoder_threads` threads on CPUs."""
         threads = self.encoders.threads or (0 if self.gpus_per_encoder() else self.config.encoder_threads)
         return self.encoders.model_copy(update={"threads": threads})
 
@@ -76,13 +76,15 @@ class Pipeline:
         pictures = sampling.frames * sampling.window * key.frame_size**2 * 3
         sound = round(sampling.audio_windows * sampling.audio_window_s * AUDIO_RATE_HZ) * 4
         nodes = sum(node["Alive"] and node["Resources"].get("CPU", 0) > 0 for node in ray.nodes())
-        most = max(1, nodes) * self.config.blocks_in_flight * self.config.videos_per_block * (pictures + sound)
+        max_bytes = max(1, nodes) * self.config.blocks_in_flight * self.config.videos_per_block * (pictures + sound)
         context = ray.data.DataContext.get_current()
-        context.execution_options.resource_limits = ray.data.ExecutionResources.for_limits(object_store_memory=most)
+        context.execution_options.resource_limits = ray.data.ExecutionResources.for_limits(
+            object_store_memory=max_bytes
+        )
         # Ray Data reads each worker's memory every second by walking its page tables, which costs 0.1 core per worker.
         context.memory_usage_poll_interval_s = None
 
-    def _dataset(self, todo: Sequence[Video], versions: dict[str, str], store: FeatureStore) -> ray.data.Dataset:
+    def _dataset(self, todo: Sequence[CatalogVideo], versions: dict[str, str], store: FeatureStore) -> ray.data.Dataset:
         pass_by_value()
         self._bound_memory(store.key)
         rows = {"video": [v.model_dump_json() for v in todo], "version": [versions[v.video_id] for v in todo]}
@@ -98,7 +100,7 @@ class Pipeline:
             .map_batches(
                 EncodeVideos,
                 fn_constructor_kwargs={"config": self.encoder_config(), "key": store.key, "cache": self.cache},
-                # None keeps blocks as they are. Ray Data rejects it with GPUs, where it is the rows per block.
+                # None keeps blocks as they are. With GPUs Ray Data rejects it, so pass the rows per block.
                 batch_size=-(-len(todo) // blocks) if gpus else None,
                 batch_format="pyarrow",
                 zero_copy_batch=True,

@@ -1,4 +1,4 @@
-"""What a block of videos went through, and what that says of the pipeline while it runs."""
+"""Reports of finished blocks, and the throughput of a running pipeline."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -11,10 +11,10 @@ EXTRACTED = "extracted"
 
 
 class BlockReport(BaseModel):
-    """One finished block. Seconds are wall time: of its decode task, of its encode call, and of the wait between.
+    """One finished block. Seconds are wall time of its decode task, of its encode call, and of the wait between.
 
-    `decoded_at` is when its decoding ended, seconds since 1970. `storage_full` says why its rows were not written, and
-    is empty when they were.
+    `decoded_at` is when its decoding ended, in seconds since 1970. `storage_full` is the error if its rows could not be
+    written, else empty.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -29,16 +29,16 @@ class BlockReport(BaseModel):
 
     @property
     def videos(self) -> int:
-        """Videos of the block, whatever became of them."""
+        """Number of videos in the block, including failed ones."""
         return sum(self.outcomes.values())
 
 
 @dataclass
 class Throughput:
-    """How fast a run goes, told block by block.
+    """The throughput of a run, updated block by block.
 
-    The clock starts with the first finished block: what came before paid for starting up. Decoders start sooner than
-    encoders; what they had decoded by then is not counted as decoded, so that no rate is flattered by it.
+    The clock starts with the first finished block, to exclude start-up. Decoders start earlier than encoders; videos
+    decoded before the clock started do not count as decoded, as they would inflate the rates.
     """
 
     clock: Callable[[], float] = time
@@ -53,7 +53,7 @@ class Throughput:
     _encoding: float = 0.0
 
     def add(self, block: BlockReport) -> None:
-        """Take in a finished block."""
+        """Add a finished block."""
         self._last = self.clock()
         self.videos += block.videos
         self.outcomes.update(block.outcomes)
@@ -74,12 +74,12 @@ class Throughput:
 
     @property
     def videos_per_s(self) -> float:
-        """Videos per second that were decoded and encoded since the clock started."""
+        """Videos per second decoded and encoded since the clock started."""
         return min(self.decoded, self.encoded) / self.seconds if self.seconds else 0.0
 
     @property
     def frames_per_s(self) -> float:
-        """Frames per second, likewise."""
+        """Frames per second decoded since the clock started."""
         return self._frames / self.seconds if self.seconds else 0.0
 
     @property
@@ -89,5 +89,5 @@ class Throughput:
 
     @property
     def limit(self) -> str:
-        """The stage that the other waits for: decode, when a block finds the encoder idle, else encode."""
+        """The bottleneck: "encode" if blocks wait longer for an encoder than they take to encode, else "decode"."""
         return "encode" if self._waited > self._encoding else "decode"

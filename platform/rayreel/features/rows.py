@@ -1,4 +1,4 @@
-"""What travels between the stages of extraction: one row per video, failures as values."""
+"""Rows passed between the stages of extraction: one row per video, failures as values."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,7 +14,7 @@ from rayreel.media.clip import Clip
 
 TODO = pa.schema([("video", pa.string()), ("version", pa.string())])
 
-# Frames and sound as plain bytes: Arrow hands them to the encoder without a copy and without a tensor extension type.
+# Frames and sound as plain bytes: Arrow passes them to the encoder without a copy or a tensor extension type.
 DECODED = pa.schema(
     [
         *TODO,
@@ -36,7 +36,7 @@ DECODED = pa.schema(
 )
 
 
-# What goes on from the encoder beside the feature row: what is wrong with a video, and how long its block took.
+# Passed on by the encoder in addition to the feature row: the reason of a failure, and the block's timing.
 PASSING = pa.schema(
     [
         ("reason", pa.string()),
@@ -51,7 +51,7 @@ PASSING = pa.schema(
 
 
 def decoded_block(videos: Sequence[str], versions: Sequence[str], clips: Sequence[Clip | Rejected]) -> pa.Table:
-    """Clips, or why there are none, as rows of DECODED; how long it took is still to be filled in."""
+    """Return clips and rejections as rows of DECODED; the caller fills in the timing columns."""
     facts = [_facts(clip) | {"video": v, "version": n} for v, n, clip in zip(videos, versions, clips, strict=True)]
     rows = pa.Table.from_pylist(facts, schema=DECODED)
     good = [clip if isinstance(clip, Clip) else None for clip in clips]
@@ -64,19 +64,19 @@ def decoded_block(videos: Sequence[str], versions: Sequence[str], clips: Sequenc
 
 
 def frames_of(table: pa.Table, size: int) -> NDArray[np.uint8]:
-    """All frames of a block, one video after the other: [sum of n_frames, size, size, 3]."""
+    """Return all frames of a block, video by video: [sum of n_frames, size, size, 3]."""
     return _stack(table["frames"], np.uint8).reshape(-1, size, size, 3)
 
 
 def windows_of(table: pa.Table, samples: int) -> NDArray[np.float32]:
-    """All windows of sound of a block, one video after the other: [sum of n_windows, samples]."""
+    """Return all audio windows of a block, video by video: [sum of n_windows, samples]."""
     return _stack(table["windows"], np.float32).reshape(-1, samples)
 
 
 def quarantine_row(  # noqa: PLR0917 - the columns, in their order
     video_id: str, uri: str, version: str, stage: str, reason: Reason, detail: str
 ) -> dict[str, Any]:
-    """A video that could not be used, as a row of the quarantine."""
+    """Return a quarantine row for a video that could not be used."""
     return {
         "video_id": video_id,
         "uri": uri,
@@ -100,7 +100,7 @@ def _facts(clip: Clip | Rejected) -> dict[str, Any]:
 
 
 def _binary(arrays: Sequence[NDArray[Any] | None]) -> pa.LargeBinaryArray:
-    """One cell of bytes per array, copied once, into memory of Arrow's pool: a fresh 20 MB costs its page faults."""
+    """One cell of bytes per array, copied once into Arrow's memory pool: a new 20 MB buffer would cost page faults."""
     sizes = [0 if array is None else array.nbytes for array in arrays]
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     data = pa.allocate_buffer(int(offsets[-1]))
@@ -113,7 +113,7 @@ def _binary(arrays: Sequence[NDArray[Any] | None]) -> pa.LargeBinaryArray:
 
 
 def _stack(column: pa.ChunkedArray, dtype: type) -> NDArray[Any]:
-    """The bytes of all cells as one array, without a copy: in a large_binary they lie side by side."""
+    """The bytes of all cells as one array, without a copy: in a large_binary they are contiguous."""
     cells = column.combine_chunks()
     if len(cells) == 0:
         return np.empty(0, dtype=dtype)

@@ -1,11 +1,11 @@
-"""The feature row and the quarantine row: what is in the Parquet files."""
+"""The Parquet schemas of feature rows and quarantine rows."""
 
 import json
 from typing import Any
 
 import pyarrow as pa
 
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.encoders.encoder import Modality
 
 QUARANTINE = pa.schema(
@@ -28,7 +28,7 @@ _CATALOG = [
     ("category", pa.string()),
     ("tags", pa.list_(pa.string())),
     ("created_at", pa.timestamp("us", tz="UTC")),
-    ("extra", pa.string()),  # JSON: catalogs differ in their own columns, the store's schema must not
+    ("extra", pa.string()),  # JSON: extra columns differ between catalogs, the store's schema must not
 ]
 _FILE = [
     ("version", pa.string()),
@@ -42,10 +42,10 @@ _FILE = [
 
 
 def feature_schema(dims: dict[Modality, int]) -> pa.Schema:
-    """One row per video; vectors are float16, null where a modality is absent.
+    """Return the schema of feature rows: one row per video, vectors in float16, null if a modality is absent.
 
-    visual [n_frames, Dv] and audio [n_windows, Da] keep every vector, so that later views and pooling are free. text is
-    [1, Dt], not [Dt]: a Parquet file with a null among fixed-size lists cannot be read again (apache/arrow#35692).
+    visual [n_frames, Dv] and audio [n_windows, Da] keep every vector, so that views and pooling can be chosen later.
+    text is [1, Dt], not [Dt]: a Parquet file with a null among fixed-size lists cannot be read (apache/arrow#35692).
     """
     return pa.schema(
         [
@@ -58,6 +58,6 @@ def feature_schema(dims: dict[Modality, int]) -> pa.Schema:
     )
 
 
-def catalog_columns(video: Video) -> dict[str, Any]:
-    """A video's catalog columns as they stand in a feature row."""
+def catalog_columns(video: CatalogVideo) -> dict[str, Any]:
+    """Return a video's catalog columns as stored in a feature row."""
     return video.model_dump(exclude={"extra"}) | {"extra": json.dumps(video.extra, sort_keys=True)}

@@ -18,20 +18,20 @@ from rayreel.storage import BrokenFile, Storage
 
 VERSIONS = pa.schema([("video_id", pa.string()), ("version", pa.string())])
 
-# A file that is gone was compacted since its folder was listed.
-_LISTED_AGAIN = retry(retry=retry_if_exception_type(FileNotFoundError), stop=stop_after_attempt(5), reraise=True)
+# A missing file was compacted after its folder was listed.
+_RELIST = retry(retry=retry_if_exception_type(FileNotFoundError), stop=stop_after_attempt(5), reraise=True)
 
 
 class NoFeatures(RayreelError):
-    """There is nothing to train on, evaluate or index yet."""
+    """There are no features to train on, evaluate or index."""
 
 
 class FeatureStore:
     """Features and quarantine of one encoder key.
 
-    Rows are only ever added. Which rows count is decided by the current catalog, a small table of (video_id,
-    version), and by the amendments to it: a video that changed or left stays on disk and out of every read, and comes
-    back for free.
+    Rows are append-only. Which rows are current is decided by the current catalog, a small table of (video_id,
+    version), and its amendments. Rows of changed or removed videos stay on disk but are not read, so that restoring
+    them is free.
     """
 
     def __init__(self, storage: Storage, key: EncoderKey) -> None:
@@ -44,28 +44,28 @@ class FeatureStore:
         self._catalog = storage.path("catalog", "current.parquet")
 
     def create(self) -> None:
-        """Make the store's folder and write down which encoders its rows come from."""
-        self._write_changed(f"{self.features}/encoders.json", self.key.model_dump_json(indent=2).encode())
+        """Create the store's folder and write its encoder key."""
+        self._write_if_changed(f"{self.features}/encoders.json", self.key.model_dump_json(indent=2).encode())
 
     def set_catalog(self, rows: Sequence[tuple[str, str]]) -> None:
-        """Make these (video_id, version) the current catalog: what `read` gives from now on."""
+        """Make these (video_id, version) the current catalog, which decides what `read` returns."""
         table = pa.table({"video_id": [r[0] for r in rows], "version": [r[1] for r in rows]}, schema=VERSIONS)
-        self._write_changed(self._catalog, parquet_bytes(table))
+        self._write_if_changed(self._catalog, parquet_bytes(table))
 
     def catalog(self) -> pa.Table:
-        """The current catalog's (video_id, version), as it was set; no rows before the first. Raises BrokenFile."""
+        """Return the current catalog's (video_id, version) without amendments, empty if unset. Raises BrokenFile."""
         exists = self.storage.exists(self._catalog)
         return read_part(self.storage, self._catalog) if exists else VERSIONS.empty_table()
 
     def amend(self, added: Sequence[tuple[str, str]] = (), deleted: Iterable[str] = ()) -> None:
-        """Make these (video_id, version) current beside the catalog, and those ids not, whatever the catalog says.
+        """Make the `added` (video_id, version) current and remove the `deleted` ids, whatever the catalog contains.
 
-        It holds through later catalogs, until the next amendment of the same id.
+        An amendment overrides later catalogs, until the next amendment of the same id.
         """
         self.amendments.add(added, deleted)
 
     def add(self, features: pa.Table, quarantined: pa.Table) -> None:
-        """Add finished rows; each file appears whole or not at all."""
+        """Write finished rows. Each file is written atomically."""
         for folder, table, schema in (
             (self.features, features, self.schema),
             (self.quarantine, quarantined, QUARANTINE),
@@ -74,43 +74,43 @@ class FeatureStore:
                 self.write_part(folder, table.cast(schema))
 
     def write_part(self, folder: str, table: pa.Table) -> None:
-        """One more file of a folder."""
+        """Write a new file into a folder."""
         self.storage.write(f"{folder}/part-{uuid.uuid4().hex}.parquet", parquet_bytes(table))
 
-    @_LISTED_AGAIN
+    @_RELIST
     def done(self, *, quarantined: bool = True) -> set[tuple[str, str]]:
-        """(video_id, version) of every video that has been extracted and, if wanted, of those that could not be.
+        """Return (video_id, version) of every extracted video and, with `quarantined`, of those that failed.
 
-        Files that cannot be read are set aside, with an error in the log: their videos are not done.
+        Broken files are set aside with an error in the log, so that their videos are extracted again.
         """
         folders = [self.features, self.quarantine] if quarantined else [self.features]
         paths = [path for folder in folders for path in self.storage.files(folder, ".parquet")]
         return {pair for path in paths for pair in self._versions(path)}
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """The current catalog's feature rows, ordered by video_id. Raises NoFeatures when there are none."""
+        """Return the current catalog's feature rows, ordered by video_id. Raises NoFeatures if there are none."""
         wanted = None if columns is None else list(dict.fromkeys([*columns, *VERSIONS.names]))
         found = self._read(self.features, wanted)
         table = None if found is None else distinct(self._current(found))
         if not table:
             raise NoFeatures(
                 f"No features of the current catalog at {self.features}. Run jobs/extract.py --catalog …; "
-                f"if it has run, {self.quarantine} says what is wrong with the videos."
+                f"if you have, see {self.quarantine} for the reasons why videos failed."
             )
         return table if columns is None else table.select(list(columns))
 
     def quarantined(self) -> pa.Table:
-        """The current catalog's quarantine rows, ordered by video_id: the last verdict on each, while it stands."""
+        """Return the current catalog's quarantine rows, ordered by video_id: the latest per video not yet extracted."""
         found = self._read(self.quarantine, None)
         if found is None:
             return QUARANTINE.empty_table()
         rows = self._current(found).sort_by([("at", "descending")])
         extracted = self.done(quarantined=False)
-        standing = [pair not in extracted for pair in _pairs(rows)]
-        return distinct(rows.filter(pa.array(standing, pa.bool_())))
+        still_failed = [pair not in extracted for pair in _pairs(rows)]
+        return distinct(rows.filter(pa.array(still_failed, pa.bool_())))
 
     def fingerprint(self) -> str:
-        """Changes when any current row changes (16 hex digits): says what a tower was trained on."""
+        """Return a digest of all current rows, 16 hex digits, to record what a tower was trained on."""
         rows = self.read(["video_id", "version", "content_hash"])
         digest = hashlib.blake2b(str(self.key).encode(), digest_size=8)
         digest.update(json.dumps(rows.to_pydict()).encode())
@@ -125,7 +125,7 @@ class FeatureStore:
             pc.is_in(pc.binary_join_element_wise(table["video_id"], table["version"], "\0"), value_set=pairs)
         )
 
-    @_LISTED_AGAIN
+    @_RELIST
     def _read(self, folder: str, columns: list[str] | None) -> pa.Table | None:
         """All rows of a folder."""
         tables = [self.table(path, columns) for path in self.storage.files(folder, ".parquet")]
@@ -139,28 +139,28 @@ class FeatureStore:
             return []
 
     def table(self, path: str, columns: list[str] | None = None) -> pa.Table:
-        """The rows of one file. Raises BrokenFile."""
+        """Return the rows of a file. Raises BrokenFile."""
         return read_part(self.storage, path, columns)
 
-    def _write_changed(self, path: str, content: bytes) -> None:
+    def _write_if_changed(self, path: str, content: bytes) -> None:
         if self.storage.read(path) != content:
             self.storage.write(path, content)
 
 
 def open_store(storage: Storage, name: str) -> FeatureStore:
-    """The store of this key name. Raises NoFeatures, naming the stores there are, and BrokenFile."""
+    """Return the store of this key name. Raises BrokenFile, and NoFeatures with a list of the existing stores."""
     key = storage.read_json(storage.path("features", name, "encoders.json"))
     if key is None:
         others = ", ".join(storage.folders(storage.path("features"))) or "none"
         raise NoFeatures(
-            f"No features of {name} below {storage.root} (there: {others}). "
-            "Run jobs/extract.py --catalog … with these encoders, or choose the others with --set encoders.preset=…"
+            f"No features of {name} below {storage.root} (existing: {others}). "
+            "Run jobs/extract.py --catalog … with these encoders, or choose other encoders with --set encoders.preset=…"
         )
     return FeatureStore(storage, EncoderKey.model_validate(key))
 
 
 def distinct(table: pa.Table) -> pa.Table:
-    """Every (video_id, version) once, the first of it, ordered: a task that Ray ran twice wrote its rows twice."""
+    """Return the first row of every (video_id, version), ordered. A task that Ray ran twice wrote its rows twice."""
     numbered = table.append_column("_row", pa.array(range(table.num_rows), pa.int64()))
     order = pc.sort_indices(numbered, sort_keys=[(name, "ascending") for name in (*VERSIONS.names, "_row")])
     ordered = table.take(order)

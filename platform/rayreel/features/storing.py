@@ -1,4 +1,4 @@
-"""The last stage of extraction: finished rows to the store and to quarantine."""
+"""The last stage of extraction: write finished rows to the store and to quarantine."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from rayreel.features.store import FeatureStore
 
 @dataclass(frozen=True, slots=True)
 class StoreRows:
-    """Good rows to the feature store, the others to quarantine: at once, so that a killed run keeps what is done."""
+    """Writes good rows to the feature store and failures to quarantine, block by block; a killed run keeps them."""
 
     store: FeatureStore
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Encoded rows in; out comes one row, a BlockReport as JSON, once they are written.
+        """Write encoded rows and return one row with a BlockReport as JSON.
 
-        A full disk is reported there, since an exception would arrive with the tracebacks of every Ray process.
+        A full disk is part of the report, since an exception would come with the tracebacks of every Ray process.
         """
         if not block.num_rows:
             return pa.table({"report": pa.array([], pa.string())})

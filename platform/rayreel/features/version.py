@@ -1,16 +1,16 @@
-"""What tells that a video has changed, without reading it."""
+"""Detect changed videos without reading them."""
 
 import hashlib
 from contextlib import suppress
 from pathlib import Path
 
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 
 
-def version_of(video: Video) -> str:
-    """Changes when the catalog row changes or, for a local file, its size or time of change (16 hex digits).
+def version_of(video: CatalogVideo) -> str:
+    """Return a digest of the catalog row and, for a local file, its size and modification time (16 hex digits).
 
-    A file that is gone by now counts as its row alone; decoding says what is wrong with it.
+    A missing file is identified by its row alone; decoding reports the error.
     """
     digest = hashlib.blake2b(video.fingerprint().encode(), digest_size=8)
     if "://" not in video.uri:

@@ -1,1 +1,1 @@
-"""Milvus: one collection per release, and the alias that says which of them serves."""
+"""Milvus index: one collection per release, and an alias that points to the serving one."""

@@ -1,4 +1,4 @@
-"""Which collection serves, and which there are: the alias is the one switch."""
+"""The releases' collections, and the alias that points to the serving one."""
 
 from typing import NamedTuple
 
@@ -7,24 +7,24 @@ from pymilvus import MilvusClient
 from rayreel.errors import RayreelError
 from rayreel.index.collection import NotARelease, version_of
 
-# Seconds. Without a timeout pymilvus asks an absent server for minutes.
+# Seconds. Without a timeout pymilvus tries an unreachable server for minutes.
 CALL_TIMEOUT_S = 15.0
 
 
 class IndexInUse(RayreelError):
-    """A collection that an alias points at."""
+    """An alias points to the collection."""
 
 
 class ReleaseCollection(NamedTuple):
-    """A release's collection: the tower version and the collection's name."""
+    """A release's collection: its tower version and name."""
 
     version: int
     name: str
 
 
 def alias_target(client: MilvusClient, alias: str, timeout: float = CALL_TIMEOUT_S) -> str | None:
-    """Return the collection an alias points at, or None where there is no such alias."""
-    # Asking for a missing alias outright makes pymilvus log a traceback.
+    """Return the collection an alias points to, or None if the alias does not exist."""
+    # Describing a missing alias makes pymilvus log a traceback.
     if alias not in client.list_aliases(timeout=timeout)["aliases"]:
         return None
     target: str = client.describe_alias(alias, timeout=timeout)["collection_name"]
@@ -32,7 +32,7 @@ def alias_target(client: MilvusClient, alias: str, timeout: float = CALL_TIMEOUT
 
 
 def switch_alias(client: MilvusClient, alias: str, collection: str, timeout: float = CALL_TIMEOUT_S) -> None:
-    """Point an alias at a collection, in one step of the server: no search sees neither or both."""
+    """Point an alias to a collection, atomically on the server."""
     if alias_target(client, alias, timeout) is None:
         client.create_alias(collection, alias, timeout=timeout)
     else:
@@ -40,7 +40,7 @@ def switch_alias(client: MilvusClient, alias: str, collection: str, timeout: flo
 
 
 def collections(client: MilvusClient, timeout: float = CALL_TIMEOUT_S) -> list[ReleaseCollection]:
-    """Return the releases' collections, oldest version first. Others in the same Milvus are left out."""
+    """Return the releases' collections, oldest version first. Other collections of the same Milvus are skipped."""
     found = []
     for name in client.list_collections(timeout=timeout):
         try:
@@ -51,19 +51,21 @@ def collections(client: MilvusClient, timeout: float = CALL_TIMEOUT_S) -> list[R
 
 
 def aliases_of(client: MilvusClient, collection: str, timeout: float = CALL_TIMEOUT_S) -> list[str]:
-    """Return the aliases that point at a collection."""
+    """Return the aliases that point to a collection."""
     names: list[str] = list(client.list_aliases(collection, timeout=timeout)["aliases"])
     return names
 
 
 def drop_collection(client: MilvusClient, collection: str, timeout: float = CALL_TIMEOUT_S) -> None:
-    """Drop a collection; nothing happens where there is none.
+    """Drop a collection if it exists.
 
     Raises:
-        IndexInUse: an alias points at it (Milvus Lite would drop the alias too, and every search with it).
+        IndexInUse: an alias points to it (Milvus Lite would drop the alias too, and searches would fail).
     """
     if not client.has_collection(collection, timeout=timeout):
         return
     if aliases := aliases_of(client, collection, timeout):
-        raise IndexInUse(f"{collection} serves as {', '.join(aliases)}. Promote another release before replacing it.")
+        raise IndexInUse(
+            f"{collection} is in use: {', '.join(aliases)} points to it. Promote another release before replacing it."
+        )
     client.drop_collection(collection, timeout=timeout)

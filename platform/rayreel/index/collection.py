@@ -1,4 +1,4 @@
-"""What a release's collection looks like: its name, its columns, its indexes."""
+"""A release's collection in Milvus: name, columns, indexes and value encoding."""
 
 import math
 import re
@@ -11,7 +11,7 @@ from pymilvus.milvus_client.index import IndexParams
 from rayreel.errors import RayreelError
 from rayreel.index.config import IndexConfig
 
-# Milvus counts VARCHAR bytes, the catalog characters: an id of 512 characters has at most 2048 bytes and is never cut.
+# Milvus limits VARCHAR in bytes, the catalog in characters: an id of 512 characters has at most 2048 bytes, never cut.
 ID_BYTES = 2048
 TITLE_BYTES = 4096
 CATEGORY_BYTES = 1024
@@ -27,11 +27,11 @@ _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t
 
 
 class NotARelease(RayreelError):
-    """A collection that no release made."""
+    """The collection does not belong to a release."""
 
 
 def collection_name(version: int) -> str:
-    """Name of the collection that belongs to a tower version in the registry."""
+    """Return the name of the collection of a tower version in the registry."""
     return f"videos_v{version}"
 
 
@@ -39,16 +39,16 @@ def version_of(collection: str) -> int:
     """Return the tower version a collection was built with.
 
     Raises:
-        NotARelease: the name is not one that `collection_name` gives.
+        NotARelease: the name does not have the form of `collection_name`.
     """
     match = _NAME.fullmatch(collection)
     if match is None:
-        raise NotARelease(f"{collection!r} is no release's collection (videos_v<N>). Point the alias at one that is.")
+        raise NotARelease(f"{collection!r} is not a release's collection (videos_v<N>). Point the alias to one.")
     return int(match[1])
 
 
 def schema(dim: int) -> CollectionSchema:
-    """The columns of a release's collection of embeddings [dim]. Milvus makes `sparse` from `text` (BM25)."""
+    """Return the columns of a collection of embeddings [dim]. Milvus computes `sparse` from `text` (BM25)."""
     columns = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
     columns.add_field("video_id", DataType.VARCHAR, is_primary=True, max_length=ID_BYTES)
     columns.add_field("version", DataType.VARCHAR, max_length=VERSION_BYTES)
@@ -67,7 +67,7 @@ def schema(dim: int) -> CollectionSchema:
 
 
 def indexes(config: IndexConfig) -> IndexParams:
-    """HNSW over cosine similarity, and the inverted index of BM25."""
+    """Return the indexes: HNSW over cosine similarity, and the inverted index for BM25."""
     params = MilvusClient.prepare_index_params()
     params.add_index(
         "embedding",
@@ -80,10 +80,10 @@ def indexes(config: IndexConfig) -> IndexParams:
 
 
 def typed(extra: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """A video's own columns as the index holds them: `{"text": {...}, "number": {...}, "flag": {...}}`.
+    """Group a video's extra columns by type, as stored in the index: `{"text": {...}, "number": {...}, "flag": {...}}`.
 
-    Filters name the type with the key, so that no engine has to compare a number with a text or with a boolean: Milvus
-    Lite 3.2 holds `1 == true`, and a server answers by rules of its own. Null, NaN and infinity are absent.
+    Filters name the type with the key, so that no engine compares a number with a text or a boolean: in Milvus Lite 3.2
+    `1 == true` is true, and the server has other rules. Null, NaN and infinity are dropped.
     """
     columns: dict[str, dict[str, Any]] = {}
     for key, value in extra.items():
@@ -93,12 +93,12 @@ def typed(extra: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def untyped(columns: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The video's own columns again, from what `typed` made."""
+    """Return the extra columns from the result of `typed`."""
     return {key: value for values in columns.values() for key, value in values.items()}
 
 
 def kind_of(value: Any) -> str | None:  # noqa: ANN401
-    """Under which of `typed`'s names a value stands; None for what is not kept."""
+    """Return the type name under which `typed` stores a value; None for values it drops."""
     match value:
         case bool():
             return "flag"
@@ -112,18 +112,18 @@ def kind_of(value: Any) -> str | None:  # noqa: ANN401
 
 
 def literal(text: str) -> str:
-    """A text in Milvus' filter language, whatever characters it holds."""
+    """Return a text as a literal in Milvus' filter language, with special characters escaped."""
     return f'"{text.translate(_ESCAPES)}"'
 
 
 def id_list(video_ids: Iterable[str]) -> str:
-    """Ids as a list literal of Milvus' filter language.
+    """Return ids as a list literal in Milvus' filter language.
 
-    Written out because Milvus Lite 3.2 ignores filter templates, and `MilvusClient.get` does not escape.
+    Literals, because Milvus Lite 3.2 ignores filter templates, and `MilvusClient.get` does not escape.
     """
     return "[" + ", ".join(map(literal, video_ids)) + "]"
 
 
 def cut(text: str, limit: int) -> str:
-    """Shorten a text to at most `limit` bytes of UTF-8, never through a character."""
+    """Shorten a text to at most `limit` bytes of UTF-8, at a character boundary."""
     return text.encode("utf-8", errors="replace")[:limit].decode("utf-8", errors="ignore")

@@ -1,4 +1,4 @@
-"""Where the index is and how it is built."""
+"""Configuration of the Milvus index."""
 
 import os
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from rayreel.errors import RayreelError
 
 
 class IndexUnavailable(RayreelError):
-    """No Milvus answers where the index should be."""
+    """Milvus cannot be reached."""
 
 
 class IndexConfig(BaseModel):
@@ -18,25 +18,23 @@ class IndexConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    uri: str = Field("", description="Address of a Milvus, http(s)://host:port. Empty: MILVUS_URI, else Milvus Lite.")
+    uri: str = Field("", description="Address of Milvus, http(s)://host:port. Empty: MILVUS_URI, else Milvus Lite.")
     token: SecretStr = Field(SecretStr(""), description="user:password or API key. Empty: MILVUS_TOKEN.")
     tls_ca_cert: Path | None = Field(
-        None, description="PEM file of the authority that signed an https Milvus' certificate. Empty: the public ones."
+        None, description="PEM file of the CA that signed the certificate of an https server. Empty: the public CAs."
     )
-    tls_server_name: str = Field("", description="Name in that certificate where it differs from the address.")
-    alias: str = Field("videos", pattern=r"^[A-Za-z_]\w*$", description="The alias of the release that serves.")
+    tls_server_name: str = Field("", description="Name in that certificate, if it differs from the address.")
+    alias: str = Field("videos", pattern=r"^[A-Za-z_]\w*$", description="Alias of the serving release.")
     hnsw_m: int = Field(16, ge=2, le=2048, description="HNSW: links per node.")
     ef_construction: int = Field(200, gt=0, description="HNSW: candidates kept while building.")
-    ef_search: int = Field(
-        64, gt=0, description="HNSW: candidates kept while searching; more finds more and costs more."
-    )
+    ef_search: int = Field(64, gt=0, description="HNSW: candidates kept while searching; more raise recall and cost.")
     batch_rows: int = Field(500, gt=0, le=10_000, description="Rows per upsert. 500 rows of 512 floats are 1 MB.")
-    timeout_s: float = Field(15.0, gt=0, description="Longest wait for a connection, a search or a lookup, in seconds.")
-    build_timeout_s: float = Field(3600.0, gt=0, description="Longest wait for one step of a build, in seconds.")
+    timeout_s: float = Field(15.0, gt=0, description="Timeout of a connection, a search or a lookup, in seconds.")
+    build_timeout_s: float = Field(3600.0, gt=0, description="Timeout of one step of a build, in seconds.")
 
 
 def resolve(config: IndexConfig, environ: Mapping[str, str] = os.environ) -> IndexConfig:
-    """Fill an empty `uri` and `token` from MILVUS_URI and MILVUS_TOKEN. What the configuration says stays."""
+    """Fill an empty `uri` and `token` from MILVUS_URI and MILVUS_TOKEN. Configured values take precedence."""
     uri = config.uri or environ.get("MILVUS_URI", "")
     token = config.token if config.token.get_secret_value() else SecretStr(environ.get("MILVUS_TOKEN", ""))
     return config.model_copy(update={"uri": uri, "token": token})

@@ -1,4 +1,4 @@
-"""A client of the index, whichever Milvus it is."""
+"""Connect to the index: a Milvus server or the embedded Milvus Lite."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ ATTEMPT_S = 5.0
 
 
 def connect(config: IndexConfig, data_dir: Path | None) -> MilvusClient:
-    """Connect to the configured Milvus, or else to the Milvus Lite that owns `data_dir`; wait until it answers.
+    """Connect to the configured Milvus server, or to the Milvus Lite that owns `data_dir`; wait until it answers.
 
     Raises:
         IndexUnavailable: nothing answered within `config.timeout_s`, or Milvus Lite cannot start.
@@ -38,23 +38,23 @@ def connect(config: IndexConfig, data_dir: Path | None) -> MilvusClient:
         )
     except MilvusException as error:
         raise IndexUnavailable(
-            f"Milvus at {redacted(uri)}: {error.message}. Start it or correct MILVUS_URI and MILVUS_TOKEN; "
+            f"Milvus at {redacted(uri)}: {error.message}. Start the server, or correct MILVUS_URI and MILVUS_TOKEN; "
             "without MILVUS_URI the embedded Milvus Lite is used."
         ) from error
 
 
 def _embedded(data_dir: Path | None) -> str:
     if data_dir is None:
-        raise IndexUnavailable("No Milvus: the storage root is no folder to embed one in. Set MILVUS_URI.")
+        raise IndexUnavailable("Milvus Lite needs a storage root in a local folder. Set MILVUS_URI to a Milvus server.")
     return embedded_address(data_dir)
 
 
 def _tls(config: IndexConfig, uri: str) -> dict[str, Any]:
-    """How to trust the server. pymilvus encrypts by the https:// of the address, not by these."""
+    """How to verify the server. pymilvus enables TLS by the https:// of the address, not by these."""
     if urlsplit(uri).scheme != "https":
         return {}
-    given = {
+    options = {
         "server_pem_path": str(config.tls_ca_cert) if config.tls_ca_cert else "",
         "server_name": config.tls_server_name,
     }
-    return {key: value for key, value in given.items() if value}
+    return {key: value for key, value in options.items() if value}

@@ -1,7 +1,7 @@
-"""Milvus Lite in a Ray actor: one process owns the data directory, everyone else connects to it by address.
+"""Milvus Lite in a Ray actor: one process owns the data directory, the others connect to its address.
 
-Milvus Lite locks its directory for one process. A named detached actor is that process, so every job and replica of a
-Ray cluster shares one index exactly as it would share a standalone Milvus.
+Milvus Lite locks its directory for one process. A named detached actor is that process, so all jobs and replicas of a
+Ray cluster share one index exactly as they would share a Milvus server.
 """
 
 import hashlib
@@ -20,19 +20,19 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 from rayreel.index.config import IndexUnavailable
 
 NAMESPACE = "rayreel"
-# Above Ray's worker ports and below Linux's ephemeral ones, so that nothing takes the port while an owner restarts.
+# Above Ray's worker ports and below Linux's ephemeral ports, so that nothing takes the port while an owner restarts.
 PORTS = range(20_000, 30_000)
 START_TIMEOUT_S = 120.0
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024
-REMEDY = "Stop the process that holds the directory, choose another storage root, or set MILVUS_URI to a Milvus server."
+REMEDY = "Stop the process that uses the directory, choose another storage root, or set MILVUS_URI to a Milvus server."
 
 
 class MilvusLiteOwner:
-    """Owns one Milvus Lite directory and serves it on 127.0.0.1. To be run as an actor, see `embedded_address`.
+    """Owns one Milvus Lite directory and serves it on 127.0.0.1. Runs as an actor, see `embedded_address`.
 
-    Not `milvus_lite.adapter.grpc.server.start_server_in_thread`: that one leaves SO_REUSEPORT on, so that two servers
-    could share a port and its requests; and it opens collections at their first request, without a lock (two
-    first requests make two `Collection` objects of one directory) and unloaded (a search after a restart fails).
+    Not `milvus_lite.adapter.grpc.server.start_server_in_thread`: it leaves SO_REUSEPORT on, so that two servers could
+    share a port and its requests; and it opens collections on their first request, without a lock (two first requests
+    create two `Collection` objects for one directory) and unloaded (a search after a restart fails).
     """
 
     def __init__(self, data_dir: str, port: int) -> None:
@@ -41,25 +41,25 @@ class MilvusLiteOwner:
         self._server = _serve(self._database, self._address)
 
     def location(self) -> tuple[str, str]:
-        """Return where the server answers and the id of the Ray node it is on."""
+        """Return the server's address and the id of its Ray node."""
         return f"http://{self._address}", ray.get_runtime_context().get_node_id()
 
     def close(self) -> None:
-        """Finish what is running, write everything down and release the directory. Idempotent."""
+        """Finish running requests, flush all data and release the directory. Idempotent."""
         self._server.stop(grace=5).wait()
         self._database.close()
 
 
 def owner_name(data_dir: Path) -> str:
-    """Name of the actor that owns a directory."""
+    """Return the name of the actor that owns a directory."""
     return f"milvus-lite-{_digest(data_dir):016x}"
 
 
 def embedded_address(data_dir: Path) -> str:
-    """Return the http address of the Milvus Lite that owns `data_dir`, started if need be.
+    """Return the http address of the Milvus Lite that owns `data_dir`, starting it if needed.
 
     Raises:
-        IndexUnavailable: Ray is not running here, another process holds the directory, or its owner is elsewhere.
+        IndexUnavailable: Ray is not running, another process uses the directory, or its owner is on another node.
     """
     if not ray.is_initialized():
         raise IndexUnavailable(f"Milvus Lite in {data_dir}: Ray is not running. Call ray.init(), or set MILVUS_URI.")
@@ -70,15 +70,15 @@ def embedded_address(data_dir: Path) -> str:
         raise IndexUnavailable(f"Milvus Lite in {data_dir} did not start: {cause}. {REMEDY}") from error
     if node != ray.get_runtime_context().get_node_id():
         raise IndexUnavailable(
-            f"Milvus Lite in {data_dir} runs on Ray node {node} and serves that machine only. "
-            "Set MILVUS_URI to a Milvus server that every node reaches."
+            f"Milvus Lite in {data_dir} runs on Ray node {node} and is not reachable from other nodes. "
+            "Set MILVUS_URI to a Milvus server that every node can reach."
         )
     return address
 
 
 def stop_embedded(data_dir: Path) -> None:
     """Flush all data, release the directory and stop its owner. Does nothing if no owner or no Ray is running."""
-    if not ray.is_initialized():  # its owner ended with Ray, and `get_actor` would start another Ray
+    if not ray.is_initialized():  # the owner ended with Ray, and `get_actor` would start another Ray
         return
     try:
         owner = ray.get_actor(owner_name(data_dir), namespace=NAMESPACE)
@@ -88,12 +88,12 @@ def stop_embedded(data_dir: Path) -> None:
     ray.kill(owner, no_restart=True)
 
 
-def _owner_is_going(error: BaseException) -> bool:
-    """An owner that was just stopped keeps its name for a moment; one that failed to start will fail again."""
+def _is_stopping(error: BaseException) -> bool:
+    """A stopped owner keeps its name for a moment; an owner that failed to start would fail again."""
     return isinstance(error, ActorDiedError) and not error.actor_init_failed
 
 
-@retry(retry=retry_if_exception(_owner_is_going), stop=stop_after_delay(10), wait=wait_fixed(0.1), reraise=True)
+@retry(retry=retry_if_exception(_is_stopping), stop=stop_after_delay(10), wait=wait_fixed(0.1), reraise=True)
 def _locate_owner(data_dir: Path) -> tuple[str, str]:
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     owner = (
@@ -119,7 +119,7 @@ def _digest(data_dir: Path) -> int:
 
 
 def _free_port(data_dir: Path) -> int:
-    """A directory's own port, or the next free one. Chosen before the actor is, so that its restarts keep it."""
+    """A directory's own port, or the next free one. Chosen before the actor starts, so that restarts keep it."""
     start = _digest(data_dir) % len(PORTS)
     for offset in range(len(PORTS)):
         port = PORTS[(start + offset) % len(PORTS)]
@@ -131,12 +131,12 @@ def _free_port(data_dir: Path) -> int:
 
 
 def _open_loaded(data_dir: str) -> Any:  # noqa: ANN401
-    """Open the directory with every collection in memory, index included, as it was before a restart."""
+    """Open the directory and load every collection with its index, as before a restart."""
     import faiss
 
     from rayreel.index.lite import open_database
 
-    # Ray gives an actor without CPUs one OpenMP thread; an HNSW build takes twice as long on one as on two.
+    # Ray gives an actor without CPUs one OpenMP thread; an HNSW build takes twice as long with one as with two.
     faiss.omp_set_num_threads(len(os.sched_getaffinity(0)))
     database = open_database(data_dir)
     for name in database.list_collections():
@@ -154,7 +154,7 @@ def _serve(database: Any, address: str) -> Any:  # noqa: ANN401
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-        # pymilvus asks an idle connection every 10 s whether it lives; gRPC would cut it off for asking so often.
+        # pymilvus pings an idle connection every 10 s; by default gRPC would close it for pinging too often.
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ]

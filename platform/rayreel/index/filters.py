@@ -1,7 +1,7 @@
-"""Filters as users write them: a small JSON grammar, checked here, never a string that Milvus would read.
+"""Filters as users write them: a small JSON grammar, validated here, never a string passed on to Milvus.
 
 `{"category": "sport"}`, `{"tags": {"any": ["ball", "net"]}}`, `{"extra.views": {"gte": 100}}`, `{"not": {...}}`,
-`{"or": [{...}, {...}]}`; several keys in one object mean and.
+`{"or": [{...}, {...}]}`; several keys in one object are joined by "and".
 """
 
 import re
@@ -10,7 +10,20 @@ from typing import Any, Literal, cast
 
 from rayreel.errors import RayreelError
 from rayreel.index.collection import EXTRA_TEXT_BYTES, TAG_BYTES
-from rayreel.index.conditions import BYTES, EXTRA, MOMENTS, And, Equal, Filter, Not, OneOf, Or, Range, Tagged, shortened
+from rayreel.index.conditions import (
+    BYTES,
+    EXTRA,
+    NUMBER_FIELDS,
+    And,
+    Equal,
+    Filter,
+    Not,
+    OneOf,
+    Or,
+    Range,
+    Tagged,
+    shortened,
+)
 
 __all__ = ["BadFilter", "Filter", "matches", "parse_filter", "to_milvus"]
 
@@ -18,51 +31,51 @@ DEPTH = 5
 TERMS = 64
 VALUES = 200
 TEXT_CHARACTERS = 4096
-# The doubles that are whole numbers without gaps; beyond, engines disagree on which integers are equal.
+# Up to here doubles represent every integer; beyond, engines disagree on which integers are equal.
 LARGEST = 2.0**53
 BOUNDS = ("gt", "gte", "lt", "lte")
 KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
 class BadFilter(RayreelError):
-    """A filter that the grammar does not know. The message names the place."""
+    """The filter is invalid. The message starts with the place of the error."""
 
 
-def parse_filter(written: Any, place: str = "filter") -> Filter:  # noqa: ANN401
-    """Read a filter from JSON values.
+def parse_filter(value: Any, place: str = "filter") -> Filter:  # noqa: ANN401
+    """Parse a filter from JSON values.
 
-    Bounds: 5 levels, 64 conditions, 200 values in a list, 4096 characters in a text, numbers up to 2**53 in magnitude.
+    Limits: 5 levels, 64 conditions, 200 values in a list, 4096 characters in a text, numbers up to 2**53 in magnitude.
 
     Raises:
-        BadFilter: it breaks the grammar or a bound.
+        BadFilter: the filter is not valid or exceeds a limit.
     """
-    parsed = _object(written, place, DEPTH)
+    parsed = _object(value, place, DEPTH)
     if (terms := _terms(parsed)) > TERMS:
-        raise BadFilter(f"{place}: {terms} conditions, at most {TERMS} are allowed. Join values of one field by 'in'.")
+        raise BadFilter(f"{place}: {terms} conditions, at most {TERMS} allowed. Combine values of one field with 'in'.")
     return parsed
 
 
 def to_milvus(condition: Filter) -> str:
-    """Return the filter in Milvus' language; texts are escaped, whatever they hold."""
+    """Return the filter as a Milvus expression, with all texts escaped."""
     return condition.milvus()
 
 
 def matches(condition: Filter, row: Mapping[str, Any]) -> bool:
-    """Whether a row satisfies the filter, exactly as Milvus decides it.
+    """Whether a row satisfies the filter, with the same result as in Milvus.
 
     Args:
-        condition: what `parse_filter` gave.
-        row: video_id, category, tags, extra (a dict), created_at in epoch seconds and duration_s; any may be absent.
+        condition: result of `parse_filter`.
+        row: video_id, category, tags, extra (a dict), created_at in epoch seconds and duration_s; any may be missing.
     """
     return condition.matches(row)
 
 
-def _object(written: Any, place: str, depth: int) -> Filter:  # noqa: ANN401
-    if not isinstance(written, Mapping) or not written:
-        raise BadFilter(f'{place}: an object with at least one condition is due, such as {{"category": "sport"}}.')
+def _object(value: Any, place: str, depth: int) -> Filter:  # noqa: ANN401
+    if not isinstance(value, Mapping) or not value:
+        raise BadFilter(f'{place}: expected an object with at least one condition, such as {{"category": "sport"}}.')
     if depth == 0:
         raise BadFilter(f"{place}: nested deeper than {DEPTH} levels. Flatten the filter.")
-    parts = [_condition(key, value, f"{place}.{key}", depth) for key, value in written.items()]
+    parts = [_condition(key, item, f"{place}.{key}", depth) for key, item in value.items()]
     return parts[0] if len(parts) == 1 else And(conditions=tuple(parts))
 
 
@@ -82,44 +95,46 @@ def _condition(key: Any, value: Any, place: str, depth: int) -> Filter:  # noqa:
         case "created_at" | "duration_s":
             return _range(key, value, place)
         case str() if key.startswith(EXTRA) and KEY.fullmatch(key.removeprefix(EXTRA)):
-            return _own(key.removeprefix(EXTRA), value, place)
+            return _extra(key.removeprefix(EXTRA), value, place)
     raise BadFilter(
-        f"{place}: no such field. There are video_id, category, tags, {', '.join(MOMENTS)}, extra.<key> (a key is "
-        "letters, digits and _), and, or, not."
+        f"{place}: unknown field. Use video_id, category, tags, {', '.join(NUMBER_FIELDS)}, extra.<key> (letters, "
+        "digits and _), and, or, not."
     )
 
 
-def _own(key: str, value: Any, place: str) -> Filter:  # noqa: ANN401
+def _extra(key: str, value: Any, place: str) -> Filter:  # noqa: ANN401
     if isinstance(value, Mapping) and not value.keys() <= {"in"}:
         return _range(key, value, place)
     return Equal(key=key, values=tuple(_scalar(item, place) for item in _one_of(value, place)))
 
 
 def _tagged(value: Any, place: str) -> Tagged:  # noqa: ANN401
-    if isinstance(value, Mapping) and len(value) == 1 and (how := next(iter(value))) in ("any", "all"):
-        texts = [_text(text, f"{place}.{how}", TAG_BYTES) for text in _list(value[how], f"{place}.{how}")]
-        return Tagged(values=tuple(texts), every=how == "all")
-    raise BadFilter(f'{place}: {{"any": [...]}} or {{"all": [...]}} is due.')
+    if isinstance(value, Mapping) and len(value) == 1 and (operator := next(iter(value))) in ("any", "all"):
+        texts = [
+            _text(text, f"{place}.{operator}", TAG_BYTES) for text in _list(value[operator], f"{place}.{operator}")
+        ]
+        return Tagged(values=tuple(texts), every=operator == "all")
+    raise BadFilter(f'{place}: expected {{"any": [...]}} or {{"all": [...]}}.')
 
 
 def _range(key: str, value: Any, place: str) -> Range:  # noqa: ANN401
     if not isinstance(value, Mapping) or not value or not value.keys() <= set(BOUNDS):
-        raise BadFilter(f"{place}: bounds are due: {', '.join(BOUNDS)}.")
+        raise BadFilter(f"{place}: expected an object with bounds: {', '.join(BOUNDS)}.")
     return Range(key=key, **{bound: _number(number, f"{place}.{bound}") for bound, number in value.items()})
 
 
 def _one_of(value: Any, place: str) -> list[Any]:  # noqa: ANN401
-    """A single value stands for a list of one."""
+    """A single value is a list of one."""
     if not isinstance(value, Mapping):
         return [value]
     if value.keys() != {"in"}:
-        raise BadFilter(f'{place}: a value or {{"in": [...]}} is due.')
+        raise BadFilter(f'{place}: expected a value or {{"in": [...]}}.')
     return _list(value["in"], f"{place}.in")
 
 
 def _list(value: Any, place: str) -> list[Any]:  # noqa: ANN401
     if not isinstance(value, (list, tuple)) or not 1 <= len(value) <= VALUES:
-        raise BadFilter(f"{place}: a list of 1 to {VALUES} is due.")
+        raise BadFilter(f"{place}: expected a list of 1 to {VALUES} values.")
     return list(value)
 
 
@@ -131,7 +146,7 @@ def _scalar(value: Any, place: str) -> str | bool | float:  # noqa: ANN401
 
 def _text(value: Any, place: str, limit: int) -> str:  # noqa: ANN401
     if not isinstance(value, str) or len(value) > TEXT_CHARACTERS:
-        raise BadFilter(f"{place}: a text of at most {TEXT_CHARACTERS} characters is due.")
+        raise BadFilter(f"{place}: expected a text of at most {TEXT_CHARACTERS} characters.")
     if any("\ud800" <= character <= "\udfff" for character in value):
         raise BadFilter(f"{place}: the text is not valid Unicode.")
     return shortened(value, limit)
@@ -139,7 +154,7 @@ def _text(value: Any, place: str, limit: int) -> str:  # noqa: ANN401
 
 def _number(value: Any, place: str) -> float:  # noqa: ANN401
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST:
-        raise BadFilter(f"{place}: a number between -2**53 and 2**53 is due.")
+        raise BadFilter(f"{place}: expected a number between -2**53 and 2**53.")
     return float(value)
 
 

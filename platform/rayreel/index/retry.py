@@ -1,4 +1,4 @@
-"""Calls to Milvus that outlive its restart, and its errors in our words."""
+"""Call Milvus with retries across restarts, and convert its connection errors."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,37 +12,37 @@ from rayreel.index.config import IndexUnavailable
 
 
 def is_disconnected(error: BaseException) -> bool:
-    """Whether a call failed because no server was there; it may be back in a moment."""
+    """Whether a call failed because the server was unreachable; it may be restarting."""
     if isinstance(error, MilvusException):
         return error.code in (Status.CONNECT_FAILED, grpc.StatusCode.UNAVAILABLE)
     return isinstance(error, grpc.RpcError) and error.code() == grpc.StatusCode.UNAVAILABLE
 
 
-def through_restarts(patience_s: float) -> Retrying:
-    """Repeat a call while the server is away, for `patience_s` seconds. For calls that may be repeated.
+def retrying(retry_s: float) -> Retrying:
+    """Retry a call for `retry_s` seconds while the server is unreachable. Only for idempotent calls.
 
-    pymilvus tries to reconnect once and gives up; a server that restarts takes a few seconds.
+    pymilvus reconnects once and gives up; a restart of the server takes a few seconds.
     """
     return Retrying(
         retry=retry_if_exception(is_disconnected),
-        stop=stop_after_delay(patience_s),
+        stop=stop_after_delay(retry_s),
         wait=wait_exponential(0.05, max=1),
         reraise=True,
     )
 
 
-def ask(patience_s: float, call: Callable[..., Any], *args: Any, timeout: float, **options: Any) -> Any:  # noqa: ANN401
-    """Call Milvus, `timeout` seconds for each attempt, through restarts of `patience_s`.
+def call_milvus(retry_s: float, call: Callable[..., Any], *args: Any, timeout: float, **options: Any) -> Any:  # noqa: ANN401
+    """Call Milvus with `timeout` seconds per attempt, retrying for `retry_s` seconds while it is unreachable.
 
     Raises:
-        IndexUnavailable: no server answered. Errors that the server gave pass through.
+        IndexUnavailable: the server did not answer. Errors reported by the server pass through.
     """
     try:
-        return through_restarts(patience_s)(call, *args, **options, timeout=timeout)
+        return retrying(retry_s)(call, *args, **options, timeout=timeout)
     except (MilvusException, grpc.RpcError) as error:
         if isinstance(error, MilvusException) and not is_disconnected(error):
             raise
         raise IndexUnavailable(
-            f"Milvus did not answer within {min(patience_s, timeout):g} s: {error}. Restart it or raise timeout_s; "
-            "with Milvus Lite, the cause is in the Ray logs of actor MilvusLiteOwner."
+            f"Milvus did not answer within {min(retry_s, timeout):g} s: {error}. Restart it or raise timeout_s; "
+            "for Milvus Lite, see the Ray logs of the actor MilvusLiteOwner."
         ) from error

@@ -1,4 +1,4 @@
-"""Nearest videos, from one release."""
+"""Search the index of one release."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,33 +13,33 @@ from rayreel.index.alias import alias_target
 from rayreel.index.collection import id_list, untyped
 from rayreel.index.config import IndexConfig
 from rayreel.index.filters import Filter, to_milvus
-from rayreel.index.retry import ask
+from rayreel.index.retry import call_milvus
 
 Vector = NDArray[np.float32]
 
 COLUMNS = ["title", "category", "tags", "extra"]
-# Cormack, Clarke and Buettcher 2009: reciprocal rank fusion, and its constant.
+# The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher 2009).
 RRF_K = 60
-# Each ranking gives at least so many to the fusion: what one ranks low the other may rank high.
+# Minimum length of each ranking in the fusion: what one ranks low, the other may rank high.
 FUSION_DEPTH = 50
-# Milvus answers a search with at most so many.
-MOST = 16_384
-# HNSW walks over rows that a filter refuses, so it needs more candidates to meet enough that pass.
+# Milvus' limit of hits per search.
+MAX_HITS = 16_384
+# HNSW also visits rows that a filter excludes, so it needs more candidates to find enough that pass.
 FILTERED_EF = 4
-# When a filtered walk still ends short, that many matching rows are compared one by one.
+# If a filtered HNSW search still finds too few, up to this many matching rows are compared one by one.
 EXACT_ROWS = 2_000
 WIDEST_EF = 32_768
 
 
 class NoRelease(RayreelError):
-    """Nothing has been promoted yet."""
+    """No release has been promoted yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A video found. `score` is its cosine similarity to the query in [-1, 1]; of a hybrid search, the fused one.
+    """A video found. `score` is its cosine similarity to the query in [-1, 1], or the fused score in a hybrid search.
 
-    `extra` holds the catalog's own columns with created_at (epoch seconds) and duration_s.
+    `extra` has the catalog's extra columns with created_at (epoch seconds) and duration_s.
     """
 
     video_id: str
@@ -51,45 +51,45 @@ class Hit:
 
 
 class VideoIndex:
-    """Searches the release behind an alias, or the one collection it is bound to.
+    """Searches the release that an alias points to, or one fixed collection.
 
-    Every call takes `collection`: what `collection()` returned once, so that all calls of one request see one release
-    while the alias moves. Without it each call follows the alias.
+    Every method takes `collection`, as returned by `collection()`, so that all calls of one request use one release
+    even if the alias moves. Without it, each call follows the alias.
     """
 
     def __init__(self, client: MilvusClient, config: IndexConfig, collection: str | None = None) -> None:
         self._client = client
         self._config = config
-        self._bound = collection
+        self._collection = collection
 
     def collection(self) -> str:
-        """Return the name of the collection that answers now.
+        """Return the name of the current collection.
 
         Raises:
             NoRelease: the alias does not exist.
         """
-        target = self._bound or self._ask(alias_target, self._client, self._config.alias)
+        target = self._collection or self._call(alias_target, self._client, self._config.alias)
         if target is None:
-            raise NoRelease(f"No release behind the alias {self._config.alias!r}: nothing is promoted. Promote one.")
+            raise NoRelease(f"Alias {self._config.alias!r} does not exist: no release has been promoted. Promote one.")
         return str(target)
 
     def count(self, *, collection: str | None = None) -> int:
         """Return the number of videos."""
-        answer = self._ask(self._client.query, collection or self.collection(), output_fields=["count(*)"])
+        answer = self._call(self._client.query, collection or self.collection(), output_fields=["count(*)"])
         return int(answer[0]["count(*)"])
 
     def get(self, video_id: str, *, collection: str | None = None) -> Vector | None:
-        """Return a video's embedding, float32 [dim], or None where the release does not hold it."""
+        """Return a video's embedding, float32 [dim], or None if the release does not have it."""
         return self.vectors([video_id], collection=collection).get(video_id)
 
     def vectors(self, ids: Iterable[str], *, collection: str | None = None) -> dict[str, Vector]:
-        """Return the embeddings, float32 [dim], of those of some videos that the release holds."""
+        """Return the embeddings, float32 [dim], of the given videos; those not in the release are left out."""
         wanted = list(ids)
         pinned = collection or self.collection()
         found: dict[str, Vector] = {}
         for start in range(0, len(wanted), EXACT_ROWS):
             condition = f"video_id in {id_list(wanted[start : start + EXACT_ROWS])}"
-            rows = self._ask(self._client.query, pinned, filter=condition, output_fields=["video_id", "embedding"])
+            rows = self._call(self._client.query, pinned, filter=condition, output_fields=["video_id", "embedding"])
             found |= {row["video_id"]: np.asarray(row["embedding"], dtype=np.float32) for row in rows}
         return found
 
@@ -102,18 +102,18 @@ class VideoIndex:
         filter: Filter | None = None,
         collection: str | None = None,
     ) -> list[Hit]:
-        """Return the `top_k` most similar videos that pass, best first; fewer only when fewer pass.
+        """Return the `top_k` most similar videos that pass the filter, best first, or all if fewer pass.
 
         Args:
             embedding: float32 [dim], encoded by the tower of the same release.
-            top_k: how many; with `exclude` at most 16 384 (Milvus' limit).
-            exclude: ids never to return.
-            filter: what videos have to satisfy.
-            collection: the release to ask; the alias' when absent.
+            top_k: number of videos; together with `exclude` at most 16,384 (Milvus' limit).
+            exclude: ids to leave out.
+            filter: condition on the videos.
+            collection: the collection to search; by default the alias'.
         """
         pinned = collection or self.collection()
-        # Asking for more and dropping the excluded is exact, and cheaper than an expression that every row must pass.
-        room = min(top_k + len(exclude), MOST)
+        # Fetching more and dropping the excluded is exact, and cheaper than an expression evaluated for every row.
+        room = min(top_k + len(exclude), MAX_HITS)
         expression = to_milvus(filter) if filter else ""
         ef = max(self._config.ef_search, room) * (FILTERED_EF if filter else 1)
         hits = _without(exclude, self._nearest(embedding, room, expression, ef, pinned))
@@ -131,9 +131,9 @@ class VideoIndex:
         filter: Filter | None = None,
         collection: str | None = None,
     ) -> list[Hit]:
-        """Return the best of two rankings, by similarity and by the words of `text` (BM25), fused by reciprocal rank.
+        """Return the best of the rankings by similarity and by the words of `text` (BM25), fused by reciprocal rank.
 
-        Arguments as for `search`. A hit's score is the sum of 1 / (60 + rank) over the rankings that hold it.
+        Arguments as for `search`. A hit's score is the sum of 1 / (60 + rank) over the rankings that contain it.
         """
         pinned = collection or self.collection()
         depth = max(top_k, FUSION_DEPTH)
@@ -150,21 +150,21 @@ class VideoIndex:
         filter: Filter | None = None,
         collection: str | None = None,
     ) -> list[Hit]:
-        """Return the videos whose title, description or transcript holds words of `text`, by their BM25 score."""
-        answers = self._ask(
+        """Return the videos with words of `text` in title, description or transcript, by their BM25 score."""
+        answers = self._call(
             self._client.search,
             collection or self.collection(),
             data=[text],
             anns_field="sparse",
             filter=to_milvus(filter) if filter else "",
-            limit=min(top_k + len(exclude), MOST),
+            limit=min(top_k + len(exclude), MAX_HITS),
             output_fields=COLUMNS,
             search_params={"metric_type": "BM25"},
         )
         return _without(exclude, map(_hit, answers[0]))[:top_k]
 
     def _nearest(self, embedding: Vector, limit: int, expression: str, ef: int, collection: str) -> list[Hit]:
-        answers = self._ask(
+        answers = self._call(
             self._client.search,
             collection,
             data=[np.asarray(embedding, dtype=np.float32)],
@@ -177,9 +177,11 @@ class VideoIndex:
         return [_hit(hit) for hit in answers[0]]
 
     def _exact(self, embedding: Vector, limit: int, expression: str, collection: str) -> list[Hit]:
-        """Compare every row that passes; where too many do, let HNSW keep as many candidates as it can."""
+        """Compare every row that passes; if there are too many, run HNSW with the most candidates."""
         columns = ["video_id", "embedding", *COLUMNS]
-        rows = self._ask(self._client.query, collection, filter=expression, output_fields=columns, limit=EXACT_ROWS + 1)
+        rows = self._call(
+            self._client.query, collection, filter=expression, output_fields=columns, limit=EXACT_ROWS + 1
+        )
         if not rows:
             return []
         if len(rows) > EXACT_ROWS:
@@ -190,12 +192,12 @@ class VideoIndex:
         order = np.argsort(-scores_N, kind="stable")[:limit]
         return [_hit({**rows[n], "distance": float(scores_N[n])}) for n in order]
 
-    def _ask(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:  # noqa: ANN401
-        return ask(self._config.timeout_s, call, *args, timeout=self._config.timeout_s, **options)
+    def _call(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:  # noqa: ANN401
+        return call_milvus(self._config.timeout_s, call, *args, timeout=self._config.timeout_s, **options)
 
 
 def fused(rankings: Iterable[Sequence[Hit]]) -> list[Hit]:
-    """Join rankings by reciprocal rank fusion (Cormack et al. 2009, k = 60), best first."""
+    """Fuse rankings by reciprocal rank (Cormack et al. 2009, k = 60), best first."""
     scores: dict[str, float] = {}
     hits: dict[str, Hit] = {}
     for ranking in rankings:
@@ -207,8 +209,8 @@ def fused(rankings: Iterable[Sequence[Hit]]) -> list[Hit]:
 
 
 def _without(ids: Iterable[str], hits: Iterable[Hit]) -> list[Hit]:
-    refused = set(ids)
-    return [hit for hit in hits if hit.video_id not in refused]
+    excluded = set(ids)
+    return [hit for hit in hits if hit.video_id not in excluded]
 
 
 def _rescored(hit: Hit, score: float) -> Hit:

@@ -1,4 +1,4 @@
-"""How much of what exact search finds the index finds, too."""
+"""Measure the recall of the index against exact search."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from rayreel.index.collection import id_list
 from rayreel.index.config import IndexConfig
 from rayreel.index.write import Vector
 
-# Two videos whose similarities differ by less stand in no order: float32 sums of 512 products differ by as much.
+# Similarities that differ by less are ties: float32 sums of 512 products have errors of this size.
 TIE = 1e-5
 QUERIES_PER_CALL = 100
 
@@ -24,10 +24,10 @@ def recall(
     *,
     k: int = 10,
 ) -> float:
-    """Share of the exact `k` nearest that the index finds, in [0, 1], searched as the service searches.
+    """Return the share of the exact `k` nearest that the index finds, in [0, 1], with the service's search settings.
 
-    `embeddings_QD` are float32 queries, `exact_ids` for each the ids of its nearest by exact search over the same
-    videos, best first. A video as similar as the k-th (a duplicate, say) stands for it.
+    `embeddings_QD` are float32 queries; `exact_ids` are for each query the ids of its nearest videos by exact search
+    over the same videos, best first. A video as similar as the k-th, such as a duplicate, counts as found.
     """
     found = total = 0
     for start in range(0, len(embeddings_QD), QUERIES_PER_CALL):
@@ -42,22 +42,22 @@ def recall(
             consistency_level="Strong",
             timeout=config.build_timeout_s,
         )
-        last = _last_similarity(client, collection, queries_QD, exact, config)
-        for hits, ids, least in zip(answers, exact, last, strict=True):
+        lowest = _lowest_similarity(client, collection, queries_QD, exact, config)
+        for hits, ids, least in zip(answers, exact, lowest, strict=True):
             good = sum(hit["video_id"] in ids or hit["distance"] >= least - TIE for hit in hits)
             found += min(good, len(ids))
             total += len(ids)
     return found / total if total else 0.0
 
 
-def _last_similarity(
+def _lowest_similarity(
     client: MilvusClient,
     collection: str,
     queries_QD: NDArray[np.float32],
     exact: list[list[str]],
     config: IndexConfig,
 ) -> list[float]:
-    """Cosine of each query with the last of its exact neighbours; infinite where the index lacks that video."""
+    """Cosine of each query with the last of its exact neighbours; infinite if the index does not have that video."""
     vectors = _stored(client, collection, sorted({ids[-1] for ids in exact if ids}), config)
     cosines = []
     for query_D, ids in zip(queries_QD, exact, strict=True):

@@ -1,4 +1,4 @@
-"""Put videos into a release's collection and take them out; every call may be repeated."""
+"""Write videos to a release's collection and delete them. All calls are idempotent."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,28 +27,28 @@ from rayreel.index.collection import (
     typed,
 )
 from rayreel.index.config import IndexConfig
-from rayreel.index.retry import ask
+from rayreel.index.retry import call_milvus
 from rayreel.redact import public_address
 
 T = TypeVar("T")
 Vector = NDArray[np.float32]
 
-# Rows per answer; Milvus' own limit of one query is 16 384.
+# Rows per query; Milvus' limit is 16,384.
 PAGE_ROWS = 10_000
-# A Ray actor's restart, Milvus Lite's recovery of some hundred thousand rows included.
+# Restart of a Ray actor, including Milvus Lite's recovery of some hundred thousand rows.
 RESTART_S = 120.0
 
 
 class IndexBroken(RayreelError):
-    """A collection is not what was sent to it, or a row cannot be sent."""
+    """A collection does not match what was written to it, or a row cannot be written."""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexRow:
-    """One video as the index holds it.
+    """One video in the index.
 
-    `embedding` is float32 [dim]; `version` is the feature row's; `text` is what BM25 reads; `extra` holds the catalog's
-    own columns with `created_at` (epoch seconds) and `duration_s`, texts, numbers and booleans.
+    `embedding`: float32 [dim]. `version`: the feature row's. `text`: the input of BM25. `extra`: the catalog's extra
+    columns with `created_at` (epoch seconds) and `duration_s`; texts, numbers and booleans.
     """
 
     video_id: str
@@ -63,7 +63,7 @@ class IndexRow:
 
 
 def create_collection(client: MilvusClient, collection: str, dim: int, config: IndexConfig) -> None:
-    """Make an empty collection for embeddings [dim]; nothing happens where it is already there."""
+    """Create an empty collection for embeddings [dim], unless it exists."""
     if not client.has_collection(collection, timeout=config.timeout_s):
         client.create_collection(collection, schema=schema(dim), timeout=config.timeout_s)
 
@@ -75,36 +75,36 @@ def upsert(
     config: IndexConfig,
     progress: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """Send rows in batches, replacing those of the same ids; return how many. Outlives restarts of Milvus.
+    """Upsert rows in batches and return their number. Survives restarts of Milvus.
 
-    `progress` hears the number of rows acknowledged so far.
+    `progress` receives the number of rows acknowledged so far.
 
     Raises:
-        IndexBroken: a row has no embedding, or one of another width than the collection's.
-        IndexUnavailable: Milvus stayed away.
+        IndexBroken: a row has no usable embedding, or one of another width than the collection's.
+        IndexUnavailable: Milvus stayed unreachable.
     """
     sent, dim = 0, _width(client, collection, config)
     for batch in _batches(rows, config.batch_rows):
         records = [_record(row, dim) for row in batch]
-        ask(RESTART_S, client.upsert, collection, records, timeout=config.build_timeout_s)
+        call_milvus(RESTART_S, client.upsert, collection, records, timeout=config.build_timeout_s)
         sent += len(batch)
         progress(sent)
     return sent
 
 
 def delete(client: MilvusClient, collection: str, ids: Sequence[str], config: IndexConfig) -> None:
-    """Take videos out; ids that are not there are no error. Outlives restarts of Milvus.
+    """Delete videos; unknown ids are ignored. Survives restarts of Milvus.
 
     Raises:
-        IndexUnavailable: Milvus stayed away.
+        IndexUnavailable: Milvus stayed unreachable.
     """
     for batch in _batches(ids, config.batch_rows):
         condition = f"video_id in {id_list(batch)}"
-        ask(RESTART_S, client.delete, collection, filter=condition, timeout=config.build_timeout_s)
+        call_milvus(RESTART_S, client.delete, collection, filter=condition, timeout=config.build_timeout_s)
 
 
 def stored_versions(client: MilvusClient, collection: str, config: IndexConfig) -> dict[str, str]:
-    """Return the feature row's version of every video that the collection holds, by id.
+    """Return the feature row version of every video in the collection, by id.
 
     Raises:
         IndexUnavailable: Milvus did not answer.
@@ -112,7 +112,7 @@ def stored_versions(client: MilvusClient, collection: str, config: IndexConfig) 
     versions: dict[str, str] = {}
     last = ""
     while True:
-        page = ask(
+        page = call_milvus(
             RESTART_S,
             client.query,
             collection,
@@ -121,7 +121,7 @@ def stored_versions(client: MilvusClient, collection: str, config: IndexConfig) 
             limit=PAGE_ROWS,
             consistency_level="Strong",
             timeout=config.build_timeout_s,
-            # By primary key, as `MilvusClient.query_iterator` asks; that one does not escape the id it goes on from.
+            # By primary key, like `MilvusClient.query_iterator`, which does not escape the id of the last row.
             iterator="True",
             reduce_stop_for_best="True",
         )
@@ -132,32 +132,32 @@ def stored_versions(client: MilvusClient, collection: str, config: IndexConfig) 
 
 
 def make_searchable(client: MilvusClient, collection: str, config: IndexConfig) -> None:
-    """Write everything down and index it, so that searches answer. Never interrupts a collection that serves.
+    """Flush and index a collection, so that it can be searched. Never interrupts a serving collection.
 
-    Milvus Lite searches by brute force whatever was written after its index was made, until the next load: hence the
-    index last, then release and load. It is also Milvus' own order for bulk loads. Rows that reach a serving collection
-    are searched at once, and indexed by Milvus in the background.
+    Until the next load, Milvus Lite searches rows written after its index was built by brute force: hence the index
+    comes last, then release and load. This is also Milvus' own order for bulk loads. Rows added to a serving collection
+    are searchable at once, and Milvus indexes them in the background.
     """
 
     def call(step: Callable[..., Any], *args: Any, **options: Any) -> Any:  # noqa: ANN401
-        return ask(RESTART_S, step, collection, *args, timeout=config.build_timeout_s, **options)
+        return call_milvus(RESTART_S, step, collection, *args, timeout=config.build_timeout_s, **options)
 
-    def is_made(params: IndexParam) -> bool:
+    def exists(params: IndexParam) -> bool:
         return bool(call(client.list_indexes, field_name=params.field_name))
 
     call(client.flush)
-    missing = [params for params in indexes(config) if not is_made(params)]
+    missing = [params for params in indexes(config) if not exists(params)]
     for params in missing:
         try:
             call(client.create_index, IndexParams([params]))
         except MilvusException:
-            # Milvus Lite refuses an index that is there: one whose making it did not live to report, for instance.
-            if not is_made(params):
+            # Milvus Lite rejects an index that exists, for example one built just before it crashed.
+            if not exists(params):
                 raise
     if missing or not call(client.list_aliases)["aliases"]:
         call(client.release_collection)
         call(client.load_collection)
-    # Milvus Lite makes its BM25 index when it is first asked: not by a user.
+    # Milvus Lite builds its BM25 index on the first search: do not leave that to a user.
     call(client.search, data=["a"], anns_field="sparse", limit=1, search_params={"metric_type": "BM25"})
 
 
@@ -168,16 +168,16 @@ def _batches(rows: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def _width(client: MilvusClient, collection: str, config: IndexConfig) -> int:
-    told = ask(RESTART_S, client.describe_collection, collection, timeout=config.build_timeout_s)
-    return int(next(field["params"]["dim"] for field in told["fields"] if field["name"] == "embedding"))
+    description = call_milvus(RESTART_S, client.describe_collection, collection, timeout=config.build_timeout_s)
+    return int(next(field["params"]["dim"] for field in description["fields"] if field["name"] == "embedding"))
 
 
 def _record(row: IndexRow, dim: int) -> dict[str, Any]:
     embedding = np.asarray(row.embedding, dtype=np.float32)
     if embedding.shape != (dim,) or not np.isfinite(embedding).all() or not embedding.any():
         raise IndexBroken(
-            f"{row.video_id}: embedding of shape {embedding.shape} where {dim} finite numbers, not all zero, are due. "
-            "A collection holds the embeddings of one tower: build another for this one."
+            f"{row.video_id}: embedding of shape {embedding.shape}; expected {dim} finite numbers, not all zero. "
+            "A collection has embeddings of one tower: build a new collection for another tower."
         )
     return {
         "video_id": row.video_id,
@@ -186,7 +186,7 @@ def _record(row: IndexRow, dim: int) -> dict[str, Any]:
         "title": cut(row.title, TITLE_BYTES),
         "category": cut(row.category, CATEGORY_BYTES),
         "tags": [cut(tag, TAG_BYTES) for tag in row.tags[:MAX_TAGS]],
-        # To look at: nothing is fetched from here, and the database may be shared.
+        # For display only: nothing is fetched from it, and the database may be shared.
         "uri": cut(public_address(row.uri), URI_BYTES),
         "extra": typed(row.extra),
         "text": cut(row.text, TEXT_BYTES),

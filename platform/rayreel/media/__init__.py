@@ -1,1 +1,1 @@
-"""Media: bytes to frames and waveform, and what is wrong with a file."""
+"""Media: decodes video files to frames and audio windows, or returns the reason why not."""

@@ -17,8 +17,8 @@ from rayreel.failures import Reason
 from rayreel.media.config import AUDIO_RATE_HZ
 from rayreel.media.mono import to_mono
 from rayreel.media.packets import UNREADABLE_FROM_HERE, rewind
-from rayreel.media.refusal import Refused
-from rayreel.media.sound import Sound
+from rayreel.media.refusal import RefusedMedia
+from rayreel.media.sound import SoundTrack
 from rayreel.media.streams import is_encrypted_packet
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def sample_windows(
     window_s: float,
     deadline: Deadline,
     *,
-    sound: Sound,
+    sound: SoundTrack,
 ) -> NDArray[np.float32] | None:
     """Return float32 [w, 16000 x window_s] at `starts_s` seconds from the first picture; None if all is silent.
 
@@ -95,7 +95,13 @@ def _track(
 
 
 def _frames(
-    container: InputContainer, stream: AudioStream, start_s: float, length_s: float, *, deadline: Deadline, sound: Sound
+    container: InputContainer,
+    stream: AudioStream,
+    start_s: float,
+    length_s: float,
+    *,
+    deadline: Deadline,
+    sound: SoundTrack,
 ) -> Iterator[tuple[float, AudioFrame]]:
     """Yield audio frames with their times, seconds from the first picture; skips broken packets."""
     assert stream.time_base is not None
@@ -112,7 +118,7 @@ def _frames(
 
 
 def _packets(
-    container: InputContainer, stream: AudioStream, begin: int, sound: Sound
+    container: InputContainer, stream: AudioStream, begin: int, sound: SoundTrack
 ) -> Iterator["Packet[AudioStream]"]:
     """Yield the packets from tick `begin`, each with its time on the continuous clock."""
     try:
@@ -123,7 +129,7 @@ def _packets(
             packets = _in_order(container, stream, begin, sound.packets)
         for place, packet in enumerate(packets):
             if place == 0 and is_encrypted_packet(packet):
-                raise Refused(Reason.UNSUPPORTED_CODEC, "the audio track is encrypted")
+                raise RefusedMedia(Reason.UNSUPPORTED_CODEC, "the audio track is encrypted")
             yield packet
     except UNREADABLE_FROM_HERE as error:
         log.debug("audio ends early", extra={"file": container.name, "error": str(error)})

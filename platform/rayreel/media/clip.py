@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class MediaFacts:
     """Facts about the video; width and height are those of the coded picture, before rotation."""
 
     duration_s: float
@@ -30,7 +30,7 @@ class Samples:
 
     frames: NDArray[np.uint8]
     windows: NDArray[np.float32] | None
-    facts: Facts
+    facts: MediaFacts
 
 
 @dataclass(frozen=True, slots=True)

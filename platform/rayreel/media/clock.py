@@ -51,7 +51,7 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class _ClockRun:
     """Packets [first, stop) of a stream on one clock; `turn_s` undoes the wraps since the start of the piece."""
 
     stream: int
@@ -157,15 +157,15 @@ def _draw_over(times: Seconds, begins: Seconds, jump: int, usual_s: float) -> No
             begins[place] = times[place] + usual_s
 
 
-def _runs(tracks: Mapping[int, Track], gap_s: float, wrap_s: float) -> Iterator[_Run]:
+def _runs(tracks: Mapping[int, Track], gap_s: float, wrap_s: float) -> Iterator[_ClockRun]:
     jumps = {stream: [0, *_jumps(track, gap_s)] for stream, track in tracks.items()}
     events = sorted((tracks[stream].order[place], stream, place) for stream in tracks for place in jumps[stream])
-    now: dict[int, _Run] = {}
+    now: dict[int, _ClockRun] = {}
     pieces = 0
     for order, stream, place in events:
         following = [jump for jump in jumps[stream] if jump > place]
         stop = following[0] if following else len(tracks[stream].order)
-        run = _Run(stream, place, stop, pieces, 0.0)
+        run = _ClockRun(stream, place, stop, pieces, 0.0)
         run = (
             _wrapped(run, now, tracks, gap_s, wrap_s)
             or _beside(run, now, tracks, int(order), gap_s=gap_s, wrap_s=wrap_s)
@@ -177,8 +177,8 @@ def _runs(tracks: Mapping[int, Track], gap_s: float, wrap_s: float) -> Iterator[
 
 
 def _wrapped(
-    run: _Run, now: Mapping[int, _Run], tracks: Mapping[int, Track], gap_s: float, wrap_s: float
-) -> _Run | None:
+    run: _ClockRun, now: Mapping[int, _ClockRun], tracks: Mapping[int, Track], gap_s: float, wrap_s: float
+) -> _ClockRun | None:
     """Return the run as a continuation of the stream's previous one if their clocks differ by whole turns."""
     if (last := now.get(run.stream)) is None:
         return None
@@ -191,12 +191,18 @@ def _wrapped(
 
 
 def _beside(
-    run: _Run, now: Mapping[int, _Run], tracks: Mapping[int, Track], order: int, *, gap_s: float, wrap_s: float
-) -> _Run | None:
+    run: _ClockRun,
+    now: Mapping[int, _ClockRun],
+    tracks: Mapping[int, Track],
+    order: int,
+    *,
+    gap_s: float,
+    wrap_s: float,
+) -> _ClockRun | None:
     """Return the run as part of the piece in which another stream has the same time; never of an earlier piece."""
     last, time_s = now.get(run.stream), tracks[run.stream].times_s[run.first]
     before_s = tracks[run.stream].times_s[run.first - 1] + last.turn_s if last else -np.inf
-    found: list[tuple[float, _Run]] = []
+    found: list[tuple[float, _ClockRun]] = []
     for stream, other in now.items():
         if stream == run.stream:
             continue
@@ -210,9 +216,9 @@ def _beside(
     return min(found, key=lambda pair: pair[0])[1] if found else None
 
 
-def _joined(tracks: Mapping[int, Track], runs: list[_Run]) -> list[tuple[_Run, float]]:
+def _joined(tracks: Mapping[int, Track], runs: list[_ClockRun]) -> list[tuple[_ClockRun, float]]:
     """Return each run with the shift of its times, seconds."""
-    done: list[tuple[_Run, float]] = []
+    done: list[tuple[_ClockRun, float]] = []
     for piece in range(max((run.piece for run in runs), default=-1) + 1):
         members = [run for run in runs if run.piece == piece]
         offset_s = _offset_s(tracks, members, done) if piece else 0.0
@@ -220,7 +226,7 @@ def _joined(tracks: Mapping[int, Track], runs: list[_Run]) -> list[tuple[_Run, f
     return done
 
 
-def _offset_s(tracks: Mapping[int, Track], members: list[_Run], done: list[tuple[_Run, float]]) -> float:
+def _offset_s(tracks: Mapping[int, Track], members: list[_ClockRun], done: list[tuple[_ClockRun, float]]) -> float:
     """Return the shift with which a piece follows the previous ones, seconds."""
     ends: dict[int, float] = {}
     for run, shift_s in done:
@@ -238,7 +244,7 @@ def _offset_s(tracks: Mapping[int, Track], members: list[_Run], done: list[tuple
     return max(_time_at(tracks[run.stream], run, int(order)) + shift_s for run, shift_s in done) - min(begins.values())
 
 
-def _time_at(track: Track, run: _Run, order: int) -> float:
+def _time_at(track: Track, run: _ClockRun, order: int) -> float:
     place = int(np.searchsorted(track.order[run.first : run.stop], order)) + run.first - 1
     return float(track.begins_s[max(run.first, place)]) if track.order[run.first] < order else -np.inf
 

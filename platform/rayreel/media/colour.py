@@ -11,7 +11,7 @@ from av.video.reformatter import ColorPrimaries, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
 from rayreel.failures import Reason
-from rayreel.media.refusal import Refused
+from rayreel.media.refusal import RefusedMedia
 from rayreel.media.sidedata import attached
 from rayreel.media.tonemap import is_standard, to_standard
 
@@ -40,7 +40,7 @@ class SmallRgb:
         self._scaler = VideoReformatter()
 
     def of(self, frame: VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
-        """Return uint8 RGB [height, width, 3]. Raises Refused for colours that cannot be converted."""
+        """Return uint8 RGB [height, width, 3]. Raises RefusedMedia for colours that cannot be converted."""
         matrix = _matrix_to_assume(frame) if _is_yuv(frame.format) else None
         standard = is_standard(frame.color_trc, frame.color_primaries)
         alpha = any(component.is_alpha for component in frame.format.components)
@@ -60,9 +60,9 @@ def _matrix_to_assume(frame: VideoFrame) -> Colorspace | None:
     """Return the YUV matrix for a frame that does not name one; None if the scaler can use the frame's own."""
     if frame.colorspace not in _KNOWN | _UNSPECIFIED:
         name = _NAMES.get(frame.colorspace, f"matrix {frame.colorspace}")
-        raise Refused(Reason.UNSUPPORTED_CODEC, f"unsupported colours: {name}; convert the video to BT.709")
+        raise RefusedMedia(Reason.UNSUPPORTED_CODEC, f"unsupported colours: {name}; convert the video to BT.709")
     if frame.format.components[0].bits > 8 and _is_dolby_vision_5(frame):
-        raise Refused(
+        raise RefusedMedia(
             Reason.UNSUPPORTED_CODEC, "unsupported colours: Dolby Vision profile 5; convert the video to BT.709"
         )
     if frame.colorspace in _KNOWN:

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from rayreel.deadline import Deadline
 from rayreel.failures import Reason, Rejected
 from rayreel.media.audio import sample_windows, window_starts
-from rayreel.media.clip import Clip, Facts, Samples
+from rayreel.media.clip import Clip, MediaFacts, Samples
 from rayreel.media.codecs import AUDIO_DECODERS, decoder_of
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.frames import sample_frames
 from rayreel.media.keyframes import Timeline, read_timeline
 from rayreel.media.open import open_video
 from rayreel.media.packets import Film, film_in
-from rayreel.media.refusal import Refused
-from rayreel.media.sound import Sound
+from rayreel.media.refusal import RefusedMedia
+from rayreel.media.sound import SoundTrack
 from rayreel.media.source import VideoFile, open_file
 from rayreel.media.streams import audio_streams
 
@@ -71,7 +71,7 @@ def _decode(file: VideoFile, sampling: SamplingConfig, size: int, limits: Limits
         try:
             film = film_in(container, stream, Deadline(limits.timeout_s), head=file.head(_HEAD_BYTES))
             return _samples(film, sampling, size, limits)
-        except Refused as refused:
+        except RefusedMedia as refused:
             return Rejected(refused.reason, str(refused))
         except TimeoutError as error:
             return Rejected(Reason.TIMEOUT, str(error))
@@ -122,7 +122,7 @@ def _audio(film: Film, timeline: Timeline, sampling: SamplingConfig) -> NDArray[
             windows = sample_windows(film.container, stream, starts_s, window_s, film.deadline, sound=sound)
         except MemoryError:
             raise
-        except (av.FFmpegError, Refused) as error:
+        except (av.FFmpegError, RefusedMedia) as error:
             log.error("audio track left out", extra={**where, "error": str(error)})
             continue
         if windows is not None and np.abs(windows).max() >= _FAINT:
@@ -131,13 +131,13 @@ def _audio(film: Film, timeline: Timeline, sampling: SamplingConfig) -> NDArray[
     return faint
 
 
-def _starts_s(sound: Sound, timeline: Timeline, sampling: SamplingConfig) -> list[float]:
+def _starts_s(sound: SoundTrack, timeline: Timeline, sampling: SamplingConfig) -> list[float]:
     """Return the starts of the windows, spread evenly over the track, seconds."""
     begin_s, end_s = sound.span(timeline.declared_s, timeline.duration_s)
     evenly = window_starts(end_s - begin_s, sampling.audio_windows, sampling.audio_window_s)
     return [begin_s + start_s for start_s in evenly]
 
 
-def _facts(video: VideoStream, duration_s: float, has_audio: bool) -> Facts:
+def _facts(video: VideoStream, duration_s: float, has_audio: bool) -> MediaFacts:
     width, height = video.codec_context.width, video.codec_context.height
-    return Facts(duration_s, width, height, float(video.average_rate or 0), has_audio)
+    return MediaFacts(duration_s, width, height, float(video.average_rate or 0), has_audio)

@@ -11,7 +11,7 @@ from av.video.stream import VideoStream
 
 from rayreel.failures import Reason
 from rayreel.media.packets import Film, Sample, read_packets
-from rayreel.media.refusal import Refused
+from rayreel.media.refusal import RefusedMedia
 from rayreel.media.streams import is_encrypted_packet
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class Decoder:
     def _frames(self, packet: "Packet[VideoStream] | None") -> list[VideoFrame]:
         # Encryption may start at any keyframe, and decoders return grey pictures for encrypted packets.
         if packet is not None and packet.is_keyframe and is_encrypted_packet(packet):
-            raise Refused(Reason.UNSUPPORTED_CODEC, "the video stream is encrypted; decrypt the file first")
+            raise RefusedMedia(Reason.UNSUPPORTED_CODEC, "the video stream is encrypted; decrypt the file first")
         try:
             return self._context.decode(packet)
         except MemoryError:

@@ -15,7 +15,7 @@ from rayreel.redact import redacted
 from rayreel.remote.address import BadAddress, parse_address, scheme_of
 from rayreel.remote.bounds import Bounds
 from rayreel.remote.copy import FOREIGN_SCHEMES, SCHEMES, WALL_S, copy
-from rayreel.remote.hosts import HostNotAllowed, check_address, check_places
+from rayreel.remote.hosts import HostNotAllowed, check_address, check_resolved
 from rayreel.remote.local import is_allowed, may_read
 
 _NO_ROOTS = Rejected(Reason.PATH_NOT_ALLOWED, "a client may name local files in limits.allowed_roots only")
@@ -53,7 +53,7 @@ def refuse_foreign(uri: str, limits: Limits) -> Rejected | None:
     address = parse_address(uri)
     try:
         if address.scheme == "https":
-            check_places(address.host, limits.allowed_hosts)
+            check_resolved(address.host, limits.allowed_hosts)
     except HostNotAllowed as error:
         return Rejected(Reason.PATH_NOT_ALLOWED, f"{redacted(uri)}: {error}")
     return None

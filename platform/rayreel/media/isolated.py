@@ -13,7 +13,7 @@ from rayreel.media.clip import Clip, Samples
 from rayreel.media.config import MAX_MEMORY_BYTES, Limits, SamplingConfig
 from rayreel.media.decode import decode_samples
 from rayreel.media.fetch import local_copy
-from rayreel.media.sandbox.message import Question
+from rayreel.media.sandbox.message import DecodeRequest
 from rayreel.media.sandbox.process import DecoderProcess
 from rayreel.media.sandbox.serve import Decode
 from rayreel.media.source import VideoFile, open_file
@@ -75,9 +75,9 @@ class IsolatedDecoder:
         self.close()
 
     def _decode(self, file: VideoFile, sampling: SamplingConfig, size: int, limits: Limits) -> Clip | Rejected:
-        question = Question.about(file.name, file.size, sampling, size, limits)
+        request = DecodeRequest.for_file(file.name, file.size, sampling, size, limits)
         with self._turn:
-            outcome = self._ask(file, question, limits.timeout_s + GRACE_S)
+            outcome = self._ask(file, request, limits.timeout_s + GRACE_S)
         if isinstance(outcome, Rejected):
             return outcome
         # Hashed here and not by the child, because a compromised child could return the hash of another video.
@@ -86,19 +86,19 @@ class IsolatedDecoder:
         except TimeoutError as error:
             return Rejected(Reason.TIMEOUT, f"{file.name}: {error}")
 
-    def _ask(self, file: VideoFile, question: Question, timeout_s: float) -> Samples | Rejected:
+    def _ask(self, file: VideoFile, request: DecodeRequest, timeout_s: float) -> Samples | Rejected:
         child, self._child = self._child, None
         if child is not None and not child.usable:
             child.end()
             child = None
         child = child or DecoderProcess(self.max_memory_bytes, self.decode_with)
         try:
-            if question.limits.require_sandbox and child.missing:
+            if request.limits.require_sandbox and child.missing:
                 raise RayreelError(
                     f"limits.require_sandbox is set, but this kernel or container lacks {', '.join(child.missing)}. "
                     "Use Linux 5.13 or later with Landlock and seccomp enabled, or set limits.require_sandbox=false."
                 )
-            outcome = child.ask(file, question, timeout_s)
+            outcome = child.ask(file, request, timeout_s)
         except BaseException:  # after an interrupt, the pending answer must not be read as that of the next video
             child.end()
             raise

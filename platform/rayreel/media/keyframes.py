@@ -10,7 +10,7 @@ import av
 
 from rayreel.media.packets import Film, Sample, first_shown, read_packets, survey, to_sample
 from rayreel.media.scan import HEADLESS, scan
-from rayreel.media.sound import Sound, indexed_sounds, packed_sounds
+from rayreel.media.sound import SoundTrack, indexed_tracks, packed_tracks
 
 # Containers measure their duration from another moment than the first picture, or to the end of the audio. A declared
 # duration within this of the packets' duration is the same; less for very short videos.
@@ -35,7 +35,7 @@ class Timeline:
     readable_s: float
     starts: tuple[int, ...] = ()
     samples: tuple[Sample, ...] = ()
-    sounds: Mapping[int, Sound] = field(default_factory=dict)
+    sounds: Mapping[int, SoundTrack] = field(default_factory=dict)
     edited: bool = False
 
     def tick(self, time_s: float) -> int:
@@ -96,7 +96,7 @@ def _indexed(film: Film) -> Timeline | None:
         declared_s,
         min(readable_s, declared_s),
         seeks,
-        sounds=sounds or indexed_sounds(film.container, origin * film.tick_s),
+        sounds=sounds or indexed_tracks(film.container, origin * film.tick_s),
         edited=film.is_mov and any(discarded for *_, discarded in entries),
     )
 
@@ -111,7 +111,7 @@ def _is_whole(film: Film, starts: Sequence[int], entries: int) -> bool:
     return _declared(film) / film.tick_s - (starts[-1] - starts[0]) <= 2 * max(gaps)
 
 
-def _ends_in_index(film: Film, entries: Sequence[_Entry], last: int, key: int) -> tuple[int, dict[int, Sound]]:
+def _ends_in_index(film: Film, entries: Sequence[_Entry], last: int, key: int) -> tuple[int, dict[int, SoundTrack]]:
     """Return the tick at which the last picture of a complete index ends, and no sounds.
 
     An index does not have the duration of the last picture. It is read if the container declares a longer video.
@@ -123,7 +123,7 @@ def _ends_in_index(film: Film, entries: Sequence[_Entry], last: int, key: int) -
     return end, {}
 
 
-def _ends_in_tail(film: Film, last: int, origin: int) -> tuple[int, dict[int, Sound]] | None:
+def _ends_in_tail(film: Film, last: int, origin: int) -> tuple[int, dict[int, SoundTrack]] | None:
     """Return the tick at which the last picture ends, and the sounds, from the packets after the last indexed keyframe.
 
     None if there are more keyframes there, which means that the index is incomplete, or if the file is truncated.
@@ -131,8 +131,8 @@ def _ends_in_tail(film: Film, last: int, origin: int) -> tuple[int, dict[int, So
     tail = scan(film, last)
     if tail.cut or sum(sample.keyframe for sample in tail.samples) != 1:
         return None
-    begun = indexed_sounds(film.container, origin * film.tick_s)
-    ended = packed_sounds(film, tail.sounds, origin * film.tick_s)
+    begun = indexed_tracks(film.container, origin * film.tick_s)
+    ended = packed_tracks(film, tail.sounds, origin * film.tick_s)
     sounds = {number: replace(sound, end_s=ended[number].end_s) for number, sound in begun.items() if number in ended}
     return _last_end(tail.samples), begun | sounds
 
@@ -146,7 +146,7 @@ def _scanned(film: Film) -> Timeline | None:
     if first is None:
         return None
     origin = first[1]
-    sounds = packed_sounds(film, found.sounds, origin * film.tick_s)
+    sounds = packed_tracks(film, found.sounds, origin * film.tick_s)
     extent_s = (_last_end(samples) - origin) * film.tick_s
     declared_s = _agreed(film, extent_s)
     audio_s = max((sound.end_s for sound in sounds.values()), default=0.0)

@@ -84,7 +84,7 @@ def rewind(container: InputContainer) -> None:
 
 
 def demux(film: Film, *streams: Stream) -> Iterator["Packet[Any]"]:
-    """Yield the packets of these streams from the current position, in file order. Raises where reading fails."""
+    """Yield the packets of these streams from the current position, in file order. Raises if reading fails."""
     for packet in film.container.demux(*streams):
         film.deadline.check()
         if packet.dts is not None or packet.pts is not None:
@@ -100,7 +100,7 @@ def go_to(film: Film, start: int | None) -> None:
 
 
 def read_packets(film: Film, start: int | None) -> Iterator["Packet[VideoStream]"]:
-    """Yield video packets in decode order from the keyframe at `start`, or all; stops where reading fails."""
+    """Yield video packets in decode order from the keyframe at `start`, or all; stops if reading fails."""
     try:
         go_to(film, start)
         yield from demux(film, film.stream)

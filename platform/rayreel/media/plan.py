@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from rayreel.media.config import SamplingConfig
 
-# In `auto` mode a picture may be this far from its target: a share of the time between targets, and at most so many
+# In `auto` mode a picture may be this far from its target: a share of the time between targets, and at most this many
 # seconds. At 0.75 it decodes 5 % less than at 0.5 with the same cosine to `exact` (0.993 on real clips); 1.0 costs
 # 0.001 of the cosine.
 _NEAR_STEP = 0.75

@@ -3,7 +3,7 @@
 from rayreel.failures import Reason
 
 
-class Refused(Exception):
+class RefusedMedia(Exception):
     """Ends the decoding of one video or of one audio track; `decode_samples` never lets it escape."""
 
     def __init__(self, reason: Reason, detail: str) -> None:

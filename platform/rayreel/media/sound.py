@@ -16,7 +16,7 @@ _SAME_S = 0.5  # audio that begins and ends this near to the pictures covers the
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
+class SoundTrack:
     """A track from `begin_s` to `end_s`, seconds from the first picture; `end_s` is infinite if not known.
 
     zero_s: the time of the first picture on the track's own clock. packets: the corrected times of all packets in file
@@ -39,18 +39,18 @@ class Sound:
         return self.begin_s, max(self.begin_s, end_s)
 
 
-def indexed_sounds(container: InputContainer, zero_s: float) -> dict[int, Sound]:
+def indexed_tracks(container: InputContainer, zero_s: float) -> dict[int, SoundTrack]:
     """Return every track as the container declares it, checked against the index."""
     return {stream.index: _indexed(stream, zero_s) for stream in container.streams.audio}
 
 
-def packed_sounds(film: Film, packets: Mapping[int, SoundPackets], zero_s: float) -> dict[int, Sound]:
-    """Return the tracks that have packets, as their packets say."""
+def packed_tracks(film: Film, packets: Mapping[int, SoundPackets], zero_s: float) -> dict[int, SoundTrack]:
+    """Return the tracks that have packets, with spans by these packets."""
     tracks = film.container.streams.audio
     return {track.index: _packed(track, packets[track.index], zero_s) for track in tracks if track.index in packets}
 
 
-def _indexed(stream: AudioStream, zero_s: float) -> Sound:
+def _indexed(stream: AudioStream, zero_s: float) -> SoundTrack:
     tick_s = float(stream.time_base or 1)
     begin = stream.start_time or 0
     end_s = begin * tick_s + stream.duration * tick_s if stream.duration else math.inf
@@ -58,10 +58,10 @@ def _indexed(stream: AudioStream, zero_s: float) -> Sound:
         first, last = stream.index_entries[0].timestamp, stream.index_entries[-1].timestamp
         listed_s = (last + (last - first) / (count - 1)) * tick_s
         end_s = end_s if abs(end_s - listed_s) <= _SAME_S else listed_s
-    return Sound(begin * tick_s - zero_s, end_s - zero_s, zero_s)
+    return SoundTrack(begin * tick_s - zero_s, end_s - zero_s, zero_s)
 
 
-def _packed(stream: AudioStream, found: SoundPackets, zero_s: float) -> Sound:
+def _packed(stream: AudioStream, found: SoundPackets, zero_s: float) -> SoundTrack:
     tick_s = float(stream.time_base or 1)
     begin_s, end_s = float(found.begins.min()) * tick_s, float(found.ends.max()) * tick_s
-    return Sound(begin_s - zero_s, end_s - zero_s, zero_s, found.begins if found.moved else None)
+    return SoundTrack(begin_s - zero_s, end_s - zero_s, zero_s, found.begins if found.moved else None)

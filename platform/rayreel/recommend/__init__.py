@@ -1,1 +1,1 @@
-"""What is recommended: exact neighbours from memory, diversity, users, and why."""
+"""Recommendation: exact neighbours from memory, diversity, serendipity, user interests and explanations."""

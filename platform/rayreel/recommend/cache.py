@@ -1,4 +1,4 @@
-"""Answers that were given before, as long as nothing has changed."""
+"""Cache of rendered answers, valid until the release changes."""
 
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -9,10 +9,10 @@ ENTRY_BYTES = 400
 
 
 class AnswerCache:
-    """Rendered answers of one state of the release, the least recently used dropped first. Safe between threads.
+    """Least-recently-used cache of rendered answers for one state of the release. Thread-safe.
 
-    `switch` to another state drops all of them. An answer made for a former state, by a request that was on its way
-    meanwhile, is neither kept nor mixed up.
+    `switch` to another state drops all of them. An answer computed for an earlier state, by a request that was in
+    flight during the switch, is not stored.
     """
 
     def __init__(self, max_bytes: int = 64 << 20) -> None:
@@ -25,14 +25,14 @@ class AnswerCache:
         return len(self._answers)
 
     def switch(self, state: Hashable) -> None:
-        """Keep answers of this state (`Live.state`) from now on."""
+        """Cache answers for this state (`Live.state`) from now on."""
         with self._lock:
             if state != self._state:
                 self._answers.clear()
                 self._state, self._bytes = state, 0
 
     def get(self, state: Hashable, key: Hashable) -> bytes | None:
-        """The answer to a query in this state, or None."""
+        """Return the cached answer to a query in this state, or None."""
         with self._lock:
             answer = self._answers.get(key) if state == self._state else None
             if answer is not None:
@@ -40,7 +40,7 @@ class AnswerCache:
             return answer
 
     def put(self, state: Hashable, key: Hashable, answer: bytes) -> None:
-        """Keep an answer; nothing happens when the state is not that of now, or the answer larger than the cache."""
+        """Store an answer, unless the state is not the current one or the answer is larger than the cache."""
         size = len(answer) + ENTRY_BYTES
         with self._lock:
             if state != self._state or size > self._max_bytes:

@@ -1,4 +1,4 @@
-"""What a replica knows of the release that serves: a snapshot, and what changed since."""
+"""The serving release in the memory of a replica: a snapshot and the changes since."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from rayreel.encoders.encoder import Modality
 from rayreel.errors import RayreelError
 from rayreel.index.filters import Filter
-from rayreel.recommend.facts import Facts
 from rayreel.recommend.query import Vector
+from rayreel.recommend.statistics import SnapshotStatistics
 from rayreel.release.rows import Changes, VideoRow, embeddings, part_embeddings, videos
 from rayreel.release.snapshot import Snapshot
 
@@ -23,12 +23,12 @@ Parts = dict[Modality, tuple[NDArray[np.float16], NDArray[np.bool_]]]
 
 
 class UnknownVideo(RayreelError):
-    """An id that the release does not hold."""
+    """The release has no video with this id."""
 
 
 @dataclass(frozen=True, eq=False)
 class Overlay:
-    """Videos that were added or changed after the snapshot, M of them; few, so that all of them can be compared."""
+    """The M videos added or changed after the snapshot; few enough to compare a query with all of them."""
 
     rows: Sequence[VideoRow]
     embeddings_MD: NDArray[np.float32]
@@ -36,11 +36,11 @@ class Overlay:
 
     @cached_property
     def place(self) -> dict[str, int]:
-        """Where a video stands in the overlay."""
+        """Position of each video in the overlay."""
         return {row.video_id: place for place, row in enumerate(self.rows)}
 
     def changed(self, changes: Changes) -> "Overlay":
-        """This overlay with its videos replaced, added and removed as `changes` say."""
+        """Return this overlay with `changes` applied."""
         gone = changes.deleted | set(changes.rows["video_id"].to_pylist())
         keep = [place for place, row in enumerate(self.rows) if row.video_id not in gone]
         parts = {m: _joined_parts(self.parts[m], keep, part_embeddings(changes.rows, m)) for m in Modality}
@@ -49,15 +49,17 @@ class Overlay:
 
 
 class Live:
-    """All videos of one release as they are now. Never changes: `with_changes` gives the next one.
+    """All videos of one release at one point in time. Immutable: `with_changes` returns the next one.
 
     A video has a *place*: its row in the snapshot, or N and up for those of the overlay, where N is the length of the
-    snapshot. `hidden` are the places of the snapshot that do not count any more: deleted, or replaced by the overlay.
+    snapshot. `hidden` are the places of the snapshot that are no longer valid: deleted, or replaced by the overlay.
     """
 
-    def __init__(self, snapshot: Snapshot, overlay: Overlay, hidden: frozenset[int], upto: str, facts: Facts) -> None:
+    def __init__(
+        self, snapshot: Snapshot, overlay: Overlay, hidden: frozenset[int], upto: str, statistics: SnapshotStatistics
+    ) -> None:
         self.snapshot, self.overlay, self.hidden, self.upto = snapshot, overlay, hidden, upto
-        self._facts = facts
+        self._statistics = statistics
         self.version = snapshot.version
         self.base = len(snapshot.ids)
         # A memory map wraps each row that is read in an object of its own; an array over the same pages does not.
@@ -68,25 +70,25 @@ class Live:
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> Self:
-        """A snapshot to which nothing has happened yet."""
+        """Return a snapshot without changes."""
         dim = snapshot.embeddings_ND.shape[1]
-        nothing = np.empty((0, dim), np.float16), np.empty(0, bool)
-        overlay = Overlay([], np.empty((0, dim), np.float32), dict.fromkeys(Modality, nothing))
-        return cls(snapshot, overlay, frozenset(), snapshot.upto, Facts(snapshot))
+        empty = np.empty((0, dim), np.float16), np.empty(0, bool)
+        overlay = Overlay([], np.empty((0, dim), np.float32), dict.fromkeys(Modality, empty))
+        return cls(snapshot, overlay, frozenset(), snapshot.upto, SnapshotStatistics(snapshot))
 
     def with_changes(self, changes: Changes) -> "Live":
-        """The same release after `changes`, which were read after `upto`. Costs as much as the overlay is long."""
+        """Return the release after `changes`, which were read after `upto`. Cost is linear in the overlay."""
         if changes.last == self.upto:
             return self
         touched = changes.deleted | set(changes.rows["video_id"].to_pylist())
         hidden = self.hidden | {
             self.snapshot.place[video_id] for video_id in touched if video_id in self.snapshot.place
         }
-        return Live(self.snapshot, self.overlay.changed(changes), hidden, changes.last, self._facts)
+        return Live(self.snapshot, self.overlay.changed(changes), hidden, changes.last, self._statistics)
 
     @property
     def state(self) -> tuple[int, str, str]:
-        """What answers depend on beside the query: release, snapshot and overlay."""
+        """What answers depend on besides the query: release, snapshot and overlay."""
         return self.version, self.snapshot.name, self.upto
 
     @property
@@ -101,7 +103,7 @@ class Live:
         return isinstance(video_id, str) and self.find(video_id) is not None
 
     def find(self, video_id: str) -> int | None:
-        """A video's place, or None where the release does not hold it."""
+        """Return a video's place, or None if the release does not have it."""
         place = self.overlay.place.get(video_id)
         if place is not None:
             return self.base + place
@@ -109,10 +111,10 @@ class Live:
         return None if place is None or place in self.hidden else place
 
     def place(self, video_id: str) -> int:
-        """A video's place.
+        """Return a video's place.
 
         Raises:
-            UnknownVideo: the release does not hold the video.
+            UnknownVideo: the release does not have the video.
         """
         place = self.find(video_id)
         if place is None:
@@ -122,17 +124,17 @@ class Live:
         return place
 
     def row(self, place: int) -> VideoRow:
-        """The metadata of the video at a place, as shown to callers and filters."""
+        """Return the metadata of the video at a place, as used in results and filters."""
         return self.snapshot.rows[place] if place < self.base else self.overlay.rows[place - self.base]
 
     def vector(self, place: int) -> Vector:
-        """The unit embedding of the video at a place, float32 [dim]."""
+        """Return the unit embedding of the video at a place, float32 [dim]."""
         inside = place < self.base
         vector: Vector = self.embeddings_ND[place] if inside else self.overlay.embeddings_MD[place - self.base]
         return vector
 
     def vectors(self, places: Sequence[int]) -> NDArray[np.float32]:
-        """Unit embeddings [len(places), dim]."""
+        """Return unit embeddings, float32 [len(places), dim]."""
         places_P = np.asarray(places, np.int64)
         inside_P = places_P < self.base
         found_PD = np.empty((len(places_P), self.dim), np.float32)
@@ -140,8 +142,10 @@ class Live:
         found_PD[~inside_P] = self.overlay.embeddings_MD[places_P[~inside_P] - self.base]
         return found_PD
 
-    def seen(self, places: Sequence[int], modality: Modality) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Unit embeddings [P, dim] as seen by one modality alone, zero where it is absent, and the mask [P]."""
+    def modality_vectors(
+        self, places: Sequence[int], modality: Modality
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return unit embeddings [P, dim] from one modality alone, zero if it is absent, and its presence mask [P]."""
         places_P = np.asarray(places, np.int64)
         inside_P = places_P < self.base
         found_PD = np.empty((len(places_P), self.dim), np.float32)
@@ -153,36 +157,36 @@ class Live:
         return found_PD, present_P
 
     def parts(self, place: int) -> dict[Modality, Vector]:
-        """A video as seen by each modality alone, float32 [dim], of the modalities it has."""
-        seen = {modality: self.seen([place], modality) for modality in Modality}
-        return {modality: values_1D[0] for modality, (values_1D, present_1) in seen.items() if present_1[0]}
+        """Return a video's single-modality embeddings, float32 [dim], for the modalities it has."""
+        found = {modality: self.modality_vectors([place], modality) for modality in Modality}
+        return {modality: values_1D[0] for modality, (values_1D, present_1) in found.items() if present_1[0]}
 
     def page(self, after: str, count: int) -> list[VideoRow]:
-        """Up to `count` videos in order of their ids, those behind the id `after`; from the first with ""."""
+        """Return up to `count` videos in order of id, starting after the id `after`; "" starts at the first."""
         added = (row for row in self._added if row.video_id > after)
         start = bisect_right(self.snapshot.ids, after)
         kept = (self.snapshot.rows[place] for place in range(start, self.base) if place not in self.hidden)
         return list(islice(merge(kept, added, key=lambda row: row.video_id), count))
 
     def verdicts(self, condition: Filter) -> bytearray:
-        """By place of the snapshot what is known of videos passing a filter; see `Facts`."""
-        return self._facts.verdicts(condition)
+        """Return the cached results of a filter by place of the snapshot; see `SnapshotStatistics`."""
+        return self._statistics.verdicts(condition)
 
     @property
-    def alike(self) -> float:
-        """Mean cosine of two videos; as of the snapshot."""
-        return self._facts.alike
+    def mean_cosine(self) -> float:
+        """Mean cosine of two videos of the snapshot."""
+        return self._statistics.mean_cosine
 
     def category_mean(self, category: str) -> Vector | None:
-        """The mean of a category's videos as a unit vector [dim]; None where it has none, or they cancel out."""
-        total_D = self._facts.sums.get(category, np.zeros(self.dim)).copy()
-        for place in self._moved(category):
+        """Return the mean of a category's videos as a unit vector [dim]; None if it has none or they cancel out."""
+        total_D = self._statistics.sums.get(category, np.zeros(self.dim)).copy()
+        for place in self._changed(category):
             total_D += self.vector(place) if place >= self.base else -self.embeddings_ND[place]
         length = float(np.linalg.norm(total_D))
         return (total_D / length).astype(np.float32) if length > 1e-4 else None
 
-    def _moved(self, category: str) -> list[int]:
-        """Places of a category that the snapshot counts and the release does not, and the other way round."""
+    def _changed(self, category: str) -> list[int]:
+        """Places of a category that are in the snapshot but no longer in the release, or added since."""
         places = [*self.hidden, *range(self.base, self.base + len(self.overlay.rows))]
         return [place for place in places if self.row(place).category == category]
 

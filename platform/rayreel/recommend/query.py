@@ -1,4 +1,4 @@
-"""What a caller may ask for beside the query itself."""
+"""Options of a recommendation query, and query vectors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ Vector = NDArray[np.float32]
 
 
 class BadQuery(RayreelError):
-    """A query that cannot be answered as it is asked; asking again differently can."""
+    """The query cannot be answered as given. The message says what to change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How results are chosen, whatever the query.
+    """How results are chosen, for any kind of query.
 
-    `diversity` 0 is the most similar, towards 1 results are less like each other. `serendipity` is the share of the
-    results that come from other categories than the query's. `weights` remix the parts of known videos. `hybrid`
-    joins the embedding's ranking with that of the words.
+    `diversity`: 0 returns the most similar videos; towards 1, results differ more from each other. `serendipity`: the
+    share of results from other categories than the query's. `weights`: reweight the modalities of known videos.
+    `hybrid`: fuse the ranking by embedding with the ranking by words.
     """
 
     top_k: int = 10
@@ -37,19 +37,19 @@ class Options:
     hybrid: bool = False
 
     def pool(self) -> int:
-        """How many candidates results are chosen from: with diversity, more than are returned."""
+        """Return how many candidates to choose from: with diversity, more than are returned."""
         return max(5 * self.top_k, 50) if self.diversity else self.top_k
 
 
 def unit(embedding: ArrayLike, dim: int) -> Vector:
-    """A caller's embedding as a unit query, float32 [dim].
+    """Return a caller's embedding as a unit query, float32 [dim].
 
     Raises:
         BadQuery: its dimension differs, it contains a number that is not finite, or it is zero.
     """
     query_D = np.asarray(embedding, dtype=np.float64)
     if query_D.shape != (dim,):
-        raise BadQuery(f"The embedding has shape {query_D.shape}; the release that serves takes {dim} numbers.")
+        raise BadQuery(f"The embedding has shape {query_D.shape}; the serving release takes {dim} numbers.")
     length = float(np.linalg.norm(query_D))
     if not np.isfinite(length) or length == 0:
         raise BadQuery(

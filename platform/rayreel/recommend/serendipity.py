@@ -1,27 +1,30 @@
-"""Results from where the user did not look."""
+"""Serendipity: a share of the results comes from other categories than the query's."""
 
 import math
 
-from rayreel.recommend.candidates import Candidates
+from rayreel.recommend.candidates import RankedCandidates
 
 
-def outsiders(serendipity: float, top_k: int) -> int:
-    """How many of `top_k` results must come from other categories: the share, rounded up."""
+def required_outsiders(serendipity: float, top_k: int) -> int:
+    """Return how many of `top_k` results must come from other categories: the share, rounded up."""
     return math.ceil(serendipity * top_k - 1e-9)
 
 
-def mixed(chosen: Candidates, away: list[bool], others: Candidates, need: int) -> Candidates:
-    """Let at least `need` of the chosen be of other categories, changing as little as that takes.
+def with_outsiders(
+    chosen: RankedCandidates, is_outsider: list[bool], others: RankedCandidates, required: int
+) -> RankedCandidates:
+    """Replace as few of the chosen as needed to have `required` candidates of other categories.
 
-    `away` says of each chosen whether it is of another category already. The last of those that are not give way to the
-    best of `others` (of other categories, best first) that are not chosen yet; these come last.
+    `is_outsider` states for each chosen candidate whether it is of another category already. The last of those that are
+    not are replaced by the best of `others` (of other categories, best first) not chosen yet, appended at the end.
     """
-    fresh = [i for i, place in enumerate(others.places) if place not in chosen.places]
-    missing = min(max(need - sum(away), 0), len(fresh), len(away) - sum(away))
+    available = [i for i, place in enumerate(others.places) if place not in chosen.places]
+    missing = min(max(required - sum(is_outsider), 0), len(available), len(is_outsider) - sum(is_outsider))
     if not missing:
         return chosen
-    at_home = [i for i, other in enumerate(away) if not other]
-    giving_way = set(at_home[len(at_home) - missing :])
-    stay = chosen.take([i for i in range(len(away)) if i not in giving_way])
-    come = others.take(fresh[:missing])
-    return Candidates(stay.places + come.places, stay.scores + come.scores, stay.stages + ["serendipity"] * missing)
+    at_home = [i for i, other in enumerate(is_outsider) if not other]
+    replaced = set(at_home[len(at_home) - missing :])
+    kept = chosen.take([i for i in range(len(is_outsider)) if i not in replaced])
+    added = others.take(available[:missing])
+    stages = kept.stages + ["serendipity"] * missing
+    return RankedCandidates(kept.places + added.places, kept.scores + added.scores, stages)

@@ -1,4 +1,4 @@
-"""Users as a few queries: what they watched, grouped by interest, and what they say they like."""
+"""Users as a few queries: their watch history grouped by interest, and the categories they like."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ from scipy.cluster.hierarchy import cut_tree, linkage
 from scipy.spatial.distance import squareform
 
 from rayreel.encoders.encoder import Modality
-from rayreel.recommend.candidates import Candidates, Source, Wanted
+from rayreel.recommend.candidates import Constraints, RankedCandidates, Source
 from rayreel.recommend.live import Live
 from rayreel.recommend.query import BadQuery, Vector
-from rayreel.recommend.weights import mixture
+from rayreel.recommend.weights import weighted_query
 
-# After so long a video counts half.
+# The weight of a watched video halves in this time.
 HALF_LIFE_S = 30 * 86_400.0
 # Each interest costs a search.
-MOST_WATCHED = 3
-MOST_LIKED = 5
+MAX_WATCHED_GROUPS = 3
+MAX_LIKED_GROUPS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
-    """A video of a history: how much it counts, and when it was watched, in seconds since 1970."""
+class WatchedVideo:
+    """A video of a watch history, its weight, and when it was watched, in seconds since 1970."""
 
     video_id: str
     weight: float = 1.0
@@ -32,7 +32,7 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Taste:
-    """A user's interests: unit queries [I, dim], how much each counts, and the categories they come from."""
+    """A user's interests: unit queries [I, dim], the weight of each, and the categories they come from."""
 
     queries_ID: NDArray[np.float32]
     shares: list[float]
@@ -41,37 +41,37 @@ class Taste:
 
 @dataclass(frozen=True, slots=True)
 class Interests:
-    """Several sources whose lists are merged so that each gets its share of every beginning of the list (D'Hondt).
+    """Several sources whose lists are merged so that each gets its share of every prefix of the result (D'Hondt).
 
-    The r-th video of a source with share s stands at r / s; one found by several stands at its best, with its best
-    score. Scores of different interests do not compare: a narrow one would take the whole list.
+    The r-th video of a source with share s is ordered at r / s; a video found by several sources takes its first
+    position and its best score. Scores of different interests are not comparable: a narrow one would fill the list.
     """
 
     sources: Sequence[Source]
     shares: Sequence[float]
 
-    def nearest(self, count: int, wanted: Wanted) -> Candidates | None:
-        """The `count` best of the merged lists; None where a source cannot tell."""
-        lists = [source.nearest(count, wanted) for source in self.sources]
+    def nearest(self, count: int, constraints: Constraints) -> RankedCandidates | None:
+        """Return the `count` best of the merged lists; None if a source returns None."""
+        lists = [source.nearest(count, constraints) for source in self.sources]
         at: dict[int, tuple[float, float, str]] = {}
         for found, share in zip(lists, self.shares, strict=True):
             if found is None:
                 return None
             for rank, (place, score, stage) in enumerate(zip(found.places, found.scores, found.stages, strict=True), 1):
-                stand, best, _ = at.get(place, (np.inf, score, stage))
-                at[place] = (min(stand, rank / share), max(best, score), stage)
+                position, best, _ = at.get(place, (np.inf, score, stage))
+                at[place] = (min(position, rank / share), max(best, score), stage)
         places = sorted(at, key=lambda place: (at[place][0], -at[place][1]))[:count]
-        return Candidates(places, [at[place][1] for place in places], [at[place][2] for place in places])
+        return RankedCandidates(places, [at[place][1] for place in places], [at[place][2] for place in places])
 
 
 def taste(
-    live: Live, history: Sequence[Watched], liked: Sequence[str], weights: Mapping[Modality, float] | None = None
+    live: Live, history: Sequence[WatchedVideo], liked: Sequence[str], weights: Mapping[Modality, float] | None = None
 ) -> Taste:
-    """What a user is interested in: up to three groups of watched videos and up to five of liked categories.
+    """Return a user's interests: up to three groups of watched videos and up to five groups of liked categories.
 
-    A watched video counts by its weight, halved for every 30 days that it is older than the newest; one without a time
-    counts as new. A liked category is the mean of its videos and counts as much as an average watched video. Videos
-    and categories that the release does not hold are left out; `weights` remix the parts of the watched videos.
+    A watched video's weight halves for every 30 days that it is older than the newest; one without a timestamp counts
+    as new. A liked category is the mean of its videos, with the weight of an average watched video. Videos and
+    categories that the release does not have are skipped; `weights` reweight the modalities of the watched videos.
 
     Raises:
         BadQuery: nothing is left.
@@ -80,12 +80,12 @@ def taste(
     liked_CD = _categories(live, liked)
     if not len(vectors_HD) and not len(liked_CD):
         raise BadQuery(
-            f"Release {live.version} holds none of the {len(history)} videos of the history and of the {len(liked)} "
-            "liked categories. Give others."
+            f"Release {live.version} has none of the {len(history)} videos of the history and of the {len(liked)} "
+            "liked categories. Pass ids and categories of videos in the index."
         )
     groups = [
-        *_grouped(vectors_HD, counts_H, live.alike, MOST_WATCHED),
-        *_grouped(liked_CD, np.ones(len(liked_CD)), live.alike, MOST_LIKED),
+        *_grouped(vectors_HD, counts_H, live.mean_cosine, MAX_WATCHED_GROUPS),
+        *_grouped(liked_CD, np.ones(len(liked_CD)), live.mean_cosine, MAX_LIKED_GROUPS),
     ]
     home = {live.row(place).category for place in places} | set(liked)
     queries = [sum_D / np.linalg.norm(sum_D) for sum_D, _ in groups]
@@ -93,9 +93,9 @@ def taste(
 
 
 def _history(
-    live: Live, history: Sequence[Watched], weights: Mapping[Modality, float] | None
+    live: Live, history: Sequence[WatchedVideo], weights: Mapping[Modality, float] | None
 ) -> tuple[list[int], NDArray[np.float32], NDArray[np.float64]]:
-    """Places, unit vectors [H, dim] and counts [H], 1 on average, of the watched videos that are known."""
+    """Places, unit vectors [H, dim] and weights [H], 1 on average, of the watched videos in the release."""
     newest = max((video.timestamp for video in history if video.timestamp is not None), default=0.0)
     places, vectors, counts = [], [], []
     for video in history:
@@ -107,7 +107,7 @@ def _history(
             vectors.append(vector)
             counts.append(video.weight * 0.5 ** (age / HALF_LIFE_S))
     vectors_HD = np.asarray(vectors, np.float32).reshape(-1, live.dim)
-    # The oldest of a long history may count as good as nothing, but never nothing: it may be all there is.
+    # Very old videos keep a positive weight: they may be all there is.
     counts_H = np.maximum(np.asarray(counts, np.float64), 1e-9)
     return places, vectors_HD, counts_H / counts_H.mean() if len(counts_H) else counts_H
 
@@ -116,8 +116,8 @@ def _vector(live: Live, place: int, weights: Mapping[Modality, float] | None) ->
     if weights is None:
         return live.vector(place)
     try:
-        return mixture(live.parts(place), weights)
-    except BadQuery:  # of this video the weights leave nothing; of others they may
+        return weighted_query(live.parts(place), weights)
+    except BadQuery:  # this video has none of the weighted modalities; others may
         return None
 
 
@@ -127,12 +127,12 @@ def _categories(live: Live, liked: Sequence[str]) -> NDArray[np.float32]:
 
 
 def _grouped(
-    vectors_HD: NDArray[np.float32], counts_H: NDArray[np.float64], alike: float, most: int
+    vectors_HD: NDArray[np.float32], counts_H: NDArray[np.float64], mean_cosine: float, max_groups: int
 ) -> list[tuple[NDArray[np.float64], float]]:
-    """The weighted sum [dim] and the share of each group; a group whose vectors cancel out points nowhere."""
+    """The weighted sum [dim] and the share of each group, without groups whose vectors cancel out."""
     if not len(vectors_HD):
         return []
-    labels_H = _labels(vectors_HD, counts_H, alike, most)
+    labels_H = _labels(vectors_HD, counts_H, mean_cosine, max_groups)
     weighted_HD = vectors_HD * counts_H[:, None]
     groups = [
         (weighted_HD[labels_H == g].sum(axis=0), float(counts_H[labels_H == g].sum())) for g in np.unique(labels_H)
@@ -141,35 +141,35 @@ def _grouped(
 
 
 def _labels(
-    vectors_HD: NDArray[np.float32], counts_H: NDArray[np.float64], alike: float, most: int
+    vectors_HD: NDArray[np.float32], counts_H: NDArray[np.float64], mean_cosine: float, max_groups: int
 ) -> NDArray[np.int64]:
-    """Groups by Ward's method: as few as keep each together, at most `most`.
+    """Group labels by Ward's method: the fewest groups that are all cohesive, at most `max_groups`.
 
-    Vectors are together when two of them are on average nearer to being equal than to being as little alike as any two
-    videos of the release (`alike`). Ward's groups of a user's history: Pal et al. 2020, PinnerSage.
+    Groups are cohesive if the mean cosine within them is nearer to 1 than to `mean_cosine`, that of any two videos of
+    the release. Source for Ward's groups of a user's history: Pal et al. 2020, PinnerSage.
     """
     labels_H = np.zeros(len(counts_H), np.int64)
-    together = (1 + alike) / 2
-    if _cohesion(vectors_HD, counts_H, labels_H) >= together:
+    cohesive = (1 + mean_cosine) / 2
+    if _cohesion(vectors_HD, counts_H, labels_H) >= cohesive:
         return labels_H
     distances_HH = np.sqrt(np.clip(2 - 2 * vectors_HD @ vectors_HD.T, 0, None))
     np.fill_diagonal(distances_HH, 0)
     tree = linkage(squareform(distances_HH, checks=False), "ward")
-    # All cuts, from H groups to one: `fcluster` makes too few where distances are equal, and so does cut_tree's own
-    # choice of as many groups as vectors.
-    for labels_H in cut_tree(tree).T[::-1][1:most]:
-        if _cohesion(vectors_HD, counts_H, labels_H) >= together:
+    # All cuts, from H groups to one: for equal distances `fcluster` makes too few groups, and so does cut_tree when
+    # asked for as many groups as vectors.
+    for labels_H in cut_tree(tree).T[::-1][1:max_groups]:
+        if _cohesion(vectors_HD, counts_H, labels_H) >= cohesive:
             break
     return labels_H
 
 
 def _cohesion(vectors_HD: NDArray[np.float32], counts_H: NDArray[np.float64], labels_H: NDArray[np.int64]) -> float:
-    """Mean cosine, weighted by both counts, of two different vectors of the same group; 1 where each stands alone."""
+    """Mean cosine of two different vectors of the same group, weighted by both; 1 if every group has one vector."""
     total = pairs = 0.0
     for group in np.unique(labels_H):
         counts_G = counts_H[labels_H == group]
         sum_D = counts_G @ vectors_HD[labels_H == group]
-        # Squares of sums hold every pair twice, and each vector with itself.
+        # Squares of sums contain every pair twice, and each vector with itself.
         total += float(sum_D @ sum_D - counts_G @ counts_G)
         pairs += float(counts_G.sum() ** 2 - counts_G @ counts_G) if len(counts_G) > 1 else 0.0
     return total / pairs if pairs else 1.0

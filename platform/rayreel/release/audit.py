@@ -14,7 +14,7 @@ _SWITCHES = ("promoted", "rolled back", "restored")
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class ReleaseRecord:
     """A version that serves or has served. Times are ISO 8601 in UTC; `gates` are the results at its promotion."""
 
     version: int
@@ -29,7 +29,7 @@ class Release:
     rolled_back_by: str | None = None
 
 
-def history() -> list[Release]:
+def history() -> list[ReleaseRecord]:
     """Every version that has served, most recently promoted first."""
     champion = registry.find(registry.CHAMPION)
     known = registry.tags_of_all()
@@ -92,9 +92,9 @@ def champion_deleted(serving: int | None, by: str) -> None:
     _event("champion deleted", serving, None if serving is None else str(serving), by=by)
 
 
-def _release(number: int, tags: Mapping[str, str], champion: bool) -> Release:
+def _release(number: int, tags: Mapping[str, str], champion: bool) -> ReleaseRecord:
     before = tags.get("promoted_from")
-    return Release(
+    return ReleaseRecord(
         version=number,
         champion=champion,
         promoted_at=tags["promoted_at"],

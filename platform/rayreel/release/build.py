@@ -1,4 +1,4 @@
-"""Build a release beside the one that serves: rows, collection, snapshot. After a kill, a build continues."""
+"""Build a release beside the one that serves: rows, collection, snapshot. A killed build continues when repeated."""
 
 from collections.abc import Callable
 from functools import partial
@@ -20,7 +20,7 @@ def build(candidate: Candidate, progress: Progress) -> None:
     site = candidate.site
     _open_collection(candidate)
     filled = catch_up(candidate, progress)
-    # A few rows more are searched as they are; loading anew would interrupt those who still ask this collection.
+    # A few additional rows are searched without an index; reloading would interrupt queries to this collection.
     if filled > site.release.overlay_rows or not _is_searchable(candidate):
         progress("building HNSW", 0)
         make_searchable(site.client, candidate.collection, site.index)
@@ -37,7 +37,7 @@ def catch_up(candidate: Candidate, progress: Progress) -> int:
 
 
 def _open_collection(candidate: Candidate) -> None:
-    """An index that is to have none of the rows yet starts from nothing, whatever lies there under its name."""
+    """Drop an existing collection of that name if the marker says that it has none of the rows."""
     if not candidate.rows.marker():
         drop_collection(candidate.site.client, candidate.collection, candidate.site.index.timeout_s)
 

@@ -1,4 +1,4 @@
-"""What a version must prove before it serves, and how much of a release is kept."""
+"""Settings of releases: the gates of a promotion, following MLflow, and how much is kept."""
 
 from typing import Annotated, Literal, Self, TypeAlias
 
@@ -13,23 +13,23 @@ FollowMode: TypeAlias = Literal["gate", "force", "off"]
 
 
 class GoldenQuery(BaseModel):
-    """A query whose answer is known: of the `top_k` results, `at_least` must be among those expected."""
+    """A query with known results: of the `top_k` results, `at_least` must be as expected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    text: str | None = Field(None, min_length=1, description="ask by these words, or …")
+    text: str | None = Field(None, min_length=1, description="query by text, or …")
     video_id: str | None = Field(None, min_length=1, description="… by a video of the catalog")
     expect_ids: tuple[str, ...] = Field((), description="videos that must be found, or …")
-    expect_category: str | None = Field(None, description="… the category of which videos must be found")
-    top_k: int = Field(10, ge=1, le=200, description="length of the list")
-    at_least: int = Field(1, ge=1, description="so many of the list must be as expected")
+    expect_category: str | None = Field(None, description="… category of the videos that must be found")
+    top_k: int = Field(10, ge=1, le=200, description="number of results")
+    at_least: int = Field(1, ge=1, description="results that must be as expected")
 
     @model_validator(mode="after")
-    def _asks_and_expects_one_thing(self) -> Self:
+    def _check_one_query_and_one_expectation(self) -> Self:
         if (self.text is None) == (self.video_id is None):
-            raise ValueError("a golden query asks by text or by video_id: give exactly one of them")
+            raise ValueError("a golden query needs exactly one of text and video_id")
         if bool(self.expect_ids) == (self.expect_category is not None):
-            raise ValueError("a golden query expects expect_ids or an expect_category: give exactly one of them")
+            raise ValueError("a golden query needs exactly one of expect_ids and expect_category")
         most = min(self.top_k, len(self.expect_ids)) if self.expect_ids else self.top_k
         if self.at_least > most:
             raise ValueError(f"at_least = {self.at_least}, but no more than {most} results can be as expected")
@@ -37,11 +37,13 @@ class GoldenQuery(BaseModel):
 
 
 class GatesConfig(BaseModel):
-    """What a version must prove before it serves."""
+    """Gates that a version must pass before it serves."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    alpha: float = Field(0.05, gt=0, lt=1, description="a difference counts when luck gives it less often than this")
+    alpha: float = Field(
+        0.05, gt=0, lt=1, description="significance level: a difference with a smaller p-value is significant"
+    )
     champion: Annotated[Literal["better", "not_worse", "off"], _Off] = Field(
         "better", description="against the champion on the same videos; not_worse: no significant loss"
     )
@@ -51,23 +53,23 @@ class GatesConfig(BaseModel):
     )
     metrics: tuple[str, ...] = Field(
         (),
-        description="what decides, such as users/ndcg@10; unset: the headline metric of users, else of co_watch, "
-        "category or tags, the first that the catalog allows to ask for",
+        description="metrics that decide, such as users/ndcg@10; unset: the headline metric of the first of "
+        "users, co_watch, category and tags that the catalog allows to evaluate",
     )
     min_recall: Share = Field(0.98, description="recall@10 of the ANN index against exact search")
-    recall_sample: int = Field(200, ge=1, description="videos whose exact neighbours the index is asked for")
-    golden: tuple[GoldenQuery, ...] = Field((), description="queries with known answers")
+    recall_sample: int = Field(200, ge=1, description="number of videos on which recall is measured")
+    golden: tuple[GoldenQuery, ...] = Field((), description="queries with known results")
 
 
 class ReleaseConfig(BaseModel):
-    """How releases are made, judged and kept."""
+    """How releases are built, judged and kept."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     neighbours: int = Field(256, ge=1, le=16_384, description="nearest videos of each video, kept with a snapshot")
     overlay_rows: int = Field(1000, ge=0, description="rows written since the snapshot before a new one is made")
     keep: int = Field(
-        2, ge=1, description="former releases kept to roll back to; requests in flight still ask the last of them"
+        2, ge=1, description="former releases kept to roll back to; requests in flight still use the last of them"
     )
     read_on: NodeLabels = Field({}, description="labels of the nodes that read features to embed; unset: any node")
     embed_on: NodeLabels = Field({}, description="labels of the nodes that embed many videos; unset: any node")

@@ -1,4 +1,4 @@
-"""Feature rows to release rows: what the tower makes of every video, and of each of its modalities alone."""
+"""Feature rows to release rows: embeddings of every video, and of each of its modalities alone."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -24,23 +24,23 @@ from rayreel.release.rows import PART_COLUMNS, ROWS, ReleaseRows, tombstones
 from rayreel.tower.embed import embed
 from rayreel.tower.tower import VideoTower
 
-# So few videos are embedded sooner in this process than actors are started.
+# Up to this many videos are embedded in this process, which is faster than starting actors.
 FEW = 1000
-# Compaction may take files away while they are read; what they held is elsewhere the next time.
+# Compaction may delete files while they are read. Their rows are in other files on the next attempt.
 ATTEMPTS = 3
 WORK = pa.schema([("path", pa.string()), ("video_id", pa.list_(pa.string())), ("version", pa.list_(pa.string()))])
 
 
 class Embedded(NamedTuple):
-    """What became of a store's rows: embedded now, deleted from the release, and seen by no modality of the tower."""
+    """Numbers of videos: embedded now, deleted from the release, and without any modality that the tower reads."""
 
     embedded: int
     deleted: int
     blind: int
 
 
-def embed_rows(tower: VideoTower, features: pa.Table) -> pa.Table:
-    """Feature rows → release rows (ROWS), without those of which the tower sees nothing."""
+def embed_table(tower: VideoTower, features: pa.Table) -> pa.Table:
+    """Convert feature rows to release rows (ROWS), without videos that have no modality that the tower reads."""
     if not features.num_rows:
         return ROWS.empty_table()
     matrix = FeatureMatrix.from_table(features)
@@ -49,7 +49,7 @@ def embed_rows(tower: VideoTower, features: pa.Table) -> pa.Table:
     columns["deleted"] = pa.array(np.zeros(len(matrix), bool))
     columns["embedding"] = _lists(whole_ND)
     for modality, name in PART_COLUMNS.items():
-        columns[name] = _lists(embed(tower, matrix.showing([modality])).astype(np.float16))
+        columns[name] = _lists(embed(tower, matrix.with_modalities([modality])).astype(np.float16))
     columns["text"] = _text(features)
     columns["created_at"] = pc.divide(features["created_at"].cast(pa.int64()).cast(pa.float64()), 1e6)
     rows = pa.table([columns[name] for name in ROWS.names], names=ROWS.names).cast(ROWS)
@@ -74,7 +74,7 @@ def embed_with(
     progress: Callable[[int], None] = lambda _: None,
     config: ReleaseConfig = ReleaseConfig(),  # noqa: B008 - frozen
 ) -> Embedded:
-    """As `embed_missing`, with the version's tower at hand; `config` says on which nodes of a cluster.
+    """Like `embed_missing`, with a loaded tower; `config` selects the nodes of a cluster.
 
     Raises StorageFull; rows written before that are kept.
     """
@@ -94,7 +94,7 @@ def embed_with(
 
 
 def compare(store: FeatureStore, rows: ReleaseRows) -> tuple[set[tuple[str, str]], set[str]]:
-    """(video_id, version) that the store has and the release lacks, and ids that only the release has."""
+    """Return (video_id, version) pairs that only the store has, and ids that only the release has."""
     current = store.read(list(VERSIONS.names))
     wanted = dict(zip(*(current[name].to_pylist() for name in VERSIONS.names), strict=True))
     present = rows.current()
@@ -104,12 +104,12 @@ def compare(store: FeatureStore, rows: ReleaseRows) -> tuple[set[tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class ReadFeatures:
-    """Rows of WORK in, the feature rows they name out."""
+    """Maps rows of WORK to the feature rows that they name."""
 
     store: FeatureStore
 
     def __call__(self, work: pa.Table) -> pa.Table:
-        """A file that is gone gives nothing."""
+        """Read the feature rows. Files that no longer exist are skipped."""
         return pa.concat_tables([self.store.schema.empty_table(), *map(self._read, work.to_pylist())])
 
     def _read(self, item: dict[str, object]) -> pa.Table:
@@ -130,7 +130,7 @@ class EmbedVideos:
 
     def __call__(self, features: pa.Table) -> pa.Table:
         """Embed and write a block. If the disk is full, `storage_full` holds the message of the StorageFull."""
-        found, full = embed_rows(self.tower, features), ""
+        found, full = embed_table(self.tower, features), ""
         try:
             if found.num_rows:
                 self.rows.add(found)
@@ -202,7 +202,7 @@ def _text(features: pa.Table) -> pa.ChunkedArray:
 
 
 def _lists(values_ND: NDArray[np.floating]) -> pa.ListArray:
-    """One list per row; null where a row is zero, which is how the tower says that it sees nothing."""
+    """Return one list per row; null for a zero row, which the tower returns if it reads no modality of the video."""
     present_N = values_ND.any(axis=1)
     offsets = np.concatenate([[0], np.cumsum(present_N) * values_ND.shape[1]]).astype(np.int32)
     return pa.ListArray.from_arrays(offsets, pa.array(values_ND[present_N].ravel()), mask=pa.array(~present_N))

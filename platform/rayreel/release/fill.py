@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from rayreel.index.config import IndexConfig
 from rayreel.index.connect import MilvusClient
-from rayreel.index.retry import ask
+from rayreel.index.retry import call_milvus
 from rayreel.index.write import RESTART_S, IndexRow, create_collection, delete, stored_versions, upsert
 from rayreel.release.rows import PART_COLUMNS, ROWS, Changes, ReleaseRows, embeddings, videos
 
@@ -36,7 +36,7 @@ def fill(
     in Milvus too. The marker advances once a part's rows are acknowledged, so a kill repeats rows but loses none.
     Raises IndexUnavailable if Milvus does not answer.
     """
-    exists = ask(RESTART_S, client.has_collection, collection, timeout=config.timeout_s)
+    exists = call_milvus(RESTART_S, client.has_collection, collection, timeout=config.timeout_s)
     if not exists:
         rows.set_marker("")  # before it is made: killed in between, the empty collection is filled from the start
     done, after = 0, rows.marker()
@@ -69,7 +69,7 @@ def verify(
 
 
 def index_rows(rows: pa.Table) -> Iterator[IndexRow]:
-    """Release rows (not tombstones) as the index takes them."""
+    """Convert release rows (not tombstones) to rows of the index."""
     for row, text, embedding_D in zip(videos(rows), rows["text"].to_pylist(), embeddings(rows), strict=True):
         own = {"created_at": row.created_at, "duration_s": row.duration_s}
         yield IndexRow(

@@ -17,8 +17,8 @@ from rayreel.errors import RayreelError
 from rayreel.index.collection import collection_name
 from rayreel.index.config import IndexUnavailable
 from rayreel.release import audit, journal, registry
-from rayreel.release.following import Following, State, read_following
-from rayreel.release.gates import Refused
+from rayreel.release.following import FollowStatus, State, read_following
+from rayreel.release.gates import PromotionRefused
 from rayreel.release.lease import Held, Lease, LeaseLost
 from rayreel.release.process import who
 from rayreel.release.promote import promote
@@ -38,20 +38,20 @@ _DELETED = "champion deleted"
 _MOST_CHARACTERS = 4000
 
 
-def look(site: Site) -> Following:
+def look(site: Site) -> FollowStatus:
     """Compare MLflow's champion with the serving release. Finishes an interrupted switch, and changes nothing else.
 
     Raises TrackingUnavailable, IndexUnavailable.
     """
     mode = site.release.follow
     if mode == "off":
-        return Following(State.OFF, mode, reason="release.follow is off: MLflow's champion is not followed.")
+        return FollowStatus(State.OFF, mode, reason="release.follow is off: MLflow's champion is not followed.")
     try:
         settle(site, patience_s=0)
     except Held:
-        return Following(State.WAITING, mode, reason="Another process is switching releases.")
+        return FollowStatus(State.WAITING, mode, reason="Another process is switching releases.")
     now, made = standing(site), journal.last_made(site.storage)
-    found = Following(State.WANTED, mode, now.serving, now.champion)
+    found = FollowStatus(State.WANTED, mode, now.serving, now.champion)
     if now.champion is None:
         return replace(found, state=State.NO_CHAMPION, reason=_without_champion(now.serving))
     if now.champion == now.serving:
@@ -63,7 +63,7 @@ def look(site: Site) -> Following:
     return replace(found, state=State.INDEX_MOVED, reason=_index_moved(site, found)) if unchanged else look(site)
 
 
-def follow(site: Site, *, again: bool = False) -> Following:
+def follow(site: Site, *, again: bool = False) -> FollowStatus:
     """Promote MLflow's champion, or roll back to it if it is a former release that is kept.
 
     A refused champion is not judged again; a failed one is, with `again`. If several processes follow, one acts and the
@@ -74,19 +74,19 @@ def follow(site: Site, *, again: bool = False) -> Following:
     return _exclusively(site, _carry_out, found) if needs_action(found, again=again) else found
 
 
-def needs_action(found: Following, *, again: bool = False) -> bool:
+def needs_action(found: FollowStatus, *, again: bool = False) -> bool:
     """Whether a version has to be judged and built; with `again`, also one that failed before."""
     return found.state is State.WANTED or (again and found.state is State.FAILED)
 
 
-def note(site: Site, found: Following) -> None:
+def note(site: Site, found: FollowStatus) -> None:
     """Record changes of the champion that need no build: a withdrawn request or a deleted alias. As fast as `look`."""
     _withdraw(read_following(site.storage), found)
     if found.state is State.NO_CHAMPION and _is_unrecorded(found):
         _exclusively(site, _note_deleted, found)
 
 
-def renew(site: Site, found: Following) -> Following:
+def renew(site: Site, found: FollowStatus) -> FollowStatus:
     """Look again after the champion was set once more, so that a refused or failed version is judged again."""
     if found.wanted is None or found.state not in {State.REFUSED, State.FAILED}:
         return found
@@ -94,7 +94,7 @@ def renew(site: Site, found: Following) -> Following:
     return look(site)
 
 
-def _exclusively(site: Site, act: Callable[[Site, Following], Following], found: Following) -> Following:
+def _exclusively(site: Site, act: Callable[[Site, FollowStatus], FollowStatus], found: FollowStatus) -> FollowStatus:
     """Act under the lease `follow`, unless another process has changed the state meanwhile."""
     try:
         with Lease(site.storage, "follow", "follows the champion in MLflow"):
@@ -104,7 +104,7 @@ def _exclusively(site: Site, act: Callable[[Site, Following], Following], found:
         return replace(found, state=State.WAITING, reason="Another process is working on a release.", detail=str(busy))
 
 
-def _carry_out(site: Site, found: Following) -> Following:
+def _carry_out(site: Site, found: FollowStatus) -> FollowStatus:
     assert found.wanted is not None
     by = f"{registry.CHAMPION} in MLflow, followed by {who()}"
     try:
@@ -113,7 +113,7 @@ def _carry_out(site: Site, found: Following) -> Following:
             roll_back(site, to=version, by=by)
         else:
             promote(version, site, FORCED if found.mode == "force" else None, by=by)
-    except Refused as refused:
+    except PromotionRefused as refused:
         return _refuse(site, found, refused, by)
     except (Held, LeaseLost, Overtaken, TrackingUnavailable, IndexUnavailable):
         raise
@@ -124,7 +124,7 @@ def _carry_out(site: Site, found: Following) -> Following:
     return look(site)
 
 
-def _refuse(site: Site, found: Following, refused: Refused, by: str) -> Following:
+def _refuse(site: Site, found: FollowStatus, refused: PromotionRefused, by: str) -> FollowStatus:
     assert found.wanted is not None
     gates = [gate.name for gate in refused.gates if not gate.passed]
     _mark(site, found, State.REFUSED, str(refused), gates)
@@ -133,13 +133,13 @@ def _refuse(site: Site, found: Following, refused: Refused, by: str) -> Followin
     return _with_verdict(site, found)
 
 
-def _fail(site: Site, found: Following, error: RayreelError) -> Following:
+def _fail(site: Site, found: FollowStatus, error: RayreelError) -> FollowStatus:
     _mark(site, found, State.FAILED, f"{type(error).__name__}: {error}", [])
     log.warning("following the champion in MLflow failed: %s", error)
     return _with_verdict(site, found)
 
 
-def _mark(site: Site, found: Following, verdict: State, reason: str, gates: Sequence[str]) -> None:
+def _mark(site: Site, found: FollowStatus, verdict: State, reason: str, gates: Sequence[str]) -> None:
     assert found.wanted is not None
     registry.tag(
         found.wanted,
@@ -151,7 +151,7 @@ def _mark(site: Site, found: Following, verdict: State, reason: str, gates: Sequ
     )
 
 
-def _with_verdict(site: Site, found: Following) -> Following:
+def _with_verdict(site: Site, found: FollowStatus) -> FollowStatus:
     """The earlier verdict on this version from its tags; `found` unchanged if there is none that still applies."""
     assert found.wanted is not None
     tags = registry.tags(found.wanted)
@@ -164,7 +164,7 @@ def _with_verdict(site: Site, found: Following) -> Following:
     )
 
 
-def _withdraw(before: Following | None, now: Following) -> None:
+def _withdraw(before: FollowStatus | None, now: FollowStatus) -> None:
     """Discard the verdict on a refused or failed version once the champion has moved away from it."""
     if before is None or before.wanted is None or before.state not in {State.REFUSED, State.FAILED}:
         return
@@ -176,13 +176,13 @@ def _mark_withdrawn(version: int) -> None:
     registry.tag(version, follow="withdrawn", follow_basis=None)
 
 
-def _note_deleted(_site: Site, found: Following) -> Following:
+def _note_deleted(_site: Site, found: FollowStatus) -> FollowStatus:
     if _is_unrecorded(found):
         audit.champion_deleted(found.serving, f"{registry.CHAMPION} in MLflow, seen by {who()}")
     return found
 
 
-def _is_unrecorded(found: Following) -> bool:
+def _is_unrecorded(found: FollowStatus) -> bool:
     """Whether the champion was deleted and the audit trail does not say so yet."""
     events = audit.events()
     return found.serving is not None and bool(events) and events[-1]["event"] != _DELETED
@@ -198,7 +198,7 @@ def _basis(site: Site, serving: int | None) -> str:
     return f"{serving}/{hashlib.blake2b(rules.encode(), digest_size=8).hexdigest()}"
 
 
-def _explanation(verdict: State, found: Following, gates: tuple[str, ...]) -> str:
+def _explanation(verdict: State, found: FollowStatus, gates: tuple[str, ...]) -> str:
     serving = "Nothing serves." if found.serving is None else f"Release {found.serving} keeps serving."
     named = f"Version {found.wanted}, the {registry.CHAMPION} in MLflow,"
     if verdict is State.REFUSED:
@@ -215,7 +215,7 @@ def _without_champion(serving: int | None) -> str:
     )
 
 
-def _index_moved(site: Site, found: Following) -> str:
+def _index_moved(site: Site, found: FollowStatus) -> str:
     change = "removed" if found.serving is None else f"moved to release {found.serving}"
     return (
         f"The index alias {site.index.alias} was {change} without a promotion, while {registry.CHAMPION} is still "

@@ -22,7 +22,7 @@ from rayreel.index.embedded import NAMESPACE
 from rayreel.index.retry import is_disconnected
 from rayreel.release import registry
 from rayreel.release.follow import follow, look, needs_action, note, renew
-from rayreel.release.following import Following, State, read_following, write_following
+from rayreel.release.following import FollowStatus, State, read_following, write_following
 from rayreel.release.site import Site
 from rayreel.storage import Storage
 from rayreel.training.tracking import TrackingUnavailable, use_tracking
@@ -76,7 +76,7 @@ class Follower:
         except Exception as error:  # noqa: BLE001 - the thread must survive; the next turn tries again
             self._report(self._failed(error))
 
-    def _look(self) -> Following:
+    def _look(self) -> FollowStatus:
         if self._site is None:
             use_tracking(self._storage)
             self._site = self._make_site()
@@ -88,7 +88,7 @@ class Follower:
             self._retry_at, self._delay_s = 0.0, RETRY_S
         return found
 
-    def _act(self, found: Following) -> Following:
+    def _act(self, found: FollowStatus) -> FollowStatus:
         """Run a task that follows, and keep the status fresh meanwhile. Failures are retried with increasing delays."""
         assert self._site is not None
         self._tried, self._retry_at = found.wanted, time.monotonic() + self._delay_s
@@ -101,7 +101,7 @@ class Follower:
             if self._has_moved(found.wanted):
                 ray.cancel(task, force=True)
         try:
-            done: Following = ray.get(task)
+            done: FollowStatus = ray.get(task)
         except (TaskCancelledError, WorkerCrashedError):
             done = replace(found, state=State.WAITING, reason="Judging and building was interrupted.")
         return done
@@ -112,7 +112,7 @@ class Follower:
         except TrackingUnavailable:
             return False
 
-    def _failed(self, error: Exception) -> Following:
+    def _failed(self, error: Exception) -> FollowStatus:
         serving = self._status.serving if self._status else None
         wanted = self._status.wanted if self._status else None
         mode = self._site.release.follow if self._site else "gate"
@@ -121,9 +121,9 @@ class Follower:
             log.exception("following the champion in MLflow failed")
         reason = f"{away or 'Unexpected error, see the log of the actor Follower'}; trying again."
         state = State.UNREACHABLE if away else State.FAILED
-        return Following(state, mode, serving, wanted, reason, detail=f"{type(error).__name__}: {error}")
+        return FollowStatus(state, mode, serving, wanted, reason, detail=f"{type(error).__name__}: {error}")
 
-    def _report(self, found: Following) -> None:
+    def _report(self, found: FollowStatus) -> None:
         changed = found != self._status
         if changed:
             log.info("following: %s %s", found.state, found.reason)
@@ -184,7 +184,7 @@ def _task(site: Site) -> Any:  # noqa: ANN401 - a Ray task
     return ray.remote(num_cpus=0, max_calls=1, max_retries=0)(_follow_once).options(**place)
 
 
-def _follow_once(make_site: MakeSite, storage: Storage) -> Following:
+def _follow_once(make_site: MakeSite, storage: Storage) -> FollowStatus:
     use_tracking(storage)
     return follow(make_site(), again=True)
 

@@ -27,7 +27,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Following:
+class FollowStatus:
     """The reconciler's last finding.
 
     `wanted` is the version at MLflow's champion and `serving` the one that serves; None if there is none. `reason`
@@ -45,10 +45,10 @@ class Following:
     looked_at: str = ""
 
 
-_STATUS: TypeAdapter[Following] = TypeAdapter(Following)
+_STATUS: TypeAdapter[FollowStatus] = TypeAdapter(FollowStatus)
 
 
-def read_following(storage: Storage) -> Following | None:
+def read_following(storage: Storage) -> FollowStatus | None:
     """Return the last status written; None if there is none or it cannot be read."""
     content = storage.read(_path(storage))
     try:
@@ -57,7 +57,7 @@ def read_following(storage: Storage) -> Following | None:
         return None
 
 
-def write_following(storage: Storage, found: Following) -> None:
+def write_following(storage: Storage, found: FollowStatus) -> None:
     """Write the status, with the current time as `looked_at`."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     storage.write(_path(storage), _STATUS.dump_json(replace(found, looked_at=now)))

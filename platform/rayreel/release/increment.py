@@ -78,10 +78,11 @@ def _bring(candidate: Candidate, progress: Progress, *, snapshot: bool) -> Broug
 
 
 class Writer:
-    """Adds and deletes single videos of the release that serves; threads may share it.
+    """Adds and deletes single videos of the serving release. Safe to share between threads.
 
-    Feature store first, then the release's rows, then Milvus. Killed in between, nothing is half there for good: what
-    the store has the next `bring_up_to_date` embeds, what the rows have the next write brings to Milvus.
+    Writes go to the feature store first, then to the release's rows, then to Milvus. A write that is killed in between
+    is completed later: the next `bring_up_to_date` embeds what only the store has, and the next write sends to Milvus
+    what only the rows have.
     """
 
     def __init__(self, store: FeatureStore, rows: ReleaseRows, client: MilvusClient, config: IndexConfig) -> None:
@@ -90,9 +91,10 @@ class Writer:
         self._lock, self._upto, self._known = Lock(), "", set[str]()
 
     def add(self, features: pa.Table, release_rows: pa.Table) -> None:
-        """Add videos, or replace those of the same ids: feature rows, and the same videos as release rows.
+        """Add videos, or replace those with the same ids, given as feature rows and as release rows.
 
-        When it returns they are kept and found. Raises IndexUnavailable when they are kept, but Milvus was away.
+        When it returns, they are stored and searchable. Raises IndexUnavailable if they are stored, but Milvus does not
+        answer.
         """
         self.store.add(features, QUARANTINE.empty_table())
         self.store.amend(added=list(zip(*(features[name].to_pylist() for name in VERSIONS.names), strict=True)))
@@ -100,7 +102,7 @@ class Writer:
         self._fill()
 
     def delete(self, ids: Sequence[str]) -> list[str]:
-        """Delete videos; returns those that were there. Errors as of `add`."""
+        """Delete videos and return the ids that existed. Raises like `add`."""
         there = sorted(set(ids) & self._ids())
         if there:
             self.store.amend(deleted=there)
@@ -112,7 +114,7 @@ class Writer:
         fill(self._client, self.rows, collection_name(self.rows.version), self._config)
 
     def _ids(self) -> set[str]:
-        """Ids of all videos of the release; only what is new since the last call is read."""
+        """Ids of all videos of the release. Reads only changes since the last call."""
         with self._lock:
             changes = self.rows.read(self._upto, columns=[])
             self._known = (self._known | set(changes.rows["video_id"].to_pylist())) - changes.deleted

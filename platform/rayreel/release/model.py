@@ -1,4 +1,4 @@
-"""The registered model: features in, embeddings out, loadable by anyone with MLflow."""
+"""The registered MLflow model: maps features to embeddings."""
 
 from collections.abc import Hashable
 from pathlib import Path
@@ -20,23 +20,23 @@ ARTIFACT = "tower"
 
 
 class TowerModel(PythonModel):  # type: ignore[misc]
-    """pyfunc flavour of a tower: one row per video, one embedding out."""
+    """pyfunc flavour of a tower: one embedding per row, one row per video."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the tower from the model's artifacts."""
         self.tower = load_tower(Path(context.artifacts[ARTIFACT]))
 
     def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: Any = None) -> list[list[float]]:  # noqa: ANN401
-        """Columns visual [n, Dv], audio [n, Da], text [Dt], each optional or null -> unit embeddings [rows, dim].
+        """Return unit embeddings [rows, dim] for columns visual [n, Dv], audio [n, Da], text [Dt], each optional.
 
-        Raises EmptyQuery for a row with none of them.
+        Raises EmptyQuery if all columns of a row are null.
         """
         rows = model_input.to_dict(orient="records")
         return [embed_query(self.tower, _vectors(row)).tolist() for row in rows]
 
 
 def signature() -> ModelSignature:
-    """What the model takes and gives, as MLflow checks it."""
+    """Return the model's inputs and outputs, which MLflow checks."""
     matrix, vector = Array(Array(DataType.double)), Array(DataType.double)
     inputs = [
         ColSpec(vector if modality is Modality.TEXT else matrix, name=modality.value, required=False)
@@ -46,7 +46,7 @@ def signature() -> ModelSignature:
 
 
 def input_example(tower: VideoTower) -> pd.DataFrame:
-    """One query by text alone, or by what else the tower looks at, to show what an input looks like."""
+    """Return an example input: one query by text, or by another modality if the tower does not read text."""
     shown = Modality.TEXT if Modality.TEXT in tower.config.modalities else tower.config.modalities[0]
     vector = [1.0] + [0.0] * (tower.dims[shown] - 1)
     return pd.DataFrame({shown.value: [vector if shown is Modality.TEXT else [vector]]})

@@ -5,18 +5,18 @@ import ray
 import torch
 from numpy.typing import NDArray
 
-# Cosines held at once: 2^26 floats are 256 MB.
+# Cosines in memory at once: 2^26 floats are 256 MB.
 CELLS = 1 << 26
 
 Neighbours = tuple[NDArray[np.int32], NDArray[np.float32]]
 
 
 def exact_neighbours(embeddings_ND: NDArray[np.float32], neighbours: int) -> Neighbours:
-    """The nearest rows of each row without itself, best first: numbers [N, K] and cosines [N, K].
+    """Return the nearest rows of each row except itself, best first: row numbers [N, K] and cosines [N, K].
 
-    `embeddings_ND` are unit vectors; K is `neighbours`, or N - 1 where there are fewer. Equal cosines are in row
-    order, except where they reach over the end of a list. Computed on this machine's GPU or, without one, on a free one
-    of the Ray cluster, or else on the CPU: 20,000 rows of 512 take it 8 s of one core, and ten times as many 100 times
+    `embeddings_ND` are unit vectors; K is `neighbours`, or N - 1 if that is less. Rows with equal cosines are in row
+    order, except at the end of a list, which may contain any of them. Computed on this machine's GPU, else on a free
+    GPU of the Ray cluster, else on the CPU: 20,000 rows of 512 take 8 s of one core, ten times as many rows 100 times
     as long.
     """
     if not torch.cuda.is_available() and ray.is_initialized() and ray.available_resources().get("GPU", 0) >= 1:
@@ -45,7 +45,7 @@ def _best(all_ND: torch.Tensor, start: int, stop: int, width: int) -> tuple[torc
     cosines_QN = all_ND[start:stop] @ all_ND.T
     cosines_QN[torch.arange(stop - start), torch.arange(start, stop)] = -torch.inf
     best_QK, rows_QK = cosines_QN.topk(width, dim=1)
-    # topk leaves ties in any order: by row number first, then, stably, by cosine.
+    # topk returns ties in any order: sort by row number, then stably by cosine.
     rows_QK, order_QK = rows_QK.sort(dim=1)
     best_QK, order_again_QK = best_QK.gather(1, order_QK).sort(dim=1, descending=True, stable=True)
     return best_QK, rows_QK.gather(1, order_again_QK)

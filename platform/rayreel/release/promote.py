@@ -7,7 +7,7 @@ from typing import Literal
 from rayreel.features.store import open_store
 from rayreel.release import audit, registry
 from rayreel.release.build import Progress, build, catch_up
-from rayreel.release.gates import Gate, Refused, pass_through, trust
+from rayreel.release.gates import PromotionRefused, ReleaseGate, pass_through, trust
 from rayreel.release.journal import Switch
 from rayreel.release.lease import Lease, build_lease
 from rayreel.release.process import who
@@ -18,7 +18,7 @@ from rayreel.release.retire import retire
 from rayreel.release.site import Candidate, Site
 from rayreel.release.switch import Standing, settle, standing, switch
 
-__all__ = ["Promotion", "Refused", "check", "is_current", "promote"]
+__all__ = ["Promotion", "PromotionRefused", "check", "is_current", "promote"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Promotion:
 
     version: Version
     previous: int | None
-    gates: list[Gate]
+    gates: list[ReleaseGate]
     retired: list[int]
     taken_from: int | None = None
 
@@ -56,7 +56,7 @@ def promote(
     kill, the same call continues.
 
     Raises:
-        Refused: a gate failed. The previous release keeps serving.
+        PromotionRefused: a gate failed. The previous release keeps serving.
         Overtaken: the serving release or MLflow's champion changed in the meantime.
         Held: another process is building the same version.
     """

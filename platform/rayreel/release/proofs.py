@@ -1,4 +1,4 @@
-"""What a freshly built release has to prove before anybody asks it."""
+"""Checks of a newly built release before it serves."""
 
 from collections.abc import Collection
 
@@ -12,7 +12,7 @@ from rayreel.features.store import FeatureStore, open_store
 from rayreel.index.verify import recall
 from rayreel.release.embed import compare
 from rayreel.release.fill import verify
-from rayreel.release.gates import Gate
+from rayreel.release.gates import ReleaseGate
 from rayreel.release.golden import golden_gates, words_of
 from rayreel.release.rows import embeddings
 from rayreel.release.site import Candidate
@@ -22,13 +22,13 @@ _NEAREST = 10
 _QUERIES_AT_ONCE = 16
 
 
-def sound(candidate: Candidate) -> list[Gate]:
-    """Whether rows, index and snapshot are whole and the index finds what exact search finds."""
+def sound(candidate: Candidate) -> list[ReleaseGate]:
+    """Check that rows, index and snapshot are complete and that the index finds what exact search finds."""
     return [_rows(candidate), _index(candidate), _snapshot(candidate), _recall(candidate)]
 
 
-def golden(candidate: Candidate) -> list[Gate]:
-    """Whether golden queries find what they should."""
+def golden(candidate: Candidate) -> list[ReleaseGate]:
+    """Check that golden queries find the expected videos."""
     site, key = candidate.site, open_store(candidate.site.storage, candidate.version.encoder_key).key
     words = words_of(candidate.tower, site.text_encoder, key.identities[Modality.TEXT])
     return list(golden_gates(site.release.gates.golden, candidate.index, words))
@@ -39,46 +39,48 @@ def is_whole(candidate: Candidate) -> bool:
     return _rows(candidate).passed and _index(candidate).passed
 
 
-def _rows(candidate: Candidate) -> Gate:
-    """As many rows as feature rows: the same videos in the same version, but those that the tower sees nothing of."""
+def _rows(candidate: Candidate) -> ReleaseGate:
+    """Check that rows and feature rows have the same videos and versions, except videos that the tower cannot read."""
     store = open_store(candidate.site.storage, candidate.version.encoder_key)
     pairs, surplus = compare(store, candidate.rows)
     missing = {video_id for video_id, _ in pairs}
     seen = _seen(store, missing, candidate.tower.config.modalities) if missing else set()
     finding = f"{len(candidate.rows.current())} rows of {len(store.read(['video_id']))} feature rows"
     if blind := len(missing - seen):
-        finding += f"; of {blind} the tower sees nothing"
+        finding += f"; {blind} without a modality that the tower reads"
     if seen or surplus:
-        finding += f"; {len(seen)} missing, {len(surplus)} too many: promote again"
-    return Gate("rows", not seen and not surplus, finding)
+        finding += f"; {len(seen)} missing, {len(surplus)} surplus: promote again"
+    return ReleaseGate("rows", not seen and not surplus, finding)
 
 
 def _seen(store: FeatureStore, video_ids: Collection[str], modalities: Collection[str]) -> set[str]:
-    """Those of these videos that have something the tower looks at."""
+    """Return those of the videos that have a modality that the tower reads."""
     table = store.read(["video_id", *modalities])
     table = table.filter(pc.is_in(table["video_id"], value_set=pa.array(sorted(video_ids), pa.string())))
     has_N = np.any([np.asarray(table[name].is_valid()) for name in modalities], axis=0)
     return set(table["video_id"].filter(pa.array(has_N, pa.bool_())).to_pylist())
 
 
-def _index(candidate: Candidate) -> Gate:
+def _index(candidate: Candidate) -> ReleaseGate:
     site = candidate.site
     apart = verify(site.client, candidate.rows, candidate.collection, site.index, repair=False)
-    finding = f"{candidate.collection} holds exactly these videos"
+    finding = f"{candidate.collection} has exactly these videos"
     if any(apart):
-        counts = f"{len(apart.missing)} missing, {len(apart.stale)} stale, {len(apart.surplus)} too many"
-        finding = f"{candidate.collection} has {counts}: jobs/index.py --version {candidate.version.number} --verify"
-    return Gate("index rows", not any(apart), finding)
+        counts = f"{len(apart.missing)} missing, {len(apart.stale)} stale, {len(apart.surplus)} surplus"
+        finding = (
+            f"{candidate.collection} has {counts}: run jobs/index.py --version {candidate.version.number} --verify"
+        )
+    return ReleaseGate("index rows", not any(apart), finding)
 
 
-def _snapshot(candidate: Candidate) -> Gate:
+def _snapshot(candidate: Candidate) -> ReleaseGate:
     pointer = snapshot_pointer(candidate.site.storage, candidate.version.number)
-    found = "there is none: promote again" if pointer is None else f"{pointer['name']} of {pointer['videos']} videos"
-    return Gate("snapshot", pointer is not None, found)
+    found = "missing: promote again" if pointer is None else f"{pointer['name']} of {pointer['videos']} videos"
+    return ReleaseGate("snapshot", pointer is not None, found)
 
 
-def _recall(candidate: Candidate) -> Gate:
-    """Recall of the index against exact search over all rows, on a fixed random sample of them."""
+def _recall(candidate: Candidate) -> ReleaseGate:
+    """Measure recall of the index against exact search over all rows, on a fixed random sample."""
     gates = candidate.site.release.gates
     table = candidate.rows.read(columns=["embedding"]).rows
     vectors_ND, ids = embeddings(table), table["video_id"].to_pylist()
@@ -88,13 +90,13 @@ def _recall(candidate: Candidate) -> Gate:
     found = recall(
         candidate.site.client, candidate.collection, vectors_ND[sample_Q], exact, candidate.site.index, k=_NEAREST
     )
-    short = "" if found >= gates.min_recall else f", {gates.min_recall - found:.3f} too little: raise index.ef_search"
+    short = "" if found >= gates.min_recall else f", {gates.min_recall - found:.3f} too low: raise index.ef_search"
     finding = f"recall@{_NEAREST} {found:.3f} of exact search on {len(sample_Q)} videos{short}"
-    return Gate("recall of the index", found >= gates.min_recall, finding)
+    return ReleaseGate("recall of the index", found >= gates.min_recall, finding)
 
 
 def _exact(vectors_ND: NDArray[np.float32], sample_Q: NDArray[np.int64], k: int) -> list[NDArray[np.int64]]:
-    """The rows nearest to each sampled one, itself included, best first."""
+    """Return the rows nearest to each sampled row, including itself, best first."""
     found = []
     for start in range(0, len(sample_Q), _QUERIES_AT_ONCE):
         scores_QN = vectors_ND[sample_Q[start : start + _QUERIES_AT_ONCE]] @ vectors_ND.T

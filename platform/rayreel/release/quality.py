@@ -1,4 +1,4 @@
-"""Whether a tower is worth serving: beside the champion and beside baselines that need no tower."""
+"""Quality gates: compare a tower with the champion and with baselines that need no tower."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -10,43 +10,43 @@ from numpy.typing import NDArray
 
 from rayreel.catalog.interactions import read_interactions
 from rayreel.errors import RayreelError
+from rayreel.evaluation.comparison import Section, Versus
 from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.evaluate import Evaluation, evaluate
 from rayreel.evaluation.methods import TOWER
-from rayreel.evaluation.trial import Section, Versus
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.store import NoFeatures, open_store
 from rayreel.release import registry
 from rayreel.release.config import GatesConfig
-from rayreel.release.gates import Gate
+from rayreel.release.gates import ReleaseGate
 from rayreel.release.registry import Version
 from rayreel.storage import Storage
 from rayreel.tower.embed import embed
 from rayreel.training.tracking import TrackingUnavailable, run_config
 
 CHAMPION = "champion"
-# Which section decides when none is named: what people watch before what videos are called.
+# Without release.gates.metrics, the first of these sections decides: what users watch before what metadata says.
 _FIRST = ("users", "co_watch", "category", "tags")
-# They know users, not content: of a new video they know nothing, so that no content tower has to beat them.
+# These use only views and know nothing of new videos, so a content tower need not beat them.
 _OF_USERS = {"popularity", "item-kNN", "matrix factorisation"}
 _PERFECT = 1 - 1e-9
 
 
 class UnknownMetric(RayreelError):
-    """A metric of release.gates.metrics that the evaluation does not take."""
+    """release.gates.metrics names a metric that the evaluation does not have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """The gates on quality, and the tower's own metrics such as {"category/ndcg@10": 0.9}."""
 
-    gates: list[Gate]
+    gates: list[ReleaseGate]
     metrics: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Jury:
-    """What towers are judged with. `interactions` is a file of views; unset, the one the version was trained with."""
+    """What towers are judged with. `interactions` is a file of views; None: the one the version was trained with."""
 
     storage: Storage
     evaluation: EvaluationConfig
@@ -55,36 +55,38 @@ class Jury:
 
 
 def judge(version: Version, champion: Version | None, jury: Jury) -> Judgement:
-    """Evaluate the version on what its training held out, beside the champion on the same videos.
+    """Evaluate the version on its held-out videos, and the champion on the same videos.
 
-    A champion of other encoders is asked with its own features of the same videos; without them its gate fails. One
-    that was trained with another split may know these videos, which can only help it.
+    A champion with other encoders is evaluated on its own features of these videos; its gate fails if there are none.
+    If it was trained with another split, it may have seen these videos, which can only help it.
     """
     table = open_store(jury.storage, version.encoder_key).read()
     rivals: dict[str, NDArray[np.float32]] = {}
-    lacking: list[Gate] = []
+    missing: list[ReleaseGate] = []
     if champion is not None and jury.gates.champion != "off":
         try:
             table, rivals[CHAMPION] = _beside(champion, table, jury.storage)
         except NoFeatures as error:
-            lacking = [Gate(CHAMPION, False, f"cannot be compared with version {champion.number}: {error}", True)]
+            missing = [
+                ReleaseGate(CHAMPION, False, f"cannot be compared with version {champion.number}: {error}", True)
+            ]
     try:
         evaluation = _evaluate(version, table, rivals, jury)
     except TrackingUnavailable:
         raise
     except RayreelError as error:  # a catalog without categories and views
-        return Judgement([*lacking, Gate("evaluation", False, str(error), quality=True)], {})
+        return Judgement([*missing, ReleaseGate("evaluation", False, str(error), quality=True)], {})
     gates = [gate for name in _metrics(evaluation, jury.gates) for gate in _gates(evaluation, name, jury.gates)]
-    return Judgement(lacking + gates, _own(evaluation))
+    return Judgement(missing + gates, _own(evaluation))
 
 
 def _beside(champion: Version, table: pa.Table, storage: Storage) -> tuple[pa.Table, NDArray[np.float32]]:
-    """The feature rows of videos that both know, and the champion's embeddings [N, dim] of them, in this order."""
+    """Return the feature rows of videos that both have, and the champion's embeddings [N, dim] in the same order."""
     store = open_store(storage, champion.encoder_key)
     theirs = store.read()
     theirs = theirs.filter(pc.is_in(theirs["video_id"], value_set=table["video_id"].combine_chunks()))
     if not theirs.num_rows:
-        raise NoFeatures(f"{store.features} holds none of these videos. Extract them with its encoders, too.")
+        raise NoFeatures(f"{store.features} has none of these videos. Extract them with the champion's encoders, too.")
     table = table.filter(pc.is_in(table["video_id"], value_set=theirs["video_id"].combine_chunks()))
     return table, embed(registry.load(champion), FeatureMatrix.from_table(theirs))
 
@@ -116,7 +118,7 @@ def _metrics(evaluation: Evaluation, gates: GatesConfig) -> list[str]:
     return named
 
 
-def _gates(evaluation: Evaluation, metric: str, config: GatesConfig) -> Iterator[Gate]:
+def _gates(evaluation: Evaluation, metric: str, config: GatesConfig) -> Iterator[ReleaseGate]:
     section, name = _section(evaluation, metric)
     rules = {CHAMPION: config.champion} | {
         method: config.baselines for method in evaluation.baselines if method not in _OF_USERS
@@ -124,19 +126,19 @@ def _gates(evaluation: Evaluation, metric: str, config: GatesConfig) -> Iterator
     for method, rule in rules.items():
         versus = section.versus.get(method, {}).get(name)
         if rule != "off" and versus is not None:
-            # Of the baselines there are many, so that one may be beaten by luck; the champion is asked about alone.
+            # p is corrected for the number of baselines; the champion is a single comparison.
             versus = replace(versus, p=versus.p_alone) if method == CHAMPION else versus
             own = section.scores[TOWER][name].mean
             finding = f"{own:.3f}, {method} {section.scores[method][name].mean:.3f}: {_lead(versus)}"
             passed = _passes(rule, versus, own, config.alpha)
             wanted = "" if passed else f"; {_WANTED[rule].format(alpha=config.alpha)}"
-            yield Gate(f"{metric}, {rule.replace('_', ' ')}: {method}", passed, finding + wanted, quality=True)
+            yield ReleaseGate(f"{metric}, {rule.replace('_', ' ')}: {method}", passed, finding + wanted, quality=True)
 
 
 _WANTED = {
-    "better": "a lead with p < {alpha:g} is needed",
-    "above": "a lead is needed",
-    "not_worse": "a loss with p < {alpha:g} is one too many",
+    "better": "requires a lead with p < {alpha:g}",
+    "above": "requires a lead",
+    "not_worse": "must not lose with p < {alpha:g}",
 }
 
 
@@ -145,7 +147,7 @@ def _passes(rule: str, versus: Versus, own: float, alpha: float) -> bool:
         case "better":
             return versus.difference > 0 and versus.p < alpha
         case "above":
-            # Where both are perfect the catalog cannot tell them apart; nobody could be above.
+            # If both are perfect, the catalog cannot distinguish them.
             return versus.difference > 0 or (own >= _PERFECT and versus.difference >= 0)
         case _:
             return versus.difference >= 0 or versus.p >= alpha
@@ -161,5 +163,7 @@ def _section(evaluation: Evaluation, metric: str) -> tuple[Section, str]:
 
 
 def _own(evaluation: Evaluation) -> dict[str, float]:
-    shown = ((name, section, metric) for name, section in evaluation.sections.items() for metric in section.shown)
+    shown = (
+        (name, section, metric) for name, section in evaluation.sections.items() for metric in section.table_metrics
+    )
     return {f"{name}/{metric}": section.scores[TOWER][metric].mean for name, section, metric in shown}

@@ -40,7 +40,7 @@ class NotATower(RayreelError):
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One registered tower and what it belongs to."""
+    """A registered tower, its run, and the features and configuration that it was trained with."""
 
     number: int
     run_id: str
@@ -50,7 +50,7 @@ class Version:
 
     @property
     def uri(self) -> str:
-        """What MLflow loads it by."""
+        """The URI by which MLflow loads the version."""
         return f"models:/{MODEL}/{self.number}"
 
 
@@ -76,7 +76,7 @@ def register(tower_folder: Path, tags: dict[str, str], facts: dict[str, Any]) ->
 
 
 def resolve(name: str) -> Version:
-    """The version of a number or an alias. Raises NoSuchVersion."""
+    """Return the version with this number or alias. Raises NoSuchVersion, NotATower, TrackingUnavailable."""
     client = mlflow.MlflowClient()
     ask = client.get_model_version if name.isdigit() else client.get_model_version_by_alias
     try:
@@ -88,9 +88,9 @@ def resolve(name: str) -> Version:
             f"{MODEL} has no {name!r} in the registry at {mlflow.get_registry_uri()}. Run jobs/train.py first."
         ) from None
     tags = found.tags
-    if lacking := [tag for tag in ("encoder_key", "features", "training") if tag not in tags]:
+    if missing := [tag for tag in ("encoder_key", "features", "training") if tag not in tags]:
         raise NotATower(
-            f"Version {found.version} of {MODEL} has no tag {', '.join(lacking)}: it was not registered by "
+            f"Version {found.version} of {MODEL} has no tag {', '.join(missing)}: it was not registered by "
             "jobs/train.py, so its features are unknown. Choose another version."
         )
     return Version(int(found.version), found.run_id, tags["encoder_key"], tags["features"], tags["training"])
@@ -173,7 +173,7 @@ def _ask(call: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401
 
 
 def _registered(logged: ModelInfo, tags: dict[str, str]) -> Version:
-    """Not by `registered_model_name`: that prints, and a version without tags is there until they are set."""
+    """Create a version with its tags. `registered_model_name` would print, and set the tags only afterwards."""
     client = mlflow.MlflowClient()
     try:
         client.create_registered_model(MODEL)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rayreel.errors import RayreelError
 from rayreel.release import registry
 from rayreel.release.build import Progress, build, catch_up
-from rayreel.release.gates import Gate, pass_through
+from rayreel.release.gates import ReleaseGate, pass_through
 from rayreel.release.journal import Switch
 from rayreel.release.lease import Lease, build_lease
 from rayreel.release.process import who
@@ -26,7 +26,7 @@ class RolledBack:
 
     version: Version
     left: Version
-    gates: list[Gate]
+    gates: list[ReleaseGate]
 
 
 def roll_back(
@@ -45,7 +45,7 @@ def roll_back(
 
     Raises:
         NothingBefore: nothing serves, or no release served before.
-        Refused: the previous release failed a check of its index.
+        PromotionRefused: the previous release failed a check of its index.
         Overtaken: the serving release or MLflow's champion changed in the meantime.
         Held: another process is working on the previous release.
     """

@@ -1,4 +1,4 @@
-"""A release's rows: every video as its tower sees it, in Parquet parts that are only ever added; the last part wins."""
+"""A release's rows: embeddings and metadata of every video in append-only Parquet parts; the last part wins."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -67,7 +67,7 @@ class ReleaseRows:
         return self._parts.add(table.select(ROWS.names).cast(ROWS))
 
     def parts(self, after: str = "") -> list[str]:
-        """Names of the parts after one, in order; of all of them without one."""
+        """Return the names of the parts after `after`, in order; all by default."""
         return self._parts.names(after)
 
     def read(self, after: str = "", upto: str | None = None, columns: Sequence[str] | None = None) -> Changes:
@@ -83,21 +83,21 @@ class ReleaseRows:
         return Changes(rows, set(gone), names[-1] if names else after)
 
     def current(self) -> dict[str, str]:
-        """video_id → version of every video of the release."""
+        """Return the version of every video of the release by video_id."""
         rows = self.read(columns=["version"]).rows
         return dict(zip(rows["video_id"].to_pylist(), rows["version"].to_pylist(), strict=True))
 
     def marker(self) -> str:
-        """The last part that the index has, "" if none. Raises BrokenFile."""
+        """Return the last part that the index has, "" if none. Raises BrokenFile."""
         content = self.storage.read_json(self._marker)
         return "" if content is None else str(content["upto"])
 
     def set_marker(self, name: str) -> None:
-        """Say that the index has this part and all before it."""
+        """Record that the index has this part and all before it."""
         self.storage.write(self._marker, json.dumps({"upto": name}).encode())
 
     def compact(self, upto: str) -> int:
-        """Merge runs of small parts up to and with one into one part each; returns how many parts were merged.
+        """Merge runs of small parts up to and including `upto` into one part each; returns how many parts were merged.
 
         Safe for concurrent readers and if killed at any point. A merged part takes the number of its last source, so a
         reader that has read up to `upto` has nothing new to read, and one that has read less reads a whole run again.

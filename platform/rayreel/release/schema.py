@@ -1,4 +1,4 @@
-"""What a release keeps of a video: columns in Parquet, and the same as values and arrays."""
+"""The data of a video in a release: Parquet columns, and the same data as values and arrays."""
 
 import json
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rayreel.encoders.encoder import Modality
 
-# `text` is what a search by words reads, so the tower's view of the text modality needs another name.
+# `text` is the column for full-text search, so the embedding of the text modality needs another name.
 PART_COLUMNS = {Modality.VISUAL: "visual", Modality.AUDIO: "audio", Modality.TEXT: "text_part"}
 ROWS = pa.schema(
     [
@@ -35,7 +35,7 @@ ROWS = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class VideoRow:
-    """What people and filters are told of a video. `created_at` is in seconds since 1970."""
+    """Metadata of a video, for results and filters. `created_at` is in seconds since 1970."""
 
     video_id: str
     version: str
@@ -49,17 +49,17 @@ class VideoRow:
     duration_s: float | None
 
     def fields(self) -> dict[str, Any]:
-        """The row as filters read it."""
+        """Return all fields by name, for filters."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
 def tombstones(video_ids: Iterable[str]) -> pa.Table:
-    """Rows that say of videos that they are gone."""
+    """Return rows that mark videos as deleted."""
     return pa.Table.from_pylist([{"video_id": video_id, "deleted": True} for video_id in video_ids], schema=ROWS)
 
 
 def videos(rows: pa.Table) -> list[VideoRow]:
-    """What rows (not tombstones) say of their videos, in their order."""
+    """Return the metadata of rows (not tombstones), in their order."""
     columns = {name: rows[name].to_pylist() for name in VideoRow.__slots__}
     columns["tags"] = [tuple(tags or ()) for tags in columns["tags"]]
     columns["extra"] = [json.loads(extra or "{}") for extra in columns["extra"]]
@@ -67,7 +67,7 @@ def videos(rows: pa.Table) -> list[VideoRow]:
 
 
 def embeddings(rows: pa.Table) -> NDArray[np.float32]:
-    """The embeddings of rows (not tombstones), [N, D]."""
+    """Return the embeddings of rows (not tombstones), [N, D]."""
     if not rows.num_rows:
         return np.empty((0, 0), np.float32)
     values = np.asarray(rows["embedding"].combine_chunks().flatten(), np.float32)
@@ -75,7 +75,7 @@ def embeddings(rows: pa.Table) -> NDArray[np.float32]:
 
 
 def part_embeddings(rows: pa.Table, modality: Modality) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
-    """What the tower makes of one modality alone: unit vectors [N, D], zero where it is absent, and the mask [N]."""
+    """Return embeddings of one modality alone: unit vectors [N, D], zero if it is absent, and the mask [N]."""
     column = rows[PART_COLUMNS[modality]].combine_chunks()
     present_N = np.asarray(column.is_valid(), bool)
     dim = len(rows["embedding"][0]) if rows.num_rows else 0

@@ -55,7 +55,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A version on its way to serving: its tower, its rows, its collection."""
+    """A version that may be promoted: its tower, rows and collection."""
 
     version: Version
     site: Site
@@ -77,5 +77,5 @@ class Candidate:
 
     @property
     def index(self) -> VideoIndex:
-        """Searches this version's collection, whatever the alias says."""
+        """The index of this version's collection, regardless of the alias."""
         return VideoIndex(self.site.client, self.site.index, self.collection)

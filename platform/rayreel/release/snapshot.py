@@ -1,4 +1,4 @@
-"""A snapshot: a release's rows as arrays, with every video's exact neighbours; what a replica holds in memory."""
+"""A snapshot: a release's rows as arrays, with every video's exact neighbours. Replicas keep it in memory."""
 
 import hashlib
 import json
@@ -40,7 +40,7 @@ class NoSnapshot(RayreelError):
 class Snapshot:
     """N videos of a release, ordered by video_id, as they were after the part `upto`.
 
-    embeddings_ND: float32 unit vectors. parts[m]: float16 [N, D], what the tower makes of one modality alone, unit
+    embeddings_ND: float32 unit vectors. parts[m]: float16 [N, D], embeddings of one modality alone, unit
     vectors where present[m] (bool [N]) and zeros elsewhere. neighbours_NK: row numbers of the nearest other videos,
     best first, and scores_NK their cosines; exact, K = min(config, N - 1). Arrays are mapped from disk, read-only.
     """
@@ -87,7 +87,7 @@ def write_snapshot(storage: Storage, rows: ReleaseRows, neighbours: int) -> str:
 
 
 def snapshot_pointer(storage: Storage, version: int) -> dict[str, Any] | None:
-    """name, upto (its last part) and videos (how many) of a release's snapshot; None before the first.
+    """Return name, upto (its last part) and videos (their number) of a release's snapshot; None before the first.
 
     If the pointer is broken, returns the copy kept inside the newest snapshot. Raises BrokenFile if there is none.
     """

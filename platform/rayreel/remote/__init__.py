@@ -1,1 +1,1 @@
-"""Reading what callers and catalogs name: which addresses and files, how much of them, and over which connection."""
+"""Safe reading of addresses from API clients and catalogs: allowed hosts and files, size limits, connections."""

@@ -1,4 +1,4 @@
-"""An address taken apart once and strictly: the parts that were checked are the parts that are asked for."""
+"""Strict parsing of URLs, done once, so that the host that is checked is the host that is contacted."""
 
 import re
 from dataclasses import dataclass
@@ -19,24 +19,24 @@ _HTTP = re.compile(
 _BUCKET = re.compile(r"(?P<host>[A-Za-z0-9][A-Za-z0-9._-]{1,221}[A-Za-z0-9])/(?P<target>.+)")
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
-# What the C library and browsers read as a number: 127.1, 2130706433, 0x7f.1, 0177.0.0.1.
+# The C library and browsers read these as IP addresses: 127.1, 2130706433, 0x7f.1, 0177.0.0.1.
 _ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-# Longer than any signed address; S3 and Cloud Storage take keys of at most 1024 bytes.
-_LONGEST, _LONGEST_KEY = 8192, 1024
-# What RFC 3986 allows in a path and a query, and % for what is encoded already.
+# More than any signed URL needs; S3 and Cloud Storage keys have at most 1024 bytes.
+_MAX_LENGTH, _MAX_KEY_BYTES = 8192, 1024
+# The characters that RFC 3986 allows in a path and a query, and % for those already encoded.
 _TARGET = "%/?:@!$&'()*+,;=-._~"
 
 
 class BadAddress(ValueError):
-    """An address that is not written in the one plain way; a ValueError, which another try does not mend."""
+    """The URL is invalid or ambiguous. A ValueError, so it is not retried."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A remote address: `host` is a name in ASCII, an IP address in its plain form or a bucket; `target` the rest.
+    """A parsed URL. `host` is an ASCII host name, a canonical IP address or a bucket.
 
-    For http(s) `target` is path and query, encoded; for buckets it is the object's key.
+    `target` is the encoded path and query of an http(s) URL, or the object's key in a bucket.
     """
 
     scheme: str
@@ -47,35 +47,35 @@ class Address:
 
     @property
     def netloc(self) -> str:
-        """Host and port as a Host header names them."""
+        """The value of the Host header; the port is omitted if it is the default one."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS.get(self.scheme, 0) else f"{host}:{self.port}"
 
     @property
     def url(self) -> str:
-        """The address without its credentials."""
+        """The URL without credentials."""
         return f"{self.scheme}://{self.netloc}{self.target}"
 
     @property
     def origin(self) -> tuple[str, str, int]:
-        """What credentials belong to."""
+        """Scheme, host and port, to which credentials are sent."""
         return self.scheme, self.host, self.port
 
 
 def scheme_of(uri: str) -> str:
-    """The scheme of `scheme://…` in lower case; empty where there is none."""
+    """Return the scheme of `scheme://…` in lower case, or "" if there is none."""
     found = _SCHEME.fullmatch(uri)
     return found[1].lower() if found else ""
 
 
 def parse_address(uri: str) -> Address:
-    """Take apart an http, https, s3 or gs address. Raises BadAddress where two readers could read it differently."""
+    """Parse an http, https, s3 or gs URL. Raises BadAddress if different software could read it differently."""
     found = _SCHEME.fullmatch(uri)
     scheme, rest = (found[1].lower(), found[2]) if found else ("", "")
-    if len(uri) > _LONGEST or (scheme in BUCKETS and len(rest.partition("/")[2].encode()) > _LONGEST_KEY):
-        raise BadAddress(f"{redacted(uri[:80])}…: longer than an address may be")
+    if len(uri) > _MAX_LENGTH or (scheme in BUCKETS and len(rest.partition("/")[2].encode()) > _MAX_KEY_BYTES):
+        raise BadAddress(f"{redacted(uri[:80])}…: too long ({_MAX_LENGTH} characters, {_MAX_KEY_BYTES} bytes in a key)")
     if _CONTROL.search(uri):
-        raise BadAddress(f"{redacted(_CONTROL.sub('…', uri))}: an address holds no control characters")
+        raise BadAddress(f"{redacted(_CONTROL.sub('…', uri))}: control characters are not allowed")
     if scheme in BUCKETS:
         if not (parts := _BUCKET.fullmatch(rest)):
             raise BadAddress(f"{redacted(uri)}: expected {scheme}://bucket/key")
@@ -89,10 +89,10 @@ def parse_address(uri: str) -> Address:
 
 
 def plain_host(host: str) -> str:
-    """A host in the one form in which it is checked and asked: a name in lower-case ASCII or a plain IP address.
+    """Return the canonical form of a host: a lower-case ASCII name or an IP address in standard notation.
 
-    Raises BadAddress for IP addresses in other forms (127.1, 2130706433, 0x7f.1, 0177.0.0.1, fullwidth digits, with a
-    zone or a final dot).
+    Raises BadAddress for invalid names and for IP addresses in other notations (127.1, 2130706433, 0x7f.1, 0177.0.0.1,
+    fullwidth digits, with a zone or a trailing dot).
     """
     try:
         if host.startswith("["):
@@ -101,16 +101,16 @@ def plain_host(host: str) -> str:
         if _ENDS_IN_A_NUMBER.fullmatch(name.rstrip(".")):
             return str(IPv4Address(name))
     except AddressValueError:
-        raise BadAddress(f"{host} is no plain IP address; write it like 192.0.2.1 or [2001:db8::1]") from None
+        raise BadAddress(f"{host} is not an IP address in standard form, such as 192.0.2.1 or [2001:db8::1]") from None
     name = name.removesuffix(".")
     if len(name) > 253 or not _NAME.fullmatch(name):
-        raise BadAddress(f"{host} is no host name")
+        raise BadAddress(f"{host} is not a valid host name")
     return name
 
 
 def _ascii(host: str) -> str:
-    """An international name as IDNA 2008 writes it; it takes no look-alikes such as fullwidth digits or dots."""
+    """Encode an international name with IDNA 2008, which rejects look-alikes such as fullwidth digits or dots."""
     try:
         return ".".join(idna.alabel(label).decode() for label in host.removesuffix(".").split("."))
     except idna.IDNAError:
-        raise BadAddress(f"{host} is no host name that IDNA allows; write it with xn--") from None
+        raise BadAddress(f"{host} is not a valid IDNA 2008 host name; write it in its xn-- form") from None

@@ -1,4 +1,4 @@
-"""What may be read, and how much of a catalog."""
+"""Limits on reading local files and URLs."""
 
 from pathlib import Path
 
@@ -6,23 +6,23 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class ReadLimits(BaseModel):
-    """The border of reading, for catalogs and for videos."""
+    """Which files and addresses catalogs and videos may be read from, and how large catalogs may be."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    allowed_roots: tuple[Path, ...] = Field((), description="folders that local files must lie in; none: anywhere")
+    allowed_roots: tuple[Path, ...] = Field((), description="folders that local files must be in; empty: anywhere")
     allowed_hosts: tuple[str, ...] = Field(
         ("*",),
         description="hosts of https:// and buckets of s3:// and gs:// to read from: names, *.example.com, or * for all "
-        "hosts with public addresses; a host that is named may have a private one; callers of the service reach only "
-        "buckets that are named",
+        "hosts with public addresses. A host listed by name may have a private address. API clients can only read "
+        "buckets listed by name",
     )
     from_outside: bool = Field(
         False,
-        description="addresses come from callers of the service: no local file outside allowed_roots, no bucket that "
-        "is not named, nothing below the storage root",
+        description="addresses come from API clients: no local files outside allowed_roots, no buckets that are not "
+        "listed by name, nothing below the storage root",
     )
-    state: str | None = Field(None, description="where the service keeps its state. Unset: the storage root")
+    state: str | None = Field(None, description="where the service stores its state. Unset: the storage root")
     max_catalog_bytes: int = Field(1 << 30, gt=0, description="largest catalog file, bytes")
     max_catalog_line_bytes: int = Field(4 << 20, gt=0, description="longest line of a catalog, bytes")
-    max_catalog_rows: int = Field(1_000_000, gt=0, description="most rows of a catalog")
+    max_catalog_rows: int = Field(1_000_000, gt=0, description="maximum number of rows of a catalog")

@@ -1,4 +1,4 @@
-"""A remote file's bytes on this machine's disk, or the reason why they are not."""
+"""Copy a remote file to the local disk."""
 
 import os
 from collections.abc import Collection, Iterable, Iterator
@@ -18,13 +18,12 @@ from rayreel.remote.hosts import HostNotAllowed, check_address
 from rayreel.remote.http import HttpStatus, get
 
 FOREIGN_SCHEMES = ("https", *BUCKETS)
-# memory:// holds only what this very process put there.
+# memory:// contains only what this process stored there.
 SCHEMES = (*FOREIGN_SCHEMES, "memory")
 WALL_S = 900.0
 _PIECE_BYTES = 1 << 20
 _TOO_MANY_REQUESTS = 429
-# What another try will not mend.
-_LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, ImportError, ValueError, TypeError)
+_NOT_RETRYABLE = (FileNotFoundError, PermissionError, IsADirectoryError, ImportError, ValueError, TypeError)
 
 
 def copy(
@@ -36,22 +35,22 @@ def copy(
     schemes: Collection[str] = SCHEMES,
     seconds: float = WALL_S,
 ) -> Rejected | None:
-    """Copy a remote file to `path` within `seconds` (all tries together); None once it is there.
+    """Copy a remote file to `path` and return None, or the reason of the failure.
 
-    Asks only what `limits` let in, wherever redirects and name servers lead. A failure names the address without its
-    secrets, and never a word of what came.
+    `seconds` limits all attempts together. Contacts only hosts and buckets that `limits` allow, also after redirects
+    and name resolution. A failure contains the address without secrets and nothing of the response.
     """
     deadline = Deadline(seconds)
-    # s3fs and gcsfs try again on their own, within a read too; twice as often would keep a dead endpoint for minutes.
+    # s3fs and gcsfs retry on their own, also within a read; retrying on top would wait for minutes on a dead endpoint.
     retrying = Retrying(
         stop=stop_after_attempt(4 if scheme_of(uri).startswith("http") else 1) | stop_before_delay(seconds),
         wait=wait_exponential_jitter(initial=0.2, max=10, jitter=0.2),
-        retry=retry_if_exception(_passing),
+        retry=retry_if_exception(_is_retryable),
         reraise=True,
     )
     try:
         retrying(_copy, uri, path, limits, bounds, schemes=schemes, deadline=deadline)
-    except Exception as error:  # noqa: BLE001 - every file system has its own exceptions; `_failure` sorts them
+    except Exception as error:  # noqa: BLE001 - every file system has its own exceptions; `_failure` converts them
         return _failure(redacted(uri), error)
     return None
 
@@ -59,10 +58,10 @@ def copy(
 def _copy(
     uri: str, path: Path, limits: ReadLimits, bounds: Bounds, *, schemes: Collection[str], deadline: Deadline
 ) -> None:
-    bounds.again()
+    bounds.reset()
     with _opened(uri, limits, bounds, schemes, deadline) as pieces, path.open("wb") as local:
         for piece in pieces:
-            bounds.take(piece)
+            bounds.add(piece)
             local.write(piece)
             deadline.check()
 
@@ -76,33 +75,33 @@ def _opened(
         raise HostNotAllowed(f"{scheme}:// is not one of {', '.join(schemes)}")
     if scheme not in {"http", "https"}:
         with _object(uri, scheme, limits) as file:
-            bounds.declare(file.size)
+            bounds.check_declared(file.size)
             yield _pieces(file, bounds)
         return
-    with get(parse_address(uri), limits, schemes, deadline) as answer:
-        bounds.declare(answer.size)
-        yield answer.pieces()
+    with get(parse_address(uri), limits, schemes, deadline) as response:
+        bounds.check_declared(response.size)
+        yield response.pieces()
 
 
 def _object(uri: str, scheme: str, limits: ReadLimits) -> Any:  # noqa: ANN401 - fsspec has no types
     import fsspec
 
-    # A file system of a named protocol, never fsspec.open: that would unwrap chains such as zip://*::https://…
+    # A file system by its protocol instead of fsspec.open, which would follow chains such as zip://*::https://…
     if scheme == "memory":
         if limits.from_outside:
-            raise HostNotAllowed("memory:// is for this process alone")
+            raise HostNotAllowed("API clients may not read memory:// URLs")
         return fsspec.filesystem(scheme).open(uri, "rb")
     address = parse_address(uri)
     check_address(address, limits)
-    place = f"{address.host}/{address.target}"
-    return fsspec.filesystem(scheme).open(place, "rb", block_size=8 * _PIECE_BYTES)
+    path = f"{address.host}/{address.target}"
+    return fsspec.filesystem(scheme).open(path, "rb", block_size=8 * _PIECE_BYTES)
 
 
 def _pieces(file: Any, bounds: Bounds) -> Iterator[bytes]:  # noqa: ANN401 - fsspec has no types
-    while piece := file.read(min(_PIECE_BYTES, bounds.room + 1)):
+    while piece := file.read(min(_PIECE_BYTES, bounds.remaining + 1)):
         yield piece
-    if file.size is not None and bounds.taken < file.size:
-        raise ConnectionError(f"only {bounds.taken:,} of {file.size:,} bytes came")
+    if file.size is not None and bounds.count < file.size:
+        raise ConnectionError(f"only {bounds.count:,} of {file.size:,} bytes received")
 
 
 def _failure(name: str, error: Exception) -> Rejected:
@@ -118,27 +117,27 @@ def _failure(name: str, error: Exception) -> Rejected:
     return Rejected(Reason.UNREACHABLE, f"{name}: {_cause(error)}")
 
 
-def _passing(error: BaseException) -> bool:
-    """Whether another try may help: connection faults, 5xx and 429."""
+def _is_retryable(error: BaseException) -> bool:
+    """Return whether another attempt may succeed: after connection errors, 5xx and 429."""
     if (status := _status(error)) is not None:
         return status >= 500 or status == _TOO_MANY_REQUESTS
-    return isinstance(error, Exception) and not isinstance(error, _LASTING)
+    return isinstance(error, Exception) and not isinstance(error, _NOT_RETRYABLE)
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status behind an error of ours, gcsfs or, one deeper, botocore; None when there was no answer."""
-    answer = getattr(error.__cause__, "response", None)
+    """Return the HTTP status of an error of ours, gcsfs or botocore (its cause); None if there was no response."""
+    response = getattr(error.__cause__, "response", None)
     if isinstance(error, HttpStatus):
         return error.status
-    if isinstance(answer, dict):
-        error_code = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    if isinstance(response, dict):
+        error_code = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     else:
         error_code = getattr(error, "status", getattr(error, "code", None))
     return error_code if isinstance(error_code, int) else None
 
 
 def _cause(error: Exception) -> str:
-    """Never the error's own words: they repeat the address and the answer, with whatever secrets these hold."""
+    """Describe an error without its own message, which may repeat secrets from the address or the response."""
     if (status := _status(error)) is not None:
         return f"HTTP {status}"
     if isinstance(error, OSError) and error.errno is not None:

@@ -1,7 +1,7 @@
-"""One GET that connects to the address that was checked, and follows a redirect only to where it could have started.
+"""A GET request that connects only to checked addresses; the target of every redirect is checked like the first URL.
 
-httpcore follows nothing by itself, decodes nothing and takes a host as it is given: what is checked here is what is
-asked. A redirect is a `Location` header and nothing else; `URI` and `Refresh` lead nowhere.
+httpcore does not follow redirects, decode bodies or rewrite hosts, so the address that is checked is the address that
+is requested. Only the `Location` header redirects; `URI` and `Refresh` are ignored.
 """
 
 import base64
@@ -19,127 +19,128 @@ import httpcore
 from rayreel.deadline import Deadline
 from rayreel.remote.address import Address, BadAddress, parse_address
 from rayreel.remote.config import ReadLimits
-from rayreel.remote.hosts import HostNotAllowed, check_address, places
+from rayreel.remote.hosts import HostNotAllowed, check_address, resolve
 
-_REDIRECTS, _MOST_REDIRECTS = {301, 302, 303, 307, 308}, 5
-_CONNECT_S, _SILENCE_S = 10.0, 30.0
+_REDIRECTS, _MAX_REDIRECTS = {301, 302, 303, 307, 308}, 5
+_CONNECT_S, _READ_S = 10.0, 30.0
 _PIECE_BYTES = 1 << 20
 _GONE = {404, 410}
 
 
 class HttpStatus(Exception):
-    """An answer that is not the file."""
+    """The server responded with an error status."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"HTTP {status}")
         self.status = status
 
 
-class Answer:
-    """The body of a file as it arrives; `size` is what the server declares, bytes."""
+class HttpResponse:
+    """A response with a file as its body. `size` is the declared number of bytes, or None."""
 
     def __init__(self, response: httpcore.Response) -> None:
         self._response = response
-        self._packed = (_header(response, b"content-encoding") or "identity").lower()
+        self._encoding = (_header(response, b"content-encoding") or "identity").lower()
         length = _header(response, b"content-length") or ""
-        self.size = int(length) if length.isdigit() and self._packed == "identity" else None
+        self.size = int(length) if length.isdigit() and self._encoding == "identity" else None
 
     def pieces(self) -> Iterator[bytes]:
-        """The content, in pieces of at most a megabyte, also where the server compressed it unasked."""
-        if self._packed == "identity":
+        """Iterate over the body; decompresses gzip, which some servers send without being asked to."""
+        if self._encoding == "identity":
             return self._response.iter_stream()
-        if self._packed not in {"gzip", "x-gzip"}:
-            raise ConnectionError(f"the server compresses with {self._packed[:20]!r}")
-        return _unpacked(self._response.iter_stream())
+        if self._encoding not in {"gzip", "x-gzip"}:
+            raise ConnectionError(f"unsupported Content-Encoding {self._encoding[:20]!r}")
+        return _decompressed(self._response.iter_stream())
 
 
 @contextmanager
-def get(address: Address, limits: ReadLimits, schemes: Collection[str], deadline: Deadline) -> Iterator[Answer]:
-    """Ask for a file. Raises HostNotAllowed, BadAddress, FileNotFoundError, HttpStatus and what httpcore raises."""
+def get(address: Address, limits: ReadLimits, schemes: Collection[str], deadline: Deadline) -> Iterator[HttpResponse]:
+    """Request a file. Raises HostNotAllowed, BadAddress, FileNotFoundError, HttpStatus and httpcore's exceptions."""
     first = address
-    for _ in range(_MOST_REDIRECTS + 1):
+    for _ in range(_MAX_REDIRECTS + 1):
         check_address(address, limits)
         with _pool(address, limits, deadline) as pool, pool.stream(**_request(address, first)) as response:
             if response.status not in _REDIRECTS:
                 yield _checked(response)
                 return
-            address = _target(address, response, schemes)
-    raise BadAddress(f"more than {_MOST_REDIRECTS} redirects")
+            address = _redirect_target(address, response, schemes)
+    raise BadAddress(f"more than {_MAX_REDIRECTS} redirects")
 
 
 def _request(address: Address, first: Address) -> dict[str, Any]:
-    # Compressed answers would hide the true size.
+    # The size of a compressed body is unknown in advance.
     headers = [("Host", address.netloc), ("Accept-Encoding", "identity"), ("User-Agent", "rayreel")]
     if first.credentials and address.origin == first.origin:
         login = base64.b64encode(unquote(first.credentials).encode()).decode()
         headers.append(("Authorization", f"Basic {login}"))
     url = httpcore.URL(scheme=address.scheme, host=address.host, port=address.port, target=address.target)
-    waits = {"connect": _CONNECT_S, "read": _SILENCE_S, "write": _SILENCE_S, "pool": _CONNECT_S}
-    return {"method": "GET", "url": url, "headers": headers, "extensions": {"timeout": waits}}
+    timeout = {"connect": _CONNECT_S, "read": _READ_S, "write": _READ_S, "pool": _CONNECT_S}
+    return {"method": "GET", "url": url, "headers": headers, "extensions": {"timeout": timeout}}
 
 
-def _checked(response: httpcore.Response) -> Answer:
+def _checked(response: httpcore.Response) -> HttpResponse:
     if response.status in _GONE:
         raise FileNotFoundError(response.status)
     if response.status != 200:
         raise HttpStatus(response.status)
-    return Answer(response)
+    return HttpResponse(response)
 
 
-def _target(address: Address, response: httpcore.Response, schemes: Collection[str]) -> Address:
-    """Where a redirect leads. Raises HostNotAllowed where no address from outside could lead there."""
+def _redirect_target(address: Address, response: httpcore.Response, schemes: Collection[str]) -> Address:
+    """Return the target of a redirect. Raises HostNotAllowed or BadAddress if it is not allowed."""
     location = _header(response, b"location")
     if not location or "\\" in location or not location.isascii():
-        raise BadAddress("redirected to no plain address")
+        raise BadAddress("redirected to an invalid URL")
     target = parse_address(urljoin(address.url, location.strip(" ")))
-    # Up from http to https, never down, and into no bucket.
+    # From http to https is allowed, but not the reverse, and not to a bucket.
     if target.scheme not in schemes or target.scheme not in {address.scheme, "https"}:
         raise HostNotAllowed(f"redirected from {address.scheme}:// to {target.scheme}://")
     if target.credentials:
-        raise BadAddress("redirected to an address with a user name")
+        raise BadAddress("redirected to a URL with credentials")
     return target
 
 
 def _header(response: httpcore.Response, name: bytes) -> str | None:
-    """A header's value; None where it is absent. One that is there twice could be read in two ways."""
+    """Return a header's value, or None if it is absent. Raises ConnectionError if it has several different values."""
     values = [value for key, value in response.headers if key.lower() == name]
     if len(set(values)) > 1:
-        raise ConnectionError(f"the header {name.decode()} came twice")
+        raise ConnectionError(f"the response has several {name.decode()} headers")
     return values[0].decode("latin-1").strip() if values else None
 
 
-def _unpacked(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Undo gzip, never more than a megabyte at a time: a bomb is counted before it is written."""
-    unzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+def _decompressed(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Decompress gzip at most one megabyte at a time, so that a zip bomb is detected before it is written."""
+    gzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     for piece in pieces:
-        waiting = piece
-        while waiting:
-            yield unzip.decompress(waiting, _PIECE_BYTES)
-            waiting = unzip.unconsumed_tail
-    yield unzip.flush()
-    if not unzip.eof or unzip.unused_data:
-        raise ConnectionError("the compressed answer is not whole")
+        pending = piece
+        while pending:
+            yield gzip.decompress(pending, _PIECE_BYTES)
+            pending = gzip.unconsumed_tail
+    yield gzip.flush()
+    if not gzip.eof or gzip.unused_data:
+        raise ConnectionError("the compressed response is incomplete or has trailing data")
 
 
 def _pool(address: Address, limits: ReadLimits, deadline: Deadline) -> httpcore.ConnectionPool:
     proxy = getproxies().get(address.scheme) or getproxies().get("all")
     if not proxy or proxy_bypass(address.host):
-        return httpcore.ConnectionPool(ssl_context=trusted(), network_backend=_Backend(limits.allowed_hosts, deadline))
-    # The proxy of this machine's own settings may be anywhere; where it leads is its rules' affair.
+        backend = _Backend(limits.allowed_hosts, deadline)
+        return httpcore.ConnectionPool(ssl_context=ssl_context(), network_backend=backend)
+    # The proxy is configured on this machine and may have a private address. It decides which hosts it connects to.
     parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     login = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
-    place, backend = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", _Backend([parts.hostname or ""], deadline)
-    return httpcore.HTTPProxy(place, proxy_auth=login, ssl_context=trusted(), network_backend=backend)
+    url, backend = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", _Backend([parts.hostname or ""], deadline)
+    return httpcore.HTTPProxy(url, proxy_auth=login, ssl_context=ssl_context(), network_backend=backend)
 
 
 @cache
-def trusted() -> ssl.SSLContext:
-    """The certificate authorities that this machine trusts, as SSL_CERT_FILE and SSL_CERT_DIR name them."""
+def ssl_context() -> ssl.SSLContext:
+    """Return a context with the machine's certificate authorities, or those in SSL_CERT_FILE and SSL_CERT_DIR."""
     return ssl.create_default_context()
 
 
 class _Backend(httpcore.NetworkBackend):
-    """Connects to an address of a host that `allowed` lets in, before the deadline; resolves its name once."""
+    """Connects only to addresses that `allowed` permits, before the deadline. Resolves each name only once."""
 
     def __init__(self, allowed: Sequence[str], deadline: Deadline) -> None:
         self._allowed, self._deadline, self._plain = allowed, deadline, httpcore.SyncBackend()
@@ -152,20 +153,20 @@ class _Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        *others, last = places(host, port, self._allowed)
-        for place in others:
+        *others, last = resolve(host, port, self._allowed)
+        for ip in others:
             try:
-                return self._connect(place, port, timeout)
+                return self._connect(ip, port, timeout)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 continue
         return self._connect(last, port, timeout)
 
-    def _connect(self, place: str, port: int, timeout: float | None) -> httpcore.NetworkStream:
-        return _Stream(self._plain.connect_tcp(place, port, self._deadline.within(timeout)), self._deadline)
+    def _connect(self, ip: str, port: int, timeout: float | None) -> httpcore.NetworkStream:
+        return _Stream(self._plain.connect_tcp(ip, port, self._deadline.within(timeout)), self._deadline)
 
 
 class _Stream(httpcore.NetworkStream):
-    """A connection on which all waiting together ends at the deadline, however small the pieces are that come."""
+    """A connection with a deadline for all operations together, so that slow trickles of data end too."""
 
     def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
         self._stream, self._deadline = stream, deadline

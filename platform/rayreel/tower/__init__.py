@@ -1,1 +1,1 @@
-"""The tower: the trainable part, from a video's features to one unit embedding."""
+"""The tower: the trainable network that maps a video's features to one unit embedding."""

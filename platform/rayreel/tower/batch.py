@@ -1,4 +1,4 @@
-"""What a tower reads: for each modality, some vectors per video and which of them are there."""
+"""A tower's input: for each modality, feature vectors per video and a mask of the valid ones."""
 
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ from rayreel.encoders.encoder import Modality
 class FeatureBatch:
     """B videos. vectors[m]: [B, N_m, D_m] float; mask[m]: [B, N_m] bool, False for padding and absent modalities.
 
-    ids_B names the videos: rows of one id are the same video, -1 is a filler row that counts for nothing.
+    ids_B: video of each row; -1 marks a filler row, which every loss ignores.
     """
 
     vectors: dict[Modality, Tensor]
@@ -24,7 +24,7 @@ class FeatureBatch:
         return torch.stack([self.mask[modality].any(dim=1) for modality in Modality], dim=1)
 
     def to(self, device: torch.device) -> "FeatureBatch":
-        """The same batch on another device."""
+        """Copy the batch to another device."""
         return FeatureBatch(
             {modality: x.to(device, non_blocking=True) for modality, x in self.vectors.items()},
             {modality: x.to(device, non_blocking=True) for modality, x in self.mask.items()},

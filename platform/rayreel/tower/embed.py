@@ -1,4 +1,4 @@
-"""Features to embeddings with a finished tower."""
+"""Embed features with a trained tower."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from rayreel.tower.tower import VideoTower
 
 
 def collate(matrix: FeatureMatrix, rows: NDArray[np.int64]) -> FeatureBatch:
-    """The named rows as a batch; `ids_B` are the row numbers."""
+    """Return these rows as a padded batch; `ids_B` are the row numbers."""
     padded = {modality: matrix.vectors[modality].padded(rows) for modality in Modality}
     return FeatureBatch(
         {modality: torch.from_numpy(x).float() for modality, (x, _) in padded.items()},
@@ -23,7 +23,7 @@ def collate(matrix: FeatureMatrix, rows: NDArray[np.int64]) -> FeatureBatch:
 
 @torch.inference_mode()
 def embed(tower: VideoTower, matrix: FeatureMatrix, batch: int = 1024) -> NDArray[np.float32]:
-    """Unit embeddings of all rows [N, dim], on the device the tower is on."""
+    """Return unit embeddings of all rows [N, dim], computed on the tower's device."""
     tower.eval()
     device = next(tower.parameters()).device
     parts = [tower(collate(matrix, rows).to(device)).cpu().numpy() for rows in all_rows(len(matrix), batch)]
@@ -31,27 +31,27 @@ def embed(tower: VideoTower, matrix: FeatureMatrix, batch: int = 1024) -> NDArra
 
 
 class EmptyQuery(RayreelError):
-    """A query of which nothing is known."""
+    """A query without any modality that the tower uses."""
 
 
 @torch.inference_mode()
 def embed_query(tower: VideoTower, vectors: dict[Modality, NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The unit embedding [dim] of one query from what is known of it: [n, D] per modality, absent ones left out.
+    """Return the unit embedding [dim] of one query; `vectors` holds [n, D] for each modality it has.
 
-    Raises EmptyQuery when every modality that the tower looks at is absent.
+    Raises EmptyQuery if it has none of the modalities that the tower uses.
     """
     if not any(len(vectors.get(m, ())) for m in tower.config.modalities):
-        looked_at = ", ".join(tower.config.modalities)
+        used = ", ".join(tower.config.modalities)
         raise EmptyQuery(
-            f"A query needs frames, sound or text; this one has none of what the tower reads: {looked_at}."
+            f"A query needs frames, sound or text; this one has none of the modalities that the tower uses: {used}."
         )
     tower.eval()
     device = next(tower.parameters()).device
     absent = {m: np.zeros((1, 1, tower.dims[m]), np.float32) for m in Modality}
-    shown = {m: vectors[m][None] for m in Modality if len(vectors.get(m, ()))}
+    present = {m: vectors[m][None] for m in Modality if len(vectors.get(m, ()))}
     batch = FeatureBatch(
-        {m: torch.from_numpy(x) for m, x in (absent | shown).items()},
-        {m: torch.full(x.shape[:2], m in shown) for m, x in (absent | shown).items()},
+        {m: torch.from_numpy(x) for m, x in (absent | present).items()},
+        {m: torch.full(x.shape[:2], m in present) for m, x in (absent | present).items()},
     )
     embedding: NDArray[np.float32] = tower(batch.to(device))[0].cpu().numpy()
     return embedding

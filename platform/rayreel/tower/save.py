@@ -1,4 +1,4 @@
-"""A tower on disk: weights as safetensors, everything else as JSON."""
+"""Save and load a tower: weights as safetensors, everything else as JSON."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ def save_tower(tower: VideoTower, folder: Path) -> None:
 
 
 def load_tower(folder: Path) -> VideoTower:
-    """Read a tower written by `save_tower`, on the CPU, ready to embed."""
+    """Load a tower written by `save_tower`, on the CPU and in evaluation mode."""
     content = json.loads((folder / CONFIG).read_text())
     dims = {Modality(name): dim for name, dim in content["dims"].items()}
     tower = VideoTower(TowerConfig.model_validate(content["config"]), dims)

@@ -1,4 +1,4 @@
-"""The tower: standardising, LayerNorm and a projection per modality, pooling, fusion, unit length."""
+"""The tower: standardisation, LayerNorm and a projection per modality, pooling, fusion, normalisation."""
 
 import numpy as np
 import torch
@@ -15,10 +15,10 @@ from rayreel.tower.standardise import Standardise
 
 
 class VideoTower(nn.Module):
-    """Features of a video, or of any part of it, to one unit embedding.
+    """Maps the features of a video, or of any part of it, to one unit embedding.
 
-    The same tower embeds whole videos and queries: a text alone, or sound alone, is a video with absent modalities.
-    `dims` are the widths of the features of each modality.
+    The same tower embeds videos and queries: a query of text or sound alone is a video with absent modalities.
+    `dims` is the feature dimension of each modality.
     """
 
     def __init__(self, config: TowerConfig, dims: dict[Modality, int]) -> None:
@@ -32,37 +32,37 @@ class VideoTower(nn.Module):
         self.out = nn.Identity() if config.width == config.dim else _orthogonal(config.width, config.dim)
 
     def fit_inputs(self, vectors: dict[Modality, NDArray[np.float16]]) -> None:
-        """Standardise by the statistics of these feature vectors, [N, D] per modality: the training videos'."""
+        """Fit the standardisation to the training videos' feature vectors, [N, D] per modality."""
         for modality, values in vectors.items():
             self._standardise(modality).fit(values)
 
-    def take_inputs(self, other: "VideoTower") -> None:
-        """Standardise as another tower of the same inputs does."""
+    def copy_inputs(self, other: "VideoTower") -> None:
+        """Copy the standardisation of another tower with the same feature dimensions."""
         for modality in Modality:
             self._standardise(modality).load_state_dict(other._standardise(modality).state_dict())
 
     def forward(self, batch: FeatureBatch) -> Tensor:
-        """FeatureBatch of B videos -> z_BD of unit length; zero for a video with nothing that this tower looks at."""
+        """Return z_BD of unit length; zero for a video without any modality that this tower uses."""
         pooled = [self._pool(batch, modality) for modality in Modality]
-        looked_at_M = torch.tensor([m in self.config.modalities for m in Modality], device=pooled[0].device)
-        seen_BM = batch.present_BM() & looked_at_M
-        blind_B1 = ~seen_BM.any(dim=1, keepdim=True)
-        # Fusion needs something in every row; what it makes of the blind ones is thrown away.
-        fused_BD = self.out(self.fusion(torch.stack(pooled, dim=1), seen_BM | blind_B1))
-        return F.normalize(fused_BD.float().masked_fill(blind_B1, 0), dim=-1)
+        used_M = torch.tensor([m in self.config.modalities for m in Modality], device=pooled[0].device)
+        present_BM = batch.present_BM() & used_M
+        empty_B1 = ~present_BM.any(dim=1, keepdim=True)
+        # Fusion needs a present modality in every row; its output for the empty rows is discarded.
+        fused_BD = self.out(self.fusion(torch.stack(pooled, dim=1), present_BM | empty_B1))
+        return F.normalize(fused_BD.float().masked_fill(empty_B1, 0), dim=-1)
 
     def _pool(self, batch: FeatureBatch, modality: Modality) -> Tensor:
         standardise, norm, dropout, linear = self._projection(modality)
         x_BND, mask_BN = norm(standardise(batch.vectors[modality])), batch.mask[modality]
         if self.config.pooling == "mean":
-            # A linear map of the mean is the mean of the linear maps, and there is one of it instead of N.
+            # The linear map of the mean equals the mean of the linear maps, with one product instead of N.
             pooled_BD = linear(dropout(masked_mean(x_BND, mask_BN)))
         elif self.config.pooling == "max":
             pooled_BD = masked_max(linear(dropout(x_BND)), mask_BN)
         else:
             pooled_BD = self.pool[modality.value](linear(dropout(x_BND)), mask_BN)
-        # Unit length before fusion, so that fusion alone decides how much a modality counts. In float32: half precision
-        # knows no number as small as the one that keeps an absent modality from being divided by zero.
+        # Unit length before fusion, so that only the fusion weights modalities. In float32: the epsilon that avoids
+        # dividing an absent modality by zero is too small for half precision.
         return F.normalize(pooled_BD.float(), dim=-1)
 
     def _projection(self, modality: Modality) -> nn.Sequential:
@@ -82,7 +82,7 @@ def _projection(dim: int, config: TowerConfig) -> nn.Sequential:
 
 
 def _orthogonal(dim: int, out: int) -> nn.Linear:
-    """A projection that keeps angles: training starts from what the encoders already know."""
+    """A projection that preserves angles, so that training starts from the encoders' similarities."""
     linear = nn.Linear(dim, out, bias=False)
     nn.init.orthogonal_(linear.weight)
     return linear

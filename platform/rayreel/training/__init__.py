@@ -1,1 +1,1 @@
-"""Training: Ray Train loop, pairs, checkpoints, tracking in MLflow."""
+"""Training: Ray Train loop, pairs, checkpoints and MLflow tracking."""

@@ -1,4 +1,4 @@
-"""What a worker computes on in a step, made ready ahead of time."""
+"""Batches of one worker, built ahead of time by a prefetch thread."""
 
 import queue
 import threading
@@ -14,36 +14,36 @@ from rayreel.encoders.encoder import Modality
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.tower.batch import FeatureBatch
 from rayreel.tower.embed import collate
-from rayreel.tower.losses.joined import FILLER, Joined
-from rayreel.training.order import filled, positions
+from rayreel.tower.losses.global_batch import FILLER, GlobalBatch
+from rayreel.training.order import padded, positions
 from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.pairs.plan import PairPlan
-from rayreel.training.views import dice, make_views
+from rayreel.training.views import draw_randomness, make_views
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class PairBatch:
-    """This worker's share of a step: two views of each pair, mined negatives if any, and who is who over all shares."""
+    """This worker's share of a step: two views of each pair, mined negatives if any, and ids of the global batch."""
 
     a: FeatureBatch
     b: FeatureBatch
     negatives: FeatureBatch | None
-    joined: Joined
+    global_batch: GlobalBatch
 
     def to(self, device: torch.device) -> "PairBatch":
-        """The same on another device."""
+        """Copy the batch to another device."""
         negatives = None if self.negatives is None else self.negatives.to(device)
-        return PairBatch(self.a.to(device), self.b.to(device), negatives, self.joined.to(device))
+        return PairBatch(self.a.to(device), self.b.to(device), negatives, self.global_batch.to(device))
 
 
 @dataclass(frozen=True, slots=True)
 class Batches:
     """Makes the batches of one worker.
 
-    Whatever is drawn for a step is drawn for the joined batch, by seed, epoch and step alone: any number of workers,
-    and a restarted one, sees the same pairs and the same views.
+    All random draws of a step are made for the global batch and depend on seed, epoch and step only, so that pairs
+    and views are the same for any number of workers and after a restart.
     """
 
     matrix: FeatureMatrix
@@ -55,46 +55,48 @@ class Batches:
     workers: int = 1
 
     def largest(self) -> dict[Modality, int]:
-        """The largest number of vectors of each modality in any video."""
+        """Return the largest number of vectors of each modality in any video."""
         return {m: int(self.matrix.vectors[m].counts.max(initial=0)) for m in Modality}
 
     def make(self, anchors_J: NDArray[np.int64], epoch: int, step: int, largest: dict[Modality, int]) -> PairBatch:
-        """The share of a step with these anchors."""
+        """Return this worker's share of the step with these anchors."""
         seeds = np.random.SeedSequence([self.seed, epoch, step])
         drawn = self.plan.draw(anchors_J, np.random.default_rng(seeds))
         random = torch.Generator().manual_seed(int(seeds.generate_state(1, np.uint64)[0] >> 1))
-        place_B = positions(len(anchors_J), self.rank, self.workers)
-        kinds_B, shown_B = _at(drawn.kinds_J, place_B), np.maximum(place_B, 0)
-        anchors_B, partners_B = _at(anchors_J, place_B), _at(drawn.partners_J, place_B)
+        position_B = positions(len(anchors_J), self.rank, self.workers)
+        kinds_B, draw_B = _at(drawn.kinds_J, position_B), np.maximum(position_B, 0)
+        anchors_B, partners_B = _at(anchors_J, position_B), _at(drawn.partners_J, position_B)
         a = self._features(anchors_B)
         same = np.array_equal(anchors_B, partners_B)
         b = FeatureBatch(a.vectors, a.mask, a.ids_B) if same else self._features(partners_B)
-        views = make_views(a, b, kinds_B, dice(largest, len(anchors_J), random).of(shown_B), self.config)
-        negatives = None if drawn.negatives_J is None else self._negatives(drawn.negatives_J, place_B)
-        return PairBatch(*views, negatives, self._joined(anchors_J, drawn.partners_J, drawn.negatives_J, len(place_B)))
+        views = make_views(a, b, kinds_B, draw_randomness(largest, len(anchors_J), random).of(draw_B), self.config)
+        negatives = None if drawn.negatives_J is None else self._negatives(drawn.negatives_J, position_B)
+        return PairBatch(
+            *views, negatives, self._global_batch(anchors_J, drawn.partners_J, drawn.negatives_J, len(position_B))
+        )
 
     def _features(self, rows_B: NDArray[np.int64]) -> FeatureBatch:
         batch = collate(self.matrix, np.maximum(rows_B, 0))
         return FeatureBatch(batch.vectors, batch.mask, torch.from_numpy(rows_B))
 
-    def _negatives(self, negatives_JE: NDArray[np.int64], place_B: NDArray[np.int64]) -> FeatureBatch:
+    def _negatives(self, negatives_JE: NDArray[np.int64], position_B: NDArray[np.int64]) -> FeatureBatch:
         each = self.config.mined_per_pair
-        return self._features(_at(negatives_JE.reshape(-1, each), place_B).reshape(-1))
+        return self._features(_at(negatives_JE.reshape(-1, each), position_B).reshape(-1))
 
-    def _joined(
+    def _global_batch(
         self,
         anchors_J: NDArray[np.int64],
         partners_J: NDArray[np.int64],
         negatives_JE: NDArray[np.int64] | None,
         count: int,
-    ) -> Joined:
-        a_ids, b_ids = filled(anchors_J, self.workers), filled(partners_J, self.workers)
+    ) -> GlobalBatch:
+        a_ids, b_ids = padded(anchors_J, self.workers), padded(partners_J, self.workers)
         log_q = torch.from_numpy(self.plan.log_q_N[np.maximum(b_ids, 0)]) if self.log_q else None
         negative_ids = None
         if negatives_JE is not None:
             per_pair = negatives_JE.reshape(-1, self.config.mined_per_pair)
-            negative_ids = torch.from_numpy(filled(per_pair, self.workers).reshape(-1))
-        return Joined(
+            negative_ids = torch.from_numpy(padded(per_pair, self.workers).reshape(-1))
+        return GlobalBatch(
             torch.from_numpy(a_ids),
             torch.from_numpy(b_ids),
             self.rank * count,
@@ -106,24 +108,24 @@ class Batches:
         )
 
 
-def _at(values_J: NDArray[T], place_B: NDArray[np.int64]) -> NDArray[T]:  # type: ignore[type-var]
-    """The values at these places, FILLER where the place is FILLER."""
-    chosen = values_J[np.maximum(place_B, 0)].copy()
-    chosen[place_B == FILLER] = FILLER
+def _at(values_J: NDArray[T], position_B: NDArray[np.int64]) -> NDArray[T]:  # type: ignore[type-var]
+    """Values at these positions, FILLER if the position is FILLER."""
+    chosen = values_J[np.maximum(position_B, 0)].copy()
+    chosen[position_B == FILLER] = FILLER
     return chosen
 
 
-def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
-    """The same items, made by a thread that is up to `depth` of them ahead; 0: made when asked for.
+def prefetch(items: Iterable[T], depth: int) -> Iterator[T]:
+    """Yield the items from a thread that runs up to `depth` items ahead; 0: without a thread.
 
-    An exception of the making thread is raised here. Leaving the loop early ends the thread.
+    An exception in the thread is raised here. Leaving the loop early ends the thread.
     """
     if depth == 0:
         yield from items
         return
     ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(depth)
-    left = threading.Event()
-    thread = threading.Thread(target=_fill, args=(items, ready, left), daemon=True, name="prefetch")
+    stopped = threading.Event()
+    thread = threading.Thread(target=_fill, args=(items, ready, stopped), daemon=True, name="prefetch")
     thread.start()
     try:
         while True:
@@ -134,22 +136,22 @@ def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
                 return
             yield item
     finally:
-        left.set()
+        stopped.set()
         while thread.is_alive():
             _drain(ready)
             thread.join(timeout=0.05)
 
 
 def _fill(
-    items: Iterable[T], ready: "queue.Queue[tuple[T | None, BaseException | None]]", left: threading.Event
+    items: Iterable[T], ready: "queue.Queue[tuple[T | None, BaseException | None]]", stopped: threading.Event
 ) -> None:
     try:
         for item in items:
             ready.put((item, None))
-            if left.is_set():
+            if stopped.is_set():
                 return
         ready.put((None, None))
-    except BaseException as error:  # noqa: BLE001 - handed over to the thread that asked
+    except BaseException as error:  # noqa: BLE001 - raised in the consuming thread
         ready.put((None, error))
 
 

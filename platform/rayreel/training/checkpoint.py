@@ -1,4 +1,4 @@
-"""What a checkpoint holds: the tower, ready to embed, and all that training needs to go on."""
+"""Checkpoints: the tower, ready to embed, and the state needed to resume training."""
 
 import tempfile
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ _STATE = "state.pt"
 
 
 @contextmanager
-def written(learner: Learner, progress: Progress, extra: dict[str, Any]) -> Iterator[ray.train.Checkpoint]:
-    """A checkpoint in a temporary folder, to be reported before the block ends."""
+def saved(learner: Learner, progress: Progress, extra: dict[str, Any]) -> Iterator[ray.train.Checkpoint]:
+    """Write a checkpoint to a temporary folder; report it before the block ends."""
     with tempfile.TemporaryDirectory() as folder:
         save_tower(learner.tower, Path(folder))
         state = {"learner": learner.state(), "progress": progress.state(), **extra}
@@ -26,8 +26,8 @@ def written(learner: Learner, progress: Progress, extra: dict[str, Any]) -> Iter
         yield ray.train.Checkpoint.from_directory(folder)
 
 
-def latest() -> dict[str, Any] | None:
-    """The state of this run's latest checkpoint, on the CPU; None before there is one."""
+def latest_state() -> dict[str, Any] | None:
+    """Load the state of this run's latest checkpoint, on the CPU; None if there is no checkpoint yet."""
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         return None

@@ -1,4 +1,4 @@
-"""How a tower is trained."""
+"""Settings of tower training."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +10,7 @@ from rayreel.placement import NodeLabels
 
 
 class Ingest(StrEnum):
-    """Where workers read features from."""
+    """How workers read features."""
 
     AUTO = "auto"
     MEMORY = "memory"
@@ -18,7 +18,7 @@ class Ingest(StrEnum):
 
 
 class Precision(StrEnum):
-    """What the tower computes in; losses, gradients and weights are fp32 in all of them."""
+    """Precision of the tower's forward pass; losses, gradients and weights are always fp32."""
 
     AUTO = "auto"
     FP32 = "fp32"
@@ -27,14 +27,14 @@ class Precision(StrEnum):
 
 
 class Schedule(StrEnum):
-    """How the learning rate goes on after the warm-up."""
+    """Learning-rate schedule after the warm-up."""
 
     COSINE = "cosine"
     CONSTANT = "constant"
 
 
 class Select(StrEnum):
-    """What an epoch is judged by, on validation."""
+    """The validation task by which the best epoch is selected."""
 
     AUTO = "auto"
     CATEGORY = "category"
@@ -44,54 +44,64 @@ class Select(StrEnum):
 
 
 class TrainConfig(BaseModel):
-    """Everything that decides a training run besides the data, the pairs, the loss and the tower's shape."""
+    """Settings of a training run other than data, pairs, loss and tower architecture."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(20, ge=1, description="passes over the training videos")
-    batch_size: int = Field(128, ge=2, description="videos per step over all workers: more negatives with more videos")
+    batch_size: int = Field(
+        128, ge=2, description="global batch size, over all workers; more videos mean more negatives"
+    )
     micro_batch: int | None = Field(
-        None, ge=1, description="videos of a worker that pass the tower at once (GradCache); unset: all of its share"
+        None, ge=1, description="videos per worker in one forward pass (GradCache); unset: the worker's whole share"
     )
-    learning_rate: float = Field(3e-4, gt=0, description="AdamW step size after the warm-up")
-    schedule: Schedule = Field(Schedule.COSINE, description="learning rate after the warm-up: cosine to 0, or constant")
-    warmup: float = Field(0.05, ge=0, le=1, description="share of all steps in which the learning rate rises from 0")
-    weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay, of matrices only")
-    clip_norm: float = Field(1.0, gt=0, description="longest gradient of a step; longer ones are shortened to it")
+    learning_rate: float = Field(3e-4, gt=0, description="AdamW learning rate after the warm-up")
+    schedule: Schedule = Field(
+        Schedule.COSINE, description="learning rate after the warm-up: cosine decay to 0, or constant"
+    )
+    warmup: float = Field(0.05, ge=0, le=1, description="share of all steps with a linear warm-up of the learning rate")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay, applied to matrices only")
+    clip_norm: float = Field(1.0, gt=0, description="maximum gradient norm; larger gradients are scaled down to it")
     precision: Precision = Field(
-        Precision.AUTO, description="what the tower computes in: auto is bf16 where a GPU has it, fp32 elsewhere"
+        Precision.AUTO, description="precision of the forward pass; auto: bf16 on GPUs that support it, else fp32"
     )
-    patience: int = Field(0, ge=0, description="epochs without a better validation score before it ends; 0: all epochs")
+    patience: int = Field(0, ge=0, description="epochs without improvement before early stopping; 0: no early stopping")
     select: Select = Field(
-        Select.AUTO, description="what the best epoch is chosen by; auto: category, else tags, else users' next video"
+        Select.AUTO,
+        description="validation task that selects the best epoch; auto: users if pairs come from interactions, else "
+        "the first of category, tags and users that the data allow",
     )
     validation_videos: int = Field(
-        20_000, ge=16, description="videos at most that an epoch is judged on: all of them, or a fixed random part"
+        20_000, ge=16, description="maximum number of videos in validation; a fixed random sample of larger catalogs"
     )
     diverged_at: float = Field(
-        5.0, gt=1, description="a smoothed loss this many times its first value ends the run as diverging"
+        5.0, gt=1, description="a smoothed loss this many times its initial value ends the run as diverged"
     )
     workers: int | str = Field(
-        2, description="data-parallel workers: 2, or 1:4 for as many as the cluster has room for, changing as it does"
+        2, description="data-parallel workers: a number such as 2, or a range such as 1:4 that follows the cluster size"
     )
     cpus_per_worker: float = Field(1, gt=0, description="CPUs that each worker reserves")
-    use_gpu: bool | None = Field(None, description="one GPU per worker; unset: when the cluster has one for each")
+    use_gpu: bool | None = Field(None, description="one GPU per worker; unset: if the cluster has enough")
     device: Literal["auto", "cpu"] = Field(
-        "auto", description="what a worker computes on; auto: on its GPU, where it reserves one; cpu: never on a GPU"
+        "auto", description="device of a worker; auto: the GPU if it reserves one, else the CPU; cpu: always the CPU"
     )
     on: NodeLabels = Field(
-        {}, description="labels of the nodes that workers run on, such as {rayreel.io/pool: gpu}; unset: any node"
+        {}, description="labels of the workers' nodes, such as {rayreel.io/pool: gpu}; unset: any node"
     )
     ingest: Ingest = Field(
         Ingest.AUTO,
-        description="features in each worker's memory, or mapped from one copy on each machine's disk; auto: by size",
+        description="features in each worker's memory, or memory-mapped from one copy per machine; auto: by size",
     )
-    scratch: Path | None = Field(None, description="folder for the mapped copy; unset: the system's temporary folder")
-    prefetch: int = Field(2, ge=0, description="steps that are made ready while one is computed")
-    checkpoint_steps: int = Field(0, ge=0, description="checkpoint every so many steps too; 0: after each epoch only")
-    keep_checkpoints: int = Field(3, ge=1, description="best checkpoints that stay on disk, the newest besides")
-    max_failures: int = Field(2, ge=0, description="restarts from the last checkpoint after a lost worker")
-    seed: int = Field(0, description="for weights, order, pairs and views")
+    scratch: Path | None = Field(
+        None, description="folder for the mapped copy; unset: below the system's temporary folder"
+    )
+    prefetch: int = Field(2, ge=0, description="batches prepared in advance")
+    checkpoint_steps: int = Field(
+        0, ge=0, description="steps between checkpoints within an epoch; 0: after each epoch only"
+    )
+    keep_checkpoints: int = Field(3, ge=1, description="best checkpoints kept on disk, in addition to the newest")
+    max_failures: int = Field(2, ge=0, description="restarts from the last checkpoint after worker failures")
+    seed: int = Field(0, description="seed of weights, data order, pairs and views")
 
     @field_validator("workers")
     @classmethod
@@ -99,17 +109,17 @@ class TrainConfig(BaseModel):
         fewest, colon, most = str(value).partition(":")
         most = most if colon else fewest
         if not (fewest.isdecimal() and most.isdecimal()):
-            raise ValueError("expected a number such as 2, or a range such as 1:4")
+            raise ValueError("expected a number such as 2 or a range such as 1:4")
         if not 1 <= int(fewest) <= int(most):
-            raise ValueError("expected at least one worker, and a range that rises")
+            raise ValueError("expected at least one worker, and a range whose maximum is not below its minimum")
         return value if colon else int(fewest)
 
     @property
     def fewest_workers(self) -> int:
-        """Training does not start with fewer."""
+        """Minimum number of workers; training waits for them."""
         return int(str(self.workers).partition(":")[0])
 
     @property
     def most_workers(self) -> int:
-        """Training never uses more."""
+        """Maximum number of workers."""
         return int(str(self.workers).rpartition(":")[2])

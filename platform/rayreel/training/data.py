@@ -1,4 +1,4 @@
-"""Where a worker's features come from: its own memory, or one copy on the machine's disk."""
+"""Open a worker's features: in its own memory, or memory-mapped from one copy per machine."""
 
 import os
 import tempfile
@@ -13,15 +13,15 @@ from rayreel.training.config import Ingest, TrainConfig
 from rayreel.training.mapped import map_features
 
 _CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-# Reading Parquet holds features up to three times for a moment, and training needs memory too.
-_SHARE = 1 / 8
+# While Parquet is read, up to three copies of the features are in memory, and training needs memory as well.
+_MEMORY_SHARE = 1 / 8
 
 
 def open_features(store: FeatureStore, fingerprint: str, config: TrainConfig, workers: int = 1) -> FeatureMatrix:
-    """The current catalog's features in order of video_id, whichever way they come.
+    """Return the current catalog's features in order of video_id, in memory or memory-mapped.
 
-    `fingerprint` is the store's; `workers` share this machine's memory. Ray Data is left out on purpose: pairs need
-    any row at any time, and a restart the same order; its shuffled streams give neither.
+    `fingerprint` is the store's; `workers` share this machine's memory. Ray Data is not used: pairs need random
+    access to rows, and a restart needs the same order; its shuffled streams provide neither.
     """
     if config.ingest is Ingest.MEMORY or (config.ingest is Ingest.AUTO and fits(store, workers)):
         return FeatureMatrix.from_table(store.read())
@@ -29,12 +29,12 @@ def open_features(store: FeatureStore, fingerprint: str, config: TrainConfig, wo
 
 
 def fits(store: FeatureStore, workers: int, memory: int | None = None) -> bool:
-    """Whether each of so many workers can hold all features in `memory` bytes, unset: this machine's."""
-    return size_of(store) * workers <= (machine_memory() if memory is None else memory) * _SHARE
+    """Return whether every worker can hold all features in `memory` bytes; unset: this machine's memory."""
+    return size_of(store) * workers <= (machine_memory() if memory is None else memory) * _MEMORY_SHARE
 
 
 def size_of(store: FeatureStore) -> int:
-    """Bytes of all vectors in the store's files, decoded."""
+    """Return the decoded size of all vectors in the store's files, in bytes."""
     names = {modality.value for modality in Modality}
     total = 0
     for path in store.storage.files(store.features, ".parquet"):
@@ -46,12 +46,12 @@ def size_of(store: FeatureStore) -> int:
 
 
 def machine_memory() -> int:
-    """Bytes that this machine, or the container it is, may use."""
+    """Return the memory limit of this machine or container, in bytes."""
     limits = [path.read_text().strip() for path in _CGROUP_LIMITS if path.exists()]
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min([physical, *(int(limit) for limit in limits if limit.isdecimal())])
 
 
 def default_scratch() -> Path:
-    """A folder of this user's below the system's temporary one."""
+    """Return a folder for this user below the system's temporary folder."""
     return Path(tempfile.gettempdir()) / f"rayreel-{os.getuid()}"

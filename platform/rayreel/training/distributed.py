@@ -1,4 +1,4 @@
-"""What the workers of a step tell each other: embeddings, with gradient, and the sum of gradients."""
+"""Collectives of a training step: gathering embeddings with gradients, and summing gradients."""
 
 from collections.abc import Iterable
 
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 
 def world() -> tuple[int, int]:
-    """This worker's rank and the number of workers; (0, 1) outside a group."""
+    """Return this worker's rank and the number of workers; (0, 1) outside a process group."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
 class _AllGather(torch.autograd.Function):
-    """Forward: concatenate every worker's rows. Backward: a worker gets the sum of all workers' gradients for its rows.
+    """Forward: concatenate every worker's rows. Backward: sum all workers' gradients of this worker's rows.
 
-    Written out because torch.distributed.nn.functional.all_gather is deprecated and its successor lies in a private
-    module; the reference behaviour is open_clip's `gather_with_grad`.
+    Implemented here because torch.distributed.nn.functional.all_gather is deprecated and its successor is in a
+    private module; the reference behaviour is open_clip's `gather_with_grad`.
     """
 
     @staticmethod
@@ -36,7 +36,7 @@ class _AllGather(torch.autograd.Function):
 
 
 def all_gather_with_grad(x: Tensor) -> Tensor:
-    """Rows of every worker, in rank order; equal shapes needed. Gradients flow to every worker's rows."""
+    """Concatenate the rows of all workers in rank order. Shapes must be equal. Gradients flow to every worker."""
     if world()[1] == 1:
         return x
     gathered: Tensor = _AllGather.apply(x)
@@ -44,19 +44,19 @@ def all_gather_with_grad(x: Tensor) -> Tensor:
 
 
 def sum_gradients(parameters: Iterable[nn.Parameter], share: Tensor) -> Tensor:
-    """Replace every gradient by its sum over the workers and return the sum of their shares of the loss.
+    """Replace every gradient by its sum over all workers, and return the sum of their shares of the loss.
 
-    One message for all of it. A parameter that took no part gets a gradient of zeros, however many workers there are:
-    an optimiser treats none and zero differently. No DDP: losses give shares that add up, and DDP would average, and
-    would have to be told of every second forward and every unused parameter.
+    Uses a single all-reduce. An unused parameter gets a zero gradient for any number of workers, because an optimiser
+    treats None and zero differently. DDP is not used: it averages, while the shares of a loss add up, and it needs
+    special handling of repeated forward passes and unused parameters.
     """
-    shown = list(parameters)
-    for parameter in shown:
+    trained = list(parameters)
+    for parameter in trained:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
     if world()[1] == 1:
         return share.detach()
-    gradients = [parameter.grad for parameter in shown if parameter.grad is not None]
+    gradients = [parameter.grad for parameter in trained if parameter.grad is not None]
     flat = torch.cat([share.detach().reshape(1).to(gradients[0].dtype), *(g.reshape(-1) for g in gradients)])
     dist.all_reduce(flat)
     total, *parts = torch.split_with_sizes(flat, [1, *(g.numel() for g in gradients)])
@@ -66,7 +66,7 @@ def sum_gradients(parameters: Iterable[nn.Parameter], share: Tensor) -> Tensor:
 
 
 def gather_rows(mine: NDArray[np.float32], device: torch.device) -> NDArray[np.float32]:
-    """Rows [n, D] of every worker in rank order; all but the last workers' n equal, none larger than the first's."""
+    """Concatenate the rows [n, D] of all workers in rank order; n may differ between workers."""
     rank, workers = world()
     if workers == 1:
         return mine

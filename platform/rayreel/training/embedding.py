@@ -1,4 +1,4 @@
-"""Embeddings of many videos, the work shared out among the workers."""
+"""Embed many videos, distributed over the workers."""
 
 import mmap
 
@@ -13,25 +13,25 @@ from rayreel.training.distributed import gather_rows, world
 
 
 @torch.no_grad()
-def embed_rows(
-    tower: VideoTower, matrix: FeatureMatrix, rows_R: NDArray[np.int64], at_once: int = 1024
+def embed_matrix_rows(
+    tower: VideoTower, matrix: FeatureMatrix, rows_R: NDArray[np.int64], batch_size: int = 1024
 ) -> NDArray[np.float32]:
-    """Unit embeddings [R, dim] of these rows, on every worker. All workers must ask for the same rows."""
+    """Return unit embeddings [R, dim] of these rows on every worker. All workers must pass the same rows."""
     tower.eval()
     device = next(tower.parameters()).device
     rank, workers = world()
     mine = np.array_split(rows_R, workers)[rank]
     parts = [
-        tower(collate(matrix, mine[start : start + at_once]).to(device)).float().cpu().numpy()
-        for start in range(0, len(mine), at_once)
+        tower(collate(matrix, mine[start : start + batch_size]).to(device)).float().cpu().numpy()
+        for start in range(0, len(mine), batch_size)
     ]
     return gather_rows(np.concatenate(parts) if parts else np.empty((0, tower.config.dim), np.float32), device)
 
 
-def blank(rows: int, dim: int) -> NDArray[np.float32]:
-    """Zeros [rows, dim] that take memory only where they are written, to the page.
+def lazy_zeros(rows: int, dim: int) -> NDArray[np.float32]:
+    """Return zeros [rows, dim] that use memory only for the pages written.
 
-    np.zeros asks for huge pages: a thousand rows written here and there would take 2 MB each.
+    np.zeros requests huge pages, so each of a thousand scattered rows would use 2 MB.
     """
     pages = mmap.mmap(-1, max(1, 4 * rows * dim), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_NOHUGEPAGE"):  # Linux

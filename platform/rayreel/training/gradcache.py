@@ -1,4 +1,4 @@
-"""GradCache: batches larger than memory, with the gradients of the whole batch."""
+"""GradCache: exact gradients of batches larger than memory."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rayreel.tower.batch import FeatureBatch
-from rayreel.tower.losses.joined import Gather, alone
+from rayreel.tower.losses.global_batch import Gather, identity
 from rayreel.tower.losses.pair_loss import PairLoss
 from rayreel.training.batches import PairBatch
 
@@ -18,32 +18,32 @@ def backward(
     loss: PairLoss,
     batch: PairBatch,
     *,
-    gather: Gather = alone,
+    gather: Gather = identity,
     micro_batch: int | None = None,
-    scale: Callable[[Tensor], Tensor] = alone,
+    scale: Callable[[Tensor], Tensor] = identity,
 ) -> Tensor:
-    """Add the gradients of a step to the parameters of the tower and the loss; returns this worker's share of the loss.
+    """Accumulate the gradients of a step in the parameters of tower and loss; return this worker's share of the loss.
 
-    With `micro_batch`, so many videos at a time pass the tower: first without a graph, to know all embeddings and the
-    loss's gradient of each; then again, each part with its graph, to carry those gradients on to the parameters. Both
-    passes draw the same dropout. Exact, for twice the forward work: memory holds the graph of one part.
-    `scale` is applied to the loss before it propagates (fp16). Source: Gao et al. 2021, Scaling Deep Contrastive
+    With `micro_batch`, the tower runs on that many videos at a time: first without a graph, to get all embeddings and
+    the gradient of the loss with respect to each; then again with a graph, to backpropagate those gradients. Both
+    passes use the same dropout. The result is exact at twice the forward cost, and memory holds one part's graph.
+    `scale` is applied to the loss before backpropagation (fp16). Source: Gao et al. 2021, Scaling Deep Contrastive
     Learning Batch Size under Memory Limited Setup.
     """
     sides = [side for side in (batch.a, batch.b, batch.negatives) if side is not None]
 
     def loss_of(embedded: list[Tensor]) -> Tensor:
         a_BD, b_BD, *negatives = embedded
-        share: Tensor = loss(a_BD, b_BD, batch.joined, gather, negatives[0] if negatives else None)
+        share: Tensor = loss(a_BD, b_BD, batch.global_batch, gather, negatives[0] if negatives else None)
         torch.autograd.backward(scale(share))
         return share.detach()
 
     if micro_batch is None or all(len(side.ids_B) <= micro_batch for side in sides):
         return loss_of([embed(side) for side in sides])
-    return _in_parts(embed, loss_of, sides, micro_batch)
+    return _in_micro_batches(embed, loss_of, sides, micro_batch)
 
 
-def _in_parts(
+def _in_micro_batches(
     embed: Embed, loss_of: Callable[[list[Tensor]], Tensor], sides: list[FeatureBatch], micro_batch: int
 ) -> Tensor:
     state = _random_state(sides[0].ids_B.device)

@@ -1,4 +1,4 @@
-"""A training job: what a worker is told, and what it makes of that before the first step."""
+"""A training job: its description, sent to every worker, and the data each worker prepares from it."""
 
 from dataclasses import dataclass, field
 
@@ -20,12 +20,12 @@ from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.pairs.plan import PairPlan
 from rayreel.training.validation import Validation, validation
 
-_FEWEST = 8
+_MIN_VIDEOS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class TrainJob:
-    """All that a worker needs to know; travels to every worker. `features` is the store's fingerprint."""
+    """Complete description of a run, sent to every worker. `features` is the store's fingerprint."""
 
     storage: str
     key: EncoderKey
@@ -41,7 +41,7 @@ class TrainJob:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The data of a run: features, what is for training, where pairs come from, and what an epoch is judged by."""
+    """The data of a run: features, split, pair plan and validation task."""
 
     matrix: FeatureMatrix
     split: Split
@@ -50,18 +50,17 @@ class Prepared:
 
 
 def prepare(job: TrainJob, workers_here: int = 1) -> Prepared:
-    """Open the data of a job, the same on every worker, of which so many share this machine.
+    """Prepare the data of a job, identically on every worker; `workers_here` share this machine's memory.
 
-    Raises RayreelError for whatever training could not start with: too few videos, nothing to select an epoch by, a
-    pair source with nothing to pair.
+    Raises RayreelError if training cannot start: too few videos, no validation task, or a pair source without pairs.
     """
     store = FeatureStore(Storage(job.storage), job.key)
-    matrix = open_features(store, job.features, job.train, workers_here).showing(job.tower.modalities)
-    exam = Exam.of(matrix, job.splits, job.evaluation, job.interactions, most=job.train.validation_videos)
-    if len(exam.split.train) < _FEWEST:
+    matrix = open_features(store, job.features, job.train, workers_here).with_modalities(job.tower.modalities)
+    exam = Exam.of(matrix, job.splits, job.evaluation, job.interactions, max_videos=job.train.validation_videos)
+    if len(exam.split.train) < _MIN_VIDEOS:
         raise RayreelError(
-            f"{len(exam.split.train)} videos for training, of {len(matrix)} in the feature store; at least {_FEWEST} "
-            "are needed. Extract more videos, or hold out less: --set splits.test=0.1"
+            f"Only {len(exam.split.train)} of {len(matrix)} videos in the feature store are for training; at least "
+            f"{_MIN_VIDEOS} are needed. Extract more videos, or hold out fewer with --set splits.test=0.1."
         )
     plan = PairPlan.of(
         matrix,
@@ -70,7 +69,7 @@ def prepare(job: TrainJob, workers_here: int = 1) -> Prepared:
         None if exam.users is None else exam.users.training,
         labels_matter=job.loss.kind == "supcon",
     )
-    judged = validation(exam, job.train.select, job.pairs)
-    # What reading took stays with Arrow for its next read; of a million videos that is more than training itself takes.
+    selection = validation(exam, job.train.select, job.pairs)
+    # Arrow keeps memory from reading for reuse; for a million videos that is more than training itself needs.
     pa.default_memory_pool().release_unused()
-    return Prepared(matrix, exam.split, plan, judged)
+    return Prepared(matrix, exam.split, plan, selection)

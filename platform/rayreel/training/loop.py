@@ -1,4 +1,4 @@
-"""What each Ray Train worker does."""
+"""The training loop of each Ray Train worker."""
 
 import os
 import time
@@ -15,148 +15,150 @@ from numpy.typing import NDArray
 from rayreel.tower.losses.make import make_loss
 from rayreel.tower.tower import VideoTower
 from rayreel.training import checkpoint
-from rayreel.training.batches import Batches, PairBatch, ahead
+from rayreel.training.batches import Batches, PairBatch, prefetch
 from rayreel.training.config import TrainConfig
 from rayreel.training.distributed import world
-from rayreel.training.embedding import blank, embed_rows
+from rayreel.training.embedding import embed_matrix_rows, lazy_zeros
 from rayreel.training.job import Prepared, TrainJob, prepare
-from rayreel.training.order import count_steps, joined_steps
+from rayreel.training.order import count_steps, epoch_batches
 from rayreel.training.progress import Progress
-from rayreel.training.step import Learner, Taken
+from rayreel.training.step import Learner, StepResult
 from rayreel.training.validation import SCORE
 
-# Feature statistics of so many training videos are those of all of them, and fit into any memory.
-_FITTED_ON = 10_000
-# Of a checkpoint within an epoch: Ray Train ranks checkpoints by score, so that this one comes last and goes first.
-# No -inf: Ray Train writes that as null, and cannot go on from it.
-_UNJUDGED = -1.0
+# A sample of this size gives accurate feature statistics and fits into memory.
+_STATISTICS_VIDEOS = 10_000
+# Score of a checkpoint within an epoch: below all others, so that Ray Train ranks it last and deletes it first.
+# Not -inf, which Ray Train writes as null and cannot resume from.
+_NOT_VALIDATED = -1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run ended: after so many epochs, and if it diverged, where and how."""
+class TrainingOutcome:
+    """How a run ended: number of completed epochs and, if it diverged, where and how."""
 
     epochs: int
     diverged: str | None = None
 
 
-def train_loop(job: TrainJob) -> Outcome:
-    """Train, and after every epoch report metrics and a checkpoint. Goes on from the latest checkpoint, to the step.
+def train_loop(job: TrainJob) -> TrainingOutcome:
+    """Train, and report metrics and a checkpoint after every epoch. Resumes at the exact step of the latest checkpoint.
 
-    A diverging run ends with an outcome, not an exception: Ray Train would start it again and see it diverge again.
+    A diverging run returns an outcome instead of raising: Ray Train would restart it, and it would diverge again.
     """
-    ready = prepare(job, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    prepared = prepare(job, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     device = ray.train.torch.get_device() if job.train.device == "auto" else torch.device(job.train.device)
-    run = Run(job, ready, fresh_learner(job, ready, device), Progress())
-    if (state := checkpoint.latest()) is not None:
+    run = Run(job, prepared, make_learner(job, prepared, device), Progress())
+    if (state := checkpoint.latest_state()) is not None:
         run.load(state)
     while run.progress.epoch < job.train.epochs and not run.progress.stale(job.train.patience):
-        trouble = run.epoch()
-        if trouble is not None:
-            return Outcome(run.progress.epoch, trouble)
+        divergence = run.train_epoch()
+        if divergence is not None:
+            return TrainingOutcome(run.progress.epoch, divergence)
         run.end_epoch()
-    return Outcome(run.progress.epoch)
+    return TrainingOutcome(run.progress.epoch)
 
 
-def fresh_learner(job: TrainJob, ready: Prepared, device: torch.device | str = "cpu") -> Learner:
-    """A tower before its first step, the same for every worker of a seed."""
+def make_learner(job: TrainJob, prepared: Prepared, device: torch.device | str = "cpu") -> Learner:
+    """Return a learner with an untrained tower, identical on every worker for a given seed."""
     torch.manual_seed(job.train.seed)
     tower = VideoTower(job.tower, job.key.dims)
-    train = ready.split.train
-    if len(train) > _FITTED_ON:
-        train = np.random.default_rng(job.train.seed).choice(train, _FITTED_ON, replace=False)
-    tower.fit_inputs({modality: vectors.of(train) for modality, vectors in ready.matrix.vectors.items()})
-    return Learner(tower, make_loss(job.loss), job.train, job.train.epochs * steps_per_epoch(job.train, ready), device)
+    train = prepared.split.train
+    if len(train) > _STATISTICS_VIDEOS:
+        train = np.random.default_rng(job.train.seed).choice(train, _STATISTICS_VIDEOS, replace=False)
+    tower.fit_inputs({modality: vectors.of(train) for modality, vectors in prepared.matrix.vectors.items()})
+    return Learner(
+        tower, make_loss(job.loss), job.train, job.train.epochs * steps_per_epoch(job.train, prepared), device
+    )
 
 
-def steps_per_epoch(config: TrainConfig, ready: Prepared) -> int:
-    """Steps of an epoch over the training videos."""
-    return count_steps(len(ready.split.train), config.batch_size)
+def steps_per_epoch(config: TrainConfig, prepared: Prepared) -> int:
+    """Return the number of steps in an epoch over the training videos."""
+    return count_steps(len(prepared.split.train), config.batch_size)
 
 
 class Run:
-    """A run under way on one worker: its data, its learner, and how far it is."""
+    """The state of a run on one worker: data, learner and progress."""
 
-    def __init__(self, job: TrainJob, ready: Prepared, learner: Learner, progress: Progress) -> None:
-        self.job, self.ready, self.learner, self.progress = job, ready, learner, progress
+    def __init__(self, job: TrainJob, prepared: Prepared, learner: Learner, progress: Progress) -> None:
+        self.job, self.prepared, self.learner, self.progress = job, prepared, learner, progress
         self.samples_per_s = 0.0
         rank, workers = world()
-        self.batches = Batches(ready.matrix, ready.plan, job.pairs, job.train.seed, job.loss.log_q, rank, workers)
+        self.batches = Batches(prepared.matrix, prepared.plan, job.pairs, job.train.seed, job.loss.log_q, rank, workers)
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint's state."""
+        """Restore a checkpoint's state."""
         self.learner.load(state["learner"])
         self.progress = Progress.of(state["progress"])
-        self.ready.plan.mined_TR = None if state["mined"] is None else state["mined"].numpy()
+        self.prepared.plan.mined_TR = None if state["mined"] is None else state["mined"].numpy()
 
-    def epoch(self) -> str | None:
-        """The rest of the current epoch; returns what is wrong if training diverges."""
+    def train_epoch(self) -> str | None:
+        """Train the rest of the current epoch; return a description if training diverges, else None."""
         config = self.job.train
         self._mine()
-        offset = self.progress.epoch * steps_per_epoch(config, self.ready)
+        offset = self.progress.epoch * steps_per_epoch(config, self.prepared)
         first, started = self.progress.step, time.perf_counter()
-        for step, batch in ahead(self._batches(), config.prefetch):
-            taken = self.learner.take(batch, offset + step, (config.seed, self.progress.epoch, step))
-            self.progress.add(step, taken)
-            if (trouble := self._trouble(step, taken)) is not None:
-                return trouble
+        for step, batch in prefetch(self._batches(), config.prefetch):
+            result = self.learner.step(batch, offset + step, (config.seed, self.progress.epoch, step))
+            self.progress.add(step, result)
+            if (divergence := self._divergence(step, result)) is not None:
+                return divergence
             if config.checkpoint_steps and (step + 1) % config.checkpoint_steps == 0:
-                self._report({SCORE: _UNJUDGED})
-        taken_since = len(self.ready.split.train) - first * config.batch_size
-        self.samples_per_s = max(0, taken_since) / (time.perf_counter() - started)
+                self._report({SCORE: _NOT_VALIDATED})
+        trained_videos = len(self.prepared.split.train) - first * config.batch_size
+        self.samples_per_s = max(0, trained_videos) / (time.perf_counter() - started)
         return None
 
     def end_epoch(self) -> None:
-        """Validate, report and turn to the next epoch."""
+        """Validate, report and advance to the next epoch."""
         epoch, metrics = self.progress.epoch, self.progress.metrics()
         metrics["train/samples_per_s"] = self.samples_per_s
         if self.learner.loss.temperature is not None:
             metrics["train/temperature"] = self.learner.loss.temperature
-        metrics |= self.ready.validation.measure(self._embedded(self.ready.validation.rows))
+        metrics |= self.prepared.validation.measure(self._embed(self.prepared.validation.rows))
         self.progress.end_epoch(metrics[SCORE])
         self._report({"epoch": epoch, **metrics})
 
-    def _trouble(self, step: int, taken: Taken) -> str | None:
+    def _divergence(self, step: int, result: StepResult) -> str | None:
         if self.learner.broken:
-            what = "The loss or its temperature is no number any more"
+            what = "The loss or its temperature is not finite"
         elif self.progress.grows(self.job.train.diverged_at):
-            what = f"The loss has grown to {self.progress.smooth:.3g}"
+            what = f"The smoothed loss has grown to {self.progress.smooth:.3g}"
         else:
             return None
-        where = f"epoch {self.progress.epoch}, step {step}, at learning rate {taken.rate:.3g}"
-        return f"{what} in {where} (loss {taken.loss:.3g}, gradient {taken.norm:.3g} long)"
+        where = f"epoch {self.progress.epoch}, step {step}, at learning rate {result.rate:.3g}"
+        return f"{what} in {where} (loss {result.loss:.3g}, gradient norm {result.norm:.3g})"
 
     def _batches(self) -> Iterator[tuple[int, PairBatch]]:
         config, largest = self.job.train, self.batches.largest()
-        train, epoch = self.ready.split.train, self.progress.epoch
-        steps = joined_steps(
+        train, epoch = self.prepared.split.train, self.progress.epoch
+        steps = epoch_batches(
             train,
             config.batch_size,
             epoch,
             config.seed,
             first=self.progress.step,
-            chance_R=self.ready.plan.anchor_T,
+            chance_R=self.prepared.plan.anchor_T,
         )
         for step, anchors in steps:
             yield step, self.batches.make(anchors, epoch, step, largest)
 
     def _mine(self) -> None:
-        """Mine negatives with the tower as it is when the epoch begins; a restart within it has them from before."""
+        """Mine negatives at the start of an epoch; a restart within an epoch loads them from the checkpoint."""
         if self.job.pairs.negatives == "mined" and self.progress.step == 0:
-            self.ready.plan.mine(self._embedded(self.ready.split.train), self.learner.device)
+            self.prepared.plan.mine(self._embed(self.prepared.split.train), self.learner.device)
 
-    def _embedded(self, rows_R: NDArray[np.int64]) -> NDArray[np.float32]:
-        """[N, dim]: embeddings of these rows, zeros for all others, which take no memory until someone writes them."""
-        embedding_ND = blank(len(self.ready.matrix), self.job.tower.dim)
-        embedding_ND[rows_R] = embed_rows(self.learner.tower, self.ready.matrix, rows_R)
+    def _embed(self, rows_R: NDArray[np.int64]) -> NDArray[np.float32]:
+        """[N, dim]: embeddings of these rows, and zeros for all others, which use no memory."""
+        embedding_ND = lazy_zeros(len(self.prepared.matrix), self.job.tower.dim)
+        embedding_ND[rows_R] = embed_matrix_rows(self.learner.tower, self.prepared.matrix, rows_R)
         return embedding_ND
 
     def _report(self, metrics: dict[str, float]) -> None:
-        """Rank 0 brings the checkpoint; all report, which is also where they wait for each other."""
+        """Report from all workers, which also synchronises them. Only rank 0 adds the checkpoint."""
         if world()[0] != 0:
             ray.train.report(metrics)
             return
-        within = self.progress.step > 0 and self.ready.plan.mined_TR is not None
-        mined = torch.from_numpy(self.ready.plan.mined_TR) if within else None
-        with checkpoint.written(self.learner, self.progress, {"mined": mined}) as made:
+        within = self.progress.step > 0 and self.prepared.plan.mined_TR is not None
+        mined = torch.from_numpy(self.prepared.plan.mined_TR) if within else None
+        with checkpoint.saved(self.learner, self.progress, {"mined": mined}) as made:
             ray.train.report(metrics, checkpoint=made)

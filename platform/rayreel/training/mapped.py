@@ -1,4 +1,4 @@
-"""Features mapped from disk: one uncompressed copy per machine, read by all its workers, held in no one's memory."""
+"""Memory-mapped features: one uncompressed copy per machine on disk, shared by all its workers."""
 
 import hashlib
 import shutil
@@ -22,42 +22,42 @@ _VECTORS = [modality.value for modality in Modality]
 
 
 def map_features(store: FeatureStore, fingerprint: str, scratch: Path) -> FeatureMatrix:
-    """The current catalog's features in order of video_id, as `FeatureMatrix.from_table(store.read())` would give them.
+    """Return the current catalog's features in order of video_id, equal to `FeatureMatrix.from_table(store.read())`.
 
-    The first worker of a machine copies them, the others wait for it and map its copy. The copy is keyed by the
-    store's fingerprint; that of an earlier state of the same store goes.
+    The first worker of a machine makes the copy; the others wait and map it. The copy is keyed by the store's
+    fingerprint; copies of earlier states of the store are deleted.
     """
     place = hashlib.blake2b(store.features.encode(), digest_size=8).hexdigest()
     folder = scratch / place / fingerprint
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(scratch / f"{place}.lock"):
         if not folder.exists():
-            _clear(folder.parent)
+            _remove_old_copies(folder.parent)
             part = folder.with_suffix(".part")
             _copy(store, part)
             part.rename(folder)
     return _open(folder)
 
 
-def _clear(folder: Path) -> None:
-    """A worker that still maps an old copy keeps its pages until it ends."""
+def _remove_old_copies(folder: Path) -> None:
+    """Delete old copies. A worker that still maps one keeps its pages until it exits."""
     for old in folder.iterdir():
         shutil.rmtree(old)
 
 
 def _copy(store: FeatureStore, folder: Path) -> None:
-    """Two passes over the store, a few hundred rows at a time: how many vectors each video has, then the vectors."""
+    """Copy the store in two passes, a few hundred rows at a time: first the vector counts, then the vectors."""
     folder.mkdir()
     rows = store.read([name for name in store.schema.names if name not in _VECTORS])
-    where = _Where(pd.MultiIndex.from_frame(rows.select(VERSIONS.names).to_pandas()))
+    index = _RowIndex(pd.MultiIndex.from_frame(rows.select(VERSIONS.names).to_pandas()))
     counts = {modality: np.zeros(len(rows), dtype=np.int64) for modality in Modality}
-    for chunk in where.chunks(store):
+    for chunk in index.chunks(store):
         for modality, ragged in chunk.vectors.items():
             counts[modality][chunk.rows] = ragged.counts[chunk.kept]
     _write_rows(rows, folder / "rows.arrow")
     offsets = {modality: np.concatenate([[0], np.cumsum(counts[modality])]) for modality in Modality}
     outs = {m: _create(folder, m, offsets[m], store.key.dims[m]) for m in Modality}
-    for chunk in where.chunks(store):
+    for chunk in index.chunks(store):
         for modality, ragged in chunk.vectors.items():
             target = _flat(offsets[modality], chunk.rows)
             outs[modality][target] = ragged.values[_flat(ragged.offsets, chunk.kept)]
@@ -65,7 +65,7 @@ def _copy(store: FeatureStore, folder: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """A few rows of a file: vectors of all of them; `kept` of them belong to the matrix, as its `rows`."""
+    """A few rows of a file. Its rows `kept` are the `rows` of the matrix; `vectors` also has the others."""
 
     vectors: dict[Modality, Ragged]
     kept: NDArray[np.int64]
@@ -73,16 +73,16 @@ class _Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class _Where:
-    """Which row of the matrix each (video_id, version) is."""
+class _RowIndex:
+    """Maps (video_id, version) to the row of the matrix."""
 
     index: pd.MultiIndex
 
     def chunks(self, store: FeatureStore) -> Iterator[_Chunk]:
-        """All current rows of the store, each once: of a row that is there twice, the first."""
+        """Yield all current rows of the store; the first of duplicate rows is used."""
         missing = np.ones(len(self.index), dtype=bool)
         for path in store.storage.files(store.features, ".parquet"):
-            # Without the two options Arrow would hold the whole file.
+            # Without these two options Arrow would hold the whole file in memory.
             file = pq.ParquetFile(path, filesystem=store.storage.filesystem, pre_buffer=False, buffer_size=1 << 20)
             for batch in file.iter_batches(_ROWS_AT_ONCE, columns=[*VERSIONS.names, *_VECTORS]):
                 table = pa.Table.from_batches([batch])
@@ -95,7 +95,7 @@ class _Where:
 
 
 def _flat(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where the vectors of these rows lie, one row's after another's."""
+    """Positions of the vectors of these rows, row by row."""
     counts = offsets[rows + 1] - offsets[rows]
     starts = np.repeat(offsets[rows] - np.cumsum(counts) + counts, counts)
     return starts + np.arange(counts.sum())
@@ -103,7 +103,7 @@ def _flat(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int
 
 def _create(folder: Path, modality: Modality, offsets: NDArray[np.int64], dim: int) -> NDArray[np.float16]:
     np.save(folder / f"{modality.value}.offsets.npy", offsets)
-    # A file of no bytes cannot be mapped: a modality that no video has gets a row that none owns.
+    # An empty file cannot be mapped, so a modality without vectors gets one unused row.
     shape = (max(1, int(offsets[-1])), dim)
     return np.lib.format.open_memmap(folder / f"{modality.value}.npy", mode="w+", dtype=np.float16, shape=shape)
 

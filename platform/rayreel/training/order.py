@@ -1,14 +1,14 @@
-"""Which videos make up each step, and which of them are whose, without the workers talking to each other."""
+"""The videos of each step and each worker's share of them, computed without communication."""
 
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rayreel.tower.losses.joined import FILLER
+from rayreel.tower.losses.global_batch import FILLER
 
 
-def joined_steps(
+def epoch_batches(
     rows: NDArray[np.int64],
     batch_size: int,
     epoch: int,
@@ -17,9 +17,10 @@ def joined_steps(
     first: int = 0,
     chance_R: NDArray[np.float64] | None = None,
 ) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """(step, rows) of an epoch from step `first` on: every row once, or as many drawn by chance with replacement.
+    """Yield (step, rows) of an epoch's global batches, starting at step `first`.
 
-    The order depends on seed and epoch only, so that a restart, with more or fewer workers, takes the same steps.
+    Every row occurs once or, with `chance_R`, as many rows are drawn with replacement by these probabilities. The
+    order depends on seed and epoch only, so that a restart with any number of workers repeats the same steps.
     A last batch of a single video is left out: it would have no negatives.
     """
     rng = np.random.default_rng([seed, epoch])
@@ -29,22 +30,22 @@ def joined_steps(
 
 
 def count_steps(rows: int, batch_size: int) -> int:
-    """Steps of an epoch."""
+    """Return the number of steps in an epoch."""
     whole, rest = divmod(rows, batch_size)
     return whole + (rest > 1)
 
 
-def positions(joined: int, rank: int, workers: int) -> NDArray[np.int64]:
-    """Where this worker's share lies in a joined batch of so many rows; FILLER beyond its end.
+def positions(batch_size: int, rank: int, workers: int) -> NDArray[np.int64]:
+    """Return the positions of this worker's share in the global batch; FILLER beyond its end.
 
-    Shares follow each other in rank order, as a gather brings them, and are of one length for all workers.
+    Shares are consecutive in rank order, as in a gather, and of equal length on all workers.
     """
-    each = -(-joined // workers)
+    each = -(-batch_size // workers)
     mine = np.arange(rank * each, (rank + 1) * each)
-    return np.where(mine < joined, mine, FILLER)
+    return np.where(mine < batch_size, mine, FILLER)
 
 
-def filled(values_J: NDArray[np.int64], workers: int) -> NDArray[np.int64]:
-    """The joined batch as a gather brings it: shares of one length, FILLER at the end."""
-    lacking = -len(values_J) % workers
-    return np.concatenate([values_J, np.full((lacking, *values_J.shape[1:]), FILLER, dtype=np.int64)])
+def padded(values_J: NDArray[np.int64], workers: int) -> NDArray[np.int64]:
+    """Pad the global batch with FILLER to equal shares for all workers, as a gather returns it."""
+    missing = -len(values_J) % workers
+    return np.concatenate([values_J, np.full((missing, *values_J.shape[1:]), FILLER, dtype=np.int64)])

@@ -1,4 +1,4 @@
-"""Runs on record: what a run was started with, so that it can go on after anything."""
+"""Run records: the settings and data of a run, so that it can be resumed."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -12,12 +12,12 @@ LAST = "last"
 
 
 class NoSuchRun(RayreelError):
-    """There is no run of this name to go on with."""
+    """No run of this name can be resumed."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run's MLflow id, its settings, and what it was trained on; `version` once its tower is registered."""
+    """A run's MLflow id, settings and data fingerprints; `version` is set when its tower is registered."""
 
     name: str
     run_id: str
@@ -27,37 +27,43 @@ class RunRecord:
     version: int | None = None
 
     def write(self, storage: Storage) -> None:
-        """Put it into the run's folder."""
+        """Write the record to the run's folder."""
         storage.write(_path(storage, self.name), json.dumps(asdict(self), indent=2).encode())
 
     def done(self, storage: Storage, version: int) -> None:
-        """The tower is registered: there is nothing left to resume."""
+        """Record the registered version; the run cannot be resumed any more."""
         replace(self, version=version).write(storage)
 
 
 def find_run(storage: Storage, name: str) -> RunRecord:
-    """The run of this name, or the newest unfinished one for `last`. Raises NoSuchRun; a finished run is one too."""
+    """Return the run of this name, or the newest unfinished run for `last`.
+
+    Raises NoSuchRun if there is none, or if the run is already registered.
+    """
     names = [name] if name != LAST else sorted(storage.folders(storage.path("checkpoints")), reverse=True)
     found = [record for record in (_read(storage, each) for each in names) if record is not None]
     unfinished = [record for record in found if record.version is None]
     if unfinished:
         return unfinished[0]
     if name != LAST and found:
-        raise NoSuchRun(f"--resume {name}: that run has ended and is registered as version {found[0].version}.")
-    there = ", ".join(storage.folders(storage.path("checkpoints"))) or "none"
-    raise NoSuchRun(f"--resume {name}: no unfinished run of that name below {storage.root} (runs: {there}).")
+        raise NoSuchRun(
+            f"--resume {name}: this run is complete and registered as version {found[0].version}. Start a new run "
+            "without --resume."
+        )
+    existing = ", ".join(storage.folders(storage.path("checkpoints"))) or "none"
+    raise NoSuchRun(f"--resume {name}: no unfinished run of that name below {storage.root}. Existing runs: {existing}.")
 
 
 def check_unchanged(record: RunRecord, features: str, interactions: str) -> None:
-    """Raises NoSuchRun when the data are no longer those that the run began with."""
+    """Raise NoSuchRun if features or interactions have changed since the run started."""
     for what, then, now in (
         ("features", record.features, features),
         ("interactions", record.interactions, interactions),
     ):
         if then != now:
             raise NoSuchRun(
-                f"--resume {record.name}: the {what} have changed since it began, so that it cannot go on where it "
-                "was. Start a new run without --resume."
+                f"--resume {record.name}: the {what} have changed since the run started, so it cannot be resumed. "
+                "Start a new run without --resume."
             )
 
 

@@ -1,4 +1,4 @@
-"""What Ray Train reserves for the workers of a run."""
+"""The resources that Ray Train reserves for the workers of a run."""
 
 import ray
 from ray.train import ScalingConfig
@@ -8,7 +8,10 @@ from rayreel.training.config import TrainConfig
 
 
 def scaling(config: TrainConfig | ActionConfig, fewest: int, most: int) -> ScalingConfig:
-    """So many workers, and GPUs where they are asked for or there is one for each. Needs a running Ray."""
+    """Return the scaling configuration for this range of workers; requires a running Ray.
+
+    Workers get a GPU each if the configuration asks for it or, if unset, the cluster has one for each.
+    """
     use_gpu = config.use_gpu
     if use_gpu is None:
         use_gpu = ray.cluster_resources().get("GPU", 0) >= fewest

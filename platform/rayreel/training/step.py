@@ -1,4 +1,4 @@
-"""One step: gradients of the joined batch, and what the optimiser makes of them."""
+"""One training step: gradients of the global batch, and the optimiser update."""
 
 import math
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from rayreel.training.config import Precision, Schedule, TrainConfig
 from rayreel.training.distributed import all_gather_with_grad, sum_gradients, world
 from rayreel.training.gradcache import backward
 
-# fp16 halves its loss scale after each overflow; from 65,536 down to 1 it takes 16 steps, of which none is wrong.
-_OVERFLOWS = 32
+# fp16 halves its loss scale after each overflow; up to 16 overflows, from 65,536 down to 1, are normal.
+_MAX_OVERFLOWS = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """A step that was taken: the joined loss, the gradient's length before clipping, and the learning rate."""
+class StepResult:
+    """Result of a step: loss of the global batch, gradient norm before clipping, and learning rate."""
 
     loss: float
     norm: float
@@ -30,12 +30,12 @@ class Taken:
 
     @property
     def finite(self) -> bool:
-        """Whether it could be applied."""
+        """Whether loss and gradient are finite."""
         return math.isfinite(self.loss) and math.isfinite(self.norm)
 
 
 class Learner:
-    """Tower, loss and optimiser on one device; the same on every worker, before each step and after it."""
+    """Tower, loss and optimiser on one device; identical on all workers before and after each step."""
 
     def __init__(
         self, tower: VideoTower, loss: PairLoss, config: TrainConfig, steps: int, device: torch.device | str = "cpu"
@@ -49,10 +49,10 @@ class Learner:
         self.optimizer = torch.optim.AdamW(_groups(self.parameters, config.weight_decay), lr=config.learning_rate)
         self._overflows = 0
 
-    def take(self, batch: PairBatch, number: int, seed: tuple[int, ...]) -> Taken:
-        """Take step `number` of the run. `seed` decides the dropout; workers drop different features.
+    def step(self, batch: PairBatch, number: int, seed: tuple[int, ...]) -> StepResult:
+        """Run step `number`. `seed` determines the dropout, which differs between workers.
 
-        A loss or gradient that is not finite changes nothing.
+        If the loss or the gradient is not finite, the parameters stay unchanged.
         """
         self.tower.train()
         torch.manual_seed(int(np.random.SeedSequence([*seed, world()[0]]).generate_state(1, np.uint64)[0] >> 1))
@@ -62,15 +62,15 @@ class Learner:
         loss = self.gradients(batch.to(self.device))
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
-        taken = Taken(float(loss), float(norm), rate)
-        if taken.finite or self._may_overflow():
+        result = StepResult(float(loss), float(norm), rate)
+        if result.finite or self._may_overflow():
             self.scaler.step(self.optimizer)
             self.scaler.update()
-        self._overflows = 0 if taken.finite else self._overflows + 1
-        return taken
+        self._overflows = 0 if result.finite else self._overflows + 1
+        return result
 
     def gradients(self, batch: PairBatch) -> Tensor:
-        """Put the gradients of the joined batch into the parameters (scaled, in fp16); returns the joined loss."""
+        """Compute the gradients of the global batch (scaled, in fp16) and return its loss."""
         self.optimizer.zero_grad()
         share = backward(
             self.embed,
@@ -83,20 +83,20 @@ class Learner:
         return sum_gradients(self.parameters, share)
 
     def embed(self, batch: FeatureBatch) -> Tensor:
-        """Unit embeddings, computed in the configured precision."""
+        """Return unit embeddings, computed in the configured precision."""
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
             embedded: Tensor = self.tower(batch)
             return embedded
 
     @property
     def broken(self) -> bool:
-        """Whether the last step left something that is no number; fp16 may look for its loss scale for a while."""
+        """Whether loss, gradient or temperature is not finite; fp16 may overflow some times to find its loss scale."""
         if not math.isfinite(self.loss.temperature or 0.0):
             return True
-        return self._overflows > (_OVERFLOWS if self.scaler.is_enabled() else 0)
+        return self._overflows > (_MAX_OVERFLOWS if self.scaler.is_enabled() else 0)
 
     def state(self) -> dict[str, Any]:
-        """All that a later step depends on."""
+        """Return the complete state for a checkpoint."""
         return {
             "tower": self.tower.state_dict(),
             "loss": self.loss.state_dict(),
@@ -105,16 +105,16 @@ class Learner:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
+        """Restore from `state`."""
         for name in ("tower", "loss", "optimizer", "scaler"):
             getattr(self, name).load_state_dict(state[name])
 
     def _may_overflow(self) -> bool:
-        return self.scaler.is_enabled() and self._overflows < _OVERFLOWS
+        return self.scaler.is_enabled() and self._overflows < _MAX_OVERFLOWS
 
 
 def compute_type(precision: Precision, device: torch.device) -> torch.dtype | None:
-    """What autocast should use; None for plain fp32."""
+    """Return the autocast dtype; None for plain fp32."""
     if precision is Precision.AUTO:
         has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if has_bf16 else None
@@ -122,20 +122,20 @@ def compute_type(precision: Precision, device: torch.device) -> torch.dtype | No
 
 
 def learning_rate(number: int, steps: int, config: TrainConfig) -> float:
-    """Of step `number` of `steps`: rising to the configured one in the warm-up, then along half a cosine, or constant.
+    """Return the rate of step `number` of `steps`: linear warm-up, then cosine decay to 0 or constant.
 
-    A function of the number alone, so that a restart goes on as if nothing had been. Source: Loshchilov & Hutter 2017.
+    Depends on the step number only, so that a restart continues exactly. Source: Loshchilov & Hutter 2017.
     """
-    rising = round(config.warmup * steps)
-    if number < rising:
-        return config.learning_rate * (number + 1) / rising
+    warmup = round(config.warmup * steps)
+    if number < warmup:
+        return config.learning_rate * (number + 1) / warmup
     if config.schedule is Schedule.CONSTANT:
         return config.learning_rate
-    return config.learning_rate * (1 + math.cos(math.pi * (number - rising) / max(1, steps - rising))) / 2
+    return config.learning_rate * (1 + math.cos(math.pi * (number - warmup) / max(1, steps - warmup))) / 2
 
 
 def _groups(parameters: list[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
-    """Only matrices decay: to pull a bias or a temperature to zero regularises nothing."""
+    """Apply weight decay to matrices only: decaying biases or a temperature does not regularise."""
     matrices = [p for p in parameters if p.ndim > 1]
     others = [p for p in parameters if p.ndim <= 1]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

@@ -1,1 +1,1 @@
-"""The generated sample set: a plan of short, labelled clips, and of the people who watch them."""
+"""The generated sample set: plans of short, labelled clips and simulated viewers."""

@@ -1,16 +1,16 @@
-"""What a clip of the sample set looks and sounds like, how it moves, and what its catalog row says."""
+"""A clip of the sample set: its look, motion, sound and catalog columns."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
-FRAME_RATE = 24  # of every clip, per second
+FRAME_RATE = 24  # frames per second of every clip
 
 RGB = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What is seen. Palette: three backdrop colours, then the sprites'. `size` is a radius in frame heights."""
+    """Backdrop and sprites. `palette`: three backdrop colours, then sprite colours. `size`: radius in frame heights."""
 
     backdrop: str
     palette: tuple[RGB, ...]
@@ -24,7 +24,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """How it moves: what the sprites do and how fast, the camera's pan, the picture's ripple; in frame heights."""
+    """Kind and speed of the sprites' motion, camera pan and image ripple, in frame heights."""
 
     kind: str
     speed: float
@@ -34,7 +34,7 @@ class Motion:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Noise between two frequencies, louder and softer `swell_hz` times a second."""
+    """Noise between two frequencies whose volume rises and falls `swell_hz` times a second."""
 
     hz: tuple[float, float]
     level: float
@@ -43,7 +43,7 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Grains:
-    """Short decaying sweeps between two frequencies, partly `noise`; every second one `answer` times higher."""
+    """Short decaying sweeps between two frequencies, mixed with `noise`; every second one is `answer` times higher."""
 
     hz: tuple[float, float]
     seconds: float
@@ -56,15 +56,15 @@ class Grains:
 
 @dataclass(frozen=True, slots=True)
 class Chord:
-    """Held sines."""
+    """Sustained sine tones."""
 
     hz: tuple[float, ...] = ()
     level: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
-    """What is heard."""
+class SampleSound:
+    """The sound of a clip: noise, sweeps and tones."""
 
     band: Band
     grains: Grains
@@ -73,7 +73,7 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class SampleClip:
-    """One clip to be rendered, and its catalog row. `file` is relative to the catalog's folder."""
+    """A clip to render, with its catalog columns. `file` is relative to the catalog's folder."""
 
     video_id: str
     title: str
@@ -84,6 +84,6 @@ class SampleClip:
     file: str
     look: Look
     motion: Motion
-    sound: Sound
+    sound: SampleSound
     seconds: float
     seed: int

@@ -1,4 +1,4 @@
-"""The people who watch the sample set: what they like and what they saw."""
+"""Simulate viewers of the sample set."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,17 +15,17 @@ from rayreel.catalog.interactions import SCHEMA
 from rayreel.catalog.sample.clip import SampleClip
 from rayreel.catalog.sample.config import SampleConfig
 
-FIRST_VIEW = datetime(2026, 1, 1, tzinfo=UTC)  # every clip is uploaded within the 90 days before it
+FIRST_VIEW = datetime(2026, 1, 1, tzinfo=UTC)  # all clips were uploaded in the 90 days before
 PREFERRED_SHARE = 0.8
 
 Weights = NDArray[np.float64]
 
 
 def simulate_interactions(clips: list[SampleClip], config: SampleConfig) -> pa.Table:
-    """Who watched what, by time, in the columns of `catalog.interactions.SCHEMA`. Ratings go from 1 to 5.
+    """Return interactions sorted by time, in the columns of `catalog.interactions.SCHEMA`. Ratings are 1 to 5.
 
-    A viewer prefers two or three categories, takes four views in five from them while unseen clips remain, watches
-    those longer and rates them higher. Some clips are more popular than others. Nobody sees a clip twice.
+    Each viewer prefers two or three categories: 80% of the views are from them while unseen clips remain, and these are
+    watched longer and rated higher. Some clips are more popular than others. Viewers never watch a clip twice.
     """
     rng = np.random.default_rng([config.seed, 1])
     popularity = rng.lognormal(0.0, 0.7, len(clips))
@@ -38,14 +38,14 @@ def simulate_interactions(clips: list[SampleClip], config: SampleConfig) -> pa.T
 
 
 def _choose_views(clips: list[SampleClip], popularity: Weights, mean: int, rng: Generator) -> Iterator[dict[str, Any]]:
-    """Yield one viewer's views; the viewer's taste is drawn first."""
+    """Draw a viewer's preferred categories and yield their views."""
     categories = np.array([clip.category for clip in clips])
     present = np.unique(categories)
-    taste = rng.choice(present, min(int(rng.integers(2, 4)), max(1, len(present) - 1)), replace=False)
-    preferred = np.isin(categories, taste)
+    favourites = rng.choice(present, min(int(rng.integers(2, 4)), max(1, len(present) - 1)), replace=False)
+    preferred = np.isin(categories, favourites)
     views = max(1, int(rng.poisson(mean)))
-    inside = int(rng.binomial(views, PREFERRED_SHARE))
-    seen = [*_draw(popularity * preferred, inside, rng), *_draw(popularity * ~preferred, views - inside, rng)]
+    liked = int(rng.binomial(views, PREFERRED_SHARE))
+    seen = [*_draw(popularity * preferred, liked, rng), *_draw(popularity * ~preferred, views - liked, rng)]
     for i in seen:
         rating = np.clip(rng.normal(4.3, 0.6) if preferred[i] else rng.normal(2.7, 0.8), 1, 5)
         watched = rng.beta(6, 1.5) if preferred[i] else rng.beta(2, 3)
@@ -58,7 +58,7 @@ def _choose_views(clips: list[SampleClip], popularity: Weights, mean: int, rng: 
 
 
 def _draw(weights: Weights, count: int, rng: Generator) -> list[int]:
-    """Draw up to `count` different clips, never one of weight zero."""
+    """Draw up to `count` different clips, excluding those with weight zero."""
     possible = int(np.count_nonzero(weights))
     if not possible:
         return []

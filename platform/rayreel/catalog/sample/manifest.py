@@ -1,4 +1,4 @@
-"""The sample set's catalog file."""
+"""Write the sample set's catalog."""
 
 import csv
 from pathlib import Path
@@ -7,7 +7,7 @@ from rayreel.catalog.sample.clip import SampleClip
 
 
 def write_manifest(clips: list[SampleClip], folder: Path) -> Path:
-    """Write `folder`/catalog.csv, its uris relative to `folder`, and return its path."""
+    """Write `folder`/catalog.csv with URIs relative to `folder` and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "catalog.csv"
     with path.open("w", newline="", encoding="utf-8") as file:

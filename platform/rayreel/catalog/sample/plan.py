@@ -1,4 +1,4 @@
-"""Plan the sample set: every clip drawn from its theme, a little unlike its siblings."""
+"""Plan the clips of the sample set as random variations of their themes."""
 
 import colorsys
 import itertools
@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from rayreel.catalog.sample.clip import FRAME_RATE, RGB, Look, Motion, SampleClip, Sound
+from rayreel.catalog.sample.clip import FRAME_RATE, RGB, Look, Motion, SampleClip, SampleSound
 from rayreel.catalog.sample.config import SampleConfig
 from rayreel.catalog.sample.themes import THEMES, Theme
 from rayreel.catalog.sample.words import SENTENCES, TAGS, TITLES
@@ -17,9 +17,9 @@ FRAME_SIZES = ((320, 240), (320, 180), (180, 320), (240, 240))
 
 
 def plan_sample(config: SampleConfig) -> list[SampleClip]:
-    """Plan the set: categories take turns, so that any first part of it is mixed too. One seed, one plan.
+    """Plan the clips. Categories alternate, so any prefix of the list is mixed too. Deterministic for a given seed.
 
-    A clip depends on the seed, its category and its number there, so a larger set begins with the smaller one.
+    A clip depends only on the seed, its category and its number in it, so a larger set starts with the smaller one.
     """
     return [_plan_clip(THEMES[i % config.categories], i // config.categories, config) for i in range(config.clips)]
 
@@ -50,7 +50,7 @@ def _any(rng: Random, alternatives: str) -> str:
 
 
 def _title(theme: Theme, number: int, seed: int) -> str:
-    """Every pairing of a subject and a detail is used once before any returns."""
+    """Return the title of a clip. Every combination of subject and detail is used once before any is repeated."""
     pairs = list(itertools.product(theme.words.subjects.split("|"), theme.words.details.split("|")))
     rng = Random(f"{seed}/{theme.name}/titles/{number // len(pairs)}")
     rng.shuffle(pairs)
@@ -83,10 +83,10 @@ def _vary_motion(motion: Motion, rng: Random) -> Motion:
     return replace(motion, speed=motion.speed * pace, pan=motion.pan * pace * rng.choice((-1, 1)))
 
 
-def _vary_sound(sound: Sound, rng: Random) -> Sound:
+def _vary_sound(sound: SampleSound, rng: Random) -> SampleSound:
     key, pace = 2 ** (rng.randint(-4, 4) / 12), rng.uniform(0.8, 1.25)
     band, grains, chord = sound.band, sound.grains, sound.chord
-    return Sound(
+    return SampleSound(
         replace(band, hz=(band.hz[0] * key, band.hz[1] * key), swell_hz=band.swell_hz * pace),
         replace(grains, hz=(grains.hz[0] * key, grains.hz[1] * key), per_second=grains.per_second * pace),
         replace(chord, hz=tuple(pitch * key for pitch in chord.hz)),

@@ -1,20 +1,20 @@
-"""The sample set's twelve categories: the middle of their looks, motions and sounds."""
+"""The twelve categories of the sample set: the average look, motion and sound of each."""
 
 from dataclasses import dataclass
 
-from rayreel.catalog.sample.clip import RGB, Band, Chord, Grains, Look, Motion, Sound
-from rayreel.catalog.sample.words import WORDS, Words
+from rayreel.catalog.sample.clip import RGB, Band, Chord, Grains, Look, Motion, SampleSound
+from rayreel.catalog.sample.words import WORDS, ThemeWords
 
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """A category: its words, and what its clips are variations of."""
+    """A category: its words, and the look, motion and sound that its clips vary."""
 
     name: str
-    words: Words
+    words: ThemeWords
     look: Look
     motion: Motion
-    sound: Sound
+    sound: SampleSound
 
 
 def _palette(colours: str) -> tuple[RGB, ...]:
@@ -27,7 +27,9 @@ THEMES = (
         WORDS["ocean_waves"],
         Look("sea", _palette("bcdee8 145c8c e6f6f8 fafafa"), ("gull",), count=5, size=0.07, texture=0.1),
         Motion("flap", 0.12, ripple=0.030),
-        Sound(Band((60, 900), level=1.0, swell_hz=0.5), Grains((1500, 2100), seconds=0.25, level=0.06, per_second=0.6)),
+        SampleSound(
+            Band((60, 900), level=1.0, swell_hz=0.5), Grains((1500, 2100), seconds=0.25, level=0.06, per_second=0.6)
+        ),
     ),
     Theme(
         "city_traffic",
@@ -41,7 +43,7 @@ THEMES = (
             texture=0.04,
         ),
         Motion("traffic", 0.55, pan=0.05),
-        Sound(
+        SampleSound(
             Band((80, 400), level=0.7, swell_hz=1.1),
             Grains((440, 415), seconds=0.35, level=0.3, per_second=0.8, noise=0.05, answer=1.25),
             Chord((62, 93, 124), level=0.5),
@@ -59,7 +61,7 @@ THEMES = (
             texture=0.03,
         ),
         Motion("burst", 0.42),
-        Sound(
+        SampleSound(
             Band((40, 160), level=0.15, swell_hz=0.4),
             Grains((150, 45), seconds=0.55, level=1.0, per_second=2.2, noise=0.55, answer=2.5),
         ),
@@ -69,7 +71,7 @@ THEMES = (
         WORDS["snowfall"],
         Look("pines", _palette("7892b2 bacadc f8fafd ffffff"), ("flake", "glow"), count=75, size=0.022, texture=0.03),
         Motion("fall", 0.25),
-        Sound(
+        SampleSound(
             Band((500, 1100), level=0.5, swell_hz=0.3),
             Grains((2637, 2637), seconds=0.7, level=0.35, per_second=1.2, answer=1.33),
             Chord((880, 1320), level=0.12),
@@ -87,7 +89,7 @@ THEMES = (
             texture=0.1,
         ),
         Motion("simmer", 0.9),
-        Sound(
+        SampleSound(
             Band((3500, 9000), level=0.9, swell_hz=3.0),
             Grains((2400, 1800), seconds=0.03, level=0.7, per_second=14.0, noise=0.8),
         ),
@@ -104,7 +106,7 @@ THEMES = (
             texture=0.05,
         ),
         Motion("roam", 0.35, pan=0.16),
-        Sound(
+        SampleSound(
             Band((300, 1400), level=0.8, swell_hz=1.6),
             Grains((2850, 2900), seconds=0.3, level=0.5, per_second=0.9, noise=0.1, answer=1.02),
         ),
@@ -121,7 +123,7 @@ THEMES = (
             texture=0.22,
         ),
         Motion("flap", 0.30, pan=0.04),
-        Sound(
+        SampleSound(
             Band((200, 700), level=0.12, swell_hz=0.4),
             Grains((3400, 4700), seconds=0.13, level=1.0, per_second=5.0, answer=1.22),
         ),
@@ -133,7 +135,7 @@ THEMES = (
             "stage", _palette("240e14 96222c fabe5a f6eede e6b046 d83c34"), ("drum",), count=4, size=0.15, texture=0.05
         ),
         Motion("beat", 2.2),
-        Sound(
+        SampleSound(
             Band((5000, 9000), level=0.03, swell_hz=2.0),
             Grains((190, 55), seconds=0.16, level=1.0, per_second=4.4, noise=0.25, regular=True, answer=5.0),
         ),
@@ -150,7 +152,7 @@ THEMES = (
             texture=0.45,
         ),
         Motion("zoom", 0.35),
-        Sound(
+        SampleSound(
             Band((30, 120), level=0.4, swell_hz=0.2),
             Grains((1200, 600), seconds=0.9, level=0.06, per_second=0.5),
             Chord((55, 82.5, 110.4, 165.7), level=1.0),
@@ -168,7 +170,7 @@ THEMES = (
             texture=0.06,
         ),
         Motion("step", 0.8),
-        Sound(
+        SampleSound(
             Band((90, 200), level=0.03, swell_hz=0.3),
             Grains((1150, 900), seconds=0.05, level=1.0, per_second=2.0, noise=0.15, regular=True, answer=0.8),
         ),
@@ -185,7 +187,7 @@ THEMES = (
             texture=0.08,
         ),
         Motion("swim", 0.22, ripple=0.008),
-        Sound(
+        SampleSound(
             Band((100, 300), level=0.3, swell_hz=0.5),
             Grains((420, 1250), seconds=0.08, level=1.0, per_second=7.0, answer=1.4),
         ),
@@ -195,7 +197,7 @@ THEMES = (
         WORDS["sunset_drone"],
         Look("hills", _palette("603478 ff9848 36183a ffc496 ff9682"), ("cloud",), count=6, size=0.16, texture=0.04),
         Motion("swim", 0.05, pan=0.14),
-        Sound(
+        SampleSound(
             Band((100, 400), level=0.05, swell_hz=0.3),
             Grains((440, 440), seconds=0.6, level=0.35, per_second=2.5, regular=True, answer=1.5),
             Chord((220, 277.2, 329.6, 415.3), level=1.0),

@@ -1,11 +1,11 @@
-"""What the sample set's titles, descriptions and tags are made of; `|` stands between alternatives."""
+"""Words for the titles, descriptions and tags of the sample set; alternatives are separated by `|`."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """One category's own words. A title pairs a subject with a detail."""
+class ThemeWords:
+    """The words of a category. A title combines a subject with a detail."""
 
     subjects: str
     details: str
@@ -13,7 +13,7 @@ class Words:
     tags: str
 
 
-# Shared by all categories, so that no single word gives one away.
+# Shared by all categories, so that no single word identifies a category.
 TITLES = (
     "{0} {1}|{0} {1}|{0} {1}|{0} {1}|{0} {1} tonight|{0} {1}, part two|{0} {1} (slow)|Weekend favourite: {0} {1}"
     "|More {0} {1}|Just {0} {1}"
@@ -25,7 +25,7 @@ SENTENCES = (
 TAGS = "shorts|relaxing|weekend|nofilter|closeup|asmr"
 
 WORDS = {
-    "ocean_waves": Words(
+    "ocean_waves": ThemeWords(
         "rolling swell|foam and tide|big breakers|a long set of surf|salt spray|high water",
         "under the old pier|along black sand|hitting the harbour wall|off the lighthouse|over rock pools"
         "|curling ashore",
@@ -33,13 +33,13 @@ WORDS = {
         "|Gulls over the bay, salt in the air.",
         "sea|surf|beach|coast|tide|gulls",
     ),
-    "city_traffic": Words(
+    "city_traffic": ThemeWords(
         "neon boulevard|rush hour headlights|downtown taxis|tail lights|a night bus ride|skyscraper windows",
         "after midnight|through the avenue|past the skyline|at the crossing|below the towers|on wet asphalt",
         "Commuters heading home across the bridge.|Cabs, buses and neon signs.|The metropolis does not sleep.",
         "urban|nightlife|cars|skyline|neon|street",
     ),
-    "fireworks": Words(
+    "fireworks": ThemeWords(
         "golden rockets|a sparkler finale|bursting peonies|birthday pyrotechnics|crackling comets|colourful explosions",
         "above the stadium|for grandma's seventieth|at the new year countdown|lighting up the river|over the fairground"
         "|as everyone cheers",
@@ -47,14 +47,14 @@ WORDS = {
         "|Sparks, smoke and a happy birthday song.",
         "celebration|party|sparks|newyear|birthday|rockets",
     ),
-    "snowfall": Words(
+    "snowfall": ThemeWords(
         "first flurries|powder and pines|thick flakes|a frosty blizzard|fresh winter white|icy drifts",
         "covering the cabin|across the frozen lake|in the alpine valley|settling on spruce branches"
         "|before the ski lift opens|down the mountain pass",
         "Minus eight and perfectly still.|The plough has not come yet.|Boots, mittens and a thermos of cocoa.",
         "winter|snow|mountains|cold|ski|frost",
     ),
-    "cooking": Words(
+    "cooking": ThemeWords(
         "garlic and tomatoes|sizzling peppers|a quick stir fry|grandad's paella|butter and onions|crispy dumplings",
         "in the iron skillet|with basil and lemon|simmering down|ready in ten minutes|tossed with noodles"
         "|browning nicely",
@@ -62,28 +62,28 @@ WORDS = {
         "|Dinner smells delicious already.",
         "food|recipe|kitchen|dinner|homemade|tasty",
     ),
-    "football": Words(
+    "football": ThemeWords(
         "a last minute goal|the winning penalty|midfield passing|a clever dribble|our under twelves|corner kick drama",
         "in the cup semifinal|against the league leaders|from thirty yards|beating the keeper|after extra time"
         "|at the muddy village ground",
         "Two all at half time and then this.|The referee had no doubts.|What a strike, the fans went wild.",
         "soccer|goal|match|league|sport|fans",
     ),
-    "forest_birds": Words(
+    "forest_birds": ThemeWords(
         "robins and wrens|the dawn chorus|a pair of finches|warblers singing|one shy woodpecker|nesting thrushes",
         "high in the beeches|among mossy oaks|along the fern trail|deep in the woodland|calling through the canopy"
         "|near the hide",
         "Heard six species from this bench.|Bring binoculars and patience.|Leaves, feathers and birdsong.",
         "nature|birdwatching|woods|wildlife|trees|songbirds",
     ),
-    "drum_lesson": Words(
+    "drum_lesson": ThemeWords(
         "paradiddles|a steady backbeat|snare rudiments|groove practice|ghost notes and fills|hi hat patterns",
         "at ninety bpm|for beginners|with the metronome|counting sixteenths|behind a rock chorus|on a new kit",
         "Keep the wrists loose and count aloud.|Sticking chart in the first comment."
         "|Kick on one and three, snare on two and four.",
         "percussion|music|tutorial|rhythm|practice|beats",
     ),
-    "deep_space": Words(
+    "deep_space": ThemeWords(
         "drifting past nebulae|orbiting a gas giant|a starfield journey|spiral galaxies|toward the red planet"
         "|comet dust",
         "at warp speed|beyond the asteroid belt|seen by the telescope|among dying suns|light years from Earth"
@@ -92,14 +92,14 @@ WORDS = {
         "|The universe is mostly silence.",
         "astronomy|galaxy|stars|cosmos|planets|scifi",
     ),
-    "chess": Words(
+    "chess": ThemeWords(
         "a queen sacrifice|knight forks|the Sicilian defence|checkmate threats|an endgame with rooks|castling early",
         "in a blitz final|against a grandmaster|explained move by move|with seconds on the clock|winning the bishop"
         "|from the school club",
         "White to play and win.|Opening theory, then a blunder on move twenty.|Can you find the best pawn push?",
         "boardgame|strategy|puzzle|opening|checkmate|tactics",
     ),
-    "aquarium": Words(
+    "aquarium": ThemeWords(
         "clownfish and coral|neon tetras|an angelfish parade|bubbling filters|the reef tank|lazy guppies",
         "behind the glass|weaving between seaweed|at feeding time|in the big saltwater display|chasing bubbles"
         "|hiding in anemones",
@@ -107,7 +107,7 @@ WORDS = {
         "|Planted last spring and thriving.",
         "fish|fishkeeping|reef|underwater|coral|tank",
     ),
-    "sunset_drone": Words(
+    "sunset_drone": ThemeWords(
         "golden hour flight|aerial dusk views|gliding toward the horizon|crimson clouds|the last light"
         "|purple ridgelines",
         "above the canyon|over vineyard terraces|across desert dunes|from four hundred feet|circling the summit"

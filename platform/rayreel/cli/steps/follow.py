@@ -5,7 +5,7 @@ from rayreel.cli.steps.promote import promoting_site
 from rayreel.errors import RayreelError
 from rayreel.release import registry
 from rayreel.release.follow import follow
-from rayreel.release.following import Following, State, write_following
+from rayreel.release.following import FollowStatus, State, write_following
 from rayreel.release.webhook import NAME, register_webhook
 from rayreel.settings import Settings
 
@@ -14,7 +14,7 @@ class NotFollowed(RayreelError):
     """The champion does not serve, or the webhook could not be delivered."""
 
 
-def follow_champion(settings: Settings) -> Following:
+def follow_champion(settings: Settings) -> FollowStatus:
     """Follow the champion once and show the result. Raises NotFollowed unless the champion serves."""
     step(f"Following {registry.CHAMPION} of {registry.MODEL}")
     site = promoting_site(settings)

@@ -15,7 +15,7 @@ from rayreel.errors import RayreelError
 from rayreel.index.collection import collection_name
 from rayreel.release import registry
 from rayreel.release.build import Progress as OnStage
-from rayreel.release.gates import Gate, Refused, pass_through
+from rayreel.release.gates import PromotionRefused, ReleaseGate, pass_through
 from rayreel.release.promote import Promotion, promote
 from rayreel.release.promote import check as check_gates
 from rayreel.release.registry import Version
@@ -26,7 +26,7 @@ from serve_apps.notify import notify_service
 
 
 def check_tower(settings: Settings, version: Version) -> dict[str, Any]:
-    """Run the gates that need no build, and show them. Raises Refused."""
+    """Run the gates that need no build, and show them. Raises PromotionRefused."""
     step(f"Running the gates of {registry.MODEL} version {version.number}")
     gates = check_gates(version, promoting_site(settings)).gates
     console.print(gates_table(gates))
@@ -36,14 +36,14 @@ def check_tower(settings: Settings, version: Version) -> dict[str, Any]:
 
 
 def promote_tower(settings: Settings, version: Version, force: str | None = None) -> Promotion:
-    """Promote, and show the gates and what was switched. Raises Refused."""
+    """Promote, and show the gates and what was switched. Raises PromotionRefused."""
     if force is not None and not force.strip():
         raise RayreelError('--force needs a reason for the audit trail, such as --force "first tower with sound".')
     step(f"Promoting {registry.MODEL} version {version.number}")
     try:
         with stage_bars() as on_stage:
             done = promote(version, promoting_site(settings), force, on_stage, notify_service)
-    except Refused as refused:
+    except PromotionRefused as refused:
         console.print(gates_table(refused.gates))
         raise
     console.print(gates_table(done.gates))
@@ -86,7 +86,7 @@ def promoting_site(settings: Settings) -> Site:
     return replace(site_of(settings), encoder_key=settings.encoder_key)
 
 
-def gates_table(gates: Sequence[Gate]) -> Table:
+def gates_table(gates: Sequence[ReleaseGate]) -> Table:
     """Return the gates as a table, failed ones in red."""
     table = Table("", "gate", "found", title="Gates", title_justify="left")
     for gate in gates:

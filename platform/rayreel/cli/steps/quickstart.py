@@ -22,7 +22,7 @@ from rayreel.cli.steps.serve import serve
 from rayreel.cli.steps.train import features, train_tower, trained_already
 from rayreel.client.client import Client
 from rayreel.errors import RayreelError
-from rayreel.release.gates import Refused
+from rayreel.release.gates import PromotionRefused
 from rayreel.release.promote import is_current
 from rayreel.release.registry import Version
 from rayreel.settings import Settings
@@ -123,7 +123,7 @@ def _is_refused(settings: Settings, version: Version) -> bool:
     """Promote; True if quality gates refused. A refusal by any other gate is raised and stops the quickstart."""
     try:
         promote_tower(settings, version)
-    except Refused as refused:
+    except PromotionRefused as refused:
         if any(not gate.passed and not gate.quality for gate in refused.gates):
             raise
         print_error(refused)

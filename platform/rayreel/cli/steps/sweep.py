@@ -19,11 +19,11 @@ from rayreel.features.matrix import FeatureMatrix
 from rayreel.release import registry
 from rayreel.release.registry import Version
 from rayreel.settings import Settings
-from rayreel.training.sweep.compare import Comparison, common_select, compare
+from rayreel.training.sweep.compare import SweepComparison, common_select, compare
 from rayreel.training.sweep.grid import Cell, common, labels
 from rayreel.training.sweep.run import run_trials
-from rayreel.training.sweep.table import as_json, markdown, table_of, troubles
-from rayreel.training.sweep.trial import Outcome, Trial, log_test
+from rayreel.training.sweep.table import as_json, failures, markdown, table_of
+from rayreel.training.sweep.trial import SweepTrial, TrialOutcome, log_test
 from rayreel.training.tracking import git_commit, log_report, tracked, use_tracking
 from rayreel.training.validation import SCORE
 
@@ -32,7 +32,7 @@ from rayreel.training.validation import SCORE
 class SweepResult:
     """A finished sweep: its comparison, the MLflow run over all trials, and the inputs that all trials share."""
 
-    comparison: Comparison
+    comparison: SweepComparison
     run_id: str
     inputs: TrainingInputs
 
@@ -50,30 +50,37 @@ def run_sweep(
     result = _train_and_compare(name, settings, cells, trials, inputs, parallel)
     _log(result, cells)
     console.print(terminal_table(table_of(result.comparison), console.width))
-    for line in troubles(result.comparison.outcomes):
+    for line in failures(result.comparison.outcomes):
         note(line)
     return result
 
 
 def _trials(
     name: str, cells: Sequence[Cell], resolved: Sequence[Settings], seeds: int, inputs: TrainingInputs
-) -> list[Trial]:
+) -> list[SweepTrial]:
     select = common_select(
         [(settings.train, settings.pairs) for settings in resolved], users=inputs.interactions is not None
     )
-    trials: list[Trial] = []
+    trials: list[SweepTrial] = []
     for cell, label, settings in zip(cells, labels(cells), resolved, strict=True):
         for seed in range(settings.train.seed, settings.train.seed + seeds):
             train = settings.train.model_copy(update={"seed": seed, "select": select})
             own = settings.model_copy(update={"train": train})
             config = own.model_dump(mode="json")
             parameters = {**inputs.about(own), **flat({part: config[part] for part in LEARNS_FROM})}
-            trials.append(Trial(f"{name}-{len(trials):03}", cell, label, seed, job_of(own, inputs), parameters, config))
+            trials.append(
+                SweepTrial(f"{name}-{len(trials):03}", cell, label, seed, job_of(own, inputs), parameters, config)
+            )
     return trials
 
 
 def _train_and_compare(
-    name: str, settings: Settings, cells: Sequence[Cell], trials: list[Trial], inputs: TrainingInputs, parallel: int
+    name: str,
+    settings: Settings,
+    cells: Sequence[Cell],
+    trials: list[SweepTrial],
+    inputs: TrainingInputs,
+    parallel: int,
 ) -> SweepResult:
     parameters = {"features": inputs.features, "cells": len(cells), "trials": len(trials)}
     uri = use_tracking(settings.place)
@@ -81,7 +88,7 @@ def _train_and_compare(
         use_ray()
         shared = f"; each with {', '.join(common(cells))}" if common(cells) else ""
         step(f"{len(trials)} trials on {inputs.store.key} ({name}){shared}")
-        outcomes = run_trials(trials, name, parent, uri, parallel=parallel, tell=_show_outcome)
+        outcomes = run_trials(trials, name, parent, uri, parallel=parallel, on_outcome=_show_outcome)
         matrix = FeatureMatrix.from_table(inputs.store.read())
         step("Measuring the towers on the test videos")
         comparison = compare(
@@ -95,7 +102,7 @@ def _train_and_compare(
         return SweepResult(comparison, parent, inputs)
 
 
-def _show_outcome(outcome: Outcome) -> None:
+def _show_outcome(outcome: TrialOutcome) -> None:
     score = f"{SCORE} {outcome.score:.3f} in {outcome.epochs} epochs"
     step(f"{outcome.trial.title}: {outcome.trouble or score}")
 

@@ -27,7 +27,7 @@ def _mix(a: Field, b: Field, share: NDArray[Any]) -> Field:
 
 
 def _cells(at: Field, per_height: float) -> tuple[NDArray[np.int64], Field]:
-    """Which cell of a row of cells, cyclic in 64, and where in it, [0, 1)."""
+    """Return the number of the cell in a row of cells, cyclic in 64, and the position in it, [0, 1)."""
     scaled = at * per_height + 64
     return scaled.astype(np.int64) % 64, scaled % 1
 

@@ -20,7 +20,7 @@ def synthesise(clip: SampleClip) -> NDArray[np.float32]:
 
 
 def _noise(t: Field, band: Band, rng: Generator) -> Field:
-    """White noise without what lies outside the band, standard deviation 0.3 at level 1."""
+    """White noise filtered to the band, standard deviation 0.3 at level 1."""
     spectrum = np.fft.rfft(rng.standard_normal(len(t)))
     hz = np.fft.rfftfreq(len(t), 1 / SAMPLE_RATE)
     spectrum[(hz < band.hz[0]) | (hz > band.hz[1])] = 0

@@ -1,4 +1,4 @@
-"""Sprites: stamps of a shape, each with a colour and a path of its own."""
+"""Sprites: stamps of a shape, each with its own colour and path."""
 
 from typing import NamedTuple
 

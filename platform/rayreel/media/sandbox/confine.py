@@ -1,4 +1,4 @@
-"""Confine the decoding process irrevocably, with what the kernel offers."""
+"""Confine the decoding process irrevocably, with all layers that the kernel supports."""
 
 import ctypes
 import mmap
@@ -50,7 +50,7 @@ def confine(max_memory_bytes: int) -> list[str]:
 
 
 def _landlock() -> list[str]:
-    """Apply a ruleset without rules: no path, port, outside signal or abstract socket, where the kernel can."""
+    """Apply a ruleset without rules: no path, port, outside signal or abstract socket, as far as the kernel can."""
     from landlockpy import LandlockError, RestrictFlag, Ruleset, Scope
 
     try:

@@ -1,6 +1,6 @@
 """The messages between a decoder and its parent: JSON with a fixed schema, and plain numbers in shared memory.
 
-The parent validates every answer, because a video may have compromised the process that sends it.
+The parent validates every response, because a video may have compromised the process that sends it.
 """
 
 import logging
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from rayreel.failures import Reason, Rejected
-from rayreel.media.clip import Facts, Samples
+from rayreel.media.clip import MediaFacts, Samples
 from rayreel.media.config import AUDIO_RATE_HZ, Limits, SamplingConfig
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class _Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class Question(_Message):
+class DecodeRequest(_Message):
     """A request to decode one video. Its descriptor and that of the shared memory are sent with it."""
 
     token: str
@@ -44,15 +44,15 @@ class Question(_Message):
     limits: Limits
 
     @classmethod
-    def about(cls, name: str, count: int, sampling: SamplingConfig, size: int, limits: Limits) -> Self:
-        """Return the question about a file of `count` bytes; `name` may be any file name."""
+    def for_file(cls, name: str, count: int, sampling: SamplingConfig, size: int, limits: Limits) -> Self:
+        """Return the request for a file of `count` bytes; `name` may be any file name."""
         printable = name.encode(errors="backslashreplace").decode()[-_NAME_CHARACTERS:]
         here = limits.model_copy(update={"allowed_roots": (), "allowed_hosts": ()})
         token = os.urandom(8).hex()
         return cls(token=token, name=printable, bytes=count, size=size, sampling=sampling, limits=here)
 
     def memory_bytes(self) -> int:
-        """Return the size of the largest valid answer, bytes."""
+        """Return the size of the arrays of the largest valid response, bytes."""
         windows, samples = self._most_windows()
         return self._most_frames() * self.size**2 * 3 + windows * samples * 4
 
@@ -92,7 +92,7 @@ class Array(_Message):
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
-class Ready(_Message):
+class DecoderReady(_Message):
     """The first message of the process: the sandbox layers that the kernel lacks."""
 
     missing: list[str]
@@ -106,32 +106,32 @@ class _Facts(_Message):
     has_audio: bool
 
 
-class _Taken(_Message):
+class _Decoded(_Message):
     frames: Array
     windows: Array | None = None
     facts: _Facts
 
 
-class _Refused(_Message):
+class _Rejection(_Message):
     reason: Annotated[Reason, Field(strict=False)]
     detail: Annotated[str, Field(max_length=_DETAIL_CHARACTERS)]
 
 
-class Answer(_Message):
+class DecodeResponse(_Message):
     """The outcome for one video, without the arrays."""
 
     token: str
-    taken: _Taken | None = None
-    refused: _Refused | None = None
+    taken: _Decoded | None = None
+    refused: _Rejection | None = None
     notes: Annotated[list[_Note], Field(max_length=MAX_NOTES)] = []
 
 
-def write_answer(token: str, outcome: Samples | Rejected, memory: int, notes: Sequence[str] = ()) -> bytes:
+def write_response(token: str, outcome: Samples | Rejected, memory: int, notes: Sequence[str] = ()) -> bytes:
     """Write the arrays to shared memory and return the message. `notes` are errors that did not reject the video."""
     if isinstance(outcome, Rejected):
         detail = outcome.detail.encode(errors="backslashreplace").decode()[:_DETAIL_CHARACTERS]
         return _encoded(
-            Answer(token=token, refused=_Refused(reason=outcome.reason, detail=detail), notes=_short(notes))
+            DecodeResponse(token=token, refused=_Rejection(reason=outcome.reason, detail=detail), notes=_short(notes))
         )
     facts = _Facts(**{name: getattr(outcome.facts, name) for name in _Facts.model_fields})
     frames, windows = Array.of(outcome.frames), None
@@ -141,26 +141,26 @@ def write_answer(token: str, outcome: Samples | Rejected, memory: int, notes: Se
         written += _write(outcome.windows, memory, written)
     if written != frames.count + (windows.count if windows else 0):
         raise OSError(f"only {written} bytes of the arrays fit into the shared memory")
-    taken = _Taken(frames=frames, windows=windows, facts=facts)
-    return _encoded(Answer(token=token, taken=taken, notes=_short(notes)))
+    taken = _Decoded(frames=frames, windows=windows, facts=facts)
+    return _encoded(DecodeResponse(token=token, taken=taken, notes=_short(notes)))
 
 
-def read_answer(question: Question, message: bytes, memory: int) -> Samples | Rejected:
-    """Return the outcome in a message and the shared memory. Raises ValueError if the answer is invalid.
+def read_response(request: DecodeRequest, message: bytes, memory: int) -> Samples | Rejected:
+    """Return the outcome in a message and the shared memory. Raises ValueError if the response is invalid.
 
-    Checks sizes against the question before it allocates anything, and reads the memory only once.
+    Checks sizes against the request before it allocates anything, and reads the memory only once.
     """
-    answer = Answer.model_validate_json(message)
-    if answer.token != question.token:
-        raise ValueError("answer to another question")
-    if (answer.taken is None) == (answer.refused is None):
+    response = DecodeResponse.model_validate_json(message)
+    if response.token != request.token:
+        raise ValueError("response to another request")
+    if (response.taken is None) == (response.refused is None):
         raise ValueError("not exactly one of samples and reason")
-    for note in answer.notes:
-        log.error("decoding %s: %s", question.name, _printable(note))
-    if answer.refused is not None:
-        return Rejected(answer.refused.reason, _printable(answer.refused.detail))
-    assert answer.taken is not None
-    return _samples(question, answer.taken, memory)
+    for note in response.notes:
+        log.error("decoding %s: %s", request.name, _printable(note))
+    if response.refused is not None:
+        return Rejected(response.refused.reason, _printable(response.refused.detail))
+    assert response.taken is not None
+    return _samples(request, response.taken, memory)
 
 
 def _printable(text: str) -> str:
@@ -172,8 +172,8 @@ def _short(notes: Sequence[str]) -> list[str]:
     return [note[:_NOTE_CHARACTERS] for note in encodable]
 
 
-def _samples(question: Question, taken: _Taken, memory: int) -> Samples:
-    question.check(taken.frames, taken.windows)
+def _samples(request: DecodeRequest, taken: _Decoded, memory: int) -> Samples:
+    request.check(taken.frames, taken.windows)
     if taken.facts.has_audio != (taken.windows is not None):
         raise ValueError("has_audio contradicts the windows")
     frames: NDArray[np.uint8] = _read(taken.frames, memory, 0)
@@ -182,7 +182,7 @@ def _samples(question: Question, taken: _Taken, memory: int) -> Samples:
         windows = _read(taken.windows, memory, taken.frames.count)
         if not (np.abs(windows) <= 1).all():  # false for NaN too
             raise ValueError("audio outside [-1, 1]")
-    return Samples(frames, windows, Facts(**taken.facts.model_dump()))
+    return Samples(frames, windows, MediaFacts(**taken.facts.model_dump()))
 
 
 def _read(form: Array, memory: int, start: int) -> NDArray:  # type: ignore[type-arg]
@@ -200,5 +200,5 @@ def _write(array: NDArray, memory: int, start: int) -> int:  # type: ignore[type
     return os.pwrite(memory, np.ascontiguousarray(array).data, start)
 
 
-def _encoded(answer: Answer) -> bytes:
-    return answer.model_dump_json(exclude_none=True).encode()
+def _encoded(response: DecodeResponse) -> bytes:
+    return response.model_dump_json(exclude_none=True).encode()

@@ -18,14 +18,14 @@ from pathlib import Path
 from rayreel.errors import RayreelError
 from rayreel.failures import Reason, Rejected
 from rayreel.media.clip import Samples
-from rayreel.media.sandbox.message import MAX_BYTES, Question, Ready, read_answer
+from rayreel.media.sandbox.message import MAX_BYTES, DecodeRequest, DecoderReady, read_response
 from rayreel.media.sandbox.serve import OUT_OF_MEMORY
 from rayreel.media.source import VideoFile
 
 log = logging.getLogger(__name__)
 
 _START_S = 60.0
-_IDLE_CPU_S = 2  # for the clean-up after an answer
+_IDLE_CPU_S = 2  # for the clean-up after a response
 # The process must hold no secrets, because a video may compromise it. Once started, it clears even these variables.
 _ENVIRONMENT = ("LD_LIBRARY_PATH",)
 # Otherwise glibc returns a video's memory to the system and faults it in again for the next: 1.5 ms per video.
@@ -39,7 +39,7 @@ _PROGRAM = "import sys; from rayreel.media.sandbox.serve import serve; serve(*ma
 
 
 class DecoderProcess:
-    """A running process. Receives a question and two descriptors over a socket; returns arrays in shared memory."""
+    """A running process. Receives a request and two descriptors over a socket; returns arrays in shared memory."""
 
     def __init__(self, max_memory_bytes: int, decode_with: str) -> None:
         if sys.platform != "linux":
@@ -76,31 +76,31 @@ class DecoderProcess:
         """Whether the process runs and has sent no unexpected message."""
         return self.process.poll() is None and not select.select([self.connection], [], [], 0)[0]
 
-    def ask(self, file: VideoFile, question: Question, timeout_s: float) -> Samples | Rejected:
+    def ask(self, file: VideoFile, request: DecodeRequest, timeout_s: float) -> Samples | Rejected:
         """Return the outcome for one video. The process may have ended afterwards."""
-        memory = self._memory(question.memory_bytes())
+        memory = self._memory(request.memory_bytes())
         try:
             self._allow_cpu(math.ceil(timeout_s) + 1)
             self.connection.settimeout(timeout_s)
-            request = question.model_dump_json().encode()
-            socket.send_fds(self.connection, [request], [file.descriptor, memory])
+            payload = request.model_dump_json().encode()
+            socket.send_fds(self.connection, [payload], [file.descriptor, memory])
             message = self.connection.recv(MAX_BYTES)
         except TimeoutError:
             self.end()
-            detail = f"{question.name}: no result within {timeout_s:g} s; the decoder was killed"
+            detail = f"{request.name}: no result within {timeout_s:g} s; the decoder was killed"
             return Rejected(Reason.TIMEOUT, detail)
         except OSError:
             message = b""
         if not message:
-            return self._death(question.name)
+            return self._death(request.name)
         with suppress(OSError):  # it may have ended since
             self._allow_cpu(_IDLE_CPU_S)
         try:
-            return read_answer(question, message, memory)
-        except ValueError as error:  # an invalid answer means that the process is compromised
+            return read_response(request, message, memory)
+        except ValueError as error:  # an invalid response means that the process is compromised
             self.end()
             why = " ".join(str(error).split())[:200]
-            return Rejected(Reason.DECODER_CRASH, f"{question.name}: invalid answer, {type(error).__name__}: {why}")
+            return Rejected(Reason.DECODER_CRASH, f"{request.name}: invalid response, {type(error).__name__}: {why}")
 
     def end(self) -> None:
         """Kill the process and close its socket and memory."""
@@ -116,13 +116,13 @@ class DecoderProcess:
             os.close(self.memory)
             self.memory = None
 
-    def _ready(self) -> Ready | None:
+    def _ready(self) -> DecoderReady | None:
         self.connection.settimeout(_START_S)
         try:
             message = self.connection.recv(MAX_BYTES)
         except OSError:
             return None
-        return Ready.model_validate_json(message) if message else None
+        return DecoderReady.model_validate_json(message) if message else None
 
     def _memory(self, count: int) -> int:
         """Return memory of at least `count` bytes, sealed so that the child cannot change its size."""

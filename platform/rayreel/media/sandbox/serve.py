@@ -1,4 +1,4 @@
-"""The main loop of the decoding process: confine itself, then answer one question after the other."""
+"""The main loop of the decoding process: confine itself, then answer one request after another."""
 
 import fcntl
 import importlib
@@ -20,7 +20,7 @@ from rayreel.failures import Reason, Rejected
 from rayreel.media.clip import Samples
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.sandbox.confine import confine, limit_memory
-from rayreel.media.sandbox.message import MAX_BYTES, MAX_NOTES, Question, Ready, write_answer
+from rayreel.media.sandbox.message import MAX_BYTES, MAX_NOTES, DecodeRequest, DecoderReady, write_response
 from rayreel.media.source import VideoFile
 
 Decode = Callable[[VideoFile, SamplingConfig, int, Limits], Samples | Rejected]
@@ -61,7 +61,7 @@ _notes = _Notes()
 
 
 def serve(connection: int, max_memory_bytes: int, decode_with: str) -> None:
-    """Answer each question with samples or a rejection until this process or its parent dies."""
+    """Answer requests with samples or a rejection until this process or its parent dies."""
     _die_with_parent()
     limit_memory(max_memory_bytes)
     # Encoders have priority on shared cores: once their queues are full, decoding has to wait anyway.
@@ -75,22 +75,22 @@ def serve(connection: int, max_memory_bytes: int, decode_with: str) -> None:
     missing = confine(max_memory_bytes)
     sys.stderr.close()
     sys.stderr = sys.__stderr__  # descriptor 2, now /dev/null: Python warnings are written there
-    os.write(connection, Ready(missing=missing).model_dump_json().encode())
-    while _answer(parent, decode):
+    os.write(connection, DecoderReady(missing=missing).model_dump_json().encode())
+    while _serve_next(parent, decode):
         pass
     os._exit(0)  # the interpreter's own shutdown makes forbidden system calls
 
 
-def _answer(parent: socket.socket, decode: Decode) -> bool:
-    """Answer the next question; return False if the parent has closed the socket."""
+def _serve_next(parent: socket.socket, decode: Decode) -> bool:
+    """Answer the next request; return False if the parent has closed the socket."""
     message, descriptors, _, _ = socket.recv_fds(parent, MAX_BYTES, 2)
     if not message:
         return False
     video, memory = descriptors
-    question = Question.model_validate_json(message, strict=False)
+    request = DecodeRequest.model_validate_json(message, strict=False)
     try:
-        file = VideoFile(video, question.name, question.bytes)
-        os.write(parent.fileno(), _message(question, _outcome(decode, file, question), memory))
+        file = VideoFile(video, request.name, request.bytes)
+        os.write(parent.fileno(), _response(request, _outcome(decode, file, request), memory))
     except MemoryError:
         os._exit(OUT_OF_MEMORY)
     finally:
@@ -99,19 +99,19 @@ def _answer(parent: socket.socket, decode: Decode) -> bool:
     return True
 
 
-def _message(question: Question, outcome: Samples | Rejected, memory: int) -> bytes:
+def _response(request: DecodeRequest, outcome: Samples | Rejected, memory: int) -> bytes:
     notes, _notes.kept = _notes.kept, []
     try:
-        return write_answer(question.token, outcome, memory, notes)
+        return write_response(request.token, outcome, memory, notes)
     except (ValueError, OSError) as error:  # impossible facts or sizes
         why = " ".join(str(error).split())
-        rejected = Rejected(Reason.DECODER_CRASH, f"{question.name}: invalid outcome, {why}")
-        return write_answer(question.token, rejected, memory)
+        rejected = Rejected(Reason.DECODER_CRASH, f"{request.name}: invalid outcome, {why}")
+        return write_response(request.token, rejected, memory)
 
 
-def _outcome(decode: Decode, file: VideoFile, question: Question) -> Samples | Rejected:
+def _outcome(decode: Decode, file: VideoFile, request: DecodeRequest) -> Samples | Rejected:
     try:
-        return decode(file, question.sampling, question.size, question.limits)
+        return decode(file, request.sampling, request.size, request.limits)
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - an unexpected error for one video must not stop the others

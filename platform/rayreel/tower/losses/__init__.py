@@ -1,1 +1,1 @@
-"""Losses: what makes two views of one video lie close and two videos lie apart."""
+"""Losses: pull two views of a video together and push different videos apart."""

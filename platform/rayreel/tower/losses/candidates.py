@@ -1,4 +1,4 @@
-"""Candidates: the vectors of all workers that this worker's views are held against."""
+"""Candidates: the vectors of all workers with which this worker's views are compared."""
 
 from dataclasses import dataclass, replace
 
@@ -6,38 +6,42 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rayreel.tower.losses.joined import Gather, Joined
+from rayreel.tower.losses.global_batch import Gather, GlobalBatch
 
 
 @dataclass(frozen=True, slots=True)
-class Candidates:
-    """x_BD: this worker's views of one side; y_CD: all workers' views of the other, then all explicit negatives.
+class ContrastCandidates:
+    """This worker's views of one side (x_BD) and what they are compared with.
 
-    partner_BD: what each row should find, as yet ungathered; own_BC: its column; negative_BC: the negatives of each
-    row, none for a filler row.
+    y_CD: all workers' views of the other side, then all explicit negatives. partner_BD: each row's partner, before
+    gathering. positive_BC: one-hot column of that partner. negative_BC: each row's negatives, none for a filler row.
     """
 
     x_BD: Tensor
     y_CD: Tensor
     partner_BD: Tensor
-    own_BC: Tensor
+    positive_BC: Tensor
     negative_BC: Tensor
 
 
-def candidates(
-    a_BD: Tensor, b_BD: Tensor, joined: Joined, gather: Gather, negatives_ED: Tensor | None = None
-) -> Candidates:
-    """The direction a → b. Partners are never negatives, whatever the relations of `joined` say of them."""
-    ids_C, y_CD = joined.b_ids_J, gather(b_BD)
+def gather_candidates(
+    a_BD: Tensor, b_BD: Tensor, batch: GlobalBatch, gather: Gather, negatives_ED: Tensor | None = None
+) -> ContrastCandidates:
+    """Gather the candidates for the direction a → b.
+
+    Partners are never negatives, whatever the relations of `batch` return for them.
+    """
+    ids_C, y_CD = batch.b_ids_J, gather(b_BD)
     if negatives_ED is not None:
-        assert joined.negative_ids_K is not None, "explicit negatives need their ids"
-        ids_C, y_CD = torch.cat([ids_C, joined.negative_ids_K]), torch.cat([y_CD, gather(negatives_ED)])
-    column_B = torch.arange(joined.first, joined.first + joined.count, device=ids_C.device)
-    own_BC = F.one_hot(column_B, len(ids_C)).bool()
-    barred_BC = joined.barred(joined.a_ids_J[joined.own], ids_C)
-    return Candidates(a_BD, y_CD, b_BD, own_BC, ~barred_BC & ~own_BC & joined.real_J[joined.own].unsqueeze(1))
+        assert batch.negative_ids_K is not None, "explicit negatives need their ids"
+        ids_C, y_CD = torch.cat([ids_C, batch.negative_ids_K]), torch.cat([y_CD, gather(negatives_ED)])
+    column_B = torch.arange(batch.first, batch.first + batch.count, device=ids_C.device)
+    positive_BC = F.one_hot(column_B, len(ids_C)).bool()
+    excluded_BC = batch.excluded_negatives(batch.a_ids_J[batch.own], ids_C)
+    negative_BC = ~excluded_BC & ~positive_BC & batch.real_J[batch.own].unsqueeze(1)
+    return ContrastCandidates(a_BD, y_CD, b_BD, positive_BC, negative_BC)
 
 
-def turned(joined: Joined) -> Joined:
-    """The same pairs seen from b: explicit negatives and the odds of being drawn belong to the direction a → b."""
-    return replace(joined, a_ids_J=joined.b_ids_J, b_ids_J=joined.a_ids_J, log_q_J=None, negative_ids_K=None)
+def swapped(batch: GlobalBatch) -> GlobalBatch:
+    """Return the batch for the direction b → a, without explicit negatives and log q, which apply to a → b only."""
+    return replace(batch, a_ids_J=batch.b_ids_J, b_ids_J=batch.a_ids_J, log_q_J=None, negative_ids_K=None)

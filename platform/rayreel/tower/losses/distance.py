@@ -3,18 +3,23 @@
 import torch
 from torch import Tensor
 
-from rayreel.tower.losses.candidates import Candidates
+from rayreel.tower.losses.candidates import ContrastCandidates
 from rayreel.tower.losses.config import Distance
 
-_NEAREST = 1e-3
+_MIN_DISTANCE = 1e-3
 
 
-def distances(held: Candidates, kind: Distance) -> Tensor:
-    """[B, C]: 1 - cosine, or Euclidean, of each row to each candidate. Two equal vectors get no gradient."""
-    cosine_BC = held.x_BD @ held.y_CD.T
+def distances(candidates: ContrastCandidates, kind: Distance) -> Tensor:
+    """Return the distances [B, C] of each row to each candidate: 1 - cosine, or Euclidean.
+
+    The gradient of two equal vectors is zero.
+    """
+    cosine_BC = candidates.x_BD @ candidates.y_CD.T
     if kind == "cosine":
         return 1 - cosine_BC
-    # Products are 15 times as fast as differences, but rounding makes noise of the gradient between nearly equal
-    # vectors. Partners come that near, and there are few of them.
-    partner_B = torch.linalg.vector_norm(held.x_BD - held.partner_BD, dim=1)
-    return torch.where(held.own_BC, partner_B.unsqueeze(1), (2 - 2 * cosine_BC).clamp(min=_NEAREST**2).sqrt())
+    # Products are 15 times as fast as differences, but between nearly equal vectors rounding turns the gradient into
+    # noise. Only partners come that close, and they are few, so their distances are computed from differences.
+    partner_B = torch.linalg.vector_norm(candidates.x_BD - candidates.partner_BD, dim=1)
+    return torch.where(
+        candidates.positive_BC, partner_B.unsqueeze(1), (2 - 2 * cosine_BC).clamp(min=_MIN_DISTANCE**2).sqrt()
+    )

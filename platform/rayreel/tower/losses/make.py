@@ -1,4 +1,4 @@
-"""The loss that a configuration names."""
+"""Build the configured loss."""
 
 from rayreel.tower.losses.config import LossConfig
 from rayreel.tower.losses.contrastive import Contrastive
@@ -7,20 +7,20 @@ from rayreel.tower.losses.pair_loss import PairLoss
 from rayreel.tower.losses.supcon import SupCon
 from rayreel.tower.losses.triplet import Triplet
 
-_MARGIN = {"cosine": 0.2, "euclidean": 0.3}
-_LIMIT = {"cosine": 0.0, "euclidean": 1.0}
+_TRIPLET_MARGIN = {"cosine": 0.2, "euclidean": 0.3}
+_CONTRASTIVE_MARGIN = {"cosine": 0.0, "euclidean": 1.0}
 
 
 def make_loss(config: LossConfig) -> PairLoss:
-    """A fresh loss."""
+    """Return a new loss with initial parameters."""
     match config.kind:
         case "infonce":
             return InfoNCE(config.temperature, log_q=config.log_q)
         case "supcon":
             return SupCon(config.temperature)
         case "triplet":
-            margin = _MARGIN[config.distance] if config.margin is None else config.margin
+            margin = _TRIPLET_MARGIN[config.distance] if config.margin is None else config.margin
             return Triplet(margin, config.distance, config.mining)
         case "contrastive":
-            limit = _LIMIT[config.distance] if config.margin is None else config.margin
-            return Contrastive(limit, config.distance)
+            margin = _CONTRASTIVE_MARGIN[config.distance] if config.margin is None else config.margin
+            return Contrastive(margin, config.distance)

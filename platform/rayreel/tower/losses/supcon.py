@@ -1,19 +1,19 @@
-"""Supervised contrast: all that is alike attracts, not only a video's own partner."""
+"""Supervised contrastive loss: all alike videos are positives, not only a video's own partner."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rayreel.tower.losses.joined import FILLER, Gather, Joined
+from rayreel.tower.losses.global_batch import FILLER, Gather, GlobalBatch
 from rayreel.tower.losses.pair_loss import PairLoss
 
 
 class SupCon(PairLoss):
     """Every view of the batch is an anchor; its positives are its partner and all other views that are alike.
 
-    The mean over anchors of the mean over positives p of -log(exp(z·z_p/τ) / Σ_c exp(z·z_c/τ)), where c runs over
-    positives and negatives: `joined.alike` says which are which, `joined.distinct` which others stay out. Explicit
-    negatives are negatives of every anchor they are not alike to.
+    Mean over anchors of the mean over positives p of -log(exp(z·z_p/τ) / Σ_c exp(z·z_c/τ)), where c runs over
+    positives and negatives. `batch.alike` defines the positives; views that are neither alike nor distinct
+    (`batch.distinct`) are left out. Explicit negatives are negatives of every anchor to which they are not alike.
     Source: Khosla et al. 2020, Supervised Contrastive Learning, L_out; the temperature is fixed, as there.
     """
 
@@ -21,34 +21,39 @@ class SupCon(PairLoss):
         super().__init__()
         self._temperature = temperature
 
-    def share(self, a_BD: Tensor, b_BD: Tensor, joined: Joined, gather: Gather, negatives_ED: Tensor | None) -> Tensor:
-        """The terms of this worker's anchors by the number of anchors of all. C: both sides, then negatives."""
+    def share(
+        self, a_BD: Tensor, b_BD: Tensor, batch: GlobalBatch, gather: Gather, negatives_ED: Tensor | None
+    ) -> Tensor:
+        """Sum over this worker's anchors, divided by the number of all anchors. C: both sides, then negatives."""
         sides = [gather(a_BD), gather(b_BD)] + ([] if negatives_ED is None else [gather(negatives_ED)])
         logits_AC = torch.cat([a_BD, b_BD]) @ torch.cat(sides).T / self._temperature
-        positive_AC, negative_AC = _relations(joined, logits_AC.shape[1])
+        positive_AC, negative_AC = _relations(batch, logits_AC.shape[1])
         candidates_AC = logits_AC.masked_fill(~positive_AC & ~negative_AC, -torch.inf)
         log_p_AC = logits_AC - candidates_AC.logsumexp(dim=1, keepdim=True)
         per_anchor_A = log_p_AC.masked_fill(~positive_AC, 0).sum(dim=1) / positive_AC.sum(dim=1)
-        return -per_anchor_A.sum() / (2 * joined.real_J.sum().clamp(min=1))
+        return -per_anchor_A.sum() / (2 * batch.real_J.sum().clamp(min=1))
 
     @property
     def temperature(self) -> float:
-        """The temperature, which stays."""
+        """Softmax temperature, fixed."""
         return self._temperature
 
 
-def _relations(joined: Joined, width: int) -> tuple[Tensor, Tensor]:
-    """Positives and negatives [A, C] of this worker's views. A filler has its partner alone, which costs nothing."""
-    ids_C = torch.cat([joined.a_ids_J, joined.b_ids_J])
-    views, pairs = len(ids_C), len(joined.a_ids_J)
+def _relations(batch: GlobalBatch, width: int) -> tuple[Tensor, Tensor]:
+    """Positives and negatives [A, C] of this worker's views.
+
+    The only candidate of a filler is its partner, so its loss is zero.
+    """
+    ids_C = torch.cat([batch.a_ids_J, batch.b_ids_J])
+    views, pairs = len(ids_C), len(batch.a_ids_J)
     if width > views:
-        assert joined.negative_ids_K is not None, "explicit negatives need their ids"
-        ids_C = torch.cat([ids_C, joined.negative_ids_K])
-    column = torch.arange(joined.first, joined.first + joined.count, device=ids_C.device)
+        assert batch.negative_ids_K is not None, "explicit negatives need their ids"
+        ids_C = torch.cat([ids_C, batch.negative_ids_K])
+    column = torch.arange(batch.first, batch.first + batch.count, device=ids_C.device)
     self_A = torch.cat([column, column + pairs])
     self_AC = F.one_hot(self_A, width).bool()
     partner_AC = F.one_hot((self_A + pairs) % views, width).bool()
-    open_AC = joined.real_J.repeat(2)[self_A].unsqueeze(1) & ~self_AC
+    open_AC = batch.real_J.repeat(2)[self_A].unsqueeze(1) & ~self_AC
     is_view_C = (torch.arange(width, device=ids_C.device) < views) & (ids_C != FILLER)
-    positive_AC = joined.alike(ids_C[self_A], ids_C) & open_AC & is_view_C | partner_AC
-    return positive_AC, ~joined.barred(ids_C[self_A], ids_C) & open_AC & ~positive_AC
+    positive_AC = batch.alike(ids_C[self_A], ids_C) & open_AC & is_view_C | partner_AC
+    return positive_AC, ~batch.excluded_negatives(ids_C[self_A], ids_C) & open_AC & ~positive_AC

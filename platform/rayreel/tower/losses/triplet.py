@@ -1,22 +1,22 @@
-"""Triplets: a negative should be farther than the partner, by a margin."""
+"""Triplet loss: a negative should be farther than the partner by a margin."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rayreel.tower.losses.candidates import Candidates, candidates, turned
+from rayreel.tower.losses.candidates import ContrastCandidates, gather_candidates, swapped
 from rayreel.tower.losses.config import Distance, Mining
 from rayreel.tower.losses.distance import distances
-from rayreel.tower.losses.joined import Gather, Joined
+from rayreel.tower.losses.global_batch import Gather, GlobalBatch
 from rayreel.tower.losses.pair_loss import PairLoss
 
 
 class Triplet(PairLoss):
-    """Mean of max(0, d(anchor, partner) - d(anchor, negative) + margin) over the triplets where that is not zero.
+    """Mean of max(0, d(anchor, partner) - d(anchor, negative) + margin) over the active triplets (value above zero).
 
     Each a_i and each b_i is an anchor; its negatives are the other side's views of other videos and, for a_i, all
-    explicit negatives. Mining takes every negative ("all"), the nearest ("hard"), or of those farther than the
-    partner the nearest ("semi_hard"; the farthest of all where none is farther than the partner).
+    explicit negatives. Mining takes all negatives ("all"), the nearest one ("hard"), or the nearest one that is
+    farther than the partner ("semi_hard"; if none is, the farthest negative).
     Source: Schroff et al. 2015, FaceNet, for the loss and semi-hard mining; Hermans et al. 2017, In Defense of the
     Triplet Loss, for the other two and the mean over active triplets.
     """
@@ -25,23 +25,25 @@ class Triplet(PairLoss):
         super().__init__()
         self.margin, self.distance, self.mining = margin, distance, mining
 
-    def share(self, a_BD: Tensor, b_BD: Tensor, joined: Joined, gather: Gather, negatives_ED: Tensor | None) -> Tensor:
-        """The active triplets of this worker's anchors by the number of active triplets of all."""
-        forth_BC = self._violations(candidates(a_BD, b_BD, joined, gather, negatives_ED))
-        back_BC = self._violations(candidates(b_BD, a_BD, turned(joined), gather))
+    def share(
+        self, a_BD: Tensor, b_BD: Tensor, batch: GlobalBatch, gather: Gather, negatives_ED: Tensor | None
+    ) -> Tensor:
+        """Sum over this worker's active triplets, divided by the number of active triplets of all workers."""
+        forth_BC = self._violations(gather_candidates(a_BD, b_BD, batch, gather, negatives_ED))
+        back_BC = self._violations(gather_candidates(b_BD, a_BD, swapped(batch), gather))
         active = (forth_BC > 0).sum() + (back_BC > 0).sum()
         return (forth_BC.sum() + back_BC.sum()) / gather(active.reshape(1)).sum().clamp(min=1)
 
-    def _violations(self, held: Candidates) -> Tensor:
-        """[B, C]: by how much each chosen negative is too near; zero elsewhere."""
-        distance_BC = distances(held, self.distance)
-        partner_B1 = distance_BC.masked_fill(~held.own_BC, 0).sum(dim=1, keepdim=True)
-        chosen_BC = _mine(distance_BC.detach(), partner_B1.detach(), held.negative_BC, self.mining)
+    def _violations(self, candidates: ContrastCandidates) -> Tensor:
+        """[B, C]: by how much each mined negative violates the margin; zero elsewhere."""
+        distance_BC = distances(candidates, self.distance)
+        partner_B1 = distance_BC.masked_fill(~candidates.positive_BC, 0).sum(dim=1, keepdim=True)
+        chosen_BC = _mine(distance_BC.detach(), partner_B1.detach(), candidates.negative_BC, self.mining)
         return F.relu(partner_B1 - distance_BC + self.margin).masked_fill(~chosen_BC, 0)
 
 
 def _mine(distance_BC: Tensor, partner_B1: Tensor, negative_BC: Tensor, mining: Mining) -> Tensor:
-    """[B, C] bool: the negatives that each anchor is held against."""
+    """[B, C] bool: the mined negatives of each anchor."""
     if mining == "all":
         return negative_BC
     near_BC = distance_BC.masked_fill(~negative_BC, torch.inf)

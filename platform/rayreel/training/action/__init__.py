@@ -1,1 +1,1 @@
-"""End-to-end training of a video network: clips and their categories become a visual encoder."""
+"""End-to-end training of a video network on labelled clips, for use as a visual encoder."""

@@ -1,4 +1,4 @@
-"""The network and its head: windows of frames to classes, and how well."""
+"""The action classifier: a video network with a classification head, and its accuracy."""
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from rayreel.training.distributed import world
 
 
 class ActionClassifier(nn.Module):
-    """What is trained end to end: [B, T, S, S, 3] uint8 RGB -> logits [B, classes]. The head goes after training."""
+    """Maps windows [B, T, S, S, 3] uint8 RGB to logits [B, classes]. The head is discarded after training."""
 
     def __init__(self, config: R2Plus1DConfig, classes: int) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class ActionClassifier(nn.Module):
         self.head = nn.Linear(self.backbone.dim, classes)
 
     def forward(self, frames_BTHWC: Tensor) -> Tensor:
-        """Map windows to logits."""
+        """Return the logits of these windows."""
         with torch.autocast("cuda", torch.bfloat16, enabled=frames_BTHWC.is_cuda):
             logits_BK: Tensor = self.head(self.network(frames_BTHWC))
         return logits_BK.float()
@@ -33,27 +33,27 @@ class ActionClassifier(nn.Module):
 def confusion_of(
     model: ActionClassifier, data: LabelledClips, rows: NDArray[np.int64], device: torch.device
 ) -> tuple[NDArray[np.int64], float]:
-    """Clips by true and found class [classes, classes], and the mean cross-entropy; summed over all workers.
+    """Return the confusion matrix (true class, predicted class) and the mean cross-entropy, over all workers.
 
-    A clip's probabilities are the mean over its windows, as Tran et al. measure it.
+    A clip's probabilities are the mean over its windows, as in Tran et al.
     """
     model.eval()
     rank, workers = world()
     count = len(data.classes)
-    told = torch.zeros(count * count + 1, dtype=torch.float64)
+    totals = torch.zeros(count * count + 1, dtype=torch.float64)
     for row in rows[rank::workers]:
         windows_BTHWC = torch.from_numpy(np.array(data.clips[row])).to(device)
         probability_K = F.softmax(model(windows_BTHWC), dim=1).mean(dim=0).double().cpu()
         label = int(data.labels_N[row])
-        told[label * count + int(probability_K.argmax())] += 1
-        told[-1] -= probability_K[label].clamp_min(1e-12).log()
+        totals[label * count + int(probability_K.argmax())] += 1
+        totals[-1] -= probability_K[label].clamp_min(1e-12).log()
     if workers > 1:
-        told = told.to(device)
-        torch.distributed.all_reduce(told)
-    confusion_KK = told[:-1].cpu().numpy().astype(np.int64).reshape(count, count)
-    return confusion_KK, float(told[-1]) / max(1, len(rows))
+        totals = totals.to(device)
+        torch.distributed.all_reduce(totals)
+    confusion_KK = totals[:-1].cpu().numpy().astype(np.int64).reshape(count, count)
+    return confusion_KK, float(totals[-1]) / max(1, len(rows))
 
 
 def accuracy(confusion_KK: NDArray[np.int64]) -> float:
-    """Share of clips whose class was found."""
+    """Return the share of correctly classified clips."""
     return float(np.trace(confusion_KK) / max(1, confusion_KK.sum()))

@@ -1,4 +1,4 @@
-"""Decoded clips below the storage root: decoded once, mapped into memory by every worker and every later run."""
+"""Store of decoded clips below the storage root: decoded once, memory-mapped by all workers and later runs."""
 
 import hashlib
 import uuid
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.features.rows import frames_of
 from rayreel.storage import Storage
 from rayreel.training.action.config import ActionConfig
@@ -30,44 +30,44 @@ Clip = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class ClipStore:
-    """Arrow files of one way to sample; what is decoded otherwise lies in another folder."""
+    """Arrow files of clips with one sampling configuration; each configuration has its own folder."""
 
     root: str
     config: ActionConfig
 
     @property
     def folder(self) -> str:
-        """Where the files lie, for the root's file system."""
-        looks_at = self.config.sampling.model_dump_json() + self.config.network.model_dump_json(exclude={"channels"})
-        return Storage(self.root).path("clips", hashlib.sha256(looks_at.encode()).hexdigest()[:12])
+        """Path of the folder in the root's file system."""
+        key = self.config.sampling.model_dump_json() + self.config.network.model_dump_json(exclude={"channels"})
+        return Storage(self.root).path("clips", hashlib.sha256(key.encode()).hexdigest()[:12])
 
     def add(self, decoded: pa.Table) -> None:
-        """Add the good ones of DECODED rows, every `stride`-th frame of each window; the file appears whole."""
+        """Add the successful DECODED rows, every `stride`-th frame of each window, as one file, written atomically."""
         good = decoded.filter(pc.is_null(decoded["reason"]))
         if good.num_rows:
             storage = Storage(self.root)
-            storage.write(f"{self.folder}/part-{uuid.uuid4().hex}.arrow", _ipc(self._thinned(good)))
+            storage.write(f"{self.folder}/part-{uuid.uuid4().hex}.arrow", _ipc(self._subsample(good)))
 
     def read(self) -> pa.Table:
-        """All clips, those that Ray decoded twice twice. Local files are mapped: reading them takes no memory."""
+        """Return all clips, with duplicates if Ray retried a block. Local files are memory-mapped and use no memory."""
         storage = Storage(self.root)
         tables = [_open(storage, path) for path in storage.files(self.folder, ".arrow")]
         return pa.concat_tables(tables) if tables else CLIPS.empty_table()
 
     def done(self) -> set[tuple[str, str]]:
-        """(video_id, version) of every clip that is there."""
+        """Return (video_id, version) of every stored clip."""
         rows = self.read().select(["video_id", "version"])
         return set(zip(rows["video_id"].to_pylist(), rows["version"].to_pylist(), strict=True))
 
     def arrays(self, column: pa.ChunkedArray) -> Iterator[Clip]:
-        """Every cell of a `frames` column as [windows, frames, size, size, 3], without a copy."""
+        """Yield every cell of a `frames` column as [windows, frames, size, size, 3], without copying."""
         network = self.config.network
         for chunk in column.chunks:
             for cell in chunk:
                 pixels = np.frombuffer(cell.as_buffer(), np.uint8)
                 yield pixels.reshape(-1, network.frames, network.size, network.size, 3)
 
-    def _thinned(self, good: pa.Table) -> pa.Table:
+    def _subsample(self, good: pa.Table) -> pa.Table:
         network = self.config.network
         frames = frames_of(good, network.size).reshape(-1, network.window, network.size, network.size, 3)
         taken = np.ascontiguousarray(frames[:, :: network.stride])
@@ -87,7 +87,7 @@ class ClipStore:
 
 
 def _ids(decoded: pa.Table) -> Sequence[str]:
-    return [Video.model_validate_json(text).video_id for text in decoded["video"].to_pylist()]
+    return [CatalogVideo.model_validate_json(text).video_id for text in decoded["video"].to_pylist()]
 
 
 def _ipc(table: pa.Table) -> bytes:

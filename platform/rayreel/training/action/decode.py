@@ -1,4 +1,4 @@
-"""Videos to clips of small frames, on the cluster: Ray Data, isolated decoders, one file per block."""
+"""Decode videos to clips of small frames with Ray Data: isolated decoders, one output file per block."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import ray.data
 
-from rayreel.catalog.video import Video
+from rayreel.catalog.video import CatalogVideo
 from rayreel.features.config import ExtractConfig
 from rayreel.features.decoding import DecodeVideos
 from rayreel.features.rows import TODO
@@ -19,7 +19,7 @@ from rayreel.training.action.clips import ClipStore
 
 @dataclass(frozen=True, slots=True)
 class StoreClips:
-    """The last stage of decoding: clips to their store; out come the outcomes, a reason or null for each video."""
+    """The last stage of decoding: writes clips to the store and returns a reason, or null, for each video."""
 
     store: ClipStore
 
@@ -30,15 +30,15 @@ class StoreClips:
 
 
 def decode_clips(
-    videos: Sequence[Video],
+    videos: Sequence[CatalogVideo],
     store: ClipStore,
     limits: Limits,
     config: ExtractConfig,
     progress: Callable[[int, int], None] = lambda done, todo: None,
 ) -> Counter[str]:
-    """Decode what the store does not have yet; returns how many videos could not be used, by reason. Needs Ray.
+    """Decode the videos that the store does not have; return the number of rejected videos by reason. Requires Ray.
 
-    `progress` hears how many of the missing ones are done, and how many there are.
+    `progress` is called with the number of decoded videos and the number to decode.
     """
     done, reasons, finished = store.done(), Counter[str](), 0
     todo = [(video, version) for video in videos if (video.video_id, version := version_of(video)) not in done]
@@ -52,10 +52,10 @@ def decode_clips(
 
 
 def _dataset(
-    todo: Sequence[tuple[Video, str]], store: ClipStore, limits: Limits, config: ExtractConfig
+    todo: Sequence[tuple[CatalogVideo, str]], store: ClipStore, limits: Limits, config: ExtractConfig
 ) -> ray.data.Dataset:
     rows = {"video": [video.model_dump_json() for video, _ in todo], "version": [version for _, version in todo]}
-    # As many clips in a block as weigh what a block of extraction weighs.
+    # Blocks of about 20 MB of pixels, as in extraction.
     network, sampling = store.config.network, store.config.sampling
     size = max(1, (20 << 20) // (sampling.frames * sampling.window * network.size**2 * 3))
     return (

@@ -1,4 +1,4 @@
-"""The registered video network: windows of frames in, vectors out, loadable by anyone with MLflow."""
+"""The registered video network as an MLflow model: maps windows of frames to vectors."""
 
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,14 @@ ARTIFACT = "encoder"
 
 
 class ActionModel(PythonModel):  # type: ignore[misc]
-    """pyfunc flavour of a trained encoder."""
+    """A trained encoder in MLflow's pyfunc flavour."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the encoder from the model's artifacts."""
         folder = Path(context.artifacts[ARTIFACT]).resolve()
         self.encoder = load_trained(str(folder), None, "", Compute(torch.device("cpu")))
 
-    # MLflow understands this very hint, and warns of any other.
+    # MLflow accepts exactly this type hint, and warns about any other.
     def predict(self, context: PythonModelContext, model_input: np.ndarray, params: Any = None) -> NDArray[np.float32]:  # noqa: ANN401
-        """uint8 RGB [N, window, size, size, 3] -> float32 [N, dim]."""
+        """Encode windows, uint8 RGB [N, window, size, size, 3], to vectors, float32 [N, dim]."""
         return self.encoder.encode(model_input.reshape(-1, *model_input.shape[2:]))

@@ -1,4 +1,4 @@
-"""What MLflow runs to build the model: code it can read, instead of a pickle it would have to trust."""
+"""Code that MLflow runs to build the model, instead of loading an untrusted pickle."""
 
 from mlflow.models import set_model
 

@@ -1,4 +1,4 @@
-"""A trained video network becomes an encoder: files below the storage root, and a model in the registry."""
+"""Register a trained video network as an encoder: files below the storage root and a model in the registry."""
 
 import tempfile
 import warnings
@@ -26,24 +26,26 @@ _NEEDED = ("rayreel", "torch", "torchvision", "safetensors", "pydantic", "numpy"
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """Where the encoder lies, and its version of MODEL in the registry."""
+    """The folder of the encoder, and its version of MODEL in the registry."""
 
     folder: str
     version: int
 
 
 def check_new_name(storage: Storage, name: str) -> None:
-    """Raise RayreelError for a name that no encoder can have, or that one has: features of it may need it for ever."""
+    """Raise RayreelError if the name is invalid or taken. Encoders are never replaced: features may depend on them."""
     if not NAME.fullmatch(name):
-        raise RayreelError(f"{name!r} cannot name an encoder. Use letters, digits, dots, - and _, such as action-2.")
+        raise RayreelError(
+            f"{name!r} is not a valid encoder name. Use letters, digits, dots, - and _, such as action-2."
+        )
     if name in ENCODERS[Modality.VISUAL] or storage.exists(storage.path(FOLDER, name, CONFIG)):
-        raise RayreelError(f"There is an encoder {name!r} already. Give the new one another --name.")
+        raise RayreelError(f"An encoder named {name!r} already exists. Choose another --name.")
 
 
 def register_action(trained: TrainedAction, storage: Storage, tags: dict[str, str]) -> Registered:
     """Write the encoder below the storage root, then log it to the active run as the newest version of MODEL.
 
-    Raises RayreelError where the name is taken, and MlflowException where MLflow is away; the files are there by then.
+    Raises RayreelError if the name is taken, and MlflowException if MLflow is unavailable, after writing the files.
     """
     check_new_name(storage, trained.facts.name)
     folder = write_trained(storage, trained.facts, trained.weights)
@@ -56,7 +58,7 @@ def register_action(trained: TrainedAction, storage: Storage, tags: dict[str, st
 
 def _log(trained: TrainedAction) -> int:
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
-        # MLflow wants an example of the input: a megabyte of pixels in JSON.
+        # MLflow asks for an input example, which would be a megabyte of pixels in JSON.
         warnings.filterwarnings("ignore", message=".*input example")
         folder = Path(scratch) / ARTIFACT
         folder.mkdir()
@@ -74,8 +76,8 @@ def _log(trained: TrainedAction) -> int:
 
 
 def _signature(trained: TrainedAction) -> ModelSignature:
-    """Windows of frames in, vectors out, as MLflow checks it."""
-    looks_at = trained.facts.network
-    frames = TensorSpec(np.dtype("uint8"), (-1, looks_at.window, looks_at.size, looks_at.size, 3))
-    vectors = TensorSpec(np.dtype("float32"), (-1, looks_at.channels[-1]))
+    """The model's input and output tensors, which MLflow enforces."""
+    network = trained.facts.network
+    frames = TensorSpec(np.dtype("uint8"), (-1, network.window, network.size, network.size, 3))
+    vectors = TensorSpec(np.dtype("float32"), (-1, network.channels[-1]))
     return ModelSignature(inputs=Schema([frames]), outputs=Schema([vectors]))

@@ -1,4 +1,4 @@
-"""Decoded clips become a video network: data-parallel training on a Ray cluster."""
+"""Train a video network on decoded clips: data-parallel training on a Ray cluster."""
 
 import hashlib
 import json
@@ -23,9 +23,9 @@ from rayreel.training.scaling import scaling
 
 @dataclass(frozen=True, slots=True)
 class TrainedAction:
-    """The best epoch's network without its head, and how it did; `counts` are clips by class and part.
+    """The best epoch's network without its head, and its results.
 
-    `left_out` are classes of which no clip fell to training.
+    `counts`: numbers of training, validation and test clips by class. `left_out`: classes without training clips.
     """
 
     facts: TrainedFacts
@@ -37,14 +37,14 @@ class TrainedAction:
 
 
 def train_action(job: ActionJob, encoder: str, name: str, callbacks: Sequence[UserCallback] = ()) -> TrainedAction:
-    """Train on the running Ray cluster; checkpoints lie below the storage root under `checkpoints/name`.
+    """Train on the running Ray cluster, with checkpoints in `checkpoints/name` below the storage root.
 
-    `encoder` is what the network will be called. Raises RayreelError where the clips cannot be learnt from, and
-    Diverged where the loss is no number any more.
+    `encoder` is the name of the resulting encoder. Raises RayreelError if the clips cannot be used for training, and
+    Diverged if the loss is not finite.
     """
     data = job.load()
     check_clips(data)
-    # Workers wait in every report until the controller polls them; short epochs are over before its 2 s.
+    # Workers wait in every report until the controller polls; short epochs end before its 2 s interval.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
     trainer = TorchTrainer(
         action_loop,
@@ -61,7 +61,10 @@ def train_action(job: ActionJob, encoder: str, name: str, callbacks: Sequence[Us
     result = trainer.fit()
     if result.return_value:
         rate = job.action.learning_rate
-        raise Diverged(f"{encoder}: {result.return_value}. Lower the rate: --set action.learning_rate={rate / 3:.1g}")
+        raise Diverged(
+            f"Training of {encoder} diverged: {result.return_value}. Lower the learning rate with --set "
+            f"action.learning_rate={rate / 3:.1g}."
+        )
     with result.checkpoint.as_directory() as folder:
         weights = (Path(folder) / WEIGHTS).read_bytes()
         confusion = json.loads((Path(folder) / TEST).read_text())["confusion"]

@@ -1,1 +1,1 @@
-"""Pairs: which two things training pulls together, and what it may push apart."""
+"""Pairs: positive pairs for training, and which videos may be negatives."""

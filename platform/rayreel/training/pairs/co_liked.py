@@ -1,4 +1,4 @@
-"""Co-liked: alike videos that the same users rated well."""
+"""Co-liked: videos with overlapping labels that the same users rated highly."""
 
 import numpy as np
 import pyarrow as pa
@@ -10,16 +10,17 @@ from rayreel.training.pairs.codes import codes_of
 from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.pairs.jaccard import LabelSets
 
-_CELLS_AT_ONCE = 2**23  # 100 MB per sparse matrix if everybody likes everything
+_CELLS_AT_ONCE = 2**23  # 100 MB per sparse matrix if all users like all videos
 
 
 def co_liked(
     interactions: pa.Table, rows_I: NDArray[np.int64], labels: LabelSets, config: PairsConfig
 ) -> sparse.csr_array:
-    """[N, N] symmetric: how many users gave both videos `min_rating`, where their labels overlap by `min_jaccard`.
+    """Return the co-liked edges [N, N], symmetric, weighted by the number of users who liked both videos.
 
-    An edge stays when it is one of the `co_liked_partners` heaviest of either end. Interactions without a rating count
-    for nothing.
+    A rating of at least `min_rating` is a like; interactions without a rating are ignored. The videos' labels must
+    have a Jaccard index of at least `min_jaccard`. An edge is kept if it is among the `co_liked_partners` heaviest of
+    either video.
     """
     count = labels.sets.shape[0]
     likes_UN = _likes(interactions, rows_I, count, config.min_rating)
@@ -34,7 +35,7 @@ def co_liked(
 
 
 def _likes(interactions: pa.Table, rows_I: NDArray[np.int64], count: int, min_rating: float) -> sparse.csr_array:
-    """[users, N] of ones: who liked what, once however often rated."""
+    """[users, N]: 1 for each liked video, regardless of repeated ratings."""
     liked_I = np.asarray(pc.fill_null(pc.greater_equal(interactions["rating"], min_rating), False))
     user_I = codes_of(interactions["user_id"])[liked_I]
     likes = sparse.csr_array(
@@ -45,7 +46,7 @@ def _likes(interactions: pa.Table, rows_I: NDArray[np.int64], count: int, min_ra
 
 
 def _heaviest(edges: sparse.csr_array, first: int, config: PairsConfig) -> sparse.csr_array:
-    """The heaviest edges of each row, none to itself; the first row is row `first` of the matrix."""
+    """The heaviest edges of each row without self-loops; the first row is row `first` of the matrix."""
     coo = sparse.coo_array(edges)
     row, column = coo.coords
     other = row + first != column

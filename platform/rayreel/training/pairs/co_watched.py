@@ -12,10 +12,10 @@ from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.pairs.sources import NONE
 
 
-def of_training(
+def training_interactions(
     interactions: pa.Table, matrix: FeatureMatrix, in_train_N: NDArray[np.bool_]
 ) -> tuple[pa.Table, NDArray[np.int64]]:
-    """The interactions with training videos, and the matrix row of each."""
+    """Return the interactions with training videos, and the matrix row of each."""
     found = pc.index_in(interactions["video_id"], value_set=matrix.rows["video_id"].combine_chunks())
     rows = np.asarray(found.fill_null(NONE)).astype(np.int64)
     kept = (rows != NONE) & in_train_N[rows]
@@ -23,34 +23,34 @@ def of_training(
 
 
 def co_watched(interactions: pa.Table, rows_I: NDArray[np.int64], count: int, config: PairsConfig) -> sparse.csr_array:
-    """[count, count] symmetric: how many times two videos were watched together, over all users.
+    """Return how often two videos were watched together, over all users: [count, count], symmetric.
 
-    Together: by one user within `co_watch_window_s`, or, with `session_gap_s`, in one session; and among the
-    `co_watch_reach` watches that follow each other there. At most 2 · reach · interactions entries.
+    Together means by one user within `co_watch_window_s` or, with `session_gap_s`, in one session; and at most
+    `co_watch_reach` watches apart. At most 2 · reach · interactions entries.
     """
     user_I = codes_of(interactions["user_id"])
     moment_I = np.asarray(pc.cast(interactions["timestamp"], pa.timestamp("us", tz="UTC")).cast(pa.int64())) / 1e6
     order = np.lexsort((rows_I, moment_I, user_I))
     row_I, moment_I = rows_I[order], moment_I[order]
-    sitting_I = _sittings(user_I[order], moment_I, config.session_gap_s)
+    session_I = _sessions(user_I[order], moment_I, config.session_gap_s)
     window_s = config.co_watch_window_s if config.session_gap_s is None else np.inf
     edges = sparse.csr_array((count, count), dtype=np.float32)
     for lag in range(1, config.co_watch_reach + 1):
-        one_I, other_I = row_I[:-lag], row_I[lag:]
-        together = (sitting_I[lag:] == sitting_I[:-lag]) & (moment_I[lag:] - moment_I[:-lag] <= window_s)
-        # A window is never open at a longer lag when it is closed at every shorter one.
+        earlier_I, later_I = row_I[:-lag], row_I[lag:]
+        together = (session_I[lag:] == session_I[:-lag]) & (moment_I[lag:] - moment_I[:-lag] <= window_s)
+        # If no pair lies within the window at this lag, none does at a longer one.
         if not together.any():
             break
-        together &= one_I != other_I
-        pairs = (one_I[together], other_I[together])
+        together &= earlier_I != later_I
+        pairs = (earlier_I[together], later_I[together])
         edges = edges + sparse.csr_array((np.ones(len(pairs[0]), np.float32), pairs), shape=(count, count))
     return sparse.csr_array(edges + edges.T)
 
 
-def _sittings(
+def _sessions(
     user_I: NDArray[np.int64], moment_I: NDArray[np.float64], session_gap_s: float | None
 ) -> NDArray[np.int64]:
-    """[I]: a number per user, or per session of a user, of interactions in order of user and time."""
+    """[I]: a number per user, or per session of a user; interactions are sorted by user and time."""
     new = np.diff(user_I, prepend=NONE) != 0
     if session_gap_s is not None:
         new |= np.diff(moment_I, prepend=-np.inf) > session_gap_s

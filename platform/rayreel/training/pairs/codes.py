@@ -1,4 +1,4 @@
-"""Text columns as numbers."""
+"""Text columns as integer codes."""
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +9,7 @@ from rayreel.training.pairs.sources import NONE
 
 
 def codes_of(column: pa.ChunkedArray) -> NDArray[np.int64]:
-    """[N]: a number for each distinct text, NONE for null and the empty text."""
-    given = column.combine_chunks()
-    encoded = pc.dictionary_encode(pc.if_else(pc.equal(given, ""), None, given))
+    """Return an integer code for each text [N], NONE for null and the empty text."""
+    texts = column.combine_chunks()
+    encoded = pc.dictionary_encode(pc.if_else(pc.equal(texts, ""), None, texts))
     return np.asarray(encoded.indices.fill_null(NONE)).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Which pairs a tower learns from."""
+"""Settings of the training pairs."""
 
 from typing import Literal, Self
 
@@ -10,57 +10,67 @@ DAY_S = 24 * 3600.0
 class PairsConfig(BaseModel):
     """The mixture of pair sources and their thresholds.
 
-    Each video draws a source by weight among those that have a partner for it; where none has, two views of itself.
+    Each video draws a source by weight from those that have a partner for it; without one, it gets two views of itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    views: float = Field(1.0, ge=0, description="weight of two views of one video: other frames, windows, modalities")
-    co_watched: float = Field(0, ge=0, description="weight of another video that the same users watched around then")
-    cross_modal: float = Field(0, ge=0, description="weight of a video's pictures and sound against its text")
+    views: float = Field(1.0, ge=0, description="weight of two views of one video: different frames and audio windows")
+    co_watched: float = Field(
+        0, ge=0, description="weight of another video that the same users watched around that time"
+    )
+    cross_modal: float = Field(0, ge=0, description="weight of a video's images and audio paired with its text")
     label: float = Field(0, ge=0, description="weight of another video of the same category")
-    co_liked: float = Field(0, ge=0, description="weight of a similar video that the same users rated well")
-    noise: float = Field(0, ge=0, description="weight of the video plus noise; teaches nothing, for ablations only")
+    co_liked: float = Field(0, ge=0, description="weight of a similar video that the same users rated highly")
+    noise: float = Field(
+        0, ge=0, description="weight of the video with added noise; for ablations only, not useful for training"
+    )
 
     anchors: Literal["videos", "watches"] = Field(
         "videos",
-        description="what an epoch takes pairs of: every video once; or as many, drawn by how often they are watched, "
-        "as users' next views are",
+        description="anchors of an epoch; videos: every video once; watches: as many videos, drawn in proportion to "
+        "their views, as users' next views are distributed",
     )
 
     co_watch_window_s: float = Field(
-        3 * DAY_S, gt=0, description="co-watched: within this time; interest lasts for days, and logs are thin"
+        3 * DAY_S, gt=0, description="co-watched: time window; some days, because interests last and logs are sparse"
     )
     session_gap_s: float | None = Field(
-        None, gt=0, description="co-watched: in one session, which ends with a pause this long; unset: the window"
+        None, gt=0, description="co-watched: pause that ends a session; pairs within a session; unset: time window"
     )
     co_watch_reach: int = Field(
-        20, ge=1, description="co-watched: a watch pairs with so many later ones at most; bounds memory for binges"
+        20, ge=1, description="co-watched: maximum number of later watches paired with each; bounds memory"
     )
 
-    min_rating: float = Field(4.0, description="co-liked: a rating from which on a video counts as liked")
-    min_jaccard: float = Field(0.25, gt=0, le=1, description="co-liked: least overlap of categories and tags")
+    min_rating: float = Field(4.0, description="co-liked: minimum rating of a liked video")
+    min_jaccard: float = Field(0.25, gt=0, le=1, description="co-liked: minimum overlap of categories and tags")
     max_jaccard_negative: float = Field(
-        0.1, ge=0, le=1, description="co-liked: largest overlap of categories and tags that negatives may have"
+        0.1, ge=0, le=1, description="co-liked: maximum overlap of categories and tags of a negative"
     )
     co_liked_partners: int = Field(
-        200, ge=1, description="co-liked: so many partners kept per video, those liked together most; bounds memory"
+        200, ge=1, description="co-liked: maximum number of partners per video, most co-liked first; bounds memory"
     )
 
     negatives: Literal["batch", "mined"] = Field(
-        "batch", description="mined: besides the rest of the batch, near videos that are not alike, anew every epoch"
+        "batch",
+        description="batch: the other videos of the batch; mined: also nearby videos that are not alike, mined every "
+        "epoch",
     )
     mined_per_pair: int = Field(1, ge=1, description="mined negatives per pair")
-    mined_from_rank: int = Field(10, ge=0, description="nearest videos left out: likely positives nobody knows of")
-    mined_to_rank: int = Field(50, ge=1, description="mined negatives are among so many nearest videos")
+    mined_from_rank: int = Field(
+        10, ge=0, description="number of nearest videos left out as likely unlabelled positives"
+    )
+    mined_to_rank: int = Field(50, ge=1, description="mined negatives are among this many nearest videos")
 
-    modality_dropout: float = Field(0.3, ge=0, lt=1, description="chance that a view loses a modality it has")
-    noise_std: float = Field(0.1, gt=0, description="standard deviation of the noise over a vector's root mean square")
+    modality_dropout: float = Field(0.3, ge=0, lt=1, description="probability of dropping each modality of a view")
+    noise_std: float = Field(
+        0.1, gt=0, description="standard deviation of the noise relative to a vector's root mean square"
+    )
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
         if not any((self.views, self.co_watched, self.cross_modal, self.label, self.co_liked, self.noise)):
-            raise ValueError("all pair sources have weight 0; give one a weight, such as pairs.views=1")
+            raise ValueError("all pair sources have weight 0. Set the weight of one, such as pairs.views=1.")
         if self.mined_to_rank <= self.mined_from_rank:
             raise ValueError("pairs.mined_to_rank must be above pairs.mined_from_rank")
         if self.max_jaccard_negative >= self.min_jaccard:

@@ -1,4 +1,4 @@
-"""A graph over videos: rows that belong together, by how often."""
+"""A weighted graph of videos from which partners are drawn."""
 
 from dataclasses import dataclass
 
@@ -11,17 +11,17 @@ from rayreel.training.pairs.sources import NONE
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Partners along the edges of `weights`, sparse [N, N] without diagonal: the heavier, the likelier.
+    """Draws partners along the edges of `weights`, sparse [N, N] without diagonal, in proportion to their weight.
 
-    upto: weight of all edges before each edge, and of all, [edges + 1].
+    cumulative: [edges + 1], the total weight of the edges before each edge, and of all.
     """
 
     weights: sparse.csr_array
-    upto: NDArray[np.float64]
+    cumulative: NDArray[np.float64]
 
     @staticmethod
     def of(weights: sparse.csr_array) -> "Graph":
-        """From edges with positive weights."""
+        """Build the graph from edges with positive weights."""
         return Graph(weights, np.concatenate([[0.0], np.cumsum(weights.data, dtype=np.float64)]))
 
     def has_N(self) -> NDArray[np.bool_]:
@@ -30,19 +30,21 @@ class Graph:
         return has
 
     def partners(self, anchors_J: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """A neighbour drawn for each anchor, NONE where there is none."""
+        """Draw a neighbour for each anchor, NONE for anchors without one."""
         first_J, last_J = self.weights.indptr[anchors_J], self.weights.indptr[anchors_J + 1]
-        low_J, high_J = self.upto[first_J], self.upto[last_J]
-        edge_J = np.searchsorted(self.upto, low_J + rng.random(len(anchors_J)) * (high_J - low_J), side="right") - 1
+        low_J, high_J = self.cumulative[first_J], self.cumulative[last_J]
+        edge_J = (
+            np.searchsorted(self.cumulative, low_J + rng.random(len(anchors_J)) * (high_J - low_J), side="right") - 1
+        )
         has_J = last_J > first_J
         partners_J = np.full(len(anchors_J), NONE)
-        # Clipped: a target may round up to the next row's first edge.
+        # Clipped, because rounding may move a target to the next row's first edge.
         partners_J[has_J] = self.weights.indices[np.minimum(edge_J, last_J - 1)[has_J]]
         return partners_J
 
-    def landing(self, weight_N: NDArray[np.float64]) -> NDArray[np.float64]:
-        """[N]: each row's weight, shared out along its edges."""
-        total_N = self.upto[self.weights.indptr[1:]] - self.upto[self.weights.indptr[:-1]]
+    def partner_frequency(self, weight_N: NDArray[np.float64]) -> NDArray[np.float64]:
+        """[N]: each row's weight, distributed along its edges."""
+        total_N = self.cumulative[self.weights.indptr[1:]] - self.cumulative[self.weights.indptr[:-1]]
         share_N = np.divide(weight_N, total_N, out=np.zeros(len(weight_N)), where=total_N > 0)
-        landed: NDArray[np.float64] = self.weights.T @ share_N
-        return landed
+        frequency_N: NDArray[np.float64] = self.weights.T @ share_N
+        return frequency_N

@@ -1,4 +1,4 @@
-"""How much two videos' categories and tags overlap."""
+"""Overlap of two videos' categories and tags."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class LabelSets:
 
     @staticmethod
     def of(categories: Sequence[str | None], tags: Sequence[Sequence[str] | None]) -> "LabelSets":
-        """Case does not tell labels apart; blanks are none."""
+        """Build the sets, ignoring case and blank labels."""
         words = [
             {word.strip().casefold() for word in (category or "", *(own or ()))} - {""}
             for category, own in zip(categories, tags, strict=True)
@@ -26,14 +26,14 @@ class LabelSets:
         return LabelSets(sparse.csr_array(ones, dtype=np.float32))
 
     def jaccard(self, rows_X: NDArray[np.int64], rows_Y: NDArray[np.int64]) -> NDArray[np.float32]:
-        """[X, Y]: common labels over all labels of two videos; 0 where neither has one."""
+        """[X, Y]: Jaccard index of the labels of two videos; 0 if neither has a label."""
         shared_XY = (self.sets[rows_X] @ self.sets[rows_Y].T).toarray()
         union_XY = self.sizes[rows_X][:, None] + self.sizes[rows_Y] - shared_XY
         index: NDArray[np.float32] = shared_XY / np.maximum(union_XY, 1)
         return index
 
     def overlapping(self, edges: sparse.csr_array, first: int, least: float) -> sparse.csr_array:
-        """Of edges [X, N] from the rows `first` on, those whose ends have a Jaccard index of `least` (> 0) or more."""
+        """Keep the edges [X, N] whose videos have a Jaccard index of at least `least` (> 0); row 0 is row `first`."""
         own = slice(first, first + edges.shape[0])
         shared = sparse.coo_array((self.sets[own] @ self.sets.T).multiply(edges > 0))
         row, column = shared.coords
@@ -45,6 +45,6 @@ class LabelSets:
 
     @property
     def sizes(self) -> NDArray[np.int32]:
-        """[N]: labels per video."""
+        """[N]: number of labels per video."""
         sizes: NDArray[np.int32] = np.diff(self.sets.indptr)
         return sizes

@@ -1,4 +1,4 @@
-"""The sources of a mixture, made from the data, or why one cannot be."""
+"""Build the pair sources of a mixture from the data."""
 
 import numpy as np
 import pyarrow as pa
@@ -7,21 +7,21 @@ from numpy.typing import NDArray
 from rayreel.encoders.encoder import Modality
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.training.pairs.co_liked import co_liked
-from rayreel.training.pairs.co_watched import co_watched, of_training
+from rayreel.training.pairs.co_watched import co_watched, training_interactions
 from rayreel.training.pairs.codes import codes_of
 from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.pairs.graph import Graph
 from rayreel.training.pairs.jaccard import LabelSets
 from rayreel.training.pairs.label import SameLabel
 from rayreel.training.pairs.problem import PairsImpossible
-from rayreel.training.pairs.sources import Itself, Kind, PairSource
+from rayreel.training.pairs.sources import Kind, PairSource, SelfPairs
 
 _NO_PAIRS = {
-    Kind.CROSS_MODAL: "no training video has text beside pictures or sound. Extract with text",
-    Kind.LABEL: "no category has two training videos. Give the catalog a `category` column",
-    Kind.CO_WATCHED: "nobody watched two training videos together. Widen pairs.co_watch_window_s",
-    Kind.CO_LIKED: "nobody gave two training videos of overlapping categories or tags pairs.min_rating. Lower it or "
-    "pairs.min_jaccard",
+    Kind.CROSS_MODAL: "no training video has text and images or audio. Extract text features",
+    Kind.LABEL: "no category has two training videos. Add a `category` column to the catalog",
+    Kind.CO_WATCHED: "no user watched two training videos together. Increase pairs.co_watch_window_s",
+    Kind.CO_LIKED: "no user rated two training videos with overlapping categories or tags at pairs.min_rating or "
+    "higher. Lower pairs.min_rating or pairs.min_jaccard",
 }
 
 
@@ -32,24 +32,24 @@ def sources_of(
     interactions: pa.Table | None,
     labels: LabelSets | None,
 ) -> dict[Kind, PairSource]:
-    """Every source that has weight, and VIEWS, which all anchors can fall back on, in the order of `Kind`.
+    """Return every source with a weight, and VIEWS as the fallback of all anchors, in the order of `Kind`.
 
     `labels` are needed for CO_LIKED only. Raises PairsImpossible if a source has no partner for any training row.
     """
-    sources: dict[Kind, PairSource] = {Kind.VIEWS: Itself(in_train_N)}
+    sources: dict[Kind, PairSource] = {Kind.VIEWS: SelfPairs(in_train_N)}
     if config.co_watched > 0:
-        watched, rows = of_training(_needed(interactions, Kind.CO_WATCHED), matrix, in_train_N)
+        watched, rows = training_interactions(_require_interactions(interactions, Kind.CO_WATCHED), matrix, in_train_N)
         sources[Kind.CO_WATCHED] = Graph.of(co_watched(watched, rows, len(matrix), config))
     if config.cross_modal > 0:
-        sources[Kind.CROSS_MODAL] = Itself(in_train_N & _has_both_sides(matrix))
+        sources[Kind.CROSS_MODAL] = SelfPairs(in_train_N & _has_both_sides(matrix))
     if config.label > 0:
         sources[Kind.LABEL] = SameLabel.of(codes_of(matrix.rows["category"]), np.flatnonzero(in_train_N))
     if config.co_liked > 0:
         assert labels is not None
-        rated, rows = of_training(_needed(interactions, Kind.CO_LIKED), matrix, in_train_N)
-        sources[Kind.CO_LIKED] = Graph.of(co_liked(_with_ratings(rated), rows, labels, config))
+        rated, rows = training_interactions(_require_interactions(interactions, Kind.CO_LIKED), matrix, in_train_N)
+        sources[Kind.CO_LIKED] = Graph.of(co_liked(_require_ratings(rated), rows, labels, config))
     if config.noise > 0:
-        sources[Kind.NOISE] = Itself(in_train_N)
+        sources[Kind.NOISE] = SelfPairs(in_train_N)
     for kind, why in _NO_PAIRS.items():
         if kind in sources and not sources[kind].has_N().any():
             raise _impossible(kind, why)
@@ -59,36 +59,37 @@ def sources_of(
 def watch_shares(
     matrix: FeatureMatrix, train_rows: NDArray[np.int64], interactions: pa.Table | None
 ) -> NDArray[np.float64]:
-    """[T]: how large a share of the watches of training videos each of them has. Raises PairsImpossible without any."""
+    """Return each training video's share of their watches [T]. Raises PairsImpossible if there are no watches."""
     in_train_N = np.isin(np.arange(len(matrix)), train_rows)
-    rows = np.empty(0, np.int64) if interactions is None else of_training(interactions, matrix, in_train_N)[1]
+    rows = np.empty(0, np.int64) if interactions is None else training_interactions(interactions, matrix, in_train_N)[1]
     if len(rows) == 0:
         raise PairsImpossible(
-            "pairs.anchors is watches, but no interaction is with a training video. Give them with --interactions "
-            "FILE, or set pairs.anchors=videos."
+            "pairs.anchors is watches, but no interaction is with a training video. Pass --interactions FILE, or set "
+            "pairs.anchors=videos."
         )
     return np.bincount(rows, minlength=len(matrix))[train_rows] / len(rows)
 
 
 def _has_both_sides(matrix: FeatureMatrix) -> NDArray[np.bool_]:
-    """[N]: rows with text, and with pictures or sound."""
-    there = {modality: matrix.vectors[modality].counts > 0 for modality in Modality}
-    both: NDArray[np.bool_] = there[Modality.TEXT] & (there[Modality.VISUAL] | there[Modality.AUDIO])
+    """[N]: rows with text and with images or audio."""
+    present = {modality: matrix.vectors[modality].counts > 0 for modality in Modality}
+    both: NDArray[np.bool_] = present[Modality.TEXT] & (present[Modality.VISUAL] | present[Modality.AUDIO])
     return both
 
 
-def _needed(interactions: pa.Table | None, kind: Kind) -> pa.Table:
+def _require_interactions(interactions: pa.Table | None, kind: Kind) -> pa.Table:
     if interactions is None:
-        raise _impossible(kind, "there are no interactions. Give them with --interactions FILE")
+        raise _impossible(kind, "there are no interactions. Pass --interactions FILE")
     return interactions
 
 
-def _with_ratings(interactions: pa.Table) -> pa.Table:
+def _require_ratings(interactions: pa.Table) -> pa.Table:
     if interactions["rating"].null_count == len(interactions):
-        raise _impossible(Kind.CO_LIKED, "no interaction with a training video has a rating. Give a `rating` column")
+        reason = "no interaction with a training video has a rating. Add a `rating` column to the interactions"
+        raise _impossible(Kind.CO_LIKED, reason)
     return interactions
 
 
-def _impossible(kind: Kind, why: str) -> PairsImpossible:
+def _impossible(kind: Kind, reason_and_remedy: str) -> PairsImpossible:
     name = f"pairs.{kind.name.lower()}"
-    return PairsImpossible(f"{name} has weight, but {why}, or set {name}=0.")
+    return PairsImpossible(f"{name} has a weight, but {reason_and_remedy}, or set {name}=0.")

@@ -1,4 +1,4 @@
-"""The pair plan: for the anchors of a step, a partner, where it comes from, and mined negatives."""
+"""The pair plan: draws a source, a partner and mined negatives for each anchor of a step."""
 
 from dataclasses import dataclass
 from typing import TypeVar
@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from rayreel.features.matrix import FeatureMatrix
-from rayreel.tower.losses.joined import FILLER, Relation
+from rayreel.tower.losses.global_batch import FILLER, Relation
 from rayreel.training.pairs.codes import codes_of
 from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.pairs.graph import Graph
@@ -26,12 +26,12 @@ _CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """What goes with the J anchors of a step; FILLER everywhere for an anchor that is FILLER.
+class DrawnPairs:
+    """Partners and negatives of the J anchors of a step; FILLER for an anchor that is FILLER.
 
-    partners_J: row numbers. kinds_J: the source of each pair, a `Kind`. negatives_J: mined negatives, config's
-    `mined_per_pair` E for each anchor, one anchor's after another's: [J · E], so those of the anchors first … last lie
-    at first · E … last · E; FILLER where none was mined; None unless negatives are mined.
+    partners_J: row numbers. kinds_J: the source of each pair, a `Kind`. negatives_J: [J · E], E = `mined_per_pair`
+    mined negatives per anchor, so those of anchors first .. last are at first · E .. last · E; FILLER if none was
+    mined; None unless negatives are mined.
     """
 
     partners_J: NDArray[np.int64]
@@ -41,22 +41,22 @@ class Drawn:
 
 @dataclass(slots=True)
 class PairPlan:
-    """Where pairs come from. All ids are row numbers of the matrix, and all drawn rows are training rows.
+    """Draws pairs. All ids are row numbers of the matrix, and all drawn rows are training rows.
 
-    An epoch has every training video once as anchor or, with `anchor_T`, as many drawn by these chances. Each draws a
-    source by weight among those that have a partner for it, and two views of itself where none has.
-    alike: same video, same file, or known positives of the sources that have weight. distinct: which videos may be
-    negatives of each other at all; None: all that are not alike. log_q_N: log probability that a row is the partner
-    of a random training anchor, for the logQ correction (finite for rows that never are). place_N: where a row stands
-    among the T training rows, NONE for others. upto_TK: running chance of each source. mined_TR: mined negatives,
-    None until `mine`; a run that stops within an epoch needs them again to go on as it was.
+    An epoch has every training video once as an anchor or, with `anchor_T`, as many drawn by these probabilities.
+    Each anchor draws a source by weight from those that have a partner for it, and VIEWS if none has.
+    alike: same video, same file, or positives of the sources with a weight. distinct: which videos may be negatives of
+    each other; None: all that are not alike. log_q_N: log probability that a row is the partner of a random training
+    anchor, for the logQ correction (finite for rows that are never drawn). position_N: position among the T training
+    rows, NONE for others. cumulative_TK: cumulative probability of each source. mined_TR: mined negatives, None until
+    `mine`; part of a checkpoint within an epoch.
     """
 
     train_rows: NDArray[np.int64]
     config: PairsConfig
     sources: dict[Kind, PairSource]
-    place_N: NDArray[np.int64]
-    upto_TK: NDArray[np.float64]
+    position_N: NDArray[np.int64]
+    cumulative_TK: NDArray[np.float64]
     alike: Relation
     distinct: Relation | None
     log_q_N: NDArray[np.float32]
@@ -72,20 +72,20 @@ class PairPlan:
         *,
         labels_matter: bool = False,
     ) -> "PairPlan":
-        """The plan of config's mixture; with `labels_matter` videos of one category are alike whatever the mixture.
+        """Build the plan of a mixture. With `labels_matter`, videos of one category are alike for any mixture.
 
-        `interactions` must be cut to the training period; those with videos outside `train_rows` are ignored.
-        Raises PairsImpossible if a source with weight has nothing to make pairs of.
+        `interactions` must be limited to the training period; those with videos outside `train_rows` are ignored.
+        Raises PairsImpossible if a source with a weight has no pairs.
         """
         if config.negatives == "mined" and len(train_rows) <= config.mined_from_rank + 1:
             raise PairsImpossible(
                 f"pairs.negatives is mined, but {len(train_rows)} training videos are too few to leave out the nearest "
                 f"{config.mined_from_rank}. Lower pairs.mined_from_rank or set pairs.negatives=batch."
             )
-        place_N = np.full(len(matrix), NONE)
-        place_N[train_rows] = np.arange(len(train_rows))
+        position_N = np.full(len(matrix), NONE)
+        position_N[train_rows] = np.arange(len(train_rows))
         labels = LabelSets.of(matrix.column("category"), matrix.column("tags")) if config.co_liked > 0 else None
-        sources = sources_of(matrix, place_N != NONE, config, interactions, labels)
+        sources = sources_of(matrix, position_N != NONE, config, interactions, labels)
         chance_TK = _chances(sources, train_rows, config)
         anchor_T = watch_shares(matrix, train_rows, interactions) if config.anchors == "watches" else None
         codes = [codes_of(matrix.rows["content_hash"])]
@@ -95,7 +95,7 @@ class PairPlan:
             train_rows,
             config,
             sources,
-            place_N,
+            position_N,
             np.cumsum(chance_TK, axis=1),
             Alike(codes, [source.weights for source in sources.values() if isinstance(source, Graph)]),
             None if labels is None else Distinct(labels, config.max_jaccard_negative),
@@ -103,34 +103,34 @@ class PairPlan:
             anchor_T,
         )
 
-    def draw(self, anchors_J: NDArray[np.int64], rng: np.random.Generator) -> Drawn:
-        """Pairs for these anchors, training rows or FILLER.
+    def draw(self, anchors_J: NDArray[np.int64], rng: np.random.Generator) -> DrawnPairs:
+        """Draw pairs for these anchors, which are training rows or FILLER.
 
-        Fillers use up no random number: the same anchors draw the same pairs however they are padded.
+        Fillers consume no random numbers: the same anchors draw the same pairs with any padding.
         """
         real_J = anchors_J != FILLER
         anchors = anchors_J[real_J]
-        if (self.place_N[anchors] == NONE).any():
+        if (self.position_N[anchors] == NONE).any():
             raise ValueError("anchors must be training rows")
         kinds, partners = self._pairs(anchors, rng)
         per_pair = self.config.mined_per_pair
         negatives = self._negatives(anchors, rng).reshape(-1) if self.config.negatives == "mined" else None
-        return Drawn(
+        return DrawnPairs(
             _padded(partners, real_J),
             _padded(kinds, real_J),
             None if negatives is None else _padded(negatives, np.repeat(real_J, per_pair)),
         )
 
     def mine(self, embeddings_ND: NDArray[np.float32], device: torch.device = _CPU) -> None:
-        """Refresh the mined negatives from the current unit embeddings of all rows [N, D]; see `mining.mine`."""
+        """Mine negatives from the current unit embeddings of all rows [N, D], as in `mining.mine`."""
         self.mined_TR = mine(embeddings_ND, self.train_rows, self.alike, self.distinct, self.config, device=device)
 
     def _pairs(
         self, anchors: NDArray[np.int64], rng: np.random.Generator
     ) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
-        upto_JK = self.upto_TK[self.place_N[anchors]]
-        # Scaled to end at exactly 1: no number lies beyond, and a source without a partner is never hit.
-        chosen_J = (rng.random((len(anchors), 1)) >= upto_JK / upto_JK[:, -1:]).sum(axis=1)
+        cumulative_JK = self.cumulative_TK[self.position_N[anchors]]
+        # Scaled to end at exactly 1, so that no number exceeds it and a source without a partner is never drawn.
+        chosen_J = (rng.random((len(anchors), 1)) >= cumulative_JK / cumulative_JK[:, -1:]).sum(axis=1)
         kinds = np.array(list(self.sources), dtype=np.int8)[chosen_J]
         partners = anchors.copy()
         for kind, source in self.sources.items():
@@ -138,11 +138,11 @@ class PairPlan:
         return kinds, partners
 
     def _negatives(self, anchors: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """[J, E]."""
+        """[J, E]: mined negatives of each anchor, drawn with replacement; FILLER if none was mined."""
         per_pair = self.config.mined_per_pair
         if self.mined_TR is None:
             return np.full((len(anchors), per_pair), FILLER)
-        mined_JR = self.mined_TR[self.place_N[anchors]].astype(np.int64)
+        mined_JR = self.mined_TR[self.position_N[anchors]].astype(np.int64)
         count_J1 = (mined_JR != FILLER).sum(axis=1, keepdims=True)
         return np.take_along_axis(mined_JR, (rng.random((len(anchors), per_pair)) * count_J1).astype(np.int64), axis=1)
 
@@ -150,7 +150,7 @@ class PairPlan:
 def _chances(
     sources: dict[Kind, PairSource], train_rows: NDArray[np.int64], config: PairsConfig
 ) -> NDArray[np.float64]:
-    """[T, K]: how likely a training row draws each source."""
+    """[T, K]: probability that a training row draws each source."""
     weight_K = np.array([getattr(config, kind.name.lower()) for kind in sources], dtype=np.float64)
     weight_TK = np.stack([source.has_N()[train_rows] for source in sources.values()], axis=1) * weight_K
     weight_TK[weight_TK.sum(axis=1) == 0, list(sources).index(Kind.VIEWS)] = 1
@@ -165,13 +165,13 @@ def _log_q(
     anchor_T: NDArray[np.float64] | None,
     count: int,
 ) -> NDArray[np.float32]:
-    """[N]: exact, not estimated from a stream as in Yi et al. 2019, since all chances are known."""
+    """[N]: log q, exact because all probabilities are known; Yi et al. 2019 estimate it from a stream."""
     share_T = np.full(len(train_rows), 1 / len(train_rows)) if anchor_T is None else anchor_T
     drawn_N = np.zeros(count)
     for place, source in enumerate(sources.values()):
         weight_N = np.zeros(count)
         weight_N[train_rows] = chance_TK[:, place] * share_T
-        drawn_N += source.landing(weight_N)
+        drawn_N += source.partner_frequency(weight_N)
     return np.log(np.maximum(drawn_N, np.finfo(np.float32).tiny)).astype(np.float32)
 
 

@@ -1,7 +1,7 @@
-"""What a user can mend about pairs."""
+"""Errors of pair sources that the user can fix."""
 
 from rayreel.errors import RayreelError
 
 
 class PairsImpossible(RayreelError):
-    """A pair source has weight, but the data hold nothing it could make pairs of."""
+    """A pair source has a weight, but the data contain no pairs for it."""

@@ -1,4 +1,4 @@
-"""Pair sources: who can give an anchor a partner."""
+"""Pair sources: draw a partner for an anchor."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -11,7 +11,7 @@ NONE = -1
 
 
 class Kind(IntEnum):
-    """Which source a pair comes from. The names are those of the weights in PairsConfig."""
+    """The source of a pair. The names are those of the weights in PairsConfig."""
 
     VIEWS = 0
     CO_WATCHED = 1
@@ -22,35 +22,35 @@ class Kind(IntEnum):
 
 
 class PairSource(Protocol):
-    """Partners for anchors, both as row numbers of the feature matrix and both from the training rows only."""
+    """Draws partners for anchors; both are row numbers of the feature matrix and training rows only."""
 
     def has_N(self) -> NDArray[np.bool_]:
-        """[N]: which rows it has a partner for."""
+        """[N]: rows that have a partner in this source."""
         ...
 
     def partners(self, anchors_J: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """A partner drawn for each anchor, NONE where an anchor has none here."""
+        """Draw a partner for each anchor, NONE for anchors without one in this source."""
         ...
 
-    def landing(self, weight_N: NDArray[np.float64]) -> NDArray[np.float64]:
-        """[N]: how often each row is drawn as partner when each row is an anchor `weight_N` times, on average."""
+    def partner_frequency(self, weight_N: NDArray[np.float64]) -> NDArray[np.float64]:
+        """[N]: expected number of draws of each row as a partner if each row is an anchor `weight_N` times."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Itself:
-    """A video is its own partner: views, cross-modal and noise pairs differ in what `make_views` shows of it."""
+class SelfPairs:
+    """Pairs each video with itself: views, cross-modal and noise pairs, which differ only in `make_views`."""
 
     rows_N: NDArray[np.bool_]
 
     def has_N(self) -> NDArray[np.bool_]:
-        """[N]: the rows it was given."""
+        """[N]: rows that have a pair."""
         return self.rows_N
 
     def partners(self, anchors_J: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """The anchors; draws no random number."""
+        """Return the anchors; consumes no random numbers."""
         return np.where(self.rows_N[anchors_J], anchors_J, NONE)
 
-    def landing(self, weight_N: NDArray[np.float64]) -> NDArray[np.float64]:
-        """[N]: where they are."""
+    def partner_frequency(self, weight_N: NDArray[np.float64]) -> NDArray[np.float64]:
+        """[N]: each row's own weight."""
         return weight_N * self.rows_N

@@ -1,1 +1,1 @@
-"""Sweeps: many settings trained alike, and one table of what they came to."""
+"""Sweeps: train a grid of settings and compare the results in one table."""

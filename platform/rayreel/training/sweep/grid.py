@@ -1,4 +1,4 @@
-"""Grids: which settings a sweep tries."""
+"""Grids: the settings of a sweep."""
 
 import itertools
 import re
@@ -7,38 +7,38 @@ from collections.abc import Iterable, Sequence
 from rayreel.errors import RayreelError
 
 Cell = tuple[str, ...]
-"""Settings to be tried together, each as `part.key=value`."""
+"""Settings of one trial, each as `part.key=value`."""
 
 Axis = tuple[Cell, ...]
-"""What stands in each other's place."""
+"""Alternatives for one dimension of the grid."""
 
-# What decides the data, the split or the measure would make the numbers of one table incomparable.
+# Varying data, splits or metrics would make the numbers of one table incomparable.
 _VARIED = ("tower", "loss", "pairs", "train")
 _COMMA_OUTSIDE_BRACKETS = re.compile(r",(?![^\[]*\])")
 
 
 class ImpossibleGrid(RayreelError):
-    """A grid that says nothing, or varies what a comparison has to hold fast."""
+    """A grid that is empty or malformed, or varies a setting that must be equal for all trials."""
 
 
 def axis(text: str) -> Axis:
-    """`loss.kind=triplet,contrastive` as an axis; a value that is a list itself has its brackets.
+    """Parse `loss.kind=triplet,contrastive`; a value that is itself a list is written in brackets.
 
-    Raises ImpossibleGrid.
+    Raises ImpossibleGrid if the text is malformed or the setting must not vary.
     """
     name, sign, values = text.partition("=")
     if not (name and sign and values):
-        raise ImpossibleGrid(f"--grid {text}: expected part.key=value,value such as loss.kind=triplet,contrastive")
+        raise ImpossibleGrid(f"--grid {text}: expected part.key=value,value such as loss.kind=triplet,contrastive.")
     if name.partition(".")[0] not in _VARIED:
         raise ImpossibleGrid(
-            f"--grid {text}: a sweep varies settings of {', '.join(_VARIED)}. What decides the data, the split or the "
-            "measure is the same for all trials: give it with --set."
+            f"--grid {text}: a sweep can vary settings of {', '.join(_VARIED)}. Data, splits and metrics are the same "
+            "for all trials: set them with --set."
         )
     return tuple((f"{name}={value.strip()}",) for value in _COMMA_OUTSIDE_BRACKETS.split(values))
 
 
 PRESETS: dict[str, tuple[Axis, ...]] = {
-    # The 2 x 2 design of the master thesis "Seeing, Hearing, and Reading": {pair, triplet} x {cosine, Euclidean}.
+    # The 2 x 2 design of the master's thesis "Seeing, Hearing, and Reading": {pair, triplet} x {cosine, Euclidean}.
     "s5": (
         (("pairs.views=0", "pairs.co_liked=1", "loss.mining=semi_hard"),),
         axis("loss.kind=contrastive,triplet"),
@@ -63,21 +63,26 @@ PRESETS: dict[str, tuple[Axis, ...]] = {
 
 
 def cells_of(preset: str | None, grids: Iterable[str]) -> list[Cell]:
-    """All cells of a preset's axes and the given ones, each once. Raises ImpossibleGrid when there are none."""
-    there = ", ".join(PRESETS)
+    """Return the distinct cells of the product of all axes, of the preset and of `grids`.
+
+    Raises ImpossibleGrid if there is no axis or no such preset.
+    """
+    presets = ", ".join(PRESETS)
     if preset is not None and preset not in PRESETS:
-        raise ImpossibleGrid(f"--preset {preset}: there are {there}.")
+        raise ImpossibleGrid(f"--preset {preset}: unknown preset. Choose one of {presets}.")
     axes = [*(PRESETS[preset] if preset else ()), *(axis(text) for text in grids)]
     if not axes:
-        raise ImpossibleGrid(f"Nothing to sweep over. Give --grid loss.kind=infonce,triplet or a --preset: {there}.")
+        raise ImpossibleGrid(
+            f"The grid is empty. Pass --grid, such as --grid loss.kind=infonce,triplet, or a --preset: {presets}."
+        )
     return list(dict.fromkeys(tuple(itertools.chain(*parts)) for parts in itertools.product(*axes)))
 
 
 def common(cells: Sequence[Cell]) -> Cell:
-    """The settings that all cells share; none where there is one cell only."""
+    """Return the settings that all cells share; none if there is only one cell."""
     return tuple(setting for setting in cells[0] if len(cells) > 1 and all(setting in cell for cell in cells))
 
 
 def labels(cells: Sequence[Cell]) -> list[str]:
-    """What tells each cell from the others."""
+    """Return a label for each cell: its settings that are not common to all cells."""
     return [", ".join(setting for setting in cell if setting not in common(cells)) for cell in cells]

@@ -1,4 +1,4 @@
-"""Run the trials of a sweep, a few at a time."""
+"""Run the trials of a sweep with Ray Tune."""
 
 import logging
 import os
@@ -11,38 +11,38 @@ from ray.exceptions import RayTaskError
 
 from rayreel.storage import Storage
 from rayreel.training.config import TrainConfig
-from rayreel.training.sweep.trial import Outcome, Trial, learn
+from rayreel.training.sweep.trial import SweepTrial, TrialOutcome, train_trial
 
 _NUMBER = "number"
 
 
 def run_trials(
-    trials: Sequence[Trial],
+    trials: Sequence[SweepTrial],
     name: str,
     parent: str,
     uri: str,
     *,
     parallel: int = 2,
-    tell: Callable[[Outcome], None] = lambda _: None,
-) -> list[Outcome]:
-    """Train all trials on the running Ray cluster, at most `parallel` at a time; outcomes in the trials' order.
+    on_outcome: Callable[[TrialOutcome], None] = lambda _: None,
+) -> list[TrialOutcome]:
+    """Train all trials on the running Ray cluster, at most `parallel` at a time; return outcomes in the trials' order.
 
-    `parent` is the MLflow run, at `uri`, that gets a run below it for each. `tell` hears of each outcome when it is
-    known. A trial that fails is an outcome with its trouble. Below the storage root, `sweeps/name` keeps Tune's state.
+    Each trial is a child run of the MLflow run `parent` at `uri`. `on_outcome` is called as soon as a trial ends. A
+    failed trial is an outcome with `trouble`. Tune's state is in `sweeps/name` below the storage root.
     """
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # MLflow has it all
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one speaks even when told not to
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # of a failed trial, error.txt has the traceback
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # metrics are in MLflow
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new output ignores verbose=0
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # tracebacks of failed trials are in error.txt
     storage = Storage(trials[0].job.storage)
-    most = at_once([trial.job.train for trial in trials], parallel, ray.cluster_resources())
+    most = max_concurrent([trial.job.train for trial in trials], parallel, ray.cluster_resources())
     trainable = tune.with_parameters(_trainable, trials=list(trials), parent=parent, uri=uri)
     tuner = tune.Tuner(
-        # No CPU for a trial itself: it waits for its workers, and a CPU that it held could be the one they wait for.
+        # No CPU for the trial itself: it only waits for its workers, and a reserved CPU could be the one they need.
         tune.with_resources(trainable, {"memory": 1 << 20}),
         param_space={_NUMBER: tune.grid_search(list(range(len(trials))))},
         tune_config=tune.TuneConfig(max_concurrent_trials=most),
         run_config=tune.RunConfig(
-            name=name, storage_path=storage.uri("sweeps"), verbose=0, callbacks=[_Told(trials, tell)]
+            name=name, storage_path=storage.uri("sweeps"), verbose=0, callbacks=[_OutcomeCallback(trials, on_outcome)]
         ),
     )
     found = {
@@ -51,48 +51,48 @@ def run_trials(
     return [found[number] for number in range(len(trials))]
 
 
-def at_once(configs: Sequence[TrainConfig], parallel: int, there: Mapping[str, float]) -> int:
-    """How many trials can have all their workers at the same time, `parallel` at most and at least one.
+def max_concurrent(configs: Sequence[TrainConfig], parallel: int, resources: Mapping[str, float]) -> int:
+    """Return how many trials can run at the same time with all their workers: at least one, at most `parallel`.
 
-    `there` are a cluster's resources by Ray's names.
+    `resources` are those of the cluster, by Ray's names.
     """
     cpus = max(config.most_workers * config.cpus_per_worker for config in configs)
-    most = int(there.get("CPU", 1) // cpus)
-    if (gpus := there.get("GPU", 0)) and any(config.use_gpu is not False for config in configs):
+    most = int(resources.get("CPU", 1) // cpus)
+    if (gpus := resources.get("GPU", 0)) and any(config.use_gpu is not False for config in configs):
         most = min(most, int(gpus // max(config.most_workers for config in configs)))
     return max(1, min(parallel, most))
 
 
-def _trainable(config: dict[str, Any], trials: list[Trial], parent: str, uri: str) -> None:
-    tune.report(learn(trials[config[_NUMBER]], parent, uri))
+def _trainable(config: dict[str, Any], trials: list[SweepTrial], parent: str, uri: str) -> None:
+    tune.report(train_trial(trials[config[_NUMBER]], parent, uri))
 
 
-class _Told(tune.Callback):  # type: ignore[misc]
-    """Passes on each outcome."""
+class _OutcomeCallback(tune.Callback):  # type: ignore[misc]
+    """Calls `on_outcome` for each trial that ends."""
 
-    def __init__(self, trials: Sequence[Trial], tell: Callable[[Outcome], None]) -> None:
-        self._trials, self._tell = trials, tell
+    def __init__(self, trials: Sequence[SweepTrial], on_outcome: Callable[[TrialOutcome], None]) -> None:
+        self._trials, self._on_outcome = trials, on_outcome
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
-        """Called by Tune, in the driver."""
-        self._tell(_outcome(self._trials, trial.config, trial.last_result, None))
+        """Handle a completed trial, in the driver."""
+        self._on_outcome(_outcome(self._trials, trial.config, trial.last_result, None))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
-        """Called by Tune when a trial raises; what it raised is not yet where Tune looks for it."""
-        self._tell(Outcome(self._trials[trial.config[_NUMBER]], trouble="ended with an error"))
+        """Handle a trial that raised; its error is not available from Tune yet."""
+        self._on_outcome(TrialOutcome(self._trials[trial.config[_NUMBER]], trouble="ended with an error"))
 
 
 def _last_line(error: Exception) -> str:
-    """A RayTaskError's text is a traceback, whose last line names the error of the task."""
+    """The last line of an error; a RayTaskError's text is a traceback that ends with the task's error."""
     last = str(error).strip().rpartition("\n")[2]
     return last if isinstance(error, RayTaskError) else f"{type(error).__name__}: {last}"
 
 
 def _outcome(
-    trials: Sequence[Trial], config: dict[str, Any], metrics: dict[str, Any] | None, error: Exception | None
-) -> Outcome:
+    trials: Sequence[SweepTrial], config: dict[str, Any], metrics: dict[str, Any] | None, error: Exception | None
+) -> TrialOutcome:
     trial = trials[config[_NUMBER]]
     if error is not None:
-        return Outcome(trial, trouble=_last_line(error))
-    fields = set(Outcome.__dataclass_fields__) - {"trial"}
-    return Outcome(trial, **{key: value for key, value in (metrics or {}).items() if key in fields})
+        return TrialOutcome(trial, trouble=_last_line(error))
+    fields = set(TrialOutcome.__dataclass_fields__) - {"trial"}
+    return TrialOutcome(trial, **{key: value for key, value in (metrics or {}).items() if key in fields})

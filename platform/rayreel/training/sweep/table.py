@@ -1,4 +1,4 @@
-"""The table of a sweep, for people and for programs."""
+"""The results of a sweep as a table and as JSON."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,24 +6,24 @@ from typing import Any
 import numpy as np
 
 from rayreel.evaluation import report
+from rayreel.evaluation.comparison import Score, Section
 from rayreel.evaluation.report import Table
-from rayreel.evaluation.trial import Score, Section
-from rayreel.training.sweep.compare import Comparison
-from rayreel.training.sweep.trial import Outcome
+from rayreel.training.sweep.compare import SweepComparison
+from rayreel.training.sweep.trial import TrialOutcome
 from rayreel.training.validation import SCORE
 
-# Of users the table shows all and the cold ones; the report of the best trial has the rest.
-_SHOWN = ("category", "tags", "co_watch", "users", "users, cold")
+# Sections of the table; the report of the best trial has all of them.
+_SECTIONS = ("category", "tags", "co_watch", "users", "users, cold")
 
 
-def table_of(comparison: Comparison) -> Table:
-    """A row per cell, the best first, then the baselines; columns: validation, and each protocol's headline on test.
+def table_of(comparison: SweepComparison) -> Table:
+    """Return a row per cell, the best first, then the baselines; columns: validation and each protocol's test headline.
 
-    The protocol that trials were chosen by comes first. One seed: with 95 % intervals over queries, and the best one's
-    lead by that protocol with p. Several: mean ± standard deviation over seeds, and their number.
+    The protocol by which trials were selected comes first. With one seed: 95 % intervals over queries, and the best
+    trial's lead in that protocol with p. With several seeds: mean ± standard deviation and the number of seeds.
     """
-    sections = _shown(comparison)
-    cells: dict[str, list[Outcome]] = {}
+    sections = _sections(comparison)
+    cells: dict[str, list[TrialOutcome]] = {}
     for outcome in comparison.outcomes:
         cells.setdefault(outcome.trial.label, []).append(outcome)
     repeated = any(len(outcomes) > 1 for outcomes in cells.values())
@@ -42,21 +42,21 @@ def table_of(comparison: Comparison) -> Table:
     return Table(title, heads, rows, [set() for _ in heads])
 
 
-def troubles(outcomes: Sequence[Outcome]) -> list[str]:
-    """A line for each trial that failed."""
+def failures(outcomes: Sequence[TrialOutcome]) -> list[str]:
+    """Return a line for each failed trial."""
     return [f"{o.trial.title}: {o.trouble}" for o in outcomes if o.trouble is not None]
 
 
-def markdown(comparison: Comparison, settings: Sequence[str]) -> str:
-    """The table, what all cells have in common, and what went wrong."""
+def markdown(comparison: SweepComparison, settings: Sequence[str]) -> str:
+    """Return the table, the common settings of all cells, and the failures, as Markdown."""
     table = table_of(comparison)
-    lines = [f"# Sweep\n\n{table.title}. Every cell: {', '.join(settings) or 'as configured'}.\n"]
-    lines += [report.markdown_of(table), *(f"- {line}" for line in troubles(comparison.outcomes))]
+    lines = [f"# Sweep\n\n{table.title}. Common settings: {', '.join(settings) or 'as configured'}.\n"]
+    lines += [report.markdown_of(table), *(f"- {line}" for line in failures(comparison.outcomes))]
     return "\n".join(lines)
 
 
-def as_json(comparison: Comparison) -> dict[str, Any]:
-    """Every trial with its settings and scores, and the whole test."""
+def as_json(comparison: SweepComparison) -> dict[str, Any]:
+    """Return all trials with their settings and scores, and the complete test evaluation."""
     return {
         "selected_by": f"{SCORE} ({comparison.by})",
         "best": comparison.best.trial.name,
@@ -65,8 +65,8 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _as_json(comparison: Comparison, outcome: Outcome) -> dict[str, Any]:
-    trial, through = outcome.trial, outcome.trouble is None
+def _as_json(comparison: SweepComparison, outcome: TrialOutcome) -> dict[str, Any]:
+    trial, succeeded = outcome.trial, outcome.trouble is None
     return {
         "name": trial.name,
         "label": trial.label,
@@ -75,39 +75,39 @@ def _as_json(comparison: Comparison, outcome: Outcome) -> dict[str, Any]:
         "run_id": outcome.run_id,
         "checkpoint": outcome.checkpoint,
         "epochs": outcome.epochs,
-        "samples_per_s": outcome.samples_per_s if through else None,
+        "samples_per_s": outcome.samples_per_s if succeeded else None,
         "trouble": outcome.trouble,
-        SCORE: outcome.score if through else None,
+        SCORE: outcome.score if succeeded else None,
         "test": comparison.test(outcome),
     }
 
 
-def _shown(comparison: Comparison) -> list[Section]:
+def _sections(comparison: SweepComparison) -> list[Section]:
     sections = comparison.evaluation.sections
-    return sorted((sections[name] for name in _SHOWN if name in sections), key=lambda s: s.name != comparison.by)
+    return sorted((sections[name] for name in _SECTIONS if name in sections), key=lambda s: s.name != comparison.by)
 
 
-def _row(comparison: Comparison, label: str, outcomes: list[Outcome], sections: list[Section]) -> list[str]:
-    through = [outcome for outcome in outcomes if outcome.trouble is None]
-    if not through:
+def _row(comparison: SweepComparison, label: str, outcomes: list[TrialOutcome], sections: list[Section]) -> list[str]:
+    succeeded = [outcome for outcome in outcomes if outcome.trouble is None]
+    if not succeeded:
         return [label, "failed", *("" for _ in sections)]
-    scores = [[section.scores[comparison.method(o)][section.headline] for o in through] for section in sections]
+    scores = [[section.scores[comparison.method(o)][section.headline] for o in succeeded] for section in sections]
     repeated = len(outcomes) > 1
-    cells = [_spread([score.mean for score in each]) if repeated else _sure(each[0]) for each in scores]
-    return [label, _spread([o.score for o in through]) if repeated else f"{through[0].score:.3f}", *cells]
+    cells = [_mean_sd([score.mean for score in each]) if repeated else _with_interval(each[0]) for each in scores]
+    return [label, _mean_sd([o.score for o in succeeded]) if repeated else f"{succeeded[0].score:.3f}", *cells]
 
 
-def _spread(values: Sequence[float]) -> str:
+def _mean_sd(values: Sequence[float]) -> str:
     deviation = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
     return f"{np.mean(values):.3f}{deviation} ({len(values)})"
 
 
 def _baseline(section: Section, name: str) -> str:
     scores = section.scores.get(name)
-    return "" if scores is None else _sure(scores[section.headline])
+    return "" if scores is None else _with_interval(scores[section.headline])
 
 
-def _sure(score: Score) -> str:
+def _with_interval(score: Score) -> str:
     return f"{score.mean:.3f} [{score.low:.3f}, {score.high:.3f}]"
 
 

@@ -1,4 +1,4 @@
-"""One trial: a cell's settings and a seed, trained and tracked as jobs/train.py does it."""
+"""One trial of a sweep: a cell's settings with a seed, trained and tracked like jobs/train.py."""
 
 import logging
 import os
@@ -23,10 +23,10 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """A cell's settings with a seed. `label` tells the cell from the others, `name` is the folder of its checkpoints.
+class SweepTrial:
+    """A cell's settings with a seed. `label`: the cell's label in tables; `name`: the folder of its checkpoints.
 
-    `parameters` are for comparing runs in MLflow, `config` is the resolved settings tree.
+    `parameters` are for comparing runs in MLflow; `config` is the resolved settings tree.
     """
 
     name: str
@@ -39,15 +39,15 @@ class Trial:
 
     @property
     def title(self) -> str:
-        """What it is called in tables."""
+        """The name of the trial in tables."""
         return f"{self.label}, seed {self.seed}"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a trial came to: the best epoch's checkpoint and score on validation, or trouble and nothing else."""
+class TrialOutcome:
+    """Result of a trial: the best epoch's checkpoint and validation score, or only `trouble`, the error message."""
 
-    trial: Trial
+    trial: SweepTrial
     run_id: str = ""
     checkpoint: str = ""
     score: float = 0.0
@@ -56,8 +56,11 @@ class Outcome:
     trouble: str | None = None
 
 
-def learn(trial: Trial, parent: str, uri: str) -> dict[str, Any]:
-    """Train, in an MLflow run below `parent`; returns the fields of its Outcome. What a user can mend is a value."""
+def train_trial(trial: SweepTrial, parent: str, uri: str) -> dict[str, Any]:
+    """Train in a child run of the MLflow run `parent` and return the fields of the TrialOutcome.
+
+    A RayreelError is returned as `trouble`, not raised.
+    """
     os.environ["MLFLOW_TRACKING_URI"] = uri  # the driver's: this process may be on another machine
     try:
         with tracked(Storage(trial.job.storage), trial.name, trial.parameters, trial.config) as run_id:
@@ -67,13 +70,13 @@ def learn(trial: Trial, parent: str, uri: str) -> dict[str, Any]:
         return {"trouble": f"{type(error).__name__}: {error}"}
 
 
-def _train(trial: Trial, uri: str, run_id: str) -> dict[str, Any]:
+def _train(trial: SweepTrial, uri: str, run_id: str) -> dict[str, Any]:
     journal = Journal(trial.job.storage, trial.name)
     trained = train(trial.job, trial.name, [EpochMetrics(journal, uri, run_id)])
     try:
         journal.deliver(uri, run_id)
-    except MlflowException as error:  # what was trained is there, and can be compared
-        log.warning("metrics of %s did not all reach MLflow and are kept in its journal: %s", trial.name, error)
+    except MlflowException as error:  # the trained tower can still be compared
+        log.warning("could not send all metrics of %s to MLflow; kept in its journal: %s", trial.name, error)
     return {
         "checkpoint": trained.checkpoint.path,
         "score": float(trained.metrics[SCORE]),
@@ -82,8 +85,8 @@ def _train(trial: Trial, uri: str, run_id: str) -> dict[str, Any]:
     }
 
 
-def log_test(outcome: Outcome, metrics: Mapping[str, float]) -> None:
-    """Add metrics on the test videos to the trial's own run, if it has any."""
+def log_test(outcome: TrialOutcome, metrics: Mapping[str, float]) -> None:
+    """Add the test metrics, if any, to the trial's MLflow run."""
     if metrics:
         with mlflow.start_run(run_id=outcome.run_id):
             log_metrics({f"test/{key}": value for key, value in metrics.items()})

@@ -1,4 +1,4 @@
-"""A trial: one task, put to one method after the other, each compared with the tower on the same queries."""
+"""Compare methods on one task, each with the tower on the same queries."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ from rayreel.evaluation.task import Task
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A mean over queries and its 95 % interval; no interval for what belongs to all lists together."""
+    """A mean over queries and its 95 % interval; no interval for metrics of all lists together, such as coverage."""
 
     mean: float
     low: float | None = None
@@ -26,9 +26,9 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Versus:
-    """The tower's mean minus a method's on the same queries, its 95 % interval, and p (Holm over the methods).
+    """The tower's mean minus a method's on the same queries, its 95 % interval, and p (Holm-adjusted over methods).
 
-    `p_alone` is p without the correction, for a comparison with this method only.
+    `p_alone` is the unadjusted p, for a comparison with this method only.
     """
 
     difference: float
@@ -40,7 +40,7 @@ class Versus:
 
 @dataclass(slots=True)
 class Section:
-    """One table of the report: methods by metrics such as recall@10, and the tower against each method."""
+    """One table of the report: scores of each method by metric, and the tower's lead over each method."""
 
     name: str
     about: str
@@ -53,39 +53,39 @@ class Section:
     by_category: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
-    def shown(self) -> list[str]:
-        """The metrics of its table, the headline first: all at its length, or R@k at every length."""
+    def table_metrics(self) -> list[str]:
+        """The metrics of the table, the headline first: all at the headline's k, or R@k at every k."""
         names = [name for name in next(iter(self.scores.values())) if name != self.headline]
         at = self.headline.partition("@")[2]
         return [self.headline, *(name for name in names if self.only_hits or name.endswith(f"@{at}"))]
 
 
 @dataclass(frozen=True, slots=True)
-class Lists:
-    """What lists are judged by besides relevance: vectors of unit length, and how often videos were watched."""
+class ListInputs:
+    """Inputs of the list metrics: vectors of unit length for diversity, view counts for popularity."""
 
     unit_ND: NDArray[np.float32]
     views_N: NDArray[np.int64] | None
 
 
 @dataclass(slots=True)
-class Trial:
-    """One task and its sections, each about some of the queries. The tower must be the first to enter.
+class MethodComparison:
+    """Scores of all methods on one task, whose sections cover subsets of the queries. Add the tower first.
 
-    categories_Q names each query's category for the heat map. With `only_hits`, R@k is all that is taken.
+    categories_Q: each query's category, for the heat map. With `only_hits`, R@k is the only metric.
     """
 
     task: Task
     sections: dict[str, Section]
     queries_of: dict[str, NDArray[np.bool_]]
     categories_Q: NDArray[np.str_]
-    lists: Lists
+    lists: ListInputs
     config: EvaluationConfig
     only_hits: bool = False
     tower: dict[str, Values] = field(default_factory=dict)
 
-    def enter(self, method: str, scorer: Scorer) -> None:
-        """Rank once for all sections; keep summaries only, and of the tower, which enters first, every query."""
+    def add(self, method: str, scorer: Scorer) -> None:
+        """Score a method in all sections. Keeps summaries, and the per-query values of the tower, which comes first."""
         ranked = rank(self.task, scorer, max(self._ks))
         values = self._values(ranked)
         self.tower = self.tower or values
@@ -96,13 +96,13 @@ class Trial:
                 section.versus[method] = versus
             section.by_category[method] = _means_by(self.categories_Q[chosen_Q], values[section.headline][chosen_Q])
             if not self.only_hits:
-                shown = ranked.only(chosen_Q)
+                chosen = ranked.only(chosen_Q)
                 section.scores[method] |= {
-                    f"coverage@{k}": Score(coverage(shown, k, section.candidates)) for k in self._ks
+                    f"coverage@{k}": Score(coverage(chosen, k, section.candidates)) for k in self._ks
                 }
 
-    def finished(self) -> dict[str, Section]:
-        """The sections, with p-values adjusted for the number of methods compared."""
+    def finish(self) -> dict[str, Section]:
+        """Adjust the p-values for the number of compared methods and return the sections."""
         for section in self.sections.values():
             section.versus = _adjusted(section.versus)
         return self.sections

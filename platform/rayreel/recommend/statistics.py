@@ -1,4 +1,4 @@
-"""What is worked out about a snapshot when it is first asked for, and kept as long as the snapshot."""
+"""Data derived from a snapshot on first use and kept as long as the snapshot."""
 
 from functools import cached_property, lru_cache
 
@@ -8,21 +8,21 @@ from numpy.typing import NDArray
 from rayreel.index.filters import Filter
 from rayreel.release.snapshot import Snapshot
 
-# Rows added up at a time: of a large release only this much of the mapped file is touched at once.
+# Rows summed at a time: of a large release only this much of the mapped file is touched at once.
 CHUNK = 8192
 # Filters whose verdicts are kept; each takes a byte per video.
 FILTERS = 32
 NO, YES = 1, 2
 
 
-class Facts:
-    """Sums of a snapshot's embeddings by category, and which of its videos pass a filter."""
+class SnapshotStatistics:
+    """A snapshot's embedding sums by category, its mean cosine, and cached filter results."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        self.verdicts = lru_cache(FILTERS)(self._unjudged)
+        self.verdicts = lru_cache(FILTERS)(self._empty_verdicts)
 
-    def _unjudged(self, _: Filter) -> bytearray:
+    def _empty_verdicts(self, _: Filter) -> bytearray:
         """Cached results of a filter for each video: 0 for unknown, 1 for no, 2 for yes.
 
         Callers add their results, so that frequent filters become free and no filter is applied to all videos at once.
@@ -31,7 +31,7 @@ class Facts:
 
     @cached_property
     def sums(self) -> dict[str, NDArray[np.float64]]:
-        """By category the sum of its videos' embeddings, [dim]."""
+        """The sum of the embeddings of each category, [dim]."""
         names, codes_N = np.unique([row.category for row in self._snapshot.rows], return_inverse=True)
         sums_CD = np.zeros((len(names), self._snapshot.embeddings_ND.shape[1]))
         for start in range(0, len(codes_N), CHUNK):
@@ -43,9 +43,9 @@ class Facts:
         return dict(zip(names.tolist(), sums_CD, strict=True))
 
     @cached_property
-    def alike(self) -> float:
-        """Mean cosine of two different videos of the snapshot; 0 where there are none."""
+    def mean_cosine(self) -> float:
+        """Mean cosine of two different videos of the snapshot; 0 if it has fewer than two."""
         count = len(self._snapshot.ids)
         total_D = np.sum(list(self.sums.values()), axis=0)
-        # The square of the sum holds each pair twice, and each video's cosine with itself, which is 1.
+        # The square of the sum contains each pair twice, and each video's cosine with itself, which is 1.
         return float((total_D @ total_D - count) / (count * (count - 1))) if count > 1 else 0.0

@@ -1,1 +1,1 @@
-"""What rayreel's parts achieve, compared with the common way (the peer) and with what the machine allows (the limit)."""
+"""Benchmarks of rayreel's parts, beside the common way to do the same work and what the machine allows."""

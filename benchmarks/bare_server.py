@@ -1,18 +1,17 @@
 """The common way to serve: one FastAPI process with encoders, tower and all embeddings, which it searches with NumPy.
 
-Its route /prepared returns a prepared response, which shows what HTTP alone allows.
+Its route /prepared returns a prepared response: what HTTP and FastAPI alone allow.
 """
 
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
 
 import numpy as np
 import uvicorn
 from fastapi import FastAPI, HTTPException, UploadFile
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import load_encoders
@@ -20,17 +19,14 @@ from rayreel.media.clip import Clip
 from rayreel.media.decode import decode_file
 from rayreel.settings import Settings
 from rayreel.tower.embed import embed_query
-from rayreel.tower.save import load_tower, save_tower
-from rayreel.tower.tower import VideoTower
-
-EMBEDDINGS, IDS, SETTINGS = "embeddings.npy", "ids.txt", "settings.json"
+from rayreel.tower.save import load_tower
 
 
 class BareQuery(BaseModel):
     """A query by id."""
 
     video_id: str
-    top_k: Annotated[int, Field(ge=1, le=200)] = 10
+    top_k: int = 10
 
 
 class BareResult(BaseModel):
@@ -41,26 +37,22 @@ class BareResult(BaseModel):
     title: str
 
 
-def write_data(folder: Path, ids: list[str], embeddings_ND: NDArray[np.float32], tower: VideoTower, settings: Settings) -> None:  # noqa: E501
-    """Write what `bare_app` serves."""
-    np.save(folder / EMBEDDINGS, embeddings_ND)
-    (folder / IDS).write_text("\n".join(ids))
-    (folder / SETTINGS).write_text(json.dumps(settings.model_dump(mode="json")))
-    save_tower(tower, folder)
-
-
 def bare_app(folder: Path) -> FastAPI:
-    """Return the application. Its handlers block the event loop while they compute, as is common."""
-    embeddings_ND, ids = np.load(folder / EMBEDDINGS), (folder / IDS).read_text().split("\n")
-    settings, tower = Settings(**json.loads((folder / SETTINGS).read_text())), load_tower(folder)
+    """Return the application over embeddings.npy, ids.json, settings.json and a saved tower in a folder.
+
+    Its handlers block the event loop while they compute, as is common.
+    """
+    embeddings_ND, ids = np.load(folder / "embeddings.npy"), json.loads((folder / "ids.json").read_text())
+    settings, tower = Settings(**json.loads((folder / "settings.json").read_text())), load_tower(folder)
     encoders = load_encoders(settings.encoders, settings.weights_cache)
     row_of = {video_id: row for row, video_id in enumerate(ids)}
     app = FastAPI()
 
-    def results(found: list[tuple[int, float]]) -> list[BareResult]:
+    def results(query_D: NDArray[np.float32], top_k: int, leave_out: int | None = None) -> list[BareResult]:
+        found = nearest(embeddings_ND, query_D, top_k, leave_out)
         return [BareResult(video_id=ids[row], score=score, title=f"video {ids[row]}") for row, score in found]
 
-    prepared = results(nearest(embeddings_ND, embeddings_ND[0], 10))
+    prepared = results(embeddings_ND[0], 10)
 
     @app.post("/prepared")
     async def send_prepared(query: BareQuery) -> list[BareResult]:
@@ -70,7 +62,7 @@ def bare_app(folder: Path) -> FastAPI:
     async def recommend(query: BareQuery) -> list[BareResult]:
         if (row := row_of.get(query.video_id)) is None:
             raise HTTPException(404, "There is no such video.")
-        return results(nearest(embeddings_ND, embeddings_ND[row], query.top_k, leave_out=row))
+        return results(embeddings_ND[row], query.top_k, leave_out=row)
 
     @app.post("/recommend/upload")
     async def recommend_upload(file: UploadFile) -> list[BareResult]:
@@ -79,10 +71,10 @@ def bare_app(folder: Path) -> FastAPI:
         clip = decode_file(path, settings.sampling, encoders.visual.frame_size, settings.limits)
         if not isinstance(clip, Clip):
             raise HTTPException(422, "The video cannot be decoded.")
-        vectors: dict[Modality, Any] = {Modality.VISUAL: encoders.visual.encode(clip.frames)}
+        vectors = {Modality.VISUAL: encoders.visual.encode(clip.frames)}
         if clip.windows is not None:
             vectors[Modality.AUDIO] = encoders.audio.encode(clip.windows)
-        return results(nearest(embeddings_ND, embed_query(tower, vectors), 10))
+        return results(embed_query(tower, vectors), 10)
 
     return app
 

@@ -1,76 +1,97 @@
-"""Extraction: the seeds' way, full decoding, and rayreel in each mode, on the same files and encoders."""
+"""Extraction: the common ways to sample frames, and rayreel, on the same files and encoders."""
 
+import os
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.samplers import SIZE, Sampler, full_decode, longest_gap_s, opencv_seeks, rayreel
-from rayreel.catalog.read import Catalog
+from benchmarks.measurement import Measurement, Reference
+from rayreel.catalog.read import Catalog, read_catalog
+from rayreel.catalog.sample.config import SampleConfig
+from rayreel.catalog.sample.manifest import write_manifest
+from rayreel.catalog.sample.plan import plan_sample
 from rayreel.catalog.video import CatalogVideo
 from rayreel.encoders.load import Encoders, load_encoders
-from rayreel.features.extract import ExtractReport, extract
+from rayreel.errors import RayreelError
+from rayreel.features.extract import extract
+from rayreel.features.ideal import measure_ideal
 from rayreel.features.key import EncoderKey
 from rayreel.features.store import FeatureStore
 from rayreel.media.clip import Clip
-from rayreel.media.config import SamplingConfig
+from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.decode import decode_file
+from rayreel.media.render.encode import render
+from rayreel.media.square import Squares
 from rayreel.settings import Settings
 from rayreel.storage import Storage
 
-MODES = ("exact", "keyframe", "auto")
-DENSE_S = 2.0
+Frames = NDArray[np.uint8]
+Sampler = Callable[[Path], Frames | None]
+SIZE, FRAMES = 224, 8
 
 
-@dataclass(frozen=True, slots=True)
-class Decoding:
-    """What one sampler costs and gives: core milliseconds per video and pooled visual features, per clip."""
+def measure_extraction(videos: Sequence[CatalogVideo], repeat: int, settings: Settings) -> list[Measurement]:
+    """Measure decoding alone and the whole pipeline, each beside OpenCV, PyAV and the bare loops. Needs a Ray.
 
-    core_ms: NDArray[np.float64]
-    pooled: NDArray[np.float32]
+    The pipeline extracts every file `repeat` times, as distinct ids.
+    """
+    opencv, pyav = (one_by_one(videos, sampler, settings) for sampler in (opencv_seeks, full_decode))
+    encoders = load_encoders(settings.encoders, settings.weights_cache)
+    key = EncoderKey.of(encoders, settings.sampling)
+    copies = [video.model_copy(update={"video_id": f"{video.video_id}#{n}"}) for n in range(repeat) for video in videos]
+    with tempfile.TemporaryDirectory(prefix="rayreel-benchmark-") as folder:
+        report = extract(Catalog("benchmark", copies), FeatureStore(Storage(folder), key), settings.pipeline)
+    rate = report.throughput.videos_per_s
+    ideal = measure_ideal(videos, key, settings.pipeline, os.cpu_count() or 1, sample=len(videos))
+    if not rate or ideal is None:
+        raise RayreelError(f"{report.rows} videos end before the pipeline has a steady rate. Use a larger --repeat.")
+    limit = Reference(name="bare loops on all cores", value=rate / ideal.efficiency(report.throughput), floor=0.85)
+    seeks = Reference(name="OpenCV, a seek per frame", value=opencv, floor=6)
+    whole = Reference(name="PyAV, every frame", value=pyav, floor=3)
+    return [
+        Measurement(name="extraction", unit="videos/s", value=rate, peer=seeks, limit=limit),
+        Measurement(name="extraction, PyAV", unit="videos/s", value=rate, peer=whole),
+        *measure_decoding([Path(video.uri) for video in videos], encoders, settings.sampling),
+    ]
 
-    def cosine_to(self, other: "Decoding", rows: NDArray[np.bool_]) -> float:
-        """Mean cosine of the pooled features of these clips."""
-        return float((self.pooled[rows] * other.pooled[rows]).sum(axis=1).mean())
 
+def measure_decoding(paths: Sequence[Path], encoders: Encoders, sampling: SamplingConfig) -> list[Measurement]:
+    """Measure the CPU time of sampling, interleaved by file, and the cosine of features to those of exact frames."""
 
-def samplers() -> dict[str, Sampler]:
-    """All ways, the common one first."""
-    return {
-        "OpenCV, a seek per frame": opencv_seeks,
-        "PyAV, every frame": full_decode,
-        **{f"rayreel {mode}": rayreel(mode) for mode in MODES},
-    }
+    def decoded(path: Path, config: SamplingConfig) -> Frames | None:
+        clip = decode_file(path, config, SIZE, Limits())
+        return clip.frames if isinstance(clip, Clip) else None
 
-
-def compare_decoding(paths: Sequence[Path], encoders: Encoders) -> dict[str, Decoding]:
-    """Decode every clip in every way, interleaved, so that a noisy machine is noisy for all."""
-    ways = samplers()
-    cost = {name: np.zeros(len(paths)) for name in ways}
-    pooled = {name: np.zeros((len(paths), encoders.visual.dim), np.float32) for name in ways}
+    exact = sampling.model_copy(update={"mode": "exact"})
+    ways = {"peer": opencv_seeks, "exact": lambda path: decoded(path, exact), "rayreel": lambda p: decoded(p, sampling)}
+    cpu_s, pooled = dict.fromkeys(ways, 0.0), {name: np.zeros((len(paths), encoders.visual.dim)) for name in ways}
     for row, path in enumerate(paths):
         for name, sampler in ways.items():
             started = time.process_time()
             frames = sampler(path)
-            cost[name][row] = 1000 * (time.process_time() - started)
+            cpu_s[name] += time.process_time() - started
             if frames is not None:
-                mean = encoders.visual.encode(frames).mean(axis=0)
-                pooled[name][row] = mean / np.linalg.norm(mean)
-    return {name: Decoding(cost[name], pooled[name]) for name in ways}
+                mean_D = encoders.visual.encode(frames).mean(axis=0)
+                pooled[name][row] = mean_D / np.linalg.norm(mean_D)
+    cosine = (pooled["rayreel"] * pooled["exact"]).sum(axis=1).mean()
+    seeks = Reference(name="OpenCV, a seek per frame", value=len(paths) / cpu_s["peer"], floor=5)
+    same = Reference(name="exact sampling", value=1, floor=0.97)
+    return [
+        Measurement(name="decoding", unit="videos/core-s", value=len(paths) / cpu_s["rayreel"], peer=seeks),
+        Measurement(name="decoding, features", unit="cosine", value=float(cosine), limit=same),
+    ]
 
 
-def dense(paths: Sequence[Path]) -> NDArray[np.bool_]:
-    """Which clips have a keyframe at least every 2 s."""
-    return np.array([longest_gap_s(path) <= DENSE_S for path in paths])
-
-
-def one_by_one(videos: Sequence[CatalogVideo], sampler: Sampler, encoders: Encoders, settings: Settings) -> float:
-    """Videos per second of one process that takes one video at a time through decoder and encoders."""
-    sound = SamplingConfig(frames=1)
+def one_by_one(videos: Sequence[CatalogVideo], sampler: Sampler, settings: Settings) -> float:
+    """Return the videos per second of one process that decodes and encodes one at a time, in torch with float32."""
+    config = settings.encoders.model_copy(update={"runtime": "torch", "precision": "fp32"})
+    encoders, sound = load_encoders(config, settings.weights_cache), SamplingConfig(frames=1)
     started = time.perf_counter()
     for video in videos:
         frames = sampler(Path(video.uri))
@@ -83,16 +104,44 @@ def one_by_one(videos: Sequence[CatalogVideo], sampler: Sampler, encoders: Encod
     return len(videos) / (time.perf_counter() - started)
 
 
-def repeated(videos: Sequence[CatalogVideo], times: int) -> list[CatalogVideo]:
-    """The same files as distinct ids."""
-    return [video.model_copy(update={"video_id": f"{video.video_id}#{n}"}) for n in range(times) for video in videos]
+def opencv_seeks(path: Path) -> Frames | None:
+    """Sample as most code does: OpenCV, one seek per frame, resized as a full-size array."""
+    video = cv2.VideoCapture(str(path))
+    total = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+    taken = []
+    for i in range(FRAMES):
+        video.set(cv2.CAP_PROP_POS_FRAMES, int((i + 0.5) * total / FRAMES))
+        good, picture = video.read()
+        if good:
+            taken.append(_square(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)))
+    video.release()
+    return np.stack(taken) if taken else None
 
 
-def through_pipeline(videos: Sequence[CatalogVideo], mode: str, settings: Settings) -> tuple[ExtractReport, EncoderKey]:
-    """One extraction into a store of its own, which is thrown away."""
-    sampling = settings.sampling.model_copy(update={"mode": mode})
-    encoders = load_encoders(settings.encoders, settings.weights_cache)
-    key = EncoderKey.of(encoders, sampling)
-    with tempfile.TemporaryDirectory(prefix="rayreel-benchmark-") as folder:
-        store = FeatureStore(Storage(folder), key)
-        return extract(Catalog("benchmark", list(videos)), store, settings.pipeline), key
+def full_decode(path: Path) -> Frames | None:
+    """Decode every frame with PyAV and keep some."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        total = stream.frames or sum(1 for _ in container.demux(stream))
+        wanted = {int((i + 0.5) * total / FRAMES) for i in range(FRAMES)}
+        container.seek(0)
+        squares = Squares(SIZE, stream.sample_aspect_ratio)
+        kept = [squares.of(picture) for number, picture in enumerate(container.decode(stream)) if number in wanted]
+    return np.stack(kept) if kept else None
+
+
+def sample_clips(folder: Path, clips: int) -> list[CatalogVideo]:
+    """Render clips into a folder, one per category while there are categories."""
+    plan = plan_sample(SampleConfig(clips=clips, categories=min(clips, 12)))
+    for clip in plan:
+        render(clip, folder / clip.file)
+    return read_catalog(str(write_manifest(plan, folder))).videos
+
+
+def _square(picture: Frames) -> Frames:
+    height, width = picture.shape[:2]
+    scale = SIZE / min(height, width)
+    small = cv2.resize(picture, (max(SIZE, round(width * scale)), max(SIZE, round(height * scale))))
+    top, left = (small.shape[0] - SIZE) // 2, (small.shape[1] - SIZE) // 2
+    return np.ascontiguousarray(small[top : top + SIZE, left : left + SIZE])

@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -15,33 +14,24 @@ IdLaw = Literal["uniform", "zipf"]
 ZIPF_EXPONENT = 1.1
 
 
-@dataclass(frozen=True, slots=True)
-class LatencyTarget:
-    """A rate is held if no request fails and the p99 of the latency is at most `p99_ms`."""
-
-    p99_ms: float = 100.0
-
-    def met(self, outcome: LoadOutcome) -> bool:
-        """Return whether the outcome meets the target."""
-        return outcome.failed == 0 and outcome.quantile_ms(0.99) <= self.p99_ms
-
-
 def highest_rate(
     drive: Callable[[float], LoadOutcome],
     start: float,
-    target: LatencyTarget,
+    p99_ms: float,
     *,
     factor: float = 1.5,
     precision: float = 0.1,
 ) -> float:
     """Return the highest rate held to a relative `precision`; 0 if even a tenth of `start` is not held.
 
+    A rate is held if no request fails and the p99 of the latency is at most `p99_ms`.
     The rate rises by `factor` until it is not held, then the interval is bisected. A rate that fails is tried a second
     time, because other work on the machine may have disturbed the first.
     """
 
     def held(rate: float) -> bool:
-        return any(target.met(drive(rate)) for _ in range(2))
+        outcomes = (drive(rate) for _ in range(2))
+        return any(outcome.failed == 0 and outcome.quantile_ms(0.99) <= p99_ms for outcome in outcomes)
 
     low, high = start, start * factor
     while not held(low):
@@ -74,7 +64,9 @@ def requests_by_id(path: str, ids: Sequence[str], top_k: int = 10) -> list[bytes
 def upload_request(path: str, content: bytes) -> bytes:
     """Return a request with a video as multipart/form-data (RFC 7578)."""
     mark = "rayreel-benchmark-4f1d8a"
-    head = f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="v.mp4"\r\nContent-Type: video/mp4\r\n\r\n'
+    head = (
+        f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="v.mp4"\r\nContent-Type: video/mp4\r\n\r\n'
+    )
     return post(path, head.encode() + content + f"\r\n--{mark}--\r\n".encode(), f"multipart/form-data; boundary={mark}")
 
 

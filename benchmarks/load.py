@@ -1,18 +1,16 @@
 """Open-loop load on an HTTP server: requests are sent at a constant rate, however slow the responses are.
 
-Latency is measured from the scheduled time, so that a slow server cannot slow its own load down (no coordinated
-omission). Existing tools do not fit. wrk and Locust are closed-loop: a slow response delays the next request. k6
-measures from the time of sending and drops requests when all its virtual users are busy. oha and wrk2 measure from the
-scheduled time, but neither is on PyPI or in Debian, and neither returns the single responses, which the tests of lost
-requests need.
+Latency counts from the scheduled time, so that a slow server cannot slow its own load down (no coordinated omission).
+Existing tools do not fit: with wrk and Locust, a slow response delays the next request; k6 measures from the time of
+sending and drops requests while all its virtual users are busy; oha and wrk2 measure correctly, but are neither on PyPI
+nor in Debian and do not return the single responses, which the tests of lost requests need.
 """
 
 import asyncio
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from typing import NamedTuple
 
 import numpy as np
 import uvloop
@@ -23,10 +21,7 @@ _Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
-    """Request i, the HTTP/1.1 request `requests[order[i]]`, is scheduled i / rate seconds after the start.
-
-    After the last one, responses are awaited for `patience_s` seconds. `keep` returns headers and bodies.
-    """
+    """Request i, the HTTP/1.1 request `requests[order[i]]`, is scheduled i / rate seconds after the start."""
 
     host: str
     port: int
@@ -34,15 +29,15 @@ class LoadPlan:
     requests: Sequence[bytes]
     order: NDArray[np.int64]
     connections: int = 64
-    patience_s: float = 10.0
-    keep: bool = False
+    patience_s: float = 10.0  # after the last request
+    keep: bool = False  # return the responses
 
 
 class Response(NamedTuple):
     """One response; status 0 if there was none. The names of headers are in lower case."""
 
     status: int = 0
-    headers: Mapping[str, str] = MappingProxyType({})
+    headers: Mapping[str, str] = {}
     body: bytes = b""
 
 
@@ -62,17 +57,11 @@ class LoadOutcome:
 
     def quantile_ms(self, share: float) -> float:
         """Return the quantile of the latency; requests without a response took infinitely long."""
-        latency_ms = np.where(self.status == 0, np.inf, self.latency_ms)
-        return float(np.quantile(latency_ms, share, method="inverted_cdf"))
-
-
-def load_process() -> ProcessPoolExecutor:
-    """Return a process in which to run `send`, so that the caller's work does not delay the load."""
-    return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+        return float(np.quantile(np.where(self.status, self.latency_ms, np.inf), share, method="inverted_cdf"))
 
 
 def send(plan: LoadPlan) -> LoadOutcome:
-    """Send the load from this process, on time to about a millisecond, and wait for the responses."""
+    """Send the load, on time to a millisecond, and wait for the responses. Best run in a process of its own."""
     return uvloop.run(_send(plan))
 
 
@@ -82,7 +71,7 @@ async def _send(plan: LoadPlan) -> LoadOutcome:
     outcome = LoadOutcome(np.arange(count) / plan.rate, np.full(count, np.nan), np.zeros(count, np.int64), keep)
 
     async def connection(streams: _Streams | None) -> None:
-        """Send one waiting request at a time. Never sends a request twice, so every failure counts."""
+        """Send waiting requests, one at a time. A request is never sent twice, so every failure counts."""
         while True:
             number = await waiting.get()
             if streams is None or streams[0].at_eof() or streams[0].exception():
@@ -92,22 +81,19 @@ async def _send(plan: LoadPlan) -> LoadOutcome:
             outcome.status[number] = response.status
             if plan.keep:
                 outcome.responses[number] = response
-            if not response.status or response.headers.get("connection") == "close":
+            if "content-length" not in response.headers or response.headers.get("connection") == "close":
                 streams[1].close()
                 streams = None
             waiting.task_done()
 
     opened = await asyncio.gather(*(_connect(plan) for _ in range(plan.connections)))
-    start_s, tasks = loop.time(), [loop.create_task(connection(streams)) for streams in opened]
+    start_s, _tasks = loop.time(), [loop.create_task(connection(streams)) for streams in opened]
     for number, scheduled_s in enumerate(outcome.scheduled_s.tolist()):
         if (early_s := start_s + scheduled_s - loop.time()) > 0:
             await asyncio.sleep(early_s)
         waiting.put_nowait(number)
     with suppress(TimeoutError):
         await asyncio.wait_for(waiting.join(), plan.patience_s)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
     return outcome
 
 
@@ -121,13 +107,12 @@ async def _connect(plan: LoadPlan) -> _Streams:
 
 async def _ask(streams: _Streams, request: bytes) -> Response:
     """Send a request and read the response, whose body has a Content-Length or ends with the connection."""
-    reader, writer = streams
-    writer.write(request)
+    streams[1].write(request)
     try:
-        head, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        head, *lines = (await streams[0].readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[:-2])}
-        length = headers.get("content-length")
-        body = await (reader.read() if length is None else reader.readexactly(int(length)))
+        length = int(headers.get("content-length", -1))
+        body = await (streams[0].read() if length < 0 else streams[0].readexactly(length))
+        return Response(int(head.split(" ", 2)[1]), headers, body)
     except (OSError, asyncio.IncompleteReadError):
         return Response()
-    return Response(int(head.split(" ", 2)[1]), headers if length else {**headers, "connection": "close"}, body)

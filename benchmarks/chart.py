@@ -6,9 +6,9 @@ from html import escape
 
 from benchmarks.measurement import RESULTS, Measurement, Reference, Result, read_results
 
-_ROW, _LEFT, _WIDTH, _GAP = 22, 250, 250, 40
+_ROW, _LEFT, _WIDTH, _GAP = 22, 180, 250, 180
 # Ratios to peers differ by orders of magnitude, hence a logarithmic axis.
-_PEER_RANGE = (0.1, 10_000.0)
+_PEER_RANGE = (0.1, 2_000.0)
 _LIMIT_MAX = 1.2
 _STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#444}.value{fill:#111}.bar{fill:#3b82c4}.missed{fill:#c0392b}"
@@ -63,7 +63,8 @@ def _bar(one: Measurement, reference: Reference | None, x: float, y: float) -> I
     if reference.floor is not None:
         floor = place(reference.floor)
         yield f'<line class="floor" x1="{floor:.1f}" x2="{floor:.1f}" y1="{y - 2}" y2="{y + _ROW - 4}"/>'
-    yield f'<text class="value" x="{end + 5:.1f}" y="{y + 12}">{ratio:,.3g} x</text>'
+    label = f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
+    yield f'<text class="value" x="{end + 5:.1f}" y="{y + 12}">{label} x {escape(reference.name)}</text>'
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import av
@@ -64,12 +65,12 @@ def measure_extraction(videos: Sequence[CatalogVideo], repeat: int, settings: Se
 def measure_decoding(paths: Sequence[Path], encoders: Encoders, sampling: SamplingConfig) -> list[Measurement]:
     """Measure the CPU time of sampling, interleaved by file, and the cosine of features to those of exact frames."""
 
-    def decoded(path: Path, config: SamplingConfig) -> Frames | None:
+    def decoded(config: SamplingConfig, path: Path) -> Frames | None:
         clip = decode_file(path, config, SIZE, Limits())
         return clip.frames if isinstance(clip, Clip) else None
 
-    exact = sampling.model_copy(update={"mode": "exact"})
-    ways = {"peer": opencv_seeks, "exact": lambda path: decoded(path, exact), "rayreel": lambda p: decoded(p, sampling)}
+    exact = partial(decoded, sampling.model_copy(update={"mode": "exact"}))
+    ways: dict[str, Sampler] = {"peer": opencv_seeks, "exact": exact, "rayreel": partial(decoded, sampling)}
     cpu_s, pooled = dict.fromkeys(ways, 0.0), {name: np.zeros((len(paths), encoders.visual.dim)) for name in ways}
     for row, path in enumerate(paths):
         for name, sampler in ways.items():

@@ -11,22 +11,16 @@ from numpy.typing import NDArray
 from benchmarks.load import LoadOutcome
 
 IdLaw = Literal["uniform", "zipf"]
-ZIPF_EXPONENT = 1.1
 
 
 def highest_rate(
-    drive: Callable[[float], LoadOutcome],
-    start: float,
-    p99_ms: float,
-    *,
-    factor: float = 1.5,
-    precision: float = 0.1,
+    drive: Callable[[float], LoadOutcome], start: float, p99_ms: float, *, factor: float = 1.5, precision: float = 0.1
 ) -> float:
     """Return the highest rate held to a relative `precision`; 0 if even a tenth of `start` is not held.
 
-    A rate is held if no request fails and the p99 of the latency is at most `p99_ms`.
-    The rate rises by `factor` until it is not held, then the interval is bisected. A rate that fails is tried a second
-    time, because other work on the machine may have disturbed the first.
+    A rate is held if no request fails and the p99 of the latency is at most `p99_ms`. The rate rises by `factor` until
+    it is not held, then the interval is bisected. A rate that fails is tried a second time, because other work on the
+    machine may have disturbed the first.
     """
 
     def held(rate: float) -> bool:
@@ -51,7 +45,7 @@ def draw(law: IdLaw, videos: int, count: int, seed: int = 0) -> NDArray[np.int64
     rng = np.random.default_rng(seed)
     if law == "uniform":
         return rng.integers(videos, size=count)
-    popularity = np.arange(1, videos + 1) ** -ZIPF_EXPONENT
+    popularity = np.arange(1, videos + 1) ** -1.1
     rows: NDArray[np.int64] = rng.permutation(videos)[rng.choice(videos, size=count, p=popularity / popularity.sum())]
     return rows
 

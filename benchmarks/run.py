@@ -7,16 +7,18 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the package `benchmarks`
 
 from benchmarks.measurement import Measurement, Result, ratios_table
+from rayreel.catalog.video import CatalogVideo
 from rayreel.cli.main import run
 from rayreel.cli.options import ConfigFile, Sets, StorageRoot
 from rayreel.cli.output import console, note, step
@@ -44,7 +46,7 @@ class BenchmarkOptions:
         return load_settings(self.config, self.sets, self.storage)
 
     @contextmanager
-    def clips(self) -> Iterator[list]:
+    def clips(self) -> Iterator[list[CatalogVideo]]:
         """Yield the catalog's videos or, without a catalog, rendered clips."""
         from benchmarks.extraction import sample_clips
         from rayreel.catalog.read import read_catalog
@@ -94,7 +96,7 @@ def serve(options: BenchmarkOptions) -> list[Measurement]:
 
 
 BENCHMARKS = {"extract": extract, "train": train, "search": search, "serve": serve}
-BenchmarkName = Literal["extract", "train", "search", "serve"]
+BenchmarkName = StrEnum("BenchmarkName", ["extract", "train", "search", "serve"])
 
 
 @app.command()
@@ -126,7 +128,7 @@ def main(
     Exits with 1 if a ratio is below its floor. All four take about ten minutes on two cores that do nothing else.
     """
     options, done = BenchmarkOptions(catalog, repeat, videos, seconds, config, sets or [], storage), list[Result]()
-    for name in names or BENCHMARKS:
+    for name in names or BenchmarkName:
         step(name)
         # A process of its own, so that each benchmark has its own Ray.
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:

@@ -115,11 +115,10 @@ def rayreel_service(config: Path | None, sets: list[str], root: Path, videos: in
 @contextmanager
 def bare_server(folder: Path) -> Iterator[str]:
     """Run the bare server in a process of its own; yield its URL."""
-    port = free_port()
-    words = [sys.executable, "-m", "benchmarks.bare_server", str(folder), str(port)]
+    url = f"http://127.0.0.1:{free_port()}"
+    words = [sys.executable, "-m", "benchmarks.bare_server", str(folder), url.rpartition(":")[2]]
     process = subprocess.Popen(words, cwd=Path(__file__).parents[1])
     try:
-        url = f"http://127.0.0.1:{port}"
         retrying = httpx.HTTPTransport(retries=8)  # of connecting, after 0.5, 1, 2 … seconds
         httpx.Client(transport=retrying).get(f"{url}/docs").raise_for_status()
         yield url

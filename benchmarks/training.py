@@ -54,7 +54,7 @@ def measure_training(config: TrainConfig, rows: int, encoding: float) -> list[Me
 
         def torch_alone(threads: int) -> float:
             task = ray.remote(num_cpus=threads, max_retries=0)(bare_loop)
-            return statistics.median(ray.get(task.remote(training_job(store, config), threads))[1:])
+            return float(statistics.median(ray.get(task.remote(training_job(store, config), threads))[1:]))
 
         bare, (one, epochs), (two, _) = torch_alone(1), ray_train(1, 1), ray_train(2, 1)
         bare_wide, (wide, _) = torch_alone(cores), ray_train(1, cores)

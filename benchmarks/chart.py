@@ -4,9 +4,9 @@ import math
 from collections.abc import Iterable, Iterator
 from html import escape
 
-from benchmarks.measurement import RESULTS, Measurement, Reference, Result, read_results
+from benchmarks.measurement import RESULTS, BenchmarkRun, Measurement, Reference, read_results
 
-_ROW, _LEFT, _WIDTH, _GAP = 22, 180, 250, 180
+_ROW, _WIDTH, _LEFT, _RIGHT = 22, 250, 180, 610
 # Ratios to peers differ by orders of magnitude, hence a logarithmic axis.
 _PEER_RANGE = (0.1, 2_000.0)
 _LIMIT_MAX = 1.2
@@ -16,21 +16,23 @@ _STYLE = (
 )
 
 
-def draw_chart(results: Iterable[Result]) -> str:
+def draw_chart(results: Iterable[BenchmarkRun]) -> str:
     """Return the chart as SVG: bars to the right of 1 are better than the peer; the black tick is the floor."""
     rows = [one for result in results for one in result.measurements if one.ratio(one.peer) or one.ratio(one.limit)]
-    height, width = 50 + _ROW * len(rows), _LEFT + 2 * _WIDTH + 2 * _GAP
+    height, width = 50 + _ROW * len(rows), _RIGHT + _LEFT + _WIDTH
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">',
         f'<style>{_STYLE}</style><rect width="{width}" height="{height}" fill="#fff"/>',
-        *_panel("rayreel ÷ peer (logarithmic)", _LEFT, height, _on_log_axis(1)),
-        *_panel("rayreel ÷ limit", _LEFT + _WIDTH + _GAP, height, 1 / _LIMIT_MAX),
     ]
+    panels = (("rayreel ÷ peer (logarithmic)", _LEFT, _on_log_axis(1)), ("rayreel ÷ limit", _RIGHT, 1 / _LIMIT_MAX))
+    for title, x, one_at in panels:
+        line = f'x1="{x + one_at * _WIDTH:.1f}" x2="{x + one_at * _WIDTH:.1f}" y1="30" y2="{height - 10}"'
+        parts += [f'<text class="value" x="{x}" y="20">{title}</text>', f'<line class="one" {line}/>']
     for number, one in enumerate(rows):
         y = 40 + _ROW * number
         parts.append(f'<text x="{_LEFT - 8}" y="{y + 12}" text-anchor="end">{escape(one.name)}</text>')
         parts += _bar(one, one.peer, _LEFT, y)
-        parts += _bar(one, one.limit, _LEFT + _WIDTH + _GAP, y)
+        parts += _bar(one, one.limit, _RIGHT, y)
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
@@ -38,13 +40,6 @@ def _on_log_axis(ratio: float) -> float:
     """Return the place of a ratio to a peer, from 0 to 1."""
     low, high = (math.log(end) for end in _PEER_RANGE)
     return min(1.0, max(0.0, (math.log(ratio) - low) / (high - low)))
-
-
-def _panel(title: str, x: float, height: float, one: float) -> Iterator[str]:
-    """Yield the title of a panel and the line of ratio 1."""
-    line = x + one * _WIDTH
-    yield f'<text class="value" x="{x}" y="20">{escape(title)}</text>'
-    yield f'<line class="one" x1="{line:.1f}" x2="{line:.1f}" y1="30" y2="{height - 10}"/>'
 
 
 def _bar(one: Measurement, reference: Reference | None, x: float, y: float) -> Iterator[str]:

@@ -18,6 +18,7 @@ from rayreel.catalog.sample.config import SampleConfig
 from rayreel.catalog.sample.manifest import write_manifest
 from rayreel.catalog.sample.plan import plan_sample
 from rayreel.catalog.video import CatalogVideo
+from rayreel.cli.steps.ray_session import use_ray
 from rayreel.encoders.load import Encoders, load_encoders
 from rayreel.errors import RayreelError
 from rayreel.features.extract import extract
@@ -38,11 +39,12 @@ SIZE, FRAMES = 224, 8
 
 
 def measure_extraction(videos: Sequence[CatalogVideo], repeat: int, settings: Settings) -> list[Measurement]:
-    """Measure decoding alone and the whole pipeline, each beside OpenCV, PyAV and the bare loops. Needs a Ray.
+    """Measure decoding alone and the whole pipeline, each beside OpenCV, PyAV and the bare loops.
 
     The pipeline extracts every file `repeat` times, as distinct ids.
     """
     opencv, pyav = (one_by_one(videos, sampler, settings) for sampler in (opencv_seeks, full_decode))
+    use_ray()
     encoders = load_encoders(settings.encoders, settings.weights_cache)
     key = EncoderKey.of(encoders, settings.sampling)
     copies = [video.model_copy(update={"video_id": f"{video.video_id}#{n}"}) for n in range(repeat) for video in videos]

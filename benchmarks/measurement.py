@@ -40,7 +40,7 @@ class Measurement(BaseModel):
         return ratio is None or reference is None or reference.floor is None or ratio >= reference.floor
 
 
-class Result(BaseModel):
+class BenchmarkRun(BaseModel):
     """The outcome of one benchmark with its provenance, as benchmarks/results holds it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,12 +61,13 @@ class Result(BaseModel):
         path.write_text(f"{self.model_dump_json(indent=2)}\n", encoding="utf-8")
 
 
-def read_results(folder: Path = RESULTS) -> list[Result]:
+def read_results(folder: Path = RESULTS) -> list[BenchmarkRun]:
     """Return the results of a folder, by the names of the files."""
-    return [Result.model_validate_json(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    paths = sorted(folder.glob("*.json"))
+    return [BenchmarkRun.model_validate_json(path.read_text(encoding="utf-8")) for path in paths]
 
 
-def ratios_table(results: Iterable[Result]) -> Table:
+def ratios_table(results: Iterable[BenchmarkRun]) -> Table:
     """Return one row per measurement, with its ratios to peer and limit and their floors."""
     table = Table("benchmark", "rayreel", "÷ peer", "peer", "÷ limit", "limit")
     for one in (one for result in results for one in result.measurements):

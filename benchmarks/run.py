@@ -15,9 +15,10 @@ from typing import Annotated
 
 import typer
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # for the package `benchmarks`
+ROOT = str(Path(__file__).parents[1])
+sys.path.insert(0, ROOT)  # for the package `benchmarks`
 
-from benchmarks.measurement import Measurement, Result, ratios_table
+from benchmarks.measurement import BenchmarkRun, Measurement, ratios_table
 from rayreel.catalog.video import CatalogVideo
 from rayreel.cli.main import run
 from rayreel.cli.options import ConfigFile, Sets, StorageRoot
@@ -59,7 +60,6 @@ def extract(options: BenchmarkOptions) -> list[Measurement]:
     """Extract the same files with OpenCV, PyAV, rayreel and the bare loops."""
     from benchmarks.extraction import measure_extraction
 
-    use_ray()
     with options.clips() as videos:
         return measure_extraction(videos, options.repeat, options.settings)
 
@@ -101,9 +101,9 @@ BenchmarkName = StrEnum("BenchmarkName", ["extract", "train", "search", "serve"]
 
 @app.command()
 def main(
-    names: Annotated[list[BenchmarkName] | None, typer.Argument(help="Benchmarks to run. [default: all]")] = None,
+    names: Annotated[list[BenchmarkName] | None, typer.Argument(help="Benchmarks to run. \\[default: all]")] = None,
     catalog: Annotated[
-        str | None, typer.Option(help="Videos of extract and train: folder or manifest. [default: 24 rendered clips]")
+        str | None, typer.Option(help="Videos of extract and train: folder or manifest. \\[default: 24 rendered clips]")
     ] = None,
     repeat: Annotated[int, typer.Option(help="extract: use every file this many times, as distinct ids.")] = 10,
     videos: Annotated[int, typer.Option(help="train, search, serve: number of synthetic videos.")] = 10_000,
@@ -127,7 +127,9 @@ def main(
 
     Exits with 1 if a ratio is below its floor. All four take about ten minutes on two cores that do nothing else.
     """
-    options, done = BenchmarkOptions(catalog, repeat, videos, seconds, config, sets or [], storage), list[Result]()
+    os.environ["PYTHONPATH"] = os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])  # for Ray's workers
+    runs = list[BenchmarkRun]()
+    options = BenchmarkOptions(catalog, repeat, videos, seconds, config, sets or [], storage)
     for name in names or BenchmarkName:
         step(name)
         # A process of its own, so that each benchmark has its own Ray.
@@ -135,11 +137,11 @@ def main(
             measurements = process.submit(BENCHMARKS[name], options).result()
         machine, date = f"{os.cpu_count()} cores, {os.uname().machine}", f"{datetime.now(UTC):%Y-%m-%d}"
         command = " ".join(["benchmarks/run.py", *sys.argv[1:]])
-        done.append(Result(command=command, date=date, machine=machine, measurements=measurements))
+        runs.append(BenchmarkRun(command=command, date=date, machine=machine, measurements=measurements))
         if results is not None:
-            done[-1].write(results / f"{name}.json")
-    console.print(ratios_table(done))
-    if missed := [one.name for result in done for one in result.below_floor()]:
+            runs[-1].write(results / f"{name}.json")
+    console.print(ratios_table(runs))
+    if missed := [one.name for result in runs for one in result.below_floor()]:
         note(f"Below the floor: {', '.join(missed)}")
         raise typer.Exit(1)
 

@@ -50,7 +50,7 @@ def write_rows(
     """
     store = FeatureStore(Storage(root), key)
     store.create()
-    store.set_catalog([(_name(number), "1") for number in range(rows)])
+    store.set_catalog([(f"v{number:08}", "1") for number in range(rows)])
     for start in range(0, rows, _BLOCK):
         store.add(_block(store, range(start, min(start + _BLOCK, rows)), counts), QUARANTINE.empty_table())
     return store
@@ -89,16 +89,12 @@ def register_tower(settings: Settings, store: FeatureStore, seed: int) -> Versio
         return registry.register(Path(folder), tags, {"videos": store.read(["video_id"]).num_rows})
 
 
-def _name(number: int) -> str:
-    return f"v{number:08}"
-
-
 def _block(store: FeatureStore, numbers: range, counts: Mapping[Modality, int]) -> pa.Table:
     category_R, dims = np.arange(numbers.start, numbers.stop) % _CATEGORIES, store.key.dims
     same = {"description": "", "tags": [], "extra": "{}", "version": "1", "encoder_key": str(store.key)}
     columns = {name: [value] * len(numbers) for name, value in same.items()} | {
-        "video_id": [_name(number) for number in numbers],
-        "uri": [f"/videos/{_name(number)}.mp4" for number in numbers],
+        "video_id": [f"v{number:08}" for number in numbers],
+        "uri": [f"/videos/v{number:08}.mp4" for number in numbers],
         "title": [f"video {number}" for number in numbers],
         "category": [f"category {category}" for category in category_R],
         "content_hash": [f"{number:064x}" for number in numbers],

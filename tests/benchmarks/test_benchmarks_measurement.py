@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks.chart import draw_chart
-from benchmarks.measurement import RESULTS, Measurement, Reference, Result, ratios_table, read_results
+from benchmarks.measurement import RESULTS, BenchmarkRun, Measurement, Reference, ratios_table, read_results
 
 
 def measured(value: float, floor: float | None = 2.0, reference: float | None = 10.0) -> Measurement:
@@ -16,8 +16,8 @@ def measured(value: float, floor: float | None = 2.0, reference: float | None = 
     )
 
 
-def result(*measurements: Measurement) -> Result:
-    return Result(command="run.py", date="2026-11-27", machine="2 cores", measurements=list(measurements))
+def result(*measurements: Measurement) -> BenchmarkRun:
+    return BenchmarkRun(command="run.py", date="2026-11-27", machine="2 cores", measurements=list(measurements))
 
 
 def shown(*measurements: Measurement) -> str:
@@ -52,7 +52,7 @@ def test_a_result_reads_as_it_was_written(tmp_path: Path) -> None:
 
 def test_the_committed_results_meet_their_floors_and_name_their_provenance() -> None:
     for path in RESULTS.glob("*.json"):
-        committed = Result.model_validate(json.loads(path.read_text()))
+        committed = BenchmarkRun.model_validate(json.loads(path.read_text()))
         assert not committed.below_floor(), path.name
         assert committed.command and committed.machine and committed.measurements, path.name
 

@@ -15,8 +15,7 @@ from typing import Annotated
 
 import typer
 
-ROOT = str(Path(__file__).parents[1])
-sys.path.insert(0, ROOT)  # for the package `benchmarks`
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for the package `benchmarks`
 
 from benchmarks.measurement import BenchmarkRun, Measurement, ratios_table
 from rayreel.catalog.video import CatalogVideo
@@ -127,7 +126,7 @@ def main(
 
     Exits with 1 if a ratio is below its floor. All four take about ten minutes on two cores that do nothing else.
     """
-    os.environ["PYTHONPATH"] = os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])  # for Ray's workers
+    os.environ["PYTHONPATH"] = os.pathsep.join([sys.path[0], os.environ.get("PYTHONPATH", "")])  # for Ray's workers
     runs = list[BenchmarkRun]()
     options = BenchmarkOptions(catalog, repeat, videos, seconds, config, sets or [], storage)
     for name in names or BenchmarkName:

@@ -21,6 +21,6 @@ def hlg(nits: NDArray[np.float64]) -> NDArray[np.uint16]:
     return np.round(np.where(scene <= 1 / 12, np.sqrt(3 * scene), bright).clip(0, 1) * 65535).astype(np.uint16)
 
 
-def shown(rgb: NDArray[np.int_]) -> NDArray[np.float64]:
+def shown(rgb: NDArray[np.int_] | NDArray[np.float64]) -> NDArray[np.float64]:
     """Return BT.2020 nits for a BT.709 picture whose white is diffuse white."""
-    return (rgb / 255) ** 2.2 @ TO_2020.T * 203
+    return np.asarray((rgb / 255) ** 2.2 @ TO_2020.T * 203)

@@ -5,12 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STORAGE ?= storage
 CATALOG ?=
+MKDOCS := $(BIN)/mkdocs build --strict --quiet
 
 export MLFLOW_DISABLE_TELEMETRY := true
 export RAY_USAGE_STATS_ENABLED := 0
+export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart serve stop test test-faults test-cluster check format clean
+.PHONY: help install quickstart serve stop test test-faults test-cluster check docs format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,10 +26,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt platform/rayreel_ray.pth
 	@touch $@
 
 quickstart: install ## From videos to recommendations over HTTP: make quickstart [CATALOG=folder-or-manifest]
-	$(BIN)/python jobs/quickstart.py --storage $(STORAGE) $(if $(CATALOG),--catalog $(CATALOG))
+	$(BIN)/rayreel quickstart --storage $(STORAGE) $(if $(CATALOG),--catalog $(CATALOG))
 
 serve: install ## Start or update the HTTP service
-	$(BIN)/python jobs/serve.py --storage $(STORAGE)
+	$(BIN)/rayreel serve --storage $(STORAGE)
 
 stop: ## Stop the service and the local Ray cluster
 	-@test ! -x $(BIN)/ray || $(BIN)/ray stop --grace-period 20 --log-style pretty
@@ -41,15 +43,20 @@ test-faults: install ## Run the long tests that `make test` leaves out: kills, l
 test-cluster: install ## Run the tests on clusters of several nodes with simulated GPUs: placement, autoscaling, S3
 	$(BIN)/python -m pytest tests/cluster -m "cluster or not cluster"
 
-check: install ## Check lint, formatting, types and, where a database can be reached, known vulnerabilities
+check: install ## Check lint, formatting, types, documentation and, where a database can be reached, vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(MKDOCS)
 	$(BIN)/python .ci/audit.py
+
+docs: install ## Build the documentation into site/, after docs/configuration.md from the settings
+	$(BIN)/python .ci/settings_page.py
+	$(MKDOCS)
 
 format: install ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean: stop ## Remove storage, caches and the environment
-	rm -rf $(STORAGE) $(VENV) .rayreel-test .mypy_cache .ruff_cache .pytest_cache build dist platform/*.egg-info
+	rm -rf $(STORAGE) $(VENV) .rayreel-test .mypy_cache .ruff_cache .pytest_cache build dist site platform/*.egg-info

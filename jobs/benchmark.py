@@ -34,10 +34,13 @@ from benchmarks.standings import PARTS
 from benchmarks.training import Line, encode_again, measure_memory, measure_speed
 from benchmarks.variants import Given
 from benchmarks.world import WorldConfig
-from command import ConfigFile, Sets, StorageRoot, console, run_app, step, use_ray
-from evaluate import shown
-from extract import efficiency_line, store_of
 from rayreel.catalog.read import read_catalog
+from rayreel.cli.main import run
+from rayreel.cli.options import ConfigFile, Sets, StorageRoot
+from rayreel.cli.output import console, step
+from rayreel.cli.steps.evaluate import terminal_table
+from rayreel.cli.steps.extract import efficiency_line, store_of
+from rayreel.cli.steps.ray_session import use_ray
 from rayreel.encoders.load import load_encoders
 from rayreel.evaluation import report
 from rayreel.features.ideal import measure_ideal
@@ -143,7 +146,7 @@ def movielens(
     """
     result = measure_items(interactions, items, Given(config, sets or [], storage))
     for section in result.sections.values():
-        console.print(shown(report.table_of(section), console.width))
+        console.print(terminal_table(report.table_of(section), console.width))
         console.print(report.verdict(result, section), markup=False, highlight=False)
 
 
@@ -314,4 +317,4 @@ def scale(
 
 
 if __name__ == "__main__":
-    run_app(app)
+    run(app)

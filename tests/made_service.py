@@ -58,9 +58,9 @@ def made_service(
 
 def _start(port: int, videos: int, sets: list[str]) -> None:
     from benchmarks.serving.release import make_release
-    from cluster import start, use_cluster
+    from rayreel.cli.steps.cluster import start, use_cluster
+    from rayreel.cli.steps.serve import serve
     from rayreel.settings import load_settings
-    from serve import serve
 
     settings = load_settings(None, sets)
     start(settings)  # before joining: otherwise Ray would join any cluster on the machine

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 import rayreel
+import serve_apps
 
 PACKAGE = Path(rayreel.__file__).parent
-# In the order of the data flow: each part may import the parts before it, and none after it.
+# In the order of the data flow: each part may import the parts before it, and none after it. `cli` is on top.
 PARTS = (
     "remote",
     "catalog",
@@ -33,6 +34,9 @@ ONLY_IN = {
     "pymilvus": {"index"},
     "milvus_lite": {"index"},
 }
+ON_TOP = {"cli", "__main__"}
+# The commands may import the service's code, never the other way round.
+SERVE_APPS = Path(serve_apps.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NAMES = [str(path.relative_to(PACKAGE)) for path in MODULES]
 
@@ -73,7 +77,7 @@ def public(path: Path) -> Iterator[ast.Module | ast.ClassDef | ast.FunctionDef |
 
 
 def test_every_folder_is_a_known_part() -> None:
-    assert {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()} <= set(PARTS)
+    assert {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()} <= {*PARTS, "cli"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=NAMES)
@@ -82,8 +86,19 @@ def test_imports_follow_the_data_flow(path: Path) -> None:
     if part in PARTS:
         allowed = set(PARTS[: PARTS.index(part) + 1]) | FOR_ALL
     else:
-        allowed = set(PARTS) | FOR_ALL if part == "settings" else FOR_ALL
+        allowed = set(PARTS) | FOR_ALL if part == "settings" or part in ON_TOP else FOR_ALL
+        allowed |= {"cli", "ray_access", "settings", "__version__"} if part in ON_TOP else set()
     assert own_parts(path) <= allowed
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_only_the_command_line_imports_the_service(path: Path) -> None:
+    assert part_of(path) in ON_TOP or not any(name.split(".")[0] == "serve_apps" for name in imports(path))
+
+
+def test_the_service_does_not_import_the_command_line() -> None:
+    found = [path.name for path in SERVE_APPS.rglob("*.py") if "cli" in own_parts(path)]
+    assert not found
 
 
 @pytest.mark.parametrize("path", MODULES, ids=NAMES)

@@ -1,29 +1,28 @@
-"""Options, settings and jobs in error messages and documents exist."""
+"""Commands, options and settings in errors, hints and documents exist."""
 
 import ast
-import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
 import typer
 
-from rayreel.settings import Settings
+from benchmark import app as benchmark
+from rayreel.cli import main
+from rayreel.cli.described import setting_lines
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [path for folder in ("platform", "serve_apps", "jobs") for path in sorted((ROOT / folder).rglob("*.py"))]
-JOBS = sorted(path.stem for path in (ROOT / "jobs").glob("*.py") if "__main__" in path.read_text())
-# Texts that mention another program may use that program's options.
-OTHERS = re.compile(r"bin/mlflow ")
+# A sentence that names another program is about that program's options.
+OTHERS = re.compile(r"^MLflow   |\bmlflow ui ")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
-JOB = re.compile(r"jobs/(\w+)\.py")
+COMMAND = re.compile(r"jobs/(\w+)\.py|(?<=`)rayreel ([a-z-]+)|^\$ rayreel ([a-z-]+)|python -m rayreel ([a-z-]+)")
 SETTING = re.compile(r"--set '?\"?([a-z_]+(?:\.[a-z_]+)?)=")
 
 
 def sentences(path: Path) -> Iterator[str]:
-    """Yield all string literals of a module, with `…` in place of interpolated values."""
+    """Every text of a module that has words in it, `…` for what is filled in."""
     tree = ast.parse(path.read_text())
     inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
     for node in ast.walk(tree):
@@ -36,72 +35,58 @@ def sentences(path: Path) -> Iterator[str]:
 TEXTS = [(path.relative_to(ROOT), text) for path in SOURCES for text in sentences(path) if " " in text]
 
 
-def commands_of(job: str) -> list[click.Command]:
-    """Return the commands of a job."""
-    module = importlib.import_module(job)
-    if hasattr(module, "app"):
-        return list(typer.main.get_group(module.app).commands.values())
-    app = typer.Typer()
-    app.command()(module.main)
-    return [typer.main.get_command(app)]
+def named(text: str) -> list[str]:
+    """Return the commands in a text; `jobs/train_action.py` is train-action."""
+    return ["".join(found).replace("_", "-") for found in COMMAND.findall(text)]
 
 
-def options_of(job: str) -> set[str]:
-    return {word for command in commands_of(job) for option in command.params for word in option.opts} | {"--help"}
+def options_of(*commands: typer.core.TyperCommand) -> set[str]:
+    return {word for command in commands for option in command.params for word in option.opts} | {"--help"}
 
 
 @pytest.fixture(scope="module")
 def options() -> dict[str, set[str]]:
-    return {job: options_of(job) for job in JOBS}
+    """The options of each command; those of a group are the options of all its commands."""
+    program = typer.main.get_group(main.app)
+    found = {
+        name: options_of(*getattr(command, "commands", {name: command}).values())
+        for name, command in program.commands.items()
+    }
+    return found | {"benchmark": options_of(*typer.main.get_group(benchmark).commands.values())}
 
 
-def test_every_option_in_a_message_exists_in_the_jobs_it_names_or_in_any(options: dict[str, set[str]]) -> None:
+def test_options_in_messages_exist(options: dict[str, set[str]]) -> None:
     unknown = []
     for path, text in TEXTS:
-        named = [job for job in JOB.findall(text) if job in options]
-        known = set().union(*(options[job] for job in named or options))
-        missing = set(OPTION.findall(text)) - known
-        if missing and not OTHERS.search(text):
-            unknown.append((str(path), missing, text[:100]))
+        commands = [command for command in named(text) if command in options]
+        known = set().union(*(options[command] for command in commands or options))
+        strange = set(OPTION.findall(text)) - known
+        if strange and not OTHERS.search(text):
+            unknown.append((str(path), strange, text[:100]))
     assert not unknown
 
 
-def test_every_setting_in_a_message_exists() -> None:
-    known = set(Settings.model_fields)
-    known |= {
-        f"{part}.{key}" for part in known for key in getattr(Settings.model_fields[part].annotation, "model_fields", {})
-    }
-    wrong = [
-        (str(path), name) for path, text in TEXTS for name in SETTING.findall(text) if name not in known | {"part.key"}
-    ]
+def test_settings_in_messages_exist() -> None:
+    wrong = [(str(path), name) for path, text in TEXTS for name in SETTING.findall(text) if not _is_setting(name)]
     assert not wrong
 
 
-def test_every_job_in_a_message_exists() -> None:
-    missing = [
-        (str(path), job)
-        for path, text in TEXTS
-        for job in JOB.findall(text)
-        if not (ROOT / "jobs" / f"{job}.py").exists()
-    ]
+def test_commands_in_messages_exist(options: dict[str, set[str]]) -> None:
+    missing = [(str(path), command) for path, text in TEXTS for command in named(text) if command not in options]
     assert not missing
 
 
 @pytest.mark.parametrize("document", ["README.md", "k8s/README.md", "ray_cluster.yaml"])
-def test_every_command_in_a_document_has_valid_options_and_settings(
-    document: str, options: dict[str, set[str]]
-) -> None:
+def test_options_and_settings_in_documents_exist(document: str, options: dict[str, set[str]]) -> None:
     wrong = []
     for line in (ROOT / document).read_text().splitlines():
-        for job, words in re.findall(r"jobs/(\w+)\.py([^`#|;]*)", line):
-            wrong += [(line, word) for word in OPTION.findall(words) if word not in options[job]]
+        for found in COMMAND.finditer(line):
+            (command,) = named(found[0]) or [next(filter(None, found.groups()))]
+            words = re.split(r"[`#|;]", line[found.end() :])[0]
+            wrong += [(line, word) for word in OPTION.findall(words) if word not in options[command]]
         wrong += [(line, name) for name in SETTING.findall(line) if not _is_setting(name)]
     assert not wrong
 
 
 def _is_setting(name: str) -> bool:
-    part, _, key = name.partition(".")
-    field = Settings.model_fields.get(part)
-    return name == "part.key" or (
-        field is not None and (not key or key in getattr(field.annotation, "model_fields", {}))
-    )
+    return name == "part.key" or any(f"{line.name}.".startswith(f"{name}.") for line in setting_lines())

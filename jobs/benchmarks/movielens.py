@@ -8,10 +8,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.variants import Given, train_variants
-from command import step
 from rayreel.catalog.interactions import read_interactions
 from rayreel.catalog.recbole import items_table
 from rayreel.catalog.video import CatalogVideo
+from rayreel.cli.output import step
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import load_encoders
 from rayreel.evaluation.evaluate import Evaluation, evaluate

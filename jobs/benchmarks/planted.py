@@ -7,7 +7,7 @@ import numpy as np
 from benchmarks.standings import AT, Standings, standings
 from benchmarks.variants import Given, train_variants
 from benchmarks.world import BEGIN, DAY_S, World, WorldConfig, store_world
-from command import step
+from rayreel.cli.output import step
 from rayreel.evaluation.exam import Exam
 from rayreel.evaluation.methods import Make, baselines, towers
 from rayreel.evaluation.scorers import Answer, Rows

@@ -20,7 +20,7 @@ from rayreel.catalog.sample.config import SampleConfig
 from rayreel.catalog.sample.manifest import write_manifest
 from rayreel.catalog.sample.plan import plan_sample
 from rayreel.encoders.load import load_encoders
-from rayreel.evaluation.splits import SplitConfig
+from rayreel.evaluation.config import SplitConfig
 from rayreel.features.store import FeatureStore
 from rayreel.media.render.encode import render
 from rayreel.settings import Settings

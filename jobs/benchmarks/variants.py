@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from command import console, step, use_ray
+from rayreel.cli.output import console, step
+from rayreel.cli.steps.ray_session import use_ray
+from rayreel.cli.steps.train import TrainingInputs, job_of
 from rayreel.features.store import FeatureStore
 from rayreel.settings import Settings, load_settings
 from rayreel.tower.save import load_tower
 from rayreel.tower.tower import VideoTower
 from rayreel.training.train import train
 from rayreel.training.validation import SCORE
-from train import Data, job_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def train_variants(variants: Mapping[str, Settings], store: FeatureStore, intera
     """
     use_ray()
     step(f"Training {len(variants)} towers on {store.key}")
-    data = Data(store, store.fingerprint(), interactions, "")
+    data = TrainingInputs(store, store.fingerprint(), interactions, "")
     moment = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
     found = {}
     for number, (name, settings) in enumerate(variants.items()):

@@ -2,15 +2,18 @@
 
 from typing import TYPE_CHECKING, Annotated
 
-import pyarrow as pa
 from pydantic import AfterValidator
-from ray._private.label_utils import validate_label_selector
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     import ray.data
 
 
 def _valid_selector(labels: dict[str, str]) -> dict[str, str]:
+    if not labels:
+        return labels
+    from ray._private.label_utils import validate_label_selector  # settings import this module, and ray takes a second
+
     # Ray itself reports errors only when the first task starts, after a cluster has been started.
     if problem := validate_label_selector(labels):
         raise ValueError(problem)
@@ -24,7 +27,7 @@ Values may be `cpu`, `!gpu`, `in(a, b)` or `!in(a, b)`: https://docs.ray.io/en/l
 """
 
 
-def table_on(labels: NodeLabels, table: pa.Table, blocks: int) -> "ray.data.Dataset":
+def table_on(labels: NodeLabels, table: "pa.Table", blocks: int) -> "ray.data.Dataset":
     """Return a table as a dataset of `blocks` blocks, created on nodes with the labels; later stages set their own.
 
     Ray Data inspects each block in a task of one CPU, which no option of `from_arrow` places: it could run on a GPU

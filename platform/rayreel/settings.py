@@ -13,27 +13,25 @@ from pydantic_settings import SettingsError as UnreadableVariable
 
 from rayreel.access.config import ServeConfig
 from rayreel.catalog.sample.config import SampleConfig
-from rayreel.encoders.encoder import Modality
-from rayreel.encoders.load import encoder_identities, load_encoder
+from rayreel.encoders.modality import Modality
 from rayreel.encoders.presets import EncodersConfig
 from rayreel.errors import RayreelError
-from rayreel.evaluation.config import EvaluationConfig
-from rayreel.evaluation.splits import SplitConfig
+from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.features.config import ExtractConfig
 from rayreel.features.key import key_name
-from rayreel.features.pipeline import Pipeline
 from rayreel.index.config import IndexConfig
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.release.config import ReleaseConfig
-from rayreel.storage import Storage
+from rayreel.tower.config import TowerConfig
 from rayreel.tower.losses.config import LossConfig
-from rayreel.tower.tower import TowerConfig
 from rayreel.training.action.config import ActionConfig
 from rayreel.training.config import TrainConfig
 from rayreel.training.pairs.config import PairsConfig
 
 if TYPE_CHECKING:
+    from rayreel.features.pipeline import Pipeline
     from rayreel.release.site import Site
+    from rayreel.storage import Storage
 
 
 class Settings(BaseSettings):
@@ -83,8 +81,10 @@ class Settings(BaseSettings):
         return sampling if encoders is None else encoders.sampled(sampling)
 
     @property
-    def place(self) -> Storage:
+    def place(self) -> "Storage":
         """The storage root."""
+        from rayreel.storage import Storage
+
         return Storage(self.storage)
 
     @property
@@ -93,17 +93,22 @@ class Settings(BaseSettings):
         return self.encoders.cache_dir or self.place.local("weights", what="encoders.cache_dir, unset,")
 
     @property
-    def pipeline(self) -> Pipeline:
+    def pipeline(self) -> "Pipeline":
         """The extraction pipeline of these settings."""
+        from rayreel.features.pipeline import Pipeline
+
         return Pipeline(self.encoders, self.limits, self.extract, self.weights_cache)
 
     @property
     def encoder_key(self) -> str:
         """Name of the feature store for these encoders and this sampling. Needs the encoders' weights."""
+        from rayreel.encoders.load import encoder_identities
+
         return key_name(encoder_identities(self.encoders, self.weights_cache), self.sampling)
 
     def site(self) -> "Site":
         """Return the release site of these settings. Milvus Lite needs a running Ray. Raises IndexUnavailable."""
+        from rayreel.encoders.load import load_encoder
         from rayreel.index.connect import connect
         from rayreel.release.site import Site
 

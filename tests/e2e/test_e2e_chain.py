@@ -33,7 +33,7 @@ def test_every_catalog_row_is_indexed_or_in_quarantine(chain: Chain) -> None:
 
 
 def test_the_quickstart_prints_every_step_and_ends_with_an_answer(chain: Chain) -> None:
-    for step in ("cluster", "extract", "train", "evaluate", "promote", "serve", "ask"):
+    for step in ("cluster", "extract", "train", "evaluate", "promote", "serve", "recommend"):
         assert any(row.startswith(f"{step} ─") for row in chain.output.splitlines()), step
     assert "mean-pooled" in chain.output and "untrained tower" in chain.output
     assert f"curl -s {chain.url}/v1/recommend" in chain.output

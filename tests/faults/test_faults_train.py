@@ -53,7 +53,7 @@ def test_a_run_killed_with_its_cluster_continues_in_its_mlflow_run(
     finally:
         first.end()
     resumed = trained(storage, ray_folder, "--resume", "last")
-    assert "Going on with train-" in resumed.output() and "version 1" in resumed.output()
+    assert "Continuing train-" in resumed.output() and "version 1" in resumed.output()
     run, history = tracked(storage)
     assert run.info.status == "FINISHED"
     assert history.keys() == undisturbed.keys()

@@ -1,9 +1,11 @@
 """The steps of the image without Docker: the wheel, its installation, a job."""
 
 import fnmatch
+import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import venv
@@ -66,7 +68,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ["pyproject.toml", "README.md", "LICENSE", *listed.stdout.split()]:
         if (ROOT / name).exists() and sent(name):
             (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((ROOT / name).read_bytes())
+            shutil.copy(ROOT / name, source / name)  # with its mode: haproxy is executable
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     command = ["sh", str(STEPS), "wheel", str(source), str(out)]
     done = subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False)
@@ -105,6 +107,23 @@ def test_the_installed_wheel_adds_a_catalog_from_any_working_directory(wheel: Pa
     env = {**os.environ, "PYTHONPATH": str(target)}
     done = subprocess.run(job, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "none.csv" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_installed_wheel_has_the_command_line_and_what_it_deploys(wheel: Path, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(target)]
+    subprocess.run([*install, str(wheel)], check=True)
+    env, program = {**os.environ, "PYTHONPATH": str(target)}, str(target / "bin" / "rayreel")
+
+    def rayreel(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([program, *words], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+
+    assert "extract" in rayreel("--help").stdout
+    failed = rayreel("extract", "--catalog", "none.csv", "--storage", str(tmp_path), "--json")
+    assert failed.returncode == 1 and "none.csv" in json.loads(failed.stdout)["error"]["message"], failed.stderr
+    made = rayreel("keys", "create", "me", "--storage", str(tmp_path))
+    assert made.returncode == 0 and made.stdout.startswith("rr_"), made.stderr
+    assert (target / "serve_apps" / "config.yaml").exists() and os.access(target / "serve_apps" / "haproxy", os.X_OK)
 
 
 def test_the_image_runs_as_a_user_and_is_built_from_pinned_parts() -> None:
@@ -194,6 +213,9 @@ def test_a_clean_environment_runs_a_job_and_extracts_a_video(wheel: Path, tmp_pa
     done = subprocess.run(extract, cwd=home, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"extracted +│ 1 ", done.stdout)
+    again = [str(tmp_path / "venv" / "bin" / "rayreel"), *extract[2:], "--json"]
+    found = subprocess.run(again, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    assert json.loads(found.stdout)["unchanged"] == 1 and "Next:  rayreel train" in found.stderr
     add = [python, "-P", "-m", "serve_apps.add_catalog", "--catalog", str(tmp_path / "videos")]
     added = subprocess.run(
         [*add, "--storage", str(tmp_path / "other")], cwd=tmp_path, env=env, capture_output=True, text=True, check=False

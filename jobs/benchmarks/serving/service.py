@@ -13,14 +13,14 @@ from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
 from benchmarks.serving.release import make_release
 from benchmarks.variants import Given
-from cluster import environment
+from rayreel.cli.steps.cluster import environment
+from rayreel.cli.steps.serve import APPLICATION, serve
 from rayreel.errors import RayreelError
 from rayreel.index.embedded import stop_embedded
 from rayreel.ray_access import protect
 from rayreel.release.registry import Version
 from rayreel.release.snapshot import Snapshot, load_snapshot
 from rayreel.settings import Settings, load_settings
-from serve import APPLICATION, serve
 
 
 class RayRuns(RayreelError):

@@ -1,20 +1,15 @@
 """The interface of frozen encoders: an identity, an output width and a method from raw input to vectors."""
 
-from enum import StrEnum
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rayreel.encoders.modality import Modality
+
+__all__ = ["AudioEncoder", "FrameEncoder", "Modality", "TextEncoder", "Vectors"]
+
 Vectors = NDArray[np.float32]
-
-
-class Modality(StrEnum):
-    """The modalities of a video, in the tower's order."""
-
-    VISUAL = "visual"
-    AUDIO = "audio"
-    TEXT = "text"
 
 
 class FrameEncoder(Protocol):

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from rayreel.encoders.encoder import Modality
+from rayreel.encoders.modality import Modality
 from rayreel.encoders.trained import UnknownEncoder, read_facts, trained_names
 from rayreel.encoders.weights import (
     ALL_MINILM_L6_V2,

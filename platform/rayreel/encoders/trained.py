@@ -3,12 +3,14 @@
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rayreel.errors import RayreelError
-from rayreel.storage import Storage
+
+if TYPE_CHECKING:
+    from rayreel.storage import Storage  # imports pyarrow, and settings import this module
 
 FOLDER, CONFIG, WEIGHTS = "encoders", "config.json", "model.safetensors"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -72,7 +74,7 @@ class TrainedFacts(BaseModel):
 class TrainedPlace:
     """Location of a trained encoder."""
 
-    storage: Storage
+    storage: "Storage"
     folder: str
 
     def read(self, file: str) -> bytes | None:
@@ -82,6 +84,8 @@ class TrainedPlace:
 
 def place_of(reference: str, root: str | None) -> TrainedPlace | None:
     """Return the place of a name below a storage root, or of a folder (a path or URI with a slash); else None."""
+    from rayreel.storage import Storage
+
     if "/" in reference:
         storage = Storage(reference)
         return TrainedPlace(storage, storage.path().rstrip("/"))
@@ -95,6 +99,8 @@ def trained_names(root: str | None) -> list[str]:
     """Return the names of the trained encoders below a storage root."""
     if root is None:
         return []
+    from rayreel.storage import Storage
+
     storage = Storage(root)
     return storage.folders(storage.path(FOLDER))
 
@@ -124,7 +130,7 @@ def read_weights(reference: str, root: str | None) -> tuple[TrainedFacts, bytes]
     return facts, weights
 
 
-def write_trained(root: Storage, facts: TrainedFacts, weights: bytes) -> str:
+def write_trained(root: "Storage", facts: TrainedFacts, weights: bytes) -> str:
     """Write a trained encoder below the storage root and return its folder. The config, written last, publishes it."""
     folder = root.path(FOLDER, facts.name)
     root.write(f"{folder}/{WEIGHTS}", weights)

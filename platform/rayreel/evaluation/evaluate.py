@@ -10,12 +10,11 @@ from sklearn.preprocessing import normalize
 
 from rayreel.errors import RayreelError
 from rayreel.evaluation.comparison import ListInputs, MethodComparison, Section
-from rayreel.evaluation.config import EvaluationConfig
+from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.content import POOLED_WEIGHTS, pooled
 from rayreel.evaluation.exam import Exam, Part, Protocol
 from rayreel.evaluation.methods import TOWER, baselines, others, towers
 from rayreel.evaluation.scorers import Vectors
-from rayreel.evaluation.splits import SplitConfig
 from rayreel.evaluation.task import Task
 from rayreel.evaluation.users import UserTask
 from rayreel.features.matrix import FeatureMatrix

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from rayreel.evaluation.config import EvaluationConfig
+from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.cowatch import watched_together
 from rayreel.evaluation.retrieval import ItemTask
-from rayreel.evaluation.splits import Split, SplitConfig, groups_of, split_groups
+from rayreel.evaluation.splits import Split, groups_of, split_groups
 from rayreel.evaluation.task import Task
 from rayreel.evaluation.users import Period, UserSplit, UserTask, split_interactions
 from rayreel.features.matrix import FeatureMatrix

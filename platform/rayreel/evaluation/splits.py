@@ -4,37 +4,19 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from rayreel.evaluation.config import SplitConfig
 from rayreel.features.matrix import FeatureMatrix
 
 Names: TypeAlias = Sequence[str] | pa.StringArray
-
-
-class SplitConfig(BaseModel):
-    """How videos and interactions are split."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    validation: float = Field(0.1, ge=0, lt=1, description="share of videos for selecting the best epoch")
-    test: float = Field(0.2, ge=0, lt=1, description="share of videos for the report, unused before it")
-    group_by: str = Field("source", description="catalog column; videos with equal values stay on one side")
-    seed: int = Field(0, description="seed of the split")
-    user_cut: Literal["global", "per_user"] = Field(
-        "global",
-        description="global: the same time cuts for all users, so that training has no future views; per_user: each "
-        "user's last view is for the test, the one before it for validation",
-    )
-    validation_period: float = Field(0.1, gt=0, lt=0.5, description="share of views: the latest before the test period")
-    test_period: float = Field(0.1, gt=0, lt=0.5, description="share of views: the latest")
 
 
 @dataclass(frozen=True, slots=True)

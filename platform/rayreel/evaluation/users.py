@@ -8,8 +8,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import sparse
 
+from rayreel.evaluation.config import SplitConfig
 from rayreel.evaluation.scorers import Rows, Scorer, Vectors, by_history
-from rayreel.evaluation.splits import Split, SplitConfig
+from rayreel.evaluation.splits import Split
 from rayreel.evaluation.views import Views, read_views
 from rayreel.features.matrix import FeatureMatrix
 

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from rayreel.catalog.interactions import read_interactions
 from rayreel.errors import RayreelError
 from rayreel.evaluation.comparison import Section, Versus
-from rayreel.evaluation.config import EvaluationConfig
+from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.evaluate import Evaluation, evaluate
 from rayreel.evaluation.methods import TOWER
-from rayreel.evaluation.splits import SplitConfig
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.store import NoFeatures, open_store
 from rayreel.release import registry

@@ -6,7 +6,8 @@ from pathlib import Path
 from safetensors.torch import load_model, save_model
 
 from rayreel.encoders.encoder import Modality
-from rayreel.tower.tower import TowerConfig, VideoTower
+from rayreel.tower.config import TowerConfig
+from rayreel.tower.tower import VideoTower
 
 WEIGHTS, CONFIG = "tower.safetensors", "tower.json"
 

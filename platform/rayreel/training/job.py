@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from rayreel.errors import RayreelError
-from rayreel.evaluation.config import EvaluationConfig
+from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.exam import Exam
-from rayreel.evaluation.splits import Split, SplitConfig
+from rayreel.evaluation.splits import Split
 from rayreel.features.key import EncoderKey
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.store import FeatureStore
 from rayreel.storage import Storage
+from rayreel.tower.config import TowerConfig
 from rayreel.tower.losses.config import LossConfig
-from rayreel.tower.tower import TowerConfig
 from rayreel.training.config import TrainConfig
 from rayreel.training.data import open_features
 from rayreel.training.pairs.config import PairsConfig

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from rayreel.catalog.video import CatalogVideo
 from rayreel.errors import RayreelError
-from rayreel.evaluation.splits import Split, SplitConfig, groups_of, split_groups
+from rayreel.evaluation.config import SplitConfig
+from rayreel.evaluation.splits import Split, groups_of, split_groups
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.version import version_of
 from rayreel.training.action.clips import Clip, ClipStore

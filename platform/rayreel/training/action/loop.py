@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rayreel.encoders.trained import WEIGHTS
-from rayreel.evaluation.splits import SplitConfig
+from rayreel.evaluation.config import SplitConfig
 from rayreel.training.action.classifier import ActionClassifier, accuracy, confusion_of
 from rayreel.training.action.clips import ClipStore
 from rayreel.training.action.config import ActionConfig

@@ -9,10 +9,9 @@ import pyarrow as pa
 from ray.train import Checkpoint
 
 from rayreel.errors import RayreelError
-from rayreel.evaluation.config import EvaluationConfig
+from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.evaluate import Evaluation, evaluate
 from rayreel.evaluation.methods import TOWER
-from rayreel.evaluation.splits import SplitConfig
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.storage import Storage
 from rayreel.tower.save import load_tower

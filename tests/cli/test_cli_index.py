@@ -1,4 +1,4 @@
-"""The index job on a small storage root: it prepares, follows, compares and repairs."""
+"""`rayreel index` on a small storage root: prepare, follow, compare and repair."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -8,7 +8,8 @@ import mlflow
 import pytest
 
 from feature_rows import KEY, feature_row, feature_table
-from index import NothingServes, main
+from rayreel.cli.index import main
+from rayreel.cli.steps.index import NothingServes
 from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore
 from rayreel.index.alias import switch_alias
@@ -22,14 +23,14 @@ from release_site import good_tower, register, store_of
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
-Told = Callable[..., dict[str, str]]
+RunIndex = Callable[..., dict[str, str]]
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """100 videos and a registered tower; nothing is promoted."""
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MILVUS_URI"):
-        monkeypatch.setenv(name, "")  # MLflow sets some itself; so patched, they are put back
+        monkeypatch.setenv(name, "")  # MLflow sets some; patched here, they are restored
         monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "200")
     storage = Storage(tmp_path / "storage")
@@ -43,8 +44,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def told(root: Path, capsys: pytest.CaptureFixture[str]) -> Told:
-    """Run the job and give the numbers of its tables."""
+def run_index(root: Path, capsys: pytest.CaptureFixture[str]) -> RunIndex:
+    """Run the command and return the numbers of its tables."""
 
     def run(**options: object) -> dict[str, str]:
         capsys.readouterr()
@@ -54,10 +55,10 @@ def told(root: Path, capsys: pytest.CaptureFixture[str]) -> Told:
     return run
 
 
-def test_it_follows_the_store_and_with_verify_repairs_what_differs(root: Path, told: Told) -> None:
+def test_index_follows_the_store_and_with_verify_repairs_differences(root: Path, run_index: RunIndex) -> None:
     with pytest.raises(NothingServes, match=r"jobs/promote\.py"):
-        told()
-    first = told(version="1")
+        run_index()
+    first = run_index(version="1")
     assert (first["new"], first["videos in the release"]) == ("100", "100") and first["snapshot"].startswith("snapshot")
     client, config = connect(IndexConfig(), root / "milvus"), IndexConfig()
     switch_alias(client, config.alias, "videos_v1")
@@ -65,13 +66,13 @@ def test_it_follows_the_store_and_with_verify_repairs_what_differs(root: Path, t
     store = FeatureStore(Storage(root), KEY)
     store.add(feature_table(feature_row("new"), feature_row("v001", version="2")), QUARANTINE.empty_table())
     store.amend(added=[("new", "1"), ("v001", "2")], deleted=["v000"])
-    then = told()
+    then = run_index()
     assert [then[name] for name in ("new", "changed", "deleted", "videos in the release")] == ["1", "1", "1", "100"]
     assert then["snapshot"] == "unchanged"
 
     delete(client, "videos_v1", ["v002", "v003"], config)
     store.amend(deleted=["v004"])
-    found = told(repair=True)
+    found = run_index(repair=True)
     assert [found[f"index: {name}"] for name in ("missing", "stale", "surplus")] == ["2", "0", "0"]
     assert (found["rows: surplus"], found["deleted"]) == ("1", "1")
     stored = stored_versions(client, "videos_v1", config)

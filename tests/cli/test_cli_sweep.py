@@ -1,4 +1,4 @@
-"""One small sweep on a Ray of its own: two cells that train, and one that cannot."""
+"""A small sweep on a Ray of its own: two cells that train, and one that cannot."""
 
 import json
 from collections.abc import Iterator
@@ -10,11 +10,10 @@ import mlflow
 import numpy as np
 import pytest
 import ray
-from rich.console import Console
 
-import sweep
 from feature_rows import DIMS, KEY, feature_row, feature_table
 from ray_here import short_folder
+from rayreel.cli import output, sweep
 from rayreel.encoders.load import encoder_identities
 from rayreel.errors import RayreelError
 from rayreel.features.key import EncoderKey
@@ -41,8 +40,8 @@ SETS = [
 
 
 @dataclass(frozen=True)
-class Swept:
-    """What a sweep printed and left in MLflow."""
+class SweepRun:
+    """The output of a sweep and its runs in MLflow."""
 
     output: str
     parent: mlflow.entities.Run
@@ -56,7 +55,7 @@ def cluster() -> Iterator[None]:
         patch.setenv("RAY_TMPDIR", folder)
         patch.setenv("OMP_NUM_THREADS", "1")
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
-            patch.setenv(name, "")  # MLflow sets them itself; so patched, they are put back
+            patch.setenv(name, "")  # MLflow sets them; patched here, they are restored
             patch.delenv(name)
         ray.shutdown()  # an earlier module's Ray may live as long as the session
         ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
@@ -81,22 +80,20 @@ def store_features(settings: Settings) -> None:
 
 
 @pytest.fixture(scope="module")
-def swept(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Swept:
+def swept(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> SweepRun:
     folder = str(tmp_path_factory.mktemp("storage"))
     store_features(load_settings(None, SETS, folder))
-    console = Console(record=True, width=250, soft_wrap=True)
-    with pytest.MonkeyPatch.context() as patch:
-        for module in ("sweep", "command"):
-            patch.setattr(f"{module}.console", console)
+    with pytest.MonkeyPatch.context() as patch, output.console.capture() as capture:
+        patch.setattr(output.console, "_width", 250)
         sweep.main(grid=GRID, register_best=True, sets=SETS, storage=folder)
     runs = mlflow.search_runs(search_all_experiments=True, output_format="list")
     parent = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
     text = mlflow.artifacts.load_text(f"{parent.info.artifact_uri}/evaluation/sweep.json")
     children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-    return Swept(console.export_text(), parent, children, json.loads(text))
+    return SweepRun(capture.get(), parent, children, json.loads(text))
 
 
-def test_a_trial_that_cannot_train_is_a_row_with_its_reason_and_ends_nothing(swept: Swept) -> None:
+def test_a_failed_trial_is_a_row_with_its_reason_and_does_not_end_the_sweep(swept: SweepRun) -> None:
     troubles = {trial["label"]: trial["trouble"] for trial in swept.tree["trials"]}
     assert len(troubles) == 3
     for label, trouble in troubles.items():
@@ -104,7 +101,7 @@ def test_a_trial_that_cannot_train_is_a_row_with_its_reason_and_ends_nothing(swe
     assert swept.output.count("│ failed") == 1 and "too few to leave out the nearest 80" in swept.output
 
 
-def test_every_trial_is_a_run_below_the_one_of_the_sweep(swept: Swept) -> None:
+def test_every_trial_is_a_child_run_of_the_sweeps_run(swept: SweepRun) -> None:
     assert sorted(run.info.status for run in swept.children) == ["FAILED", "FINISHED", "FINISHED"]
     assert swept.parent.info.status == "FINISHED"
     client = mlflow.MlflowClient()
@@ -114,7 +111,7 @@ def test_every_trial_is_a_run_below_the_one_of_the_sweep(swept: Swept) -> None:
             assert "test/category/ndcg at 10" in run.data.metrics
 
 
-def test_trials_stand_by_their_validation_score_and_the_best_is_registered(swept: Swept) -> None:
+def test_trials_are_ordered_by_validation_score_and_the_best_is_registered(swept: SweepRun) -> None:
     through = [trial for trial in swept.tree["trials"] if trial["trouble"] is None]
     scores = [trial["validation/recall@10"] for trial in through]
     assert scores == sorted(scores, reverse=True)
@@ -122,7 +119,7 @@ def test_trials_stand_by_their_validation_score_and_the_best_is_registered(swept
     assert registry.resolve(registry.CHALLENGER).run_id == through[0]["run_id"]
 
 
-def test_the_table_has_baselines_beside_the_trials_on_test(swept: Swept) -> None:
+def test_the_table_has_the_baselines_beside_the_trials(swept: SweepRun) -> None:
     lines = [line for line in swept.output.splitlines() if line.startswith("│")]
     first = {line.split("│")[1].strip() for line in lines}
     assert {"pairs.mined_from_rank=1", "random", "mean-pooled .7 vis .3 txt", "untrained tower"} <= first
@@ -130,6 +127,6 @@ def test_the_table_has_baselines_beside_the_trials_on_test(swept: Swept) -> None
     assert "| pairs.mined_from_rank=5 |" in markdown and "PairsImpossible" in markdown
 
 
-def test_a_setting_that_does_not_exist_is_found_before_anything_trains(tmp_path: Path) -> None:
+def test_an_unknown_setting_is_reported_before_anything_trains(tmp_path: Path) -> None:
     with pytest.raises(RayreelError, match=r"tower\.colour"):
         sweep.main(grid=["tower.colour=red,blue"], sets=SETS, storage=str(tmp_path))

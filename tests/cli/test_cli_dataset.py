@@ -1,6 +1,7 @@
-"""The dataset job as a user meets it, its downloads from a web server of this machine."""
+"""`rayreel dataset`, with downloads from a web server on this machine."""
 
 import functools
+import json
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -10,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
-from dataset import app
 from rayreel.catalog.interactions import read_interactions
 from rayreel.catalog.problem import CatalogError
 from rayreel.catalog.read import read_catalog
+from rayreel.cli.dataset import app
 from rayreel.errors import RayreelError
 
 PAIRS = """user,item,timestamp
@@ -32,7 +33,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The authors' site: three items, of which the third has lost its video."""
+    """The authors' site with three items; the video of the third is missing."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     root = tmp_path / "site" / "MicroLens-50k-Dataset"
     (root / "MicroLens-50k_videos").mkdir(parents=True)
@@ -64,10 +65,10 @@ def test_microlens_is_downloaded_and_becomes_a_catalog_and_interactions(site: st
     assert read_interactions(out / "interactions.csv")["video_id"].to_pylist() == ["1", "1", "2"]
 
 
-def test_a_limit_downloads_the_most_watched_alone(site: str, tmp_path: Path) -> None:
+def test_max_videos_downloads_only_the_most_watched(site: str, tmp_path: Path) -> None:
     data = tmp_path / "data"
     start("microlens", "--download", "--site", site, "--data", data, "--out", tmp_path / "out", "--max-videos", 2)
-    # The two most watched are 1 and 3, and the site has lost 3.
+    # The two most watched are 1 and 3; 3 is missing on the site.
     assert {path.name for path in (data / "MicroLens-50k_videos").iterdir()} == {"1.mp4", "SHA256SUMS"}
     assert len(read_catalog(tmp_path / "out" / "catalog.csv").videos) == 1
 
@@ -80,7 +81,7 @@ def test_a_second_download_fetches_nothing_again(site: str, tmp_path: Path) -> N
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*") if path.is_file()} == before
 
 
-def test_ucf101_becomes_a_catalog_with_groups_and_sides(tmp_path: Path) -> None:
+def test_ucf101_becomes_a_catalog_with_sources_and_splits(tmp_path: Path) -> None:
     for name in ("Archery/v_Archery_g01_c01", "Archery/v_Archery_g02_c01", "Bowling/v_Bowling_g01_c01"):
         (path := tmp_path / "UCF-101" / f"{name}.avi").parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -99,17 +100,18 @@ def test_movielens_becomes_interactions_and_a_table_of_items(tmp_path: Path) -> 
     inter, item = tmp_path / "ml.inter", tmp_path / "ml.item"
     inter.write_text("user_id:token\titem_id:token\trating:float\ttimestamp:float\n1\t7\t4\t881250949\n")
     item.write_text("item_id:token\tmovie_title:token_seq\tclass:token_seq\n7\tCats\tMusical Drama\n")
-    start("movielens", "--inter", inter, "--item", item, "--out", tmp_path / "out")
+    result = start("movielens", "--inter", inter, "--item", item, "--out", tmp_path / "out", "--json")
+    assert json.loads(result.stdout)["counts"]["users"] == 1 and "Next:" in result.stderr
     assert read_interactions(tmp_path / "out" / "interactions.csv").equals(read_interactions(inter))
     assert pq.read_table(tmp_path / "out" / "items.parquet")["tags"].to_pylist() == [["Musical", "Drama"]]
 
 
-def test_without_a_place_named_everything_lies_below_the_storage(site: str, tmp_path: Path) -> None:
+def test_data_and_output_are_below_the_storage_root_by_default(site: str, tmp_path: Path) -> None:
     start("microlens", "--download", "--site", site, "--storage", tmp_path / "storage")
     assert (tmp_path / "storage" / "datasets" / "microlens-50k" / "catalog.csv").exists()
 
 
-def test_a_set_that_is_not_there_is_told_with_the_way_to_get_it(tmp_path: Path) -> None:
+def test_a_missing_data_set_is_reported_with_the_option_that_downloads_it(tmp_path: Path) -> None:
     for name in ("microlens", "ucf101"):
         with pytest.raises(CatalogError, match="--download"):
             start(name, "--data", tmp_path)

@@ -10,8 +10,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from evaluate import evaluate_tower, shown
 from feature_rows import DIMS, KEY, feature_row, feature_table
+from rayreel.cli import output
+from rayreel.cli.steps.evaluate import evaluate_tower, terminal_table
 from rayreel.evaluation.evaluate import Evaluation
 from rayreel.evaluation.report import table_of
 from rayreel.features.schema import QUARANTINE
@@ -29,7 +30,7 @@ COUNT = 80
 
 @dataclass(frozen=True)
 class Done:
-    """One evaluation of a registered tower, and what it printed."""
+    """An evaluation of a registered tower, and its output."""
 
     settings: Settings
     version: Version
@@ -37,7 +38,7 @@ class Done:
     output: str
 
     def artifact(self, name: str) -> str:
-        """One file that it left in the tower's run."""
+        """Return an artifact of the tower's run."""
         run = mlflow.get_run(self.version.run_id)
         text: str = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/evaluation/{name}")
         return text
@@ -75,22 +76,21 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     pq.write_table(watched(*views), folder / "views.parquet")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
-            patch.setenv(name, "")  # MLflow sets them itself; so patched, they are put back
+            patch.setenv(name, "")  # MLflow sets them; patched here, they are restored
             patch.delenv(name)
-        console = Console(record=True, width=250, soft_wrap=True)
-        patch.setattr("evaluate.console", console)
-        patch.setattr("command.console", console)
+        patch.setattr(output.console, "_width", 250)
         trained = settings_for(folder, "splits.test=0.4", "splits.seed=5")
         store_features(trained)
         version = register_tower(trained, tower)
         settings = settings_for(folder)
-        result = evaluate_tower(settings, version)
-        yield Done(settings, version, result, console.export_text())
+        with output.console.capture() as capture:
+            result = evaluate_tower(settings, version)
+        yield Done(settings, version, result, capture.get())
         mlflow.set_tracking_uri(None)
         mlflow.set_registry_uri(None)
 
 
-def test_the_report_lies_in_the_run_of_the_tower_as_markdown_json_and_plots(done: Done) -> None:
+def test_the_report_is_logged_to_the_towers_run_as_markdown_json_and_plots(done: Done) -> None:
     assert "| tower |" in done.artifact("evaluation.md")
     tree = json.loads(done.artifact("evaluation.json"))
     assert set(tree["sections"]) == set(done.result.sections) >= {"category", "neighbours", "users"}
@@ -101,31 +101,31 @@ def test_the_report_lies_in_the_run_of_the_tower_as_markdown_json_and_plots(done
     )
 
 
-def test_every_table_is_shown_and_the_last_words_are_the_verdicts(done: Done) -> None:
+def test_every_table_is_shown_followed_by_the_verdicts(done: Done) -> None:
     for name, section in done.result.sections.items():
         assert f"{name}: {section.queries} queries, {section.candidates} candidates" in done.output
         assert sum(line.startswith(f"{name}, ") for line in done.output.splitlines()) >= 1
     assert "nDCG@10 [95 %]" in done.output and "the tower beats" in done.output.splitlines()[-1]
 
 
-def test_videos_are_split_as_the_training_split_them_whatever_the_settings_say_now(done: Done) -> None:
+def test_the_split_of_the_training_is_used_instead_of_the_settings(done: Done) -> None:
     assert done.settings.splits.test == 0.2
     assert done.result.held_out > 0.3 * COUNT
-    assert "Splitting as the training did" in done.output and "seed=5" in done.output
+    assert "Using the split of the training" in done.output and "seed=5" in done.output
 
 
 def printed(found: Evaluation, width: int) -> str:
     console = Console(record=True, width=width, soft_wrap=True)
-    console.print(shown(table_of(found.sections["category"]), width))
+    console.print(terminal_table(table_of(found.sections["category"]), width))
     return console.export_text()
 
 
-def test_intervals_in_brackets_are_text_and_no_markup(done: Done) -> None:
+def test_intervals_in_brackets_are_not_read_as_markup(done: Done) -> None:
     score = done.result.sections["category"].scores["tower"]["ndcg@10"]
     assert f"{score.mean:.3f} [{score.low:.3f}, {score.high:.3f}]" in printed(done.result, 250)
 
 
-def test_a_narrow_terminal_gets_fewer_columns_and_whole_ones(done: Done) -> None:
+def test_a_narrow_terminal_gets_fewer_columns_uncut(done: Done) -> None:
     narrow, wide = printed(done.result, 80), printed(done.result, 250)
     assert max(map(len, narrow.splitlines())) <= 80
     assert "mean-pooled .7 vis .3 txt" in narrow and "nDCG@10 [95 %]" in narrow and "…" not in narrow

@@ -1,4 +1,4 @@
-"""The action job on generated films, and extraction with what it trained."""
+"""`rayreel train-action` on generated films, and extraction with the trained encoder."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import ray
 
-import command
-from extract import extract_features
 from moving import KINDS, write_moving_films
 from ray_here import short_folder
 from rayreel.catalog.read import read_catalog
+from rayreel.cli import output
+from rayreel.cli.steps.extract import extract_features
+from rayreel.cli.steps.train_action import train_encoder
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import load_encoder
 from rayreel.encoders.presets import UnknownEncoder
@@ -24,7 +25,6 @@ from rayreel.settings import Settings, load_settings
 from rayreel.training.action.clips import ClipStore
 from rayreel.training.action.register import MODEL, Registered
 from rayreel.training.progress import Diverged
-from train_action import train_encoder
 
 SMALL = (
     "action.network={frames: 6, stride: 2, size: 24, channels: [8, 16]}",
@@ -35,14 +35,14 @@ SMALL = (
     "splits.validation=0.2",
     "splits.test=0.3",
     "sampling.frames=2",
-    "encoders.random_weights=true",  # of the text encoder, which has nothing to do here
+    "encoders.random_weights=true",  # of the text encoder, which is not used here
     "encoders.device=cpu",
 )
 
 
 @dataclass(frozen=True)
 class Done:
-    """A finished run of the job."""
+    """A finished run of the command."""
 
     settings: Settings
     films: Path
@@ -64,21 +64,21 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
             patch.delenv(name)
         patch.setenv("RAY_TMPDIR", ray_folder)
         settings = load_settings(None, SMALL, str(folder / "storage"))
-        with command.console.capture() as capture:
-            registered = train_encoder(settings, read_catalog(films), "moves")
+        with output.console.capture() as capture:
+            registered = train_encoder(settings, read_catalog(films), "moves").registered
         yield Done(settings, films, registered, capture.get())
         ray.shutdown()
         mlflow.set_tracking_uri(None)
         mlflow.set_registry_uri(None)
 
 
-def test_the_job_tells_the_clips_of_each_class_and_what_is_not_usable(done: Done) -> None:
+def test_the_output_lists_the_clips_of_each_class_and_the_unusable_ones(done: Done) -> None:
     assert all(kind in done.printed for kind in KINDS)
     assert "unreadable" in done.printed
     assert "test/accuracy" in done.printed
 
 
-def test_the_run_is_tracked_and_its_network_beats_chance_on_recordings_it_never_saw(done: Done) -> None:
+def test_the_run_is_tracked_and_its_network_beats_chance_on_unseen_recordings(done: Done) -> None:
     version = mlflow.MlflowClient().get_model_version(MODEL, str(done.registered.version))
     run = mlflow.get_run(version.run_id)
     assert run.info.status == "FINISHED"
@@ -87,7 +87,7 @@ def test_the_run_is_tracked_and_its_network_beats_chance_on_recordings_it_never_
     assert len(epochs) > 3
 
 
-def test_in_the_features_that_the_trained_network_extracts_recordings_of_one_motion_lie_together(done: Done) -> None:
+def test_features_of_the_trained_network_place_recordings_of_one_motion_together(done: Done) -> None:
     settings = done.with_encoder("moves")
     report = extract_features(settings, read_catalog(done.films))
     assert (report.extracted, report.quarantined) == (63, 1)
@@ -103,21 +103,21 @@ def test_in_the_features_that_the_trained_network_extracts_recordings_of_one_mot
     assert (kinds[distance.argmin(axis=1)] == kinds).mean() > 0.6
 
 
-def test_the_registered_model_gives_the_encoders_vectors(done: Done) -> None:
+def test_the_registered_model_returns_the_encoders_vectors(done: Done) -> None:
     encoder = load_encoder(Modality.VISUAL, done.with_encoder("moves").encoders, Path("unused"))
     frames = np.random.default_rng(0).integers(0, 256, (2, 12, 24, 24, 3), dtype=np.uint8)
     model = mlflow.pyfunc.load_model(f"models:/{MODEL}/{done.registered.version}")
     np.testing.assert_allclose(model.predict(frames), encoder.encode(frames.reshape(24, 24, 24, 3)), atol=1e-3)
 
 
-def test_a_name_is_given_once(done: Done) -> None:
+def test_an_encoders_name_can_be_used_only_once(done: Done) -> None:
     with pytest.raises(RayreelError, match="already"):
         train_encoder(done.settings, read_catalog(done.films), "moves")
     with pytest.raises(RayreelError, match="already"):
         train_encoder(done.settings, read_catalog(done.films), "resnet50")
 
 
-def test_a_loss_that_is_no_number_any_more_ends_the_run_with_advice_and_leaves_no_encoder(done: Done) -> None:
+def test_a_loss_of_nan_ends_the_run_with_advice_and_leaves_no_encoder(done: Done) -> None:
     wild = (*SMALL, "action.learning_rate=1e30", "action.workers=1", "action.epochs=3")
     settings = load_settings(None, wild, done.settings.storage)
     with pytest.raises(Diverged, match=r"wild.*action\.learning_rate"):
@@ -125,7 +125,7 @@ def test_a_loss_that_is_no_number_any_more_ends_the_run_with_advice_and_leaves_n
     assert settings.place.folders(settings.place.path("encoders")) == ["moves"]
 
 
-def test_a_name_that_was_never_trained_is_answered_with_those_that_were(done: Done) -> None:
+def test_an_unknown_encoder_is_reported_with_the_trained_ones(done: Done) -> None:
     with pytest.raises(UnknownEncoder, match="moves"):
         done.with_encoder("movez")
 
@@ -135,7 +135,7 @@ def test_clips_are_decoded_once(done: Done) -> None:
     assert len(store.done()) == store.read().num_rows == 63
 
 
-def test_the_action_preset_brings_its_window(tmp_path: Path) -> None:
+def test_the_action_preset_sets_its_window(tmp_path: Path) -> None:
     settings = load_settings(None, ["encoders.preset=action"], str(tmp_path))
     assert (settings.sampling.window, settings.sampling.frames) == (16, 8)
     assert settings.encoders.storage == str(tmp_path)

@@ -1,0 +1,28 @@
+"""`rayreel quickstart`: from nothing to recommendations over HTTP, on this machine."""
+
+from typing import Annotated
+
+import typer
+
+from rayreel.cli.options import AsJson, ConfigFile, Port, Sets, StorageRoot
+from rayreel.cli.output import emit
+from rayreel.settings import load_settings
+
+
+def main(
+    catalog: Annotated[
+        str | None, typer.Option(help="Folder of videos or manifest. [default: a rendered sample set]")
+    ] = None,
+    port: Port = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    storage: StorageRoot = None,
+    as_json: AsJson = False,
+) -> None:
+    """From a catalog to recommendations over HTTP: extract, train, evaluate, promote, serve, recommend.
+
+    A second run reuses finished steps. The service keeps running; `ray stop` ends it, as does `make stop`.
+    """
+    from rayreel.cli.steps.quickstart import run_quickstart
+
+    emit(run_quickstart(load_settings(config, sets or [], storage), catalog, config, sets or [], port))

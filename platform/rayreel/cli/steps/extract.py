@@ -1,0 +1,137 @@
+"""Bringing the feature store up to date with a catalog, with live progress."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from rayreel.catalog.read import Catalog
+from rayreel.cli.output import console, facts, note, step
+from rayreel.cli.steps.ray_session import use_ray
+from rayreel.features.compact import compact
+from rayreel.features.extract import ExtractReport, extract
+from rayreel.features.ideal import Ideal, measure_ideal
+from rayreel.features.opening import open_or_make
+from rayreel.features.pipeline import cores
+from rayreel.features.report import Throughput
+from rayreel.features.store import FeatureStore
+from rayreel.settings import Settings
+
+# Measuring the ideal takes some seconds, and a run of fewer videos has no steady state to compare with it.
+ENOUGH_FOR_EFFICIENCY = 200
+
+
+def extract_features(
+    settings: Settings,
+    rows: Catalog,
+    *,
+    retry_quarantined: bool = False,
+    max_failures: int | None = None,
+    adding: bool = False,
+) -> ExtractReport:
+    """Bring the feature store up to date with the catalog and show the result."""
+    step(f"Extracting {len(rows)} rows of {rows.source} with preset {settings.encoders.preset}")
+    show_left_out(rows)
+    use_ray()
+    store = store_of(settings)
+    pipeline = settings.pipeline
+    with _live_progress() as progress:
+        report = extract(
+            rows,
+            store,
+            pipeline,
+            retry_quarantined=retry_quarantined,
+            max_failures=max_failures,
+            adding=adding,
+            progress=progress,
+        )
+    compact(store, on=settings.extract.decode_on)
+    console.print(closing_table(report))
+    if report.extracted >= ENOUGH_FOR_EFFICIENCY:
+        ideal = measure_ideal(rows.videos, store.key, pipeline, cores())
+        console.print(efficiency_line(report, ideal) if ideal else "", highlight=False)
+    show_quarantine(store)
+    return report
+
+
+def store_of(settings: Settings) -> FeatureStore:
+    """Return the store of the configured encoders; the first time, the encoders are loaded to learn their widths."""
+    return open_or_make(settings.place, settings.encoders, settings.sampling, settings.weights_cache)
+
+
+@contextmanager
+def _live_progress() -> Iterator[Callable[[Throughput, int], None]]:
+    """Show a progress bar with rates, the queue before the encoders, and the stage that limits the run."""
+    rates = TextColumn("{task.fields[rates]}")
+    columns = (TextColumn("extracting"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), rates)
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("extracting", total=None, rates="starting")
+
+        def show(now: Throughput, todo: int) -> None:
+            rates = rates_line(now) if now.videos_per_s else "starting"
+            bar.update(task, completed=now.videos, total=todo, rates=rates)
+
+        yield show
+
+
+def rates_line(now: Throughput) -> str:
+    """Return the rates of a run in steady state, and the stage that limits it."""
+    rates = f"{now.videos_per_s:.1f} videos/s · {now.frames_per_s:.0f} frames/s"
+    return f"{rates} · {now.queue:.0f} queued · limited by {now.limit}"
+
+
+def efficiency_line(report: ExtractReport, ideal: Ideal) -> str:
+    """Return how close the run came to the limit of the hardware."""
+    run, where = report.throughput, f"{ideal.cores} cores" + (f", {ideal.gpus:g} GPUs" if ideal.gpus else "")
+    return (
+        f"efficiency {ideal.efficiency(run):.2f}: decoding {run.decoded} and encoding {run.encoded} videos took "
+        f"{run.seconds:.1f} s in steady state; bare loops would do {ideal.videos_per_s:.1f} videos/s "
+        f"({where}; decode {ideal.decode_core_ms:.1f} ms, encode {ideal.encode_ms:.1f} ms per video)"
+    )
+
+
+def closing_table(report: ExtractReport) -> Table:
+    """Return a table of the outcome of every row, and the rates."""
+    rows: dict[str, int | str] = {"rows in": report.rows, "extracted": report.extracted, "unchanged": report.unchanged}
+    amended = {"deleted over the API": report.deleted, "replaced over the API": report.replaced}
+    rows |= {name: count for name, count in amended.items() if count}
+    rows |= {f"quarantined: {reason}": count for reason, count in sorted(report.reasons.items())}
+    rows["seconds"] = f"{report.seconds:.1f}"
+    if report.throughput.videos_per_s:
+        rows["videos/s in steady state"] = f"{report.throughput.videos_per_s:.1f}"
+        rows["frames/s in steady state"] = f"{report.throughput.frames_per_s:.0f}"
+    return facts("Extraction", rows)
+
+
+def as_dict(report: ExtractReport) -> dict[str, Any]:
+    """Return the numbers of the closing table for --json."""
+    steady = report.throughput
+    return {
+        "rows": report.rows,
+        "extracted": report.extracted,
+        "unchanged": report.unchanged,
+        "deleted": report.deleted,
+        "replaced": report.replaced,
+        "quarantined": report.quarantined,
+        "reasons": dict(sorted(report.reasons.items())),
+        "seconds": report.seconds,
+        "videos_per_s": steady.videos_per_s or None,
+        "frames_per_s": steady.frames_per_s or None,
+    }
+
+
+def show_left_out(rows: Catalog) -> None:
+    """List what the catalog's source contains besides its rows."""
+    for line in rows.left_out.lines():
+        note(f"  left out: {line}")
+
+
+def show_quarantine(store: FeatureStore, most: int = 10) -> None:
+    """List the first videos in quarantine with their reasons."""
+    quarantined = store.quarantined()
+    for row in quarantined.slice(0, most).to_pylist():
+        note(f"  quarantined {row['video_id'] or '(no id)'}: {row['reason']}: {row['detail']}")
+    if quarantined.num_rows > most:
+        note(f"  … and {quarantined.num_rows - most} more")

@@ -1,0 +1,130 @@
+"""Training the trials of a sweep, comparing them and registering the best."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ray.train import Checkpoint
+
+from rayreel.cli.output import console, note, step
+from rayreel.cli.steps.evaluate import terminal_table
+from rayreel.cli.steps.ray_session import use_ray
+from rayreel.cli.steps.train import LEARNS_FROM, TrainingInputs, flat, inputs_of, job_of
+from rayreel.evaluation import report
+from rayreel.features.matrix import FeatureMatrix
+from rayreel.release import registry
+from rayreel.release.registry import Version
+from rayreel.settings import Settings
+from rayreel.training.sweep.compare import SweepComparison, common_select, compare
+from rayreel.training.sweep.grid import Cell, common, labels
+from rayreel.training.sweep.run import run_trials
+from rayreel.training.sweep.table import as_json, failures, markdown, table_of
+from rayreel.training.sweep.trial import SweepTrial, TrialOutcome, log_test
+from rayreel.training.tracking import git_commit, log_report, tracked, use_tracking
+from rayreel.training.validation import SCORE
+
+
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    """A finished sweep: its comparison, the MLflow run over all trials, and the inputs that all trials share."""
+
+    comparison: SweepComparison
+    run_id: str
+    inputs: TrainingInputs
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result for --json."""
+        return {"run_id": self.run_id, **as_json(self.comparison)}
+
+
+def run_sweep(
+    settings: Settings, cells: Sequence[Cell], resolved: Sequence[Settings], seeds: int, parallel: int
+) -> SweepResult:
+    """Train every cell with its `resolved` settings, compare the trials, show and log the result."""
+    inputs, name = inputs_of(settings), datetime.now(UTC).strftime("sweep-%Y%m%d-%H%M%S")
+    trials = _trials(name, cells, resolved, seeds, inputs)
+    result = _train_and_compare(name, settings, cells, trials, inputs, parallel)
+    _log(result, cells)
+    console.print(terminal_table(table_of(result.comparison), console.width))
+    for line in failures(result.comparison.outcomes):
+        note(line)
+    return result
+
+
+def _trials(
+    name: str, cells: Sequence[Cell], resolved: Sequence[Settings], seeds: int, inputs: TrainingInputs
+) -> list[SweepTrial]:
+    select = common_select(
+        [(settings.train, settings.pairs) for settings in resolved], users=inputs.interactions is not None
+    )
+    trials: list[SweepTrial] = []
+    for cell, label, settings in zip(cells, labels(cells), resolved, strict=True):
+        for seed in range(settings.train.seed, settings.train.seed + seeds):
+            train = settings.train.model_copy(update={"seed": seed, "select": select})
+            own = settings.model_copy(update={"train": train})
+            config = own.model_dump(mode="json")
+            parameters = {**inputs.about(own), **flat({part: config[part] for part in LEARNS_FROM})}
+            trials.append(
+                SweepTrial(f"{name}-{len(trials):03}", cell, label, seed, job_of(own, inputs), parameters, config)
+            )
+    return trials
+
+
+def _train_and_compare(
+    name: str,
+    settings: Settings,
+    cells: Sequence[Cell],
+    trials: list[SweepTrial],
+    inputs: TrainingInputs,
+    parallel: int,
+) -> SweepResult:
+    parameters = {"features": inputs.features, "cells": len(cells), "trials": len(trials)}
+    uri = use_tracking(settings.place)
+    with tracked(settings.place, name, parameters, settings.model_dump(mode="json")) as parent:
+        use_ray()
+        shared = f"; each with {', '.join(common(cells))}" if common(cells) else ""
+        step(f"{len(trials)} trials on {inputs.store.key} ({name}){shared}")
+        outcomes = run_trials(trials, name, parent, uri, parallel=parallel, on_outcome=_show_outcome)
+        matrix = FeatureMatrix.from_table(inputs.store.read())
+        step("Measuring the towers on the test videos")
+        comparison = compare(
+            outcomes,
+            settings.place,
+            matrix,
+            splits=settings.splits,
+            config=settings.evaluation,
+            interactions=inputs.interactions,
+        )
+        return SweepResult(comparison, parent, inputs)
+
+
+def _show_outcome(outcome: TrialOutcome) -> None:
+    score = f"{SCORE} {outcome.score:.3f} in {outcome.epochs} epochs"
+    step(f"{outcome.trial.title}: {outcome.trouble or score}")
+
+
+def _log(result: SweepResult, cells: Sequence[Cell]) -> None:
+    comparison = result.comparison
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        (folder / "sweep.md").write_text(markdown(comparison, common(cells)))
+        (folder / "sweep.json").write_text(json.dumps(as_json(comparison), indent=1))
+        (folder / "evaluation.md").write_text(report.markdown(comparison.evaluation))
+        log_report(result.run_id, comparison.test(comparison.best), folder)
+    for outcome in comparison.outcomes:
+        log_test(outcome, comparison.test(outcome))
+
+
+def register_best(result: SweepResult, settings: Settings) -> Version:
+    """Register the tower of the best trial as challenger."""
+    best = result.comparison.best
+    about = result.inputs.about(Settings(**best.trial.config))
+    metrics = {SCORE: best.score, "epochs": best.epochs, "git commit": git_commit()}
+    checkpoint = Checkpoint(best.checkpoint, settings.place.filesystem)
+    run = tracked(settings.place, best.trial.name, {}, {}, run_id=best.run_id)
+    with run, checkpoint.as_directory() as folder:
+        return registry.register(Path(folder), about, metrics)

@@ -1,0 +1,173 @@
+"""Training a tower: tracked in MLflow, resumable, registered as challenger."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from rayreel.catalog.interactions import read_interactions
+from rayreel.cli.output import console, facts, next_command, step
+from rayreel.cli.steps.ray_session import use_ray
+from rayreel.features.store import FeatureStore, open_store
+from rayreel.release import registry
+from rayreel.release.registry import Version
+from rayreel.settings import Settings
+from rayreel.training.job import TrainJob
+from rayreel.training.journal import EpochMetrics, Journal
+from rayreel.training.runs import RunRecord, check_unchanged, find_run
+from rayreel.training.tracking import git_commit, tracked, use_tracking
+from rayreel.training.train import Trained, train
+
+# Parts of the settings that change a tower.
+LEARNS_FROM = ("tower", "loss", "pairs", "train", "splits")
+# Settings of `train` that choose where and how safely to train, and do not change the tower.
+_EXECUTION = {"cpus_per_worker", "ingest", "scratch", "prefetch", "keep_checkpoints", "max_failures", "device", "on"}
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredTower:
+    """A trained tower in the registry, and its best epoch's metrics; a run that was registered before has none."""
+
+    version: Version
+    epochs: int | None
+    metrics: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result for --json."""
+        found = {"model": registry.MODEL, "version": self.version.number, "alias": registry.CHALLENGER}
+        return found | {"run_id": self.version.run_id, "epochs": self.epochs, "metrics": self.metrics}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingInputs:
+    """The features and interactions of a run, with digests that identify them to a later run."""
+
+    store: FeatureStore
+    features: str
+    interactions: pa.Table | None
+    interactions_digest: str
+
+    def about(self, settings: Settings) -> dict[str, str]:
+        """Return what the registry records of a tower trained on these inputs."""
+        training = training_digest(settings, self.interactions_digest)
+        return {"encoder_key": str(self.store.key), "features": self.features, "training": training}
+
+
+def train_tower(settings: Settings) -> RegisteredTower:
+    """Train a tower, track the run and register the best epoch."""
+    inputs = inputs_of(settings)
+    name = datetime.now(UTC).strftime("train-%Y%m%d-%H%M%S")
+    config = settings.model_dump(mode="json")
+    parameters = {**inputs.about(settings), **flat({part: config[part] for part in LEARNS_FROM})}
+    step(f"Training on {inputs.store.key}: {settings.train.epochs} epochs, {settings.train.workers} workers ({name})")
+    with tracked(settings.place, name, parameters, config, remedy=_remedy(settings, name)) as run_id:
+        record = RunRecord(name, run_id, config, inputs.features, inputs.interactions_digest)
+        record.write(settings.place)
+        return _train_and_register(settings, inputs, record)
+
+
+def resume_run(settings: Settings, name: str) -> RegisteredTower:
+    """Continue an interrupted run in its MLflow run. Of `settings`, only the storage root is used."""
+    record = find_run(settings.place, name)
+    # Encoders trained below the storage root moved with it.
+    encoders = {**record.settings["encoders"], "storage": None}
+    original = Settings(**{**record.settings, "storage": settings.storage, "encoders": encoders})
+    inputs = inputs_of(original)
+    check_unchanged(record, inputs.features, inputs.interactions_digest)
+    step(f"Continuing {record.name}: {original.train.epochs} epochs, {original.train.workers} workers")
+    remedy = _remedy(original, record.name)
+    with tracked(original.place, record.name, {}, {}, run_id=record.run_id, remedy=remedy):
+        return _train_and_register(original, inputs, record)
+
+
+def features(settings: Settings) -> FeatureStore:
+    """Return the feature store of the configured encoders. Raises NoFeatures before the first extraction."""
+    return open_store(settings.place, settings.encoder_key)
+
+
+def inputs_of(settings: Settings) -> TrainingInputs:
+    """Return the features and interactions that the settings name. Raises NoFeatures."""
+    store, table = features(settings), _interactions(settings)
+    return TrainingInputs(store, store.fingerprint(), table, interactions_digest(table))
+
+
+def trained_already(settings: Settings, store: FeatureStore) -> Version | None:
+    """Return the latest version trained on exactly these features, settings and interactions, if any."""
+    training = training_digest(settings, interactions_digest(_interactions(settings)))
+    return registry.trained_on(store.fingerprint(), training)
+
+
+def _interactions(settings: Settings) -> pa.Table | None:
+    return None if settings.interactions is None else read_interactions(settings.interactions)
+
+
+def _train_and_register(settings: Settings, inputs: TrainingInputs, record: RunRecord) -> RegisteredTower:
+    place, journal = settings.place, Journal(settings.place.root, record.name)
+    uri, about = use_tracking(place), inputs.about(settings)
+    earlier = registry.trained_on(about["features"], about["training"])
+    if earlier and earlier.run_id == record.run_id:
+        record.done(place, earlier.number)
+        return RegisteredTower(earlier, None, {})
+    trained = _train(settings, inputs, record.name, EpochMetrics(journal, uri, record.run_id))
+    journal.deliver(uri, record.run_id)
+    with trained.checkpoint.as_directory() as folder:
+        version = registry.register(Path(folder), about, {**trained.metrics, "git commit": git_commit()})
+    record.done(place, version.number)
+    # MLflow and --json have the metrics at other lengths.
+    rows = {key: f"{value:.4g}" for key, value in trained.metrics.items() if "@" not in key or key.endswith("@10")}
+    console.print(facts(f"Best of {trained.epochs} epochs", rows))
+    return RegisteredTower(version, trained.epochs, trained.metrics)
+
+
+def _train(settings: Settings, inputs: TrainingInputs, name: str, callback: EpochMetrics) -> Trained:
+    use_ray()
+    return train(job_of(settings, inputs), name, [callback])
+
+
+def job_of(settings: Settings, inputs: TrainingInputs) -> TrainJob:
+    """Return the description of the training that is sent to the workers."""
+    return TrainJob(
+        storage=settings.place.root,
+        key=inputs.store.key,
+        features=inputs.features,
+        tower=settings.tower,
+        train=settings.train,
+        splits=settings.splits,
+        loss=settings.loss,
+        pairs=settings.pairs,
+        evaluation=settings.evaluation,
+        interactions=inputs.interactions,
+    )
+
+
+def _remedy(settings: Settings, name: str) -> str:
+    resume = next_command("train", settings, None, [], "--resume", name)
+    return f"The trained epochs are kept. When MLflow is back, continue and register with: {resume}"
+
+
+def interactions_digest(table: pa.Table | None) -> str:
+    """Return a digest of all interactions, `none` if there are none."""
+    if table is None:
+        return "none"
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as out:
+        out.write_table(table.combine_chunks())
+    return hashlib.blake2b(sink.getvalue(), digest_size=8).hexdigest()
+
+
+def training_digest(settings: Settings, interactions: str) -> str:
+    """Return a digest of all settings and interactions that change the tower."""
+    parts = settings.model_dump(mode="json", include=set(LEARNS_FROM), exclude={"train": _EXECUTION})
+    # Of the other parts, only the definitions of a user's vector and of co-watching influence which epoch is best.
+    selection = settings.evaluation.model_dump(include={"history", "co_watch_window_s"})
+    text = json.dumps({**parts, "evaluation": selection, "interactions": interactions}, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def flat(parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return settings by their dotted names, for comparing runs in MLflow."""
+    return {f"{part}.{key}": value for part, values in parts.items() for key, value in values.items()}

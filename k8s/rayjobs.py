@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.watch import Watch
+from urllib3.util import Retry
+
 from refusals import TROUBLE, Lost, NoSuchJob, explained, is_temporary, message_of
 from rendering import Manifest
-from urllib3.util import Retry
 
 T = TypeVar("T")
 KIND = ("ray.io", "v1")

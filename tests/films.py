@@ -92,7 +92,9 @@ def _options(codec: str, open_gop: bool) -> dict[str, str]:
     return {"crf": "1", "preset": "veryfast", "tune": "fastdecode", "x264-params": x264}
 
 
-def _packets(video: av.VideoStream, numbers: range, times_s: Sequence[float] | None) -> Iterator[av.Packet[av.VideoStream]]:
+def _packets(
+    video: av.VideoStream, numbers: range, times_s: Sequence[float] | None
+) -> Iterator[av.Packet[av.VideoStream]]:
     for place, number in enumerate(numbers):
         picture = av.VideoFrame.from_ndarray(frame_picture(number, video.width, video.height), format="rgb24")
         if times_s is not None:

@@ -1,9 +1,13 @@
 """High dynamic range signals, implemented from the standards independently of the code under test."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 TO_2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
+
+Signal = Callable[[NDArray[np.float64]], NDArray[np.uint16]]
 
 
 def pq(nits: NDArray[np.float64]) -> NDArray[np.uint16]:

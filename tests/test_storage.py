@@ -12,7 +12,7 @@ BUCKET = "s3://bucket/prefix?region=eu-west-1"  # with a region, so that it is n
 
 @pytest.fixture(params=["folder", "file uri", "object store"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    roots = {
+    roots: dict[str, str | Path] = {
         "folder": tmp_path / "root",
         "file uri": f"file://{tmp_path}/root/",
         "object store": "mock:///bucket/prefix",
@@ -112,7 +112,12 @@ def test_a_file_can_be_written_concurrently(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     path = storage.path("state", "marker.json")
     contents = [bytes([65 + n]) * 20_000 for n in range(8)]
+
+    def write_often(content: bytes) -> None:
+        for _ in range(50):
+            storage.write(path, content)
+
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda content: [storage.write(path, content) for _ in range(50)], contents))
+        list(pool.map(write_often, contents))
     assert storage.read(path) in contents
     assert [entry.name for entry in (tmp_path / "state").iterdir()] == ["marker.json"]

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from benchmarks.planted import ALL_KNOWN, ITEMS_KNOWN, oracles
 from benchmarks.standings import Standings, standings
 from benchmarks.world import KEY, World, WorldConfig
-from rayreel.evaluation.config import EvaluationConfig
+from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.exam import Exam
 from rayreel.evaluation.methods import baselines, towers
-from rayreel.evaluation.splits import SplitConfig
 from rayreel.evaluation.users import Period
 from rayreel.features.matrix import FeatureMatrix
-from rayreel.tower.tower import TowerConfig, VideoTower
+from rayreel.tower.config import TowerConfig
+from rayreel.tower.tower import VideoTower
 from rayreel.training.batches import Batches
 from rayreel.training.config import Select, TrainConfig
 from rayreel.training.job import Prepared, TrainJob

@@ -1,8 +1,9 @@
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from simpy import Environment
+from simpy import Environment, Event
 
 from benchmarks.scaling.cluster import ClusterConfig
 from benchmarks.scaling.costs import Costs, Overhead
@@ -33,8 +34,8 @@ def on_gpu(**given: object) -> ClusterConfig:
 
 def rough(**given: object) -> ClusterConfig:
     """A cluster on which everything goes wrong."""
-    wrong = {"nodes": 6, "cores": 2, "decode_slots": 3, "encoders": 1, "blocks_in_flight": 20, "start_s": 1}
-    wrong |= {"autoscale_s": 5, "mtbf_h": 20 / 3600, "replace_s": 4, "straggling": 0.1, "slower": 5}
+    wrong: dict[str, float] = {"nodes": 6, "cores": 2, "decode_slots": 3, "encoders": 1, "blocks_in_flight": 20}
+    wrong |= {"start_s": 1, "autoscale_s": 5, "mtbf_h": 20 / 3600, "replace_s": 4, "straggling": 0.1, "slower": 5}
     return ClusterConfig.model_validate(wrong | given)
 
 
@@ -49,16 +50,22 @@ def test_a_lone_task_gets_one_core_however_many_there_are() -> None:
 
 def test_tasks_share_the_cores_evenly_and_those_that_stay_get_more_when_one_ends() -> None:
     env = Environment()
-    station, ended = Station(env, cores=1), {}
+    station = Station(env, cores=1)
+    ended: dict[float, float] = {}
+
+    def note(work: float) -> Callable[[Event], None]:
+        return lambda _: ended.update({work: env.now})
+
     for work in (1, 2, 3):
-        station.work(work).callbacks.append(lambda _, work=work: ended.update({work: env.now}))
+        station.work(work).callbacks.append(note(work))
     env.run()
     assert ended == pytest.approx({1: 3, 2: 5, 3: 6})
 
 
 def test_a_task_that_comes_later_slows_the_others_from_then_on() -> None:
     env = Environment()
-    station, ended = Station(env, cores=1), {}
+    station = Station(env, cores=1)
+    ended: dict[str, float] = {}
     station.work(2).callbacks.append(lambda _: ended.update(first=env.now))
     env.run(until=1)
     station.work(2).callbacks.append(lambda _: ended.update(second=env.now))

@@ -88,7 +88,7 @@ def test_tables_tell_efficiency_and_both_numbers_of_a_comparison(capsys: pytest.
     node = one_node(ExtractConfig(), cores=4, gpus=0, gpu_speed=1)
     table = sweep_table(sweep(node, COSTS, load, [1, 2]), load)
     assert list(table.columns[0].cells) == ["1", "2"]
-    assert all(0 < float(cell) <= 1 for cell in table.columns[1].cells)
+    assert all(0 < float(str(cell)) <= 1 for cell in table.columns[1].cells)
     assert list(costs_table(COSTS, 32).columns[1].cells)[:2] == ["200.0 ms", "100.0 ms"]
     compared = compared_table([Compared(2, COSTS, 0.9, measured=20.0, predicted=(21.0, 23.0))])
     assert [next(iter(column.cells)) for column in compared.columns][-3:] == ["22.0 (21.0 to 23.0)", "20.0", "1.10"]

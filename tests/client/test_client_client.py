@@ -193,7 +193,7 @@ def test_an_invalid_query_is_rejected_before_it_is_sent(query: dict[str, Any]) -
 
 def test_an_embedding_may_be_a_numpy_array() -> None:
     with Server([(200, FOUND)]) as server, Client(server.url) as client:
-        client.recommend(embedding=np.float32([0.5, -0.25]))
+        client.recommend(embedding=np.array([0.5, -0.25], dtype=np.float32))
     assert server.bodies() == [{"embedding": [0.5, -0.25], "top_k": 10}]
 
 

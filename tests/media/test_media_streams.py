@@ -95,7 +95,7 @@ def reject(path: Path, **limits: int) -> Rejected:
 def test_cover_art_is_not_the_film(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     with av.open(path, "w") as out:
-        for encode in [add_cover(out), add_film(out)]:
+        for encode in (add_cover(out), add_film(out).encode):
             encode()
     if name == "film.mp4":
         cover_first(path)

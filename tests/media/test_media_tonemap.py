@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hdr_signals import TO_2020, hlg, pq, shown
+from hdr_signals import TO_2020, Signal, hlg, pq, shown
 from rayreel.media.tonemap import is_standard, to_standard
 
 PQ, HLG, SDR = 16, 18, 1

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from live_case import NoIndex, Release, explanation, at, random_options, random_video
+from live_case import NoIndex, Release, at, explanation, random_options, random_video
 from rayreel.index.filters import parse_filter
 from rayreel.recommend.live import UnknownVideo
 from rayreel.recommend.query import Options

@@ -155,12 +155,13 @@ def test_without_the_index_the_release_stays_and_searches_wait_until_it_returns(
     monkeypatch.setattr(state_module, "HOLD_S", 0.2)
     rows = make_release(settings, 1, ["a1", "a2"])
     switch_to(settings, 1)
-    assert settings.milvus_dir is not None
+    milvus_dir = settings.milvus_dir
+    assert milvus_dir is not None
     state, _ = state_of(settings)
 
     async def scenario() -> None:
         await state.refresh()
-        owner = ray.get_actor(owner_name(settings.milvus_dir), namespace=NAMESPACE)
+        owner = ray.get_actor(owner_name(milvus_dir), namespace=NAMESPACE)
         ray.kill(owner, no_restart=False)
         rows.add(tombstones(["a2"]))
         async with asyncio.timeout(60):

@@ -8,12 +8,13 @@ import torch
 
 from feature_rows import DIMS, KEY, feature_row, feature_table
 from rayreel.errors import RayreelError
-from rayreel.evaluation.splits import SplitConfig
+from rayreel.evaluation.config import SplitConfig
 from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore
 from rayreel.storage import Storage
+from rayreel.tower.config import TowerConfig
 from rayreel.tower.losses.config import LossConfig
-from rayreel.tower.tower import TowerConfig, VideoTower
+from rayreel.tower.tower import VideoTower
 from rayreel.training.config import TrainConfig
 from rayreel.training.job import TrainJob, prepare
 from rayreel.training.loop import Run, make_learner, steps_per_epoch
@@ -88,14 +89,17 @@ def test_negatives_are_mined_every_epoch_and_kept_within_it(tmp_path: Path) -> N
     run = new_run(job(tmp_path, pairs=MINED))
     run.train_epoch()
     first = run.prepared.plan.mined_TR
+    assert first is not None
     state = {"learner": run.learner.state(), "progress": run.progress.state(), "mined": torch.from_numpy(first)}
     run.progress.end_epoch(0.0)
     run.train_epoch()
-    assert not np.array_equal(run.prepared.plan.mined_TR, first)
+    second = run.prepared.plan.mined_TR
+    assert second is not None and not np.array_equal(second, first)
     again = new_run(job(tmp_path, pairs=MINED))
     again.load(state)
     again.train_epoch()
-    assert np.array_equal(again.prepared.plan.mined_TR, first)
+    kept = again.prepared.plan.mined_TR
+    assert kept is not None and np.array_equal(kept, first)
 
 
 def test_a_run_resumed_within_an_epoch_equals_an_uninterrupted_run(tmp_path: Path) -> None:

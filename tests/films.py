@@ -94,7 +94,7 @@ def _options(codec: str, open_gop: bool) -> dict[str, str]:
 
 def _packets(
     video: av.VideoStream, numbers: range, times_s: Sequence[float] | None
-) -> Iterator[av.Packet[av.VideoStream]]:
+) -> Iterator["av.Packet[av.VideoStream]"]:
     for place, number in enumerate(numbers):
         picture = av.VideoFrame.from_ndarray(frame_picture(number, video.width, video.height), format="rgb24")
         if times_s is not None:

@@ -141,7 +141,7 @@ def _tag(frame: av.VideoFrame, context: av.VideoCodecContext) -> None:
 def _mux(
     out: av.container.OutputContainer,
     video: av.VideoStream,
-    packets: Sequence[av.Packet[av.VideoStream]],
+    packets: Sequence["av.Packet[av.VideoStream]"],
     packet_of: Callable[[bytes], bytes],
 ) -> None:
     for packet in packets:

@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import httpx
 import numpy as np
 import pytest
 
@@ -138,6 +139,15 @@ def test_an_unreachable_service_raises_an_error_after_the_retries() -> None:
     with Client(f"http://127.0.0.1:{port}", retries=1) as client, pytest.raises(ApiError, match="did not respond") as e:
         client.ready()
     assert e.value.status is None
+
+
+def test_an_error_without_a_message_is_reported_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **_options: object) -> NoReturn:
+        raise httpx.ReadError("")
+
+    monkeypatch.setattr(httpx.Client, "request", fail)
+    with Client("http://127.0.0.1", retries=0) as client, pytest.raises(ApiError, match=r"respond: ReadError\."):
+        client.ready()
 
 
 def test_a_file_is_uploaded_with_its_fields(tmp_path: Path) -> None:

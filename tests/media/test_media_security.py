@@ -127,7 +127,7 @@ def write_tracks(path: Path, codecs: list[str]) -> Path:
             tone = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
             tone.sample_rate = 8000
             size = track.codec_context.frame_size or 0
-            form = track.format.name if track.format else "s16"
+            form = track.format.name if track.format is not None else "s16"
             resampler = av.AudioResampler(format=form, layout="mono", rate=8000, frame_size=size)
             for piece in (*resampler.resample(tone), *resampler.resample(None)):
                 out.mux(track.encode(piece))

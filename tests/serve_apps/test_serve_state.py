@@ -130,7 +130,8 @@ def test_the_state_has_the_reconcilers_status_and_notices_when_it_stops(
     state, off = state_of(followed)[0], state_of(settings)[0]
 
     async def scenario() -> None:
-        assert state.following is None
+        before = state.following
+        assert before is None
         write_following(settings.place, refused)
         with pytest.raises(Unavailable, match=r"nothing is promoted.*Version 3 is refused by recall\."):
             await state.refresh()

@@ -231,7 +231,7 @@ class Client:
         raise rejection
 
     def _no_response(self, path: str, error: httpx.TransportError) -> ApiError:
-        cause = error or type(error).__name__
+        cause = str(error) or type(error).__name__
         return ApiError(f"{self._url}{path} did not respond: {cause}. Check the URL and that the service is running.")
 
 

@@ -22,24 +22,24 @@ AUDIT = [
 
 
 def main() -> int:
-    """1 when something is known of a version, 0 when nothing is or nobody could be asked; says which."""
+    """Print known vulnerabilities of the pinned versions. Return 1 if there are any, else 0."""
     for service in ("osv", "pypi"):
         if _answers(service):
-            return _tell(_looked_up(service, PINNED), service)
+            return _report(_look_up(service, PINNED), service)
     sys.stdout.write("Dependencies were NOT audited: no database of vulnerabilities can be reached from here.\n")
     return 0
 
 
 def _answers(service: str) -> bool:
-    """Whether one package can be looked up; 200 that cannot would take a while."""
+    """Check with one package whether the database answers: failing for all 200 would take a while."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write(next(line for line in PINNED.read_text().splitlines() if line.startswith("numpy==")))
         file.flush()
-        return bool(_looked_up(service, Path(file.name)))
+        return bool(_look_up(service, Path(file.name)))
 
 
-def _looked_up(service: str, file: Path) -> list[dict[str, Any]]:
-    """The packages that the service knows; none when it does not answer, or only a mirror without its data does."""
+def _look_up(service: str, file: Path) -> list[dict[str, Any]]:
+    """Return the packages that the service knows; none if it does not answer or is a mirror without its data."""
     words = [*AUDIT, "--requirement", str(file), "--vulnerability-service", service, "--format", "json"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if not done.stdout.startswith("{"):
@@ -47,11 +47,11 @@ def _looked_up(service: str, file: Path) -> list[dict[str, Any]]:
     return [package for package in json.loads(done.stdout)["dependencies"] if "skip_reason" not in package]
 
 
-def _tell(packages: list[dict[str, Any]], service: str) -> int:
+def _report(packages: list[dict[str, Any]], service: str) -> int:
     known = [(package, fault) for package in packages for fault in package["vulns"]]
     for package, fault in known:
-        mended = ", ".join(fault["fix_versions"]) or "no version"
-        sys.stdout.write(f"{package['name']} {package['version']}: {fault['id']}, mended in {mended}\n")
+        fixed = ", ".join(fault["fix_versions"]) or "no version"
+        sys.stdout.write(f"{package['name']} {package['version']}: {fault['id']}, fixed in {fixed}\n")
     sys.stdout.write(f"{len(packages)} packages audited with {service}: {len(known)} known vulnerabilities.\n")
     return bool(known)
 

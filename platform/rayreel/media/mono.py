@@ -13,7 +13,7 @@ from rayreel.media.config import AUDIO_RATE_HZ
 # With less than this share of the loudest channel's power in the mix, the channels cancel out. A mix keeps half of the
 # power of one channel of two that sounds alone, and a quarter with 7.1 channels.
 _CANCELLED = 0.05
-_STRIDE = 8  # power is measured on one frame of so many
+_STRIDE = 8  # power is measured on every eighth frame
 _LOUD = 0.03**2  # a mix of more power is not checked: it is audible even if channels cancel out in part
 
 

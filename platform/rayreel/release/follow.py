@@ -152,7 +152,7 @@ def _mark(site: Site, found: FollowStatus, verdict: State, reason: str, gates: S
 
 
 def _with_verdict(site: Site, found: FollowStatus) -> FollowStatus:
-    """The earlier verdict on this version from its tags; `found` unchanged if there is none that still applies."""
+    """The earlier verdict on this version from its tags; `found` unchanged if no verdict still applies."""
     assert found.wanted is not None
     tags = registry.tags(found.wanted)
     verdict, detail = tags.get("follow"), tags.get("follow_reason", "")

@@ -23,6 +23,16 @@ FilmMaker = Callable[..., Path]
 os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "90")
 
 
+# Folders whose tests share a running service, Milvus or many Ray processes: two at once need more than 16 GB.
+TOGETHER = {"cli": "jobs", "e2e": "jobs", "faults": "jobs", "serve_apps": "jobs", "index": "release", "release": "release"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For pytest-xdist: run the tests of a module on one worker, and those of the folders above in two groups."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(TOGETHER.get(item.path.parent.name, item.path.stem)))
+
+
 @pytest.fixture
 def film(tmp_path: Path) -> FilmMaker:
     """Create a film in the test's folder: `film("a.mp4", frames=10)`."""

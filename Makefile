@@ -12,7 +12,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart serve stop test test-faults test-cluster check docs format clean
+.PHONY: help install quickstart serve stop test test-faults test-cluster benchmark check docs format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ test-faults: install ## Run the long tests that `make test` leaves out: kills, l
 
 test-cluster: install ## Run the tests on clusters of several nodes with simulated GPUs: placement, autoscaling, S3
 	$(BIN)/python -m pytest tests/cluster -m "cluster or not cluster"
+
+benchmark: install ## Compare rayreel with peers and limits, in ten minutes: make benchmark [CATALOG=folder-or-manifest]
+	$(BIN)/python benchmarks/run.py --storage $(STORAGE) $(if $(CATALOG),--catalog $(CATALOG))
 
 check: install ## Check lint, formatting, types, documentation and, where a database can be reached, vulnerabilities
 	$(BIN)/ruff check .

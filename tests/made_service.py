@@ -44,7 +44,7 @@ def made_service(
         "RAY_AUTH_TOKEN_PATH": str(folder / "ray" / "auth_token"),
         "RAYREEL_STORAGE": str(storage),
         "RAYREEL_ENCODERS__CACHE_DIR": str(WEIGHTS),
-        "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("jobs", "tests", "platform", ".")),
+        "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("tests", "platform", ".")),
     }
     words = [sys.executable, __file__, json.dumps({"port": port, "videos": videos, "sets": list(sets)})]
     try:
@@ -57,7 +57,7 @@ def made_service(
 
 
 def _start(port: int, videos: int, sets: list[str]) -> None:
-    from benchmarks.serving.release import make_release
+    from benchmarks.synthetic import make_release
     from rayreel.cli.steps.cluster import start, use_cluster
     from rayreel.cli.steps.serve import serve
     from rayreel.settings import load_settings

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import typer
 
-from benchmark import app as benchmark
+from benchmarks.run import app as benchmarks
 from rayreel.cli import main
 from rayreel.cli.described import setting_lines
 
 ROOT = Path(__file__).parents[1]
-SOURCES = [path for folder in ("platform", "serve_apps", "jobs") for path in sorted((ROOT / folder).rglob("*.py"))]
+FOLDERS = ("platform", "serve_apps", "jobs", "benchmarks")
+SOURCES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 # A sentence that names another program is about that program's options.
 OTHERS = re.compile(r"^MLflow   |\bmlflow ui ")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
@@ -56,7 +57,7 @@ def options() -> dict[str, set[str]]:
         name: options_of(*getattr(command, "commands", {name: command}).values())
         for name, command in program.commands.items()
     }
-    return found | {"benchmark": options_of(*typer.main.get_group(benchmark).commands.values())}
+    return found | {"benchmarks": options_of(typer.main.get_command(benchmarks))}
 
 
 def test_options_in_messages_exist(options: dict[str, set[str]]) -> None:

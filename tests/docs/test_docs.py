@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from benchmark import app as benchmark
+from benchmarks.run import app as benchmarks
 from rayreel.cli.described import setting_lines
 from rayreel.cli.main import app
 from rayreel.failures import Reason
@@ -18,7 +18,9 @@ from rayreel.failures import Reason
 ROOT = Path(__file__).parents[2]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [*DOCS, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "k8s" / "README.md"]
-COMMAND = re.compile(r"(?:(?:^|&& |\d )rayreel ([a-z][a-z-]*)|\bjobs/([a-z_]+)\.py)((?: [^#|;&]*)?)")
+COMMAND = re.compile(
+    r"(?:(?:^|&& |\d )rayreel ([a-z][a-z-]*)|\bjobs/([a-z_]+)\.py|\b(benchmarks)/run\.py)((?: [^#|;&]*)?)"
+)
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 SETTING = re.compile(r"^[a-z_]+(\.[a-z_]+)+$")
 VARIABLE = re.compile(r"\bRAYREEL_[A-Z_]+[A-Z]\b")
@@ -54,7 +56,7 @@ def options() -> dict[str, set[str]]:
     """The options of every command and, for a group, of all its commands."""
     commands = typer.main.get_group(app).commands.items()
     return {name: options_of(*getattr(command, "commands", {name: command}).values()) for name, command in commands} | {
-        "benchmark": options_of(*typer.main.get_group(benchmark).commands.values())
+        "benchmarks": options_of(typer.main.get_command(benchmarks))
     }
 
 
@@ -85,8 +87,8 @@ def headings(page: Path) -> set[str]:
 def test_every_command_has_the_options_it_is_shown_with(options: dict[str, set[str]]) -> None:
     wrong = []
     for page, line in CODE:
-        for verb, job, words in COMMAND.findall(line.removeprefix("$ ")):
-            known = options.get(verb or job.replace("_", "-"))
+        for verb, job, script, words in COMMAND.findall(line.removeprefix("$ ")):
+            known = options.get(verb or script or job.replace("_", "-"))
             wrong += [] if known and set(OPTION.findall(words)) <= known else [(page, line)]
     assert not wrong
 

@@ -6,7 +6,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,10 +17,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.serving.arrivals import Answer, Generator, Outcome, Plan
-from benchmarks.serving.queries import post
-from benchmarks.serving.release import register_tower
-from benchmarks.serving.service import free_port
+from benchmarks.highest_rate import post
+from benchmarks.load import LoadOutcome, LoadPlan, Response, send
+from benchmarks.serving import free_port
+from benchmarks.synthetic import register_tower
 from chain import ROOT
 from made_service import WEIGHTS, MadeService, made_service
 from processes import kill_marked
@@ -67,24 +69,24 @@ class Site:
 
     service: MadeService
     settings: Settings
-    generator: Generator
+    loader: ProcessPoolExecutor
     queries: list[Query]
     releases: dict[int, Truth] = field(default_factory=dict)
     sent: list[Query] = field(default_factory=list)
 
-    def steady(self, disturb: Callable[[], object], seconds: float = 60.0) -> Outcome:
+    def steady(self, disturb: Callable[[], object], seconds: float = 60.0) -> LoadOutcome:
         """Run a load of `seconds`, disturb it after ten seconds, check all responses and return the outcome."""
         requests = [post("/v1/recommend", json.dumps(query.body).encode()) for query in self.queries]
         order = np.random.default_rng(0).integers(len(requests), size=int(RATE * seconds))
         address = urlsplit(self.service.url)
         assert address.hostname and address.port
-        plan = Plan(address.hostname, address.port, RATE, requests, order, patience_s=120.0, keep=True)
-        running = self.generator.start(plan)
+        plan = LoadPlan(address.hostname, address.port, RATE, requests, order, patience_s=120.0, keep=True)
+        running = self.loader.submit(send, plan)
         time.sleep(10)
         disturb()
         outcome = running.result()
         self.sent = [self.queries[place] for place in order]
-        self._check(outcome.answers)
+        self._check(outcome.responses)
         return outcome
 
     def job(self, *words: str) -> None:
@@ -106,7 +108,7 @@ class Site:
             self.releases[version] = truth(self.settings, version)
         return self.releases[version]
 
-    def _check(self, answers: Sequence[Answer]) -> None:
+    def _check(self, answers: Sequence[Response]) -> None:
         for query, answer in zip(self.sent, answers, strict=True):
             if answer.status == httpx.codes.OK:
                 content = json.loads(answer.body)
@@ -163,16 +165,18 @@ def sample_queries(settings: Settings) -> list[Query]:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("serve")
     sets = [f"encoders.cache_dir={WEIGHTS}", "serve.timeout_s=100"]
-    with made_service(folder, free_port(), VIDEOS, sets) as service, Generator() as generator:
+    # A process of its own sends the load, so that the checks do not delay it.
+    loader = ProcessPoolExecutor(1, get_context("spawn"))
+    with made_service(folder, free_port(), VIDEOS, sets) as service, loader:
         settings = load_settings(None, sets, str(service.storage))
         use_tracking(settings.place)
-        site = Site(service, settings, generator, sample_queries(settings))
+        site = Site(service, settings, loader, sample_queries(settings))
         for query in site.queries[::30]:
             httpx.post(f"{service.url}/v1/recommend", json=query.body, timeout=60).raise_for_status()
         yield site
 
 
-def summary(outcome: Outcome) -> str:
+def summary(outcome: LoadOutcome) -> str:
     """Return the number of responses by status, and latencies."""
     quantiles = ", ".join(f"p{share:g} {outcome.quantile_ms(share / 100):.0f} ms" for share in (50, 99, 100))
     return f"{dict(Counter(outcome.status.tolist()))}, {quantiles}"
@@ -198,7 +202,7 @@ def test_a_promotion_loses_no_request_and_mixes_no_releases(site: Site, record_p
     outcome = site.steady(lambda: site.job(*words), LONG_S)
     record_property("outcome", summary(outcome))
     assert outcome.failed == 0, summary(outcome)
-    releases = [json.loads(answer.body)["release"] for answer in outcome.answers]
+    releases = [json.loads(answer.body)["release"] for answer in outcome.responses]
     assert set(releases) == {serving.number, better.number}
     last_of_the_old = len(releases) - 1 - releases[::-1].index(serving.number)
     first_of_the_new = releases.index(better.number)
@@ -219,10 +223,10 @@ def test_a_killed_milvus_affects_no_query_by_id_and_delays_others(
 ) -> None:
     outcome = site.steady(lambda: site.kill("MilvusLiteOwner"))
     record_property("outcome", summary(outcome))
-    refused = [number for number, answer in enumerate(outcome.answers) if answer.status != httpx.codes.OK]
+    refused = [number for number, answer in enumerate(outcome.responses) if answer.status != httpx.codes.OK]
     for number in refused:
-        answer = outcome.answers[number]
+        answer = outcome.responses[number]
         assert site.sent[number].video_id is None, "queries by id are answered from memory"
         assert answer.status == httpx.codes.SERVICE_UNAVAILABLE and int(answer.headers["retry-after"]) >= 1, answer
     if refused:
-        assert outcome.due_s[refused[-1]] - outcome.due_s[refused[0]] <= OUTAGE_S
+        assert outcome.scheduled_s[refused[-1]] - outcome.scheduled_s[refused[0]] <= OUTAGE_S

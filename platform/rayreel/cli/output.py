@@ -28,8 +28,8 @@ class JsonMode:
 
 json_mode = JsonMode()
 
-# `jobs/train.py` in a message, but not in a path; the benchmarks are no commands.
-_SCRIPT = re.compile(r"(?:python )?(?<![\w/.-])jobs/(?!benchmark)(\w+)\.py")
+# `jobs/train.py` in a message, but not in a path.
+_SCRIPT = re.compile(r"(?:python )?(?<![\w/.-])jobs/(\w+)\.py")
 
 
 def print_json(wanted: bool) -> bool:

@@ -1,1 +1,0 @@
-"""Comparisons in one run, each printing ratios."""

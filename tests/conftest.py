@@ -24,7 +24,14 @@ os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "90")
 
 
 # Folders whose tests share a running service, Milvus or many Ray processes: two at once need more than 16 GB.
-TOGETHER = {"cli": "jobs", "e2e": "jobs", "faults": "jobs", "serve_apps": "jobs", "index": "release", "release": "release"}
+TOGETHER = {
+    "cli": "jobs",
+    "e2e": "jobs",
+    "faults": "jobs",
+    "serve_apps": "jobs",
+    "index": "release",
+    "release": "release",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

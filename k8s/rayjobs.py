@@ -272,7 +272,7 @@ def connect(kubeconfig: str | None, context: str | None, namespace: str | None, 
     place = namespace or NAMESPACE
     try:
         settings = client.Configuration()
-        config.load_config(  # type: ignore[no-untyped-call]
+        config.load_config(  # type: ignore[no-untyped-call] # the library has no annotations
             # The library reads the variable only once, at import.
             config_file=kubeconfig or os.environ.get("KUBECONFIG"),
             context=context,

@@ -54,7 +54,7 @@ def test_a_failed_write_leaves_the_old_file_intact(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     storage.write(storage.path("x", "a.json"), b"old")
     with pytest.raises(TypeError):
-        storage.write(storage.path("x", "a.json"), "no bytes")  # type: ignore[arg-type]
+        storage.write(storage.path("x", "a.json"), "no bytes")  # type: ignore[arg-type] # what this test tries
     assert storage.read(storage.path("x", "a.json")) == b"old"
     assert storage.files(storage.path("x"), ".json") == [storage.path("x", "a.json")]
 

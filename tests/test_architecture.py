@@ -1,6 +1,7 @@
 """Rules on imports, printing and docstrings that span the whole package."""
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +38,7 @@ ONLY_IN = {
 ON_TOP = {"cli", "__main__"}
 # The commands may import the service's code, never the other way round.
 SERVE_APPS = Path(serve_apps.__file__).parent
+ROOT = SERVE_APPS.parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NAMES = [str(path.relative_to(PACKAGE)) for path in MODULES]
 
@@ -118,6 +120,17 @@ def test_the_library_never_prints(path: Path) -> None:
 def test_everything_public_has_a_docstring(path: Path) -> None:
     undocumented = [getattr(node, "name", "the module") for node in public(path) if not ast.get_docstring(node)]
     assert not undocumented
+
+
+def test_class_names_are_unique() -> None:
+    places: defaultdict[str, list[str]] = defaultdict(list)
+    for folder in (PACKAGE, SERVE_APPS, ROOT / "benchmarks"):
+        for path in sorted(folder.rglob("*.py")):
+            for node in ast.walk(tree_of(path)):
+                if isinstance(node, ast.ClassDef):
+                    places[node.name].append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    repeated = [f"{name}: {', '.join(found)}" for name, found in sorted(places.items()) if len(found) > 1]
+    assert not repeated, "\n".join(["Rename all but one of:", *repeated])
 
 
 def test_platform_is_an_import_root_and_not_a_package() -> None:

@@ -12,8 +12,9 @@ from rayreel.features.schema import feature_schema
 from rayreel.media.clip import Clip, MediaFacts
 from rayreel.media.config import SamplingConfig
 from rayreel.release.embed import embed_table
+from rayreel.tower.config import TowerConfig
 from rayreel.tower.embed import embed_query
-from rayreel.tower.tower import TowerConfig, VideoTower
+from rayreel.tower.tower import VideoTower
 from serve_apps.batch import presentable
 from serve_apps.feature_row import feature_row
 from serve_apps.queries import Vectors, embed_queries

@@ -98,8 +98,7 @@ def by_vector(  # noqa: PLR0917 - the release that a request is pinned to, the q
     source = release.hybrid(query_D, text, options) if options.hybrid else release.nearest(query_D)
     home = NO_HOME
     if options.cross_category or options.serendipity:
-        nearest = source.nearest(1, Constraints.of(live, options))
-        home = _home(live, *nearest.places) if nearest else NO_HOME
+        home = _home(live, *source.nearest(1, Constraints.of(live, options)).places)
     return _not_none(_ranked(live, source, options, query_D, home=home))
 
 

@@ -3,8 +3,8 @@
 from rayreel.client.messages import RecommendOptions, User
 from rayreel.encoders.encoder import Modality
 from rayreel.index.filters import parse_filter
-from rayreel.recommend.query import Options
-from rayreel.recommend.users import WatchedVideo
+from rayreel.recommendation.query import Options
+from rayreel.recommendation.users import WatchedVideo
 
 
 def options_of(options: RecommendOptions) -> Options:

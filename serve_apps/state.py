@@ -13,8 +13,8 @@ from rayreel.index.collection import collection_name, version_of
 from rayreel.index.config import IndexUnavailable
 from rayreel.index.connect import MilvusClient, connect
 from rayreel.index.search import NoRelease, VideoIndex
-from rayreel.recommend.cache import AnswerCache
-from rayreel.recommend.live import Live
+from rayreel.recommendation.cache import AnswerCache
+from rayreel.recommendation.live import Live
 from rayreel.release.following import FollowStatus, State, read_following
 from rayreel.release.rows import ReleaseRows
 from rayreel.release.snapshot import load_snapshot, snapshot_pointer

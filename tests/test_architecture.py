@@ -22,8 +22,8 @@ PARTS = (
     "training",
     "index",
     "release",
-    "recommend",
     "client",
+    "recommendation",
     "access",
     "monitoring",
 )

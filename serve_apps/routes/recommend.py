@@ -6,9 +6,9 @@ from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 
 from rayreel.client.messages import Recommendations, RecommendRequest, TopK
 from rayreel.failures import Rejected
-from rayreel.recommend.query import Options, unit
-from rayreel.recommend.recommend import by_id, by_user, by_vector
-from rayreel.recommend.results import RankedResults
+from rayreel.recommendation.query import Options, unit
+from rayreel.recommendation.recommend import by_id, by_user, by_vector
+from rayreel.recommendation.results import RankedResults
 from serve_apps.content import content_of
 from serve_apps.options import history_of, options_of
 from serve_apps.problems import answers

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from rayreel.encoders.encoder import Modality
 from rayreel.errors import RayreelError
 from rayreel.index.filters import Filter
-from rayreel.recommend.query import Vector
-from rayreel.recommend.statistics import SnapshotStatistics
+from rayreel.recommendation.query import Vector
+from rayreel.recommendation.statistics import SnapshotStatistics
 from rayreel.release.rows import Changes, VideoRow, embeddings, part_embeddings, videos
 from rayreel.release.snapshot import Snapshot
 

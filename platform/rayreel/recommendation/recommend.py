@@ -21,6 +21,7 @@ from rayreel.recommendation.weights import weighted_query
 __all__ = [
     "BadQuery",
     "Options",
+    "PinnedRelease",
     "RankedResults",
     "RankedVideo",
     "ResultExplanation",
@@ -66,7 +67,7 @@ def by_id(
         UnknownVideo: the release does not have the video.
         BadQuery: the weights leave nothing of it, or it has no title for `hybrid`.
     """
-    if results := by_id_fast(live, video_id, options):
+    if (results := by_id_fast(live, video_id, options)) is not None:
         return results
     place = live.place(video_id)
     query_D = live.vector(place) if options.weights is None else weighted_query(live.parts(place), options.weights)
@@ -140,7 +141,7 @@ class PinnedRelease:
     live: Live
     index: Searcher
     collection: str
-    exact_cells: int
+    exact_cells: int = EXACT_CELLS
 
     def nearest(self, query_D: Vector) -> ExactSearch | IndexSearch:
         """Return a source of the videos nearest to a query."""

@@ -1,10 +1,13 @@
 """The results of a recommendation query."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rayreel.encoders.encoder import Modality
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class ResultExplanation(NamedTuple):
@@ -31,9 +34,41 @@ class RankedVideo(NamedTuple):
     explanation: ResultExplanation | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class RankedResults:
-    """Results from one release, best first."""
+    """Results from one release, best first. Can be iterated and indexed; notebooks show a table."""
 
     release: int
     results: list[RankedVideo]
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def __iter__(self) -> Iterator[RankedVideo]:
+        return iter(self.results)
+
+    def __getitem__(self, rank: int) -> RankedVideo:
+        return self.results[rank]
+
+    def __repr__(self) -> str:
+        rows = [f"{found.score:7.3f}  {found.video_id}  {found.category}  {found.title}" for found in self]
+        return "\n".join([f"{len(self)} results of release {self.release}", *rows])
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return a table with one row per result; explained results have their stage and the modalities' cosines."""
+        import pandas as pd
+
+        return pd.DataFrame([_row(found) for found in self], columns=None if self.results else list(_COLUMNS))
+
+    def _repr_html_(self) -> str:
+        return self.to_pandas().to_html()
+
+
+_COLUMNS = ("video_id", "score", "title", "category", "tags", "metadata")
+
+
+def _row(found: RankedVideo) -> dict[str, Any]:
+    row = dict(zip(_COLUMNS, found[:6], strict=True))
+    if found.explanation is not None:
+        row |= {"stage": found.explanation.stage} | {m.value: c for m, c in found.explanation.modalities.items()}
+    return row

@@ -30,7 +30,8 @@ from rayreel.release.journal import Switch
 from rayreel.release.rows import ReleaseRows
 from rayreel.release.snapshot import write_snapshot
 from rayreel.settings import Settings, SettingsError, load_settings
-from rayreel.tower.tower import TowerConfig, VideoTower
+from rayreel.tower.config import TowerConfig
+from rayreel.tower.tower import VideoTower
 from rayreel.training.tracking import use_tracking
 from release_rows import DIM, release_row, release_table
 from release_site import register
@@ -126,7 +127,7 @@ def test_users_get_no_video_that_they_watched(promoted: Promoted) -> None:
 
 
 def test_the_options_are_those_of_the_service(promoted: Promoted) -> None:
-    query = {"video_id": "v07", "filter": {"category": "c1"}, "exclude": ["v01"], "explain": True}
+    query: dict[str, Any] = {"video_id": "v07", "filter": {"category": "c1"}, "exclude": ["v01"], "explain": True}
     found = rayreel.recommend(top_k=40, settings=promoted.settings, **query)
     assert {video.video_id for video in found} == {f"v{n:02}" for n in range(1, 40, 4)} - {"v01"}
     assert {"stage", "visual"} < set(found.to_pandas().columns)

@@ -23,6 +23,16 @@ FilmMaker = Callable[..., Path]
 os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "90")
 
 
+# Folders whose tests start a service or many Ray processes: two at once would need more memory than CI has.
+HEAVY = {"cli": "jobs", "e2e": "jobs", "faults": "jobs", "serve_apps": "jobs", "index": "milvus", "release": "milvus"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For pytest-xdist: run the tests of a module on one worker, and those of heavy folders in two groups."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(HEAVY.get(item.path.parent.name, item.path.stem)))
+
+
 @pytest.fixture
 def film(tmp_path: Path) -> FilmMaker:
     """Create a film in the test's folder: `film("a.mp4", frames=10)`."""

@@ -29,9 +29,9 @@ from rayreel.training.progress import Diverged
 SMALL = (
     "action.network={frames: 6, stride: 2, size: 24, channels: [8, 16]}",
     "action.windows=2",
-    "action.epochs=30",
+    "action.epochs=40",
     "action.batch_size=8",
-    "action.learning_rate=0.003",
+    "action.learning_rate=0.01",
     "splits.validation=0.2",
     "splits.test=0.3",
     "sampling.frames=2",

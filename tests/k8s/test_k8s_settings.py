@@ -24,6 +24,7 @@ from k8s_manifests import (
 from ray.serve.schema import ServeDeploySchema
 from rendering import JOBS
 
+from rayreel.cli.main import COMMANDS
 from rayreel.settings import load_settings
 
 JOB_BUILDS = [name for name in BUILDS if name.endswith("/jobs")]
@@ -64,9 +65,8 @@ def leaves(tree: dict[str, Any], prefix: str = "") -> list[str]:
 
 
 def options_of(job: str) -> click.Command:
-    module = __import__(job)
     app = typer.Typer()
-    app.command()(module.main)
+    app.command()(COMMANDS[job.replace("_", "-")][0])
     command: Any = typer.main.get_command(app)
     found: click.Command = command
     return found

@@ -198,7 +198,7 @@ def test_an_index_alias_moved_by_hand_is_reported_and_left_alone(two: Site) -> N
     before = trail()
     switch_alias(two.client, two.index.alias, "videos_v1")
     found = followed(two)
-    assert found.state is State.INDEX_MOVED and "was moved to release 1, not by a promotion" in found.reason
+    assert found.state is State.INDEX_MOVED and "was moved to release 1 without a promotion" in found.reason
     assert two.serving() == 1 and registry.pointed_at(registry.CHAMPION) == 2 and trail() == before
 
 

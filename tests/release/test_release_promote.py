@@ -129,7 +129,7 @@ def test_golden_queries_by_text_and_by_video_run_before_the_switch(site: Site) -
     site = with_golden(site, text="c1", expect_category="c1", top_k=10, at_least=6)
     assert next(gate for gate in promoted(site, "2").gates if "golden" in gate.name).passed
     with pytest.raises(
-        PromotionRefused, match=r"golden query 'c1'.*\n?.*of the first 10 as expected, at least 6 are needed"
+        PromotionRefused, match=r"golden query 'c1'.*\n?.*of the first 10 as expected, at least 6 required"
     ):
         promoted(with_golden(site, text="c1", expect_category="c2", top_k=10, at_least=6), "2")
     with_query = with_golden(site, video_id="v001", expect_ids=["v001"])

@@ -51,7 +51,7 @@ def test_a_roll_back_keeps_deletions_and_additions_made_since(two: Site) -> None
 
 
 def test_the_first_release_cannot_be_rolled_back(site: Site) -> None:
-    with pytest.raises(NothingBefore, match="Nothing serves"):
+    with pytest.raises(NothingBefore, match="No release serves"):
         roll_back(site)
     promote(registry.resolve("1"), site)
     with pytest.raises(NothingBefore, match="Version 1 is the first"):

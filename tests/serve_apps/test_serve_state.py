@@ -51,7 +51,7 @@ def test_the_state_reports_a_missing_release_and_serves_it_after_promotion(setti
     state, prepared = state_of(settings)
 
     async def scenario() -> None:
-        with pytest.raises(Unavailable, match="nothing is promoted"):
+        with pytest.raises(Unavailable, match="no release has been promoted"):
             await state.refresh()
         make_release(settings, 1, ["a1", "a2", "b1"])
         switch_to(settings, 1)
@@ -132,7 +132,7 @@ def test_the_state_has_the_reconcilers_status_and_notices_when_it_stops(
     async def scenario() -> None:
         assert state.following is None
         write_following(settings.place, refused)
-        with pytest.raises(Unavailable, match=r"nothing is promoted.*Version 3 is refused by recall\."):
+        with pytest.raises(Unavailable, match=r"no release has been promoted.*Version 3 is refused by recall\."):
             await state.refresh()
         switch_to(settings, 1)
         assert (await state.refresh()).version == 1, "a refused champion does not affect serving"

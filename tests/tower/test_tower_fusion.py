@@ -38,7 +38,7 @@ def weighing(request: pytest.FixtureRequest) -> GatedFusion | AttentionFusion:
     return fusion
 
 
-def test_an_untrained_fusion_is_the_sum_of_present_modalities_weighted_by_the_prior(fresh: nn.Module) -> None:
+def test_an_untrained_fusion_is_the_sum_of_present_modalities_weighted_by_the_prior(untrained: nn.Module) -> None:
     x = torch.randn(3, 3, 8)
     expected = [0.6 * x[0, 0] + 0.1 * x[0, 1] + 0.3 * x[0, 2], (2 * x[1, 0] + x[1, 2]) / 3, x[2, 1]]
     torch.testing.assert_close(untrained(x, PRESENT), torch.stack(expected))

@@ -16,7 +16,7 @@ from ray_here import short_folder
 def cells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[nbformat.NotebookNode]]:
     """The executed code cells, on a Ray of the notebook's own."""
     folder = tmp_path_factory.mktemp("notebook")
-    notebook = nbformat.reads((ROOT / "docs" / "quickstart.ipynb").read_text(), as_version=4)
+    notebook = nbformat.read(ROOT / "docs" / "quickstart.ipynb", as_version=4)  # type: ignore[no-untyped-call]
     with short_folder() as ray_folder:
         own = ("RAY_", "RAYREEL_", "MLFLOW_", "MILVUS_")
         environment = {key: value for key, value in os.environ.items() if not key.startswith(own)} | {

@@ -8,9 +8,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from rayreel.index.filters import Filter, parse_filter
-from rayreel.recommend.live import Live
-from rayreel.recommend.query import Options
-from rayreel.recommend.results import RankedResults, RankedVideo, ResultExplanation
+from rayreel.recommendation.live import Live
+from rayreel.recommendation.query import Options
+from rayreel.recommendation.results import RankedResults, RankedVideo, ResultExplanation
 from rayreel.release.rows import ReleaseRows, tombstones
 from rayreel.release.snapshot import load_snapshot, write_snapshot
 from rayreel.storage import Storage

@@ -12,8 +12,8 @@ from live_case import Release, at, explanation, random_options, random_video
 from rayreel.index.config import IndexConfig
 from rayreel.index.search import VideoIndex
 from rayreel.index.write import create_collection, delete, make_searchable, upsert
-from rayreel.recommend.query import BadQuery, Options
-from rayreel.recommend.recommend import by_id, by_vector
+from rayreel.recommendation.query import BadQuery, Options
+from rayreel.recommendation.recommend import by_id, by_vector
 from rayreel.release.fill import index_rows
 from release_rows import DIM, release_row, release_table
 

@@ -6,9 +6,9 @@ import pytest
 
 from live_case import NoIndex, Release, at, explanation, random_options, random_video
 from rayreel.index.filters import parse_filter
-from rayreel.recommend.live import UnknownVideo
-from rayreel.recommend.query import Options
-from rayreel.recommend.recommend import by_id, by_id_fast
+from rayreel.recommendation.live import UnknownVideo
+from rayreel.recommendation.query import Options
+from rayreel.recommendation.recommend import by_id, by_id_fast
 from release_rows import release_row
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from live_case import NoIndex, Release, at, explanation, random_video
-from rayreel.recommend.query import Options
-from rayreel.recommend.recommend import by_id, by_id_fast, by_vector
-from rayreel.recommend.serendipity import required_outsiders
+from rayreel.recommendation.query import Options
+from rayreel.recommendation.recommend import by_id, by_id_fast, by_vector
+from rayreel.recommendation.serendipity import required_outsiders
 from release_rows import release_row
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from live_case import NoIndex, Release, at, explanation
 from rayreel.encoders.encoder import Modality
-from rayreel.recommend.query import BadQuery, Options, unit
-from rayreel.recommend.recommend import by_id, by_id_fast, by_vector
-from rayreel.recommend.weights import weighted_query
+from rayreel.recommendation.query import BadQuery, Options, unit
+from rayreel.recommendation.recommend import by_id, by_id_fast, by_vector
+from rayreel.recommendation.weights import weighted_query
 from release_rows import DIM, release_row
 
 

@@ -5,8 +5,8 @@ import numpy as np
 
 from live_case import NoIndex, Release, at
 from rayreel.encoders.encoder import Modality
-from rayreel.recommend.query import Options
-from rayreel.recommend.recommend import by_id_fast, by_vector
+from rayreel.recommendation.query import Options
+from rayreel.recommendation.recommend import by_id_fast, by_vector
 from release_rows import release_row
 
 

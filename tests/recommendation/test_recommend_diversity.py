@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 
 from live_case import Release, at, explanation, random_video
-from rayreel.recommend.diversity import select_diverse
-from rayreel.recommend.query import Options
-from rayreel.recommend.recommend import by_id_fast
+from rayreel.recommendation.diversity import select_diverse
+from rayreel.recommendation.query import Options
+from rayreel.recommendation.recommend import by_id_fast
 from release_rows import release_row
 
 

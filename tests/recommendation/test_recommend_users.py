@@ -7,10 +7,10 @@ import pytest
 
 from live_case import NoIndex, Release, at, random_options, random_video
 from rayreel.encoders.encoder import Modality
-from rayreel.recommend.candidates import Constraints, RankedCandidates
-from rayreel.recommend.query import BadQuery, Options
-from rayreel.recommend.recommend import by_user
-from rayreel.recommend.users import HALF_LIFE_S, Interests, WatchedVideo, taste
+from rayreel.recommendation.candidates import Constraints, RankedCandidates
+from rayreel.recommendation.query import BadQuery, Options
+from rayreel.recommendation.recommend import by_user
+from rayreel.recommendation.users import HALF_LIFE_S, Interests, WatchedVideo, taste
 from release_rows import DIM, release_row
 
 

@@ -27,6 +27,7 @@ os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "90")
 HEAVY = {"cli": "jobs", "e2e": "jobs", "faults": "jobs", "serve_apps": "jobs", "index": "milvus", "release": "milvus"}
 
 
+@pytest.hookimpl(tryfirst=True)  # before the hook of pytest-xdist, which reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For pytest-xdist: run the tests of a module on one worker, and those of heavy folders in two groups."""
     for item in items:

@@ -136,7 +136,7 @@ def _name(annotation: Any) -> str:  # noqa: ANN401
         return f"list of {_name(parts[0])}"
     names = {"str": "text", "int": "integer", "float": "number", "bool": "true or false", "Path": "path"}
     names |= {"SecretStr": "secret text", "dict": "mapping"}
-    name = (origin or annotation).__name__
+    name: str = (origin or annotation).__name__
     return names.get(name, name)
 
 

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.watch import Watch
+from urllib3.util import Retry
+
 from refusals import TROUBLE, Lost, NoSuchJob, explained, is_temporary, message_of
 from rendering import Manifest
-from urllib3.util import Retry
 
 T = TypeVar("T")
 KIND = ("ray.io", "v1")
@@ -271,7 +272,7 @@ def connect(kubeconfig: str | None, context: str | None, namespace: str | None, 
     place = namespace or NAMESPACE
     try:
         settings = client.Configuration()
-        config.load_config(  # type: ignore[no-untyped-call]
+        config.load_config(  # type: ignore[no-untyped-call] # the library has no annotations
             # The library reads the variable only once, at import.
             config_file=kubeconfig or os.environ.get("KUBECONFIG"),
             context=context,

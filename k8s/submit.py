@@ -10,12 +10,12 @@ from typing import Annotated
 
 import typer
 import yaml
-from rayjobs import RayJobs, State, connect
-from rendering import JOBS, Manifest, overlays, read_job, rendered_job, tailored
 from rich.console import Console
 from rich.table import Table
 
+from rayjobs import RayJobs, State, connect
 from rayreel.errors import RayreelError
+from rendering import JOBS, Manifest, overlays, read_job, rendered_job, tailored
 
 Overlay = Annotated[str, typer.Option(help=f"One of k8s/overlays: {', '.join(overlays())}.")]
 Template = Annotated[Path | None, typer.Option(help="A rendered RayJob to use instead of an overlay's.")]

@@ -24,7 +24,7 @@ from rayreel.media.config import AUDIO_RATE_HZ
 from rayreel.release import registry
 from rayreel.release.embed import embed_table
 from rayreel.settings import Settings
-from rayreel.tower.embed import EmptyQuery
+from rayreel.tower.embed import EmptyQuery, QueryVectors, embed_queries
 from rayreel.tower.tower import VideoTower
 from rayreel.training.tracking import use_tracking
 from serve_apps.content import Content
@@ -32,7 +32,6 @@ from serve_apps.decoders import Decoders
 from serve_apps.feature_row import feature_row
 from serve_apps.observe import Metrics, log_with_serve
 from serve_apps.problems import Unavailable
-from serve_apps.queries import Vectors, embed_queries
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +121,7 @@ class Encode:
     async def _text(self, text: str, version: int) -> Embedding:
         return await self._embedding({Modality.TEXT: await self._encode_text(text)}, version)
 
-    async def _embedding(self, vectors: Vectors, version: int) -> Embedding:
+    async def _embedding(self, vectors: QueryVectors, version: int) -> Embedding:
         embedding_D: Embedding = await self._run_tower((await self._tower(version), vectors))
         if not embedding_D.any():
             raise EmptyQuery(
@@ -130,7 +129,7 @@ class Encode:
             )
         return embedding_D
 
-    async def _vectors(self, clip: Clip, text: str) -> Vectors:
+    async def _vectors(self, clip: Clip, text: str) -> QueryVectors:
         calls = {Modality.VISUAL: self._encode_frames(clip.frames)}
         if clip.windows is not None:
             calls[Modality.AUDIO] = self._encode_windows(clip.windows)
@@ -160,7 +159,7 @@ class Encode:
         return list(vectors[:, None])
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.0)  # type: ignore[untyped-decorator]
-    async def _run_tower(self, queries: list[tuple[VideoTower, Vectors]]) -> list[Embedding]:
+    async def _run_tower(self, queries: list[tuple[VideoTower, QueryVectors]]) -> list[Embedding]:
         self.metrics.batch("tower", len(queries))
         with self.metrics.stage("tower"):
             return await asyncio.to_thread(_embed_each, queries)
@@ -200,7 +199,7 @@ class Encode:
             log.warning("no tower could be loaded yet: %s", error)
 
 
-def _embed_each(queries: Sequence[tuple[VideoTower, Vectors]]) -> list[Embedding]:
+def _embed_each(queries: Sequence[tuple[VideoTower, QueryVectors]]) -> list[Embedding]:
     """Embed each query with its own tower, and those with the same tower as one batch."""
     found: list[Embedding | None] = [None] * len(queries)
     for tower in {id(tower): tower for tower, _ in queries}.values():

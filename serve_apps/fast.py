@@ -5,8 +5,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rayreel.client.messages import RecommendRequest
 from rayreel.errors import RayreelError
-from rayreel.recommend.recommend import by_id_fast
-from serve_apps.options import options_of
+from rayreel.recommendation.recommend import by_id_fast
+from rayreel.recommendation.request import options_of
 from serve_apps.render import rendered
 from serve_apps.service import Service
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
 from ray import serve
 from ray.exceptions import RayError
@@ -16,8 +17,9 @@ def notify_service() -> None:
     """Have every replica of a running service look for changes now rather than within serve.refresh_s."""
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     try:
-        # When Serve is optimised for throughput, handles work only in an event loop.
-        asyncio.run(_notify())
+        # When Serve is optimised for throughput, handles need an event loop, and a notebook's thread already runs one.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, _notify()).result()
     except (RayServeException, KeyError):  # Serve is not running, or has no such deployment
         log.debug("no service is running in this cluster")
     except (RayError, TimeoutError) as error:

@@ -16,8 +16,8 @@ from rayreel.errors import RayreelError
 from rayreel.index.config import IndexUnavailable
 from rayreel.index.filters import BadFilter
 from rayreel.index.search import NoRelease
-from rayreel.recommend.live import UnknownVideo
-from rayreel.recommend.query import BadQuery
+from rayreel.recommendation.live import UnknownVideo
+from rayreel.recommendation.query import BadQuery
 from rayreel.release.webhook import BadDelivery
 from rayreel.tower.embed import EmptyQuery
 

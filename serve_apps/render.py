@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from rayreel.recommend.results import RankedResults, RankedVideo
+from rayreel.recommendation.results import RankedResults, RankedVideo
 
 
 def rendered(answer: RankedResults) -> bytes:

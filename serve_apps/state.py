@@ -2,22 +2,18 @@
 
 import asyncio
 import logging
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from rayreel.index.collection import collection_name, version_of
 from rayreel.index.config import IndexUnavailable
 from rayreel.index.connect import MilvusClient, connect
 from rayreel.index.search import NoRelease, VideoIndex
-from rayreel.recommend.cache import AnswerCache
-from rayreel.recommend.live import Live
+from rayreel.recommendation.cache import AnswerCache
+from rayreel.recommendation.live import Live, load_live
 from rayreel.release.following import FollowStatus, State, read_following
-from rayreel.release.rows import ReleaseRows
-from rayreel.release.snapshot import load_snapshot, snapshot_pointer
 from rayreel.settings import Settings
 from serve_apps.observe import Metrics
 from serve_apps.problems import Unavailable
@@ -52,7 +48,6 @@ class ReleaseState:
 
     def __init__(self, settings: Settings, metrics: Metrics, prepare: Callable[[int], Awaitable[None]]) -> None:
         self._settings, self._metrics, self._prepare = settings, metrics, prepare
-        self._cache = Path(tempfile.gettempdir()) / "rayreel-snapshots"
         self._client: MilvusClient | None = None
         self._serving: Serving | None = None
         self._why_not = "The service is starting. Try again in a few seconds."
@@ -187,15 +182,8 @@ class ReleaseState:
 
     def _load(self, version: int) -> Serving | None:
         """Return the release with all its changes; None if it has no snapshot. Blocks."""
-        storage, before = self._settings.place, self._serving
-        pointer = snapshot_pointer(storage, version)
-        if pointer is None:
+        before = self._serving
+        live = load_live(self._settings.place, version, before.live if before else None)
+        if live is None:
             return None
-        if before is not None and before.version == version and before.live.snapshot.name == pointer["name"]:
-            live = before.live
-        else:
-            live = Live.of(load_snapshot(storage, version, self._cache))
-        live = live.with_changes(ReleaseRows(storage, version).read(after=live.upto))
-        if before is not None and live is before.live:
-            return before
-        return Serving(version, collection_name(version), live)
+        return before if before and live is before.live else Serving(version, collection_name(version), live)

@@ -66,12 +66,12 @@ def feature_matrix(*rows: dict[str, Any]) -> FeatureMatrix:
     return FeatureMatrix.from_table(feature_table(*rows))
 
 
-def clusters(categories: int = 4, each: int = 25, spread: float = 0.3, **columns: object) -> FeatureMatrix:
+def clusters(categories: int = 4, each: int = 25, spread: float = 0.3, **columns: Any) -> FeatureMatrix:  # noqa: ANN401
     """Return videos with the features of every modality around the centre of their category."""
     return FeatureMatrix.from_table(clusters_table(categories, each, spread, **columns))
 
 
-def clusters_table(categories: int = 4, each: int = 25, spread: float = 0.3, **columns: object) -> pa.Table:
+def clusters_table(categories: int = 4, each: int = 25, spread: float = 0.3, **columns: Any) -> pa.Table:  # noqa: ANN401
     """Return the rows of `clusters` as `FeatureStore.read` would."""
     rng = np.random.default_rng(0)
     centres = [{m: 2 * rng.normal(size=dim) for m, dim in DIMS.items()} for _ in range(categories)]

@@ -55,6 +55,7 @@ def write_film(
     width, height = size
     with av.open(path, "w", options=_format_options(movflags, live) | (muxing or {})) as out:
         video = out.add_stream(codec, rate=fps, options=_options(codec, open_gop))
+        assert isinstance(video, av.VideoStream)
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         video.codec_context.gop_size = keyframe_every
         video.codec_context.max_b_frames = bframes
@@ -64,6 +65,7 @@ def write_film(
             video.set_display_rotation(rotation)
         audio = out.add_stream("aac", rate=44_100, layout="mono") if tone_hz is not None else None
         for packet in _packets(video, range(first, first + frames), times_s):
+            assert packet.pts is not None and packet.dts is not None
             shift = round(start_s / packet.time_base)
             packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
             out.mux(packet)
@@ -90,7 +92,9 @@ def _options(codec: str, open_gop: bool) -> dict[str, str]:
     return {"crf": "1", "preset": "veryfast", "tune": "fastdecode", "x264-params": x264}
 
 
-def _packets(video: av.VideoStream, numbers: range, times_s: Sequence[float] | None) -> Iterator[av.Packet]:
+def _packets(
+    video: av.VideoStream, numbers: range, times_s: Sequence[float] | None
+) -> Iterator["av.Packet[av.VideoStream]"]:
     for place, number in enumerate(numbers):
         picture = av.VideoFrame.from_ndarray(frame_picture(number, video.width, video.height), format="rgb24")
         if times_s is not None:

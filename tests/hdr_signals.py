@@ -1,9 +1,13 @@
 """High dynamic range signals, implemented from the standards independently of the code under test."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 TO_2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
+
+Signal = Callable[[NDArray[np.float64]], NDArray[np.uint16]]
 
 
 def pq(nits: NDArray[np.float64]) -> NDArray[np.uint16]:
@@ -21,6 +25,6 @@ def hlg(nits: NDArray[np.float64]) -> NDArray[np.uint16]:
     return np.round(np.where(scene <= 1 / 12, np.sqrt(3 * scene), bright).clip(0, 1) * 65535).astype(np.uint16)
 
 
-def shown(rgb: NDArray[np.int_]) -> NDArray[np.float64]:
+def shown(rgb: NDArray[np.int_] | NDArray[np.float64]) -> NDArray[np.float64]:
     """Return BT.2020 nits for a BT.709 picture whose white is diffuse white."""
-    return (rgb / 255) ** 2.2 @ TO_2020.T * 203
+    return np.asarray((rgb / 255) ** 2.2 @ TO_2020.T * 203)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
-Attempt = Callable[[dict[str, Any]], str]
+Attempt = Callable[[dict[str, Any]], object]
 PARENT = os.getppid()
 # Load codecs now: importing them later would fail for another reason.
 "x".encode("idna"), "x".encode("latin-1")
@@ -55,7 +55,7 @@ def write(path: str) -> str:
     return str(Path(path).write_text("owned"))
 
 
-def connect(kind: int, family: int, address: object) -> str:
+def connect(kind: int, family: int, address: str | tuple[str, int]) -> str:
     with socket.socket(family, kind) as outside:
         outside.settimeout(2)
         outside.connect(address)
@@ -178,11 +178,11 @@ ATTEMPTS: dict[str, Attempt] = {
     "ask for another file's size": lambda targets: str(Path(targets["secret"]).stat().st_size),
     "write a file": lambda targets: write(targets["new"]),
     "overwrite a file": lambda targets: write(targets["secret"]),
-    "delete a file": lambda targets: str(Path(targets["victim"]).unlink()),
-    "make a folder": lambda targets: str(Path(targets["new"]).mkdir()),
-    "link to a file": lambda targets: str(Path(targets["new"]).symlink_to(targets["secret"])),
+    "delete a file": lambda targets: Path(targets["victim"]).unlink(),
+    "make a folder": lambda targets: Path(targets["new"]).mkdir(),
+    "link to a file": lambda targets: Path(targets["new"]).symlink_to(targets["secret"]),
     "list a folder": lambda targets: str(list(Path(targets["folder"]).iterdir())),
-    "enter a folder": lambda targets: str(os.chdir(targets["folder"])),
+    "enter a folder": lambda targets: os.chdir(targets["folder"]),
     "change the video's mode": lambda targets: call("fchmod", video_of(targets), 0o777),
     "connect over TCP": lambda targets: connect(socket.SOCK_STREAM, socket.AF_INET, ("127.0.0.1", targets["port"])),
     "send over UDP": lambda targets: connect(socket.SOCK_DGRAM, socket.AF_INET, ("127.0.0.1", targets["port"])),
@@ -198,8 +198,8 @@ ATTEMPTS: dict[str, Attempt] = {
     "leave a process in a session of its own": escape,
     "start threads": threads,
     "trace the parent": lambda _: call("ptrace", 0x4206, PARENT, 0, 0),
-    "signal the parent": lambda _: str(os.kill(PARENT, signal.SIGURG)),
-    "signal a group": lambda _: str(os.killpg(PARENT, 0)),
+    "signal the parent": lambda _: os.kill(PARENT, signal.SIGURG),
+    "signal a group": lambda _: os.killpg(PARENT, 0),
     "signal the parent's thread": lambda _: call("tgkill", PARENT, PARENT, 0),
     "queue a signal": lambda _: call("rt_sigqueueinfo", PARENT, 0, struct.pack("iii", 0, 0, -1) + bytes(116)),
     "hold the parent by descriptor": lambda _: call("pidfd_open", PARENT, 0),
@@ -220,7 +220,7 @@ ATTEMPTS: dict[str, Attempt] = {
     "open_by_handle_at": lambda _: call("open_by_handle_at", -100, bytes(16), 0),
     "openat2": lambda targets: call("openat2", -100, targets["secret"].encode(), bytes(24), 24),
     "personality": lambda _: call("personality", 0x0400000),
-    "become another user": lambda _: str(os.setuid(65534)),
+    "become another user": lambda _: os.setuid(65534),
     "be traced by others": lambda _: call("prctl", 4, 1, 0, 0, 0),
     "inotify_init1": lambda _: call("inotify_init1", 0),
     "memory that is not counted": shared_memory,

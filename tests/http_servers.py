@@ -48,7 +48,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
         self.server.headers.append({name.lower(): value for name, value in self.headers.items()})
-        self.server.answers.get(self.path, lambda handler: handler.send(200, SECRET))(self)
+        if answer := self.server.answers.get(self.path):
+            answer(self)
+        else:
+            self.send(200, SECRET)
 
     def send(self, status: int, content: bytes, *headers: tuple[str, str]) -> None:
         self.send_response(status)

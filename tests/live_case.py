@@ -1,16 +1,16 @@
 """Synthetic releases for tests of recommendation, with reference results by brute force."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-from rayreel.index.filters import parse_filter
-from rayreel.recommend.live import Live
-from rayreel.recommend.query import Options
-from rayreel.recommend.results import RankedResults
+from rayreel.index.filters import Filter, parse_filter
+from rayreel.recommendation.live import Live
+from rayreel.recommendation.query import Options
+from rayreel.recommendation.results import RankedResults, RankedVideo, ResultExplanation
 from rayreel.release.rows import ReleaseRows, tombstones
 from rayreel.release.snapshot import load_snapshot, write_snapshot
 from rayreel.storage import Storage
@@ -48,6 +48,33 @@ def random_video(rng: np.random.Generator, video_id: str) -> dict[str, Any]:
     )
 
 
+class NoIndex:
+    """A searcher that must not be called."""
+
+    def search(
+        self,
+        embedding: np.ndarray,
+        top_k: int,
+        exclude: Sequence[str] = (),
+        *,
+        filter: Filter | None = None,
+        collection: str | None = None,
+    ) -> NoReturn:
+        raise AssertionError("searched the index")
+
+    def hybrid(
+        self,
+        embedding: np.ndarray,
+        text: str,
+        top_k: int,
+        exclude: Sequence[str] = (),
+        *,
+        filter: Filter | None = None,
+        collection: str | None = None,
+    ) -> NoReturn:
+        raise AssertionError("searched the index")
+
+
 class Release:
     """A release below a folder, with the videos it should contain."""
 
@@ -81,7 +108,7 @@ class Release:
 
     def vector(self, video_id: str) -> np.ndarray:
         """Return a video's embedding."""
-        return self.videos[video_id]["embedding"]
+        return np.asarray(self.videos[video_id]["embedding"])
 
     def ranked(
         self, query: np.ndarray, options: Options, home: frozenset[str] = frozenset()
@@ -111,12 +138,19 @@ class Release:
         assert [found.extra for found in results.results] == [json.loads(self.videos[i]["extra"]) for i in ids]
 
 
+def explanation(found: RankedVideo) -> ResultExplanation:
+    """Return the explanation of a result; AssertionError if it has none."""
+    assert found.explanation is not None
+    return found.explanation
+
+
 def passes(video: dict[str, Any], options: Options) -> bool:
     """Whether a video passes the filter of the options; reimplements the filters of these tests."""
     if options.filter is None:
         return True
-    views = json.loads(video["extra"]).get("views")
-    category, tags = video["category"], set(video["tags"])
+    views: int | None = json.loads(video["extra"]).get("views")
+    category: str = video["category"]
+    tags = set(video["tags"])
     verdicts = [
         True,
         category == "sea",

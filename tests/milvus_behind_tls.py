@@ -37,7 +37,7 @@ def serve_behind_tls(folder: Path) -> Iterator[tuple[str, Path]]:
         database.close()
 
 
-class TokenCheck(grpc.ServerInterceptor):
+class TokenCheck(grpc.ServerInterceptor):  # type: ignore[misc] # gRPC has no types
     """Rejects every call without the token, sent as in Milvus: base64 in the authorization header."""
 
     def intercept_service(

@@ -92,6 +92,7 @@ def write_numbered(
     """
     with av.open(path, "w", options=mux or {}) as out:
         video = out.add_stream(codec, rate=FPS, options=options or QUALITY.get(codec, {}))
+        assert isinstance(video, av.VideoStream)
         video.pix_fmt, context = form, video.codec_context
         context.gop_size, context.max_b_frames, context.color_range = keyframe_every, bframes, range_
         context.colorspace, context.color_trc, context.color_primaries = said or (matrix, 1, 1)
@@ -128,7 +129,8 @@ def _cells(square: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Mean colours of the centres of all cells, [4, 8, 3]."""
     high, wide = square.shape[0] // 4, square.shape[1] // BITS
     cells = square.astype(np.float64).reshape(4, high, BITS, wide, 3)
-    return cells[:, high // 4 : -(high // 4), :, wide // 4 : -(wide // 4)].mean(axis=(1, 3))
+    means: NDArray[np.float64] = cells[:, high // 4 : -(high // 4), :, wide // 4 : -(wide // 4)].mean(axis=(1, 3))
+    return means
 
 
 def _tag(frame: av.VideoFrame, context: av.VideoCodecContext) -> None:
@@ -139,7 +141,7 @@ def _tag(frame: av.VideoFrame, context: av.VideoCodecContext) -> None:
 def _mux(
     out: av.container.OutputContainer,
     video: av.VideoStream,
-    packets: Sequence[av.Packet],
+    packets: Sequence["av.Packet[av.VideoStream]"],
     packet_of: Callable[[bytes], bytes],
 ) -> None:
     for packet in packets:

@@ -20,7 +20,9 @@ def unit(seed: str, dim: int = DIM) -> np.ndarray:
 
 def release_row(video_id: str, version: str = "1", *, sound: bool = True, **columns: Any) -> dict[str, Any]:  # noqa: ANN401
     """Return one row; its embedding depends on id and version."""
-    parts = {name: unit(f"{name} {video_id}").astype(np.float16) for name in PART_COLUMNS.values()}
+    parts: dict[str, np.ndarray | None] = {
+        name: unit(f"{name} {video_id}").astype(np.float16) for name in PART_COLUMNS.values()
+    }
     if not sound:
         parts[PART_COLUMNS[Modality.AUDIO]] = None
     return (

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from feature_rows import DIMS, KEY, clusters_table
+from layers import linear, sequential
 from rayreel.encoders.encoder import Modality
 from rayreel.evaluation.config import EvaluationConfig
 from rayreel.features.matrix import FeatureMatrix
@@ -21,8 +22,9 @@ from rayreel.release.config import GatesConfig, ReleaseConfig
 from rayreel.release.registry import Version
 from rayreel.release.site import Site
 from rayreel.storage import Storage
+from rayreel.tower.config import TowerConfig
 from rayreel.tower.save import save_tower
-from rayreel.tower.tower import TowerConfig, VideoTower
+from rayreel.tower.tower import VideoTower
 from rayreel.training.tracking import tracked, use_tracking
 
 EVALUATION = EvaluationConfig(ks=(1, 10), neighbour_ks=(1,), bootstrap=500)
@@ -59,14 +61,14 @@ def good_tower() -> VideoTower:
     tower, matrix = _tower(tuple(Modality)), FeatureMatrix.from_table(VIDEOS)
     categories = np.array(matrix.column("category"))
     for modality in Modality:
-        standardise, norm, _, linear = tower.project[modality.value]
+        standardise, norm, _, last = sequential(tower.project[modality.value])
         ragged = matrix.vectors[modality]
         seen_ND = norm(standardise(torch.from_numpy(ragged.values.copy()).float()))
         of_video = np.repeat(categories, ragged.counts)
         means_CD = torch.stack([seen_ND[of_video == name].mean(dim=0) for name in np.unique(categories)])
         with torch.no_grad():
-            linear.weight.zero_()
-            linear.weight[: len(means_CD)] = F.normalize(means_CD - means_CD.mean(dim=0), dim=-1)
+            linear(last).weight.zero_()
+            linear(last).weight[: len(means_CD)] = F.normalize(means_CD - means_CD.mean(dim=0), dim=-1)
     return tower
 
 

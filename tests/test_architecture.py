@@ -1,6 +1,7 @@
 """Rules on imports, printing and docstrings that span the whole package."""
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import rayreel
 import serve_apps
 
 PACKAGE = Path(rayreel.__file__).parent
-# In the order of the data flow: each part may import the parts before it, and none after it. `cli` is on top.
+# In the order of the data flow: each part may import the parts before it, none after it. `cli` and `api` are on top.
 PARTS = (
     "remote",
     "catalog",
@@ -22,8 +23,8 @@ PARTS = (
     "training",
     "index",
     "release",
-    "recommend",
     "client",
+    "recommendation",
     "access",
     "monitoring",
 )
@@ -34,9 +35,10 @@ ONLY_IN = {
     "pymilvus": {"index"},
     "milvus_lite": {"index"},
 }
-ON_TOP = {"cli", "__main__"}
-# The commands may import the service's code, never the other way round.
+ON_TOP = {"cli", "api", "__main__"}
+# The commands and the Python API may import the service's code, never the other way round.
 SERVE_APPS = Path(serve_apps.__file__).parent
+ROOT = SERVE_APPS.parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NAMES = [str(path.relative_to(PACKAGE)) for path in MODULES]
 
@@ -88,6 +90,7 @@ def test_imports_follow_the_data_flow(path: Path) -> None:
     else:
         allowed = set(PARTS) | FOR_ALL if part == "settings" or part in ON_TOP else FOR_ALL
         allowed |= {"cli", "ray_access", "settings", "__version__"} if part in ON_TOP else set()
+        allowed |= {"api"} if part == "__init__" else set()
     assert own_parts(path) <= allowed
 
 
@@ -118,6 +121,17 @@ def test_the_library_never_prints(path: Path) -> None:
 def test_everything_public_has_a_docstring(path: Path) -> None:
     undocumented = [getattr(node, "name", "the module") for node in public(path) if not ast.get_docstring(node)]
     assert not undocumented
+
+
+def test_class_names_are_unique() -> None:
+    places: defaultdict[str, list[str]] = defaultdict(list)
+    for folder in (PACKAGE, SERVE_APPS, ROOT / "benchmarks"):
+        for path in sorted(folder.rglob("*.py")):
+            for node in ast.walk(tree_of(path)):
+                if isinstance(node, ast.ClassDef):
+                    places[node.name].append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    repeated = [f"{name}: {', '.join(found)}" for name, found in sorted(places.items()) if len(found) > 1]
+    assert not repeated, "\n".join(["Rename all but one of:", *repeated])
 
 
 def test_platform_is_an_import_root_and_not_a_package() -> None:

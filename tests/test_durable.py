@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from rayreel import durable
 from rayreel.durable import StorageFull, full_disk, replacing, sweep
 
 MEGABYTE = 1 << 20
@@ -32,7 +31,7 @@ def test_content_and_name_are_synced_to_disk_before_the_old_file_is_replaced(
         synced.append((str(Path(f"/proc/self/fd/{descriptor}").readlink()), path.exists()))
         force(descriptor)
 
-    monkeypatch.setattr(durable.os, "fsync", fsync)
+    monkeypatch.setattr(os, "fsync", fsync)
     with replacing(path) as file:
         file.write(b"whole")
     names = [(Path(name).name.partition(".json.")[0], renamed) for name, renamed in synced]

@@ -28,7 +28,7 @@ def sentences(path: Path) -> Iterator[str]:
     inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
-            yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
             yield node.value
 
@@ -41,8 +41,12 @@ def named(text: str) -> list[str]:
     return ["".join(found).replace("_", "-") for found in COMMAND.findall(text)]
 
 
-def options_of(*commands: typer.core.TyperCommand) -> set[str]:
-    return {word for command in commands for option in command.params for word in option.opts} | {"--help"}
+def options_of(*commands: object) -> set[str]:
+    words = {"--help"}
+    for command in commands:
+        assert isinstance(command, typer.core.TyperCommand)
+        words |= {word for option in command.params for word in option.opts}
+    return words
 
 
 @pytest.fixture(scope="module")

@@ -93,7 +93,7 @@ def test_tokens_are_disabled_only_explicitly_and_with_a_warning(
     assert not (home / ".ray").exists()
 
 
-class ControlService(gcs_service_pb2_grpc.NodeInfoGcsServiceServicer):
+class ControlService(gcs_service_pb2_grpc.NodeInfoGcsServiceServicer):  # type: ignore[misc] # gRPC has no types
     """The part of Ray's control service that checks tokens."""
 
     def __init__(self, token: str | None) -> None:

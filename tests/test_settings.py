@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from rayreel.encoders.presets import UnknownEncoder
+from rayreel.encoders.trained import UnknownEncoder
 from rayreel.errors import RayreelError
 from rayreel.settings import Settings, SettingsError, load_settings
 
@@ -88,7 +88,7 @@ def test_integers_are_read_as_in_yaml_1_1(text: str, number: int) -> None:
 
 def test_settings_cannot_be_changed_afterwards() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        load_settings().storage = "elsewhere"
+        load_settings().storage = "elsewhere"  # type: ignore[misc] # what this test tries
 
 
 def test_other_variables_with_the_prefix_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ BUCKET = "s3://bucket/prefix?region=eu-west-1"  # with a region, so that it is n
 
 @pytest.fixture(params=["folder", "file uri", "object store"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    roots = {
+    roots: dict[str, str | Path] = {
         "folder": tmp_path / "root",
         "file uri": f"file://{tmp_path}/root/",
         "object store": "mock:///bucket/prefix",
@@ -54,7 +54,7 @@ def test_a_failed_write_leaves_the_old_file_intact(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     storage.write(storage.path("x", "a.json"), b"old")
     with pytest.raises(TypeError):
-        storage.write(storage.path("x", "a.json"), "no bytes")  # type: ignore[arg-type]
+        storage.write(storage.path("x", "a.json"), "no bytes")  # type: ignore[arg-type] # what this test tries
     assert storage.read(storage.path("x", "a.json")) == b"old"
     assert storage.files(storage.path("x"), ".json") == [storage.path("x", "a.json")]
 
@@ -112,7 +112,12 @@ def test_a_file_can_be_written_concurrently(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     path = storage.path("state", "marker.json")
     contents = [bytes([65 + n]) * 20_000 for n in range(8)]
+
+    def write_often(content: bytes) -> None:
+        for _ in range(50):
+            storage.write(path, content)
+
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda content: [storage.write(path, content) for _ in range(50)], contents))
+        list(pool.map(write_often, contents))
     assert storage.read(path) in contents
     assert [entry.name for entry in (tmp_path / "state").iterdir()] == ["marker.json"]

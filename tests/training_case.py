@@ -7,19 +7,20 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from feature_rows import DIMS, clusters
 from rayreel.features.matrix import FeatureMatrix
+from rayreel.tower.config import TowerConfig
 from rayreel.tower.losses.config import LossConfig
 from rayreel.tower.losses.make import make_loss
-from rayreel.tower.tower import TowerConfig, VideoTower
+from rayreel.tower.tower import VideoTower
 from rayreel.training.batches import Batches
 from rayreel.training.config import TrainConfig
 from rayreel.training.distributed import world
 from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.pairs.plan import PairPlan
 from rayreel.training.step import Learner
+from worker_processes import spawn_workers
 
 T = TypeVar("T")
 
@@ -59,7 +60,7 @@ def with_workers(workers: int, act: Callable[..., T], folder: Path, *words: obje
     """Run `act(*words)` in a group of `workers` processes and return the result of rank 0."""
     if workers == 1:
         return act(*words)
-    mp.spawn(_work, (workers, act, str(folder), words), nprocs=workers)
+    spawn_workers(workers, _work, workers, act, str(folder), words)
     result: T = torch.load(folder / f"{workers}.pt", weights_only=False)
     return result
 

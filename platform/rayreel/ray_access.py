@@ -17,7 +17,7 @@ from rayreel.errors import RayreelError
 from rayreel.ray_startup import AUTH_MODE, NETWORKED, token_path
 
 if TYPE_CHECKING:
-    import grpc  # type: ignore[import-untyped]
+    import grpc
 
 log = logging.getLogger(__name__)
 

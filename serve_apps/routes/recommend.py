@@ -6,11 +6,12 @@ from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 
 from rayreel.client.messages import Recommendations, RecommendRequest, TopK
 from rayreel.failures import Rejected
-from rayreel.recommend.query import Options, unit
-from rayreel.recommend.recommend import by_id, by_user, by_vector
-from rayreel.recommend.results import RankedResults
+from rayreel.recommendation.query import Options
+from rayreel.recommendation.recommend import PinnedRelease, by_vector
+from rayreel.recommendation.request import check_request
+from rayreel.recommendation.request import recommend as answer
+from rayreel.recommendation.results import RankedResults
 from serve_apps.content import content_of
-from serve_apps.options import history_of, options_of
 from serve_apps.problems import answers
 from serve_apps.render import rendered
 from serve_apps.service import CurrentService, Service
@@ -24,7 +25,7 @@ router = APIRouter(tags=["recommend"])
 async def recommend(query: RecommendRequest, request: Request, service: CurrentService) -> Response:
     """Recommend videos similar to a video of the index (never itself), a text or an embedding, or for a user."""
     serving = service.state.current
-    content = rendered(await _recommend(service, serving, query, options_of(query)))
+    content = rendered(await _recommend(service, serving, query))
     service.state.answers.put(serving.live.state, await request.body(), content)
     return Response(content, media_type="application/json")
 
@@ -47,18 +48,9 @@ async def recommend_upload(
     return Response(rendered(found), media_type="application/json")
 
 
-async def _recommend(service: Service, serving: Serving, query: RecommendRequest, options: Options) -> RankedResults:
-    live, collection = serving.live, serving.collection
-    if query.video_id is not None:
-        video_id = query.video_id
-        live.place(video_id)  # raises for an unknown id without using a thread
-        return await service.search(lambda index: by_id(live, index, collection, video_id, options))
-    if query.user is not None:
-        history, liked = history_of(query.user), query.user.liked_categories
-        return await service.search(lambda index: by_user(live, index, collection, history, liked, options))
-    if query.embedding is not None:
-        query_D, text = unit(query.embedding, live.dim), None
-    else:
-        text = query.text
-        query_D = (await service.encode("texts", [text], serving.version))[0]
-    return await service.search(lambda index: by_vector(live, index, collection, query_D, options, text))
+async def _recommend(service: Service, serving: Serving, query: RecommendRequest) -> RankedResults:
+    live, collection, text_D = serving.live, serving.collection, None
+    check_request(live, query)
+    if query.text is not None:
+        text_D = (await service.encode("texts", [query.text], serving.version))[0]
+    return await service.search(lambda index: answer(PinnedRelease(live, index, collection), query, text_D))

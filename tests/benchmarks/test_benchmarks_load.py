@@ -17,7 +17,8 @@ Handler = Callable[[int, bytes, asyncio.StreamWriter], Awaitable[None]]
 @contextmanager
 def server(handle: Handler) -> Iterator[int]:
     """A small HTTP server in a thread; `handle(n, body, writer)` answers the n-th request of all."""
-    ready, numbers, given = threading.Event(), iter(range(1_000_000)), {}
+    ready, numbers = threading.Event(), iter(range(1_000_000))
+    given: dict[str, Any] = {}
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError):

@@ -95,7 +95,9 @@ class Answers(BaseHTTPRequestHandler):
         body, requested = self.server.body, self.headers["Range"]
         if requested and self.headers["If-Range"] not in {None, self.server.tag}:
             requested = None
-        start = int(re.fullmatch(r"bytes=(\d+)-", requested)[1]) if requested else 0  # type: ignore[index]
+        wanted = re.fullmatch(r"bytes=(\d+)-", requested or "")
+        assert wanted or not requested, requested
+        start = int(wanted[1]) if wanted else 0
         if requested and start >= len(body):
             return self.start(416, {"Content-Range": f"bytes */{len(body)}"})
         headers = {"ETag": self.server.tag} if self.server.tag else {}

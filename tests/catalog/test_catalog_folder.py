@@ -24,6 +24,12 @@ def only(folder: Path) -> CatalogVideo | RowProblem:
     return item
 
 
+def video_of(folder: Path) -> CatalogVideo:
+    item = only(folder)
+    assert isinstance(item, CatalogVideo)
+    return item
+
+
 def test_videos_are_sorted_and_have_id_category_and_absolute_path(tmp_path: Path) -> None:
     for name in ("zoo/b.MP4", "zoo/deep/a.webm", "art/c.3gp", "top.mov"):
         put(tmp_path / name)
@@ -45,13 +51,13 @@ def test_hidden_and_other_files_are_skipped(tmp_path: Path) -> None:
 
 def test_the_default_title_is_the_file_name_with_spaces(tmp_path: Path) -> None:
     put(tmp_path / "red_fox-at_dawn.mp4")
-    assert only(tmp_path).title == "red fox at dawn"
+    assert video_of(tmp_path).title == "red fox at dawn"
 
 
 def test_a_text_sidecar_contains_title_and_description(tmp_path: Path) -> None:
     put(tmp_path / "a.mp4")
     put(tmp_path / "a.txt", b"\xef\xbb\xbfRed fox\r\nIn the snow.\nTwice.\n")
-    video = only(tmp_path)
+    video = video_of(tmp_path)
     assert (video.title, video.description) == ("Red fox", "In the snow.\nTwice.")
 
 

@@ -20,9 +20,10 @@ def test_a_whole_float_becomes_an_integer(value: object, read: object) -> None:
 
 def test_a_float_that_may_be_either_of_two_ids_is_rejected() -> None:
     assert float(2**53) == float(2**53 + 1)
-    for convert in (lambda: id_value(float(2**53)), lambda: id_texts(pa.array([1.0, float(2**53)]))):
-        with pytest.raises(ValueError, match="too large to represent every digit"):
-            convert()
+    with pytest.raises(ValueError, match="too large to represent every digit"):
+        id_value(float(2**53))
+    with pytest.raises(ValueError, match="too large to represent every digit"):
+        id_texts(pa.array([1.0, float(2**53)]))
 
 
 @pytest.mark.parametrize(

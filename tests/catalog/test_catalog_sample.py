@@ -1,6 +1,7 @@
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -19,9 +20,9 @@ CONFIG = SampleConfig()
 CLIPS = plan_sample(CONFIG)
 
 
-def views_of(table: pa.Table, column: str) -> dict[str, list]:
+def views_of(table: pa.Table, column: str) -> dict[str, list[Any]]:
     """Return a column's values by user, in table order."""
-    views: dict[str, list] = {}
+    views: dict[str, list[Any]] = {}
     for row in table.to_pylist():
         views.setdefault(row["user_id"], []).append(row[column])
     return views

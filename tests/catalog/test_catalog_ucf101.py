@@ -30,7 +30,8 @@ def folder(tmp_path: Path) -> Path:
     splits = tmp_path / "ucfTrainTestlist"
     splits.mkdir()
     (splits / "classInd.txt").write_text("1 Archery\r\n2 HandstandPushups\r\n")
-    train, test = [], []
+    train: list[str] = []
+    test: list[str] = []
     for number, name in enumerate(CLASSES, start=1):
         for group in (1, 2, 3):
             for cut in (1, 2):

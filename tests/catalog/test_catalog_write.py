@@ -49,7 +49,7 @@ VIDEOS = st.builds(
     video_id=IDS,
     uri=st.just("s3://bucket/1.mp4"),
     title=WORDS,
-    description=st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=20).map(str.strip),
+    description=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20).map(str.strip),
     category=WORDS,
     tags=st.lists(WORDS.filter(bool), max_size=4),
     created_at=st.none() | st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1)),

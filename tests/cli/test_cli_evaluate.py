@@ -20,8 +20,9 @@ from rayreel.features.store import FeatureStore
 from rayreel.release import registry
 from rayreel.release.registry import Version
 from rayreel.settings import Settings, load_settings
+from rayreel.tower.config import TowerConfig
 from rayreel.tower.save import save_tower
-from rayreel.tower.tower import TowerConfig, VideoTower
+from rayreel.tower.tower import VideoTower
 from rayreel.training.tracking import log_metrics, tracked
 from watching import watched
 

@@ -59,7 +59,7 @@ def test_the_closing_table_accounts_for_every_row() -> None:
     names, counts = (list(column.cells) for column in table.columns)
     shown = dict(zip(names, counts, strict=True))
     assert shown["deleted over the API"] == "2" and shown["replaced over the API"] == "1"
-    assert sum(int(count) for name, count in shown.items() if name not in {"rows in", "seconds"}) == 10
+    assert sum(int(str(count)) for name, count in shown.items() if name not in {"rows in", "seconds"}) == 10
     plain = closing_table(ExtractReport(10, 10, 0))
     assert not any("API" in str(name) for name in plain.columns[0].cells)
 

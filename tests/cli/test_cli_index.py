@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -47,9 +48,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def run_index(root: Path, capsys: pytest.CaptureFixture[str]) -> RunIndex:
     """Run the command and return the numbers of its tables."""
 
-    def run(**options: object) -> dict[str, str]:
+    def run(**options: Any) -> dict[str, str]:  # noqa: ANN401
         capsys.readouterr()
-        main(storage=str(root), **options)  # type: ignore[arg-type]
+        main(storage=str(root), **options)
         return dict(re.findall(r"^│ (.+?) +│ (.+?) +│$", capsys.readouterr().out, re.MULTILINE))
 
     return run

@@ -6,13 +6,15 @@ import re
 import resource
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from chain import ROOT
-from rayreel.cli import main, output
+from rayreel.cli import main, options, output
 from rayreel.settings import Settings
 
 HEAVY = {"av", "httpx", "mlflow", "numpy", "pandas", "pyarrow", "pymilvus", "ray", "torch", "transformers"}
@@ -98,13 +100,17 @@ def test_secrets_of_addresses_are_left_out_of_the_list_of_settings() -> None:
 
 
 def test_with_json_nothing_else_is_printed_on_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(main.settings, "emit", lambda result: [sys.stdout.write("from a library"), output.emit(result)])
+    def emit(result: Mapping[str, Any]) -> None:
+        sys.stdout.write("from a library")
+        output.emit(result)
+
+    monkeypatch.setattr("rayreel.cli.settings.emit", emit)
     shown = invoke("settings", "train.epochs", "--json")
     assert json.loads(shown.stdout)["train.epochs"]["default"] == 20 and "from a library" in shown.stderr
 
 
 def test_set_completes_the_names_of_settings() -> None:
-    assert "train.epochs=" in main.train.Sets.__metadata__[0].autocompletion("train.ep")
+    assert "train.epochs=" in get_args(options.Sets)[1].autocompletion("train.ep")
 
 
 def test_with_json_an_error_is_one_object_on_stdout_and_text_on_stderr(

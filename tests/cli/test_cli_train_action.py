@@ -17,7 +17,7 @@ from rayreel.cli.steps.extract import extract_features
 from rayreel.cli.steps.train_action import train_encoder
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import load_encoder
-from rayreel.encoders.presets import UnknownEncoder
+from rayreel.encoders.trained import UnknownEncoder
 from rayreel.errors import RayreelError
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.store import open_store

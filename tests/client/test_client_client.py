@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import httpx
 import numpy as np
 import pytest
 
@@ -140,6 +141,15 @@ def test_an_unreachable_service_raises_an_error_after_the_retries() -> None:
     assert e.value.status is None
 
 
+def test_an_error_without_a_message_is_reported_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **_options: object) -> NoReturn:
+        raise httpx.ReadError("")
+
+    monkeypatch.setattr(httpx.Client, "request", fail)
+    with Client("http://127.0.0.1", retries=0) as client, pytest.raises(ApiError, match=r"respond: ReadError\."):
+        client.ready()
+
+
 def test_a_file_is_uploaded_with_its_fields(tmp_path: Path) -> None:
     (film := tmp_path / "film.mp4").write_bytes(b"bytes of a film")
     with Server([(201, VIDEO)]) as server, Client(server.url) as client:
@@ -193,7 +203,7 @@ def test_an_invalid_query_is_rejected_before_it_is_sent(query: dict[str, Any]) -
 
 def test_an_embedding_may_be_a_numpy_array() -> None:
     with Server([(200, FOUND)]) as server, Client(server.url) as client:
-        client.recommend(embedding=np.float32([0.5, -0.25]))
+        client.recommend(embedding=np.array([0.5, -0.25], dtype=np.float32))
     assert server.bodies() == [{"embedding": [0.5, -0.25], "top_k": 10}]
 
 

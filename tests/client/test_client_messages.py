@@ -25,7 +25,7 @@ MODELS = [m for m in vars(messages).values() if isinstance(m, type) and issubcla
     ],
 )
 def test_one_query_with_its_options_is_accepted(body: dict[str, Any]) -> None:
-    assert RecommendRequest.model_validate(body)
+    assert RecommendRequest.model_validate(body).model_fields_set == body.keys()
 
 
 @pytest.mark.parametrize(

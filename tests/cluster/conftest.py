@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pools import CPU_POOL, GPU_POOL
 from ray.cluster_utils import Cluster
 
+from cluster_pools import CPU_POOL, GPU_POOL
 from films import write_film
 from ray_here import own_cluster, short_folder
 from rayreel.catalog.read import Catalog, read_catalog

@@ -70,7 +70,7 @@ def server(*words: str, port: int) -> Iterator[None]:
 
 
 def is_replica(actor: ActorState) -> bool:
-    return actor.state == "ALIVE" and actor.class_name.startswith("ServeReplica:rayreel:")
+    return bool(actor.state == "ALIVE" and actor.class_name.startswith("ServeReplica:rayreel:"))
 
 
 @pytest.fixture

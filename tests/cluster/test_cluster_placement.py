@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 import ray
-from pools import CPU_POOL, GPU_POOL
 from ray.cluster_utils import Cluster
 from ray.util.state import list_actors, list_tasks
 
+from cluster_pools import CPU_POOL, GPU_POOL
 from feature_rows import KEY, clusters_table
 from rayreel.catalog.read import Catalog
 from rayreel.encoders.load import load_encoders
 from rayreel.encoders.presets import EncodersConfig
-from rayreel.evaluation.splits import SplitConfig
+from rayreel.evaluation.config import SplitConfig
 from rayreel.features.config import ExtractConfig
 from rayreel.features.extract import ExtractReport, extract
 from rayreel.features.key import EncoderKey
@@ -26,7 +26,7 @@ from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.storage import Storage
-from rayreel.tower.tower import TowerConfig
+from rayreel.tower.config import TowerConfig
 from rayreel.training.config import TrainConfig
 from rayreel.training.job import TrainJob
 from rayreel.training.train import train

@@ -60,8 +60,12 @@ def options() -> dict[str, set[str]]:
     }
 
 
-def options_of(*commands: typer.core.TyperCommand) -> set[str]:
-    return {word for command in commands for option in command.params for word in option.opts} | {"--help"}
+def options_of(*commands: object) -> set[str]:
+    words = {"--help"}
+    for command in commands:
+        assert isinstance(command, typer.core.TyperCommand)
+        words |= {word for option in command.params for word in option.opts}
+    return words
 
 
 def test_every_relative_link_leads_to_a_file_and_its_heading() -> None:

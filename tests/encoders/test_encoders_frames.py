@@ -7,9 +7,9 @@ import torchvision
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from rayreel.encoders.compute import Compute
-from rayreel.encoders.encoder import Vectors
+from rayreel.encoders.encoder import Modality, Vectors
 from rayreel.encoders.load import load_encoder
-from rayreel.encoders.presets import EncodersConfig, Modality
+from rayreel.encoders.presets import EncodersConfig
 from rayreel.encoders.torchvision_frames import TorchvisionFrames, load_resnet50
 
 
@@ -20,12 +20,15 @@ def frames() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def mobilenet(weights_cache: Path) -> TorchvisionFrames:
-    return load_encoder(Modality.VISUAL, EncodersConfig(device="cpu", precision="fp32"), weights_cache)
+    encoder = load_encoder(Modality.VISUAL, EncodersConfig(device="cpu", precision="fp32"), weights_cache)
+    assert isinstance(encoder, TorchvisionFrames)
+    return encoder
 
 
 def imagenet_normalised(frames: np.ndarray) -> torch.Tensor:
     normalise = torchvision.transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    return normalise(torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous() / 255)
+    normalised: torch.Tensor = normalise(torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous() / 255)
+    return normalised
 
 
 def test_mobilenet_returns_the_pooled_features_of_torchvisions_network(
@@ -55,7 +58,7 @@ def test_frames_of_another_size_or_type_are_rejected(mobilenet: TorchvisionFrame
     with pytest.raises(ValueError, match="224"):
         mobilenet.encode(np.zeros((1, 112, 112, 3), dtype=np.uint8))
     with pytest.raises(ValueError, match="float32"):
-        mobilenet.encode(np.zeros((1, 224, 224, 3), dtype=np.float32))  # type: ignore[arg-type]
+        mobilenet.encode(np.zeros((1, 224, 224, 3), dtype=np.float32))
 
 
 def test_resnet50_loads_torchvisions_checkpoint_and_returns_its_pooled_features(
@@ -80,4 +83,4 @@ def test_a_checkpoint_of_another_network_is_rejected(tmp_path: Path, compute: Co
 
 
 def unit(x: Vectors) -> Vectors:
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
+    return np.asarray(x / np.linalg.norm(x, axis=1, keepdims=True))

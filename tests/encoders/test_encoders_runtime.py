@@ -94,7 +94,7 @@ def taken(inputs: Some, places: np.ndarray) -> Some:
 
 
 def cosines(a: Vectors, b: Vectors) -> Vectors:
-    return (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+    return np.asarray((a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)))
 
 
 @pytest.mark.parametrize("runtime", ["torch", "openvino"])

@@ -8,8 +8,9 @@ from transformers import AutoTokenizer, BertConfig, BertForPreTraining, BertMode
 
 from rayreel.encoders.bert_text import BertText, load_bert
 from rayreel.encoders.compute import Compute
+from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import load_encoder
-from rayreel.encoders.presets import EncodersConfig, Modality
+from rayreel.encoders.presets import EncodersConfig
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "dog", "runs", "cat", "sleeps", "##ing"]
 TEXTS = ["a dog", "a cat sleeps and a dog runs", "runs", "", "a a a a a"]
@@ -40,7 +41,9 @@ def hub_folder(pretraining: BertForPreTraining, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="module")
 def minilm(weights_cache: Path) -> BertText:
-    return load_encoder(Modality.TEXT, EncodersConfig(device="cpu"), weights_cache)
+    encoder = load_encoder(Modality.TEXT, EncodersConfig(device="cpu"), weights_cache)
+    assert isinstance(encoder, BertText)
+    return encoder
 
 
 def test_bert_returns_the_cls_state_of_the_hub_network(

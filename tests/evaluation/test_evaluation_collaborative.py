@@ -1,18 +1,22 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from feature_rows import feature_matrix, feature_row
 from rayreel.evaluation.collaborative import by_factors, by_item_knn
+from rayreel.evaluation.config import SplitConfig
 from rayreel.evaluation.retrieval import measure
 from rayreel.evaluation.scorers import Scorer, by_chance
-from rayreel.evaluation.splits import Split, SplitConfig
-from rayreel.evaluation.users import UserSplit, UserTask, split_interactions
+from rayreel.evaluation.splits import Split
+from rayreel.evaluation.users import UserQueries, UserSplit, UserTask, split_interactions
 from watching import watched
 
 COUNT = 60
 VIDEOS = feature_matrix(*(feature_row(f"v{n:02}") for n in range(COUNT)))
 SPLIT = Split(np.arange(50), np.empty(0, np.int64), np.arange(50, COUNT))
-MAKERS = {"item-kNN": by_item_knn, "matrix factorisation": by_factors}
+Maker = Callable[[UserSplit, UserQueries], Scorer]
+MAKERS: dict[str, Maker] = {"item-kNN": by_item_knn, "matrix factorisation": by_factors}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +39,7 @@ def test_planted_preferences_are_found(name: str, split: UserSplit) -> None:
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_videos_without_training_views_score_zero(name: str, split: UserSplit) -> None:
-    scorer: Scorer = MAKERS[name](split, split.test)
+    scorer = MAKERS[name](split, split.test)
     np.testing.assert_allclose(scorer(SPLIT.test)(np.arange(5)), 0, atol=1e-6)
 
 

@@ -7,8 +7,9 @@ from rayreel.encoders.encoder import Modality
 from rayreel.evaluation.content import embed_modalities, pooled, titles, untrained
 from rayreel.evaluation.scorers import by_embedding
 from rayreel.features.matrix import FeatureMatrix
+from rayreel.tower.config import TowerConfig
 from rayreel.tower.embed import embed, embed_query
-from rayreel.tower.tower import TowerConfig, VideoTower
+from rayreel.tower.tower import VideoTower
 
 
 @pytest.fixture
@@ -20,7 +21,8 @@ def tower() -> VideoTower:
 def title_scores(*names: str) -> np.ndarray:
     """Scores of all titles for the first title as the query."""
     matrix = feature_matrix(*(feature_row(f"v{n}", title=title) for n, title in enumerate(names)))
-    return by_embedding(titles(matrix))(np.arange(len(names)))(np.array([0]))[0]
+    scores_QC = by_embedding(titles(matrix))(np.arange(len(names)))(np.array([0]))
+    return np.asarray(scores_QC[0])
 
 
 def test_titles_that_share_rare_words_score_highest() -> None:

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 
 from feature_rows import feature_matrix, feature_row
-from rayreel.evaluation.config import EvaluationConfig
+from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.exam import Exam, Part, Protocol
-from rayreel.evaluation.splits import SplitConfig
 from rayreel.evaluation.users import Period, UserTask
 from rayreel.features.matrix import FeatureMatrix
 from watching import watched

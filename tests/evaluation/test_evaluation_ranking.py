@@ -87,15 +87,16 @@ def test_ranking_memory_is_far_below_users_times_videos() -> None:
 def test_embeddings_score_by_cosine() -> None:
     z = np.array([[1, 0], [0.6, 0.8], [0, 1]], dtype=np.float32)
     scores = by_embedding(z)(np.array([2, 0]))(np.array([1, 0]))
-    np.testing.assert_allclose(scores, [[0.8, 0.6], [0, 1]], atol=1e-6)
+    np.testing.assert_allclose(scores, [[0.8, 0.6], [0.0, 1.0]], atol=1e-6)
 
 
 def test_dense_and_sparse_vectors_give_the_same_scores() -> None:
     z = np.random.default_rng(0).random((5, 3), dtype=np.float32)
     weights = sparse.csr_array(np.array([[0.5, 0.5, 0, 0, 0], [0, 0, 0, 0, 1]], np.float32))
     queries, candidates = np.array([1, 0]), np.array([4, 2, 0])
-    for make in (by_embedding, lambda vectors: by_history(vectors, weights)):
-        dense, thin = (make(x)(candidates)(queries) for x in (z, sparse.csr_array(z)))
+    thin_z = sparse.csr_array(z)
+    for scorers in ((by_embedding(z), by_embedding(thin_z)), (by_history(z, weights), by_history(thin_z, weights))):
+        dense, thin = (scorer(candidates)(queries) for scorer in scorers)
         np.testing.assert_allclose(dense, thin, rtol=1e-5)
 
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from feature_rows import feature_matrix, feature_row
-from rayreel.evaluation.splits import Split, SplitConfig, groups_of, split_groups
+from rayreel.evaluation.config import SplitConfig
+from rayreel.evaluation.splits import Split, groups_of, split_groups
 
 CONFIG = SplitConfig()
 GROUPS = [f"file {n}" for n in range(2000)]

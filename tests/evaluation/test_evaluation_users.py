@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from feature_rows import feature_matrix, feature_row
+from rayreel.evaluation.config import SplitConfig
 from rayreel.evaluation.ranking import rank
 from rayreel.evaluation.scorers import by_value
-from rayreel.evaluation.splits import Split, SplitConfig
+from rayreel.evaluation.splits import Split
 from rayreel.evaluation.users import Period, UserQueries, UserSplit, UserTask, split_interactions
 from watching import watched
 

@@ -3,6 +3,7 @@
 import itertools
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import Self
 
 import pyarrow as pa
 import pytest
@@ -136,8 +137,8 @@ def test_amendments_are_ordered_by_number_even_if_clocks_disagree(
         ahead = timedelta(hours=1)
 
         @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:
-            return datetime.now(tz) + cls.ahead
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + cls.ahead
 
     monkeypatch.setattr(module, "datetime", Clock)
     amendments = Amendments(storage)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from filling import DIM, FIRST, Fill
 from pydantic import SecretStr
 from pymilvus import MilvusClient
 
+from index_filling import DIM, FIRST, Fill
 from milvus_behind_tls import SERVER_NAME, TOKEN, serve_behind_tls
 from ray_here import own_ray
 from rayreel.index.alias import alias_target, collections, drop_collection

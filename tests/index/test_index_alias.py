@@ -1,7 +1,7 @@
 import pytest
-from filling import FIRST, Fill
 from pymilvus import MilvusClient
 
+from index_filling import FIRST, Fill
 from rayreel.index.alias import IndexInUse, ReleaseCollection, alias_target, collections, drop_collection, switch_alias
 from rayreel.index.config import IndexConfig
 from rayreel.index.search import VideoIndex

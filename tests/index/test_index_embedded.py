@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import ray
-from filling import DIM
 from milvus_lite.db import MilvusLite
 from pydantic import SecretStr
 from pymilvus import MilvusClient
 
+from index_filling import DIM
 from milvus_behind_tls import SERVER_NAME, TOKEN, serve_behind_tls
 from rayreel.index.alias import switch_alias
 from rayreel.index.config import IndexConfig, IndexUnavailable
@@ -32,7 +32,7 @@ def fill(client: MilvusClient, version: int, rows: list[IndexRow], config: Index
 
 def owner_pid(data_dir: Path) -> int:
     owner = ray.get_actor(owner_name(data_dir), namespace=NAMESPACE)
-    return ray.get(owner.__ray_call__.remote(lambda _: os.getpid()))
+    return int(ray.get(owner.__ray_call__.remote(lambda _: os.getpid())))
 
 
 def test_a_killed_owner_restarts_at_its_address_with_rows_and_alias(

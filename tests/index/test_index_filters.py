@@ -3,9 +3,9 @@ import random
 from typing import Any
 
 import pytest
-from filling import Fill
 from pymilvus import MilvusClient
 
+from index_filling import Fill
 from rayreel.index.collection import CATEGORY_BYTES, MAX_TAGS
 from rayreel.index.config import IndexConfig
 from rayreel.index.filters import BadFilter, matches, parse_filter, to_milvus
@@ -19,7 +19,7 @@ ROW = {
     "created_at": 1000.0,
     "duration_s": 12.5,
 }
-TRUE = [
+TRUE: list[dict[str, Any]] = [
     {"category": "sport"},
     {"category": {"in": ["music", "sport"]}},
     {"video_id": "v1"},
@@ -41,7 +41,7 @@ TRUE = [
     {"not": {"extra.none": {"lt": 5}}},
     {"not": {"extra.lang": {"lt": 5}}},
 ]
-FALSE = [
+FALSE: list[dict[str, Any]] = [
     {"category": "Sport"},
     {"tags": {"all": ["net", "goal"]}},
     {"created_at": {"gt": 1000}},
@@ -55,7 +55,7 @@ FALSE = [
     {"category": "sport", "extra.lang": "en"},
     {"not": {"or": [{"category": "music"}, {"extra.views": 7}]}},
 ]
-BAD = {
+BAD: dict[str, list[object]] = {
     "filter": [None, {}, [], "category == 1", 7, {"and": [{"category": str(n)} for n in range(65)]}],
     "filter.title": [{"title": "x"}],
     "filter.extra.": [{"extra.": 1}, {"extra.": {"lt": 1}}],
@@ -140,7 +140,8 @@ def some_text(chance: random.Random) -> str:
 
 
 def some_value(chance: random.Random) -> str | float:
-    values = [some_text(chance), chance.randrange(-3, 3), chance.choice([0.5, -2.0, 1e15, 1e-7, 2.0**53]), True, False]
+    values: list[str | float] = [some_text(chance), chance.randrange(-3, 3)]
+    values += [chance.choice([0.5, -2.0, 1e15, 1e-7, 2.0**53]), True, False]
     return chance.choice(values)
 
 

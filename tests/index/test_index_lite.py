@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from filling import Fill
 from pymilvus import MilvusClient
 
+from index_filling import Fill
 from rayreel.index.collection import version_of
 from rayreel.index.config import IndexConfig
 from rayreel.index.filters import parse_filter

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from filling import FIRST, NASTY, Fill
 from pymilvus import MilvusClient
 
+from index_filling import FIRST, NASTY, Fill
 from rayreel.index import search
 from rayreel.index.alias import switch_alias
 from rayreel.index.collection import version_of
@@ -130,7 +130,7 @@ def test_a_hybrid_search_filters_and_excludes_in_both_rankings(index: VideoIndex
     english = parse_filter({"extra.lang": "en"})
     hits = index.hybrid(rows[0].embedding, "moon250 moon7 tide3", 30, ["v7"], filter=english)
     assert len(hits) == 30
-    assert all(hit.extra["lang"] == "en" and hit.video_id != "v7" for hit in hits)
+    assert all(hit.extra and hit.extra["lang"] == "en" and hit.video_id != "v7" for hit in hits)
 
 
 def test_fusion_prefers_videos_in_both_rankings() -> None:

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from filling import Fill
 from pymilvus import MilvusClient
 
+from index_filling import Fill
 from rayreel.index.config import IndexConfig
 from rayreel.index.verify import recall
 from rayreel.index.write import IndexRow

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from filling import DIM, NASTY, Fill
 from pymilvus import MilvusClient
 
+from index_filling import DIM, NASTY, Fill
 from rayreel.index import write
 from rayreel.index.alias import drop_collection, switch_alias
 from rayreel.index.collection import ID_BYTES, MAX_TAGS, TITLE_BYTES, untyped

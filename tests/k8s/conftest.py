@@ -1,12 +1,9 @@
-"""Imports for the scripts of k8s/, and an API server for tests."""
+"""An API server for tests."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "k8s"))
 
 from k8s_api_server import ApiServer
 

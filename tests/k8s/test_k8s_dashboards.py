@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import ray.dashboard.modules.metrics.dashboards as ray_dashboards
+
 from k8s_manifests import ROOT, of_kind, rendered
 
 NAME = re.compile(r"\b(?:ray|milvus)_[a-z0-9_]+\b")

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from k8s_manifests import ROOT, pods
-from rendering import build
 
 from films import write_film
+from k8s_manifests import ROOT, pods
+from rendering import build
 
 DOCKERFILE = (ROOT / "k8s" / "Dockerfile").read_text()
 STEPS = ROOT / "k8s" / "image.sh"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from k8s_manifests import ROOT, of_kind, pods, rendered
 from mlflow import MlflowClient
 
+from k8s_manifests import ROOT, of_kind, pods, rendered
 from ports import free_port
 
 LOGIN = ("rayreel", "a password of the test's")

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 
 import pytest
+
 from k8s_manifests import BUILDS, RAY, Object, cluster_spec, named, of_kind, rendered
 from k8s_operator_rules import complaints
 
@@ -16,11 +17,13 @@ def test_every_ray_object_satisfies_the_operators_rules(name: str) -> None:
 
 
 def head(item: Object) -> Object:
-    return cluster_spec(item)["headGroupSpec"]
+    group: Object = cluster_spec(item)["headGroupSpec"]
+    return group
 
 
 def worker(item: Object, number: int = -1) -> Object:
-    return cluster_spec(item)["workerGroupSpecs"][number]
+    group: Object = cluster_spec(item)["workerGroupSpecs"][number]
+    return group
 
 
 def env(group: Object, name: str) -> None:
@@ -28,7 +31,8 @@ def env(group: Object, name: str) -> None:
 
 
 def rules(item: Object) -> list[Object]:
-    return item["spec"]["deletionStrategy"]["deletionRules"]
+    found: list[Object] = item["spec"]["deletionStrategy"]["deletionRules"]
+    return found
 
 
 BROKEN: list[tuple[str, Callable[[Object], object]]] = [
@@ -83,11 +87,13 @@ SERVICES: list[tuple[str, Callable[[Object], object]]] = [
 
 
 def gpu(item: Object) -> Object:
-    return worker(item)["template"]["spec"]["containers"][0]
+    container: Object = worker(item)["template"]["spec"]["containers"][0]
+    return container
 
 
 def upgrade(item: Object) -> Object:
-    return item["spec"]["upgradeStrategy"]["clusterUpgradeOptions"]
+    options: Object = item["spec"]["upgradeStrategy"]["clusterUpgradeOptions"]
+    return options
 
 
 @pytest.mark.parametrize(("complaint", "breaks"), [*BROKEN, *JOBS])

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Iterator
 
 import pytest
+
 from k8s_manifests import OVERLAY_NAMES, Object, Pod, cluster_spec, everything, of_kind, pods, quantity
 
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 import secrets_file
 from k8s_manifests import (
     OVERLAY_NAMES,
@@ -237,9 +238,14 @@ def test_network_policies_allow_the_needed_connections_and_deny_others(overlay: 
     policies = of_kind(objects, "NetworkPolicy")
     for from_, to, port, name in NEEDED[overlay]:
         assert allowed(policies, from_, to, port, name), (from_, to, port)
-    for from_, to in ((HEAD, "postgres"), (app("mlflow"), "redis"), (app("minio"), "mlflow"), (app("redis"), "redis")):
+    for from_, server in (
+        (HEAD, "postgres"),
+        (app("mlflow"), "redis"),
+        (app("minio"), "mlflow"),
+        (app("redis"), "redis"),
+    ):
         for port in (5432, 6379, 5000):
-            assert not allowed(policies, from_, app(to), port, "http"), (from_, to)
+            assert not allowed(policies, from_, app(server), port, "http"), (from_, server)
     closed = [policy for policy in policies if policy["spec"]["podSelector"] == {} and "egress" not in policy["spec"]]
     assert [policy["spec"]["policyTypes"] for policy in closed if policy["metadata"]["namespace"] == "rayreel"] == [
         ["Ingress", "Egress"]

@@ -6,6 +6,7 @@ from types import ModuleType
 
 import kubernetes_validate
 import pytest
+
 from k8s_manifests import BUILDS, OF_OPERATORS, OVERLAY_NAMES, RAY, ROOT, named, of_kind, rendered
 
 VALIDATOR = ROOT.parent / "shared" / "k8s" / "validate_crds.py"

@@ -10,6 +10,8 @@ import click
 import pytest
 import typer.main
 import yaml
+from ray.serve.schema import ServeDeploySchema
+
 from k8s_manifests import (
     BUILDS,
     OVERLAY_NAMES,
@@ -21,11 +23,9 @@ from k8s_manifests import (
     quantity,
     rendered,
 )
-from ray.serve.schema import ServeDeploySchema
-from rendering import JOBS
-
 from rayreel.cli.main import COMMANDS
 from rayreel.settings import load_settings
+from rendering import JOBS
 
 JOB_BUILDS = [name for name in BUILDS if name.endswith("/jobs")]
 

@@ -4,8 +4,8 @@ import re
 from typing import Any
 
 import pytest
-from k8s_manifests import ROOT, cluster_spec, of_kind, quantity, rendered
 
+from k8s_manifests import ROOT, cluster_spec, of_kind, quantity, rendered
 from rayreel.features.config import ExtractConfig
 
 TEXT = (ROOT / "k8s" / "SIZING.md").read_text()

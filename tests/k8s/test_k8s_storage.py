@@ -3,9 +3,10 @@
 import json
 
 import pytest
+from moto.iam.access_control import IAMPolicy, PermissionResult
+
 import secrets_file
 from k8s_manifests import OVERLAY_NAMES, ROOT, Pod, everything, of_kind, pods
-from moto.iam.access_control import IAMPolicy, PermissionResult
 
 POLICIES = ROOT / "k8s" / "components" / "minio" / "policies"
 KEYS = "state/access/keys.json"

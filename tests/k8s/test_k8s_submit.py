@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import submit
 import yaml
+
+import submit
 from k8s_api_server import ApiServer, refusal
 from rayjobs import RayJobs, connect
-from refusals import Invalid, Lost, NameTaken, NoCluster, NoKubeRay, NoNamespace, NoSuchJob, NotAllowed, QuotaExceeded
-
 from rayreel.errors import RayreelError
+from refusals import Invalid, Lost, NameTaken, NoCluster, NoKubeRay, NoNamespace, NoSuchJob, NotAllowed, QuotaExceeded
 
 ROOT = Path(__file__).parents[2]
 JOBS = "rayjobs"

@@ -18,6 +18,7 @@ RATE = 16_000
 def write_sound(path: Path, wave: np.ndarray, rate: int = 44_100, codec: str = "aac") -> Path:
     with av.open(path, "w") as out:
         stream = out.add_stream(codec, rate=rate, layout="mono")
+        assert isinstance(stream, av.AudioStream)
         sound = av.AudioFrame.from_ndarray(wave[None].astype(np.float32), format="fltp", layout="mono")
         sound.sample_rate = rate
         out.mux(stream.encode(sound))
@@ -85,7 +86,7 @@ def test_a_gap_in_the_track_is_preserved(tmp_path: Path) -> None:
     with av.open(whole) as source, av.open(cut, "w") as out:
         stream = out.add_stream_from_template(source.streams.audio[0])
         for packet in source.demux(source.streams.audio[0]):
-            if packet.dts is not None and not 1 < packet.pts * packet.time_base < 2:
+            if packet.dts is not None and packet.pts is not None and not 1 < packet.pts * packet.time_base < 2:
                 packet.stream = stream
                 out.mux(packet)
     windows = windows_of(cut, [1.0, 3.0], 1.0)

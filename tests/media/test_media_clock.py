@@ -141,7 +141,7 @@ def test_long_picture_durations_with_sound_are_not_a_jump() -> None:
 
 
 def test_one_picture_a_minute_is_not_a_jump() -> None:
-    clock = np.arange(20) * 60.0
+    clock = np.arange(20, dtype=np.float64) * 60
     assert not continuous({VIDEO: Track(np.arange(20), clock, clock, clock)}, GAP_S)[VIDEO].shown_s.any()
 
 

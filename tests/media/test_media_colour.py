@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -23,7 +24,7 @@ def error_of(path: Path) -> float:
     return max(map(colour_error, squares))
 
 
-def write(path: Path, codec: str = "libx264", **options: object) -> Path:
+def write(path: Path, codec: str = "libx264", **options: Any) -> Path:  # noqa: ANN401
     return write_numbered(path, codec, frames=6, **options)
 
 
@@ -56,7 +57,7 @@ def test_every_depth_and_subsampling_gives_the_same_colours(
     if codec not in av.codecs_available:
         pytest.skip(f"this build of PyAV has no {codec}")
     matrix = 5 if codec == "mjpeg" else 1  # JPEG has only one
-    options = {} if codec in ("mjpeg", "prores_ks") else None
+    options: dict[str, str] | None = {} if codec in ("mjpeg", "prores_ks") else None
     assert error_of(write(tmp_path / name, codec, form=form, matrix=matrix, range_=range_, options=options)) < CLOSE
 
 

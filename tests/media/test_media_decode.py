@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ FilmMaker = Callable[..., Path]
 SIZE = 64
 
 
-def take(path: Path, frames: int = 8, **limits: float) -> Clip | Rejected:
+def take(path: Path, frames: int = 8, **limits: Any) -> Clip | Rejected:  # noqa: ANN401
     return decode(str(path), SamplingConfig(frames=frames, mode="exact"), SIZE, Limits(**limits))
 
 
@@ -175,7 +176,7 @@ def test_sound_without_pictures_is_not_a_video(tmp_path: Path) -> None:
     ],
 )
 def test_a_film_over_a_limit_is_rejected_before_it_is_decoded(
-    film: FilmMaker, limit: dict[str, float], reason: Reason
+    film: FilmMaker, limit: dict[str, Any], reason: Reason
 ) -> None:
     taken = take(film(frames=50), **limit)
     assert isinstance(taken, Rejected) and taken.reason is reason

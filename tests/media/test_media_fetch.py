@@ -52,11 +52,12 @@ class Answers(BaseHTTPRequestHandler):
 
     def answer_dropped(self, times: int) -> None:
         if times > 2:
-            return self.answer_film(times)
+            self.answer_film(times)
+            return
         if times == 2:
             self.start(200, len(BODY))
             self.wfile.write(BODY[:1000])
-        return self.connection.shutdown(socket.SHUT_RDWR)
+        self.connection.shutdown(socket.SHUT_RDWR)
 
     def answer_broken(self, _times: int) -> None:
         self.start(500, 0)

@@ -30,7 +30,7 @@ def colours(clip: SampleClip) -> np.ndarray:
     pictures = list(draw(clip))
     pixels = pictures[len(pictures) // 2].reshape(-1, 3) // 64
     counts = np.bincount(pixels @ np.array([16, 4, 1]), minlength=64)
-    return np.sqrt(counts / counts.sum())
+    return np.asarray(np.sqrt(counts / counts.sum()))
 
 
 def timbre(clip: SampleClip) -> np.ndarray:
@@ -55,6 +55,7 @@ def test_the_file_is_h264_and_aac_of_the_planned_size_and_length(film: tuple[Sam
         video, audio = container.streams.video[0], container.streams.audio[0]
         assert (video.codec_context.name, audio.codec_context.name) == ("h264", "aac")
         assert (video.width, video.height, video.pix_fmt) == (clip.look.width, clip.look.height, "yuv420p")
+        assert video.duration and video.time_base and audio.duration and audio.time_base
         assert float(video.duration * video.time_base) == pytest.approx(clip.seconds, abs=1 / FRAME_RATE)
         assert float(audio.duration * audio.time_base) == pytest.approx(clip.seconds, abs=0.05)
 

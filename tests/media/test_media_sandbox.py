@@ -77,8 +77,9 @@ def targets(tmp_path: Path) -> Iterator[dict[str, object]]:
         socket.socket(socket.AF_UNIX) as named,
         socket.socket(socket.AF_UNIX) as nameless,
     ):
-        named.bind(unix), nameless.bind("\0" + abstract)
-        named.listen(), nameless.listen()
+        for listener, address in ((named, unix), (nameless, "\0" + abstract)):
+            listener.bind(address)
+            listener.listen()
         found = {"secret": str(secret), "victim": str(victim), "new": str(folder / "new"), "folder": str(folder)}
         yield {**found, "port": tcp.getsockname()[1], "unix": unix, "abstract": abstract}
     assert secret.read_text() == "correct horse"
@@ -267,10 +268,10 @@ def replaced(tree: object, path: list[int], value: object) -> object:
     """Return a tree with the part at `path` replaced. Steps are indices of keys or elements, modulo their number."""
     if not path or not isinstance(tree, dict | list) or not tree:
         return value
-    keys = list(tree) if isinstance(tree, dict) else list(range(len(tree)))
-    chosen = keys[path[0] % len(keys)]
-    changed = {key: replaced(tree[key], path[1:], value) if key == chosen else tree[key] for key in keys}  # type: ignore[index,call-overload]
-    return changed if isinstance(tree, dict) else list(changed.values())
+    chosen = path[0] % len(tree)
+    parts = tree.values() if isinstance(tree, dict) else tree
+    changed = [replaced(part, path[1:], value) if number == chosen else part for number, part in enumerate(parts)]
+    return dict(zip(tree, changed, strict=True)) if isinstance(tree, dict) else changed
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

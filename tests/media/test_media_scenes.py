@@ -28,6 +28,7 @@ def write_scenes(
     chance = np.random.default_rng(7)
     with av.open(path, "w") as out:
         video = out.add_stream(codec, rate=FPS, options=SETTINGS[codec])
+        assert isinstance(video, av.VideoStream)
         video.width, video.height, video.pix_fmt = 160, 128, "yuv420p"
         video.codec_context.gop_size, video.codec_context.max_b_frames = keyframe_every, bframes
         grains = [np.kron(chance.integers(-20, 20, (8, 10)), np.ones((16, 16))) for _ in range(len(cuts_s) + 1)]
@@ -41,7 +42,8 @@ def write_scenes(
 
 def layout(chance: random.Random, step_s: float, length_s: float) -> list[float]:
     """Return times of cuts more than a step of targets apart, some at keyframes, on full seconds."""
-    cuts_s, at_s = [], 0.0
+    cuts_s: list[float] = []
+    at_s = 0.0
     while (at_s := at_s + chance.uniform(1.1, 2.6) * step_s) < length_s - 1.1 * step_s:
         if chance.random() < 0.4 and round(at_s) - (cuts_s[-1] if cuts_s else 0) > 1.1 * step_s:
             at_s = float(round(at_s))

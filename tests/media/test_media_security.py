@@ -96,6 +96,7 @@ def test_a_film_cannot_take_samples_from_another_file(take: Take, film: FilmMake
 def test_a_picture_named_mp4_is_not_a_video(take: Take, tmp_path: Path, codec: str) -> None:
     with av.open(tmp_path / "picture", "w", format="image2") as out:
         stream = out.add_stream(codec, rate=1)
+        assert isinstance(stream, av.VideoStream)
         stream.width = stream.height = 64
         stream.pix_fmt = {"mjpeg": "yuvj420p", "bmp": "bgr24"}.get(codec, "rgb24")
         out.mux(stream.encode(av.VideoFrame(64, 64, stream.pix_fmt)))
@@ -121,11 +122,12 @@ def write_tracks(path: Path, codecs: list[str]) -> Path:
         for codec in codecs:
             tracks.append(out.add_stream(codec, rate=8000, layout="mono"))
         for track in tracks:
+            assert isinstance(track, av.AudioStream)
             samples = (8000 * np.sin(np.arange(8000) / 5)).astype(np.int16)
             tone = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
             tone.sample_rate = 8000
             size = track.codec_context.frame_size or 0
-            form = track.format.name if track.format else "s16"
+            form = track.format.name if track.format is not None else "s16"
             resampler = av.AudioResampler(format=form, layout="mono", rate=8000, frame_size=size)
             for piece in (*resampler.resample(tone), *resampler.resample(None)):
                 out.mux(track.encode(piece))

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -21,8 +22,19 @@ from rayreel.media.streams import pick_video
 TARGETS = [3, 9, 15, 21]
 
 
-def add_film(out: OutputContainer, *, side: int = 128, frames: int = 24, negative: bool = False) -> Callable[[], None]:
-    """Add a numbered film to `out`; returns the function that encodes it."""
+@dataclass(frozen=True)
+class Track:
+    """A stream added to a file. Calling it encodes its frames."""
+
+    stream: av.VideoStream | av.AudioStream
+    encode: Callable[[], None]
+
+    def __call__(self) -> None:
+        self.encode()
+
+
+def add_film(out: OutputContainer, *, side: int = 128, frames: int = 24, negative: bool = False) -> Track:
+    """Add a numbered film to `out`."""
     video = out.add_stream("libx264", rate=FPS, options={"crf": "8", "preset": "ultrafast"})
     video.width, video.height, video.pix_fmt = side, side, "yuv420p"
 
@@ -32,8 +44,7 @@ def add_film(out: OutputContainer, *, side: int = 128, frames: int = 24, negativ
             out.mux(video.encode(yuv_frame(255 - picture if negative else picture)))
         out.mux(video.encode(None))
 
-    encode.stream = video
-    return encode
+    return Track(video, encode)
 
 
 def add_cover(out: OutputContainer) -> Callable[[], None]:
@@ -56,8 +67,9 @@ def add_cover(out: OutputContainer) -> Callable[[], None]:
     return encode
 
 
-def add_sound(out: OutputContainer, level: float, codec: str = "aac", seconds: float = 1.0) -> Callable[[], None]:
+def add_sound(out: OutputContainer, level: float, codec: str = "aac", seconds: float = 1.0) -> Track:
     audio = out.add_stream(codec, rate=48_000, layout="mono")
+    assert isinstance(audio, av.AudioStream)
 
     def encode() -> None:
         tone = level * np.sin(2 * np.pi * 440 * np.arange(int(48_000 * seconds)) / 48_000)
@@ -66,8 +78,7 @@ def add_sound(out: OutputContainer, level: float, codec: str = "aac", seconds: f
         out.mux(audio.encode(sound))
         out.mux(audio.encode(None))
 
-    encode.stream = audio
-    return encode
+    return Track(audio, encode)
 
 
 def numbers(path: Path) -> list[int]:
@@ -84,7 +95,7 @@ def reject(path: Path, **limits: int) -> Rejected:
 def test_cover_art_is_not_the_film(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     with av.open(path, "w") as out:
-        for encode in [add_cover(out), add_film(out)]:
+        for encode in (add_cover(out), add_film(out).encode):
             encode()
     if name == "film.mp4":
         cover_first(path)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hdr_signals import TO_2020, hlg, pq, shown
+from hdr_signals import TO_2020, Signal, hlg, pq, shown
 from rayreel.media.tonemap import is_standard, to_standard
 
 PQ, HLG, SDR = 16, 18, 1
@@ -14,14 +14,14 @@ COLOURS = np.array(
 
 
 @pytest.mark.parametrize(("transfer", "signal"), [(PQ, pq), (HLG, hlg)])
-def test_signals_up_to_white_are_unchanged(transfer: int, signal: object) -> None:
+def test_signals_up_to_white_are_unchanged(transfer: int, signal: Signal) -> None:
     back = to_standard(signal(shown(COLOURS)), transfer, BT2020)
     np.testing.assert_allclose(back, COLOURS, atol=3)
 
 
 @pytest.mark.parametrize(("transfer", "signal"), [(PQ, pq), (HLG, hlg)])
 @pytest.mark.parametrize("peak", [400, 1000])
-def test_highlights_are_compressed_and_the_rest_is_nearly_kept(transfer: int, signal: object, peak: float) -> None:
+def test_highlights_are_compressed_and_the_rest_is_nearly_kept(transfer: int, signal: Signal, peak: float) -> None:
     greys = np.array([5, 20, 50, 100, 203, peak])[:, None].repeat(3, axis=1)
     back = to_standard(signal(greys), transfer, BT2020)[:, 0].astype(int)
     assert (np.diff(back) > 0).all() and back[-1] == pytest.approx(255, abs=1)

@@ -17,8 +17,9 @@ from rayreel.release import embed as module
 from rayreel.release.embed import Embedded, ReadFeatures, compare, embed_table, embed_with
 from rayreel.release.rows import ROWS, ReleaseRows, embeddings, part_embeddings, videos
 from rayreel.storage import Storage
+from rayreel.tower.config import TowerConfig
 from rayreel.tower.embed import embed, embed_query
-from rayreel.tower.tower import TowerConfig, VideoTower
+from rayreel.tower.tower import VideoTower
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

@@ -106,6 +106,7 @@ def test_a_snapshot_is_written_after_many_changes_or_on_request(
     release: Candidate, store: FeatureStore, tmp_path: Path
 ) -> None:
     first = snapshot_pointer(store.storage, 2)
+    assert first is not None
     more = 1 + release.site.release.overlay_rows
     store.amend(deleted=["v000"])
     assert bring_up_to_date(release).snapshot is None and snapshot_pointer(store.storage, 2) == first

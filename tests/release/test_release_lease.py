@@ -51,8 +51,10 @@ def holder(storage: Storage) -> Iterator[Start]:
         def start() -> subprocess.Popen[str]:
             words = [sys.executable, "-c", HOLDER, storage.root, str(LIVE_S)]
             environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-            process = running.enter_context(subprocess.Popen(words, env=environment, text=True, **pipes))
+            pipe = subprocess.PIPE
+            process = running.enter_context(
+                subprocess.Popen(words, env=environment, text=True, stdin=pipe, stdout=pipe)
+            )
             running.callback(process.kill)
             assert answer(process) == "held"
             return process
@@ -99,6 +101,7 @@ def test_a_released_lease_is_free_and_waiting_processes_get_it(storage: Storage,
     process = holder()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(lease(storage, patience_s=60).__enter__)
+        assert process.stdin is not None
         process.stdin.close()  # it ends its block
         taken = waiting.result()
     taken.check()

@@ -12,9 +12,10 @@ from mlflow.pyfunc import PyFuncModel
 from feature_rows import DIMS, feature_matrix, feature_row
 from rayreel.release import model_code
 from rayreel.release.model import ARTIFACT, TowerModel, input_example, signature
+from rayreel.tower.config import TowerConfig
 from rayreel.tower.embed import EmptyQuery, embed
 from rayreel.tower.save import save_tower
-from rayreel.tower.tower import TowerConfig, VideoTower
+from rayreel.tower.tower import VideoTower
 
 ROWS = [feature_row("whole", frames=4), feature_row("silent", windows=0), feature_row("sound", frames=0, text=False)]
 MATRIX = feature_matrix(*ROWS)
@@ -70,7 +71,8 @@ def test_the_model_returns_the_towers_embeddings(model: TowerModel) -> None:
 def test_a_missing_column_an_empty_cell_and_an_empty_list_all_mean_absent(model: TowerModel) -> None:
     only = frame()[["text"]].iloc[:2]
     expected = model.predict(None, only)
-    for absent in (None, float("nan"), []):
+    missing: tuple[object, ...] = (None, float("nan"), [])
+    for absent in missing:
         cells = pd.Series([absent, absent], dtype=object)
         np.testing.assert_array_equal(model.predict(None, only.assign(visual=cells, audio=cells)), expected)
 

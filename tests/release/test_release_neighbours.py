@@ -26,7 +26,8 @@ np.save(f"{sys.argv[1]}/cosines.npy", cosines)
 
 def unit_rows(count: int, dim: int = 16) -> np.ndarray:
     rows = np.random.default_rng(0).normal(size=(count, dim)).astype(np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows
 
 
 def brute_force(rows: np.ndarray, row: int, width: int) -> list[int]:

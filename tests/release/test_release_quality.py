@@ -27,7 +27,8 @@ def of(gates: list[ReleaseGate], name: str) -> ReleaseGate:
 
 def judged(jury: Jury, version: str, before: str | None, **gates: object) -> list[ReleaseGate]:
     rules = GatesConfig.model_validate(gates)
-    return judge(registry.resolve(version), before and registry.resolve(before), replace(jury, gates=rules)).gates
+    previous = registry.resolve(before) if before else None
+    return judge(registry.resolve(version), previous, replace(jury, gates=rules)).gates
 
 
 def test_a_better_tower_passes_all_gates(jury: Jury) -> None:

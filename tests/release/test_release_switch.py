@@ -78,10 +78,11 @@ def start() -> Iterator[Start]:
         uri = site.client._config.uri
         words = [sys.executable, "-c", PROMOTES, site.storage.root, mlflow.get_tracking_uri(), uri, str(version), stage]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        running.append(subprocess.Popen(words, env=environment, text=True, **pipes))
-        assert running[-1].stdout.readline().strip() == "stopped"
-        return running[-1]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(words, env=environment, text=True, stdin=pipe, stdout=pipe)
+        running.append(process)
+        assert process.stdout is not None and process.stdout.readline().strip() == "stopped"
+        return process
 
     yield started
     for process in running:

@@ -14,7 +14,7 @@ MOVED = {"name": "rayreel-tower", "alias": "champion", "version": "3"}
 
 def delivery(
     data: object, secret: str = SECRET, entity: str = "model_version_alias", sent: float | None = None
-) -> tuple:
+) -> tuple[dict[str, str], bytes]:
     body = json.dumps({"entity": entity, "action": "created", "data": data})
     when = str(int(time.time() if sent is None else sent))
     signature = _generate_hmac_signature(secret, "delivery-1", when, body)

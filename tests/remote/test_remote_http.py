@@ -163,7 +163,7 @@ def test_a_name_with_a_private_address_gets_the_same_error_as_an_unknown_name(
 ) -> None:
     names["inside.test"] = ["127.0.0.1"]
     outcome = fetch(plain.url("/film.mp4", "inside.test"), ("*",))
-    assert refused(outcome) and "has no public address" in outcome.detail
+    assert isinstance(outcome, Rejected) and refused(outcome) and "has no public address" in outcome.detail
     assert not plain.asked
 
 

@@ -1,6 +1,7 @@
 """Access to local files by API clients and remote catalogs."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,11 +29,16 @@ def test_only_files_inside_a_root_are_allowed(folder: Path) -> None:
 
 def test_a_path_outside_is_rejected_without_accessing_the_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     accessed: list[str] = []
+
+    def recorded(real: Callable[..., object]) -> Callable[..., object]:
+        def call(path: object, *arguments: object, **options: object) -> object:
+            accessed.append(str(path))
+            return real(path, *arguments, **options)
+
+        return call
+
     for name in ("stat", "lstat", "readlink"):
-        real = getattr(os, name)
-        monkeypatch.setattr(
-            os, name, lambda path, *a, real=real, **k: (accessed.append(str(path)), real(path, *a, **k))[1]
-        )
+        monkeypatch.setattr(os, name, recorded(getattr(os, name)))
     for name in ("secret", "absent"):
         assert not may_read(str(folder.parent / name), ReadLimits(allowed_roots=(folder,)))
     assert not [path for path in accessed if "secret" in path or "absent" in path]

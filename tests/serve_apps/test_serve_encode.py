@@ -12,11 +12,11 @@ from rayreel.features.schema import feature_schema
 from rayreel.media.clip import Clip, MediaFacts
 from rayreel.media.config import SamplingConfig
 from rayreel.release.embed import embed_table
-from rayreel.tower.embed import embed_query
-from rayreel.tower.tower import TowerConfig, VideoTower
+from rayreel.tower.config import TowerConfig
+from rayreel.tower.embed import QueryVectors, embed_queries, embed_query
+from rayreel.tower.tower import VideoTower
 from serve_apps.batch import presentable
 from serve_apps.feature_row import feature_row
-from serve_apps.queries import Vectors, embed_queries
 
 DIMS = {Modality.VISUAL: 6, Modality.AUDIO: 5, Modality.TEXT: 4}
 KEY = EncoderKey(
@@ -30,7 +30,7 @@ def tower() -> VideoTower:
     return VideoTower(TowerConfig(dim=16), DIMS)
 
 
-def vectors(seed: int, **counts: int) -> Vectors:
+def vectors(seed: int, **counts: int) -> QueryVectors:
     rng = np.random.default_rng(seed)
     return {Modality(m): rng.normal(size=(n, DIMS[Modality(m)])).astype(np.float32) for m, n in counts.items()}
 

@@ -17,6 +17,7 @@ from hypothesis.strategies import SearchStrategy
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.config import SchemathesisConfig
+from schemathesis.core.result import Ok
 from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -104,16 +105,17 @@ def ask_all(service: MadeService, answered: Counter[tuple[str, int]], subtests: 
     """Test each operation with known values, and with requests that its description allows and forbids."""
     for known, mode in ((True, GenerationMode.POSITIVE), *((False, mode) for mode in GenerationMode)):
         for result in described(service, known=known).get_all_operations():
+            assert isinstance(result, Ok), result
             operation = result.ok()
             if mode.is_positive or operation.body or operation.query:
                 with subtests.test(operation=operation.label, mode=mode.value, known=known):
                     ask_one(operation.as_strategy(mode), answered, examples)
 
 
-def ask_one(cases: SearchStrategy[schemathesis.Case], answered: Counter[tuple[str, int]], examples: int) -> None:
+def ask_one(cases: SearchStrategy[schemathesis.Case[Any]], answered: Counter[tuple[str, int]], examples: int) -> None:
     @settings(max_examples=examples, **QUIET)
     @given(case=cases)
-    def ask(case: schemathesis.Case) -> None:
+    def ask(case: schemathesis.Case[Any]) -> None:
         response = case.call_and_validate(checks=CHECKS, timeout=120)
         answered[case.operation.label, response.status_code] += 1
         assert "Traceback" not in response.text and str(ROOT) not in response.text

@@ -11,7 +11,7 @@ from rayreel.client.messages import Problem, RecommendRequest
 from rayreel.errors import RayreelError
 from rayreel.index.config import IndexUnavailable
 from rayreel.index.search import NoRelease
-from rayreel.recommend.live import UnknownVideo
+from rayreel.recommendation.live import UnknownVideo
 from rayreel.settings import load_settings
 from serve_apps.problems import install
 from serve_apps.security import protect

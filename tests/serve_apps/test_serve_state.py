@@ -130,7 +130,8 @@ def test_the_state_has_the_reconcilers_status_and_notices_when_it_stops(
     state, off = state_of(followed)[0], state_of(settings)[0]
 
     async def scenario() -> None:
-        assert state.following is None
+        before = state.following
+        assert before is None
         write_following(settings.place, refused)
         with pytest.raises(Unavailable, match=r"no release has been promoted.*Version 3 is refused by recall\."):
             await state.refresh()
@@ -155,12 +156,13 @@ def test_without_the_index_the_release_stays_and_searches_wait_until_it_returns(
     monkeypatch.setattr(state_module, "HOLD_S", 0.2)
     rows = make_release(settings, 1, ["a1", "a2"])
     switch_to(settings, 1)
-    assert settings.milvus_dir is not None
+    milvus_dir = settings.milvus_dir
+    assert milvus_dir is not None
     state, _ = state_of(settings)
 
     async def scenario() -> None:
         await state.refresh()
-        owner = ray.get_actor(owner_name(settings.milvus_dir), namespace=NAMESPACE)
+        owner = ray.get_actor(owner_name(milvus_dir), namespace=NAMESPACE)
         ray.kill(owner, no_restart=False)
         rows.add(tombstones(["a2"]))
         async with asyncio.timeout(60):

@@ -1,12 +1,15 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
 
+from layers import linear
 from rayreel.tower.fusion import AttentionFusion, ConcatFusion, GatedFusion
 
 PRESENT = torch.tensor([[True, True, True], [True, False, True], [False, True, False]])
 PRIOR = (0.6, 0.1, 0.3)
-FUSIONS = {
+FUSIONS: dict[str, Callable[[], GatedFusion | ConcatFusion | AttentionFusion]] = {
     "gated": lambda: GatedFusion(modalities=3, dim=8, hidden=16, prior=PRIOR),
     "concat": lambda: ConcatFusion(modalities=3, dim=8, hidden=16, prior=PRIOR),
     "attention": lambda: AttentionFusion(modalities=3, dim=8, heads=2, prior=PRIOR),
@@ -16,8 +19,7 @@ FUSIONS = {
 @pytest.fixture(params=FUSIONS)
 def untrained(request: pytest.FixtureRequest) -> nn.Module:
     torch.manual_seed(0)
-    fusion: nn.Module = FUSIONS[request.param]()
-    return fusion
+    return FUSIONS[request.param]()
 
 
 @pytest.fixture
@@ -32,7 +34,8 @@ def fusion(untrained: nn.Module) -> nn.Module:
 def weighing(request: pytest.FixtureRequest) -> GatedFusion | AttentionFusion:
     """The fusions with one weight per modality, as after training."""
     torch.manual_seed(0)
-    fusion: GatedFusion | AttentionFusion = FUSIONS[request.param]()
+    fusion = FUSIONS[request.param]()
+    assert not isinstance(fusion, ConcatFusion)
     for parameter in fusion.parameters():
         nn.init.normal_(parameter, std=0.5)
     return fusion
@@ -106,9 +109,9 @@ def test_gated_fusion_matches_a_value_computed_by_hand() -> None:
     """A gate with one hidden unit that reads the first feature of the first modality: GELU(3) = 2.99595."""
     fusion = GatedFusion(modalities=2, dim=2, hidden=1)
     with torch.no_grad():
-        fusion.gate[0].weight.copy_(torch.tensor([[1.0, 0, 0, 0]]))
-        fusion.gate[0].bias.zero_()
-        fusion.gate[2].weight.copy_(torch.tensor([[1.0], [0.0]]))
+        linear(fusion.gate[0]).weight.copy_(torch.tensor([[1.0, 0, 0, 0]]))
+        linear(fusion.gate[0]).bias.zero_()
+        linear(fusion.gate[2]).weight.copy_(torch.tensor([[1.0], [0.0]]))
     fused = fusion(torch.tensor([[[3.0, 0], [0, 1]]]), torch.ones(1, 2, dtype=torch.bool))
     share = torch.tensor(2.99595).sigmoid()
     torch.testing.assert_close(fused, torch.stack([3 * share, 1 - share]).unsqueeze(0))
@@ -118,9 +121,9 @@ def test_concat_fusion_matches_a_value_computed_by_hand() -> None:
     """Half of each modality, plus GELU(3 + 1) = 3.99987 from a unit that reads one feature of each."""
     fusion = ConcatFusion(modalities=2, dim=2, hidden=1)
     with torch.no_grad():
-        fusion.joint[0].weight.copy_(torch.tensor([[1.0, 0, 0, 1]]))
-        fusion.joint[0].bias.zero_()
-        fusion.joint[2].weight.copy_(torch.tensor([[0.0], [2.0]]))
+        linear(fusion.joint[0]).weight.copy_(torch.tensor([[1.0, 0, 0, 1]]))
+        linear(fusion.joint[0]).bias.zero_()
+        linear(fusion.joint[2]).weight.copy_(torch.tensor([[0.0], [2.0]]))
     fused = fusion(torch.tensor([[[3.0, 0], [0, 1]]]), torch.ones(1, 2, dtype=torch.bool))
     torch.testing.assert_close(fused, torch.tensor([[1.5, 0.5 + 2 * 3.99987]]))
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -14,6 +13,7 @@ from rayreel.tower.losses.config import LossConfig
 from rayreel.tower.losses.global_batch import FILLER, Gather, GlobalBatch, Relation, identity, same_video
 from rayreel.tower.losses.make import make_loss
 from rayreel.training.distributed import all_gather_with_grad
+from worker_processes import spawn_workers
 
 WIDTH = 6
 
@@ -95,7 +95,7 @@ def all_cases_of_one_worker(rank: int, workers: int, folder: str) -> None:
 @pytest.mark.parametrize("workers", ROWS)
 def test_losses_and_gradients_summed_over_workers_equal_those_of_one_process(workers: int, tmp_path: Path) -> None:
     """Seven rows are uneven for two workers and ten for four; with five rows the fourth worker has only fillers."""
-    mp.spawn(all_cases_of_one_worker, (workers, str(tmp_path)), nprocs=workers)
+    spawn_workers(workers, all_cases_of_one_worker, workers, str(tmp_path))
     together = torch.load(tmp_path / "results.pt", weights_only=True)
     for name, case in CASES.items():
         for rows in ROWS[workers]:

@@ -4,8 +4,9 @@ import torch
 
 from feature_rows import DIMS, feature_matrix, feature_row
 from rayreel.encoders.encoder import Modality
+from rayreel.tower.config import TowerConfig
 from rayreel.tower.embed import EmptyQuery, collate, embed, embed_query
-from rayreel.tower.tower import TowerConfig, VideoTower
+from rayreel.tower.tower import VideoTower
 
 ROWS = np.arange(2)
 

@@ -8,9 +8,10 @@ import torch
 
 from feature_rows import DIMS, feature_matrix, feature_row
 from rayreel.encoders.encoder import Modality
+from rayreel.tower.config import TowerConfig
 from rayreel.tower.embed import embed
 from rayreel.tower.save import CONFIG, load_tower, save_tower
-from rayreel.tower.tower import TowerConfig, VideoTower
+from rayreel.tower.tower import VideoTower
 
 MATRIX = feature_matrix(feature_row("a"), feature_row("b", windows=0), feature_row("c", text=False))
 

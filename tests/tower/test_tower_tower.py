@@ -7,11 +7,13 @@ from pydantic import ValidationError
 from torch.nn import functional as F
 
 from feature_rows import DIMS, feature_matrix, feature_row
+from layers import linear, sequential
 from rayreel.encoders.encoder import Modality
 from rayreel.tower.batch import FeatureBatch
+from rayreel.tower.config import TowerConfig
 from rayreel.tower.embed import collate
 from rayreel.tower.pooling import masked_max, masked_mean
-from rayreel.tower.tower import TowerConfig, VideoTower
+from rayreel.tower.tower import VideoTower
 
 DIM = 16
 
@@ -153,7 +155,7 @@ def test_the_embedding_dimension_does_not_depend_on_the_projection_width(batch: 
     for projection in (8, 16, 24):
         tower = trained(projection=projection)
         assert tower(batch).shape == (4, DIM)
-        assert tower.project[Modality.TEXT.value][-1].out_features == projection
+        assert linear(sequential(tower.project[Modality.TEXT.value])[-1]).out_features == projection
 
 
 def test_embeddings_are_float32_of_unit_length_inside_autocast(tower: VideoTower, batch: FeatureBatch) -> None:
@@ -168,7 +170,8 @@ def test_an_untrained_projection_preserves_the_angles_of_the_features() -> None:
     tower = VideoTower(TowerConfig(dim=64), DIMS).eval()
     matrix = feature_matrix(*(feature_row(f"v{n}", frames=1, windows=0, text=False) for n in range(6)))
     batch = collate(matrix, np.arange(6))
-    x = F.normalize(tower.project[Modality.VISUAL.value][:-1](batch.vectors[Modality.VISUAL][:, 0]), dim=1)
+    projection = sequential(tower.project[Modality.VISUAL.value])[:-1]
+    x = F.normalize(projection(batch.vectors[Modality.VISUAL][:, 0]), dim=1)
     z = tower(batch)
     torch.testing.assert_close(z @ z.T, x @ x.T, atol=1e-5, rtol=0)
 

@@ -6,7 +6,7 @@ import pytest
 
 from rayreel.catalog.video import CatalogVideo
 from rayreel.errors import RayreelError
-from rayreel.evaluation.splits import SplitConfig
+from rayreel.evaluation.config import SplitConfig
 from rayreel.storage import Storage
 from rayreel.training.action.clips import CLIPS, ClipStore
 from rayreel.training.action.config import ActionConfig

@@ -4,15 +4,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 
 from moving import KINDS, moving_frames
 from rayreel.catalog.video import CatalogVideo
-from rayreel.evaluation.splits import Split, SplitConfig
+from rayreel.evaluation.config import SplitConfig
+from rayreel.evaluation.splits import Split
 from rayreel.training.action.classifier import accuracy, confusion_of
 from rayreel.training.action.config import ActionConfig
 from rayreel.training.action.data import LabelledClips, list_clips
 from rayreel.training.action.loop import ActionJob, ActionRun
+from worker_processes import spawn_workers
 
 EACH = 24
 CONFIG = ActionConfig(
@@ -106,7 +107,7 @@ def test_a_step_of_two_workers_on_an_uneven_batch_equals_that_of_one_process(tmp
     run = run_of(moving_clips())
     loss = run.step(0, run.data.split.train[:5])
     confusion, mean = confusion_of(run.model, run.data, run.data.split.validation[:5], CPU)
-    mp.spawn(_shares, (2, str(tmp_path)), nprocs=2)
+    spawn_workers(2, _shares, 2, str(tmp_path))
     theirs = torch.load(tmp_path / "2", weights_only=True)
     assert theirs["loss"] == pytest.approx(loss, abs=1e-5)
     assert theirs["totals"][0] == confusion.tolist()

@@ -8,18 +8,21 @@ import torch
 
 from feature_rows import DIMS, KEY, feature_row, feature_table
 from rayreel.errors import RayreelError
-from rayreel.evaluation.splits import SplitConfig
+from rayreel.evaluation.config import SplitConfig
 from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore
 from rayreel.storage import Storage
+from rayreel.tower.config import TowerConfig
 from rayreel.tower.losses.config import LossConfig
-from rayreel.tower.tower import TowerConfig, VideoTower
+from rayreel.tower.tower import VideoTower
+from rayreel.training.batches import PairBatch
 from rayreel.training.config import TrainConfig
 from rayreel.training.job import TrainJob, prepare
 from rayreel.training.loop import Run, make_learner, steps_per_epoch
 from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.pairs.problem import PairsImpossible
 from rayreel.training.progress import Progress
+from rayreel.training.step import StepResult
 
 MINED = PairsConfig(negatives="mined", mined_from_rank=1, mined_to_rank=8)
 
@@ -88,32 +91,38 @@ def test_negatives_are_mined_every_epoch_and_kept_within_it(tmp_path: Path) -> N
     run = new_run(job(tmp_path, pairs=MINED))
     run.train_epoch()
     first = run.prepared.plan.mined_TR
+    assert first is not None
     state = {"learner": run.learner.state(), "progress": run.progress.state(), "mined": torch.from_numpy(first)}
     run.progress.end_epoch(0.0)
     run.train_epoch()
-    assert not np.array_equal(run.prepared.plan.mined_TR, first)
+    second = run.prepared.plan.mined_TR
+    assert second is not None and not np.array_equal(second, first)
     again = new_run(job(tmp_path, pairs=MINED))
     again.load(state)
     again.train_epoch()
-    assert np.array_equal(again.prepared.plan.mined_TR, first)
+    kept = again.prepared.plan.mined_TR
+    assert kept is not None and np.array_equal(kept, first)
 
 
-def test_a_run_resumed_within_an_epoch_equals_an_uninterrupted_run(tmp_path: Path) -> None:
+def test_a_run_resumed_within_an_epoch_equals_an_uninterrupted_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole, interrupted = new_run(job(tmp_path, pairs=MINED)), new_run(job(tmp_path, pairs=MINED, prefetch=0))
     whole.train_epoch()
     states = []
     step = interrupted.learner.step
 
-    def recording_step(*args: object) -> object:
-        result = step(*args)  # type: ignore[arg-type]
+    def recording_step(batch: PairBatch, number: int, seed: tuple[int, ...]) -> StepResult:
+        result = step(batch, number, seed)
         mined = torch.from_numpy(interrupted.prepared.plan.mined_TR)
         progress = Progress.of(interrupted.progress.state())
         progress.add(progress.step, result)
         states.append({"learner": _copied(interrupted.learner.state()), "progress": progress.state(), "mined": mined})
         return result
 
-    interrupted.learner.step = recording_step  # type: ignore[method-assign,assignment]
-    interrupted.train_epoch()
+    with monkeypatch.context() as patched:
+        patched.setattr(interrupted.learner, "step", recording_step)
+        interrupted.train_epoch()
     resumed = new_run(job(tmp_path, pairs=MINED))
     resumed.load(states[1])
     resumed.train_epoch()

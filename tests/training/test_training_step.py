@@ -3,6 +3,7 @@ from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,7 +86,7 @@ GOLDEN = [
 ]
 
 
-def golden_losses(**train: object) -> list[float]:
+def golden_losses(**train: Any) -> list[float]:  # noqa: ANN401
     matrix = small_matrix()
     taught = learner(matrix, batch_size=16, **train)
     many = batches(matrix)

@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 
 from feature_rows import KEY, clusters
-from rayreel.evaluation.config import EvaluationConfig
-from rayreel.evaluation.splits import SplitConfig
+from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.settings import load_settings
 from rayreel.storage import Storage
 from rayreel.training.config import Select, TrainConfig

@@ -15,12 +15,12 @@ from feature_rows import DIMS, KEY, feature_row, feature_table
 from processes import marked, title
 from ray_here import short_folder
 from rayreel.errors import RayreelError
-from rayreel.evaluation.splits import SplitConfig
+from rayreel.evaluation.config import SplitConfig
 from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore
 from rayreel.storage import Storage
+from rayreel.tower.config import TowerConfig
 from rayreel.tower.save import load_tower
-from rayreel.tower.tower import TowerConfig
 from rayreel.training.config import TrainConfig
 from rayreel.training.job import TrainJob
 from rayreel.training.journal import EpochMetrics, Journal

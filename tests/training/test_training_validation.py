@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -6,9 +7,9 @@ import pytest
 
 from feature_rows import feature_matrix, feature_row
 from rayreel.catalog.interactions import SCHEMA
-from rayreel.evaluation.config import EvaluationConfig
+from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.exam import Exam
-from rayreel.evaluation.splits import Split, SplitConfig
+from rayreel.evaluation.splits import Split
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.training.config import Select
 from rayreel.training.pairs.config import PairsConfig
@@ -19,7 +20,7 @@ CO_WATCHED = PairsConfig(co_watched=1)
 
 
 def matrix_of(*, categories: bool = True, tags: bool = False, count: int = 80) -> FeatureMatrix:
-    def columns(n: int) -> dict[str, object]:
+    def columns(n: int) -> dict[str, Any]:
         return {"category": f"c{n % 4}" if categories else "", "tags": [f"t{n % 5}"] if tags else []}
 
     return feature_matrix(*(feature_row(f"v{n:03}", **columns(n)) for n in range(count)))

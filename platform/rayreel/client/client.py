@@ -1,7 +1,7 @@
 """A client for the HTTP API."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -83,7 +83,7 @@ class Client:
         *,
         video_id: str | None = None,
         text: str | None = None,
-        embedding: Sequence[float] | None = None,
+        embedding: Iterable[float] | None = None,
         user: User | Mapping[str, Any] | None = None,
         top_k: int = 10,
         **options: Any,  # noqa: ANN401 - the fields of RecommendOptions
@@ -231,7 +231,7 @@ class Client:
         raise rejection
 
     def _no_response(self, path: str, error: httpx.TransportError) -> ApiError:
-        cause = error or type(error).__name__
+        cause = str(error) or type(error).__name__
         return ApiError(f"{self._url}{path} did not respond: {cause}. Check the URL and that the service is running.")
 
 

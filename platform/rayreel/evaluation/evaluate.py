@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -20,8 +21,11 @@ from rayreel.evaluation.users import UserTask
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.tower.tower import VideoTower
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Evaluation:
     """Sections of the report by name, the names of the baselines, and the numbers of held-out and of all videos."""
 
@@ -39,6 +43,27 @@ class Evaluation:
             for method, row in section.scores.items()
             for metric in section.table_metrics
         }
+
+    def __repr__(self) -> str:
+        headlines = (
+            f"{name}: {section.headline} {section.scores[TOWER][section.headline].mean:.3f}"
+            for name, section in self.sections.items()
+        )
+        return f"Evaluation({self.held_out} of {self.videos} videos held out; {', '.join(headlines)})"
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return the means of the tables' metrics, with a row per section and method."""
+        import pandas as pd
+
+        rows = {
+            (name, method): {metric: row[metric].mean for metric in section.table_metrics}
+            for name, section in self.sections.items()
+            for method, row in section.scores.items()
+        }
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["section", "method"])
+
+    def _repr_html_(self) -> str:
+        return self.to_pandas().to_html(float_format="{:.3f}".format, na_rep="")
 
 
 def evaluate(

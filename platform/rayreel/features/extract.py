@@ -38,7 +38,7 @@ class ExtractReport:
     unchanged: int
     reasons: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
-    throughput: Throughput = field(default_factory=Throughput)
+    throughput: Throughput = field(default_factory=Throughput, repr=False)
     deleted: int = 0
     replaced: int = 0
 

@@ -145,7 +145,7 @@ def _open_loaded(data_dir: str) -> Any:  # noqa: ANN401
 
 
 def _serve(database: Any, address: str) -> Any:  # noqa: ANN401
-    import grpc  # type: ignore[import-untyped]
+    import grpc
     from pymilvus.grpc_gen.milvus_pb2_grpc import add_MilvusServiceServicer_to_server
 
     from rayreel.index.lite import Servicer

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]
+import grpc
 from pymilvus import MilvusException
 from pymilvus.client.types import Status
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential

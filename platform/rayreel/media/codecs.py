@@ -52,4 +52,4 @@ def refuse_audio(container: InputContainer) -> Rejected | None:
 
 def decoder_of(stream: VideoStream | AudioStream) -> str | None:
     """Return the name of the decoder that FFmpeg chose; None if it has none."""
-    return stream.codec_context.name if stream.codec_context else None
+    return stream.codec_context.name if stream.codec_context is not None else None

@@ -1,7 +1,7 @@
 """Promotion: a registered tower becomes the release that serves."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from rayreel.features.store import open_store
@@ -30,7 +30,7 @@ class Promotion:
 
     version: Version
     previous: int | None
-    gates: list[ReleaseGate]
+    gates: list[ReleaseGate] = field(repr=False)
     retired: list[int]
     taken_from: int | None = None
 

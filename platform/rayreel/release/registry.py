@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,8 @@ class Version:
     number: int
     run_id: str
     encoder_key: str
-    features: str
-    training: str
+    features: str = field(repr=False)
+    training: str = field(repr=False)
 
     @property
     def uri(self) -> str:

@@ -1,4 +1,6 @@
-"""Embed features with a trained tower."""
+"""Embed features and queries with a trained tower."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -34,8 +36,10 @@ class EmptyQuery(RayreelError):
     """A query without any modality that the tower uses."""
 
 
-@torch.inference_mode()
-def embed_query(tower: VideoTower, vectors: dict[Modality, NDArray[np.float32]]) -> NDArray[np.float32]:
+QueryVectors = dict[Modality, NDArray[np.float32]]
+
+
+def embed_query(tower: VideoTower, vectors: QueryVectors) -> NDArray[np.float32]:
     """Return the unit embedding [dim] of one query; `vectors` holds [n, D] for each modality it has.
 
     Raises EmptyQuery if it has none of the modalities that the tower uses.
@@ -45,13 +49,31 @@ def embed_query(tower: VideoTower, vectors: dict[Modality, NDArray[np.float32]])
         raise EmptyQuery(
             f"A query needs frames, sound or text; this one has none of the modalities that the tower uses: {used}."
         )
+    embedding_D: NDArray[np.float32] = embed_queries(tower, [vectors])[0]
+    return embedding_D
+
+
+@torch.inference_mode()
+def embed_queries(tower: VideoTower, queries: Sequence[QueryVectors]) -> NDArray[np.float32]:
+    """Return unit embeddings [B, dim] of B queries, each [n, D] per modality without absent ones.
+
+    A query without any modality that the tower reads becomes zero.
+    """
     tower.eval()
-    device = next(tower.parameters()).device
-    absent = {m: np.zeros((1, 1, tower.dims[m]), np.float32) for m in Modality}
-    present = {m: vectors[m][None] for m in Modality if len(vectors.get(m, ()))}
+    padded = {modality: _padded([q.get(modality) for q in queries], tower.dims[modality]) for modality in Modality}
     batch = FeatureBatch(
-        {m: torch.from_numpy(x) for m, x in (absent | present).items()},
-        {m: torch.full(x.shape[:2], m in present) for m, x in (absent | present).items()},
+        {modality: torch.from_numpy(x) for modality, (x, _) in padded.items()},
+        {modality: torch.from_numpy(mask) for modality, (_, mask) in padded.items()},
     )
-    embedding: NDArray[np.float32] = tower(batch.to(device))[0].cpu().numpy()
-    return embedding
+    embeddings_BD: NDArray[np.float32] = tower(batch.to(next(tower.parameters()).device)).cpu().numpy()
+    return embeddings_BD
+
+
+def _padded(vectors: Sequence[NDArray[np.float32] | None], dim: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    counts = np.array([0 if v is None else len(v) for v in vectors])
+    mask_BN = np.arange(max(1, counts.max())) < counts[:, None]
+    x_BND = np.zeros((*mask_BN.shape, dim), np.float32)
+    for row_ND, v in zip(x_BND, vectors, strict=True):
+        if v is not None:
+            row_ND[: len(v)] = v
+    return x_BND, mask_BN

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -115,7 +115,7 @@ def _at(values_J: NDArray[T], position_B: NDArray[np.int64]) -> NDArray[T]:  # t
     return chosen
 
 
-def prefetch(items: Iterable[T], depth: int) -> Iterator[T]:
+def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
     """Yield the items from a thread that runs up to `depth` items ahead; 0: without a thread.
 
     An exception in the thread is raised here. Leaving the loop early ends the thread.

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ class RegisteredTower:
 
     version: Version
     epochs: int | None
-    metrics: dict[str, Any]
+    metrics: dict[str, Any] = field(repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the result for --json."""

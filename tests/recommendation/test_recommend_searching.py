@@ -2,17 +2,18 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from pymilvus import MilvusClient
 
-from live_case import Release, at, random_options, random_video
+from live_case import Release, at, explanation, random_options, random_video
 from rayreel.index.config import IndexConfig
 from rayreel.index.search import VideoIndex
 from rayreel.index.write import create_collection, delete, make_searchable, upsert
-from rayreel.recommend.query import BadQuery, Options
-from rayreel.recommend.recommend import by_id, by_vector
+from rayreel.recommendation.query import BadQuery, Options
+from rayreel.recommendation.recommend import by_id, by_vector
 from rayreel.release.fill import index_rows
 from release_rows import DIM, release_row, release_table
 
@@ -35,7 +36,7 @@ def filled(client: MilvusClient, release: Release, version: int) -> str:
     return collection
 
 
-def put(client: MilvusClient, collection: str, *rows: dict) -> None:
+def put(client: MilvusClient, collection: str, *rows: dict[str, Any]) -> None:
     upsert(client, collection, index_rows(release_table(*rows)), CONFIG)
 
 
@@ -73,7 +74,7 @@ def test_hybrid_results_reflect_the_current_release_even_if_the_index_lags(
     release.put(release_row("v2", embedding=at(20), title="renamed", text="cars"))
     live, index, options = release.refresh(), VideoIndex(client, CONFIG), Options(3, hybrid=True, explain=True)
     answer = by_vector(live, index, collection, at(0), options, "whale")
-    stages = {found.video_id: found.explanation.stage for found in answer.results}
+    stages = {found.video_id: explanation(found).stage for found in answer.results}
     assert stages == {"v9": "bm25", "v2": "index", "v3": "index"}
     assert {found.title for found in answer.results} == {"film v9", "renamed", "film v3"}
     scores = [found.score for found in answer.results]

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from live_case import Release, random_options, random_video
+from live_case import NoIndex, Release, random_options, random_video
 from rayreel.index.filters import parse_filter
-from rayreel.recommend.candidates import Constraints
-from rayreel.recommend.exact import ExactSearch
-from rayreel.recommend.query import Options
-from rayreel.recommend.recommend import by_vector
-from rayreel.recommend.statistics import SnapshotStatistics
+from rayreel.recommendation.candidates import Constraints
+from rayreel.recommendation.exact import ExactSearch
+from rayreel.recommendation.query import Options
+from rayreel.recommendation.recommend import by_vector
+from rayreel.recommendation.statistics import SnapshotStatistics
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def test_exact_search_is_correct_for_any_number_of_results(large: Release) -> No
     for top_k in (1, 10, 300, 700, 2000):
         options = Options(top_k)
         query = large.vector(str(rng.choice(list(large.videos))))
-        large.agrees(by_vector(large.live, None, "", query, options), large.ranked(query, options), top_k)
+        large.agrees(by_vector(large.live, NoIndex(), "", query, options), large.ranked(query, options), top_k)
 
 
 def test_a_filter_gives_the_same_results_with_and_without_cached_verdicts(large: Release) -> None:
@@ -33,19 +33,19 @@ def test_a_filter_gives_the_same_results_with_and_without_cached_verdicts(large:
     queries = [(rng.choice(list(large.videos)), random_options(rng, large.videos, across=False)) for _ in range(20)]
     for video_id, options in queries * 2:
         query = large.vector(video_id)
-        large.agrees(by_vector(large.live, None, "", query, options), large.ranked(query, options), options.top_k)
+        large.agrees(by_vector(large.live, NoIndex(), "", query, options), large.ranked(query, options), options.top_k)
 
 
 def test_cached_verdicts_survive_changes_and_are_not_used_for_changed_videos(large: Release) -> None:
     options = Options(2000, parse_filter({"category": "sea"}))
     query = large.vector("v0001")
     before = large.live
-    seas = {found.video_id for found in by_vector(before, None, "", query, options).results}
+    seas = {found.video_id for found in by_vector(before, NoIndex(), "", query, options).results}
     moved = sorted(seas)[0]
     large.put({**large.videos[moved], "category": "sky"})
     after = large.refresh()
-    assert {found.video_id for found in by_vector(after, None, "", query, options).results} == seas - {moved}
-    assert {found.video_id for found in by_vector(before, None, "", query, options).results} == seas
+    assert {found.video_id for found in by_vector(after, NoIndex(), "", query, options).results} == seas - {moved}
+    assert {found.video_id for found in by_vector(before, NoIndex(), "", query, options).results} == seas
 
 
 def test_exact_search_never_returns_deleted_videos(large: Release) -> None:
@@ -56,7 +56,7 @@ def test_exact_search_never_returns_deleted_videos(large: Release) -> None:
 def test_category_sums_do_not_depend_on_the_chunk_size(large: Release, monkeypatch: pytest.MonkeyPatch) -> None:
     at_once = SnapshotStatistics(large.live.snapshot)
     at_once_sums, at_once_mean = at_once.sums, at_once.mean_cosine
-    monkeypatch.setattr("rayreel.recommend.statistics.CHUNK", 7)
+    monkeypatch.setattr("rayreel.recommendation.statistics.CHUNK", 7)
     in_steps = SnapshotStatistics(large.live.snapshot)
     assert in_steps.sums.keys() == at_once_sums.keys() == {"sea", "sky", "city", ""}
     for category, total in at_once_sums.items():

@@ -10,9 +10,9 @@ import numpy as np
 from rayreel.index.collection import CATEGORY_BYTES
 from rayreel.index.conditions import And, Filter, Not, OneOf, shortened
 from rayreel.index.filters import matches
-from rayreel.recommend.live import Live
-from rayreel.recommend.query import Options, Vector
-from rayreel.recommend.statistics import NO, YES
+from rayreel.recommendation.live import Live
+from rayreel.recommendation.query import Options, Vector
+from rayreel.recommendation.statistics import NO, YES
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,22 +5,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rayreel.recommend.candidates import Constraints, RankedCandidates, Source
-from rayreel.recommend.diversity import select_diverse
-from rayreel.recommend.exact import EXACT_CELLS, ExactSearch
-from rayreel.recommend.explain import explanations
-from rayreel.recommend.live import Live
-from rayreel.recommend.neighbours import StoredNeighbours
-from rayreel.recommend.query import BadQuery, Options, Vector
-from rayreel.recommend.results import RankedResults, RankedVideo, ResultExplanation
-from rayreel.recommend.searching import HybridSearch, IndexSearch, Searcher
-from rayreel.recommend.serendipity import required_outsiders, with_outsiders
-from rayreel.recommend.users import Interests, WatchedVideo, taste
-from rayreel.recommend.weights import weighted_query
+from rayreel.recommendation.candidates import Constraints, RankedCandidates, Source
+from rayreel.recommendation.diversity import select_diverse
+from rayreel.recommendation.exact import EXACT_CELLS, ExactSearch
+from rayreel.recommendation.explain import explanations
+from rayreel.recommendation.live import Live
+from rayreel.recommendation.neighbours import StoredNeighbours
+from rayreel.recommendation.query import BadQuery, Options, Vector
+from rayreel.recommendation.results import RankedResults, RankedVideo, ResultExplanation
+from rayreel.recommendation.searching import HybridSearch, IndexSearch, Searcher
+from rayreel.recommendation.serendipity import required_outsiders, with_outsiders
+from rayreel.recommendation.users import Interests, WatchedVideo, taste
+from rayreel.recommendation.weights import weighted_query
 
 __all__ = [
     "BadQuery",
     "Options",
+    "PinnedRelease",
     "RankedResults",
     "RankedVideo",
     "ResultExplanation",
@@ -66,7 +67,7 @@ def by_id(
         UnknownVideo: the release does not have the video.
         BadQuery: the weights leave nothing of it, or it has no title for `hybrid`.
     """
-    if results := by_id_fast(live, video_id, options):
+    if (results := by_id_fast(live, video_id, options)) is not None:
         return results
     place = live.place(video_id)
     query_D = live.vector(place) if options.weights is None else weighted_query(live.parts(place), options.weights)
@@ -98,8 +99,7 @@ def by_vector(  # noqa: PLR0917 - the release that a request is pinned to, the q
     source = release.hybrid(query_D, text, options) if options.hybrid else release.nearest(query_D)
     home = NO_HOME
     if options.cross_category or options.serendipity:
-        nearest = source.nearest(1, Constraints.of(live, options))
-        home = _home(live, *nearest.places) if nearest else NO_HOME
+        home = _home(live, *source.nearest(1, Constraints.of(live, options)).places)
     return _not_none(_ranked(live, source, options, query_D, home=home))
 
 
@@ -140,7 +140,7 @@ class PinnedRelease:
     live: Live
     index: Searcher
     collection: str
-    exact_cells: int
+    exact_cells: int = EXACT_CELLS
 
     def nearest(self, query_D: Vector) -> ExactSearch | IndexSearch:
         """Return a source of the videos nearest to a query."""

@@ -1,17 +1,18 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from live_case import Release, at, random_options, random_video
+from live_case import NoIndex, Release, at, explanation, random_options, random_video
 from rayreel.index.filters import parse_filter
-from rayreel.recommend.live import UnknownVideo
-from rayreel.recommend.query import Options
-from rayreel.recommend.recommend import by_id, by_id_fast
+from rayreel.recommendation.live import UnknownVideo
+from rayreel.recommendation.query import Options
+from rayreel.recommendation.recommend import by_id, by_id_fast
 from release_rows import release_row
 
 
-def circle(*degrees: float) -> list[dict]:
+def circle(*degrees: float) -> list[dict[str, Any]]:
     return [release_row(f"at{angle:g}", embedding=at(angle), category="c") for angle in degrees]
 
 
@@ -30,7 +31,7 @@ def test_results_equal_exact_search_after_additions_changes_and_deletions(seed: 
             if answer is not None:
                 fast += 1
                 release.agrees(answer, expected, options.top_k)
-            release.agrees(by_id(release.live, _NoIndex(), "", video_id, options), expected, options.top_k)
+            release.agrees(by_id(release.live, NoIndex(), "", video_id, options), expected, options.top_k)
         if not release.videos or rng.random() < 0.5:
             release.put(
                 *(random_video(rng, name) for name in rng.choice(names, int(rng.integers(1, 6)), replace=False))
@@ -69,7 +70,7 @@ def test_added_videos_nearer_than_the_end_of_the_list_replace_deleted_ones(tmp_p
     answer = by_id_fast(release.refresh(), "at0", Options(3, explain=True))
     assert answer is not None
     assert [found.video_id for found in answer.results] == ["at12", "at15", "at20"]
-    assert [found.explanation.stage for found in answer.results] == ["overlay", "neighbours", "neighbours"]
+    assert [explanation(found).stage for found in answer.results] == ["overlay", "neighbours", "neighbours"]
 
 
 def test_an_added_video_beyond_the_end_of_the_list_gives_no_answer(tmp_path: Path) -> None:
@@ -97,8 +98,4 @@ def test_a_deleted_video_is_unknown_until_it_is_added_again(tmp_path: Path) -> N
     with pytest.raises(UnknownVideo, match="at10"):
         by_id_fast(release.refresh(), "at10", Options())
     release.put(*circle(10))
-    release.agrees(by_id(release.refresh(), _NoIndex(), "", "at10", Options()), release.like("at10", Options()), 10)
-
-
-class _NoIndex:
-    """A searcher that must not be called."""
+    release.agrees(by_id(release.refresh(), NoIndex(), "", "at10", Options()), release.like("at10", Options()), 10)

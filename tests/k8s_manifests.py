@@ -9,7 +9,7 @@ from typing import Any
 from rendering import OVERLAYS, build, overlays
 
 Object = dict[str, Any]
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 OVERLAY_NAMES = overlays()
 BUILDS = [name for overlay in OVERLAY_NAMES for name in (overlay, f"{overlay}/jobs")]
 # Kinds of operators, some of whose schemas are in shared/k8s.

@@ -1,13 +1,14 @@
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from live_case import Release, at, random_video
-from rayreel.recommend.query import Options
-from rayreel.recommend.recommend import by_id, by_id_fast, by_vector
-from rayreel.recommend.serendipity import required_outsiders
+from live_case import NoIndex, Release, at, explanation, random_video
+from rayreel.recommendation.query import Options
+from rayreel.recommendation.recommend import by_id, by_id_fast, by_vector
+from rayreel.recommendation.serendipity import required_outsiders
 from release_rows import release_row
 
 
@@ -29,7 +30,7 @@ def test_the_share_comes_from_other_categories_and_both_lists_are_the_best(seed:
         away = [score for key, score in ranked if home and release.videos[key]["category"] != home]
         near = [score for key, score in ranked if not home or release.videos[key]["category"] == home]
         need = min(math.ceil(options.serendipity * options.top_k - 1e-9), len(away))
-        answers = [by_id_fast(live, video_id, options), by_id(live, None, "", video_id, options)]
+        answers = [by_id_fast(live, video_id, options), by_id(live, NoIndex(), "", video_id, options)]
         for answer in (answer for answer in answers if answer):
             scores = [found.score for found in answer.results]
             outside = [found.score for found in answer.results if home and found.category != home]
@@ -44,7 +45,7 @@ def test_the_share_comes_from_other_categories_and_both_lists_are_the_best(seed:
             assert scores == sorted(scores, reverse=True)
 
 
-def circle(**categories: tuple[float, str]) -> list[dict]:
+def circle(**categories: tuple[float, str]) -> list[dict[str, Any]]:
     return [release_row(name, embedding=at(d), category=category) for name, (d, category) in categories.items()]
 
 
@@ -53,15 +54,15 @@ def test_results_added_by_serendipity_have_that_stage(tmp_path: Path) -> None:
     release = Release(tmp_path, rows, neighbours=9)
     answer = by_id_fast(release.live, "query", Options(3, serendipity=0.2, explain=True))
     assert answer is not None
-    stages = [(found.video_id, found.explanation.stage) for found in answer.results]
+    stages = [(found.video_id, explanation(found).stage) for found in answer.results]
     assert stages == [("a", "neighbours"), ("b", "neighbours"), ("far", "serendipity")]
 
 
 def test_a_query_without_a_category_takes_the_category_of_its_nearest_video(tmp_path: Path) -> None:
     release = Release(tmp_path, circle(a=(5, "sea"), b=(10, "sea"), c=(50, "sky"), d=(60, "")), neighbours=9)
-    crossed = by_vector(release.live, None, "", at(0), Options(cross_category=True))
+    crossed = by_vector(release.live, NoIndex(), "", at(0), Options(cross_category=True))
     assert [found.video_id for found in crossed.results] == ["c", "d"]
-    mixed = by_vector(release.live, None, "", at(0), Options(2, serendipity=0.5))
+    mixed = by_vector(release.live, NoIndex(), "", at(0), Options(2, serendipity=0.5))
     assert [found.video_id for found in mixed.results] == ["a", "c"]
 
 

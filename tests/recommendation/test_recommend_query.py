@@ -1,14 +1,15 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from live_case import Release, at
+from live_case import NoIndex, Release, at, explanation
 from rayreel.encoders.encoder import Modality
-from rayreel.recommend.query import BadQuery, Options, unit
-from rayreel.recommend.recommend import by_id, by_id_fast, by_vector
-from rayreel.recommend.weights import weighted_query
+from rayreel.recommendation.query import BadQuery, Options, unit
+from rayreel.recommendation.recommend import by_id, by_id_fast, by_vector
+from rayreel.recommendation.weights import weighted_query
 from release_rows import DIM, release_row
 
 
@@ -20,7 +21,7 @@ def test_an_embedding_of_any_length_becomes_a_unit_query() -> None:
 @pytest.mark.parametrize(
     "wrong", [[1.0] * (DIM - 1), [0.0] * DIM, [float("nan")] * DIM, [float("inf"), *[0.0] * 7], [[1.0]]]
 )
-def test_an_embedding_without_a_direction_is_rejected(wrong: list) -> None:
+def test_an_embedding_without_a_direction_is_rejected(wrong: list[float]) -> None:
     with pytest.raises(BadQuery, match="embedding"):
         unit(wrong, DIM)
 
@@ -40,7 +41,7 @@ def test_weights_that_leave_nothing_are_rejected() -> None:
             weighted_query(parts, {Modality.AUDIO: 0.5, Modality.TEXT: 0.5})
 
 
-def parted(name: str, degrees: float, visual: float, text: float | None) -> dict:
+def parted(name: str, degrees: float, visual: float, text: float | None) -> dict[str, Any]:
     part = None if text is None else at(text).astype(np.float16)
     return release_row(name, embedding=at(degrees), visual=at(visual).astype(np.float16), audio=None, text_part=part)
 
@@ -49,7 +50,7 @@ def test_weights_query_by_the_parts_of_a_video_instead_of_its_embedding(tmp_path
     rows = [parted("query", 45, 0, 90), parted("a", 10, 0, 0), parted("b", 80, 0, 0), parted("c", 45, 0, 0)]
     release = Release(tmp_path, rows, neighbours=3)
     weighted = {Modality.VISUAL: 1.0}, {Modality.TEXT: 1.0}, None
-    answers = [by_id(release.live, None, "", "query", Options(1, weights=weights)) for weights in weighted]
+    answers = [by_id(release.live, NoIndex(), "", "query", Options(1, weights=weights)) for weights in weighted]
     assert [answer.results[0].video_id for answer in answers] == ["a", "b", "c"]
     assert by_id_fast(release.live, "query", Options(weights=weighted[0])) is None
 
@@ -59,13 +60,13 @@ def test_an_explanation_compares_the_query_with_each_part_of_the_result(tmp_path
     release.put(parted("b", 50, 20, 110))
     answer = by_id_fast(release.refresh(), "query", Options(explain=True))
     assert answer is not None
-    why = {found.video_id: found.explanation for found in answer.results}
+    why = {found.video_id: explanation(found) for found in answer.results}
     assert (why["a"].stage, why["b"].stage) == ("neighbours", "overlay")
     assert why["a"].modalities == pytest.approx({Modality.VISUAL: np.cos(np.deg2rad(40))}, abs=1e-3)
     turned = {Modality.VISUAL: np.cos(np.deg2rad(10)), Modality.TEXT: np.cos(np.deg2rad(80))}
     assert why["b"].modalities == pytest.approx(turned, abs=1e-3)
-    found = by_vector(release.live, None, "", at(0), Options(explain=True)).results
-    assert {result.explanation.stage for result in found} == {"index", "overlay"}
+    found = by_vector(release.live, NoIndex(), "", at(0), Options(explain=True)).results
+    assert {explanation(result).stage for result in found} == {"index", "overlay"}
 
 
 def test_results_have_metadata_and_no_explanation_by_default(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import math
 
-from rayreel.recommend.candidates import RankedCandidates
+from rayreel.recommendation.candidates import RankedCandidates
 
 
 def required_outsiders(serendipity: float, top_k: int) -> int:

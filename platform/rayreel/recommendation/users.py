@@ -9,10 +9,10 @@ from scipy.cluster.hierarchy import cut_tree, linkage
 from scipy.spatial.distance import squareform
 
 from rayreel.encoders.encoder import Modality
-from rayreel.recommend.candidates import Constraints, RankedCandidates, Source
-from rayreel.recommend.live import Live
-from rayreel.recommend.query import BadQuery, Vector
-from rayreel.recommend.weights import weighted_query
+from rayreel.recommendation.candidates import Constraints, RankedCandidates, Source
+from rayreel.recommendation.live import Live
+from rayreel.recommendation.query import BadQuery, Vector
+from rayreel.recommendation.weights import weighted_query
 
 # The weight of a watched video halves in this time.
 HALF_LIFE_S = 30 * 86_400.0

@@ -6,9 +6,9 @@ from typing import Protocol
 
 from rayreel.index.filters import Filter
 from rayreel.index.search import FUSION_DEPTH, MAX_HITS, RRF_K, Hit
-from rayreel.recommend.candidates import Constraints, RankedCandidates, merged, overlay_candidates
-from rayreel.recommend.live import Live
-from rayreel.recommend.query import Vector
+from rayreel.recommendation.candidates import Constraints, RankedCandidates, merged, overlay_candidates
+from rayreel.recommendation.live import Live
+from rayreel.recommendation.query import Vector
 
 # Cosines computed by the index and by NumPy differ by rounding.
 ROUNDING = 1e-5

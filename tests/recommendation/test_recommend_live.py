@@ -1,15 +1,16 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from live_case import Release, at
+from live_case import NoIndex, Release, at
 from rayreel.encoders.encoder import Modality
-from rayreel.recommend.query import Options
-from rayreel.recommend.recommend import by_id_fast, by_vector
+from rayreel.recommendation.query import Options
+from rayreel.recommendation.recommend import by_id_fast, by_vector
 from release_rows import release_row
 
 
-def some(*video_ids: str) -> list[dict]:
+def some(*video_ids: str) -> list[dict[str, Any]]:
     return [release_row(video_id) for video_id in video_ids]
 
 
@@ -76,8 +77,9 @@ def test_the_mean_of_a_category_reflects_later_changes(tmp_path: Path) -> None:
     release.delete("d")
     release.put(release_row("c", category="sea", embedding=at(10)), release_row("e", category="sky", embedding=at(70)))
     live = release.refresh()
-    assert live.category_mean("sea").round(5).tolist() == at(10).round(5).tolist()
-    assert live.category_mean("sky").round(5).tolist() == at(70).round(5).tolist()
+    sea, sky = live.category_mean("sea"), live.category_mean("sky")
+    assert sea is not None and sea.round(5).tolist() == at(10).round(5).tolist()
+    assert sky is not None and sky.round(5).tolist() == at(70).round(5).tolist()
     assert live.category_mean("city") is None
 
 
@@ -89,4 +91,4 @@ def test_a_release_without_videos_returns_no_results(tmp_path: Path) -> None:
     assert "a" not in live
     assert live.page("", 5) == []
     for options in (Options(), Options(diversity=0.5, explain=True), Options(cross_category=True, serendipity=0.5)):
-        assert by_vector(live, None, "", at(0), options).results == []
+        assert by_vector(live, NoIndex(), "", at(0), options).results == []

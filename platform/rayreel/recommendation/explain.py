@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from rayreel.encoders.encoder import Modality
-from rayreel.recommend.live import Live
-from rayreel.recommend.query import Vector
-from rayreel.recommend.results import ResultExplanation
+from rayreel.recommendation.live import Live
+from rayreel.recommendation.query import Vector
+from rayreel.recommendation.results import ResultExplanation
 
 
 def explanations(live: Live, places: Sequence[int], stages: Sequence[str], query: Vector) -> list[ResultExplanation]:

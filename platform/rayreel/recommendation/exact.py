@@ -7,10 +7,10 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from rayreel.recommend.candidates import Constraints, RankedCandidates, merged, overlay_candidates
-from rayreel.recommend.live import Live
-from rayreel.recommend.query import Vector
-from rayreel.recommend.statistics import NO
+from rayreel.recommendation.candidates import Constraints, RankedCandidates, merged, overlay_candidates
+from rayreel.recommendation.live import Live
+from rayreel.recommendation.query import Vector
+from rayreel.recommendation.statistics import NO
 
 # The most numbers compared with a query: 2^25 are 65,536 videos of width 512, which one core reads in about 15 ms.
 EXACT_CELLS = 1 << 25

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import numpy as np
 
-from live_case import Release, at, random_video
-from rayreel.recommend.diversity import select_diverse
-from rayreel.recommend.query import Options
-from rayreel.recommend.recommend import by_id_fast
+from live_case import Release, at, explanation, random_video
+from rayreel.recommendation.diversity import select_diverse
+from rayreel.recommendation.query import Options
+from rayreel.recommendation.recommend import by_id_fast
 from release_rows import release_row
 
 
@@ -36,7 +36,7 @@ def test_diversity_replaces_the_farther_of_two_similar_videos(tmp_path: Path) ->
     assert plain is not None
     assert diverse is not None
     assert [found.video_id for found in plain.results] == ["twin", "other twin"]
-    assert [(found.video_id, found.explanation.stage) for found in diverse.results] == [
+    assert [(found.video_id, explanation(found).stage) for found in diverse.results] == [
         ("twin", "neighbours"),
         ("across", "mmr"),
     ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from heapq import merge
 from itertools import islice
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -14,10 +15,11 @@ from numpy.typing import NDArray
 from rayreel.encoders.encoder import Modality
 from rayreel.errors import RayreelError
 from rayreel.index.filters import Filter
-from rayreel.recommend.query import Vector
-from rayreel.recommend.statistics import SnapshotStatistics
-from rayreel.release.rows import Changes, VideoRow, embeddings, part_embeddings, videos
-from rayreel.release.snapshot import Snapshot
+from rayreel.recommendation.query import Vector
+from rayreel.recommendation.statistics import SnapshotStatistics
+from rayreel.release.rows import Changes, ReleaseRows, VideoRow, embeddings, part_embeddings, videos
+from rayreel.release.snapshot import SNAPSHOT_CACHE, Snapshot, load_snapshot, snapshot_pointer
+from rayreel.storage import Storage
 
 Parts = dict[Modality, tuple[NDArray[np.float16], NDArray[np.bool_]]]
 
@@ -193,6 +195,21 @@ class Live:
     @cached_property
     def _added(self) -> list[VideoRow]:
         return sorted(self.overlay.rows, key=lambda row: row.video_id)
+
+
+def load_live(
+    storage: Storage, version: int, before: Live | None = None, cache_dir: Path = SNAPSHOT_CACHE
+) -> Live | None:
+    """Return a release with all its changes, None if it has no snapshot; `before` itself if nothing changed since.
+
+    `before` is an earlier state of any release. Blocks.
+    """
+    pointer = snapshot_pointer(storage, version)
+    if pointer is None:
+        return None
+    if before is None or before.version != version or before.snapshot.name != pointer["name"]:
+        before = Live.of(load_snapshot(storage, version, cache_dir))
+    return before.with_changes(ReleaseRows(storage, version).read(after=before.upto))
 
 
 def _joined(one_ND: NDArray[np.float32], other_ND: NDArray[np.float32]) -> NDArray[np.float32]:

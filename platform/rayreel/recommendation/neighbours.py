@@ -5,8 +5,8 @@ from itertools import islice
 
 import numpy as np
 
-from rayreel.recommend.candidates import Constraints, RankedCandidates, merged, overlay_candidates
-from rayreel.recommend.live import Live
+from rayreel.recommendation.candidates import Constraints, RankedCandidates, merged, overlay_candidates
+from rayreel.recommendation.live import Live
 
 
 @dataclass(frozen=True, slots=True)

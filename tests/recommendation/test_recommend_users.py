@@ -1,15 +1,16 @@
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from live_case import Release, at, random_options, random_video
+from live_case import NoIndex, Release, at, random_options, random_video
 from rayreel.encoders.encoder import Modality
-from rayreel.recommend.candidates import Constraints, RankedCandidates
-from rayreel.recommend.query import BadQuery, Options
-from rayreel.recommend.recommend import by_user
-from rayreel.recommend.users import HALF_LIFE_S, Interests, WatchedVideo, taste
+from rayreel.recommendation.candidates import Constraints, RankedCandidates
+from rayreel.recommendation.query import BadQuery, Options
+from rayreel.recommendation.recommend import by_user
+from rayreel.recommendation.users import HALF_LIFE_S, Interests, WatchedVideo, taste
 from release_rows import DIM, release_row
 
 
@@ -27,9 +28,9 @@ def world(folder: Path) -> Release:
     return Release(folder, rows, neighbours=19)
 
 
-def ask(release: Release, *history: str | WatchedVideo, liked: tuple[str, ...] = (), **options: object) -> list[str]:
+def ask(release: Release, *history: str | WatchedVideo, liked: tuple[str, ...] = (), **options: Any) -> list[str]:  # noqa: ANN401
     watched = [WatchedVideo(entry) if isinstance(entry, str) else entry for entry in history]
-    answer = by_user(release.live, None, "", watched, liked, Options(**options))
+    answer = by_user(release.live, NoIndex(), "", watched, liked, Options(**options))
     return [found.video_id for found in answer.results]
 
 
@@ -159,5 +160,5 @@ def test_a_user_with_one_interest_gets_the_results_of_exact_search(seed: int, tm
     live = release.refresh()
     for video_id in ("v0", "v3", "v9"):
         options = random_options(rng, release.videos)
-        answer = by_user(live, None, "", [WatchedVideo(video_id)], [], options)
+        answer = by_user(live, NoIndex(), "", [WatchedVideo(video_id)], [], options)
         release.agrees(answer, release.like(video_id, options), options.top_k)

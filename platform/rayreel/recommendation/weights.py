@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from rayreel.encoders.encoder import Modality
-from rayreel.recommend.query import BadQuery, Vector
+from rayreel.recommendation.query import BadQuery, Vector
 
 
 def weighted_query(parts: Mapping[Modality, Vector], weights: Mapping[Modality, float]) -> Vector:

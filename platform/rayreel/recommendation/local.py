@@ -1,0 +1,102 @@
+"""A promoted release that answers in this process, without a service."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from rayreel.client.messages import RecommendRequest
+from rayreel.encoders.encoder import Modality, TextEncoder
+from rayreel.index.collection import collection_name
+from rayreel.index.filters import Filter
+from rayreel.index.search import Hit, NoRelease
+from rayreel.recommendation.live import Live, load_live
+from rayreel.recommendation.query import Vector
+from rayreel.recommendation.recommend import PinnedRelease
+from rayreel.recommendation.request import check_request, recommend
+from rayreel.recommendation.results import RankedResults
+from rayreel.recommendation.searching import Searcher
+from rayreel.release import audit, registry
+from rayreel.release.registry import Version
+from rayreel.storage import Storage
+from rayreel.tower.embed import embed_query
+from rayreel.tower.tower import VideoTower
+
+
+@dataclass
+class IndexOnDemand:
+    """An index that is connected at the first search: most queries need none."""
+
+    connect: Callable[[], Searcher]
+
+    @cached_property
+    def _index(self) -> Searcher:
+        return self.connect()
+
+    def search(
+        self,
+        embedding: Vector,
+        top_k: int,
+        exclude: Sequence[str] = (),
+        *,
+        filter: Filter | None = None,
+        collection: str | None = None,
+    ) -> list[Hit]:
+        """Return the `top_k` videos nearest to the unit embedding, best first."""
+        return self._index.search(embedding, top_k, exclude, filter=filter, collection=collection)
+
+    def hybrid(
+        self,
+        embedding: Vector,
+        text: str,
+        top_k: int,
+        exclude: Sequence[str] = (),
+        *,
+        filter: Filter | None = None,
+        collection: str | None = None,
+    ) -> list[Hit]:
+        """Return the `top_k` best of the fused rankings by embedding and by words."""
+        return self._index.hybrid(embedding, text, top_k, exclude, filter=filter, collection=collection)
+
+
+@dataclass
+class LocalRelease:
+    """The release that was promoted last. Tower, text encoder and index are loaded when a query needs them.
+
+    `load_text_encoder` returns the encoder of the version's features, or raises if the caller's is another.
+    """
+
+    version: Version
+    live: Live
+    index: Searcher
+    load_text_encoder: Callable[[Version], TextEncoder]
+
+    @cached_property
+    def tower(self) -> VideoTower:
+        """The version's tower, on the CPU."""
+        return registry.load(self.version)
+
+    @cached_property
+    def text_encoder(self) -> TextEncoder:
+        """The encoder of text queries."""
+        return self.load_text_encoder(self.version)
+
+    def embed(self, text: str) -> Vector:
+        """Return the unit embedding [dim] of a text, as the service does. Raises EmptyQuery if the tower reads none."""
+        return embed_query(self.tower, {Modality.TEXT: self.text_encoder.encode([text])})
+
+    def recommend(self, request: RecommendRequest) -> RankedResults:
+        """Answer a request. Raises UnknownVideo, BadQuery, BadFilter, EmptyQuery."""
+        check_request(self.live, request)
+        text_D = None if request.text is None else self.embed(request.text)
+        return recommend(PinnedRelease(self.live, self.index, collection_name(self.version.number)), request, text_D)
+
+
+def load_promoted(storage: Storage, before: Live | None = None) -> Live:
+    """Return the release that was promoted last with all its changes, as `load_live`. Raises NoRelease."""
+    number = audit.served()
+    if number is None:
+        raise NoRelease(f"Nothing has been promoted below {storage.root}. Promote a tower first.")
+    live = load_live(storage, number, before)
+    if live is None:
+        raise NoRelease(f"Release {number} below {storage.root} has no snapshot. Promote version {number} again.")
+    return live

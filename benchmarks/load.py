@@ -1,9 +1,8 @@
 """Open-loop load on an HTTP server: requests are sent at a constant rate, however slow the responses are.
 
 Latency counts from the scheduled time, so that a slow server cannot slow its own load down (no coordinated omission).
-Existing tools do not fit: with wrk and Locust, a slow response delays the next request; k6 measures from the time of
-sending and drops requests while all its virtual users are busy; oha and wrk2 measure correctly, but are neither on PyPI
-nor in Debian and do not return the single responses, which the tests of lost requests need.
+With wrk and Locust, a slow response delays the next request. k6 measures from the time of sending and drops requests
+while its users are busy. oha and wrk2 are not on PyPI and do not return each response, as tests of lost requests need.
 """
 
 import asyncio
@@ -87,13 +86,16 @@ async def _send(plan: LoadPlan) -> LoadOutcome:
             waiting.task_done()
 
     opened = await asyncio.gather(*(_connect(plan) for _ in range(plan.connections)))
-    start_s, _tasks = loop.time(), [loop.create_task(connection(streams)) for streams in opened]
+    start_s, tasks = loop.time(), [loop.create_task(connection(streams)) for streams in opened]
     for number, scheduled_s in enumerate(outcome.scheduled_s.tolist()):
         if (early_s := start_s + scheduled_s - loop.time()) > 0:
             await asyncio.sleep(early_s)
         waiting.put_nowait(number)
     with suppress(TimeoutError):
         await asyncio.wait_for(waiting.join(), plan.patience_s)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
     return outcome
 
 

@@ -104,7 +104,7 @@ def main(
     catalog: Annotated[
         str | None, typer.Option(help="Videos of extract and train: folder or manifest. \\[default: 24 rendered clips]")
     ] = None,
-    repeat: Annotated[int, typer.Option(help="extract: use every file this many times, as distinct ids.")] = 10,
+    repeat: Annotated[int, typer.Option(help="extract: use every file this many times, as distinct ids.")] = 20,
     videos: Annotated[int, typer.Option(help="train, search, serve: number of synthetic videos.")] = 10_000,
     seconds: Annotated[float, typer.Option(help="serve: duration of the load at each rate.")] = 3.0,
     results: Annotated[

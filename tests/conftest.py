@@ -4,9 +4,11 @@ import os
 import secrets
 import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from films import write_film
 from ray_here import own_ray
@@ -27,11 +29,21 @@ os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "90")
 HEAVY = {"cli": "jobs", "e2e": "jobs", "faults": "jobs", "serve_apps": "jobs", "index": "milvus", "release": "milvus"}
 
 
-@pytest.hookimpl(tryfirst=True)  # before the hook of pytest-xdist, which reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For pytest-xdist: run the tests of a module on one worker, and those of heavy folders in two groups."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(HEAVY.get(item.path.parent.name, item.path.stem)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Run the tests of a module on one worker, and those of heavy folders in two groups.
+
+    Not with `--dist loadgroup`: pytest-xdist 3.8 appends the group to a node id that pytest 9 no longer reads.
+    """
+    return GroupScheduling(config, log)
+
+
+class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc] # pytest-xdist has no types
+    """Sends the tests of a group to one worker."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = PurePosixPath(nodeid.partition("::")[0])
+        return HEAVY.get(path.parent.name, str(path))
 
 
 @pytest.fixture

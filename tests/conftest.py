@@ -25,13 +25,14 @@ FilmMaker = Callable[..., Path]
 os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "90")
 
 
-# Folders whose tests start a service or many Ray processes: two at once would need more memory than CI has.
-HEAVY = {"cli": "jobs", "e2e": "jobs", "faults": "jobs", "serve_apps": "jobs", "index": "milvus", "release": "milvus"}
+# Folders whose tests start nothing but short processes. All others share one worker: two Rays at once find each other,
+# and two services need more memory than CI has.
+LIGHT = {"access", "benchmarks", "catalog", "client", "docs", "encoders", "evaluation", "media", "remote", "tower"}
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """Run the tests of a module on one worker, and those of heavy folders in two groups.
+    """Run the tests that start Ray on one worker, and meanwhile the light ones, by module, on the others.
 
     Not with `--dist loadgroup`: pytest-xdist 3.8 appends the group to a node id that pytest 9 no longer reads.
     """
@@ -39,11 +40,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 
 class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc] # pytest-xdist has no types
-    """Sends the tests of a group to one worker."""
+    """Sends a module of light tests, or all tests that start Ray, to one worker."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = PurePosixPath(nodeid.partition("::")[0])
-        return HEAVY.get(path.parent.name, str(path))
+        return str(path) if path.parent.name in LIGHT else "ray"
 
 
 @pytest.fixture

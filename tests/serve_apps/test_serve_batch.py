@@ -84,9 +84,10 @@ def test_a_full_queue_refuses_catalogs_and_keeps_no_trace_of_them(catalogs: Cata
 
     with ThreadPoolExecutor(6) as threads:
         taken = [job for job in threads.map(add, range(6)) if job is not None]
-    assert 1 <= len(taken) <= MOST + 1
-    waiting = list((tmp_path / "storage" / "jobs").glob("*.json"))
-    assert len(waiting) == len(taken) - 1
+    waiting = {file.stem.partition("-")[2] for file in (tmp_path / "storage" / "jobs").glob("*.json")}
+    accepted = {job.id for job in taken}
+    # A job fails within seconds, so another one may have started meanwhile.
+    assert accepted and len(waiting) <= MOST and waiting <= accepted <= waiting | set(jobs_by_id())
     for job in taken:
         catalogs.cancel(job.id)
     assert not list((tmp_path / "storage" / "jobs").glob("*.json"))

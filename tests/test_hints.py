@@ -9,6 +9,7 @@ import pytest
 import typer
 
 from benchmarks.run import app as benchmarks
+from command_options import options_of
 from rayreel.cli import main
 from rayreel.cli.described import setting_lines
 
@@ -39,14 +40,6 @@ TEXTS = [(path.relative_to(ROOT), text) for path in SOURCES for text in sentence
 def named(text: str) -> list[str]:
     """Return the commands in a text; `jobs/train_action.py` is train-action."""
     return ["".join(found).replace("_", "-") for found in COMMAND.findall(text)]
-
-
-def options_of(*commands: object) -> set[str]:
-    words = {"--help"}
-    for command in commands:
-        assert isinstance(command, typer.core.TyperCommand)
-        words |= {word for option in command.params for word in option.opts}
-    return words
 
 
 @pytest.fixture(scope="module")

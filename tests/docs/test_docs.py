@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from benchmarks.run import app as benchmarks
+from command_options import options_of
 from rayreel.cli.described import setting_lines
 from rayreel.cli.main import app
 from rayreel.failures import Reason
@@ -58,14 +59,6 @@ def options() -> dict[str, set[str]]:
     return {name: options_of(*getattr(command, "commands", {name: command}).values()) for name, command in commands} | {
         "benchmarks": options_of(typer.main.get_command(benchmarks))
     }
-
-
-def options_of(*commands: object) -> set[str]:
-    words = {"--help"}
-    for command in commands:
-        assert isinstance(command, typer.core.TyperCommand)
-        words |= {word for option in command.params for word in option.opts}
-    return words
 
 
 def test_every_relative_link_leads_to_a_file_and_its_heading() -> None:

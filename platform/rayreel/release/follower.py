@@ -139,25 +139,28 @@ class Follower:
 def start_follower(
     make_site: MakeSite, storage: Storage, every_s: float, identity: str, *, here: bool, renew: bool
 ) -> Any:  # noqa: ANN401 - a Ray actor
-    """Start the reconciler of this storage root, or return the one that runs already.
+    """Start the reconciler of this storage root, or return the one that is running.
 
     `here` keeps it on this node, where the embedded Milvus runs. With `renew`, a reconciler with another identity is
     replaced.
     """
     name = follower_name(storage)
     if renew:
-        try:
-            former = ray.get_actor(name, namespace=NAMESPACE)
-            if ray.get(former.identity.remote(), timeout=10) == identity:
-                return former
-            ray.kill(former, no_restart=True)
-        except ValueError:  # none is running
-            pass
-        except RayError as error:
-            log.warning("the reconciler that runs does not answer and is not replaced: %s", error)
+        _stop_unless(identity, name)
     options: dict[str, Any] = {"name": name, "namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True}
     options |= {"num_cpus": 0, "max_restarts": -1, **(_here() if here else {})}
     return ray.remote(Follower).options(**options).remote(make_site, storage, every_s, identity)
+
+
+def _stop_unless(identity: str, name: str) -> None:
+    """Stop the running reconciler if it has another identity. Keeps one that does not answer."""
+    with suppress(ValueError):  # none is running
+        former = ray.get_actor(name, namespace=NAMESPACE)
+        try:
+            if ray.get(former.identity.remote(), timeout=10) != identity:
+                ray.kill(former, no_restart=True)
+        except RayError as error:
+            log.warning("the running reconciler does not answer and is not replaced: %s", error)
 
 
 def nudge_follower(storage: Storage) -> None:

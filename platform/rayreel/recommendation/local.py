@@ -1,14 +1,14 @@
 """A promoted release that answers in this process, without a service."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from rayreel.client.messages import RecommendRequest
 from rayreel.encoders.encoder import Modality, TextEncoder
 from rayreel.index.collection import collection_name
-from rayreel.index.filters import Filter
-from rayreel.index.search import Hit, NoRelease
+from rayreel.index.search import NoRelease
 from rayreel.recommendation.live import Live, load_live
 from rayreel.recommendation.query import Vector
 from rayreel.recommendation.recommend import PinnedRelease
@@ -32,30 +32,8 @@ class IndexOnDemand:
     def _index(self) -> Searcher:
         return self.connect()
 
-    def search(
-        self,
-        embedding: Vector,
-        top_k: int,
-        exclude: Sequence[str] = (),
-        *,
-        filter: Filter | None = None,
-        collection: str | None = None,
-    ) -> list[Hit]:
-        """Return the `top_k` videos nearest to the unit embedding, best first."""
-        return self._index.search(embedding, top_k, exclude, filter=filter, collection=collection)
-
-    def hybrid(
-        self,
-        embedding: Vector,
-        text: str,
-        top_k: int,
-        exclude: Sequence[str] = (),
-        *,
-        filter: Filter | None = None,
-        collection: str | None = None,
-    ) -> list[Hit]:
-        """Return the `top_k` best of the fused rankings by embedding and by words."""
-        return self._index.hybrid(embedding, text, top_k, exclude, filter=filter, collection=collection)
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the methods of the index
+        return getattr(self._index, name)
 
 
 @dataclass

@@ -35,7 +35,7 @@ stop: ## Stop the service and the local Ray cluster
 	-@test ! -x $(BIN)/ray || $(BIN)/ray stop --grace-period 20 --log-style pretty
 
 test: install ## Run all tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope
 
 test-faults: install ## Run the long tests that `make test` leaves out: kills, lost nodes, fuzzing, the steps of the image
 	$(BIN)/python -m pytest -m faults

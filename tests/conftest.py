@@ -1,17 +1,18 @@
 """Fixtures for all tests."""
 
+import atexit
 import os
 import secrets
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pytest
-from xdist.remote import Producer
-from xdist.scheduler import LoadScopeScheduling
 
 from films import write_film
-from ray_here import own_ray
+from ray_here import running_ray
 from rayreel.ray_access import protect
 from rayreel.storage import Storage
 
@@ -23,28 +24,10 @@ FilmMaker = Callable[..., Path]
 
 # On a busy machine, Ray's timeout of 30 s for its first process is too short.
 os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "90")
-
-
-# Folders whose tests start nothing but short processes. All others share one worker: two Rays at once find each other,
-# and two services need more memory than CI has.
-LIGHT = {"access", "benchmarks", "catalog", "client", "docs", "encoders", "evaluation", "media", "remote", "tower"}
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """Run the tests that start Ray on one worker, and meanwhile the light ones, by module, on the others.
-
-    Not with `--dist loadgroup`: pytest-xdist 3.8 appends the group to a node id that pytest 9 no longer reads.
-    """
-    return GroupScheduling(config, log)
-
-
-class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc] # pytest-xdist has no types
-    """Sends a module of light tests, or all tests that start Ray, to one worker."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        path = PurePosixPath(nodeid.partition("::")[0])
-        return str(path) if path.parent.name in LIGHT else "ray"
+# Tests and the commands that they run find no Ray of this machine other than their own.
+RAY_FOLDER = tempfile.mkdtemp(prefix="rr", dir="/tmp")
+os.environ["RAY_TMPDIR"] = RAY_FOLDER
+atexit.register(shutil.rmtree, RAY_FOLDER, ignore_errors=True)
 
 
 @pytest.fixture
@@ -53,9 +36,10 @@ def film(tmp_path: Path) -> FilmMaker:
     return lambda name="film.mp4", **options: write_film(tmp_path / name, **options)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
-    with own_ray():
+    """The Ray of this test process, for all modules. It is never shut down before the end."""
+    with running_ray(RAY_FOLDER):
         yield
 
 

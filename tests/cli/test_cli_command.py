@@ -23,7 +23,7 @@ from rayreel.settings import load_settings
 
 @pytest.fixture(autouse=True)
 def nothing_joined(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    ray.shutdown()
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # whatever an earlier test has joined
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.setattr(ray_access, "_ANSWER_S", 1)

@@ -1,4 +1,4 @@
-"""A small sweep on a Ray of its own: two cells that train, and one that cannot."""
+"""A small sweep on Ray: two cells that train, and one that cannot."""
 
 import json
 from collections.abc import Iterator
@@ -9,10 +9,8 @@ from typing import Any
 import mlflow
 import numpy as np
 import pytest
-import ray
 
 from feature_rows import DIMS, KEY, feature_row, feature_table
-from ray_here import short_folder
 from rayreel.cli import output, sweep
 from rayreel.encoders.load import encoder_identities
 from rayreel.errors import RayreelError
@@ -50,17 +48,12 @@ class SweepRun:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    with short_folder() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_TMPDIR", folder)
-        patch.setenv("OMP_NUM_THREADS", "1")
+def no_tracking() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
             patch.setenv(name, "")  # MLflow sets them; patched here, they are restored
             patch.delenv(name)
-        ray.shutdown()  # an earlier module's Ray may live as long as the session
-        ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
         yield
-        ray.shutdown()
         mlflow.set_tracking_uri(None)
         mlflow.set_registry_uri(None)
 
@@ -80,7 +73,7 @@ def store_features(settings: Settings) -> None:
 
 
 @pytest.fixture(scope="module")
-def swept(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> SweepRun:
+def swept(ray_cluster: None, no_tracking: None, tmp_path_factory: pytest.TempPathFactory) -> SweepRun:
     folder = str(tmp_path_factory.mktemp("storage"))
     store_features(load_settings(None, SETS, folder))
     with pytest.MonkeyPatch.context() as patch, output.console.capture() as capture:

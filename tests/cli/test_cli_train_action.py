@@ -7,10 +7,8 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
-import ray
 
 from moving import KINDS, write_moving_films
-from ray_here import short_folder
 from rayreel.catalog.read import read_catalog
 from rayreel.cli import output
 from rayreel.cli.steps.extract import extract_features
@@ -54,20 +52,18 @@ class Done:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
+def done(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     folder = tmp_path_factory.mktemp("action")
     films = write_moving_films(folder / "films", groups=7, each=3)
     (films / "down" / "torn.mp4").write_bytes(b"no film")
-    with short_folder() as ray_folder, pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
             patch.setenv(name, "")
             patch.delenv(name)
-        patch.setenv("RAY_TMPDIR", ray_folder)
         settings = load_settings(None, SMALL, str(folder / "storage"))
         with output.console.capture() as capture:
             registered = train_encoder(settings, read_catalog(films), "moves").registered
         yield Done(settings, films, registered, capture.get())
-        ray.shutdown()
         mlflow.set_tracking_uri(None)
         mlflow.set_registry_uri(None)
 

@@ -12,6 +12,7 @@ import ray
 
 from autoscaled import autoscaled
 from chain import ROOT
+from ray_here import joined
 from run import WEIGHTS, rows
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
@@ -39,25 +40,20 @@ def pools() -> Counter[str]:
 
 def test_groups_scale_from_zero_for_an_extraction_and_back(films: Path, tmp_path: Path, ray_folder: str) -> None:
     storage = tmp_path / "storage"
-    ray.shutdown()
-    with autoscaled(GROUPS, ray_folder, idle_s=6) as address:
-        ray.init(address=address, log_to_driver=False, configure_logging=False)
-        try:
-            assert not pools()
-            command = [sys.executable, "jobs/extract.py", "--catalog", str(films), "--storage", str(storage)]
-            environment = os.environ | PLACED | {"RAY_ADDRESS": address}
-            with (tmp_path / "log").open("w") as log:
-                job = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
-            most: Counter[str] = Counter()
-            while job.poll() is None:
-                most |= pools()
-                time.sleep(0.5)
-            assert job.returncode == 0, (tmp_path / "log").read_text()
-            assert most["cpu"] >= 1 and most["gpu"] >= 1
-            assert len(rows(storage)) == len(list(films.iterdir()))
-            deadline = time.monotonic() + 90
-            while pools() and time.monotonic() < deadline:
-                time.sleep(0.5)
-            assert not pools(), "idle nodes stay"
-        finally:
-            ray.shutdown()
+    with autoscaled(GROUPS, ray_folder, idle_s=6) as address, joined(address):
+        assert not pools()
+        command = [sys.executable, "jobs/extract.py", "--catalog", str(films), "--storage", str(storage)]
+        environment = os.environ | PLACED | {"RAY_ADDRESS": address}
+        with (tmp_path / "log").open("w") as log:
+            job = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        most: Counter[str] = Counter()
+        while job.poll() is None:
+            most |= pools()
+            time.sleep(0.5)
+        assert job.returncode == 0, (tmp_path / "log").read_text()
+        assert most["cpu"] >= 1 and most["gpu"] >= 1
+        assert len(rows(storage)) == len(list(films.iterdir()))
+        deadline = time.monotonic() + 90
+        while pools() and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert not pools(), "idle nodes stay"

@@ -2,17 +2,15 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-import ray
-from ray.cluster_utils import Cluster
 
 from chain import ROOT
 from films import write_film
 from planted import faulty
+from ray_here import own_cluster
 from rayreel.catalog.read import Catalog, read_catalog
 from rayreel.encoders.load import load_encoders
 from rayreel.encoders.presets import EncodersConfig
@@ -45,19 +43,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def one_node() -> Iterator[None]:
-    if ray.is_initialized():
-        ray.shutdown()
-    tests_importable = {"env_vars": {"PYTHONPATH": str(ROOT / "tests")}}
-    ray.init(
-        address="local", num_cpus=4, include_dashboard=False, configure_logging=False, runtime_env=tests_importable
-    )
-    yield
-    ray.shutdown()
-
-
-def test_a_crash_and_a_hang_affect_only_their_own_files(folder: Path, store: FeatureStore, one_node: None) -> None:
+def test_a_crash_and_a_hang_affect_only_their_own_files(folder: Path, store: FeatureStore, ray_cluster: None) -> None:
     write_film(folder / "crash.mp4", frames=40, tone_hz=None)
     write_film(folder / "hang.mp4", frames=40, tone_hz=None)
     pipeline = Pipeline(ENCODERS, Limits(timeout_s=2), ExtractConfig(videos_per_block=4), WEIGHTS, faulty)
@@ -74,13 +60,9 @@ def test_a_crash_and_a_hang_affect_only_their_own_files(folder: Path, store: Fea
 def test_a_lost_node_costs_only_time(folder: Path, store: FeatureStore) -> None:
     rows = read_catalog(folder).videos
     many = [video.model_copy(update={"video_id": f"{video.video_id}-{n}"}) for n in range(30) for video in rows]
-    if ray.is_initialized():
-        ray.shutdown()
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
-    lost = cluster.add_node(num_cpus=2)
-    ray.init(address=cluster.address, configure_logging=False)
-    try:
-        done: list[ExtractReport] = []
+    done: list[ExtractReport] = []
+    with own_cluster(cpus=2) as cluster:
+        lost = cluster.add_node(num_cpus=2)
         pipeline = Pipeline(ENCODERS, Limits(), ExtractConfig(), WEIGHTS)
         work = threading.Thread(target=lambda: done.append(extract(Catalog("many", many), store, pipeline)))
         work.start()
@@ -89,9 +71,6 @@ def test_a_lost_node_costs_only_time(folder: Path, store: FeatureStore) -> None:
             time.sleep(0.1)
         cluster.remove_node(lost, allow_graceful=False)
         work.join()
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
     assert done and done[0].extracted == 300
     table: pa.Table = store.read(["video_id"])
     assert table["video_id"].to_pylist() == sorted(video.video_id for video in many)

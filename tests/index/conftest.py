@@ -15,7 +15,6 @@ from pymilvus import MilvusClient
 
 from index_filling import DIM, FIRST, Fill
 from milvus_behind_tls import SERVER_NAME, TOKEN, serve_behind_tls
-from ray_here import own_ray
 from rayreel.index.alias import alias_target, collections, drop_collection
 from rayreel.index.collection import collection_name
 from rayreel.index.config import IndexConfig
@@ -31,12 +30,6 @@ def _without_milvus_variables() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MILVUS_URI", raising=False)
         patch.delenv("MILVUS_TOKEN", raising=False)
-        yield
-
-
-@pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[None]:
-    with own_ray():
         yield
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from ray_here import own_ray
 from rayreel.index.alias import collections, drop_collection
 from rayreel.index.config import IndexConfig
 from rayreel.index.connect import MilvusClient, connect
@@ -56,11 +55,12 @@ def storage(towers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> St
 
 
 @pytest.fixture(scope="session")
-def milvus(no_outside_services: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusClient]:
+def milvus(
+    no_outside_services: None, ray_cluster: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MilvusClient]:
     folder = tmp_path_factory.mktemp("milvus")
-    with own_ray():
-        yield connect(IndexConfig(), folder)
-        stop_embedded(folder)
+    yield connect(IndexConfig(), folder)
+    stop_embedded(folder)
 
 
 @pytest.fixture

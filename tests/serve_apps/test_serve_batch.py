@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from ray_here import own_cluster
 from rayreel.client.messages import Job
 from rayreel.failures import Reason, Rejected
 from rayreel.media.fetch import local_copy
@@ -19,15 +18,8 @@ from serve_apps.problems import Busy, NotFound
 MOST = 2
 
 
-@pytest.fixture(scope="module")
-def ray_jobs() -> Iterator[None]:
-    """A Ray cluster that accepts jobs."""
-    with own_cluster():
-        yield
-
-
 @pytest.fixture
-def catalogs(ray_jobs: None, tmp_path: Path) -> Iterator[Catalogs]:
+def catalogs(ray_cluster: None, tmp_path: Path) -> Iterator[Catalogs]:
     """The queue of a service whose jobs fail after some seconds because the catalog does not exist."""
     made = Catalogs(Storage(tmp_path / "storage"), ["--storage", str(tmp_path / "storage")], MOST)
     yield made

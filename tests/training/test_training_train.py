@@ -1,19 +1,16 @@
-"""Training on a local Ray cluster of this module: uninterrupted, killed, repeated and diverging."""
+"""Training on Ray: uninterrupted, killed, repeated and diverging."""
 
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import ray
 
 from feature_rows import DIMS, KEY, feature_row, feature_table
 from processes import marked, title
-from ray_here import short_folder
 from rayreel.errors import RayreelError
 from rayreel.evaluation.config import SplitConfig
 from rayreel.features.schema import QUARANTINE
@@ -33,19 +30,6 @@ pytestmark = pytest.mark.timeout(600)
 
 MINED = PairsConfig(label=1, negatives="mined", mined_from_rank=1, mined_to_rank=8)
 TRAIN = TrainConfig(epochs=3, batch_size=16, workers=2, checkpoint_steps=1, learning_rate=1e-3)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    with short_folder() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_TMPDIR", folder)
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-        ray.shutdown()  # an earlier module may have left Ray running
-        ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-        yield folder
-        ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +62,7 @@ def run(storage: Storage, name: str, **changes: object) -> tuple[Trained, list[d
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(cluster: str, storage: Storage) -> tuple[Trained, list[dict[str, float]]]:
+def uninterrupted(ray_cluster: None, storage: Storage) -> tuple[Trained, list[dict[str, float]]]:
     return run(storage, "uninterrupted")
 
 
@@ -107,7 +91,7 @@ def test_the_best_epoch_is_the_one_with_the_best_validation_score(
 
 
 def test_a_killed_worker_changes_no_result(
-    uninterrupted: tuple[Trained, list[dict[str, float]]], storage: Storage, cluster: str
+    uninterrupted: tuple[Trained, list[dict[str, float]]], storage: Storage
 ) -> None:
     """A worker is killed within an epoch, after a step's checkpoint; the run continues with the next step."""
     killed: list[str] = []
@@ -119,7 +103,7 @@ def test_a_killed_worker_changes_no_result(
             if len(list(folder.glob("checkpoint_*/state.pt"))) >= 2:
                 break
             time.sleep(0.01)
-        for pid in marked(cluster):
+        for pid in marked(os.environ["RAY_TMPDIR"]):
             if "RayTrainWorker" in title(pid):
                 os.kill(pid, signal.SIGKILL)
                 killed.append(title(pid))
@@ -146,7 +130,7 @@ def test_mapped_features_without_prefetching_train_the_same_tower(
     assert_same(other, uninterrupted)
 
 
-def test_a_diverging_run_stops_and_names_the_last_good_checkpoint(cluster: str, storage: Storage) -> None:
+def test_a_diverging_run_stops_and_names_the_last_good_checkpoint(ray_cluster: None, storage: Storage) -> None:
     with pytest.raises(Diverged, match=r"epoch \d, step \d, at learning rate .*checkpoint_.*train\.learning_rate"):
         run(storage, "diverging", learning_rate=300, warmup=0.9)
 

@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STORAGE ?= storage
 CATALOG ?=
+# Two processes, each with a Ray of its own.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadscope
 MKDOCS := $(BIN)/mkdocs build --strict --quiet
 
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -12,7 +14,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart serve stop test test-faults test-cluster benchmark check docs format clean
+.PHONY: help install quickstart serve stop test test-all test-faults test-cluster benchmark check docs format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,10 +36,13 @@ serve: install ## Start or update the HTTP service
 stop: ## Stop the service and the local Ray cluster
 	-@test ! -x $(BIN)/ray || $(BIN)/ray stop --grace-period 20 --log-style pretty
 
-test: install ## Run all tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope
+test: install ## Run the tests, in minutes
+	$(PYTEST)
 
-test-faults: install ## Run the long tests that `make test` leaves out: kills, lost nodes, fuzzing, the steps of the image
+test-all: install ## Run the slow tests too, as CI does: kills in the middle of work, fuzzing, the notebook
+	$(PYTEST) -m "not faults and not cluster"
+
+test-faults: install ## Run the long tests that `make test-all` leaves out: kills, lost nodes, fuzzing, the steps of the image
 	$(BIN)/python -m pytest -m faults
 
 test-cluster: install ## Run the tests on clusters of several nodes with simulated GPUs: placement, autoscaling, S3

@@ -71,4 +71,5 @@ def _work(rank: int, workers: int, act: Callable[..., Any], folder: str, words: 
     result = act(*words)
     if rank == 0:
         torch.save(result, f"{folder}/{workers}.pt")
+    dist.barrier()  # gloo now and then aborts in a process that leaves while others still work
     dist.destroy_process_group()

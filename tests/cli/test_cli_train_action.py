@@ -24,6 +24,8 @@ from rayreel.training.action.clips import ClipStore
 from rayreel.training.action.register import MODEL, Registered
 from rayreel.training.progress import Diverged
 
+pytestmark = pytest.mark.slow
+
 SMALL = (
     "action.network={frames: 6, stride: 2, size: 24, channels: [8, 16]}",
     "action.windows=2",

@@ -11,6 +11,8 @@ from chain import ROOT
 from processes import kill_marked
 from ray_here import short_folder
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
 
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[nbformat.NotebookNode]]:
@@ -41,7 +43,6 @@ def result(cells: list[nbformat.NotebookNode], code: str, kind: str = "text/plai
     return str(value)
 
 
-@pytest.mark.timeout(600)
 def test_every_cell_of_the_notebook_runs_and_shows_its_result(cells: list[nbformat.NotebookNode]) -> None:
     assert "rows=48, extracted=48" in result(cells, "rayreel.extract(")
     assert "Version(number=1" in result(cells, "rayreel.train(")

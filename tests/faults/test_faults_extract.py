@@ -31,6 +31,7 @@ def settled(storage: Path) -> pa.Table:
     return distinct(rows(storage))
 
 
+@pytest.mark.slow
 def test_a_killed_driver_continues_where_it_was(
     catalog: Path, undisturbed: pa.Table, tmp_path: Path, ray_folder: str
 ) -> None:

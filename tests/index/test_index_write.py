@@ -12,7 +12,7 @@ from index_filling import DIM, NASTY, Fill
 from rayreel.index import write
 from rayreel.index.alias import drop_collection, switch_alias
 from rayreel.index.collection import ID_BYTES, MAX_TAGS, TITLE_BYTES, untyped
-from rayreel.index.config import IndexConfig
+from rayreel.index.config import IndexConfig, IndexUnavailable
 from rayreel.index.search import VideoIndex
 from rayreel.index.write import (
     IndexBroken,
@@ -207,3 +207,10 @@ def test_the_index_does_not_store_secrets_of_urls(
         collection, filter=f'video_id in ["{rows[0].video_id}", "{rows[1].video_id}"]', output_fields=["uri"]
     )
     assert {row["uri"] for row in kept} == {"https://host.example/a.mp4", "/data/what? #1.mp4"}
+
+
+def test_a_build_that_does_not_end_or_fails_is_reported_with_a_remedy() -> None:
+    with pytest.raises(IndexUnavailable, match=r"within 0\.05 s\. Raise index\.build_timeout_s"):
+        write._await_index(lambda: {"state": "InProgress"}, 0.05)
+    with pytest.raises(IndexBroken, match="failed to build the index sparse"):
+        write._await_index(lambda: {"state": "Failed", "index_name": "sparse"}, 60)

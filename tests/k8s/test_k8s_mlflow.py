@@ -18,9 +18,10 @@ LOGIN = ("rayreel", "a password of the test's")
 SECRETS = ("MLFLOW_AUTH_ADMIN_USERNAME", "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY")
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start the container's command with its arguments, except for its address, workers and storage."""
+    tmp_path = tmp_path_factory.mktemp("mlflow")
     (pod,) = (pod for pod in pods(list(of_kind(rendered("production"), "Deployment"))) if "mlflow" in pod.of)
     container = pod.spec["containers"][0]
     port = free_port()

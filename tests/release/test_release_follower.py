@@ -53,6 +53,7 @@ def pid(site: Site) -> int:
     return int(ray.get(actor.__ray_call__.remote(lambda _: os.getpid())))
 
 
+@pytest.mark.slow
 def test_the_reconciler_follows_refuses_and_follows_again_after_a_kill(site: Site, start: Start) -> None:
     promote(registry.resolve("1"), site)
     start()

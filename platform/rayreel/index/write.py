@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymilvus import MilvusClient, MilvusException
 from pymilvus.milvus_client.index import IndexParam, IndexParams
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_exponential
 
 from rayreel.errors import RayreelError
 from rayreel.index.collection import (
@@ -26,7 +28,7 @@ from rayreel.index.collection import (
     schema,
     typed,
 )
-from rayreel.index.config import IndexConfig
+from rayreel.index.config import IndexConfig, IndexUnavailable
 from rayreel.index.retry import call_milvus
 from rayreel.redact import public_address
 
@@ -149,16 +151,33 @@ def make_searchable(client: MilvusClient, collection: str, config: IndexConfig) 
     missing = [params for params in indexes(config) if not exists(params)]
     for params in missing:
         try:
-            call(client.create_index, IndexParams([params]))
+            call(client.create_index, IndexParams([params]), sync=False)  # build all indexes at the same time
         except MilvusException:
             # Milvus Lite rejects an index that exists, for example one built just before it crashed.
             if not exists(params):
                 raise
+    for params in missing:
+        (name,) = call(client.list_indexes, field_name=params.field_name)
+        _await_index(partial(call, client.describe_index, name), config.build_timeout_s)
     if missing or not call(client.list_aliases)["aliases"]:
         call(client.release_collection)
         call(client.load_collection)
     # Milvus Lite builds its BM25 index on the first search: do not leave that to a user.
     call(client.search, data=["a"], anns_field="sparse", limit=1, search_params={"metric_type": "BM25"})
+
+
+def _await_index(describe: Callable[[], dict[str, Any]], timeout_s: float) -> None:
+    """Wait until an index is built. Not pymilvus' own wait, which never times out and sleeps half a second first."""
+    unfinished = retry_if_result(lambda index: index["state"] not in {"Finished", "Failed"})
+    waiting = Retrying(retry=unfinished, stop=stop_after_delay(timeout_s), wait=wait_exponential(0.01, max=0.5))
+    try:
+        index = waiting(describe)
+    except RetryError as error:
+        raise IndexUnavailable(
+            f"Milvus did not build an index within {timeout_s:g} s. Raise index.build_timeout_s."
+        ) from error
+    if index["state"] == "Failed":
+        raise IndexBroken(f"Milvus failed to build the index {index['index_name']}. See the logs of Milvus.")
 
 
 def _batches(rows: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -84,6 +84,16 @@ class Pipeline:
         # Ray Data reads each worker's memory every second by walking its page tables, which costs 0.1 core per worker.
         context.memory_usage_poll_interval_s = None
 
+    def _encoders(self) -> ray.data.ActorPoolStrategy:
+        """Return a pool of encoder actors that keeps its size until the cluster loses nodes.
+
+        A pool of fixed size could then hold all CPUs that are left, and lost blocks could never be decoded again.
+        """
+        # A pool that shrinks when it has little to do would import torch again whenever blocks arrive.
+        ray.data.DataContext.get_current().autoscaling_config.actor_pool_util_downscaling_threshold = -1
+        actors = self.encoder_actors()
+        return ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors)
+
     def _dataset(self, todo: Sequence[CatalogVideo], versions: dict[str, str], store: FeatureStore) -> ray.data.Dataset:
         pass_by_value()
         self._bound_memory(store.key)
@@ -104,7 +114,7 @@ class Pipeline:
                 batch_size=-(-len(todo) // blocks) if gpus else None,
                 batch_format="pyarrow",
                 zero_copy_batch=True,
-                compute=ray.data.ActorPoolStrategy(size=self.encoder_actors()),
+                compute=self._encoders(),
                 num_cpus=self.config.cpus_per_encoder,
                 num_gpus=gpus,
                 label_selector=self.config.encode_on or None,

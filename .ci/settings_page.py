@@ -1,6 +1,5 @@
 """Write docs/configuration.md from the settings' models: python .ci/settings_page.py."""
 
-import re
 import sys
 from collections.abc import Iterator
 from enum import Enum
@@ -88,7 +87,7 @@ def summary(model: type[BaseModel]) -> str:
 
 def described(field: FieldInfo) -> str:
     """The description, and the keys of the models that a list holds."""
-    text = re.sub(r"\bjobs/(\w+)\.py", r"rayreel \1", (field.description or "").rstrip("."))
+    text = (field.description or "").rstrip(".")
     inner = [part for part in get_args(field.annotation) if isinstance(part, type) and issubclass(part, BaseModel)]
     leaves = [leaf for model in inner for leaf in model.model_fields.items()]
     keys = [f"`{key}`, {(leaf.description or '').rstrip('.')}" for key, leaf in leaves]

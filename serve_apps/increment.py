@@ -1,4 +1,4 @@
-"""Bring the release of a running service up to date, for jobs/index.py and for batch jobs of the API."""
+"""Bring the release of a running service up to date, for `rayreel index` and for batch jobs of the API."""
 
 from rayreel.features.compact import compact
 from rayreel.features.store import open_store

@@ -27,9 +27,7 @@ from serve_apps.problems import problem
 from serve_apps.refusing import drain, refuse
 from serve_apps.scopes import scope_of
 
-_CREATE = (
-    "Create a key with `python jobs/keys.py create NAME --scope write` and send it as `Authorization: Bearer rr_…`"
-)
+_CREATE = "Create a key with `rayreel keys create NAME --scope write` and send it as `Authorization: Bearer rr_…`"
 _FORWARDED = (
     "A proxy forwarded this request ({sign}), so it may come from anywhere. Without keys the service only answers "
     f"requests from this machine. {_CREATE}."

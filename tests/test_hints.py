@@ -74,6 +74,12 @@ def test_commands_in_messages_exist(options: dict[str, set[str]]) -> None:
     assert not missing
 
 
+def test_messages_name_commands_and_not_scripts() -> None:
+    """The Python API shows messages unchanged; commands replace the names (`cli.output.in_form_used`)."""
+    scripts = [(str(path), text) for path, text in TEXTS if path.parts[0] in {"platform", "serve_apps"}]
+    assert not [found for found in scripts if re.search(r"jobs/\w+\.py", found[1]) and "Ray job" not in found[1]]
+
+
 @pytest.mark.parametrize("document", ["README.md", "k8s/README.md", "ray_cluster.yaml"])
 def test_options_and_settings_in_documents_exist(document: str, options: dict[str, set[str]]) -> None:
     wrong = []

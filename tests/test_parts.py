@@ -27,7 +27,7 @@ def damaged(kind: str) -> bytes:
 def test_a_damaged_part_is_reported_and_not_read(any_storage: Storage, kind: str) -> None:
     path = any_storage.path("features", "key", "part-1.parquet")
     any_storage.write(path, damaged(kind))
-    with pytest.raises(BrokenFile, match=r"part-1\.parquet is broken: .*jobs/index\.py --verify") as failed:
+    with pytest.raises(BrokenFile, match=r"part-1\.parquet is broken: .*rayreel index --verify") as failed:
         read_part(any_storage, path)
     assert failed.value.path == path
     assert [file.path for file in broken_files(any_storage)] == [path]

@@ -150,7 +150,7 @@ def _require_permanent(storage: str) -> None:
         raise SettingsError(
             f"storage = {storage!r}: a Ray job runs in a temporary folder ({Path.cwd()}), which Ray deletes with its "
             "content. Use an absolute path or an s3:// root that every machine of the cluster can reach: "
-            "ray job submit … -- python jobs/train.py --storage /path/to/storage, or set RAYREEL_STORAGE in the "
+            "`ray job submit … -- python jobs/train.py --storage /path/to/storage`, or set RAYREEL_STORAGE in the "
             "environment of `ray start`."
         )
 

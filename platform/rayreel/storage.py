@@ -22,7 +22,7 @@ class BrokenFile(RayreelError):
 
     def __str__(self) -> str:
         """Return path, cause and remedy."""
-        remedy = "Run jobs/index.py --verify: it sets broken files aside and shows how to replace them."
+        remedy = "Run `rayreel index --verify`: it sets broken files aside and shows how to replace them."
         return f"{self.path} is broken: {self.cause}. {remedy}"
 
 

@@ -57,7 +57,7 @@ def run_index(root: Path, capsys: pytest.CaptureFixture[str]) -> RunIndex:
 
 
 def test_index_follows_the_store_and_with_verify_repairs_differences(root: Path, run_index: RunIndex) -> None:
-    with pytest.raises(NothingServes, match=r"jobs/promote\.py"):
+    with pytest.raises(NothingServes, match="`rayreel promote`"):
         run_index()
     first = run_index(version="1")
     assert (first["new"], first["videos in the release"]) == ("100", "100") and first["snapshot"].startswith("snapshot")

@@ -129,6 +129,7 @@ def test_with_json_an_error_is_one_object_on_stdout_and_text_on_stderr(
     ("started", "line"),
     [
         ("/usr/bin/rayreel", "rayreel train-action"),
+        ("/usr/lib/python3/ipykernel_launcher.py", "rayreel train-action"),
         ("/opt/rayreel/jobs/extract.py", "python jobs/train_action.py"),
         ("/x/platform/rayreel/__main__.py", "python -m rayreel train-action"),
     ],
@@ -136,8 +137,8 @@ def test_with_json_an_error_is_one_object_on_stdout_and_text_on_stderr(
 def test_commands_are_named_in_the_form_that_was_used(started: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [started])
     assert " ".join(output.program("train-action")) == line
-    assert output.in_form_used("Run python jobs/train_action.py --help first.") == f"Run {line} --help first."
-    assert output.in_form_used("no file /x/jobs/train.py") == "no file /x/jobs/train.py"
+    assert output.in_form_used("Run `rayreel train-action --help` first.") == f"Run `{line} --help` first."
+    assert output.in_form_used("no folder /x/rayreel train") == "no folder /x/rayreel train"
 
 
 def test_every_command_has_a_script_in_jobs() -> None:

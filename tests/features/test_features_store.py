@@ -209,7 +209,7 @@ def test_opening_a_store_reports_that_there_are_none(tmp_path: Path) -> None:
 
 
 def test_reading_before_extraction_names_the_command_to_run(store: FeatureStore) -> None:
-    with pytest.raises(NoFeatures, match=r"jobs/extract\.py"):
+    with pytest.raises(NoFeatures, match="`rayreel extract"):
         store.read()
 
 

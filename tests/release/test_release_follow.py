@@ -167,7 +167,8 @@ def test_a_version_not_registered_by_training_fails_with_an_explanation(two: Sit
     point_champion(number)
     found = followed(two)
     assert (
-        found.state is State.FAILED and "was not registered by jobs/train.py" in registry.tags(number)["follow_reason"]
+        found.state is State.FAILED
+        and "was not registered by `rayreel train`" in registry.tags(number)["follow_reason"]
     )
     assert two.serving() == 2 and "refused" not in [event for event, _, _ in trail()]
 

@@ -30,5 +30,5 @@ def test_tags_are_set_and_deleted(storage: Storage) -> None:
 def test_an_empty_registry_has_no_history_and_names_the_job_to_run(no_outside_services: None, tmp_path: Path) -> None:
     use_tracking(Storage(tmp_path))
     assert audit.history() == [] and audit.events() == []
-    with pytest.raises(NoSuchVersion, match=r"jobs/train\.py"):
+    with pytest.raises(NoSuchVersion, match="`rayreel train`"):
         registry.resolve("1")

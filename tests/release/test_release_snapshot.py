@@ -160,7 +160,7 @@ def test_the_pointer_describes_the_snapshot_without_loading_it(rows: ReleaseRows
 
 
 def test_without_a_snapshot_or_rows_the_error_names_the_remedy(storage: Storage, tmp_path: Path) -> None:
-    with pytest.raises(NoSnapshot, match=r"jobs/index\.py --version 9"):
+    with pytest.raises(NoSnapshot, match="`rayreel index --version 9"):
         load_snapshot(storage, 9, tmp_path)
     with pytest.raises(NoSnapshot, match="has no rows"):
         write_snapshot(storage, ReleaseRows(storage, 9), 5)

@@ -37,8 +37,8 @@ def test_duplicate_cells_are_removed() -> None:
     assert len(cells_of(None, ["loss.kind=triplet,triplet"])) == 1
 
 
-def test_s5_is_a_two_by_two_grid_on_co_liked_pairs() -> None:
-    cells = cells_of("s5", [])
+def test_losses_and_distances_is_a_two_by_two_grid_on_co_liked_pairs() -> None:
+    cells = cells_of("losses-and-distances", [])
     varied = {tuple(label.split(", ")) for label in labels(cells)}
     assert varied == {
         (f"loss.kind={kind}", f"loss.distance={distance}")

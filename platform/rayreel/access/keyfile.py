@@ -1,4 +1,4 @@
-"""The file of API keys, which jobs/keys.py edits and the service polls."""
+"""The file of API keys, which `rayreel keys` edits and the service polls."""
 
 import asyncio
 import logging
@@ -68,7 +68,7 @@ class KeyFile:
                 self._mark(key_id, at)
                 raise BadKeys(f"{key_id} is revoked. {error}") from None
             if key_id not in keys:
-                raise BadKeys(f"No key with the id {key_id!r}. Run `python jobs/keys.py list` to see all ids.")
+                raise BadKeys(f"No key with the id {key_id!r}. Run `rayreel keys list` to see all ids.")
             self._mark(key_id, at)
             (keys[key_id],) = apply_revocations([keys[key_id]], {key_id: at})
             self._write(list(keys.values()))

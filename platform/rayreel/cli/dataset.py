@@ -142,7 +142,7 @@ def _movielens_counts(items: list[str], watched: list[str]) -> dict[str, int]:
 def default_folder(name: str, storage: str | None) -> Path:
     """Return the default folder of a data set."""
     settings = load_settings(storage=storage)
-    return settings.place.local("datasets", name, what="jobs/dataset.py without --data and --out")
+    return settings.place.local("datasets", name, what="`rayreel dataset` without --data and --out")
 
 
 def _next(command: str, storage: str | None, *words: str) -> str:

@@ -28,8 +28,7 @@ class JsonMode:
 
 json_mode = JsonMode()
 
-# `jobs/train.py` in a message, but not in a path.
-_SCRIPT = re.compile(r"(?:python )?(?<![\w/.-])jobs/(\w+)\.py")
+_COMMAND = re.compile(r"(?<=`)rayreel ([a-z-]+)")
 
 
 def print_json(wanted: bool) -> bool:
@@ -102,10 +101,8 @@ def program(command: str) -> list[str]:
 
 
 def in_form_used(text: str) -> str:
-    """Return a message with its commands (`jobs/train.py`) in the form in which this process was started."""
-    if _runs_script(Path(sys.argv[0])):
-        return text
-    return _SCRIPT.sub(lambda found: " ".join(program(found[1].replace("_", "-"))), text)
+    """Return a message with its commands, `rayreel …` in backticks, in the form in which this process was started."""
+    return _COMMAND.sub(lambda found: " ".join(program(found[1])), text)
 
 
 def _runs_script(started: Path) -> bool:

@@ -121,7 +121,7 @@ def read_weights(reference: str, root: str | None) -> tuple[TrainedFacts, bytes]
     """Return the description and the safetensors file, checked by its sha256. Raises RayreelError."""
     place, facts = place_of(reference, root), read_facts(reference, root)
     if place is None or facts is None:
-        raise UnknownEncoder(f"No encoder {reference!r} below {root}. Train it with jobs/train_action.py.")
+        raise UnknownEncoder(f"No encoder {reference!r} below {root}. Train it with `rayreel train-action`.")
     weights = place.read(WEIGHTS)
     if weights is None or hashlib.sha256(weights).hexdigest() != facts.sha256:
         raise _damaged(

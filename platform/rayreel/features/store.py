@@ -94,7 +94,7 @@ class FeatureStore:
         table = None if found is None else distinct(self._current(found))
         if not table:
             raise NoFeatures(
-                f"No features of the current catalog at {self.features}. Run jobs/extract.py --catalog …; "
+                f"No features of the current catalog at {self.features}. Run `rayreel extract --catalog …`; "
                 f"if you have, see {self.quarantine} for the reasons why videos failed."
             )
         return table if columns is None else table.select(list(columns))
@@ -119,7 +119,7 @@ class FeatureStore:
     def _current(self, table: pa.Table) -> pa.Table:
         current = self.amendments.applied(self.catalog())
         if not current.num_rows and not self.storage.exists(self._catalog):
-            raise NoFeatures(f"No catalog at {self._catalog}. Run jobs/extract.py --catalog … first.")
+            raise NoFeatures(f"No catalog at {self._catalog}. Run `rayreel extract --catalog …` first.")
         pairs = pc.binary_join_element_wise(current["video_id"], current["version"], "\0")
         return table.filter(
             pc.is_in(pc.binary_join_element_wise(table["video_id"], table["version"], "\0"), value_set=pairs)
@@ -154,7 +154,7 @@ def open_store(storage: Storage, name: str) -> FeatureStore:
         others = ", ".join(storage.folders(storage.path("features"))) or "none"
         raise NoFeatures(
             f"No features of {name} below {storage.root} (existing: {others}). "
-            "Run jobs/extract.py --catalog … with these encoders, or choose other encoders with --set encoders.preset=…"
+            "Run `rayreel extract --catalog …` with these encoders, or choose others with --set encoders.preset=…"
         )
     return FeatureStore(storage, EncoderKey.model_validate(key))
 

@@ -76,7 +76,7 @@ class ReleaseConfig(BaseModel):
     follow: Annotated[FollowMode, _Off] = Field(
         "gate",
         description="when the alias champion moves in MLflow: gate promotes that version through the gates, as "
-        "jobs/promote.py does; force ignores failed quality gates; off does nothing",
+        "`rayreel promote` does; force ignores failed quality gates; off does nothing",
     )
     follow_every_s: float = Field(5.0, gt=0, description="seconds between checks of the champion in MLflow")
     webhook_secret: SecretStr = Field(

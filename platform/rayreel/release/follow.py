@@ -208,7 +208,7 @@ def _explanation(verdict: State, found: FollowStatus, gates: tuple[str, ...]) ->
 
 def _without_champion(serving: int | None) -> str:
     if serving is None:
-        return f"Nothing has been promoted. Set the alias {registry.CHAMPION} in MLflow, or run jobs/promote.py."
+        return f"Nothing has been promoted. Set the alias {registry.CHAMPION} in MLflow, or run `rayreel promote`."
     return (
         f"The alias {registry.CHAMPION} is not set in MLflow. Release {serving} keeps serving. Set the alias to "
         f"version {serving}, or to another version to promote it."
@@ -219,7 +219,7 @@ def _index_moved(site: Site, found: FollowStatus) -> str:
     change = "removed" if found.serving is None else f"moved to release {found.serving}"
     return (
         f"The index alias {site.index.alias} was {change} without a promotion, while {registry.CHAMPION} is still "
-        f"version {found.wanted}. Promote the version that should serve: jobs/promote.py --version …"
+        f"version {found.wanted}. Promote the version that should serve: `rayreel promote --version …`."
     )
 
 

@@ -68,7 +68,7 @@ def _index(candidate: Candidate) -> ReleaseGate:
     if any(apart):
         counts = f"{len(apart.missing)} missing, {len(apart.stale)} stale, {len(apart.surplus)} surplus"
         finding = (
-            f"{candidate.collection} has {counts}: run jobs/index.py --version {candidate.version.number} --verify"
+            f"{candidate.collection} has {counts}: run `rayreel index --version {candidate.version.number} --verify`"
         )
     return ReleaseGate("index rows", not any(apart), finding)
 

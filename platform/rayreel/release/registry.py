@@ -85,13 +85,13 @@ def resolve(name: str) -> Version:
         if error.error_code not in _ABSENT:
             raise TrackingUnavailable.of(error) from error
         raise NoSuchVersion(
-            f"{MODEL} has no {name!r} in the registry at {mlflow.get_registry_uri()}. Run jobs/train.py first."
+            f"{MODEL} has no {name!r} in the registry at {mlflow.get_registry_uri()}. Run `rayreel train` first."
         ) from None
     tags = found.tags
     if missing := [tag for tag in ("encoder_key", "features", "training") if tag not in tags]:
         raise NotATower(
             f"Version {found.version} of {MODEL} has no tag {', '.join(missing)}: it was not registered by "
-            "jobs/train.py, so its features are unknown. Choose another version."
+            "`rayreel train`, so its features are unknown. Choose another version."
         )
     return Version(int(found.version), found.run_id, tags["encoder_key"], tags["features"], tags["training"])
 

@@ -89,13 +89,13 @@ def _finished(done: Switch | None, to: Version | None) -> tuple[Version, Version
 def _both(against: Standing, to: Version | None) -> tuple[Version, Version]:
     """The version that serves and the one to roll back to."""
     if against.serving is None:
-        raise NothingBefore("No release serves, so there is nothing to roll back. Run jobs/promote.py first.")
+        raise NothingBefore("No release serves, so there is nothing to roll back. Run `rayreel promote` first.")
     serving = registry.resolve(str(against.serving))
     if to is not None:
         return serving, to
     before = _predecessor(serving.number)
     if before is None:
         raise NothingBefore(
-            f"Version {serving.number} is the first that was promoted. Promote another: jobs/promote.py --version …"
+            f"Version {serving.number} is the first that was promoted. Promote another: `rayreel promote --version …`."
         )
     return serving, registry.resolve(str(before))

@@ -114,7 +114,8 @@ def load_snapshot(storage: Storage, version: int, cache_dir: Path) -> Snapshot:
     pointer = snapshot_pointer(storage, version)
     if pointer is None:
         raise NoSnapshot(
-            f"Release {version} has no snapshot below {storage.root}. Run jobs/index.py --version {version} --snapshot."
+            f"Release {version} has no snapshot below {storage.root}. "
+            f"Run `rayreel index --version {version} --snapshot`."
         )
     try:
         return _load(storage, version, pointer, cache_dir)

@@ -46,7 +46,7 @@ def update_release(
 def _candidate(site: Site, name: str | None) -> Candidate:
     version = site.champion() if name is None else registry.resolve(name)
     if version is None:
-        raise NothingServes("No release serves yet. Run jobs/promote.py, or name a --version to prepare.")
+        raise NothingServes("No release serves yet. Run `rayreel promote`, or name a --version to prepare.")
     return Candidate(version, site)
 
 
@@ -69,10 +69,10 @@ def _set_aside(settings: Settings) -> list[BrokenFile]:
     for file in broken:
         note(f"  set aside: {file.path}: {file.cause}")
     if any("/features/" in file.path or "/quarantine/" in file.path for file in broken):
-        note("Run jobs/extract.py with your --catalog to extract the videos of these files again.")
+        note("Run `rayreel extract` with your --catalog to extract the videos of these files again.")
     if any(file.path.endswith("/catalog/current.parquet") for file in broken):
         raise NoFeatures(
-            "The current catalog was damaged. Run jobs/extract.py with your --catalog, then this command again."
+            "The current catalog was damaged. Run `rayreel extract` with your --catalog, then this command again."
         )
     return broken
 

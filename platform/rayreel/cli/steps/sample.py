@@ -14,7 +14,7 @@ from rayreel.settings import Settings
 
 def sample_folder(settings: Settings) -> Path:
     """Return the default folder of the sample set."""
-    return settings.place.local("sample", what="jobs/sample.py without --out")
+    return settings.place.local("sample", what="`rayreel sample` without --out")
 
 
 def make_sample(settings: Settings, folder: Path) -> Path:

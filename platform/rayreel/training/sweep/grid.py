@@ -38,8 +38,8 @@ def axis(text: str) -> Axis:
 
 
 PRESETS: dict[str, tuple[Axis, ...]] = {
-    # The 2 x 2 design of the master's thesis "Seeing, Hearing, and Reading": {pair, triplet} x {cosine, Euclidean}.
-    "s5": (
+    # The 2 x 2 design of the master's thesis "Seeing, Hearing, and Reading", on semi-hard co-liked pairs.
+    "losses-and-distances": (
         (("pairs.views=0", "pairs.co_liked=1", "loss.mining=semi_hard"),),
         axis("loss.kind=contrastive,triplet"),
         axis("loss.distance=cosine,euclidean"),

@@ -1,4 +1,4 @@
-"""One trial of a sweep: a cell's settings with a seed, trained and tracked like jobs/train.py."""
+"""One trial of a sweep: a cell's settings with a seed, trained and tracked as by `rayreel train`."""
 
 import logging
 import os

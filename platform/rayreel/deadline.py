@@ -4,7 +4,15 @@ import time
 
 
 class Deadline:
-    """A point in time `seconds` from now, after which work on a file stops."""
+    """A point in time `seconds` from now, after which work on a file stops.
+
+    >>> deadline = Deadline(60)
+    >>> deadline.within(5), deadline.within(600) <= 60
+    (5, True)
+    >>> Deadline(-1).check()
+    Traceback (most recent call last):
+    TimeoutError: took longer than -1 s
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

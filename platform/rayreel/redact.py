@@ -15,6 +15,9 @@ def redacted(text: str) -> str:
     """Return a text with user, password, query string and fragment removed from its URLs.
 
     Used for errors, logs, quarantine details, tables and responses. A query becomes `?…`, a fragment `#…`.
+
+    >>> redacted("GET https://ann:secret@host.example/a.mp4?sig=secret: 403.")
+    'GET https://host.example/a.mp4?…: 403.'
     """
     if "/" not in text and "=" not in text:
         return text
@@ -22,7 +25,11 @@ def redacted(text: str) -> str:
 
 
 def public_address(uri: str) -> str:
-    """Return a URL for display, without credentials, query string and fragment. A local path is unchanged."""
+    """Return a URL for display, without credentials, query string and fragment. A local path is unchanged.
+
+    >>> public_address("s3://key:secret@bucket/a.mp4?region=eu"), public_address("films/a.mp4?x#y")
+    ('s3://bucket/a.mp4', 'films/a.mp4?x#y')
+    """
     return redacted(uri).partition("?")[0].partition("#")[0] if "://" in uri else uri
 
 

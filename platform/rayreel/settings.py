@@ -129,7 +129,15 @@ class Settings(BaseSettings):
 
 
 def load_settings(file: Path | None = None, sets: Sequence[str] = (), storage: str | None = None) -> Settings:
-    """Load the settings. `sets` are `part.key=value`, with values in YAML. Raises SettingsError."""
+    """Load the settings. `sets` are `part.key=value`, with values in YAML. Raises SettingsError.
+
+    >>> settings = load_settings(sets=["train.epochs=5", "tower.modalities=[visual, text]"], storage="demo")
+    >>> settings.train.epochs, settings.encoders.preset
+    (5, 'laptop')
+    >>> load_settings(sets=["splits.tset=0.3"])
+    Traceback (most recent call last):
+    rayreel.settings.SettingsError: There is no setting splits.tset. Known settings: validation, test, group_by, ...
+    """
     overrides = _nested(sets)
     if storage is not None:
         overrides["storage"] = storage

@@ -27,7 +27,14 @@ class BrokenFile(RayreelError):
 
 
 class Storage:
-    """A storage root (`storage`, `/mnt/x`, `s3://bucket/prefix`), accessed through pyarrow's file systems."""
+    """A storage root (`storage`, `/mnt/x`, `s3://bucket/prefix`), accessed through pyarrow's file systems.
+
+    >>> storage = Storage("scratch")
+    >>> path = storage.path("notes", "a.json")
+    >>> storage.write(path, b'{"done": 3}')
+    >>> storage.read_json(path), storage.read_json(storage.path("notes", "b.json"))
+    ({'done': 3}, None)
+    """
 
     def __init__(self, root: str | Path) -> None:
         self.root = str(root) if "://" in str(root) else str(Path(root).expanduser().resolve())

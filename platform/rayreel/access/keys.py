@@ -59,7 +59,12 @@ _KEYS = TypeAdapter(list[Key])
 
 
 def new_key(name: str, scope: Scope, expires_at: float | None = None) -> tuple[str, Key]:
-    """Create a key and return its text, which cannot be recovered later, and the key to store."""
+    """Create a key and return its text, which cannot be recovered later, and the key to store.
+
+    >>> text, key = new_key("phone app", Scope.READ)
+    >>> text == f"rr_{key.id}_{text[16:]}", text[16:] in key.model_dump_json()
+    (True, False)
+    """
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     key = Key(id=key_id, name=name, scope=scope, digest=_digest(secret), created_at=time.time(), expires_at=expires_at)
     return f"rr_{key_id}_{secret}", key
@@ -74,7 +79,13 @@ _UNKNOWN_KEY = _digest("")
 
 
 class Keyring:
-    """A set of keys to authenticate requests with."""
+    """A set of keys to authenticate requests with.
+
+    >>> text, key = new_key("phone app", Scope.READ, expires_at=1000.0)
+    >>> ring = Keyring([key])
+    >>> ring.check(text, now=999.0) is key, ring.check(text, now=1000.0), ring.check("rr_guess", now=999.0)
+    (True, None, None)
+    """
 
     def __init__(self, keys: Iterable[Key] = ()) -> None:
         self._keys = {key.id: key for key in keys}

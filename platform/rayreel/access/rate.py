@@ -6,6 +6,10 @@ class TokenBucket:
 
     Source: Turner 1986, New Directions in Communications. Stores two numbers per caller and never removes them, so the
     number of callers must be bounded.
+
+    >>> bucket = TokenBucket(rate_per_s=2, burst=1)
+    >>> [bucket.take("ann", now) for now in (0.0, 0.1, 0.5)]
+    [0.0, 0.4, 0.0]
     """
 
     def __init__(self, rate_per_s: float, burst: int) -> None:

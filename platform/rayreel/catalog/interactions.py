@@ -44,6 +44,12 @@ def read_interactions(path: str | Path, names: Mapping[str, str] | None = None) 
     `timestamp` accepts all formats of `read_times`; ids converted to floats lose their .0, as in a catalog. `rating`
     and `dwell_s` are null if the file does not have them; other columns are dropped. Raises CatalogError, which names
     the first invalid row.
+
+    >>> views = pa.table({"user_id": ["ann"], "video_id": ["waves"], "timestamp": [1706702400]})
+    >>> pq.write_table(views, "views.parquet")
+    >>> [view] = read_interactions("views.parquet").to_pylist()
+    >>> view["video_id"], view["timestamp"].isoformat(), view["rating"]
+    ('waves', '2024-01-31T12:00:00+00:00', None)
     """
     uri = local_path(str(path))
     table = _read(uri, names or ({"item_id": "video_id"} if suffix(uri) == ".inter" else {}))

@@ -37,6 +37,9 @@ def read_moment(value: Any) -> datetime | None:  # noqa: ANN401
     Accepts ISO 8601 (UTC unless it has an offset), YYYYMMDD, YYYYMMDDHHMMSS and numbers since 1970, whose unit is
     inferred from their size; 0 means no date. Raises ValueError for anything else and for ambiguous dates such as
     01/02/2024.
+
+    >>> [str(read_moment(value)) for value in ("2024-01-31T12:00:00+02:00", "20240131", 1706702400, 1706702400000)]
+    ['2024-01-31 10:00:00+00:00', '2024-01-31 00:00:00+00:00', '2024-01-31 12:00:00+00:00', '2024-01-31 12:00:00+00:00']
     """
     if is_blank(value) or (isinstance(value, str) and is_blank_word(value)):
         return None

@@ -41,6 +41,15 @@ def read_catalog(source: str | Path, limits: ReadLimits = _LIMITS) -> Catalog:
     Checks that local videos exist, but not remote ones. A remote catalog may refer only to local files in
     `limits.allowed_roots`. The first of several rows with the same `video_id` is used. Raises CatalogError if the
     source does not exist, is of an unknown kind, has no rows or exceeds `limits`.
+
+    >>> from rayreel.catalog.write import write_catalog
+    >>> waves = CatalogVideo(video_id="waves", uri="https://host.example/waves.mp4", extra={"views": 7})
+    >>> lost = CatalogVideo(video_id="lost", uri="lost.mp4")
+    >>> catalog = read_catalog(write_catalog([waves, lost], Path("films")))
+    >>> [(video.video_id, video.extra) for video in catalog.videos]
+    [('waves', {'views': 7})]
+    >>> [(problem.row, problem.reason.value) for problem in catalog.problems]
+    [(2, 'missing_file')]
     """
     source = local_path(str(source))
     if limits.from_outside and not is_remote(source) and not may_read(source, limits):

@@ -59,6 +59,11 @@ class Client:
     Requests are retried up to `retries` times after connection errors, 429 and 503, with exponential backoff and not
     before the time in Retry-After. Requests that add something are retried only if the service cannot have started to
     process them. All methods raise ApiError.
+
+    >>> with Client("http://localhost:8000") as service:
+    ...     service.recommend(video_id="waves", top_k=500)  # checked before it is sent
+    Traceback (most recent call last):
+    rayreel.client.client.ApiError: RecommendRequest: top_k: Input should be less than or equal to 200
     """
 
     def __init__(

@@ -15,7 +15,13 @@ _CONFIDENCE = 0.95
 
 
 def intervals(values_QM: Values, clusters_Q: NDArray[np.int64], times: int, seed: int = 0) -> tuple[Values, Values]:
-    """Return lower and upper bounds [M] of the 95 % percentile bootstrap interval of each column mean (Efron 1979)."""
+    """Return lower and upper bounds [M] of the 95 % percentile bootstrap interval of each column mean (Efron 1979).
+
+    >>> scores_QM = np.array([[0.2], [0.4], [0.6], [0.8], [1.0], [0.0]])
+    >>> low_M, high_M = intervals(scores_QM, np.arange(6), times=1000)  # every query is a cluster of its own
+    >>> low_M.round(2).tolist(), high_M.round(2).tolist()
+    ([0.23], [0.77])
+    """
     sums_GM, sizes_G = _by_cluster(values_QM, clusters_Q)
     means_RM = np.concatenate([(c @ sums_GM) / (c @ sizes_G)[:, None] for c in _draws(len(sizes_G), times, seed)])
     tail = (1 - _CONFIDENCE) / 2
@@ -27,6 +33,10 @@ def p_values(differences_QM: Values, clusters_Q: NDArray[np.int64], times: int, 
     """Return two-sided p [M] that paired differences have mean zero: Fisher's randomisation test with random signs.
 
     Under the null hypothesis the sign of each cluster's difference is random. Source: Smucker et al. 2007.
+
+    >>> differences_QM = np.array([[0.1, 0.3]] * 10 + [[-0.1, 0.1]] * 10)
+    >>> p_values(differences_QM, np.arange(20), times=1000).round(3).tolist()
+    [1.0, 0.001]
     """
     sums_GM, _ = _by_cluster(differences_QM, clusters_Q)
     observed_M = np.abs(sums_GM.sum(axis=0))
@@ -40,7 +50,11 @@ def p_values(differences_QM: Values, clusters_Q: NDArray[np.int64], times: int, 
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for multiple comparisons, with a family-wise error rate of at most alpha (Holm 1979)."""
+    """Return p-values adjusted for multiple comparisons, with a family-wise error rate of at most alpha (Holm 1979).
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
     order = np.argsort(p)
     stepped = np.maximum.accumulate(np.array(p)[order] * np.arange(len(p), 0, -1))
     adjusted = np.empty(len(p))

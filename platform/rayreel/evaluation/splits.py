@@ -45,7 +45,12 @@ def groups_of(matrix: FeatureMatrix, config: SplitConfig) -> pa.StringArray:
 
 
 def split_groups(groups: Names, config: SplitConfig) -> Split:
-    """Assign each group to a side by its hash, so that adding videos later moves no video to another side."""
+    """Assign each group to a side by its hash, so that adding videos later moves no video to another side.
+
+    >>> split = split_groups(["a", "a", "b", "b", "c", "c", "d", "d"], SplitConfig(validation=0.25, test=0.25))
+    >>> split.train.tolist(), split.validation.tolist(), split.test.tolist()
+    ([0, 1, 4, 5], [2, 3], [6, 7])
+    """
     code_N, names = coded(groups)
     position = np.array([_hash_position(name.as_py(), config.seed) for name in names])[code_N]
     test = position < config.test

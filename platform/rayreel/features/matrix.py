@@ -42,7 +42,16 @@ class Ragged:
 
 @dataclass(frozen=True, slots=True)
 class FeatureMatrix:
-    """All feature rows of a catalog: vectors by modality, and the catalog columns."""
+    """All feature rows of a catalog: vectors by modality, and the catalog columns.
+
+    >>> from rayreel.features.store import open_store
+    >>> from rayreel.storage import Storage
+    >>> storage = Storage("demo")
+    >>> store = open_store(storage, storage.folders(storage.path("features"))[0])
+    >>> matrix = FeatureMatrix.from_table(store.read())
+    >>> len(matrix), matrix.vectors[Modality.VISUAL].values.shape  # three frames of each video
+    (48, (144, 12))
+    """
 
     vectors: dict[Modality, Ragged]
     rows: pa.Table

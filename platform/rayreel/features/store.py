@@ -32,6 +32,11 @@ class FeatureStore:
     Rows are append-only. Which rows are current is decided by the current catalog, a small table of (video_id,
     version), and its amendments. Rows of changed or removed videos stay on disk but are not read, so that restoring
     them is free.
+
+    >>> storage = Storage("demo")
+    >>> store = open_store(storage, storage.folders(storage.path("features"))[0])
+    >>> store.read(["video_id", "category", "duration_s"]).num_rows, len(store.done()), store.quarantined().num_rows
+    (48, 48, 0)
     """
 
     def __init__(self, storage: Storage, key: EncoderKey) -> None:

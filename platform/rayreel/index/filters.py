@@ -48,6 +48,13 @@ def parse_filter(value: Any, place: str = "filter") -> Filter:  # noqa: ANN401
 
     Raises:
         BadFilter: the filter is not valid or exceeds a limit.
+
+    >>> condition = parse_filter({"category": "sport", "extra.views": {"gte": 100}})
+    >>> matches(condition, {"category": "sport", "extra": {"views": 7}})
+    False
+    >>> parse_filter({"views": 7})
+    Traceback (most recent call last):
+    rayreel.index.filters.BadFilter: filter.views: unknown field. Use video_id, category, tags, ...
     """
     parsed = _object(value, place, DEPTH)
     if (terms := _terms(parsed)) > TERMS:
@@ -56,7 +63,11 @@ def parse_filter(value: Any, place: str = "filter") -> Filter:  # noqa: ANN401
 
 
 def to_milvus(condition: Filter) -> str:
-    """Return the filter as a Milvus expression, with all texts escaped."""
+    """Return the filter as a Milvus expression, with all texts escaped.
+
+    >>> print(to_milvus(parse_filter({"category": {"in": ["sport", "music"]}, "duration_s": {"lt": 60}})))
+    (category in ["sport", "music"] and extra["number"]["duration_s"] < 60.0)
+    """
     return condition.milvus()
 
 
@@ -66,6 +77,9 @@ def matches(condition: Filter, row: Mapping[str, Any]) -> bool:
     Args:
         condition: result of `parse_filter`.
         row: video_id, category, tags, extra (a dict), created_at in epoch seconds and duration_s; any may be missing.
+
+    >>> matches(parse_filter({"not": {"tags": {"any": ["loud", "fast"]}}}), {"tags": ["calm", "fast"]})
+    False
     """
     return condition.matches(row)
 

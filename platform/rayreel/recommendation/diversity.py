@@ -11,6 +11,11 @@ def select_diverse(
 
     Each step selects the candidate with the highest λ · score - (1 - λ) · its highest cosine to those already selected,
     where λ = 1 - diversity; vectors are of unit length. Source: Carbonell and Goldstein 1998, The Use of MMR.
+
+    >>> scores_P = np.array([0.9, 0.89, 0.5], np.float32)
+    >>> vectors_PD = np.array([[1, 0], [1, 0], [0, 1]], np.float32)  # the first two are alike
+    >>> select_diverse(scores_P, vectors_PD, 2, diversity=0.0), select_diverse(scores_P, vectors_PD, 2, diversity=0.5)
+    ([0, 1], [0, 2])
     """
     relevance_P = (1 - diversity) * np.asarray(scores_P, np.float32)
     nearest_P = np.full(len(relevance_P), -np.inf, np.float32)

@@ -203,6 +203,10 @@ def load_live(
     """Return a release with all its changes, None if it has no snapshot; `before` itself if nothing changed since.
 
     `before` is an earlier state of any release. Blocks.
+
+    >>> live = load_live(Storage("demo"), version=1)
+    >>> len(live), "v07" in live, live.row(live.place("v07")).title
+    (48, True, 'film v07')
     """
     pointer = snapshot_pointer(storage, version)
     if pointer is None:

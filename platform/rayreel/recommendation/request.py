@@ -15,6 +15,13 @@ def recommend(release: PinnedRelease, request: RecommendRequest, text_D: Vector 
 
     Raises:
         UnknownVideo, BadQuery, BadFilter: as `check_request`; BadQuery also if the release has nothing of the user.
+
+    >>> from rayreel.recommendation.live import load_live
+    >>> from rayreel.storage import Storage
+    >>> release = PinnedRelease(load_live(Storage("demo"), version=1), index=None, collection="")  # small: no index
+    >>> found = recommend(release, RecommendRequest(video_id="v07", top_k=3, filter={"category": "c1"}))
+    >>> len(found), {video.category for video in found}
+    (3, {'c1'})
     """
     live, index, collection, options = release.live, release.index, release.collection, options_of(request)
     if request.video_id is not None:

@@ -25,7 +25,17 @@ def collate(matrix: FeatureMatrix, rows: NDArray[np.int64]) -> FeatureBatch:
 
 @torch.inference_mode()
 def embed(tower: VideoTower, matrix: FeatureMatrix, batch: int = 1024) -> NDArray[np.float32]:
-    """Return unit embeddings of all rows [N, dim], computed on the tower's device."""
+    """Return unit embeddings of all rows [N, dim], computed on the tower's device.
+
+    >>> from rayreel.features.store import open_store
+    >>> from rayreel.storage import Storage
+    >>> from rayreel.tower.config import TowerConfig
+    >>> storage = Storage("demo")
+    >>> store = open_store(storage, storage.folders(storage.path("features"))[0])
+    >>> tower = VideoTower(TowerConfig(dim=64), store.key.dims)  # of a trained one: registry.load(version)
+    >>> embed(tower, FeatureMatrix.from_table(store.read())).shape
+    (48, 64)
+    """
     tower.eval()
     device = next(tower.parameters()).device
     parts = [tower(collate(matrix, rows).to(device)).cpu().numpy() for rows in all_rows(len(matrix), batch)]
@@ -43,6 +53,12 @@ def embed_query(tower: VideoTower, vectors: QueryVectors) -> NDArray[np.float32]
     """Return the unit embedding [dim] of one query; `vectors` holds [n, D] for each modality it has.
 
     Raises EmptyQuery if it has none of the modalities that the tower uses.
+
+    >>> from rayreel.tower.config import TowerConfig
+    >>> tower = VideoTower(TowerConfig(dim=64), {Modality.VISUAL: 1280, Modality.AUDIO: 128, Modality.TEXT: 384})
+    >>> text_1D = np.ones((1, 384), np.float32)  # from a text encoder
+    >>> embed_query(tower, {Modality.TEXT: text_1D}).shape
+    (64,)
     """
     if not any(len(vectors.get(m, ())) for m in tower.config.modalities):
         used = ", ".join(tower.config.modalities)

@@ -19,6 +19,14 @@ class VideoTower(nn.Module):
 
     The same tower embeds videos and queries: a query of text or sound alone is a video with absent modalities.
     `dims` is the feature dimension of each modality.
+
+    >>> dims = {Modality.VISUAL: 1280, Modality.AUDIO: 128, Modality.TEXT: 384}
+    >>> tower = VideoTower(TowerConfig(dim=64), dims).eval()
+    >>> frames_BND = {modality: torch.randn(2, 8, dim) for modality, dim in dims.items()}
+    >>> masks_BN = {modality: torch.full((2, 8), modality is Modality.VISUAL) for modality in dims}  # frames only
+    >>> z_BD = tower(FeatureBatch(frames_BND, masks_BN))
+    >>> z_BD.shape, z_BD.norm(dim=1).allclose(torch.ones(2))
+    (torch.Size([2, 64]), True)
     """
 
     def __init__(self, config: TowerConfig, dims: dict[Modality, int]) -> None:

@@ -17,6 +17,12 @@ class Contrastive(PairLoss):
     and max(0, margin - d)²/2 (Hadsell et al. 2006, Dimensionality Reduction by Learning an Invariant Mapping).
     Separate means keep the many negatives from outweighing the few partners. The loss of a batch without negatives
     is zero: its only minimum would be the collapse to one point.
+
+    >>> from torch import arange, eye
+    >>> batch = GlobalBatch.of_one(arange(3))  # two views of each of three videos
+    >>> loss = Contrastive(margin=0.0)
+    >>> loss(eye(3), eye(3), batch).item(), loss(eye(3), eye(3).roll(1, 0), batch).item()  # right and wrong partners
+    (0.0, 1.0)
     """
 
     def __init__(self, margin: float = 0.0, distance: Distance = "cosine") -> None:

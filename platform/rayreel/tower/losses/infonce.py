@@ -17,6 +17,12 @@ class InfoNCE(PairLoss):
     candidates are corrected for how often they are drawn; otherwise popular videos are pushed away for being popular.
     Source: van den Oord et al. 2018; symmetric form and temperature as in Radford et al. 2021 (CLIP); correction as in
     Yi et al. 2019, Sampling-Bias-Corrected Neural Modeling.
+
+    >>> a_BD = torch.eye(3)
+    >>> batch = GlobalBatch.of_one(torch.arange(3))  # two views of each of three videos
+    >>> loss = InfoNCE(temperature=0.1)
+    >>> loss(a_BD, a_BD, batch).item() < loss(a_BD, a_BD.roll(1, 0), batch).item()  # right partners, wrong partners
+    True
     """
 
     def __init__(self, temperature: float = 0.07, max_scale: float = 100.0, *, log_q: bool = True) -> None:

@@ -12,7 +12,12 @@ _CONTRASTIVE_MARGIN = {"cosine": 0.0, "euclidean": 1.0}
 
 
 def make_loss(config: LossConfig) -> PairLoss:
-    """Return a new loss with initial parameters."""
+    """Return a new loss with initial parameters.
+
+    >>> loss = make_loss(LossConfig(kind="triplet", distance="euclidean"))
+    >>> type(loss).__name__, loss.margin, loss.mining
+    ('Triplet', 0.3, 'semi_hard')
+    """
     match config.kind:
         case "infonce":
             return InfoNCE(config.temperature, log_q=config.log_q)

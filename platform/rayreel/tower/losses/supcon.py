@@ -15,6 +15,12 @@ class SupCon(PairLoss):
     positives and negatives. `batch.alike` defines the positives; views that are neither alike nor distinct
     (`batch.distinct`) are left out. Explicit negatives are negatives of every anchor to which they are not alike.
     Source: Khosla et al. 2020, Supervised Contrastive Learning, L_out; the temperature is fixed, as there.
+
+    >>> a_BD = torch.eye(3)
+    >>> batch = GlobalBatch.of_one(torch.arange(3))  # two views of each of three videos
+    >>> loss = SupCon(temperature=0.1)
+    >>> loss(a_BD, a_BD, batch).item() < loss(a_BD, a_BD.roll(1, 0), batch).item()  # right partners, wrong partners
+    True
     """
 
     def __init__(self, temperature: float = 0.07) -> None:

@@ -19,6 +19,12 @@ class Triplet(PairLoss):
     farther than the partner ("semi_hard"; if none is, the farthest negative).
     Source: Schroff et al. 2015, FaceNet, for the loss and semi-hard mining; Hermans et al. 2017, In Defense of the
     Triplet Loss, for the other two and the mean over active triplets.
+
+    >>> a_BD = torch.eye(3)
+    >>> batch = GlobalBatch.of_one(torch.arange(3))  # two views of each of three videos
+    >>> loss = Triplet(margin=0.2, mining="hard")
+    >>> loss(a_BD, a_BD, batch).item() < loss(a_BD, a_BD.roll(1, 0), batch).item()  # right partners, wrong partners
+    True
     """
 
     def __init__(self, margin: float = 0.2, distance: Distance = "cosine", mining: Mining = "semi_hard") -> None:

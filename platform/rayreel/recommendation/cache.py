@@ -1,10 +1,11 @@
 """Cache of rendered answers, valid until the release changes."""
 
-from collections import OrderedDict
 from collections.abc import Hashable
 from threading import Lock
 
-# An entry's key, its slot in the table and Python's own objects.
+from cachetools import LRUCache
+
+# An entry's key, its slots in the tables and Python's own objects.
 ENTRY_BYTES = 400
 
 
@@ -16,8 +17,7 @@ class AnswerCache:
     """
 
     def __init__(self, max_bytes: int = 64 << 20) -> None:
-        self._answers: OrderedDict[Hashable, bytes] = OrderedDict()
-        self._max_bytes, self._bytes = max_bytes, 0
+        self._answers: LRUCache[Hashable, bytes] = LRUCache(max_bytes, _size)
         self._state: Hashable = None
         self._lock = Lock()
 
@@ -29,24 +29,19 @@ class AnswerCache:
         with self._lock:
             if state != self._state:
                 self._answers.clear()
-                self._state, self._bytes = state, 0
+                self._state = state
 
     def get(self, state: Hashable, key: Hashable) -> bytes | None:
         """Return the cached answer to a query in this state, or None."""
         with self._lock:
-            answer = self._answers.get(key) if state == self._state else None
-            if answer is not None:
-                self._answers.move_to_end(key)
-            return answer
+            return self._answers.get(key) if state == self._state else None
 
     def put(self, state: Hashable, key: Hashable, answer: bytes) -> None:
         """Store an answer, unless the state is not the current one or the answer is larger than the cache."""
-        size = len(answer) + ENTRY_BYTES
         with self._lock:
-            if state != self._state or size > self._max_bytes:
-                return
-            former = self._answers.pop(key, None)
-            self._bytes += size - (0 if former is None else len(former) + ENTRY_BYTES)
-            self._answers[key] = answer
-            while self._bytes > self._max_bytes:
-                self._bytes -= len(self._answers.popitem(last=False)[1]) + ENTRY_BYTES
+            if state == self._state and _size(answer) <= self._answers.maxsize:
+                self._answers[key] = answer
+
+
+def _size(answer: bytes) -> int:
+    return len(answer) + ENTRY_BYTES

@@ -1,10 +1,10 @@
 """Batches of one worker, built ahead of time by a prefetch thread."""
 
-import queue
-import threading
+from collections import deque
 from collections.abc import Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from rayreel.training.pairs.plan import PairPlan
 from rayreel.training.views import draw_randomness, make_views
 
 T = TypeVar("T")
+_END: Any = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,38 +124,11 @@ def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
     if depth == 0:
         yield from items
         return
-    ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(depth)
-    stopped = threading.Event()
-    thread = threading.Thread(target=_fill, args=(items, ready, stopped), daemon=True, name="prefetch")
-    thread.start()
+    iterator, pool = iter(items), ThreadPoolExecutor(1, thread_name_prefix="prefetch")
     try:
-        while True:
-            item, error = ready.get()
-            if error is not None:
-                raise error
-            if item is None:
-                return
+        ahead = deque(pool.submit(next, iterator, _END) for _ in range(depth))
+        while (item := ahead.popleft().result()) is not _END:
+            ahead.append(pool.submit(next, iterator, _END))
             yield item
     finally:
-        stopped.set()
-        while thread.is_alive():
-            _drain(ready)
-            thread.join(timeout=0.05)
-
-
-def _fill(
-    items: Iterable[T], ready: "queue.Queue[tuple[T | None, BaseException | None]]", stopped: threading.Event
-) -> None:
-    try:
-        for item in items:
-            ready.put((item, None))
-            if stopped.is_set():
-                return
-        ready.put((None, None))
-    except BaseException as error:  # noqa: BLE001 - raised in the consuming thread
-        ready.put((None, error))
-
-
-def _drain(ready: "queue.Queue[tuple[T | None, BaseException | None]]") -> None:
-    while not ready.empty():
-        ready.get_nowait()
+        pool.shutdown(cancel_futures=True)

@@ -100,9 +100,10 @@ BenchmarkName = StrEnum("BenchmarkName", ["extract", "train", "search", "serve"]
 
 @app.command()
 def main(
-    names: Annotated[list[BenchmarkName] | None, typer.Argument(help="Benchmarks to run. \\[default: all]")] = None,
+    names: Annotated[list[BenchmarkName] | None, typer.Argument(help="Benchmarks to run.", show_default="all")] = None,
     catalog: Annotated[
-        str | None, typer.Option(help="Videos of extract and train: folder or manifest. \\[default: 24 rendered clips]")
+        str | None,
+        typer.Option(help="Videos of extract and train: folder or manifest.", show_default="24 rendered clips"),
     ] = None,
     repeat: Annotated[int, typer.Option(help="extract: use every file this many times, as distinct ids.")] = 20,
     videos: Annotated[int, typer.Option(help="train, search, serve: number of synthetic videos.")] = 10_000,

@@ -23,14 +23,14 @@ Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PART.KEY=VALUE", help="One setting, such as train.epochs=20. May be repeated."),
 ]
-Name = Annotated[str | None, typer.Option(help="Name of the RayJob. [default: the job and a random suffix]")]
+Name = Annotated[str | None, typer.Option(help="Name of the RayJob.", show_default="the job and a random suffix")]
 Follow = Annotated[
     bool, typer.Option("--follow", help="Print the job's output, and exit with its status when it ends.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the RayJob and create nothing.")]
-Kubeconfig = Annotated[str | None, typer.Option(help="[default: $KUBECONFIG, ~/.kube/config, or this pod's cluster]")]
-Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig. [default: its current one]")]
-Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="[default: rayreel]")]
+Kubeconfig = Annotated[str | None, typer.Option(show_default="$KUBECONFIG, ~/.kube/config, or this pod's cluster")]
+Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig.", show_default="its current one")]
+Namespace = Annotated[str | None, typer.Option("--namespace", "-n", show_default="rayreel")]
 Arguments = Annotated[
     list[str] | None, typer.Argument(metavar="[-- OPTION...]", help="Options of the job itself, after --.")
 ]

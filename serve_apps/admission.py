@@ -5,17 +5,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serve_apps.problems import problem
 
-# Below config.yaml's max_ongoing_requests, at which Serve itself would refuse requests with a plain-text response.
-MOST = 224
 # Health checks are needed most under load.
 _UNLIMITED = {"/healthz", "/readyz"}
 
 
 class Admission:
-    """ASGI: responds 429 with Retry-After while `most` requests are in progress."""
+    """ASGI: responds 429 with Retry-After while 7/8 of `most_calls` requests are in progress.
 
-    def __init__(self, app: ASGIApp, most: int = MOST) -> None:
-        self.app, self.most, self.ongoing = app, most, 0
+    At `most_calls`, Serve itself would refuse requests with a plain-text response.
+    """
+
+    def __init__(self, app: ASGIApp, most_calls: int) -> None:
+        self.app, self.most, self.ongoing = app, max(1, most_calls * 7 // 8), 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or respond 429."""

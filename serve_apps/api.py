@@ -20,10 +20,11 @@ from serve_apps.uploads import UploadBudget
 ABOUT = "Content-based video recommendations."
 
 
-def make_api(service: Service) -> FastAPI:
-    """Build the application of one replica. Its start-up ends after the service has looked for a release.
+def make_api(service: Service, most_calls: int) -> FastAPI:
+    """Build the application of a replica that Serve sends up to `most_calls` requests at once.
 
-    The documentation pages include their scripts, because closed networks have no access to a CDN.
+    Its start-up ends after the service has looked for a release. The documentation pages include their scripts,
+    because closed networks have no access to a CDN.
     """
 
     @asynccontextmanager
@@ -42,7 +43,7 @@ def make_api(service: Service) -> FastAPI:
     api.add_middleware(FastPath, service=service)
     api.add_middleware(Deadlines, timeout_s=service.settings.serve.timeout_s)
     api.add_middleware(UploadBudget, config=service.settings.serve)
-    api.add_middleware(Admission)
+    api.add_middleware(Admission, most_calls=most_calls)
     protect(api, service.settings)
     api.add_middleware(Measured, metrics=service.metrics)
     return api

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import tempfile
 import threading
 from collections.abc import AsyncIterator
@@ -12,35 +11,35 @@ from typing import IO
 
 from rayreel.failures import Rejected
 from rayreel.media.clip import Clip
-from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.fetch import local_copy, refuse_foreign
 from rayreel.media.isolated import IsolatedDecoder
+from rayreel.settings import Settings
 from serve_apps.blocking import Blocking
 from serve_apps.content import Content
 from serve_apps.observe import Metrics
 
 log = logging.getLogger(__name__)
 
-# More than this would only compete for cores.
-DECODERS = max(1, min(4, (os.cpu_count() or 1) // 2))
-# Downloads use little CPU but may take long. Their limit is half of the calls that Serve sends to one replica
-# (config.yaml), so that slow servers leave the other half to uploads and texts.
-DOWNLOADS, DOWNLOADS_WAITING = 8, 8
-
 
 class Decoders:
-    """Decodes videos as extraction does, DECODERS at a time; others wait."""
+    """Decodes videos as extraction does, a few at a time; others wait. `most_calls`: that Serve sends to this replica.
 
-    def __init__(self, limits: Limits, sampling: SamplingConfig, frame_size: int, metrics: Metrics) -> None:
-        self._limits, self._sampling, self._frame_size, self._metrics = limits, sampling, frame_size, metrics
-        self.ongoing = 0
-        self._downloading = Blocking("download", DOWNLOADS, DOWNLOADS_WAITING)
+    Downloads use little CPU but may take long. They take at most half of the calls, so that slow servers leave the
+    other half to uploads and texts.
+    """
+
+    def __init__(self, settings: Settings, frame_size: int, metrics: Metrics, most_calls: int) -> None:
+        self._limits, self._sampling = settings.limits, settings.sampling
+        self._frame_size, self._metrics, self.ongoing = frame_size, metrics, 0
+        downloads = max(1, most_calls // 2)
+        threads = min(settings.serve.download_threads, downloads)
+        self._downloading = Blocking("download", threads, downloads - threads)
         metrics.watch("decoders", lambda: self.ongoing)
         metrics.watch("downloads", lambda: self._downloading.ongoing)
         self._free: asyncio.Queue[IsolatedDecoder] = asyncio.Queue()
-        for _ in range(DECODERS):
+        for _ in range(settings.serve.decoding_processes):
             # No allowed folders: their input is an upload, or was checked by `_fetch`.
-            self._free.put_nowait(IsolatedDecoder(limits.max_memory_bytes))
+            self._free.put_nowait(IsolatedDecoder(self._limits.max_memory_bytes))
 
     async def decode(self, source: Content | str, seconds: float) -> Clip | Rejected:
         """Decode a video from its content or URI within `seconds`, or return why it cannot be used.

@@ -32,6 +32,7 @@ from serve_apps.decoders import Decoders
 from serve_apps.feature_row import feature_row
 from serve_apps.observe import Metrics, log_with_serve
 from serve_apps.problems import Unavailable
+from serve_apps.replica import most_calls
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class Encode:
         self.key = EncoderKey.of(self.encoders, settings.sampling)
         self._towers: OrderedDict[int, VideoTower] = OrderedDict()
         self._loading = asyncio.Lock()
-        self._decoders = Decoders(settings.limits, settings.sampling, self.key.frame_size, self.metrics)
+        self._decoders = Decoders(settings, self.key.frame_size, self.metrics, most_calls())
         self._warm_up()
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:

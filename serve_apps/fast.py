@@ -51,7 +51,8 @@ class FastPath:
             if cached is not None:
                 return cached
             query = RecommendRequest.model_validate_json(body)
-            found = None if query.video_id is None else by_id_fast(serving.live, query.video_id, options_of(query))
+            options = options_of(query, self.service.settings.recommend)
+            found = None if query.video_id is None else by_id_fast(serving.live, query.video_id, options)
         except (ValidationError, RayreelError):  # the application reports it
             return None
         if found is None:

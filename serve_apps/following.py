@@ -37,7 +37,7 @@ def start_following(settings: Settings, *, renew: bool) -> None:
     start_follower(
         partial(promoting_site, settings),
         settings.place,
-        settings.release.follow_every_s,
+        settings.release,
         _identity(settings),
         here=settings.milvus_dir is not None,
         renew=renew,

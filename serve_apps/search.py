@@ -13,6 +13,7 @@ from rayreel.training.tracking import use_tracking
 from serve_apps.api import make_api
 from serve_apps.encoding import Encoding
 from serve_apps.observe import log_with_serve
+from serve_apps.replica import most_calls
 from serve_apps.service import Service
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class Search:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Return the ASGI application. Serve calls this once the replica is created."""
-        return make_api(self.service)
+        return make_api(self.service, most_calls())
 
     async def refresh(self) -> int | None:
         """Look for changes and return the version of the serving release; None without one."""

@@ -13,7 +13,7 @@ from ray.serve.exceptions import RayServeException
 from rayreel.client.messages import Release
 from rayreel.errors import RayreelError
 from rayreel.index.config import IndexUnavailable
-from rayreel.index.search import VideoIndex
+from rayreel.recommendation.recommend import PinnedRelease
 from rayreel.release.webhook import Deliveries
 from rayreel.settings import Settings
 from serve_apps.batch import Catalogs, from_outside
@@ -22,21 +22,15 @@ from serve_apps.encoding import Encoding
 from serve_apps.following import keep_following
 from serve_apps.observe import Metrics
 from serve_apps.problems import Busy
-from serve_apps.state import ReleaseState
+from serve_apps.state import ReleaseState, Serving
 from serve_apps.writing import Writing
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# A search in Milvus Lite takes 10 to 40 ms of one core; it processes ten at once.
-SEARCH_THREADS, SEARCHES_WAITING = 8, 128
-# Longest time that a switch of releases waits for the new tower.
-PREPARE_S = 60.0
 # Interval of checks for a queued catalog that can be added.
 ADVANCE_S = 3.0
-# A replica without a release is useless, so it waits this long for Milvus before it accepts requests.
-START_S = 60.0
 
 
 class Service:
@@ -48,7 +42,7 @@ class Service:
         self.settings, self.encode = settings, encode
         self.metrics = Metrics()
         self.state = ReleaseState(settings, self.metrics, self.prepare)
-        self.searching = Blocking("search", SEARCH_THREADS, SEARCHES_WAITING)
+        self.searching = Blocking("search", settings.serve.search_threads, settings.serve.queued_searches)
         self.metrics.watch("search", lambda: self.searching.ongoing)
         # Calls of the registry and of Ray's job server.
         self.calling = Blocking("call", 4, 32)
@@ -65,8 +59,8 @@ class Service:
         self.no_tower: str | None = "The encoders have not been checked yet."
 
     async def start(self) -> None:
-        """Wait up to START_S for a release and the index, then start to look for changes."""
-        until = time.monotonic() + START_S
+        """Wait up to `serve.start_wait_s` for a release or the index, then start to look for changes."""
+        until = time.monotonic() + self.settings.serve.start_wait_s
         while await self.state.known() is None and not self.state.index_is_up and time.monotonic() < until:
             await asyncio.sleep(0.5)
         self._looking = asyncio.create_task(self.state.keep_looking())
@@ -103,7 +97,7 @@ class Service:
     async def load_tower(self, version: int) -> None:
         """Have the encoders load a release's tower. Queries by id work without it."""
         try:
-            async with asyncio.timeout(PREPARE_S):
+            async with asyncio.timeout(self.settings.serve.tower_wait_s):
                 self.encoder_facts, self.no_tower = await self.encode("describe", version), None
         except Busy:  # says nothing about the tower
             return
@@ -111,12 +105,13 @@ class Service:
             log.warning("the tower of release %d could not be loaded: %s", version, error)
             self.no_tower = "The encoders cannot load the tower of the serving release."
 
-    async def search(self, find: Callable[[VideoIndex], T]) -> T:
-        """Call `find` with the index in a thread and return its result. Raises Busy, Unavailable."""
+    async def search(self, serving: Serving, find: Callable[[PinnedRelease], T]) -> T:
+        """Call `find` with the release in a thread and return its result. Raises Busy, Unavailable."""
         index = await self.state.index()
+        release = PinnedRelease(serving.live, index, serving.collection, self.settings.recommend)
         try:
             with self.metrics.stage("milvus"):
-                return await self.searching(find, index)
+                return await self.searching(find, release)
         except IndexUnavailable:
             self.state.lost_index()
             raise

@@ -23,9 +23,7 @@ log = logging.getLogger(__name__)
 NO_INDEX = "The index does not answer. Try again later."
 # A check of Milvus must be shorter than the time that a search waits for it.
 LOOK_S = 2.0
-# A request waits this long for an unavailable index before it fails with 503: a restart takes a few seconds.
-HOLD_S = 5.0
-# The reconciler writes its status every 15 s, less often while MLflow is slow.
+# The reconciler writes its status every 15 s or `release.follow_every_s`, less often while MLflow is slow.
 SILENT_S = 180.0
 # States that explain why no release serves yet.
 _EXPLAINED = (State.FOLLOWING, State.REFUSED, State.FAILED)
@@ -55,7 +53,7 @@ class ReleaseState:
         self._status_at = time.monotonic()
         self._index_up = asyncio.Event()
         self._looking = asyncio.Lock()
-        self.answers = AnswerCache()
+        self.answers = AnswerCache(settings.serve.cache_bytes)
 
     @property
     def current(self) -> Serving:
@@ -75,16 +73,16 @@ class ReleaseState:
         config, found = self._settings.release, self._following
         if config.follow == "off":
             return FollowStatus(State.OFF, "off", reason="release.follow is off: MLflow's champion is not followed.")
-        if found is not None and time.monotonic() - self._status_at > SILENT_S:
+        if found is not None and time.monotonic() - self._status_at > max(SILENT_S, 3 * config.follow_every_s):
             reason = f"The reconciler has reported nothing since {found.looked_at}. The service restarts it."
             return replace(found, state=State.STOPPED, reason=reason)
         return found
 
     async def index(self) -> VideoIndex:
-        """Return the index, waiting up to HOLD_S while it restarts. Raises Unavailable."""
+        """Return the index, waiting up to `serve.index_wait_s` while it restarts. Raises Unavailable."""
         if not self._index_up.is_set():
             with suppress(TimeoutError):
-                async with asyncio.timeout(HOLD_S):
+                async with asyncio.timeout(self._settings.serve.index_wait_s):
                     await self._index_up.wait()
         if self._client is None or not self._index_up.is_set():
             raise Unavailable(NO_INDEX)
@@ -183,7 +181,8 @@ class ReleaseState:
     def _load(self, version: int) -> Serving | None:
         """Return the release with all its changes; None if it has no snapshot. Blocks."""
         before = self._serving
-        live = load_live(self._settings.place, version, before.live if before else None)
+        place, cache_dir = self._settings.place, self._settings.release.snapshot_cache
+        live = load_live(place, version, cache_dir, before.live if before else None)
         if live is None:
             return None
         return before if before and live is before.live else Serving(version, collection_name(version), live)

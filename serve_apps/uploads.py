@@ -10,7 +10,7 @@ from serve_apps.problems import problem
 from serve_apps.refusing import refuse
 
 # Each upload takes at least this much of the budget, so that many slow, small uploads cannot use up the concurrent
-# requests (`admission.MOST`), which queries need too.
+# requests (see `Admission`), which queries need too.
 LEAST = 4 << 20
 
 

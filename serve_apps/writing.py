@@ -25,7 +25,6 @@ from serve_apps.state import ReleaseState, Serving
 
 log = logging.getLogger(__name__)
 
-WRITE_THREADS, WRITES_WAITING = 4, 32
 # Folder of uploaded files below the storage root; they are deleted with their videos.
 UPLOADS = "uploads"
 # Promotions are rare: a write needs more than one attempt only if a switch happens meanwhile.
@@ -40,7 +39,7 @@ class Writing:
         self, settings: Settings, state: ReleaseState, encode: Encoding, announce: Callable[[], Awaitable[Any]]
     ) -> None:
         self._settings, self._state, self._encode, self._announce = settings, state, encode, announce
-        self._threads = Blocking("write", WRITE_THREADS, WRITES_WAITING)
+        self._threads = Blocking("write", settings.serve.write_threads, settings.serve.queued_writes)
         self._writers: dict[int, Writer] = {}
 
     async def add(self, new: NewVideo, content: Content | None = None, name: str = "") -> str:

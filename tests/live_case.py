@@ -8,9 +8,12 @@ from typing import Any, NoReturn
 import numpy as np
 
 from rayreel.index.filters import Filter, parse_filter
+from rayreel.recommendation.config import RecommendConfig
 from rayreel.recommendation.live import Live
 from rayreel.recommendation.query import Options
+from rayreel.recommendation.recommend import PinnedRelease
 from rayreel.recommendation.results import RankedResults, RankedVideo, ResultExplanation
+from rayreel.recommendation.searching import Searcher
 from rayreel.release.rows import ReleaseRows, tombstones
 from rayreel.release.snapshot import load_snapshot, write_snapshot
 from rayreel.storage import Storage
@@ -73,6 +76,11 @@ class NoIndex:
         collection: str | None = None,
     ) -> NoReturn:
         raise AssertionError("searched the index")
+
+
+def pinned(live: Live, index: Searcher | None = None, collection: str = "", **config: object) -> PinnedRelease:
+    """Return a release to query, by default with an index that must not be searched."""
+    return PinnedRelease(live, index or NoIndex(), collection, RecommendConfig.model_validate(config))
 
 
 class Release:

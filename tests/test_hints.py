@@ -4,10 +4,13 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
+from rich.text import Text
 
+import submit
 from benchmarks.run import app as benchmarks
 from command_options import options_of
 from rayreel.cli import main
@@ -51,6 +54,21 @@ def options() -> dict[str, set[str]]:
         for name, command in program.commands.items()
     }
     return found | {"benchmarks": options_of(typer.main.get_command(benchmarks))}
+
+
+def help_texts(command: Any) -> Iterator[str]:  # noqa: ANN401 - a command or a group of them, of typer's own click
+    """Yield the help of a command, its epilog and the help of its options, and those of the commands in a group."""
+    yield from filter(None, [command.help, command.epilog, *(getattr(one, "help", None) for one in command.params)])
+    for part in getattr(command, "commands", {}).values():
+        yield from help_texts(part)
+
+
+@pytest.mark.parametrize("app", [main.app, benchmarks, submit.app])
+def test_brackets_in_help_are_shown(app: typer.Typer) -> None:
+    """Rich takes other words in brackets for styles, and shows neither them nor the brackets."""
+    texts = list(help_texts(typer.main.get_command(app)))
+    styles = {(str(span.style), text) for text in texts for span in Text.from_markup(text).spans}
+    assert len(texts) > 5 and not {found for found in styles if found[0] != "bold"}
 
 
 def test_options_in_messages_exist(options: dict[str, set[str]]) -> None:

@@ -1,7 +1,10 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from rayreel.encoders.trained import UnknownEncoder
 from rayreel.errors import RayreelError
@@ -84,6 +87,33 @@ def test_a_range_of_workers_is_not_read_as_a_base_60_number(tmp_path: Path, monk
 @pytest.mark.parametrize(("text", "number"), [("12", 12), ("-3", -3), ("0x10", 16), ("1_000", 1000), ("0", 0)])
 def test_integers_are_read_as_in_yaml_1_1(text: str, number: int) -> None:
     assert load_settings(sets=[f"train.seed={text}"]).train.seed == number
+
+
+def test_reading_the_settings_imports_no_heavy_library() -> None:
+    """Each part's `config.py` is imported by every command, replica and worker before it knows what it needs."""
+    program = """
+import importlib, pathlib, sys, rayreel
+folder = pathlib.Path(rayreel.__file__).parent
+configs = [".".join(path.relative_to(folder.parent).with_suffix("").parts) for path in folder.rglob("config.py")]
+assert len(configs) > 10
+for name in [*configs, "rayreel.settings"]:
+    importlib.import_module(name)
+print(*sorted({"torch", "ray", "pyarrow", "pymilvus", "mlflow", "av", "scipy"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_every_model_of_the_settings_is_in_the_config_of_its_part() -> None:
+    elsewhere = {"EncodersConfig": "rayreel.encoders.presets"}  # beside the table of encoders that it checks names by
+    models = [field.annotation for field in Settings.model_fields.values()]
+    wrong = [
+        model.__name__
+        for model in models
+        if isinstance(model, type) and issubclass(model, BaseModel)
+        if not model.__module__.endswith(".config") and elsewhere.get(model.__name__) != model.__module__
+    ]
+    assert not wrong
 
 
 def test_settings_cannot_be_changed_afterwards() -> None:

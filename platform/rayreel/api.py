@@ -185,10 +185,11 @@ def _local(settings: Settings) -> LocalRelease:
     use_tracking(settings.place)
     root = settings.place.root
     known_settings, known = _LOCAL.get(root, (None, None))
-    live = load_promoted(settings.place, known.live if known else None)
+    live = load_promoted(settings.place, settings.release.snapshot_cache, known.live if known else None)
     if known is None or known_settings != settings or known.version.number != live.version:
         index = IndexOnDemand(partial(_connect, settings))
-        known = LocalRelease(registry.resolve(str(live.version)), live, index, partial(_text_encoder, settings))
+        version, encoder = registry.resolve(str(live.version)), partial(_text_encoder, settings)
+        known = LocalRelease(version, live, index, settings.recommend, encoder)
         _LOCAL[root] = settings, known
     known.live = live
     return known

@@ -21,6 +21,7 @@ from rayreel.features.config import ExtractConfig
 from rayreel.features.key import key_name
 from rayreel.index.config import IndexConfig
 from rayreel.media.config import Limits, SamplingConfig
+from rayreel.recommendation.config import RecommendConfig
 from rayreel.release.config import ReleaseConfig
 from rayreel.tower.config import TowerConfig
 from rayreel.tower.losses.config import LossConfig
@@ -61,6 +62,7 @@ class Settings(BaseSettings):
     evaluation: EvaluationConfig = EvaluationConfig()
     index: IndexConfig = IndexConfig()
     release: ReleaseConfig = ReleaseConfig()
+    recommend: RecommendConfig = RecommendConfig()
     serve: ServeConfig = ServeConfig()
 
     @field_validator("encoders", mode="before")

@@ -7,7 +7,7 @@ from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 from rayreel.client.messages import Recommendations, RecommendRequest, TopK
 from rayreel.failures import Rejected
 from rayreel.recommendation.query import Options
-from rayreel.recommendation.recommend import PinnedRelease, by_vector
+from rayreel.recommendation.recommend import by_vector
 from rayreel.recommendation.request import check_request
 from rayreel.recommendation.request import recommend as answer
 from rayreel.recommendation.results import RankedResults
@@ -44,13 +44,13 @@ async def recommend_upload(
     if isinstance(query_D, Rejected):
         raise refusal(query_D)
     options = Options(top_k=top_k)
-    found = await service.search(lambda index: by_vector(serving.live, index, serving.collection, query_D, options))
+    found = await service.search(serving, lambda release: by_vector(release, query_D, options))
     return Response(rendered(found), media_type="application/json")
 
 
 async def _recommend(service: Service, serving: Serving, query: RecommendRequest) -> RankedResults:
-    live, collection, text_D = serving.live, serving.collection, None
-    check_request(live, query)
+    text_D = None
+    check_request(serving.live, query)
     if query.text is not None:
         text_D = (await service.encode("texts", [query.text], serving.version))[0]
-    return await service.search(lambda index: answer(PinnedRelease(live, index, collection), query, text_D))
+    return await service.search(serving, lambda release: answer(release, query, text_D))

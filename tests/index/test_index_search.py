@@ -5,7 +5,6 @@ import pytest
 from pymilvus import MilvusClient
 
 from index_filling import FIRST, NASTY, Fill
-from rayreel.index import search
 from rayreel.index.alias import switch_alias
 from rayreel.index.collection import version_of
 from rayreel.index.config import IndexConfig
@@ -94,9 +93,9 @@ def test_a_filtered_search_falls_back_to_exact_search_if_hnsw_finds_too_few(
 
 
 def test_a_filtered_search_widens_hnsw_if_too_many_rows_pass_for_exact_search(
-    index: VideoIndex, rows: list[IndexRow], monkeypatch: pytest.MonkeyPatch
+    client: MilvusClient, config: IndexConfig, index: VideoIndex, rows: list[IndexRow]
 ) -> None:
-    monkeypatch.setattr(search, "EXACT_ROWS", 10)
+    index = VideoIndex(client, config.model_copy(update={"exact_rows": 10}))
     wanted = parse_filter({"category": {"in": ["c4", "c5"]}})
     expected = nearest([row for row in rows if row.category in ("c4", "c5")], rows[0].embedding)
     assert set(ids(index.search(rows[0].embedding, 200, filter=wanted))) == set(expected)
@@ -147,9 +146,9 @@ def test_a_stored_embedding_is_returned_exactly(index: VideoIndex, rows: list[In
 
 
 def test_many_vectors_are_fetched_in_batches_without_unknown_ids(
-    index: VideoIndex, rows: list[IndexRow], monkeypatch: pytest.MonkeyPatch
+    client: MilvusClient, config: IndexConfig, index: VideoIndex, rows: list[IndexRow]
 ) -> None:
-    monkeypatch.setattr(search, "EXACT_ROWS", 40)
+    index = VideoIndex(client, config.model_copy(update={"exact_rows": 40}))
     found = index.vectors([row.video_id for row in rows] + ["unknown"])
     assert found.keys() == {row.video_id for row in rows}
     assert all((found[row.video_id] == row.embedding).all() for row in rows)

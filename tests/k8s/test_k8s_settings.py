@@ -23,9 +23,11 @@ from k8s_manifests import (
     quantity,
     rendered,
 )
+from rayreel.access.config import ServeConfig
 from rayreel.cli.main import COMMANDS
 from rayreel.settings import load_settings
 from rendering import JOBS
+from serve_apps.encode import MAX_BATCH
 
 JOB_BUILDS = [name for name in BUILDS if name.endswith("/jobs")]
 
@@ -109,6 +111,48 @@ def test_serve_accepts_its_config_and_it_names_the_deployments(overlay: str) -> 
     for deployment in ours["deployments"]:
         assert re.search(rf'deployment\([^)]*name="{deployment["name"]}"', source), deployment["name"]
     assert config["http_options"]["host"] == "0.0.0.0"
+
+
+LOCAL = yaml.safe_load((ROOT / "serve_apps" / "config.yaml").read_text())
+
+
+def deployments_of(config: Object) -> dict[str, Object]:
+    return {item["name"]: item for item in config["applications"][0]["deployments"]}
+
+
+@pytest.mark.parametrize("overlay", [None, *OVERLAY_NAMES])
+def test_a_stopping_replica_may_finish_every_request(overlay: str | None) -> None:
+    """The time limits of Serve's configurations and of pods agree with the settings, which they cannot read."""
+    service = of_kind(rendered(overlay), "RayService")[0] if overlay else None
+    serving = ServeConfig()
+    for deployment in deployments_of(serve_config(service) if service else LOCAL).values():
+        stopping_s = deployment["graceful_shutdown_timeout_s"]
+        assert stopping_s >= serving.shutdown_s
+        for group in cluster_spec(service)["workerGroupSpecs"] if service else ():
+            spec = group["template"]["spec"]
+            words = " ".join(spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"])
+            ray_stop_s = int(words.rpartition("--grace-period ")[2])
+            assert stopping_s < ray_stop_s < spec["terminationGracePeriodSeconds"]
+
+
+@pytest.mark.parametrize("overlay", [None, *OVERLAY_NAMES])
+def test_batches_and_shares_of_gpus_agree_with_the_code(overlay: str | None) -> None:
+    service = of_kind(rendered(overlay), "RayService")[0] if overlay else None
+    encode = deployments_of(serve_config(service) if service else LOCAL)["encode"]
+    assert encode.get("user_config", {}).get("max_batch_size", 1) <= encode["max_ongoing_requests"]
+    assert encode["ray_actor_options"].get("num_gpus") in {None, ServeConfig().gpus_per_encoder}
+    if overlay is None:
+        assert encode["user_config"]["max_batch_size"] == MAX_BATCH
+
+
+@pytest.mark.parametrize("overlay", ["gpu", "production"])
+def test_search_has_the_same_limits_in_clusters_as_on_one_machine(overlay: str) -> None:
+    size = {"autoscaling_config", "ray_actor_options"}
+    here, there = (
+        {key: value for key, value in deployments_of(config)["search"].items() if key not in size}
+        for config in (LOCAL, serve_config(of_kind(rendered(overlay), "RayService")[0]))
+    )
+    assert here == there
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)

@@ -2,10 +2,12 @@ from pathlib import Path
 
 import numpy as np
 
-from live_case import Release, at, explanation, random_video
+from live_case import Release, at, explanation, pinned, random_video
+from rayreel.client.messages import RecommendRequest
 from rayreel.recommendation.diversity import select_diverse
 from rayreel.recommendation.query import Options
 from rayreel.recommendation.recommend import by_id_fast
+from rayreel.recommendation.request import recommend
 from release_rows import release_row
 
 
@@ -41,6 +43,19 @@ def test_diversity_replaces_the_farther_of_two_similar_videos(tmp_path: Path) ->
         ("across", "mmr"),
     ]
     np.testing.assert_allclose([found.score for found in diverse.results], np.cos(np.deg2rad([10, 30])), atol=1e-5)
+
+
+def test_diversity_chooses_among_more_candidates_if_the_settings_allow(tmp_path: Path) -> None:
+    angles = {"query": 0.0, **{f"near{n}": 1 + n / 10 for n in range(12)}, "across": -30.0}
+    release = Release(tmp_path, [release_row(name, embedding=at(d)) for name, d in angles.items()], neighbours=13)
+    request = RecommendRequest(video_id="query", top_k=2, diversity=0.5)
+
+    def found(candidates: int) -> set[str]:
+        answer = recommend(pinned(release.live, diversity_candidates=candidates), request)
+        return {video.video_id for video in answer.results}
+
+    assert found(5) == {"near0", "across"}
+    assert "across" not in found(1), "it is not among the nearest ten"
 
 
 def test_more_diversity_lowers_the_similarity_within_lists(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from live_case import NoIndex, Release, random_options, random_video
+from live_case import Release, pinned, random_options, random_video
 from rayreel.index.filters import parse_filter
 from rayreel.recommendation.candidates import Constraints
 from rayreel.recommendation.exact import ExactSearch
@@ -25,7 +25,14 @@ def test_exact_search_is_correct_for_any_number_of_results(large: Release) -> No
     for top_k in (1, 10, 300, 700, 2000):
         options = Options(top_k)
         query = large.vector(str(rng.choice(list(large.videos))))
-        large.agrees(by_vector(large.live, NoIndex(), "", query, options), large.ranked(query, options), top_k)
+        large.agrees(by_vector(pinned(large.live), query, options), large.ranked(query, options), top_k)
+
+
+def test_the_settings_decide_up_to_which_size_a_release_is_searched_exactly(large: Release) -> None:
+    query, cells = large.vector("v0001"), large.live.embeddings_ND.size
+    by_vector(pinned(large.live, exact_cells=cells), query, Options())
+    with pytest.raises(AssertionError, match="searched the index"):
+        by_vector(pinned(large.live, exact_cells=cells - 1), query, Options())
 
 
 def test_a_filter_gives_the_same_results_with_and_without_cached_verdicts(large: Release) -> None:
@@ -33,19 +40,19 @@ def test_a_filter_gives_the_same_results_with_and_without_cached_verdicts(large:
     queries = [(rng.choice(list(large.videos)), random_options(rng, large.videos, across=False)) for _ in range(20)]
     for video_id, options in queries * 2:
         query = large.vector(video_id)
-        large.agrees(by_vector(large.live, NoIndex(), "", query, options), large.ranked(query, options), options.top_k)
+        large.agrees(by_vector(pinned(large.live), query, options), large.ranked(query, options), options.top_k)
 
 
 def test_cached_verdicts_survive_changes_and_are_not_used_for_changed_videos(large: Release) -> None:
     options = Options(2000, parse_filter({"category": "sea"}))
     query = large.vector("v0001")
     before = large.live
-    seas = {found.video_id for found in by_vector(before, NoIndex(), "", query, options).results}
+    seas = {found.video_id for found in by_vector(pinned(before), query, options).results}
     moved = sorted(seas)[0]
     large.put({**large.videos[moved], "category": "sky"})
     after = large.refresh()
-    assert {found.video_id for found in by_vector(after, NoIndex(), "", query, options).results} == seas - {moved}
-    assert {found.video_id for found in by_vector(before, NoIndex(), "", query, options).results} == seas
+    assert {found.video_id for found in by_vector(pinned(after), query, options).results} == seas - {moved}
+    assert {found.video_id for found in by_vector(pinned(before), query, options).results} == seas
 
 
 def test_exact_search_never_returns_deleted_videos(large: Release) -> None:

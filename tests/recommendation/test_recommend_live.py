@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 
-from live_case import NoIndex, Release, at
+from live_case import Release, at, pinned
 from rayreel.encoders.encoder import Modality
 from rayreel.recommendation.query import Options
 from rayreel.recommendation.recommend import by_id_fast, by_vector
@@ -91,4 +91,4 @@ def test_a_release_without_videos_returns_no_results(tmp_path: Path) -> None:
     assert "a" not in live
     assert live.page("", 5) == []
     for options in (Options(), Options(diversity=0.5, explain=True), Options(cross_category=True, serendipity=0.5)):
-        assert by_vector(live, NoIndex(), "", at(0), options).results == []
+        assert by_vector(pinned(live), at(0), options).results == []

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from live_case import NoIndex, Release, at, explanation, random_options, random_video
+from live_case import Release, at, explanation, pinned, random_options, random_video
 from rayreel.index.filters import parse_filter
 from rayreel.recommendation.live import UnknownVideo
 from rayreel.recommendation.query import Options
@@ -31,7 +31,7 @@ def test_results_equal_exact_search_after_additions_changes_and_deletions(seed: 
             if answer is not None:
                 fast += 1
                 release.agrees(answer, expected, options.top_k)
-            release.agrees(by_id(release.live, NoIndex(), "", video_id, options), expected, options.top_k)
+            release.agrees(by_id(pinned(release.live), video_id, options), expected, options.top_k)
         if not release.videos or rng.random() < 0.5:
             release.put(
                 *(random_video(rng, name) for name in rng.choice(names, int(rng.integers(1, 6)), replace=False))
@@ -98,4 +98,4 @@ def test_a_deleted_video_is_unknown_until_it_is_added_again(tmp_path: Path) -> N
     with pytest.raises(UnknownVideo, match="at10"):
         by_id_fast(release.refresh(), "at10", Options())
     release.put(*circle(10))
-    release.agrees(by_id(release.refresh(), NoIndex(), "", "at10", Options()), release.like("at10", Options()), 10)
+    release.agrees(by_id(pinned(release.refresh()), "at10", Options()), release.like("at10", Options()), 10)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from live_case import NoIndex, Release, at, explanation
+from live_case import Release, at, explanation, pinned
 from rayreel.encoders.encoder import Modality
 from rayreel.recommendation.query import BadQuery, Options, unit
 from rayreel.recommendation.recommend import by_id, by_id_fast, by_vector
@@ -50,7 +50,7 @@ def test_weights_query_by_the_parts_of_a_video_instead_of_its_embedding(tmp_path
     rows = [parted("query", 45, 0, 90), parted("a", 10, 0, 0), parted("b", 80, 0, 0), parted("c", 45, 0, 0)]
     release = Release(tmp_path, rows, neighbours=3)
     weighted = {Modality.VISUAL: 1.0}, {Modality.TEXT: 1.0}, None
-    answers = [by_id(release.live, NoIndex(), "", "query", Options(1, weights=weights)) for weights in weighted]
+    answers = [by_id(pinned(release.live), "query", Options(1, weights=weights)) for weights in weighted]
     assert [answer.results[0].video_id for answer in answers] == ["a", "b", "c"]
     assert by_id_fast(release.live, "query", Options(weights=weighted[0])) is None
 
@@ -65,7 +65,7 @@ def test_an_explanation_compares_the_query_with_each_part_of_the_result(tmp_path
     assert why["a"].modalities == pytest.approx({Modality.VISUAL: np.cos(np.deg2rad(40))}, abs=1e-3)
     turned = {Modality.VISUAL: np.cos(np.deg2rad(10)), Modality.TEXT: np.cos(np.deg2rad(80))}
     assert why["b"].modalities == pytest.approx(turned, abs=1e-3)
-    found = by_vector(release.live, NoIndex(), "", at(0), Options(explain=True)).results
+    found = by_vector(pinned(release.live), at(0), Options(explain=True)).results
     assert {explanation(result).stage for result in found} == {"index", "overlay"}
 
 

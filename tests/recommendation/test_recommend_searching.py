@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pymilvus import MilvusClient
 
-from live_case import Release, at, explanation, random_options, random_video
+from live_case import Release, at, explanation, pinned, random_options, random_video
 from rayreel.index.config import IndexConfig
 from rayreel.index.search import VideoIndex
 from rayreel.index.write import create_collection, delete, make_searchable, upsert
@@ -55,12 +55,12 @@ def test_results_reflect_acknowledged_changes_even_if_the_index_lags(
     put(client, collection, random_video(rng, "unacknowledged"))  # a write not acknowledged yet
     for video_id in list(release.videos)[:15]:
         options = random_options(rng, names)
-        answer = by_id(live, index, collection, video_id, options, exact_cells=0)
+        answer = by_id(pinned(live, index, collection, exact_cells=0), video_id, options)
         release.agrees(answer, release.like(video_id, options), options.top_k)
         query = rng.normal(size=DIM).astype(np.float32)
         query /= np.linalg.norm(query)
         options = random_options(rng, names, across=False)
-        answer = by_vector(live, index, collection, query, options, exact_cells=0)
+        answer = by_vector(pinned(live, index, collection, exact_cells=0), query, options)
         release.agrees(answer, release.ranked(query, options), options.top_k)
 
 
@@ -73,7 +73,7 @@ def test_hybrid_results_reflect_the_current_release_even_if_the_index_lags(
     release.delete("v0", "v1")
     release.put(release_row("v2", embedding=at(20), title="renamed", text="cars"))
     live, index, options = release.refresh(), VideoIndex(client, CONFIG), Options(3, hybrid=True, explain=True)
-    answer = by_vector(live, index, collection, at(0), options, "whale")
+    answer = by_vector(pinned(live, index, collection), at(0), options, "whale")
     stages = {found.video_id: explanation(found).stage for found in answer.results}
     assert stages == {"v9": "bm25", "v2": "index", "v3": "index"}
     assert {found.title for found in answer.results} == {"film v9", "renamed", "film v3"}
@@ -81,7 +81,7 @@ def test_hybrid_results_reflect_the_current_release_even_if_the_index_lags(
     assert scores == sorted(scores, reverse=True)
     assert scores[0] <= 2 / 61
     delete(client, collection, ["v0", "v1"], CONFIG)
-    caught_up = by_vector(live, index, collection, at(0), options, "whale")
+    caught_up = by_vector(pinned(live, index, collection), at(0), options, "whale")
     assert {found.video_id for found in caught_up.results} == set(stages)
 
 
@@ -90,7 +90,7 @@ def test_a_hybrid_query_by_video_uses_its_title_as_words(client: MilvusClient, t
     rows += [release_row(name, embedding=at(d), title="whales", text="whales") for name, d in (("a", 0), ("b", 179))]
     release = Release(tmp_path, rows, neighbours=3)
     collection, index = filled(client, release, 201), VideoIndex(client, CONFIG)
-    answer = by_id(release.live, index, collection, "a", Options(2, hybrid=True))
+    answer = by_id(pinned(release.live, index, collection), "a", Options(2, hybrid=True))
     assert {found.video_id for found in answer.results} == {"v0", "b"}
     with pytest.raises(BadQuery, match="words"):
-        by_id(release.live, index, collection, "v1", Options(hybrid=True))
+        by_id(pinned(release.live, index, collection), "v1", Options(hybrid=True))

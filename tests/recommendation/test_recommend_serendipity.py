@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from live_case import NoIndex, Release, at, explanation, random_video
+from live_case import Release, at, explanation, pinned, random_video
 from rayreel.recommendation.query import Options
 from rayreel.recommendation.recommend import by_id, by_id_fast, by_vector
 from rayreel.recommendation.serendipity import required_outsiders
@@ -30,7 +30,7 @@ def test_the_share_comes_from_other_categories_and_both_lists_are_the_best(seed:
         away = [score for key, score in ranked if home and release.videos[key]["category"] != home]
         near = [score for key, score in ranked if not home or release.videos[key]["category"] == home]
         need = min(math.ceil(options.serendipity * options.top_k - 1e-9), len(away))
-        answers = [by_id_fast(live, video_id, options), by_id(live, NoIndex(), "", video_id, options)]
+        answers = [by_id_fast(live, video_id, options), by_id(pinned(live), video_id, options)]
         for answer in (answer for answer in answers if answer):
             scores = [found.score for found in answer.results]
             outside = [found.score for found in answer.results if home and found.category != home]
@@ -60,9 +60,9 @@ def test_results_added_by_serendipity_have_that_stage(tmp_path: Path) -> None:
 
 def test_a_query_without_a_category_takes_the_category_of_its_nearest_video(tmp_path: Path) -> None:
     release = Release(tmp_path, circle(a=(5, "sea"), b=(10, "sea"), c=(50, "sky"), d=(60, "")), neighbours=9)
-    crossed = by_vector(release.live, NoIndex(), "", at(0), Options(cross_category=True))
+    crossed = by_vector(pinned(release.live), at(0), Options(cross_category=True))
     assert [found.video_id for found in crossed.results] == ["c", "d"]
-    mixed = by_vector(release.live, NoIndex(), "", at(0), Options(2, serendipity=0.5))
+    mixed = by_vector(pinned(release.live), at(0), Options(2, serendipity=0.5))
     assert [found.video_id for found in mixed.results] == ["a", "c"]
 
 

@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from live_case import NoIndex, Release, at, random_options, random_video
+from live_case import Release, at, pinned, random_options, random_video
 from rayreel.encoders.encoder import Modality
 from rayreel.recommendation.candidates import Constraints, RankedCandidates
+from rayreel.recommendation.config import RecommendConfig
 from rayreel.recommendation.query import BadQuery, Options
 from rayreel.recommendation.recommend import by_user
-from rayreel.recommendation.users import HALF_LIFE_S, Interests, WatchedVideo, taste
+from rayreel.recommendation.users import Interests, WatchedVideo, taste
 from release_rows import DIM, release_row
 
 
@@ -30,7 +31,7 @@ def world(folder: Path) -> Release:
 
 def ask(release: Release, *history: str | WatchedVideo, liked: tuple[str, ...] = (), **options: Any) -> list[str]:  # noqa: ANN401
     watched = [WatchedVideo(entry) if isinstance(entry, str) else entry for entry in history]
-    answer = by_user(release.live, NoIndex(), "", watched, liked, Options(**options))
+    answer = by_user(pinned(release.live), watched, liked, Options(**options))
     return [found.video_id for found in answer.results]
 
 
@@ -45,7 +46,7 @@ def test_a_narrow_history_is_one_query_and_a_broad_one_is_several(tmp_path: Path
     release = world(tmp_path)
 
     def interests(*ids: str) -> int:
-        return len(taste(release.live, [WatchedVideo(video_id) for video_id in ids], []).queries_ID)
+        return len(taste(release.live, [WatchedVideo(video_id) for video_id in ids], [], RecommendConfig()).queries_ID)
 
     assert interests("sea0") == 1
     assert interests("sea0", "sea1", "sea4") == 1
@@ -69,20 +70,46 @@ def test_a_narrow_interest_does_not_fill_the_list_with_its_higher_scores(tmp_pat
     assert {video_id[:5] for video_id in ask(release, "tight0", "loose0", top_k=2)} == {"tight", "loose"}
 
 
-def test_a_video_watched_a_half_life_earlier_has_half_the_weight(tmp_path: Path) -> None:
+@pytest.mark.parametrize("config", [RecommendConfig(), RecommendConfig(half_life_s=3600)])
+def test_a_video_watched_a_half_life_earlier_has_half_the_weight(tmp_path: Path, config: RecommendConfig) -> None:
     release = world(tmp_path)
     now = 1.8e9
     history = [
         WatchedVideo("sea0", timestamp=now),
-        WatchedVideo("sky0", timestamp=now - HALF_LIFE_S),
+        WatchedVideo("sky0", timestamp=now - config.half_life_s),
         WatchedVideo("city0"),
     ]
-    found = taste(release.live, history, [])
+    found = taste(release.live, history, [], config)
     shares = {int(np.argmax(query)): share for query, share in zip(found.queries_ID, found.shares, strict=True)}
     assert [round(shares[kind] / shares[0], 6) for kind in (0, 1, 2)] == [1, 0.5, 1]
-    together = taste(release.live, [WatchedVideo("sea0"), WatchedVideo("sea4", weight=3.0)], []).queries_ID[0]
+    weighted = [WatchedVideo("sea0"), WatchedVideo("sea4", weight=3.0)]
+    together = taste(release.live, weighted, [], config).queries_ID[0]
     expected = axis(0) + 3 * axis(0, 0.4)
     np.testing.assert_allclose(together, expected / np.linalg.norm(expected), atol=1e-6)
+
+
+def test_a_shorter_half_life_ranks_recent_interests_before_old_ones(tmp_path: Path) -> None:
+    release, now = world(tmp_path), 1.8e9
+    old = [WatchedVideo(f"sea{n}", timestamp=now - 86_400) for n in range(3)]
+    history = [*old, WatchedVideo("sky0", timestamp=now)]
+
+    def first(half_life_s: float) -> str:
+        answer = by_user(pinned(release.live, half_life_s=half_life_s), history, (), Options(1))
+        return answer.results[0].video_id[:3]
+
+    assert first(30 * 86_400) == "sea" and first(3600) == "sky"
+
+
+def test_the_number_of_interests_is_limited_by_the_settings(tmp_path: Path) -> None:
+    release = world(tmp_path)
+    history, liked = [WatchedVideo(f"{kind}0") for kind in ("sea", "sky", "city")], ("sea", "sky", "city")
+
+    def interests(**limits: int) -> int:
+        return len(taste(release.live, history, liked, RecommendConfig.model_validate(limits)).queries_ID)
+
+    assert interests() == 6
+    assert interests(watched_interests=1) == 4
+    assert interests(watched_interests=1, liked_interests=2) == 3
 
 
 def test_a_very_old_history_still_gives_results(tmp_path: Path) -> None:
@@ -160,5 +187,5 @@ def test_a_user_with_one_interest_gets_the_results_of_exact_search(seed: int, tm
     live = release.refresh()
     for video_id in ("v0", "v3", "v9"):
         options = random_options(rng, release.videos)
-        answer = by_user(live, NoIndex(), "", [WatchedVideo(video_id)], [], options)
+        answer = by_user(pinned(live), [WatchedVideo(video_id)], [], options)
         release.agrees(answer, release.like(video_id, options), options.top_k)

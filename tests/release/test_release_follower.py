@@ -13,6 +13,7 @@ import ray
 import release_site
 from rayreel.index.embedded import NAMESPACE
 from rayreel.release import audit, registry
+from rayreel.release.config import ReleaseConfig
 from rayreel.release.follower import follower_name, nudge_follower, start_follower, stop_follower
 from rayreel.release.following import FollowStatus, State, read_following
 from rayreel.release.promote import promote
@@ -31,7 +32,7 @@ def start(site: Site) -> Iterator[Start]:
     def started(identity: str = "first", *, renew: bool = False, tracking: str | None = None) -> None:
         tracked = tracking or mlflow.get_tracking_uri()
         make = partial(site_at, site.storage, tracked, site.client._config.uri)
-        start_follower(make, site.storage, 0.5, identity, here=True, renew=renew)
+        start_follower(make, site.storage, ReleaseConfig(follow_every_s=0.5), identity, here=True, renew=renew)
 
     yield started
     stop_follower(site.storage)

@@ -12,7 +12,7 @@ import mlflow
 import pytest
 
 from rayreel.index.alias import switch_alias
-from rayreel.release import audit, increment, journal, registry
+from rayreel.release import audit, journal, registry
 from rayreel.release.gates import PromotionRefused
 from rayreel.release.increment import bring_up_to_date
 from rayreel.release.journal import BadJournal, Switch
@@ -251,14 +251,12 @@ def test_an_empty_journal_file_is_reported_by_its_path(site: Site) -> None:
     assert site.serving() == 1
 
 
-def test_an_increment_waits_for_other_work_on_the_same_release(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_increment_waits_for_other_work_on_the_same_release(site: Site) -> None:
     promote(registry.resolve("1"), site)
-    candidate = Candidate(registry.resolve("1"), site)
-    with Lease(site.storage, build_lease(1), "promotes version 1"), monkeypatch.context() as patch:
-        patch.setattr(increment, "PATIENCE_S", 0.0)
-        with pytest.raises(Held, match="promotes version 1"):
-            bring_up_to_date(candidate)
-    assert bring_up_to_date(candidate).videos == 100
+    version, impatient = registry.resolve("1"), site.release.model_copy(update={"lease_wait_s": 0.0})
+    with Lease(site.storage, build_lease(1), "promotes version 1"), pytest.raises(Held, match="promotes version 1"):
+        bring_up_to_date(Candidate(version, replace(site, release=impatient)))
+    assert bring_up_to_date(Candidate(version, site)).videos == 100
 
 
 def test_a_release_in_use_by_another_process_is_not_dropped(site: Site) -> None:

@@ -60,7 +60,7 @@ def service(settings: Settings) -> Service:
 
 @pytest.fixture(scope="module")
 def client(service: Service) -> Iterator[TestClient]:
-    with TestClient(make_api(service), raise_server_exceptions=False) as running:
+    with TestClient(make_api(service, 256), raise_server_exceptions=False) as running:
         yield running
 
 

@@ -12,17 +12,22 @@ import pytest
 
 from rayreel.failures import Reason, Rejected
 from rayreel.media.clip import Clip
-from rayreel.media.config import Limits, SamplingConfig
+from rayreel.settings import Settings
 from serve_apps.content import Content
-from serve_apps.decoders import DECODERS, DOWNLOADS, DOWNLOADS_WAITING, Decoders
+from serve_apps.decoders import Decoders
 from serve_apps.observe import Metrics
 from serve_apps.problems import Busy
 
 FilmMaker = Callable[..., Path]
 
 
-def decoders(**limits: object) -> Decoders:
-    return Decoders(Limits.model_validate(limits), SamplingConfig(frames=2), 32, Metrics())
+# Calls that Serve sends to a replica at once.
+CALLS = 8
+
+
+def decoders(serve: dict[str, object] | None = None, **limits: object) -> Decoders:
+    tree = {"limits": limits, "sampling": {"frames": 2}, "serve": serve or {}}
+    return Decoders(Settings.model_validate(tree), 32, Metrics(), CALLS)
 
 
 def content(film: Path) -> Content:
@@ -48,26 +53,26 @@ def test_a_local_file_is_read_only_below_an_allowed_folder(film: FilmMaker, tmp_
 
 
 def test_cancelled_calls_return_their_decoders(film: FilmMaker) -> None:
-    made, upload = decoders(), content(film())
+    made, upload = decoders({"decoders": 2}), content(film())
 
     async def scenario() -> None:
-        for _ in range(2 * DECODERS):
+        for _ in range(4):
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.001):
                     await made.decode(upload, 60)
-        clips = await asyncio.gather(*(made.decode(upload, 60) for _ in range(2 * DECODERS)))
+        clips = await asyncio.gather(*(made.decode(upload, 60) for _ in range(4)))
         assert all(isinstance(clip, Clip) for clip in clips)
 
     asyncio.run(scenario())
 
 
 def test_waiting_calls_count_as_ongoing(film: FilmMaker) -> None:
-    made, upload = decoders(), content(film())
+    made, upload = decoders({"decoders": 1}), content(film())
 
     async def scenario() -> None:
-        calls = [asyncio.create_task(made.decode(upload, 60)) for _ in range(DECODERS + 2)]
+        calls = [asyncio.create_task(made.decode(upload, 60)) for _ in range(3)]
         await asyncio.sleep(0)
-        assert made.ongoing == DECODERS + 2
+        assert made.ongoing == 3
         await asyncio.gather(*calls)
         assert made.ongoing == 0
 
@@ -81,14 +86,16 @@ async def silent_server() -> AsyncIterator[str]:
         yield f"https://localhost:{listening.getsockname()[1]}/film.mp4"
 
 
-def test_uploads_do_not_wait_for_downloads(film: FilmMaker) -> None:
-    made, upload = decoders(allowed_hosts=("localhost",)), content(film())
+@pytest.mark.parametrize("threads", [1, 2, 20])
+def test_downloads_take_half_of_the_calls_and_uploads_do_not_wait_for_them(film: FilmMaker, threads: int) -> None:
+    made = decoders({"decoders": 1, "download_threads": threads}, allowed_hosts=("localhost",))
+    upload = content(film())
 
     async def scenario() -> None:
         async with silent_server() as address:
-            downloads = [asyncio.create_task(made.decode(address, 60)) for _ in range(DOWNLOADS + DOWNLOADS_WAITING)]
+            downloads = [asyncio.create_task(made.decode(address, 60)) for _ in range(CALLS // 2)]
             await asyncio.sleep(0)
-            clips = await asyncio.gather(*(made.decode(upload, 60) for _ in range(2 * DECODERS)))
+            clips = await asyncio.gather(*(made.decode(upload, 60) for _ in range(2)))
             assert all(isinstance(clip, Clip) for clip in clips)
             assert not any(download.done() for download in downloads)
             with pytest.raises(Busy):

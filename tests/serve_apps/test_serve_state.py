@@ -123,7 +123,7 @@ def test_the_loop_follows_a_switch_after_preparing_the_tower(settings: Settings)
 def test_the_state_has_the_reconcilers_status_and_notices_when_it_stops(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    release = settings.release.model_copy(update={"follow": "gate"})
+    release = settings.release.model_copy(update={"follow": "gate", "follow_every_s": 1e-6})
     followed = settings.model_copy(update={"release": release})
     refused = FollowStatus(State.REFUSED, "gate", 1, 3, "Version 3 is refused by recall.", ("recall",))
     make_release(settings, 1, ["a1", "a2"])
@@ -153,12 +153,15 @@ def test_without_the_index_the_release_stays_and_searches_wait_until_it_returns(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(state_module, "LOOK_S", 0.5)
-    monkeypatch.setattr(state_module, "HOLD_S", 0.2)
+
+    def waiting(seconds: float) -> Settings:
+        return settings.model_copy(update={"serve": settings.serve.model_copy(update={"index_wait_s": seconds})})
+
     rows = make_release(settings, 1, ["a1", "a2"])
     switch_to(settings, 1)
     milvus_dir = settings.milvus_dir
     assert milvus_dir is not None
-    state, _ = state_of(settings)
+    state, _ = state_of(waiting(0.2))
 
     async def scenario() -> None:
         await state.refresh()
@@ -172,7 +175,7 @@ def test_without_the_index_the_release_stays_and_searches_wait_until_it_returns(
         assert "a2" not in serving.live, "writes are followed without the index"
         with pytest.raises(Unavailable):
             await state.index()
-        monkeypatch.setattr(state_module, "HOLD_S", 120.0)
+        monkeypatch.setattr(state, "_settings", waiting(120))
         looking = asyncio.create_task(state.keep_looking())
         assert (await state.index()).collection() == "videos_v1"
         looking.cancel()

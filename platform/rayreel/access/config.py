@@ -1,5 +1,7 @@
-"""Settings of the HTTP service: address, access and limits."""
+"""Settings of the HTTP service: address, access, limits, threads and waiting times."""
 
+import math
+import os
 from ipaddress import ip_address
 from typing import Literal
 
@@ -7,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class ServeConfig(BaseModel):
-    """Address, access and limits of the HTTP service."""
+    """Address, access, limits, threads and waiting times of the HTTP service."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,6 +31,56 @@ class ServeConfig(BaseModel):
         1.0, gt=0, description="Interval at which replicas check for changes of release and keys, seconds."
     )
     cors_origins: tuple[str, ...] = Field((), description="Web origins that may call the API, such as https://a.org.")
+    cache_bytes: int = Field(
+        64 << 20, ge=0, description="Responses to repeated queries that a replica keeps in memory, bytes in total."
+    )
+    search_threads: int = Field(8, ge=1, description="Searches that a replica runs at once.")
+    queued_searches: int = Field(128, ge=0, description="Searches that wait for them; more are rejected with 429.")
+    write_threads: int = Field(4, ge=1, description="Additions and deletions that a replica writes at once.")
+    queued_writes: int = Field(32, ge=0, description="Writes that wait for them; more are rejected with 429.")
+    decoders: int = Field(
+        0, ge=0, description="Videos that a replica decodes at once; 0: one per two cores of its machine, at most 4."
+    )
+    download_threads: int = Field(
+        8,
+        ge=1,
+        description="Videos that a replica downloads at once. Downloads take up to half of encode's "
+        "max_ongoing_requests in config.yaml; more are rejected with 429.",
+    )
+    index_wait_s: float = Field(
+        5.0, ge=0, description="How long a request waits for an index that does not answer, seconds; then 503."
+    )
+    start_wait_s: float = Field(
+        60.0, ge=0, description="How long a new replica waits for a release or the index, seconds; then it starts."
+    )
+    tower_wait_s: float = Field(
+        60.0, gt=0, description="How long a switch of releases waits until the encoders have the new tower, seconds."
+    )
+    deploy_wait_s: float = Field(
+        300.0, gt=0, description="How long `rayreel serve` waits until the service is ready, seconds."
+    )
+    gpus_per_encoder: float = Field(
+        0.25,
+        gt=0,
+        le=1,
+        description="Share of a GPU for a replica of encode with `rayreel serve`; up to 0.5, a new one can start "
+        "beside the old one.",
+    )
+
+    @property
+    def decoding_processes(self) -> int:
+        """How many videos a replica on this machine decodes at once. More would only compete for cores."""
+        return self.decoders or max(1, min(4, (os.cpu_count() or 1) // 2))
+
+    @property
+    def shutdown_s(self) -> int:
+        """How long a stopping replica finishes its requests, seconds: longer than any request may take."""
+        return math.ceil(self.timeout_s) + 10
+
+    @property
+    def proxy_timeout_s(self) -> int:
+        """Time limit of the proxy, seconds: long enough that the service reports an exceeded deadline itself."""
+        return math.ceil(self.timeout_s) + 60
 
     def needs_keys(self, host: str | None) -> bool:
         """Return whether requests need a key if the service listens on `host`; None is treated as a public address."""

@@ -14,9 +14,11 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Convert a public data set into what every command reads: catalog.csv and interactions.csv.",
 )
-OutFolder = Annotated[Path | None, typer.Option(help="Folder to write to. [default: datasets/NAME below --storage]")]
+OutFolder = Annotated[
+    Path | None, typer.Option(help="Folder to write to.", show_default="datasets/NAME below --storage")
+]
 DataFolder = Annotated[
-    Path | None, typer.Option(help="Folder of the data set. [default: datasets/NAME below --storage]")
+    Path | None, typer.Option(help="Folder of the data set.", show_default="datasets/NAME below --storage")
 ]
 Download = Annotated[
     bool, typer.Option("--download", help="Download missing files first; interrupted downloads are continued.")
@@ -30,10 +32,12 @@ def microlens(
     max_videos: Annotated[int | None, typer.Option(min=1, help="Only the most watched videos.")] = None,
     download: Download = False,
     size: Annotated[str, typer.Option(help="What to download: the set of 50k or of 100k users.")] = "50k",
-    site: Annotated[str | None, typer.Option(help="Where to download from. [default: the authors' site]")] = None,
-    pairs: Annotated[Path | None, typer.Option(help="CSV of user,item,timestamp. [default: found in --data]")] = None,
-    titles: Annotated[Path | None, typer.Option(help="CSV of item,title. [default: found in --data]")] = None,
-    videos: Annotated[Path | None, typer.Option(help="Folder of ITEM.mp4. [default: found in --data]")] = None,
+    site: Annotated[str | None, typer.Option(help="Where to download from.", show_default="the authors' site")] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="CSV of user,item,timestamp.", show_default="found in --data")
+    ] = None,
+    titles: Annotated[Path | None, typer.Option(help="CSV of item,title.", show_default="found in --data")] = None,
+    videos: Annotated[Path | None, typer.Option(help="Folder of ITEM.mp4.", show_default="found in --data")] = None,
     storage: StorageRoot = None,
     as_json: AsJson = False,
 ) -> None:

@@ -11,7 +11,7 @@ from rayreel.settings import load_settings
 
 def main(
     version: Annotated[
-        str | None, typer.Option(help="Number or alias in the registry. [default: the release that serves]")
+        str | None, typer.Option(help="Number or alias in the registry.", show_default="the release that serves")
     ] = None,
     repair: Annotated[
         bool,

@@ -28,7 +28,7 @@ _SCOPES = typer.Option(help="read: recommend and look up. write: also add and de
 def create(
     name: Annotated[str, typer.Argument(help="Who or what uses the key.")],
     scope: Annotated[str, _SCOPES] = "read",
-    days: Annotated[float | None, typer.Option(help="Days until it expires. [default: never]", min=0)] = None,
+    days: Annotated[float | None, typer.Option(help="Days until it expires.", show_default="never", min=0)] = None,
     config: ConfigFile = None,
     sets: Sets = None,
     storage: StorageRoot = None,

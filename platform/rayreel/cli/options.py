@@ -26,7 +26,7 @@ Sets = Annotated[
 ]
 StorageRoot = Annotated[
     str | None,
-    typer.Option("--storage", help="Folder or s3:// URI of all state. [default: $RAYREEL_STORAGE or ./storage]"),
+    typer.Option("--storage", help="Folder or s3:// URI of all state.", show_default="$RAYREEL_STORAGE or ./storage"),
 ]
 Interactions = Annotated[
     str | None, typer.Option(help="Who watched what: CSV, Parquet or RecBole .inter file (interactions).")
@@ -40,7 +40,9 @@ AsJson = Annotated[
         is_eager=True,
     ),
 ]
-Port = Annotated[int | None, typer.Option(help="Port of the HTTP service. [default: as in serve_apps/config.yaml]")]
+Port = Annotated[
+    int | None, typer.Option(help="Port of the HTTP service.", show_default="as in serve_apps/config.yaml")
+]
 
 
 def settings_help(*parts: str) -> str:

@@ -11,7 +11,7 @@ from rayreel.settings import load_settings
 
 def main(
     catalog: Annotated[
-        str | None, typer.Option(help="Folder of videos or manifest. [default: a rendered sample set]")
+        str | None, typer.Option(help="Folder of videos or manifest.", show_default="a rendered sample set")
     ] = None,
     port: Port = None,
     config: ConfigFile = None,

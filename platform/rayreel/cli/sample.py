@@ -11,7 +11,7 @@ from rayreel.settings import load_settings
 
 
 def main(
-    out: Annotated[Path | None, typer.Option(help="Folder to write to. [default: <storage>/sample]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to.", show_default="<storage>/sample")] = None,
     clips: Annotated[int | None, typer.Option(help="Number of videos (sample.clips).")] = None,
     config: ConfigFile = None,
     sets: Sets = None,

@@ -14,7 +14,7 @@ from rayreel.settings import SettingsError, load_settings
 
 def main(
     name: Annotated[
-        str, typer.Argument(help="Part or setting, such as release.gates or train.epochs. [default: all]")
+        str, typer.Argument(help="Part or setting, such as release.gates or train.epochs.", show_default="all")
     ] = "",
     config: ConfigFile = None,
     sets: Sets = None,

@@ -12,7 +12,7 @@ from rayreel.settings import load_settings
 
 def main(
     catalog: Annotated[str, typer.Option(help="Clips with a category each: a folder of class folders, or a manifest.")],
-    name: Annotated[str | None, typer.Option(help="Name of the encoder. [default: action-DATE-TIME]")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the encoder.", show_default="action-DATE-TIME")] = None,
     epochs: Annotated[int | None, typer.Option(help="Maximum passes over the clips (action.epochs).")] = None,
     workers: Annotated[int | None, typer.Option(help="Data-parallel workers (action.workers).")] = None,
     config: ConfigFile = None,

@@ -6,9 +6,10 @@ from pymilvus import MilvusClient
 
 from rayreel.errors import RayreelError
 from rayreel.index.collection import NotARelease, version_of
+from rayreel.index.config import IndexConfig
 
 # Seconds. Without a timeout pymilvus tries an unreachable server for minutes.
-CALL_TIMEOUT_S = 15.0
+CALL_TIMEOUT_S = IndexConfig().timeout_s
 
 
 class IndexInUse(RayreelError):

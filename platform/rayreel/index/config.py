@@ -28,9 +28,22 @@ class IndexConfig(BaseModel):
     hnsw_m: int = Field(16, ge=2, le=2048, description="HNSW: links per node.")
     ef_construction: int = Field(200, gt=0, description="HNSW: candidates kept while building.")
     ef_search: int = Field(64, gt=0, description="HNSW: candidates kept while searching; more raise recall and cost.")
+    filtered_ef: int = Field(
+        4,
+        ge=1,
+        le=64,
+        description="HNSW: factor of ef_search in a search with a filter, because excluded rows are visited too.",
+    )
+    exact_rows: int = Field(
+        2000,
+        ge=1,
+        le=16_383,
+        description="If a search with a filter finds too few rows, up to this many that pass are compared one by one.",
+    )
     batch_rows: int = Field(500, gt=0, le=10_000, description="Rows per upsert. 500 rows of 512 floats are 1 MB.")
     timeout_s: float = Field(15.0, gt=0, description="Timeout of a connection, a search or a lookup, in seconds.")
     build_timeout_s: float = Field(3600.0, gt=0, description="Timeout of one step of a build, in seconds.")
+    restart_s: float = Field(120.0, gt=0, description="How long writes wait for Milvus to restart, in seconds.")
 
 
 def resolve(config: IndexConfig, environ: Mapping[str, str] = os.environ) -> IndexConfig:

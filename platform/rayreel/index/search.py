@@ -24,10 +24,6 @@ RRF_K = 60
 FUSION_DEPTH = 50
 # Milvus' limit of hits per search.
 MAX_HITS = 16_384
-# HNSW also visits rows that a filter excludes, so it needs more candidates to find enough that pass.
-FILTERED_EF = 4
-# If a filtered HNSW search still finds too few, up to this many matching rows are compared one by one.
-EXACT_ROWS = 2_000
 WIDEST_EF = 32_768
 
 
@@ -87,8 +83,8 @@ class VideoIndex:
         wanted = list(ids)
         pinned = collection or self.collection()
         found: dict[str, Vector] = {}
-        for start in range(0, len(wanted), EXACT_ROWS):
-            condition = f"video_id in {id_list(wanted[start : start + EXACT_ROWS])}"
+        for start in range(0, len(wanted), self._config.exact_rows):
+            condition = f"video_id in {id_list(wanted[start : start + self._config.exact_rows])}"
             rows = self._call(self._client.query, pinned, filter=condition, output_fields=["video_id", "embedding"])
             found |= {row["video_id"]: np.asarray(row["embedding"], dtype=np.float32) for row in rows}
         return found
@@ -115,7 +111,7 @@ class VideoIndex:
         # Fetching more and dropping the excluded is exact, and cheaper than an expression evaluated for every row.
         room = min(top_k + len(exclude), MAX_HITS)
         expression = to_milvus(filter) if filter else ""
-        ef = max(self._config.ef_search, room) * (FILTERED_EF if filter else 1)
+        ef = max(self._config.ef_search, room) * (self._config.filtered_ef if filter else 1)
         hits = _without(exclude, self._nearest(embedding, room, expression, ef, pinned))
         if filter and len(hits) < top_k:
             hits = _without(exclude, self._exact(embedding, room, expression, pinned))
@@ -178,13 +174,11 @@ class VideoIndex:
 
     def _exact(self, embedding: Vector, limit: int, expression: str, collection: str) -> list[Hit]:
         """Compare every row that passes; if there are too many, run HNSW with the most candidates."""
-        columns = ["video_id", "embedding", *COLUMNS]
-        rows = self._call(
-            self._client.query, collection, filter=expression, output_fields=columns, limit=EXACT_ROWS + 1
-        )
+        columns, most = ["video_id", "embedding", *COLUMNS], self._config.exact_rows
+        rows = self._call(self._client.query, collection, filter=expression, output_fields=columns, limit=most + 1)
         if not rows:
             return []
-        if len(rows) > EXACT_ROWS:
+        if len(rows) > most:
             return self._nearest(embedding, limit, expression, WIDEST_EF, collection)
         rows_ND = np.asarray([row["embedding"] for row in rows], dtype=np.float32)
         query_D = np.asarray(embedding, dtype=np.float32)

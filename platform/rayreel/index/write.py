@@ -37,8 +37,6 @@ Vector = NDArray[np.float32]
 
 # Rows per query; Milvus' limit is 16,384.
 PAGE_ROWS = 10_000
-# Restart of a Ray actor, including Milvus Lite's recovery of some hundred thousand rows.
-RESTART_S = 120.0
 
 
 class IndexBroken(RayreelError):
@@ -88,7 +86,7 @@ def upsert(
     sent, dim = 0, _width(client, collection, config)
     for batch in _batches(rows, config.batch_rows):
         records = [_record(row, dim) for row in batch]
-        call_milvus(RESTART_S, client.upsert, collection, records, timeout=config.build_timeout_s)
+        call_milvus(config.restart_s, client.upsert, collection, records, timeout=config.build_timeout_s)
         sent += len(batch)
         progress(sent)
     return sent
@@ -102,7 +100,7 @@ def delete(client: MilvusClient, collection: str, ids: Sequence[str], config: In
     """
     for batch in _batches(ids, config.batch_rows):
         condition = f"video_id in {id_list(batch)}"
-        call_milvus(RESTART_S, client.delete, collection, filter=condition, timeout=config.build_timeout_s)
+        call_milvus(config.restart_s, client.delete, collection, filter=condition, timeout=config.build_timeout_s)
 
 
 def stored_versions(client: MilvusClient, collection: str, config: IndexConfig) -> dict[str, str]:
@@ -115,7 +113,7 @@ def stored_versions(client: MilvusClient, collection: str, config: IndexConfig) 
     last = ""
     while True:
         page = call_milvus(
-            RESTART_S,
+            config.restart_s,
             client.query,
             collection,
             filter=f"video_id > {literal(last)}",
@@ -142,7 +140,7 @@ def make_searchable(client: MilvusClient, collection: str, config: IndexConfig) 
     """
 
     def call(step: Callable[..., Any], *args: Any, **options: Any) -> Any:  # noqa: ANN401
-        return call_milvus(RESTART_S, step, collection, *args, timeout=config.build_timeout_s, **options)
+        return call_milvus(config.restart_s, step, collection, *args, timeout=config.build_timeout_s, **options)
 
     def exists(params: IndexParam) -> bool:
         return bool(call(client.list_indexes, field_name=params.field_name))
@@ -187,7 +185,7 @@ def _batches(rows: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def _width(client: MilvusClient, collection: str, config: IndexConfig) -> int:
-    description = call_milvus(RESTART_S, client.describe_collection, collection, timeout=config.build_timeout_s)
+    description = call_milvus(config.restart_s, client.describe_collection, collection, timeout=config.build_timeout_s)
     return int(next(field["params"]["dim"] for field in description["fields"] if field["name"] == "embedding"))
 
 

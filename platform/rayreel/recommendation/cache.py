@@ -16,7 +16,7 @@ class AnswerCache:
     flight during the switch, is not stored.
     """
 
-    def __init__(self, max_bytes: int = 64 << 20) -> None:
+    def __init__(self, max_bytes: int) -> None:
         self._answers: LRUCache[Hashable, bytes] = LRUCache(max_bytes, _size)
         self._state: Hashable = None
         self._lock = Lock()

@@ -18,7 +18,7 @@ from rayreel.index.filters import Filter
 from rayreel.recommendation.query import Vector
 from rayreel.recommendation.statistics import SnapshotStatistics
 from rayreel.release.rows import Changes, ReleaseRows, VideoRow, embeddings, part_embeddings, videos
-from rayreel.release.snapshot import SNAPSHOT_CACHE, Snapshot, load_snapshot, snapshot_pointer
+from rayreel.release.snapshot import Snapshot, load_snapshot, snapshot_pointer
 from rayreel.storage import Storage
 
 Parts = dict[Modality, tuple[NDArray[np.float16], NDArray[np.bool_]]]
@@ -197,14 +197,12 @@ class Live:
         return sorted(self.overlay.rows, key=lambda row: row.video_id)
 
 
-def load_live(
-    storage: Storage, version: int, before: Live | None = None, cache_dir: Path = SNAPSHOT_CACHE
-) -> Live | None:
+def load_live(storage: Storage, version: int, cache_dir: Path, before: Live | None = None) -> Live | None:
     """Return a release with all its changes, None if it has no snapshot; `before` itself if nothing changed since.
 
-    `before` is an earlier state of any release. Blocks.
+    `before` is an earlier state of any release; `cache_dir`, the folder for local copies of snapshots. Blocks.
 
-    >>> live = load_live(Storage("demo"), version=1)
+    >>> live = load_live(Storage("demo"), version=1, cache_dir=Path("cache"))
     >>> len(live), "v07" in live, live.row(live.place("v07")).title
     (48, True, 'film v07')
     """

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from rayreel.client.messages import RecommendRequest
 from rayreel.encoders.encoder import Modality, TextEncoder
 from rayreel.index.collection import collection_name
 from rayreel.index.search import NoRelease
+from rayreel.recommendation.config import RecommendConfig
 from rayreel.recommendation.live import Live, load_live
 from rayreel.recommendation.query import Vector
 from rayreel.recommendation.recommend import PinnedRelease
@@ -46,6 +48,7 @@ class LocalRelease:
     version: Version
     live: Live
     index: Searcher
+    config: RecommendConfig
     load_text_encoder: Callable[[Version], TextEncoder]
 
     @cached_property
@@ -66,15 +69,16 @@ class LocalRelease:
         """Answer a request. Raises UnknownVideo, BadQuery, BadFilter, EmptyQuery."""
         check_request(self.live, request)
         text_D = None if request.text is None else self.embed(request.text)
-        return recommend(PinnedRelease(self.live, self.index, collection_name(self.version.number)), request, text_D)
+        release = PinnedRelease(self.live, self.index, collection_name(self.version.number), self.config)
+        return recommend(release, request, text_D)
 
 
-def load_promoted(storage: Storage, before: Live | None = None) -> Live:
+def load_promoted(storage: Storage, cache_dir: Path, before: Live | None = None) -> Live:
     """Return the release that was promoted last with all its changes, as `load_live`. Raises NoRelease."""
     number = audit.served()
     if number is None:
         raise NoRelease(f"Nothing has been promoted below {storage.root}. Promote a tower first.")
-    live = load_live(storage, number, before)
+    live = load_live(storage, number, cache_dir, before)
     if live is None:
         raise NoRelease(f"Release {number} below {storage.root} has no snapshot. Promote version {number} again.")
     return live

@@ -23,7 +23,7 @@ class Options:
 
     `diversity`: 0 returns the most similar videos; towards 1, results differ more from each other. `serendipity`: the
     share of results from other categories than the query's. `weights`: reweight the modalities of known videos.
-    `hybrid`: fuse the ranking by embedding with the ranking by words.
+    `hybrid`: fuse the ranking by embedding with the ranking by words. `candidates`: per result, with diversity.
     """
 
     top_k: int = 10
@@ -35,10 +35,11 @@ class Options:
     explain: bool = False
     weights: Mapping[Modality, float] | None = None
     hybrid: bool = False
+    candidates: int = 5
 
     def pool(self) -> int:
         """Return how many candidates to choose from: with diversity, more than are returned."""
-        return max(5 * self.top_k, 50) if self.diversity else self.top_k
+        return self.candidates * max(self.top_k, 10) if self.diversity else self.top_k
 
 
 def unit(embedding: ArrayLike, dim: int) -> Vector:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from rayreel.recommendation.candidates import Constraints, RankedCandidates, Source
+from rayreel.recommendation.config import RecommendConfig
 from rayreel.recommendation.diversity import select_diverse
-from rayreel.recommendation.exact import EXACT_CELLS, ExactSearch
+from rayreel.recommendation.exact import ExactSearch
 from rayreel.recommendation.explain import explanations
 from rayreel.recommendation.live import Live
 from rayreel.recommendation.neighbours import StoredNeighbours
@@ -40,6 +41,32 @@ FAST_POOL = 100
 NO_WORDS = "A hybrid search needs words, and this query has none. Query by text, or by a video with a title."
 
 
+@dataclass(frozen=True, slots=True)
+class PinnedRelease:
+    """The release that a request is pinned to: the replica's copy and its collection in the index.
+
+    A release of at most `config.exact_cells` numbers is compared with the query here; larger releases and searches by
+    words use the index.
+    """
+
+    live: Live
+    index: Searcher
+    collection: str
+    config: RecommendConfig
+
+    def nearest(self, query_D: Vector) -> ExactSearch | IndexSearch:
+        """Return a source of the videos nearest to a query."""
+        if self.live.embeddings_ND.size <= self.config.exact_cells:
+            return ExactSearch(self.live, query_D)
+        return IndexSearch(self.live, self.index, self.collection, query_D)
+
+    def hybrid(self, query_D: Vector, text: str | None, options: Options) -> HybridSearch:
+        """Return a source of the videos nearest to a query and its words. Raises BadQuery if there are no words."""
+        if not text:
+            raise BadQuery(NO_WORDS)
+        return HybridSearch(IndexSearch(self.live, self.index, self.collection, query_D), text, options.explain)
+
+
 def by_id_fast(live: Live, video_id: str, options: Options) -> RankedResults | None:
     """Return videos like one of the release from memory alone, or None if only `by_id` can answer.
 
@@ -56,9 +83,7 @@ def by_id_fast(live: Live, video_id: str, options: Options) -> RankedResults | N
     return _ranked(live, StoredNeighbours(live, place), options, live.vector(place), home=_home(live, place))
 
 
-def by_id(
-    live: Live, index: Searcher, collection: str, video_id: str, options: Options, *, exact_cells: int = EXACT_CELLS
-) -> RankedResults:
+def by_id(release: PinnedRelease, video_id: str, options: Options) -> RankedResults:
     """Return videos like one of the release, without itself. May block.
 
     With `weights` the query is mixed from the video's single-modality embeddings; with `hybrid` its title is the words.
@@ -67,26 +92,17 @@ def by_id(
         UnknownVideo: the release does not have the video.
         BadQuery: the weights leave nothing of it, or it has no title for `hybrid`.
     """
+    live = release.live
     if (results := by_id_fast(live, video_id, options)) is not None:
         return results
     place = live.place(video_id)
     query_D = live.vector(place) if options.weights is None else weighted_query(live.parts(place), options.weights)
-    release = PinnedRelease(live, index, collection, exact_cells)
     source = release.hybrid(query_D, live.row(place).title, options) if options.hybrid else release.nearest(query_D)
     home, exclude = _home(live, place), frozenset((video_id,))
     return _not_none(_ranked(live, source, options, query_D, home=home, exclude=exclude))
 
 
-def by_vector(  # noqa: PLR0917 - the release that a request is pinned to, the query, how to choose
-    live: Live,
-    index: Searcher,
-    collection: str,
-    query_D: Vector,
-    options: Options,
-    text: str | None = None,
-    *,
-    exact_cells: int = EXACT_CELLS,
-) -> RankedResults:
+def by_vector(release: PinnedRelease, query_D: Vector, options: Options, text: str | None = None) -> RankedResults:
     """Return videos near a unit query encoded by this release's tower; `text` is its words, for `hybrid`. Blocks.
 
     Such a query has no category of its own: for `cross_category` and `serendipity` it takes the nearest video's.
@@ -95,7 +111,7 @@ def by_vector(  # noqa: PLR0917 - the release that a request is pinned to, the q
     Raises:
         BadQuery: `hybrid` without words.
     """
-    release = PinnedRelease(live, index, collection, exact_cells)
+    live = release.live
     source = release.hybrid(query_D, text, options) if options.hybrid else release.nearest(query_D)
     home = NO_HOME
     if options.cross_category or options.serendipity:
@@ -103,56 +119,22 @@ def by_vector(  # noqa: PLR0917 - the release that a request is pinned to, the q
     return _not_none(_ranked(live, source, options, query_D, home=home))
 
 
-def by_user(  # noqa: PLR0917 - as above
-    live: Live,
-    index: Searcher,
-    collection: str,
-    history: Sequence[WatchedVideo],
-    liked: Sequence[str],
-    options: Options,
-    *,
-    exact_cells: int = EXACT_CELLS,
+def by_user(
+    release: PinnedRelease, history: Sequence[WatchedVideo], liked: Sequence[str], options: Options
 ) -> RankedResults:
     """Return videos for a user's watch history and liked categories, without the watched videos. Blocks.
 
-    Each interest costs a search, and there are at most eight. See `users.taste`.
+    Each interest costs a search. See `users.taste`.
 
     Raises:
         BadQuery: the release has nothing of the history and the categories; or `hybrid`, as there are no words.
     """
     if options.hybrid:
         raise BadQuery(NO_WORDS)
-    found = taste(live, history, liked, options.weights)
-    release = PinnedRelease(live, index, collection, exact_cells)
+    found = taste(release.live, history, liked, release.config, options.weights)
     source = Interests([release.nearest(interest_D) for interest_D in found.queries_ID], found.shares)
     watched = frozenset(video.video_id for video in history)
-    return _not_none(_ranked(live, source, options, found.queries_ID, home=found.home, exclude=watched))
-
-
-@dataclass(frozen=True, slots=True)
-class PinnedRelease:
-    """The release that a request is pinned to: the replica's copy and its collection in the index.
-
-    A release of at most `exact_cells` numbers is compared with the query here; larger releases and searches by words
-    use the index.
-    """
-
-    live: Live
-    index: Searcher
-    collection: str
-    exact_cells: int = EXACT_CELLS
-
-    def nearest(self, query_D: Vector) -> ExactSearch | IndexSearch:
-        """Return a source of the videos nearest to a query."""
-        if self.live.embeddings_ND.size <= self.exact_cells:
-            return ExactSearch(self.live, query_D)
-        return IndexSearch(self.live, self.index, self.collection, query_D)
-
-    def hybrid(self, query_D: Vector, text: str | None, options: Options) -> HybridSearch:
-        """Return a source of the videos nearest to a query and its words. Raises BadQuery if there are no words."""
-        if not text:
-            raise BadQuery(NO_WORDS)
-        return HybridSearch(IndexSearch(self.live, self.index, self.collection, query_D), text, options.explain)
+    return _not_none(_ranked(release.live, source, options, found.queries_ID, home=found.home, exclude=watched))
 
 
 def _home(live: Live, *places: int) -> frozenset[str]:

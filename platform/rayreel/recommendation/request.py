@@ -3,6 +3,7 @@
 from rayreel.client.messages import RecommendOptions, RecommendRequest, User
 from rayreel.encoders.encoder import Modality
 from rayreel.index.filters import parse_filter
+from rayreel.recommendation.config import RecommendConfig
 from rayreel.recommendation.live import Live
 from rayreel.recommendation.query import Options, Vector, unit
 from rayreel.recommendation.recommend import PinnedRelease, by_id, by_user, by_vector
@@ -16,23 +17,24 @@ def recommend(release: PinnedRelease, request: RecommendRequest, text_D: Vector 
     Raises:
         UnknownVideo, BadQuery, BadFilter: as `check_request`; BadQuery also if the release has nothing of the user.
 
+    >>> from pathlib import Path
     >>> from rayreel.recommendation.live import load_live
     >>> from rayreel.storage import Storage
-    >>> release = PinnedRelease(load_live(Storage("demo"), version=1), index=None, collection="")  # small: no index
+    >>> live = load_live(Storage("demo"), version=1, cache_dir=Path("cache"))
+    >>> release = PinnedRelease(live, index=None, collection="", config=RecommendConfig())  # small: no index
     >>> found = recommend(release, RecommendRequest(video_id="v07", top_k=3, filter={"category": "c1"}))
     >>> len(found), {video.category for video in found}
     (3, {'c1'})
     """
-    live, index, collection, options = release.live, release.index, release.collection, options_of(request)
+    options = options_of(request, release.config)
     if request.video_id is not None:
-        return by_id(live, index, collection, request.video_id, options)
+        return by_id(release, request.video_id, options)
     if request.user is not None:
-        history, liked = history_of(request.user), request.user.liked_categories
-        return by_user(live, index, collection, history, liked, options)
+        return by_user(release, history_of(request.user), request.user.liked_categories, options)
     if request.embedding is not None:
-        return by_vector(live, index, collection, unit(request.embedding, live.dim), options)
+        return by_vector(release, unit(request.embedding, release.live.dim), options)
     assert text_D is not None, "the caller encodes the text"
-    return by_vector(live, index, collection, text_D, options, request.text)
+    return by_vector(release, text_D, options, request.text)
 
 
 def check_request(live: Live, request: RecommendRequest) -> None:
@@ -43,14 +45,15 @@ def check_request(live: Live, request: RecommendRequest) -> None:
         UnknownVideo: the release does not have the video.
         BadQuery: the embedding does not fit the release.
     """
-    options_of(request)
+    if request.filter is not None:
+        parse_filter(request.filter)
     if request.video_id is not None:
         live.place(request.video_id)
     if request.embedding is not None:
         unit(request.embedding, live.dim)
 
 
-def options_of(options: RecommendOptions) -> Options:
+def options_of(options: RecommendOptions, config: RecommendConfig) -> Options:
     """Convert the options of a request. Raises BadFilter."""
     weights = None if options.weights is None else options.weights.model_dump()
     return Options(
@@ -63,6 +66,7 @@ def options_of(options: RecommendOptions) -> Options:
         explain=options.explain,
         weights=None if weights is None else {Modality(name): weight for name, weight in weights.items() if weight},
         hybrid=options.hybrid,
+        candidates=config.diversity_candidates,
     )
 
 

@@ -10,15 +10,10 @@ from scipy.spatial.distance import squareform
 
 from rayreel.encoders.encoder import Modality
 from rayreel.recommendation.candidates import Constraints, RankedCandidates, Source
+from rayreel.recommendation.config import RecommendConfig
 from rayreel.recommendation.live import Live
 from rayreel.recommendation.query import BadQuery, Vector
 from rayreel.recommendation.weights import weighted_query
-
-# The weight of a watched video halves in this time.
-HALF_LIFE_S = 30 * 86_400.0
-# Each interest costs a search.
-MAX_WATCHED_GROUPS = 3
-MAX_LIKED_GROUPS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +60,22 @@ class Interests:
 
 
 def taste(
-    live: Live, history: Sequence[WatchedVideo], liked: Sequence[str], weights: Mapping[Modality, float] | None = None
+    live: Live,
+    history: Sequence[WatchedVideo],
+    liked: Sequence[str],
+    config: RecommendConfig,
+    weights: Mapping[Modality, float] | None = None,
 ) -> Taste:
-    """Return a user's interests: up to three groups of watched videos and up to five groups of liked categories.
+    """Return a user's interests: a few groups of watched videos and of liked categories.
 
-    A watched video's weight halves for every 30 days that it is older than the newest; one without a timestamp counts
+    A watched video's weight halves for every half-life that it is older than the newest; one without a timestamp counts
     as new. A liked category is the mean of its videos, with the weight of an average watched video. Videos and
     categories that the release does not have are skipped; `weights` reweight the modalities of the watched videos.
 
     Raises:
         BadQuery: nothing is left.
     """
-    places, vectors_HD, counts_H = _history(live, history, weights)
+    places, vectors_HD, counts_H = _history(live, history, weights, config.half_life_s)
     liked_CD = _categories(live, liked)
     if not len(vectors_HD) and not len(liked_CD):
         raise BadQuery(
@@ -84,8 +83,8 @@ def taste(
             "liked categories. Pass ids and categories of videos in the index."
         )
     groups = [
-        *_grouped(vectors_HD, counts_H, live.mean_cosine, MAX_WATCHED_GROUPS),
-        *_grouped(liked_CD, np.ones(len(liked_CD)), live.mean_cosine, MAX_LIKED_GROUPS),
+        *_grouped(vectors_HD, counts_H, live.mean_cosine, config.watched_interests),
+        *_grouped(liked_CD, np.ones(len(liked_CD)), live.mean_cosine, config.liked_interests),
     ]
     home = {live.row(place).category for place in places} | set(liked)
     queries = [sum_D / np.linalg.norm(sum_D) for sum_D, _ in groups]
@@ -93,7 +92,7 @@ def taste(
 
 
 def _history(
-    live: Live, history: Sequence[WatchedVideo], weights: Mapping[Modality, float] | None
+    live: Live, history: Sequence[WatchedVideo], weights: Mapping[Modality, float] | None, half_life_s: float
 ) -> tuple[list[int], NDArray[np.float32], NDArray[np.float64]]:
     """Places, unit vectors [H, dim] and weights [H], 1 on average, of the watched videos in the release."""
     newest = max((video.timestamp for video in history if video.timestamp is not None), default=0.0)
@@ -105,7 +104,7 @@ def _history(
             age = 0.0 if video.timestamp is None else newest - video.timestamp
             places.append(place)
             vectors.append(vector)
-            counts.append(video.weight * 0.5 ** (age / HALF_LIFE_S))
+            counts.append(video.weight * 0.5 ** (age / half_life_s))
     vectors_HD = np.asarray(vectors, np.float32).reshape(-1, live.dim)
     # Very old videos keep a positive weight: they may be all there is.
     counts_H = np.maximum(np.asarray(counts, np.float64), 1e-9)

@@ -1,5 +1,7 @@
 """Settings of releases: the gates of a promotion, following MLflow, and how much is kept."""
 
+import tempfile
+from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
@@ -83,4 +85,27 @@ class ReleaseConfig(BaseModel):
         SecretStr(""),
         description="secret that signs MLflow's deliveries to /v1/mlflow/webhook; empty: no webhook",
     )
+    retry_s: float = Field(
+        10.0, gt=0, description="seconds before a champion that could not be followed is tried again; doubles each time"
+    )
+    retry_most_s: float = Field(600.0, gt=0, description="most seconds between such tries")
+    lease_s: float = Field(
+        30.0,
+        ge=5,
+        description="seconds after which the lease of a process that no longer renews it is free, if it ran on another "
+        "machine; renewed six times as often",
+    )
+    lease_wait_s: float = Field(
+        600.0, ge=0, description="seconds that an update of a release waits for other work on the same release"
+    )
+    snapshot_dir: Path | None = Field(
+        None,
+        description="folder for local copies of snapshots in an object store; unset: below the system's temporary "
+        "folder",
+    )
     gates: GatesConfig = GatesConfig()
+
+    @property
+    def snapshot_cache(self) -> Path:
+        """Folder for local copies of snapshots, shared by the processes of a machine."""
+        return self.snapshot_dir or Path(tempfile.gettempdir()) / "rayreel-snapshots"

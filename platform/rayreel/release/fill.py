@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from rayreel.index.config import IndexConfig
 from rayreel.index.connect import MilvusClient
 from rayreel.index.retry import call_milvus
-from rayreel.index.write import RESTART_S, IndexRow, create_collection, delete, stored_versions, upsert
+from rayreel.index.write import IndexRow, create_collection, delete, stored_versions, upsert
 from rayreel.release.rows import PART_COLUMNS, ROWS, Changes, ReleaseRows, embeddings, videos
 
 _COLUMNS = [name for name in ROWS.names if name not in PART_COLUMNS.values()]
@@ -36,7 +36,7 @@ def fill(
     in Milvus too. The marker advances once a part's rows are acknowledged, so a kill repeats rows but loses none.
     Raises IndexUnavailable if Milvus does not answer.
     """
-    exists = call_milvus(RESTART_S, client.has_collection, collection, timeout=config.timeout_s)
+    exists = call_milvus(config.restart_s, client.has_collection, collection, timeout=config.timeout_s)
     if not exists:
         rows.set_marker("")  # before it is made: killed in between, the empty collection is filled from the start
     done, after = 0, rows.marker()

@@ -19,7 +19,7 @@ from rayreel.index.config import IndexUnavailable
 from rayreel.release import audit, journal, registry
 from rayreel.release.following import FollowStatus, State, read_following
 from rayreel.release.gates import PromotionRefused
-from rayreel.release.lease import Held, Lease, LeaseLost
+from rayreel.release.lease import Held, LeaseLost
 from rayreel.release.process import who
 from rayreel.release.promote import promote
 from rayreel.release.registry import Version
@@ -97,7 +97,7 @@ def renew(site: Site, found: FollowStatus) -> FollowStatus:
 def _exclusively(site: Site, act: Callable[[Site, FollowStatus], FollowStatus], found: FollowStatus) -> FollowStatus:
     """Act under the lease `follow`, unless another process has changed the state meanwhile."""
     try:
-        with Lease(site.storage, "follow", "follows the champion in MLflow"):
+        with site.lease("follow", "follows the champion in MLflow"):
             now = look(site)
             return act(site, now) if now.state is found.state else now
     except (Held, LeaseLost, Overtaken) as busy:

@@ -21,6 +21,7 @@ from rayreel.index.config import IndexUnavailable
 from rayreel.index.embedded import NAMESPACE
 from rayreel.index.retry import is_disconnected
 from rayreel.release import registry
+from rayreel.release.config import ReleaseConfig
 from rayreel.release.follow import follow, look, needs_action, note, renew
 from rayreel.release.following import FollowStatus, State, read_following, write_following
 from rayreel.release.site import Site
@@ -32,22 +33,20 @@ log = logging.getLogger(__name__)
 MakeSite = Callable[[], Site]
 # Longest interval between status writes. Replicas report a reconciler with an older status as stopped.
 SIGN_OF_LIFE_S = 15.0
-# First and longest delay before a failed version is tried again; the delay doubles with each try.
-RETRY_S, RETRY_MOST_S = 10.0, 600.0
 
 
 class Follower:
-    """Polls every `every_s` seconds, and at once after `nudge`. Runs as an actor: see `start_follower`.
+    """Polls every `config.follow_every_s` seconds, and at once after `nudge`. Runs as an actor: see `start_follower`.
 
     `identity` is a digest of the settings and the code that it was created with.
     """
 
-    def __init__(self, make_site: MakeSite, storage: Storage, every_s: float, identity: str) -> None:
-        self._make_site, self._storage, self._every_s, self._identity = make_site, storage, every_s, identity
+    def __init__(self, make_site: MakeSite, storage: Storage, config: ReleaseConfig, identity: str) -> None:
+        self._make_site, self._storage, self._config, self._identity = make_site, storage, config, identity
         self._site: Site | None = None
         self._status = read_following(storage)
         self._tried: int | None = None
-        self._written, self._retry_at, self._delay_s = 0.0, 0.0, RETRY_S
+        self._written, self._retry_at, self._delay_s = 0.0, 0.0, config.retry_s
         self._nudged, self._renewed = Event(), False
         Thread(target=self._run, name="follow", daemon=True).start()
 
@@ -63,7 +62,7 @@ class Follower:
     def _run(self) -> None:
         while True:
             self._turn()
-            self._nudged.wait(self._every_s)
+            self._nudged.wait(self._config.follow_every_s)
             self._nudged.clear()
 
     def _turn(self) -> None:
@@ -85,18 +84,18 @@ class Follower:
         if self._renewed:
             self._renewed, self._tried, found = False, None, renew(self._site, found)
         if found.wanted != self._tried:
-            self._retry_at, self._delay_s = 0.0, RETRY_S
+            self._retry_at, self._delay_s = 0.0, self._config.retry_s
         return found
 
     def _act(self, found: FollowStatus) -> FollowStatus:
         """Run a task that follows, and keep the status fresh meanwhile. Failures are retried with increasing delays."""
         assert self._site is not None
         self._tried, self._retry_at = found.wanted, time.monotonic() + self._delay_s
-        self._delay_s = min(2 * self._delay_s, RETRY_MOST_S)
+        self._delay_s = min(2 * self._delay_s, self._config.retry_most_s)
         found = replace(found, state=State.FOLLOWING, reason=f"Version {found.wanted} is being judged and built.")
         self._report(found)
         task = _task(self._site).remote(self._make_site, self._storage)
-        while not ray.wait([task], timeout=self._every_s)[0]:
+        while not ray.wait([task], timeout=self._config.follow_every_s)[0]:
             self._report(found)
             if self._has_moved(found.wanted):
                 ray.cancel(task, force=True)
@@ -137,7 +136,7 @@ class Follower:
 
 
 def start_follower(
-    make_site: MakeSite, storage: Storage, every_s: float, identity: str, *, here: bool, renew: bool
+    make_site: MakeSite, storage: Storage, config: ReleaseConfig, identity: str, *, here: bool, renew: bool
 ) -> Any:  # noqa: ANN401 - a Ray actor
     """Start the reconciler of this storage root, or return the one that is running.
 
@@ -149,7 +148,7 @@ def start_follower(
         _stop_unless(identity, name)
     options: dict[str, Any] = {"name": name, "namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True}
     options |= {"num_cpus": 0, "max_restarts": -1, **(_here() if here else {})}
-    return ray.remote(Follower).options(**options).remote(make_site, storage, every_s, identity)
+    return ray.remote(Follower).options(**options).remote(make_site, storage, config, identity)
 
 
 def _stop_unless(identity: str, name: str) -> None:

@@ -19,9 +19,6 @@ from rayreel.release.rows import ReleaseRows, tombstones
 from rayreel.release.site import Candidate
 from rayreel.release.snapshot import snapshot_pointer, write_snapshot
 
-# Jobs that update the same release wait this long for each other.
-PATIENCE_S = 600.0
-
 
 class Brought(NamedTuple):
     """Result of an increment: numbers of videos, and the name of the new snapshot, None if there is none.
@@ -43,16 +40,17 @@ def bring_up_to_date(
     """Bring a release's rows and collection up to date with its feature store without a rebuild; serving continues.
 
     A new snapshot is made when more than `release.overlay_rows` rows have been added since the last one, or with
-    `snapshot`. After a kill, the same call continues. Many new videos need a running Ray. Waits up to PATIENCE_S for
-    another process that works on the release. Raises NoFeatures, Held.
+    `snapshot`. After a kill, the same call continues. Many new videos need a running Ray. Waits up to
+    `release.lease_wait_s` for another process that works on the release. Raises NoFeatures, Held.
     """
     with in_turn(candidate, f"brings release {candidate.version.number} up to date"):
         return _bring(candidate, progress, snapshot=snapshot)
 
 
 def in_turn(candidate: Candidate, what: str) -> Lease:
-    """The lease for changing a release in place; `what` describes the work. Waits up to PATIENCE_S. Raises Held."""
-    return Lease(candidate.site.storage, build_lease(candidate.version.number), what, patience_s=PATIENCE_S)
+    """The lease for changing a release in place; `what` describes the work. Waits. Raises Held."""
+    site = candidate.site
+    return site.lease(build_lease(candidate.version.number), what, site.release.lease_wait_s)
 
 
 def _bring(candidate: Candidate, progress: Progress, *, snapshot: bool) -> Brought:

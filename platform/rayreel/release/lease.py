@@ -12,14 +12,15 @@ from typing import NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rayreel.errors import RayreelError
+from rayreel.release.config import ReleaseConfig
 from rayreel.release.exclusive import create, prove_exclusive
 from rayreel.release.process import Process
 from rayreel.storage import Storage
 
 log = logging.getLogger(__name__)
 
-# A lease not renewed for this long, by the clock of the process that waits for it, can be taken over.
-TTL_S = 30.0
+# Default of `release.lease_s`, for the files of earlier versions.
+TTL_S = ReleaseConfig().lease_s
 # Renewals per TTL, so that a late or failed renewal does not lose the lease.
 BEATS = 6
 _POLL_S = 0.2
@@ -34,7 +35,10 @@ class LeaseLost(RayreelError):
 
 
 class Holder(BaseModel):
-    """Content of a lease's newest file. `since` and `renewed_at` are ISO 8601 in UTC, by the holder's clock."""
+    """Content of a lease's newest file. `since` and `renewed_at` are ISO 8601 in UTC, by the holder's clock.
+
+    A lease not renewed for `ttl_s` seconds, by the clock of the process that waits for it, can be taken over.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -43,6 +47,7 @@ class Holder(BaseModel):
     process: Process
     since: str
     renewed_at: str
+    ttl_s: float = TTL_S
     released: bool = False
 
     def __str__(self) -> str:
@@ -60,7 +65,7 @@ class Lease:
 
     A lease is a sequence of numbered files. Acquiring, renewing and releasing each create the next file, which only one
     process can do, so two processes never hold a lease at once, regardless of clock skew. If the holder ends without
-    releasing, a process on the same machine can take over at once, and one elsewhere after TTL_S without a renewal.
+    releasing, a process on the same machine can take over at once, and one elsewhere after `ttl_s` without a renewal.
     `what` describes the work in error messages, such as "promotes version 2".
 
     Raises:
@@ -105,18 +110,22 @@ class Lease:
             if now != seen:
                 moved, seen, unchanged = now.holder is not None and not now.holder.released, now, time.monotonic()
                 continue
-            if (moved or _is_fresh(seen.holder, self._ttl_s)) and time.monotonic() - start >= self._patience_s:
+            if (moved or _is_fresh(seen.holder)) and time.monotonic() - start >= self._patience_s:
                 raise Held(
                     f"Another process is working on this: {seen.holder}. Nothing has been changed. Wait until it has "
                     "ended and run the same command again, or end that process: its lease then expires within "
-                    f"{self._ttl_s:g} s."
+                    f"{self._ttl_of(seen):g} s."
                 )
             time.sleep(_POLL_S)
 
     def _is_free(self, seen: _Seen, unchanged_s: float) -> bool:
-        if seen.number == 0 or unchanged_s > self._ttl_s:
+        if seen.number == 0 or unchanged_s > self._ttl_of(seen):
             return True
         return seen.holder is not None and (seen.holder.released or seen.holder.process.is_gone())
+
+    def _ttl_of(self, seen: _Seen) -> float:
+        """The holder's own limit: its settings may differ from those of this process."""
+        return self._ttl_s if seen.holder is None else seen.holder.ttl_s
 
     def _beat(self) -> None:
         while not self._ending.wait(self._ttl_s / BEATS):
@@ -146,6 +155,7 @@ class Lease:
             process=self._process,
             since=self._since,
             renewed_at=_now(),
+            ttl_s=self._ttl_s,
             released=released,
         )
         if not create(self._storage, self._path(number), holder.model_dump_json().encode()):
@@ -190,12 +200,12 @@ def _name(number: int) -> str:
     return f"{number:012}.json"
 
 
-def _is_fresh(holder: Holder | None, ttl_s: float) -> bool:
+def _is_fresh(holder: Holder | None) -> bool:
     """Whether `renewed_at` is recent by the local clock. With clock skew, only a later renewal proves that it lives."""
     if holder is None:
         return False
     age_s = (datetime.now(UTC) - datetime.fromisoformat(holder.renewed_at)).total_seconds()
-    return 0 <= age_s < 2 * ttl_s / BEATS
+    return 0 <= age_s < 2 * holder.ttl_s / BEATS
 
 
 def _now() -> str:

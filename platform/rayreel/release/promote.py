@@ -9,7 +9,7 @@ from rayreel.release import audit, registry
 from rayreel.release.build import Progress, build, catch_up
 from rayreel.release.gates import PromotionRefused, ReleaseGate, pass_through, trust
 from rayreel.release.journal import Switch
-from rayreel.release.lease import Lease, build_lease
+from rayreel.release.lease import build_lease
 from rayreel.release.process import who
 from rayreel.release.proofs import golden, is_whole, sound
 from rayreel.release.quality import Judgement, judge
@@ -61,7 +61,7 @@ def promote(
         Held: another process is building the same version.
     """
     settle(site)
-    with Lease(site.storage, build_lease(version.number), f"promotes version {version.number}") as lease:
+    with site.lease(build_lease(version.number), f"promotes version {version.number}") as lease:
         candidate, against = Candidate(version, site), standing(site)
         judged = _judged(version, _champion(against, site), site)
         pass_through(version, judged.gates, force)

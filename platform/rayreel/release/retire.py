@@ -4,7 +4,7 @@ import logging
 
 from rayreel.index.alias import IndexInUse, aliases_of, collections, drop_collection
 from rayreel.release import audit
-from rayreel.release.lease import Held, Lease, build_lease
+from rayreel.release.lease import Held, build_lease
 from rayreel.release.rows import ReleaseRows
 from rayreel.release.site import Site
 
@@ -33,7 +33,7 @@ def retire(site: Site) -> list[int]:
 def _drop(site: Site, version: int, name: str) -> bool:
     """Drop a release unless another process is working on it or it serves again; returns whether it was dropped."""
     try:
-        with Lease(site.storage, build_lease(version), f"drops release {version}"):
+        with site.lease(build_lease(version), f"drops release {version}"):
             drop_collection(site.client, name, site.index.timeout_s)
             ReleaseRows(site.storage, version).drop()
     except (Held, IndexInUse) as busy:

@@ -8,7 +8,7 @@ from rayreel.release import registry
 from rayreel.release.build import Progress, build, catch_up
 from rayreel.release.gates import ReleaseGate, pass_through
 from rayreel.release.journal import Switch
-from rayreel.release.lease import Lease, build_lease
+from rayreel.release.lease import build_lease
 from rayreel.release.process import who
 from rayreel.release.proofs import sound
 from rayreel.release.registry import Version
@@ -51,7 +51,7 @@ def roll_back(
     """
     finished, against = settle(site), standing(site)
     left, before = _finished(finished, to) or _both(against, to)
-    with Lease(site.storage, build_lease(before.number), f"rolls back to version {before.number}") as lease:
+    with site.lease(build_lease(before.number), f"rolls back to version {before.number}") as lease:
         candidate = Candidate(before, site)
         build(candidate, progress)
         gates = sound(candidate)

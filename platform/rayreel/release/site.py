@@ -13,6 +13,7 @@ from rayreel.index.connect import MilvusClient
 from rayreel.index.search import VideoIndex
 from rayreel.release import audit, registry
 from rayreel.release.config import ReleaseConfig
+from rayreel.release.lease import Lease
 from rayreel.release.quality import Jury
 from rayreel.release.registry import Version
 from rayreel.release.rows import ReleaseRows
@@ -41,6 +42,10 @@ class Site:
     def jury(self) -> Jury:
         """What towers are judged with here."""
         return Jury(self.storage, self.evaluation, self.release.gates, self.interactions)
+
+    def lease(self, name: str, what: str, patience_s: float = 0.0) -> Lease:
+        """The lease `name` for work here; see `Lease`."""
+        return Lease(self.storage, name, what, patience_s=patience_s, ttl_s=self.release.lease_s)
 
     def serving(self) -> int | None:
         """The version that serves: the one whose collection the index alias names. None before the first."""

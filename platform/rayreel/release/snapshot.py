@@ -28,8 +28,6 @@ from rayreel.storage import BrokenFile, Storage
 log = logging.getLogger(__name__)
 
 POINTER = "snapshot.json"
-# Copies of snapshots from object stores, shared by the processes of a machine.
-SNAPSHOT_CACHE = Path(tempfile.gettempdir()) / "rayreel-snapshots"
 # Unreferenced snapshots older than this are deleted: writing one never takes a day.
 ABANDONED_S = 86_400.0
 

@@ -65,7 +65,7 @@ def switch(site: Site, plan: Switch, against: Standing) -> None:
 
 
 def _lease(site: Site, what: str, patience_s: float = PATIENCE_S) -> Lease:
-    return Lease(site.storage, "switch", what, patience_s=patience_s)
+    return site.lease("switch", what, patience_s)
 
 
 def _settle(site: Site) -> Switch | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import ray
 
 import serve_apps
+from rayreel.access.config import ServeConfig
 from rayreel.cli.output import step
 from rayreel.cli.steps.ray_session import NoCluster, join_ray
 from rayreel.ray_access import protected
@@ -51,7 +52,7 @@ def environment(settings: Settings) -> dict[str, str]:
     """Return this process's environment and the variables that every process of the cluster needs."""
     bin_folder = str(Path(sys.executable).parent)
     return {
-        **haproxy_variables(),
+        **haproxy_variables(settings.serve),
         **os.environ,
         **protected(),
         # `ray job submit -- python …` must find this Python even if the environment was never activated.
@@ -62,7 +63,7 @@ def environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def haproxy_variables() -> dict[str, str]:
+def haproxy_variables(config: ServeConfig) -> dict[str, str]:
     """Return the variables that make Ray Serve pass HTTP through HAProxy straight to the replicas.
 
     RAY_SERVE_ENABLE_HA_PROXY=0 keeps Serve's own proxy, which gives a client unlimited time to send its headers: put a
@@ -100,11 +101,11 @@ def haproxy_variables() -> dict[str, str]:
         # One thread forwards 30,000 requests a second; the replicas count requests themselves.
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
-        # Longer than serve.timeout_s, so that the service reports an exceeded deadline.
-        "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "90",
+        "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": str(config.proxy_timeout_s),
         # For clients that stop reading the response or sending the upload; Ray's default is an hour.
-        "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "90",
-        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "60",
+        "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(config.proxy_timeout_s),
+        # An old proxy process finishes the requests that it forwards.
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(config.shutdown_s + 20),
         # How long an old replica stays reachable after a new one has taken over.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
     }

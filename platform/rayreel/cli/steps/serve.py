@@ -17,9 +17,6 @@ from rayreel.training.tracking import git_commit
 
 CONFIG = SERVE_APPS / "config.yaml"
 APPLICATION = "rayreel"
-_PATIENCE_S = 300
-# A share, so that a new replica can start beside the old one.
-GPUS_PER_ENCODER = 0.25
 
 
 class NotReady(RayreelError):
@@ -39,15 +36,16 @@ def serve(settings: Settings, config: Path | None, sets: list[str], port: int | 
     }
     http = deployment["http_options"]
     http |= {"host": settings.serve.host, "port": port or http["port"]}
-    if ray.cluster_resources().get("GPU"):
-        encode = next(part for part in deployment["applications"][0]["deployments"] if part["name"] == "encode")
-        encode["ray_actor_options"]["num_gpus"] = GPUS_PER_ENCODER
+    for part in deployment["applications"][0]["deployments"]:
+        part["graceful_shutdown_timeout_s"] = max(part["graceful_shutdown_timeout_s"], settings.serve.shutdown_s)
+        if part["name"] == "encode" and ray.cluster_resources().get("GPU"):
+            part["ray_actor_options"]["num_gpus"] = settings.serve.gpus_per_encoder
     url = f"http://{_reachable(settings.serve.host)}:{http['port']}"
     step(f"Deploying the service to {url}")
     client = ServeSubmissionClient(dashboard)
     client.deploy_applications(deployment)
     with console.status("waiting until it is ready"):
-        _wait(client, url)
+        _wait(client, url, settings.serve.deploy_wait_s)
     return url
 
 
@@ -57,10 +55,10 @@ def _reachable(host: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
-def _wait(client: ServeSubmissionClient, url: str) -> None:
+def _wait(client: ServeSubmissionClient, url: str, seconds: float) -> None:
     """Wait until all replicas are new and ready: during an update, the old replicas continue to answer."""
     problem: str | None = "not deployed yet"
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         application: dict[str, Any] = client.get_serve_details()["applications"].get(APPLICATION, {})
         status = application.get("status")
@@ -69,7 +67,7 @@ def _wait(client: ServeSubmissionClient, url: str) -> None:
         if status == "RUNNING" and (problem := _problem(url)) is None:
             return
         time.sleep(0.5)
-    raise NotReady(f"{url}/readyz was not ready within {_PATIENCE_S} s: {problem}. See the dashboard's Serve page.")
+    raise NotReady(f"{url}/readyz was not ready within {seconds:g} s: {problem}. See the dashboard's Serve page.")
 
 
 def _problem(url: str) -> str | None:

@@ -1,0 +1,31 @@
+"""Settings of recommendations."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class RecommendConfig(BaseModel):
+    """How queries are answered, in the service and in `rayreel.recommend`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    half_life_s: float = Field(
+        30 * 86_400.0, gt=0, description="user: time after which a watched video has half its weight, seconds"
+    )
+    watched_interests: int = Field(
+        3, ge=1, le=20, description="user: most groups that a watch history is split into; each costs a search"
+    )
+    liked_interests: int = Field(
+        5, ge=1, le=20, description="user: most groups that the liked categories are split into; each costs a search"
+    )
+    diversity_candidates: int = Field(
+        5,
+        ge=1,
+        le=50,
+        description="diversity: candidates per result to choose from, for at least 10 results",
+    )
+    exact_cells: int = Field(
+        1 << 25,
+        ge=0,
+        description="releases of at most this many numbers, videos x width, are searched exactly in memory instead of "
+        "in the index; 2^25 are 65,536 videos of width 512, which one core compares in about 15 ms",
+    )

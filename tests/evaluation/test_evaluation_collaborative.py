@@ -5,7 +5,7 @@ import pytest
 
 from feature_rows import feature_matrix, feature_row
 from rayreel.evaluation.collaborative import by_factors, by_item_knn
-from rayreel.evaluation.config import SplitConfig
+from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.retrieval import measure
 from rayreel.evaluation.scorers import Scorer, by_chance
 from rayreel.evaluation.splits import Split
@@ -15,7 +15,8 @@ from watching import watched
 COUNT = 60
 VIDEOS = feature_matrix(*(feature_row(f"v{n:02}") for n in range(COUNT)))
 SPLIT = Split(np.arange(50), np.empty(0, np.int64), np.arange(50, COUNT))
-Maker = Callable[[UserSplit, UserQueries], Scorer]
+Maker = Callable[[UserSplit, UserQueries, EvaluationConfig], Scorer]
+CONFIG = EvaluationConfig()
 MAKERS: dict[str, Maker] = {"item-kNN": by_item_knn, "matrix factorisation": by_factors}
 
 
@@ -33,24 +34,41 @@ def split() -> UserSplit:
 @pytest.mark.parametrize("name", MAKERS)
 def test_planted_preferences_are_found(name: str, split: UserSplit) -> None:
     task = UserTask.of(split.test, SPLIT.train, COUNT)
-    assert measure(task, MAKERS[name](split, split.test), ks=(10,))["recall@10"] > 0.6
+    assert measure(task, MAKERS[name](split, split.test, CONFIG), ks=(10,))["recall@10"] > 0.6
     assert measure(task, by_chance(), ks=(10,))["recall@10"] < 0.4
 
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_videos_without_training_views_score_zero(name: str, split: UserSplit) -> None:
-    scorer = MAKERS[name](split, split.test)
+    scorer = MAKERS[name](split, split.test, CONFIG)
     np.testing.assert_allclose(scorer(SPLIT.test)(np.arange(5)), 0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_scores_are_in_the_order_of_the_candidates(name: str, split: UserSplit) -> None:
-    answer = MAKERS[name](split, split.test)
+    answer = MAKERS[name](split, split.test, CONFIG)
     every, some = answer(np.arange(COUNT))(np.array([2, 4])), answer(np.array([9, 3]))(np.array([4]))
     np.testing.assert_allclose(every[1, [9, 3]], some[0], rtol=1e-3)
 
 
 def test_factorisation_is_reproducible_for_a_seed(split: UserSplit) -> None:
-    first, again, other = (by_factors(split, split.test, seed=seed)(SPLIT.train)(np.arange(3)) for seed in (1, 1, 2))
+    configs = (EvaluationConfig(seed=seed) for seed in (1, 1, 2))
+    first, again, other = (by_factors(split, split.test, config)(SPLIT.train)(np.arange(3)) for config in configs)
     np.testing.assert_allclose(first, again, rtol=1e-4)
     assert not np.allclose(first, other, rtol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("item-kNN", {"knn_neighbours": 2}),
+        ("matrix factorisation", {"factors": 2}),
+        ("matrix factorisation", {"view_confidence": 1}),
+    ],
+)
+def test_the_settings_of_a_baseline_change_its_scores(name: str, changed: dict[str, int], split: UserSplit) -> None:
+    default, other = (
+        MAKERS[name](split, split.test, config)(SPLIT.train)(np.arange(3))
+        for config in (CONFIG, EvaluationConfig.model_validate(changed))
+    )
+    assert not np.allclose(default, other, rtol=1e-2)

@@ -27,11 +27,8 @@ def fetch(tmp_path: Path) -> Fetch:
     ) -> bytes | Rejected:
         path = tmp_path / "copy"
         schemes = (*SCHEMES, "http") if uri.startswith("http://") else SCHEMES
-        bounds = Bounds(most, "limits.max_bytes")
-        return (
-            copy(uri, path, ReadLimits(allowed_hosts=hosts), bounds, schemes=schemes, seconds=seconds)
-            or path.read_bytes()
-        )
+        bounds, limits = Bounds(most, "limits.max_bytes"), ReadLimits(allowed_hosts=hosts, download_timeout_s=seconds)
+        return copy(uri, path, limits, bounds, schemes=schemes) or path.read_bytes()
 
     return fetched
 

@@ -91,7 +91,8 @@ def test_a_call_cancelled_in_the_queue_is_never_made() -> None:
     assert made == ["afterwards"]
 
 
-def test_requests_over_the_limit_get_429_and_health_checks_do_not() -> None:
+@pytest.mark.parametrize(("most_calls", "most"), [(256, 224), (64, 56), (3, 2), (1, 1)])
+def test_the_service_refuses_requests_before_serve_does_but_not_health_checks(most_calls: int, most: int) -> None:
     api, go = FastAPI(), asyncio.Event()
 
     @api.get("/slow")
@@ -102,18 +103,18 @@ def test_requests_over_the_limit_get_429_and_health_checks_do_not() -> None:
     async def healthz() -> None:
         return None
 
-    api.add_middleware(Admission, most=2)
+    api.add_middleware(Admission, most_calls=most_calls)
 
     async def scenario() -> None:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://service") as client:
-            accepted = [asyncio.create_task(client.get("/slow")) for _ in range(2)]
+            accepted = [asyncio.create_task(client.get("/slow")) for _ in range(most)]
             await asyncio.sleep(0.05)
             refused, health = await client.get("/slow"), await client.get("/healthz")
             assert refused.status_code == 429 and refused.headers["Retry-After"] == "1"
             assert refused.headers["content-type"] == "application/problem+json"
             assert health.status_code == 200
             go.set()
-            assert [(await answer).status_code for answer in accepted] == [200, 200]
+            assert [(await answer).status_code for answer in accepted] == [200] * most
             assert (await client.get("/slow")).status_code == 200
 
     asyncio.run(scenario())

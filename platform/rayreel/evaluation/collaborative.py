@@ -13,15 +13,14 @@ from implicit.utils import ParameterWarning
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
+from rayreel.evaluation.config import EvaluationConfig
 from rayreel.evaluation.scorers import Answer, Rows, Scorer
 from rayreel.evaluation.users import UserQueries, UserSplit
 
-_NEIGHBOURS, _FACTORS, _CONFIDENCE = 200, 64, 10.0
 
-
-def by_item_knn(users: UserSplit, user_queries: UserQueries, neighbours: int = _NEIGHBOURS) -> Scorer:
+def by_item_knn(users: UserSplit, user_queries: UserQueries, config: EvaluationConfig) -> Scorer:
     """Score by the sum of cosines between a candidate and the videos of the history (Sarwar et al. 2001)."""
-    model = CosineRecommender(K=neighbours)
+    model = CosineRecommender(K=config.knn_neighbours)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ParameterWarning)  # raised by the library's own conversions
         model.fit(sparse.csr_matrix(users.training_UN), show_progress=False)
@@ -35,14 +34,14 @@ def by_item_knn(users: UserSplit, user_queries: UserQueries, neighbours: int = _
     return for_candidates
 
 
-def by_factors(users: UserSplit, user_queries: UserQueries, factors: int = _FACTORS, seed: int = 0) -> Scorer:
+def by_factors(users: UserSplit, user_queries: UserQueries, config: EvaluationConfig) -> Scorer:
     """Score by implicit-feedback matrix factorisation with alternating least squares (Hu, Koren, Volinsky 2008).
 
     User factors are solved from each query's history with the video factors fixed.
     """
     history_QN = sparse.csr_matrix(user_queries.history(users.training_UN.shape[1]))
     with threadpool_limits(1, user_api="blas"):  # the library has its own threads
-        model = AlternatingLeastSquares(factors, alpha=_CONFIDENCE, random_state=seed)
+        model = AlternatingLeastSquares(config.factors, alpha=config.view_confidence, random_state=config.seed)
         model.fit(sparse.csr_matrix(users.training_UN), show_progress=False)
         users_QF = model.recalculate_user(np.arange(history_QN.shape[0]), history_QN)
 

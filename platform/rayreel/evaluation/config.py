@@ -30,6 +30,11 @@ class EvaluationConfig(BaseModel):
         1, ge=1, description="co-watches that make two videos relevant; raise it if most pairs are co-watched by chance"
     )
     history: int = Field(20, ge=1, description="most recent videos of a user that form the query")
+    knn_neighbours: int = Field(200, ge=1, description="item-kNN: neighbours kept per video")
+    factors: int = Field(64, ge=1, description="matrix factorisation: numbers per user and video")
+    view_confidence: float = Field(
+        10.0, gt=0, description="matrix factorisation: weight of a view against a video that was not watched (alpha)"
+    )
     bootstrap: int = Field(1000, ge=100, description="resamples for 95 % intervals and p-values")
     seed: int = Field(0, description="seed of random baselines, factorisation and resampling")
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from rayreel.encoders.encoder import Modality
 from rayreel.evaluation.collaborative import by_factors, by_item_knn
+from rayreel.evaluation.config import EvaluationConfig
 from rayreel.evaluation.content import ABLATIONS, POOLED_WEIGHTS, embed_modalities, pooled, titles, untrained
 from rayreel.evaluation.exam import Exam
 from rayreel.evaluation.scorers import Scorer, Vectors, by_chance, by_value
@@ -34,7 +35,7 @@ def baselines(tower: VideoTower, exam: Exam) -> dict[str, Make]:
     present = [modality for modality in Modality if exam.matrix.vectors[modality].counts.any()]
     return {
         "random": lambda: lambda _: by_chance(exam.config.seed),
-        **({} if exam.users is None else _of_users(exam.users, exam.config.seed)),
+        **({} if exam.users is None else _of_users(exam.users, exam.config)),
         "TF-IDF titles": _of_vectors(partial(titles, exam.matrix)),
         **{f"{m.value} alone": _of_vectors(partial(pooled, exam.matrix, {m: 1.0})) for m in present},
         "mean-pooled .7 vis .3 txt": _of_vectors(partial(pooled, exam.matrix, POOLED_WEIGHTS)),
@@ -63,12 +64,12 @@ def _of_vectors(make: Callable[[], Vectors]) -> Make:
     return method
 
 
-def _of_users(users: UserSplit, seed: int) -> dict[str, Make]:
+def _of_users(users: UserSplit, config: EvaluationConfig) -> dict[str, Make]:
     def item_knn(task: Task) -> Scorer | None:
-        return by_item_knn(users, task.user_queries) if isinstance(task, UserTask) else None
+        return by_item_knn(users, task.user_queries, config) if isinstance(task, UserTask) else None
 
     def factors(task: Task) -> Scorer | None:
-        return by_factors(users, task.user_queries, seed=seed) if isinstance(task, UserTask) else None
+        return by_factors(users, task.user_queries, config) if isinstance(task, UserTask) else None
 
     return {
         "popularity": lambda: lambda _: by_value(users.views_N.astype(np.float32)),

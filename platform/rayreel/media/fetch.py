@@ -14,7 +14,7 @@ from rayreel.media.config import Limits
 from rayreel.redact import redacted
 from rayreel.remote.address import BadAddress, parse_address, scheme_of
 from rayreel.remote.bounds import Bounds
-from rayreel.remote.copy import FOREIGN_SCHEMES, SCHEMES, WALL_S, copy
+from rayreel.remote.copy import FOREIGN_SCHEMES, SCHEMES, copy
 from rayreel.remote.hosts import HostNotAllowed, check_address, check_resolved
 from rayreel.remote.local import is_allowed, may_read
 
@@ -27,13 +27,14 @@ def local_copy(
     limits: Limits,
     allowed_roots: Sequence[Path] = (),
     schemes: Collection[str] = SCHEMES,
-    seconds: float = WALL_S,
+    seconds: float | None = None,
 ) -> Iterator[Path | Rejected]:
     """Yield a local path with the content of `uri`. A remote file is copied to a temporary one for the block.
 
-    Only hosts and buckets in `limits.allowed_hosts` are contacted, for at most `seconds`. A local path must be a
-    regular file. With `allowed_roots`, it must also be inside one of them with all symbolic links resolved, and the
-    resolved path is yielded. Messages contain no credentials and no query string.
+    Only hosts and buckets in `limits.allowed_hosts` are contacted, for at most `seconds`, by default
+    `limits.download_timeout_s`. A local path must be a regular file. With `allowed_roots`, it must also be inside one
+    of them with all symbolic links resolved, and the resolved path is yielded. Messages contain no credentials and no
+    query string.
     """
     if limits.from_outside and (refused := _refuse(uri, limits)) is not None:
         yield refused

@@ -25,4 +25,5 @@ class ReadLimits(BaseModel):
     state: str | None = Field(None, description="where the service stores its state. Unset: the storage root")
     max_catalog_bytes: int = Field(1 << 30, gt=0, description="largest catalog file, bytes")
     max_catalog_line_bytes: int = Field(4 << 20, gt=0, description="longest line of a catalog, bytes")
+    download_timeout_s: float = Field(900.0, gt=0, description="wall time for copying one remote file, seconds")
     max_catalog_rows: int = Field(1_000_000, gt=0, description="maximum number of rows of a catalog")

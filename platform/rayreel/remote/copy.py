@@ -20,7 +20,6 @@ from rayreel.remote.http import HttpStatus, get
 FOREIGN_SCHEMES = ("https", *BUCKETS)
 # memory:// contains only what this process stored there.
 SCHEMES = (*FOREIGN_SCHEMES, "memory")
-WALL_S = 900.0
 _PIECE_BYTES = 1 << 20
 _TOO_MANY_REQUESTS = 429
 _NOT_RETRYABLE = (FileNotFoundError, PermissionError, IsADirectoryError, ImportError, ValueError, TypeError)
@@ -33,13 +32,15 @@ def copy(
     bounds: Bounds,
     *,
     schemes: Collection[str] = SCHEMES,
-    seconds: float = WALL_S,
+    seconds: float | None = None,
 ) -> Rejected | None:
     """Copy a remote file to `path` and return None, or the reason of the failure.
 
-    `seconds` limits all attempts together. Contacts only hosts and buckets that `limits` allow, also after redirects
-    and name resolution. A failure contains the address without secrets and nothing of the response.
+    `seconds` limits all attempts together; None: `limits.download_timeout_s`. Contacts only hosts and buckets that
+    `limits` allow, also after redirects and name resolution. A failure contains the address without secrets and nothing
+    of the response.
     """
+    seconds = limits.download_timeout_s if seconds is None else seconds
     deadline = Deadline(seconds)
     # s3fs and gcsfs retry on their own, also within a read; retrying on top would wait for minutes on a dead endpoint.
     retrying = Retrying(

@@ -9,12 +9,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rayreel.evaluation.config import EvaluationConfig
+from rayreel.index.config import IndexConfig
+from rayreel.release.config import ReleaseConfig
 from rayreel.release.exclusive import create
 from rayreel.release.lease import Held, Holder, Lease, LeaseLost
 from rayreel.release.process import Process
+from rayreel.release.site import Site
 from rayreel.storage import Storage
 
 # Six renewals per TTL, so that a live holder on a busy machine does not seem dead.
@@ -185,3 +190,11 @@ def test_a_process_notices_that_it_lost_its_lease(storage: Storage) -> None:
             first.check()
         with pytest.raises(LeaseLost):
             first.check()
+
+
+def test_the_settings_decide_how_long_a_lease_lives_without_renewal(storage: Storage) -> None:
+    nothing: Any = None
+    site = Site(storage, nothing, IndexConfig(), ReleaseConfig(lease_s=7), EvaluationConfig(), nothing)
+    with site.lease("x", "works"):
+        newest = storage.files(storage.path("releases", "leases", "x"), ".json")[-1]
+        assert Holder.model_validate_json(storage.read(newest) or b"").ttl_s == 7

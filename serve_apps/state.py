@@ -21,7 +21,7 @@ from serve_apps.problems import Unavailable
 log = logging.getLogger(__name__)
 
 NO_INDEX = "The index does not answer. Try again later."
-# A check of Milvus must be shorter than the time that a search waits for it.
+# Shorter than `serve.index_wait_s`, so that a waiting request sees the result of a check.
 LOOK_S = 2.0
 # The reconciler writes its status every 15 s or `release.follow_every_s`, less often while MLflow is slow.
 SILENT_S = 180.0

@@ -35,7 +35,7 @@ class _LogUnavailable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class RayJobState:
     """The state of a RayJob."""
 
     name: str
@@ -49,7 +49,7 @@ class State:
     failures: int
 
     @classmethod
-    def of(cls, manifest: Manifest) -> "State":
+    def of(cls, manifest: Manifest) -> "RayJobState":
         """Return the state of a RayJob object of the API server."""
         metadata, status = manifest["metadata"], manifest.get("status") or {}
         return cls(
@@ -91,7 +91,7 @@ class RayJobs:
         self.namespace, self._patience_s, self._pause_s = namespace, patience_s, pause_s
         self._responded = False
 
-    def create(self, manifest: Manifest) -> State:
+    def create(self, manifest: Manifest) -> RayJobState:
         """Create the job. A retry after a lost response never creates a second job."""
         submission = uuid.uuid4().hex
         manifest["metadata"].setdefault("annotations", {})[SUBMISSION] = submission
@@ -109,18 +109,18 @@ class RayJobs:
                 return there
             return made
 
-        return State.of(self._call(create, "create RayJobs"))
+        return RayJobState.of(self._call(create, "create RayJobs"))
 
-    def state(self, name: str) -> State:
+    def state(self, name: str) -> RayJobState:
         """Return the current state of the job."""
-        return State.of(self._call(lambda: self._get(name), "get RayJobs"))
+        return RayJobState.of(self._call(lambda: self._get(name), "get RayJobs"))
 
-    def all(self) -> list[State]:
+    def all(self) -> list[RayJobState]:
         """Return the states of all jobs, newest first."""
         found: Any = self._call(
             lambda: self._jobs.list_namespaced_custom_object(*KIND, self.namespace, PLURAL), "list RayJobs"
         )
-        return sorted(map(State.of, found["items"]), key=lambda state: state.created, reverse=True)
+        return sorted(map(RayJobState.of, found["items"]), key=lambda state: state.created, reverse=True)
 
     def delete(self, name: str) -> None:
         """Delete the job; the operator stops it and deletes its cluster. A retry after a lost response is no error."""
@@ -140,7 +140,7 @@ class RayJobs:
         tried_before: list[bool] = []
         self._call(delete, "delete RayJobs")
 
-    def states(self, name: str) -> Iterator[State]:
+    def states(self, name: str) -> Iterator[RayJobState]:
         """Yield the job's states as they change, up to the last one, also after disconnects."""
         before = None
         while True:
@@ -151,9 +151,9 @@ class RayJobs:
                 if state.ended:
                     return
 
-    def _watch(self, manifest: Manifest, before: State | None) -> Iterator[State]:
+    def _watch(self, manifest: Manifest, before: RayJobState | None) -> Iterator[RayJobState]:
         """Yield the changes that one watch request reports after this manifest."""
-        if (state := State.of(manifest)) != before:
+        if (state := RayJobState.of(manifest)) != before:
             yield state
         name = state.name
         try:
@@ -170,7 +170,7 @@ class RayJobs:
             ):
                 if event["type"] == "DELETED":
                     raise NoSuchJob(f"{name} was deleted while it was followed.")
-                if (now := State.of(event["object"])) != state:
+                if (now := RayJobState.of(event["object"])) != state:
                     state = now
                     yield now
         except TROUBLE as error:
@@ -268,7 +268,7 @@ class RayJobs:
 
 
 def connect(kubeconfig: str | None, context: str | None, namespace: str | None, patience_s: float = 300) -> RayJobs:
-    """Connect to the cluster of a kubeconfig and context, or that of this pod. Raises NoCluster."""
+    """Connect to the cluster of a kubeconfig and context, or that of this pod. Raises NoApiServer."""
     place = namespace or NAMESPACE
     try:
         settings = client.Configuration()

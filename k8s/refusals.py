@@ -14,7 +14,7 @@ from rayreel.errors import RayreelError
 TROUBLE = (ApiException, ConfigException, HTTPError)
 
 
-class NoCluster(RayreelError):
+class NoApiServer(RayreelError):
     """No API server is configured, or it does not respond."""
 
 
@@ -60,9 +60,9 @@ def is_temporary(error: Exception) -> bool:
 def explained(error: Exception, *, doing: str, namespace: str) -> RayreelError:
     """Return the error to raise. `doing` completes `may not …`, such as `create RayJobs`."""
     if isinstance(error, ConfigException):
-        return NoCluster(f"{error} Pass --kubeconfig and --context, set KUBECONFIG, or run this in a pod.")
+        return NoApiServer(f"{error} Pass --kubeconfig and --context, set KUBECONFIG, or run this in a pod.")
     if not isinstance(error, ApiException):
-        return NoCluster(
+        return NoApiServer(
             f"The API server does not respond: {_cause(error)}. Check that the cluster is up and --context is right."
         )
     return _refused(error, message_of(error), doing, namespace)
@@ -84,7 +84,7 @@ def _refused(error: ApiException, message: str, doing: str, namespace: str) -> R
             return NameTaken(f"{message}. Pass another --name, or stop that job.")
         case HTTPStatus.BAD_REQUEST | HTTPStatus.UNPROCESSABLE_ENTITY:
             return Invalid(f"{message}. Inspect the overlay with: kubectl kustomize k8s/overlays/NAME/jobs")
-    return NoCluster(f"The API server responded {error.status}: {message}. Try again.")
+    return NoApiServer(f"The API server responded {error.status}: {message}. Try again.")
 
 
 def _missing(body: dict[str, Any], message: str, namespace: str) -> RayreelError:

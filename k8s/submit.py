@@ -13,7 +13,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from rayjobs import RayJobs, State, connect
+from rayjobs import RayJobs, RayJobState, connect
 from rayreel.errors import RayreelError
 from rendering import JOBS, Manifest, overlays, read_job, rendered_job, tailored
 
@@ -171,7 +171,7 @@ def _print_log(jobs: RayJobs, name: str) -> None:
         console.print(f"[yellow]no output: {error}[/]")
 
 
-def show(state: State) -> None:
+def show(state: RayJobState) -> None:
     """Print the state of a job."""
     colour = "green" if state.succeeded else "red" if state.ended else "cyan"
     console.print(f"[{colour}]{state.name}: {state.line()}[/]")
@@ -179,7 +179,7 @@ def show(state: State) -> None:
         console.print(state.message, markup=False)
 
 
-def exit_code(state: State) -> int:
+def exit_code(state: RayJobState) -> int:
     """Return 0 for success, else the driver's exit status if the operator reports it, or 1."""
     if state.succeeded:
         return 0

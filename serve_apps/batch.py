@@ -15,11 +15,10 @@ import uuid
 from contextlib import suppress
 from pathlib import PurePosixPath
 
-import ray
-from ray.dashboard.utils import ray_address_to_api_server_url
 from ray.job_submission import JobDetails, JobSubmissionClient
 
 from rayreel.client.messages import Job
+from rayreel.compat.ray_cluster import job_server_url
 from rayreel.redact import redacted
 from rayreel.storage import Storage
 from serve_apps.problems import Busy, NotFound, Unavailable
@@ -170,4 +169,4 @@ def _job_of(path: str) -> str:
 
 def _client() -> JobSubmissionClient:
     """Ray's job client, which sends the cluster's token if one is required."""
-    return JobSubmissionClient(ray_address_to_api_server_url(ray.get_runtime_context().gcs_address))
+    return JobSubmissionClient(job_server_url())

@@ -9,7 +9,7 @@ from rayreel.access.config import is_loopback
 from serve_apps.identified import Headers
 
 # Headers that proxies, tunnels and content delivery networks add to requests. Ray's own HAProxy adds none of them,
-# except `Via` to HTTP/1.0 (see serve_apps/haproxy).
+# except `Via` to HTTP/1.0 (see compat/haproxy.py).
 _FORWARDED = {
     b"forwarded",
     b"via",

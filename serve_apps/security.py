@@ -7,7 +7,6 @@ import math
 import time
 
 from fastapi import FastAPI
-from ray.serve.context import _get_global_client
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -19,6 +18,7 @@ from rayreel.access.config import ServeConfig
 from rayreel.access.keyfile import KeyFile, WatchedKeys
 from rayreel.access.keys import BadKeys, Scope
 from rayreel.access.rate import TokenBucket
+from rayreel.compat.ray_serve import listening_host
 from rayreel.settings import Settings
 from serve_apps.identified import Headers, Identified, behind_serve
 from serve_apps.nearby import forwarded_by, is_for_this_machine, is_from_another_site
@@ -67,7 +67,8 @@ class Guarded:
     def __init__(self, app: ASGIApp, settings: Settings, host: str | None = None) -> None:
         config = settings.serve
         self.app = app
-        self.needs_keys = config.needs_keys(host or _listening_address())
+        # Outside Serve, this process listens on no address.
+        self.needs_keys = config.needs_keys(host or (listening_host() if behind_serve() else None))
         self.this_machine_only = config.require_keys == "auto" and not self.needs_keys
         self.origins = {origin.encode() for origin in config.cors_origins}
         self.keys = WatchedKeys(KeyFile(settings.place, config.keys_file), config.refresh_s)
@@ -177,11 +178,3 @@ def _with(response: Response, name: str, value: str) -> Response:
 
 def _insufficient(scope: Scope, needed: Scope) -> str:
     return f"This needs a key with the scope {needed.name.lower()}; this key has the scope {scope.name.lower()}."
-
-
-def _listening_address() -> str | None:
-    """Return the address that Serve listens on; None if Serve is not running."""
-    if not behind_serve():
-        return None
-    client = _get_global_client(raise_if_no_controller_running=False)  # `serve.status()` does not include it
-    return None if client is None else client.http_config.host

@@ -51,7 +51,7 @@ class UploadBudget:
 async def _while_connected(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
     """Run the application for one request, and cancel it if the client disconnects after the body.
 
-    Serve could do this, but would read the whole body into memory; serve_apps/haproxy turns that off for uploads.
+    Serve could do this, but would read the whole body into memory; compat/haproxy.py turns that off for uploads.
     """
     complete = asyncio.Event()
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pymilvus.grpc_gen.milvus_pb2_grpc import add_MilvusServiceServicer_to_server
 
-from rayreel.index.lite import Servicer, open_database
+from rayreel.compat.milvus_lite import Servicer, open_database
 
 TOKEN = "root:a secret"
 SERVER_NAME = "milvus.example"

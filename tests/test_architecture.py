@@ -1,6 +1,8 @@
 """Rules on imports, printing and docstrings that span the whole package."""
 
 import ast
+import re
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,18 +30,25 @@ PARTS = (
     "access",
     "monitoring",
 )
-FOR_ALL = {"deadline", "durable", "errors", "failures", "parts", "placement", "ray_startup", "redact", "storage"}
+FOR_ALL = {"compat", "deadline", "durable", "errors", "failures", "parts", "placement", "redact", "storage"}
 ONLY_IN = {
     "av": {"media"},
     "mlflow": {"training", "release"},
-    "pymilvus": {"index"},
-    "milvus_lite": {"index"},
+    "pymilvus": {"index", "compat"},
 }
+# Internals of other libraries, which only `compat` may use: private and generated modules and names, and those of
+# which nothing that we use is documented.
+INTERNAL = re.compile(r"(^|\.)(_[a-z]\w*|generated|grpc_gen)(\.|$)|^(milvus_lite|ray\.dashboard)(\.|$)")
+OWN = ("rayreel.", "serve_apps.", "benchmarks.")
+# Public in spite of the underscore.
+PUBLIC = {"_asdict", "_exit", "_replace"}
 ON_TOP = {"cli", "api", "__main__"}
 # The commands and the Python API may import the service's code, never the other way round.
 SERVE_APPS = Path(serve_apps.__file__).parent
 ROOT = SERVE_APPS.parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
+OTHERS = [path for folder in ("serve_apps", "jobs", "k8s", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+OURS = sorted(path for path in [*MODULES, *OTHERS] if path.parent != PACKAGE / "compat")
 NAMES = [str(path.relative_to(PACKAGE)) for path in MODULES]
 
 
@@ -66,6 +75,17 @@ def own_parts(path: Path) -> set[str]:
     return {name.split(".")[1] for name in imports(path) if name.startswith("rayreel.")}
 
 
+def private_names(path: Path) -> Iterator[str]:
+    """Yield the private attributes that a module uses and does not define."""
+    nodes = list(ast.walk(tree_of(path)))
+    defined = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    attributes = [node for node in nodes if isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr)]
+    defined |= {
+        node.attr for node in attributes if isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self"
+    }
+    yield from (node.attr for node in attributes if node.attr not in defined | PUBLIC)
+
+
 def public(path: Path) -> Iterator[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
     """Yield the module, its public functions and classes, and their public methods."""
     tree = tree_of(path)
@@ -79,7 +99,8 @@ def public(path: Path) -> Iterator[ast.Module | ast.ClassDef | ast.FunctionDef |
 
 
 def test_every_folder_is_a_known_part() -> None:
-    assert {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()} <= {*PARTS, "cli"}
+    folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert folders <= {*PARTS, "cli", "compat"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=NAMES)
@@ -89,6 +110,7 @@ def test_imports_follow_the_data_flow(path: Path) -> None:
         allowed = set(PARTS[: PARTS.index(part) + 1]) | FOR_ALL
     else:
         allowed = set(PARTS) | FOR_ALL if part == "settings" or part in ON_TOP else FOR_ALL
+        allowed = {"compat"} if part == "compat" else allowed
         allowed |= {"cli", "ray_access", "settings", "__version__"} if part in ON_TOP else set()
         allowed |= {"api"} if part == "__init__" else set()
     assert own_parts(path) <= allowed
@@ -111,6 +133,27 @@ def test_third_party_libraries_are_imported_only_by_their_parts(path: Path) -> N
     assert not forbidden
 
 
+@pytest.mark.parametrize("path", OURS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_compat_uses_the_internals_of_other_libraries(path: Path) -> None:
+    imported = {name for name in imports(path) if INTERNAL.search(name) and not name.startswith(OWN)}
+    assert not imported | set(private_names(path)), "move this into rayreel/compat, with a test in tests/compat"
+
+
+def test_the_internals_that_compat_uses_are_found() -> None:
+    paths = sorted((PACKAGE / "compat").glob("*.py"))
+    found = {name for path in paths for name in imports(path) if INTERNAL.search(name)}
+    assert {"ray._raylet", "ray._private.ray_constants", "ray.core.generated.gcs_service_pb2"} <= found
+    assert {"_start_actor", "_index"} <= {name for path in paths for name in private_names(path)}
+
+
+def test_libraries_with_internals_in_use_are_pinned_to_a_minor_version() -> None:
+    used = {name.split(".")[0] for path in (PACKAGE / "compat").glob("*.py") for name in imports(path)}
+    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    libraries = {re.split(r"\W", line.replace("-", "_"))[0]: line for line in dependencies}
+    assert {"ray", "milvus_lite", "pymilvus"} <= used
+    assert not [line for name, line in libraries.items() if name in used and not re.search(r"~=\d+\.\d+\.\d+$", line)]
+
+
 @pytest.mark.parametrize("path", MODULES, ids=NAMES)
 def test_the_library_never_prints(path: Path) -> None:
     calls = [node.func for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
@@ -125,7 +168,7 @@ def test_everything_public_has_a_docstring(path: Path) -> None:
 
 def test_class_names_are_unique() -> None:
     places: defaultdict[str, list[str]] = defaultdict(list)
-    for folder in (PACKAGE, SERVE_APPS, ROOT / "benchmarks"):
+    for folder in (PACKAGE, SERVE_APPS, ROOT / "benchmarks", ROOT / "k8s"):
         for path in sorted(folder.rglob("*.py")):
             for node in ast.walk(tree_of(path)):
                 if isinstance(node, ast.ClassDef):

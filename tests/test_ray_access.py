@@ -5,19 +5,14 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent import futures
 from pathlib import Path
 
-import grpc
 import pytest
 from ray._private.authentication.authentication_utils import is_token_auth_enabled
-from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
 
-from rayreel import ray_access
+from control_service import serving
+from rayreel.compat.ray_auth import reload_token, set_mode
 from rayreel.ray_access import NoToken, TokenRefused, adopt, make_token, protected
-
-ROOT = Path(__file__).parents[1]
-SHOW = "import os; print(os.environ.get('RAY_AUTH_MODE'), os.environ.get('RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER'))"
 
 
 @pytest.fixture
@@ -28,8 +23,8 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     monkeypatch.setenv("HOME", str(tmp_path))
     yield tmp_path
     monkeypatch.undo()
-    ray_access._set_mode(os.environ["RAY_AUTH_MODE"])
-    ray_access._reload_token()
+    set_mode(os.environ["RAY_AUTH_MODE"])
+    reload_token()
 
 
 def mode(path: Path) -> int:
@@ -93,26 +88,6 @@ def test_tokens_are_disabled_only_explicitly_and_with_a_warning(
     assert not (home / ".ray").exists()
 
 
-class ControlService(gcs_service_pb2_grpc.NodeInfoGcsServiceServicer):  # type: ignore[misc] # gRPC has no types
-    """The part of Ray's control service that checks tokens."""
-
-    def __init__(self, token: str | None) -> None:
-        self.expected = None if token is None else f"Bearer {token}"
-
-    def GetClusterId(self, request: object, context: grpc.ServicerContext) -> object:
-        if self.expected and dict(context.invocation_metadata()).get("authorization") != self.expected:
-            context.abort(grpc.StatusCode.UNAUTHENTICATED, "InvalidAuthToken")
-        return gcs_service_pb2.GetClusterIdReply(cluster_id=b"id")
-
-
-def serving(token: str | None) -> tuple[grpc.Server, str]:
-    server = grpc.server(futures.ThreadPoolExecutor(2))
-    gcs_service_pb2_grpc.add_NodeInfoGcsServiceServicer_to_server(ControlService(token), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    return server, f"127.0.0.1:{port}"
-
-
 def test_the_token_is_sent_to_a_cluster_that_requires_it(home: Path) -> None:
     make_token()
     server, address = serving((home / ".ray" / "auth_token").read_text())
@@ -152,35 +127,3 @@ def unused_port() -> int:
     from ports import free_port
 
     return free_port()
-
-
-def seen_by(program: str, home: Path, **variables: str) -> str:
-    """Return what a program in .venv finds in its environment, with rayreel_ray.pth as installed by `make install`."""
-    folder = home / "site"
-    folder.mkdir(exist_ok=True)
-    (folder / "rayreel_ray.pth").write_bytes((ROOT / "platform" / "rayreel_ray.pth").read_bytes())
-    (home / program).write_text(f"import site; site.addsitedir({str(folder)!r}); {SHOW}")
-    environment = {"HOME": str(home), "RAY_TMPDIR": str(home), "PATH": os.environ["PATH"]}
-    environment |= {"PYTHONPATH": os.environ.get("PYTHONPATH", "")} | variables
-    words = [sys.executable, str(home / program)]
-    run = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
-    assert not run.stderr
-    return run.stdout.strip()
-
-
-def test_ray_commands_use_the_token_and_find_a_cluster_on_loopback(home: Path) -> None:
-    assert seen_by("serve", home) == "None None"
-    make_token()
-    assert seen_by("serve", home) == "token None"
-    current = home / "ray" / "ray_current_cluster"
-    current.parent.mkdir()
-    current.write_text("192.0.2.10:6379")
-    assert seen_by("serve", home) == "token None"
-    current.write_text("127.0.0.1:6379")
-    assert seen_by("serve", home) == "token 0"
-    assert seen_by("serve", home, RAY_AUTH_MODE="disabled") == "disabled 0"
-
-
-def test_a_worker_follows_its_cluster_even_if_a_token_is_created_later(home: Path) -> None:
-    make_token()
-    assert seen_by("default_worker.py", home) == "None None"

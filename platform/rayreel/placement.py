@@ -12,11 +12,10 @@ if TYPE_CHECKING:
 def _valid_selector(labels: dict[str, str]) -> dict[str, str]:
     if not labels:
         return labels
-    from ray._private.label_utils import validate_label_selector  # settings import this module, and ray takes a second
+    import ray  # settings import this module, and ray takes a second
 
-    # Ray itself reports errors only when the first task starts, after a cluster has been started.
-    if problem := validate_label_selector(labels):
-        raise ValueError(problem)
+    # Raises ValueError. Otherwise work would fail when its first task starts, after a cluster has been started.
+    ray.remote(_valid_selector).options(label_selector=labels)
     return labels
 
 

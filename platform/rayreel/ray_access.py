@@ -9,19 +9,15 @@ import os
 import secrets
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from rayreel.compat.ray_auth import answer_of, has_token, reload_token, set_mode
+from rayreel.compat.ray_cluster import START_HOOK, stay_on_loopback
+from rayreel.compat.ray_startup import AUTH_MODE, NETWORKED, token_path
 from rayreel.errors import RayreelError
-from rayreel.ray_startup import AUTH_MODE, NETWORKED, token_path
-
-if TYPE_CHECKING:
-    import grpc
 
 log = logging.getLogger(__name__)
-
-_ANSWER_S = 10
 
 
 class NoToken(RayreelError):
@@ -37,7 +33,7 @@ def protected() -> dict[str, str]:
 
     RAY_AUTH_MODE=disabled in this process's environment is respected, with a warning. Raises NoToken.
     """
-    variables = {NETWORKED: "0", "RAY_START_HOOK": f"{__name__}.without_client_server"}
+    variables = {NETWORKED: "0", "RAY_START_HOOK": START_HOOK}
     # Training workers connect to each other directly, by default through the network interface.
     variables |= {name: os.environ.get(name, "lo") for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")}
     if os.environ.get(AUTH_MODE, "").lower() == "disabled":
@@ -54,8 +50,8 @@ def protect() -> None:
     """Apply `protected` to this process, for a following `ray.init(address="local")`. Raises NoToken."""
     variables = protected()
     os.environ.update(variables)
-    _stay_on_loopback()
-    _set_mode(variables[AUTH_MODE])
+    stay_on_loopback()
+    set_mode(variables[AUTH_MODE])
 
 
 def adopt(address: str) -> None:
@@ -67,14 +63,14 @@ def adopt(address: str) -> None:
     import grpc
 
     if address.rpartition(":")[0] in {"127.0.0.1", "localhost"}:
-        _stay_on_loopback()
+        stay_on_loopback()
     before = os.environ.get(AUTH_MODE)
-    _set_mode("disabled")
-    answer = _answer(address)
+    set_mode("disabled")
+    answer = answer_of(address)
     if answer is grpc.StatusCode.UNAUTHENTICATED:
         _present_token(address)
     elif answer is not grpc.StatusCode.OK:
-        _set_mode(before)
+        set_mode(before)
     elif (before or "").lower() != "disabled":
         log.warning(
             "The Ray cluster at %s requires no token: anyone who can reach its ports can run code in it. Start it "
@@ -86,32 +82,16 @@ def adopt(address: str) -> None:
 def _present_token(address: str) -> None:
     import grpc
 
-    _set_mode("token")
-    has_token = _raylet().AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True)
-    if not has_token or _answer(address) is grpc.StatusCode.UNAUTHENTICATED:
-        found = "holds a different one" if has_token else "does not exist"
+    set_mode("token")
+    found = has_token()
+    if not found or answer_of(address) is grpc.StatusCode.UNAUTHENTICATED:
+        problem = "holds a different one" if found else "does not exist"
         raise TokenRefused(
-            f"The Ray cluster at {address} requires a token, and {token_file()} {found}. If it is your cluster, set "
+            f"The Ray cluster at {address} requires a token, and {token_file()} {problem}. If it is your cluster, set "
             "RAY_AUTH_TOKEN_PATH to the file with its token. If it is another user's, set RAY_TMPDIR to a folder of "
             "your own with a short path to start your own cluster, or RAY_ADDRESS=local to run one job without a "
             "cluster."
         )
-
-
-def _answer(address: str) -> "grpc.StatusCode":
-    """Status of a read-only call to the cluster's control service."""
-    import grpc
-    from ray._private.grpc_utils import init_grpc_channel
-    from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
-
-    with init_grpc_channel(address) as channel:
-        stub = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel)
-        try:
-            stub.GetClusterId(gcs_service_pb2.GetClusterIdRequest(), timeout=_ANSWER_S)
-        except grpc.RpcError as error:
-            code: grpc.StatusCode = error.code()
-            return code
-    return grpc.StatusCode.OK
 
 
 def token_file() -> Path:
@@ -133,7 +113,7 @@ def make_token() -> None:
             f"{file}: {error.strerror or error}. Ray's token is kept there. Make it a file that you can read and "
             "write, or set RAY_AUTH_TOKEN_PATH to such a file."
         ) from error
-    _reload_token()
+    reload_token()
 
 
 def _write_token(file: Path) -> None:
@@ -153,37 +133,3 @@ def _write_token(file: Path) -> None:
 
 def _has_content(file: Path) -> bool:
     return file.exists() and file.stat().st_size > 0
-
-
-def _reload_token() -> None:
-    """Clear Ray's cache of the token, which also remembers that there was none."""
-    _raylet().AuthenticationTokenLoader.instance().reset_cache()
-
-
-def _set_mode(mode: str | None) -> None:
-    """Set the mode of this process and its children. Ray reads the variable only when it is imported."""
-    if mode is None:
-        os.environ.pop(AUTH_MODE, None)
-    else:
-        os.environ[AUTH_MODE] = mode
-    _raylet().Config.initialize("")
-
-
-def _raylet() -> Any:  # noqa: ANN401 - Ray's compiled part has no types
-    from ray import _raylet
-
-    return _raylet
-
-
-def _stay_on_loopback() -> None:
-    """Make Ray use 127.0.0.1 as this machine's address, in this process and its children."""
-    from ray._private import ray_constants
-
-    os.environ[NETWORKED] = "0"
-    ray_constants.ENABLE_RAY_CLUSTER = False  # Ray reads the variable only when it is imported
-
-
-def without_client_server(params: Any, head: bool) -> None:  # noqa: ANN401 - Ray's, called by `ray start`
-    """RAY_START_HOOK that starts no Ray Client server: rayreel uses none, and `ray start` has no option for it."""
-    params.ray_client_server_port = None
-    os.environ.pop("RAY_START_HOOK", None)

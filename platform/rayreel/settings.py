@@ -1,6 +1,5 @@
 """The typed tree of settings, composed of the parts' configs."""
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic_settings import SettingsError as UnreadableVariable
 
 from rayreel.access.config import ServeConfig
 from rayreel.catalog.sample.config import SampleConfig
+from rayreel.compat.ray_cluster import in_submitted_job
 from rayreel.encoders.modality import Modality
 from rayreel.encoders.presets import EncodersConfig
 from rayreel.errors import RayreelError
@@ -156,7 +156,7 @@ def load_settings(file: Path | None = None, sets: Sequence[str] = (), storage: s
 def _require_permanent(storage: str) -> None:
     """Reject a relative storage root in a submitted Ray job, whose working directory is a copy that Ray deletes."""
     relative = "://" not in storage and not Path(storage).expanduser().is_absolute()
-    if relative and "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+    if relative and in_submitted_job():
         raise SettingsError(
             f"storage = {storage!r}: a Ray job runs in a temporary folder ({Path.cwd()}), which Ray deletes with its "
             "content. Use an absolute path or an s3:// root that every machine of the cluster can reach: "

@@ -3,7 +3,8 @@
 import pytest
 
 from rayreel.access.config import ServeConfig
-from rayreel.cli.steps.cluster import haproxy_variables
+from rayreel.cli.steps.cluster import environment
+from rayreel.settings import load_settings
 
 
 @pytest.mark.parametrize(
@@ -28,8 +29,8 @@ def test_keys_are_needed_unless_only_this_machine_can_connect(host: str | None, 
 
 @pytest.mark.parametrize("timeout_s", [0.5, 30.0, 200.0])
 def test_everything_that_waits_for_a_request_waits_longer_than_a_request_may_take(timeout_s: float) -> None:
-    config = ServeConfig(timeout_s=timeout_s)
-    proxy = haproxy_variables(config)
+    settings = load_settings(sets=[f"serve.timeout_s={timeout_s}"])
+    config, proxy = settings.serve, environment(settings)
     assert timeout_s < config.shutdown_s < int(proxy["RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S"])
     assert timeout_s < int(proxy["RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S"])
     assert timeout_s < int(proxy["RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S"])

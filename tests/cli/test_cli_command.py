@@ -15,9 +15,9 @@ import ray
 from chain import ROOT
 from ports import free_port
 from ray_here import short_folder
-from rayreel import ray_access
 from rayreel.cli import output
 from rayreel.cli.steps import ray_session
+from rayreel.compat import ray_auth
 from rayreel.settings import load_settings
 
 
@@ -26,7 +26,7 @@ def nothing_joined(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)  # whatever an earlier test has joined
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    monkeypatch.setattr(ray_access, "_ANSWER_S", 1)
+    monkeypatch.setattr(ray_auth, "ANSWER_S", 1)
 
 
 def record_address(address: str, folder: Path) -> None:
@@ -86,6 +86,7 @@ import json, sys
 from dataclasses import asdict
 
 from rayreel.cli.steps import ray_session
+from rayreel.compat import ray_auth
 from listeners import listeners, with_children
 from processes import marked
 

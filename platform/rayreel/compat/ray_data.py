@@ -1,9 +1,4 @@
-"""Pass the constructor arguments of Ray Data's actors by value.
-
-Ray Data 2.60 puts an actor's code and context into the object store and passes references to the actor. Ray logs a C++
-warning about this at every extraction, because an actor cannot restart once its arguments are lost
-(ray-project/ray#57733 and #53727). Passed by value, they are part of the actor's specification and survive.
-"""
+"""The constructor arguments of Ray Data's actors."""
 
 from typing import Any
 
@@ -38,6 +33,12 @@ def _start_by_value(operator: Any, *args: Any) -> Any:  # noqa: ANN401 - Ray's t
 
 
 def pass_by_value() -> None:
-    """Patch Ray Data so that the actor pools of this process pass arguments by value."""
+    """Patch Ray Data so that the actor pools of this process pass arguments by value.
+
+    Ray Data 2.60 puts an actor's code and context into the object store and passes references to the actor. Ray logs a
+    C++ warning about this at every extraction, because an actor cannot restart once its arguments are lost
+    (ray-project/ray#57733 and #53727). Passed by value, they are part of the actor's specification and survive. Can go
+    once Ray Data passes no references.
+    """
     pool.ActorPoolMapOperator._start_actor = _start_by_value
     pool.get_or_create_actor_location_tracker = _Tracker

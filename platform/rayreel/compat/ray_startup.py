@@ -15,7 +15,8 @@ AUTH_MODE = "RAY_AUTH_MODE"
 # replaces even --node-ip-address=127.0.0.1 with the machine's network address (services.resolve_ip_for_localhost).
 NETWORKED = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 _COMMANDS = {"ray", "serve"}
-_LOOPBACK = b"127.0.0.1:"
+# Longer than any host name.
+_ADDRESS_BYTES = 300
 
 
 def token_path() -> str | None:
@@ -24,6 +25,25 @@ def token_path() -> str | None:
         return given
     home = os.path.expanduser("~")
     return None if home.startswith("~") else os.path.join(home, ".ray", "auth_token")
+
+
+def recorded_address() -> str | None:
+    """Address (host:port) of the cluster that `ray start` recorded on this machine; None if there is none.
+
+    Ray's public `address="auto"` joins any Ray on the machine, even another user's.
+    """
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - as Ray does
+    try:
+        # Another user may own this path: a pipe must not block, and an endless file must not be read to its end.
+        file = os.open(os.path.join(folder, "ray", "ray_current_cluster"), os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        return os.read(file, _ADDRESS_BYTES).decode(errors="replace").strip() or None
+    except OSError:
+        return None
+    finally:
+        os.close(file)
 
 
 def prepare() -> None:
@@ -35,26 +55,10 @@ def prepare() -> None:
     # Not for other programs: a worker must use its cluster's mode, even if a token is made in the meantime.
     if len(sys.orig_argv) > 1 and os.path.basename(sys.orig_argv[1]) in _COMMANDS and _has_token():
         os.environ.setdefault(AUTH_MODE, "token")
-    if _cluster_is_on_loopback():
+    if (recorded_address() or "").startswith("127.0.0.1:"):
         os.environ.setdefault(NETWORKED, "0")
 
 
 def _has_token() -> bool:
     path = token_path()
     return bool(os.environ.get("RAY_AUTH_TOKEN")) or (path is not None and os.path.exists(path))
-
-
-def _cluster_is_on_loopback() -> bool:
-    """Whether the cluster that `ray start` recorded on this machine has a loopback address."""
-    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - as Ray does
-    try:
-        # Another user may own this path: a pipe must not block, and an endless file must not be read to its end.
-        file = os.open(os.path.join(folder, "ray", "ray_current_cluster"), os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        return os.read(file, len(_LOOPBACK)) == _LOOPBACK
-    except OSError:
-        return False
-    finally:
-        os.close(file)

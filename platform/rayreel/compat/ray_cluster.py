@@ -24,7 +24,7 @@ def stay_on_loopback() -> None:
 def without_client_server(params: Any, head: bool) -> None:  # noqa: ANN401 - Ray's, called by `ray start`
     """RAY_START_HOOK that starts no Ray Client server, which rayreel does not use.
 
-    Can go once `ray start` has an option for it: Ray 2.60 replaces a missing --ray-client-server-port by 10001.
+    Can go once `ray start` has an option for it: without a port for this server, Ray 2.60 takes 10001.
     """
     params.ray_client_server_port = None
     os.environ.pop("RAY_START_HOOK", None)

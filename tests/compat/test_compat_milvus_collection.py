@@ -30,17 +30,18 @@ def row(name: str) -> dict[str, object]:
     return {"id": name, "vector": [1.0, 0.0]}
 
 
-def flushing_after(call: Callable[..., object], collection: Collection, patience_s: float) -> Callable[..., object]:
-    """Wrap a call of a collection: after it, another thread flushes, which a lock may block for now."""
+class FlushAfter:
+    """A call of a collection, after which another thread flushes. A lock may block that: the call waits a while."""
 
-    def called(*args: object) -> object:
-        result = call(*args)
-        flush = Thread(target=collection.flush, daemon=True)
-        flush.start()
-        flush.join(patience_s)
+    def __init__(self, call: Callable[..., object], collection: Collection, patience_s: float) -> None:
+        self._call, self._patience_s = call, patience_s
+        self.flush = Thread(target=collection.flush, daemon=True)
+
+    def __call__(self, *args: object) -> object:
+        result = self._call(*args)
+        self.flush.start()
+        self.flush.join(self._patience_s)
         return result
-
-    return called
 
 
 def found_after_a_crash(
@@ -50,9 +51,11 @@ def found_after_a_crash(
     collection = opened(kind, folder / "data")
     collection.insert([row("a")])
     with monkeypatch.context() as patch:
-        log = flushing_after(collection._wal.write_insert, collection, patience_s)
+        log = FlushAfter(collection._wal.write_insert, collection, patience_s)
         patch.setattr(WAL, "write_insert", lambda _, batch: log(batch))
         collection.insert([row("b")])
+    log.flush.join()
+    collection._wait_for_bg()  # a file that is copied while it is written is not one of a crash
     shutil.copytree(folder / "data", folder / "crashed")
     return [found["id"] for found in opened(kind, folder / "crashed").get(["a", "b"])]
 
@@ -71,9 +74,10 @@ def found_during_a_flush(
     """Return how many of one row a search finds during which another thread flushes."""
     collection = opened(kind, folder)
     collection.insert([row("a")])
-    snapshot = flushing_after(collection._read_snapshot, collection, patience_s)
+    snapshot = FlushAfter(collection._read_snapshot, collection, patience_s)
     monkeypatch.setattr(collection, "_read_snapshot", snapshot)
     (hits,) = collection.search([[1.0, 0.0]], top_k=1)
+    snapshot.flush.join()
     return len(hits)
 
 

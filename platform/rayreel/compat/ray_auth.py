@@ -14,9 +14,12 @@ ANSWER_S = 10
 def set_mode(mode: str | None) -> None:
     """Set the mode of this process and its children: token, disabled, or None for Ray's default.
 
-    Ray 2.60 reads the variable only when it is imported. The second line can go once Ray reads it when it connects.
+    Ray 2.60 reads the variable only when it is imported. Its initialisation can go once it reads it later.
     """
-    os.environ.pop(AUTH_MODE, None) if mode is None else os.environ.update({AUTH_MODE: mode})
+    if mode is None:
+        os.environ.pop(AUTH_MODE, None)
+    else:
+        os.environ[AUTH_MODE] = mode
     _raylet().Config.initialize("")
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ray import serve
 
 from rayreel.catalog.video import CatalogVideo
+from rayreel.compat.ray_serve import most_calls
 from rayreel.encoders.device import device_named
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import load_encoders
@@ -32,7 +33,6 @@ from serve_apps.decoders import Decoders
 from serve_apps.feature_row import feature_row
 from serve_apps.observe import Metrics, log_with_serve
 from serve_apps.problems import Unavailable
-from serve_apps.replica import most_calls
 
 log = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from ray.exceptions import RayActorError
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
+from rayreel.compat.ray_serve import most_calls
 from rayreel.settings import Settings
 from rayreel.training.tracking import use_tracking
 from serve_apps.api import make_api
 from serve_apps.encoding import Encoding
 from serve_apps.observe import log_with_serve
-from serve_apps.replica import most_calls
 from serve_apps.service import Service
 
 log = logging.getLogger(__name__)

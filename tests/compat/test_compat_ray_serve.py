@@ -8,9 +8,12 @@ import pytest
 from ray import serve
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 from ray.serve._private import client, constants
+from ray.serve._private.common import DeploymentID, ReplicaID
+from ray.serve._private.config import DeploymentConfig
+from ray.serve.context import ReplicaContext, _set_internal_replica_context
 from ray.serve.schema import ServeStatus
 
-from rayreel.compat.ray_serve import haproxy_variables
+from rayreel.compat.ray_serve import haproxy_variables, most_calls
 
 
 def test_upstream_has_no_public_name_for_the_address() -> None:
@@ -23,6 +26,24 @@ def test_upstream_has_no_public_function_that_deploys_a_configuration() -> None:
     public = {name for name in dir(serve) if "deploy" in name.lower()} - {"Deployment", "deployment"}
     assert all(name.startswith("get_deployment_") for name in public), "can compat.ray_serve.deployer go?"
     assert callable(ServeSubmissionClient.deploy_applications) and callable(ServeSubmissionClient.get_serve_details)
+
+
+def test_upstream_has_no_public_name_for_the_limit_of_calls() -> None:
+    public = {field.name for field in fields(ReplicaContext) if not field.name.startswith("_")}
+    assert not [name for name in public if "ongoing" in name or "config" in name], "can compat.ray_serve.most_calls go?"
+
+
+@pytest.mark.parametrize("calls", [8, 64])
+def test_a_replica_knows_how_many_calls_serve_sends_to_it(calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.serve.context._INTERNAL_REPLICA_CONTEXT", None)
+    _set_internal_replica_context(
+        replica_id=ReplicaID(unique_id="a", deployment_id=DeploymentID(name="search")),
+        servable_object=None,
+        _deployment_config=DeploymentConfig(max_ongoing_requests=calls),
+        rank=None,
+        world_size=1,
+    )
+    assert most_calls() == calls
 
 
 def test_serve_reads_every_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The limits of a replica: those of Serve's configuration, and its settings."""
+"""The limits of a replica follow its settings."""
 
 import asyncio
 import threading
@@ -6,14 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
-from ray.serve._private.common import DeploymentID, ReplicaID
-from ray.serve._private.config import DeploymentConfig
-from ray.serve.context import _set_internal_replica_context
 
 from rayreel.settings import load_settings
 from serve_apps.encoding import Encoding
 from serve_apps.problems import Busy, Unavailable
-from serve_apps.replica import most_calls
 from serve_apps.service import Service
 
 
@@ -33,19 +29,6 @@ async def _announce() -> None:
 
 def service_with(folder: Path, *sets: str) -> Service:
     return Service(load_settings(sets=sets, storage=str(folder)), SilentEncoders(), _announce, [])
-
-
-@pytest.mark.parametrize("calls", [8, 64])
-def test_a_replica_knows_how_many_calls_serve_sends_to_it(calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ray.serve.context._INTERNAL_REPLICA_CONTEXT", None)
-    _set_internal_replica_context(
-        replica_id=ReplicaID(unique_id="a", deployment_id=DeploymentID(name="search")),
-        servable_object=None,
-        _deployment_config=DeploymentConfig(max_ongoing_requests=calls),
-        rank=None,
-        world_size=1,
-    )
-    assert most_calls() == calls
 
 
 def test_threads_and_queues_follow_the_settings(tmp_path: Path) -> None:

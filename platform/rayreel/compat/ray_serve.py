@@ -1,4 +1,4 @@
-"""Ray Serve's address, its deployment client, and its variables for HAProxy."""
+"""Ray Serve's address, limits and deployment client, and its variables for HAProxy."""
 
 import os
 from collections.abc import Sequence
@@ -30,6 +30,17 @@ def listening_host() -> str | None:
 
     client = _get_global_client(raise_if_no_controller_running=False)
     return None if client is None else client.http_config.host
+
+
+def most_calls() -> int:
+    """Return max_ongoing_requests of this replica's deployment: how many calls Serve sends to it at once.
+
+    It comes from config.yaml or the manifest, not from the code. Can go once the replica's context has it.
+    """
+    from ray import serve
+
+    most: int = serve.get_replica_context()._deployment_config.max_ongoing_requests
+    return most
 
 
 def haproxy_variables(ports: Sequence[str], *, timeout_s: int, shutdown_s: int) -> dict[str, str]:

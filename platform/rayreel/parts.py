@@ -26,14 +26,20 @@ def parquet_bytes(table: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
-def read_part(storage: Storage, path: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Return the rows of a file. Raises BrokenFile if it is damaged and FileNotFoundError if it is missing."""
+def read_part(
+    storage: Storage, path: str, columns: Sequence[str] | None = None, schema: pa.Schema | None = None
+) -> pa.Table:
+    """Return the rows of a file; columns of `schema` that it does not have are null.
+
+    Raises BrokenFile if it is damaged and FileNotFoundError if it is missing.
+    """
     wanted = None if columns is None else list(columns)
     try:
         return pq.read_table(
             path,
             filesystem=storage.filesystem,
             columns=wanted,
+            schema=schema,
             partitioning=None,
             page_checksum_verification=True,
         )

@@ -1,8 +1,9 @@
 import numpy as np
 import pyarrow as pa
 
+from rayreel.catalog.video import CatalogVideo
 from rayreel.failures import Reason, Rejected
-from rayreel.features.rows import DECODED, decoded_block, frames_of, quarantine_row, windows_of
+from rayreel.features.rows import DECODED, decoded_rows, frames_of, quarantine_row, todo_rows, windows_of
 from rayreel.features.schema import QUARANTINE
 from rayreel.media.clip import Clip, MediaFacts
 
@@ -17,8 +18,10 @@ def clip(frames: int, windows: int | None, seed: int) -> Clip:
 
 
 def block(*clips: Clip | Rejected) -> pa.Table:
-    table = decoded_block([f"{{{n}}}" for n in range(len(clips))], ["1"] * len(clips), clips)
-    assert table.schema == DECODED
+    videos = [CatalogVideo(video_id=f"v{n}", uri=f"/{n}.mp4") for n in range(len(clips))]
+    todo = todo_rows(videos, ["1"] * len(clips))
+    table = decoded_rows(todo, clips)
+    assert table.schema == pa.schema([*todo.schema, *DECODED])
     table.validate(full=True)
     return table
 
@@ -47,7 +50,7 @@ def test_a_block_of_failures_has_no_frames_and_no_sound() -> None:
 
 def test_a_failure_keeps_its_video_and_its_reason() -> None:
     (row,) = block(Rejected(Reason.TOO_LONG, "2 h")).to_pylist()
-    assert (row["video"], row["version"], row["reason"], row["detail"]) == ("{0}", "1", "too_long", "2 h")
+    assert (row["video_id"], row["version"], row["reason"], row["detail"]) == ("v0", "1", "too_long", "2 h")
 
 
 def test_a_clip_row_has_the_facts_of_its_file_and_no_reason() -> None:

@@ -9,16 +9,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from rayreel.catalog import columns
+from rayreel.catalog.columns import to_videos
 from rayreel.catalog.video import CatalogVideo
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import encoder_identities
 from rayreel.encoders.presets import EncodersConfig
+from rayreel.features import schema
 from rayreel.features.decoding import DecodeVideos
 from rayreel.features.encoding import EncodeVideos
 from rayreel.features.key import EncoderKey
 from rayreel.features.matrix import FeatureMatrix
-from rayreel.features.report import EXTRACTED, BlockReport
-from rayreel.features.rows import DECODED, TODO
+from rayreel.features.report import EXTRACTED, REPORT, BlockReport
+from rayreel.features.rows import DECODED, todo_rows
 from rayreel.features.schema import feature_schema
 from rayreel.features.store import FeatureStore
 from rayreel.features.storing import StoreRows
@@ -55,14 +58,19 @@ def videos(film: Callable[..., Path], tmp_path: Path) -> list[CatalogVideo]:
 
 
 def todo(*videos: CatalogVideo) -> pa.Table:
-    versions = [f"version of {video.video_id}" for video in videos]
-    return pa.table({"video": [video.model_dump_json() for video in videos], "version": versions}, schema=TODO)
+    return todo_rows(videos, [f"version of {video.video_id}" for video in videos])
+
+
+def report_of(written: pa.Table) -> BlockReport:
+    (row,) = written.to_pylist(maps_as_pydicts="strict")
+    return BlockReport(**row)
 
 
 def test_decoding_returns_one_row_per_video_in_order_with_failures_as_values(videos: list[CatalogVideo]) -> None:
     rows = DECODE(todo(*videos))
-    assert rows.schema.equals(DECODED)
-    assert rows["video"].to_pylist() == [video.model_dump_json() for video in videos]
+    timing = [("decode_s", pa.float64()), ("decoded_at", pa.float64())]
+    assert rows.schema.equals(pa.schema([*todo().schema, *DECODED, *timing]))
+    assert to_videos(rows) == videos
     assert rows["reason"].to_pylist() == [None, "missing_file", None, "unreadable"]
     assert rows["n_frames"].to_pylist() == [2, None, 2, None]
     assert rows["n_windows"].to_pylist() == [2, None, 0, None]
@@ -117,7 +125,8 @@ def test_an_empty_block_passes_through_encoding(encode: EncodeVideos) -> None:
 
 def test_storing_an_empty_block_writes_nothing(encode: EncodeVideos, tmp_path: Path) -> None:
     store = FeatureStore(Storage(tmp_path / "storage"), KEY)
-    assert StoreRows(store)(encode(DECODE(todo()))).num_rows == 0
+    written = StoreRows(store)(encode(DECODE(todo())))
+    assert written.num_rows == 0 and written.schema.equals(REPORT)
     assert not list(tmp_path.rglob("*.parquet"))
 
 
@@ -126,7 +135,7 @@ def test_storing_counts_every_row_once_and_separates_good_rows_from_failures(
 ) -> None:
     store = FeatureStore(Storage(tmp_path / "storage"), KEY)
     written = StoreRows(store)(encode(DECODE(todo(*videos))))
-    report = BlockReport.model_validate_json(written["report"][0].as_py())
+    report = report_of(written)
     assert report.outcomes == {EXTRACTED: 2, "missing_file": 1, "unreadable": 1}
     assert report.videos == 4 and report.frames == 4
     assert report.decode_s > 0 and report.encode_s > 0 and report.waited_s >= 0
@@ -144,7 +153,7 @@ def test_a_full_disk_is_reported_instead_of_outcomes(
     store = FeatureStore(Storage(small_disk / "storage"), KEY)
     rows = encode(DECODE(todo(*videos)))
     (small_disk / "another file").write_bytes(bytes((1 << 20) - 8192))
-    report = BlockReport.model_validate_json(StoreRows(store)(rows)["report"][0].as_py())
+    report = report_of(StoreRows(store)(rows))
     assert report.outcomes == {} and re.search(r"part-.*the disk is full\. [\d,]+ bytes are free", report.storage_full)
     assert not list(small_disk.rglob("*.partial"))
 
@@ -157,6 +166,28 @@ def test_vectors_are_stored_exactly(encode: EncodeVideos, videos: list[CatalogVi
     before, after = FeatureMatrix.from_table(rows), FeatureMatrix.from_table(store.read())
     for modality in Modality:
         np.testing.assert_array_equal(after.vectors[modality].values, before.vectors[modality].values)
+
+
+class Dubbed(CatalogVideo):
+    """A catalog row with one more field."""
+
+    language: str = ""
+
+
+def test_a_new_field_of_the_catalog_reaches_the_store_and_older_files_stay_readable(
+    encode: EncodeVideos, videos: list[CatalogVideo], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = videos[0], Dubbed(**videos[2].model_dump(), language="fr")
+    StoreRows(FeatureStore(Storage(tmp_path / "storage"), KEY))(encode(DECODE(todo(old))))
+    for module in (columns, schema):
+        monkeypatch.setattr(module, "CATALOG", columns.catalog_schema(Dubbed))
+    store = FeatureStore(Storage(tmp_path / "storage"), KEY)
+    StoreRows(store)(encode(DECODE(todo(new))))
+    store.set_catalog([(video.video_id, f"version of {video.video_id}") for video in (old, new)])
+    rows = store.read()
+    assert rows.schema.equals(feature_schema(KEY.dims))
+    assert rows["title"].to_pylist() == ["A red corner", ""] and rows["language"].to_pylist() == [None, "fr"]
+    assert store.read(["language"])["language"].to_pylist() == [None, "fr"]
 
 
 def test_the_decode_and_store_stages_can_be_pickled(tmp_path: Path) -> None:

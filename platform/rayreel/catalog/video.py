@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
@@ -90,10 +91,15 @@ class CatalogVideo(BaseModel):
     extra: dict[str, Annotated[Scalar, BeforeValidator(_scalar)]] = Field(default_factory=dict)
 
     def text(self) -> str:
-        """Return the text for text encoders: title, description and tags, but not the category, which is the label."""
-        return ". ".join(part for part in (self.title, self.description, " ".join(self.tags)) if part)
+        """Return the text for text encoders."""
+        return text_of(self.title, self.description, self.tags)
 
     def fingerprint(self) -> str:
-        """Return a hash of all columns (16 hex digits) that does not depend on their order."""
+        """Return a hash of all columns (16 hex digits) that does not depend on their order. A new field changes it."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
+
+
+def text_of(title: str, description: str, tags: Iterable[str]) -> str:
+    """Return the text for text encoders: title, description and tags, but not the category, which is the label."""
+    return ". ".join(part for part in (title, description, " ".join(tags)) if part)

@@ -3,11 +3,12 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rayreel.catalog.tags import write_tags
 from rayreel.catalog.video import CatalogVideo
 
-COLUMNS = ("video_id", "uri", "title", "description", "category", "tags", "created_at")
+COLUMNS = [name for name in CatalogVideo.model_fields if name != "extra"]
 
 
 def write_catalog(videos: Sequence[CatalogVideo], folder: Path) -> Path:
@@ -26,8 +27,9 @@ def write_catalog(videos: Sequence[CatalogVideo], folder: Path) -> Path:
     return path
 
 
-def _cells(video: CatalogVideo, folder: Path) -> list[str]:
+def _cells(video: CatalogVideo, folder: Path) -> list[Any]:
     uri, root = Path(video.uri), folder.resolve()
     written = str(uri.relative_to(root)) if uri.is_relative_to(root) else video.uri
     created = video.created_at.isoformat() if video.created_at else ""
-    return [video.video_id, written, video.title, video.description, video.category, write_tags(video.tags), created]
+    formatted = {"uri": written, "tags": write_tags(video.tags), "created_at": created}
+    return [formatted.get(name, getattr(video, name)) for name in COLUMNS]

@@ -1,13 +1,12 @@
 """The first stage of extraction: decode videos to frames and audio. Runs in CPU tasks and imports no model."""
 
-import json
 import time
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from rayreel.failures import Reason, Rejected
-from rayreel.features.rows import DECODED, decoded_block
+from rayreel.features.rows import decoded_rows, timed
 from rayreel.media.clip import Clip
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.decode import decode_samples
@@ -25,18 +24,13 @@ class DecodeVideos:
     decode_with: Decode = decode_samples
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Map TODO rows to DECODED rows, one to one."""
+        """Add the columns of DECODED, `decode_s` and `decoded_at` to rows with a `uri`."""
         started = time.time()
-        videos = block["video"].to_pylist()
-        rows = decoded_block(videos, block["version"].to_pylist(), [self._decode(video) for video in videos])
+        rows = decoded_rows(block, [self._decode(uri) for uri in block["uri"].to_pylist()])
         now = time.time()
-        for name, seconds in (("decode_s", now - started), ("decoded_at", now)):
-            filled = pa.array([seconds] * len(videos), pa.float64())
-            rows = rows.set_column(DECODED.get_field_index(name), DECODED.field(name), filled)
-        return rows
+        return timed(rows, decode_s=now - started, decoded_at=now)
 
-    def _decode(self, text: str) -> Clip | Rejected:
-        uri = json.loads(text)["uri"]
+    def _decode(self, uri: str) -> Clip | Rejected:
         decoder = process_decoder(self.limits.max_memory_bytes, self.limits.allowed_roots, self.decode_with)
         outcome = decoder.decode(uri, self.sampling, self.frame_size, self.limits)
         if isinstance(outcome, Rejected) and outcome.reason is Reason.DECODER_CRASH:

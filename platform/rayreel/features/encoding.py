@@ -1,7 +1,7 @@
 """The second stage of extraction: encode frames, sound and text to feature rows, in actors with the networks."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from rayreel.catalog.video import CatalogVideo
+from rayreel.catalog.columns import texts_of
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.presets import EncodersConfig
 from rayreel.features.key import EncoderKey
-from rayreel.features.rows import PASSING, frames_of, windows_of
-from rayreel.features.schema import catalog_columns, feature_schema
+from rayreel.features.rows import frames_of, timed, windows_of
+from rayreel.features.schema import feature_schema
 from rayreel.media.config import AUDIO_RATE_HZ
 
 
@@ -27,53 +27,48 @@ class EncodeVideos:
         self.encoders = load_encoders(config, cache)
         self.key = key
         self.samples = round(key.sampling.audio_window_s * AUDIO_RATE_HZ)
-        self.schema = pa.schema([*feature_schema(key.dims), *PASSING])
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Map DECODED rows to feature rows plus the columns of PASSING, one to one; failures pass through."""
-        started = time.time()
-        videos = [CatalogVideo.model_validate_json(text) for text in block["video"].to_pylist()]
-        dims = self.key.dims
+        """Replace frames and sound by vectors, and add `waited_s` and `encode_s`; failures pass through."""
+        started, encoders = time.time(), self.encoders
+        good = block["reason"].is_null().to_pylist()
+        texts = [text if ok else "" for text, ok in zip(texts_of(block), good, strict=True)]
         vectors = {
-            Modality.VISUAL: _ragged(
-                self.encoders.visual.encode(frames_of(block, self.key.frame_size)),
-                [(count or 0) // self.encoders.visual.window for count in block["n_frames"].to_pylist()],
-                dims[Modality.VISUAL],
-            ),
-            Modality.AUDIO: _ragged(
-                self.encoders.audio.encode(windows_of(block, self.samples)),
-                block["n_windows"].to_pylist(),
-                dims[Modality.AUDIO],
-            ),
-            Modality.TEXT: self._text(videos, block["reason"].is_null().to_pylist()),
+            Modality.VISUAL: encoders.visual.encode(frames_of(block, self.key.frame_size)),
+            Modality.AUDIO: encoders.audio.encode(windows_of(block, self.samples)),
+            Modality.TEXT: encoders.text.encode([text for text in texts if text]),
+        }
+        counts = {
+            Modality.VISUAL: [(count or 0) // encoders.visual.window for count in block["n_frames"].to_pylist()],
+            Modality.AUDIO: [count or 0 for count in block["n_windows"].to_pylist()],
+            Modality.TEXT: [int(bool(text)) for text in texts],
         }
         waited_s = started - (pc.max(block["decoded_at"]).as_py() or started)
-        for name, seconds in (("waited_s", waited_s), ("encode_s", time.time() - started)):
-            block = block.append_column(name, pa.array([seconds] * len(videos), pa.float64()))
-        return self._table(block, videos, vectors)
-
-    def _text(self, videos: list[CatalogVideo], good: list[bool]) -> pa.Array:
-        texts = [video.text() if ok else "" for video, ok in zip(videos, good, strict=True)]
-        vectors = self.encoders.text.encode([text for text in texts if text])
-        return _ragged(vectors, [int(bool(text)) for text in texts], self.key.dims[Modality.TEXT])
-
-    def _table(self, block: pa.Table, videos: list[CatalogVideo], vectors: dict[Modality, pa.Array]) -> pa.Table:
-        catalog = pa.Table.from_pylist([catalog_columns(video) for video in videos], schema=_first(self.schema, 8))
-        columns = {name: catalog[name] for name in catalog.column_names}
-        columns |= {name: block[name] for name in block.column_names if name in self.schema.names}
-        columns |= {modality.value: array for modality, array in vectors.items()}
-        columns["transcript"] = pa.nulls(len(videos), pa.string())
-        columns["encoder_key"] = pa.array([str(self.key)] * len(videos))
-        return pa.table([columns[name] for name in self.schema.names], schema=self.schema)
+        rows = encoded_rows(block, vectors, counts, self.key)
+        return timed(rows, waited_s=waited_s, encode_s=time.time() - started)
 
 
-def _first(schema: pa.Schema, count: int) -> pa.Schema:
-    return pa.schema([schema.field(i) for i in range(count)])
+def encoded_rows(
+    decoded: pa.Table,
+    vectors: Mapping[Modality, NDArray[np.float32]],
+    counts: Mapping[Modality, Sequence[int]],
+    key: EncoderKey,
+) -> pa.Table:
+    """Return decoded rows with the columns that encoding adds, in place of frames and sound.
+
+    `vectors` are [sum of counts, D] per modality, `counts` the number of vectors of each row.
+    """
+    rows, schema = decoded.drop_columns(["frames", "windows"]), feature_schema(key.dims)
+    for modality in Modality:
+        cells = _ragged(vectors[modality], counts[modality], key.dims[modality])
+        rows = rows.append_column(schema.field(modality.value), cells)
+    rows = rows.append_column("transcript", pa.nulls(rows.num_rows, pa.string()))
+    return rows.append_column("encoder_key", pa.array([str(key)] * rows.num_rows, pa.string()))
 
 
-def _ragged(vectors: NDArray[np.float32], counts: Sequence[int | None], dim: int) -> pa.Array:
+def _ragged(vectors: NDArray[np.float32], counts: Sequence[int], dim: int) -> pa.Array:
     """Vectors [sum of counts, dim] as one list of vectors per video; null for a video without vectors."""
     inner = pa.FixedSizeListArray.from_arrays(pa.array(vectors.astype(np.float16).ravel()), dim)
-    offsets = np.concatenate([[0], np.cumsum([count or 0 for count in counts])]).astype(np.int32)
-    missing = np.array([not count for count in counts], dtype=bool)
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    missing = np.array(counts, dtype=np.int64) == 0
     return pa.ListArray.from_arrays(offsets, inner, mask=pa.array(missing))

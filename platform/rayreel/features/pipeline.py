@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
 import ray.data
 
 from rayreel.catalog.video import CatalogVideo
@@ -16,7 +15,7 @@ from rayreel.features.decoding import DecodeVideos
 from rayreel.features.encoding import EncodeVideos
 from rayreel.features.key import EncoderKey
 from rayreel.features.report import BlockReport
-from rayreel.features.rows import TODO
+from rayreel.features.rows import todo_rows
 from rayreel.features.store import FeatureStore
 from rayreel.features.storing import StoreRows
 from rayreel.media.config import AUDIO_RATE_HZ, Limits
@@ -49,8 +48,8 @@ class Pipeline:
         if not todo:
             return
         for written in self._dataset(todo, versions, store).iter_batches(batch_size=None, batch_format="pyarrow"):
-            for report in written["report"].to_pylist():
-                yield BlockReport.model_validate_json(report)
+            for report in written.to_pylist(maps_as_pydicts="strict"):
+                yield BlockReport(**report)
 
     def gpus_per_encoder(self) -> float:
         """Return the number of GPUs per encoder actor on the running cluster."""
@@ -97,12 +96,12 @@ class Pipeline:
     def _dataset(self, todo: Sequence[CatalogVideo], versions: dict[str, str], store: FeatureStore) -> ray.data.Dataset:
         pass_by_value()
         self._bound_memory(store.key)
-        rows = {"video": [v.model_dump_json() for v in todo], "version": [versions[v.video_id] for v in todo]}
+        rows = todo_rows(todo, [versions[video.video_id] for video in todo])
         gpus = self.gpus_per_encoder()
         # A small run uses smaller blocks, so that every core has work.
         blocks = max(-(-len(todo) // self.config.videos_per_block), min(len(todo), 4 * cores()))
         return (
-            table_on(self.config.decode_on, pa.table(rows, schema=TODO), blocks)
+            table_on(self.config.decode_on, rows, blocks)
             .map_batches(
                 DecodeVideos(store.key.sampling, self.limits, store.key.frame_size, self.decode_with),
                 **self.config.decoding(),

@@ -5,9 +5,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import time
 
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 EXTRACTED = "extracted"
+# The fields of a BlockReport.
+REPORT = pa.schema(
+    [
+        ("outcomes", pa.map_(pa.string(), pa.int64())),
+        ("frames", pa.int64()),
+        *((name, pa.float64()) for name in ("decode_s", "decoded_at", "waited_s", "encode_s")),
+        ("storage_full", pa.string()),
+    ]
+)
 
 
 class BlockReport(BaseModel):

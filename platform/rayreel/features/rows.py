@@ -9,57 +9,48 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from rayreel.catalog.columns import to_table
+from rayreel.catalog.video import CatalogVideo
 from rayreel.failures import Reason, Rejected
+from rayreel.features.schema import FILE
 from rayreel.media.clip import Clip
 
-TODO = pa.schema([("video", pa.string()), ("version", pa.string())])
-
-# Frames and sound as plain bytes: Arrow passes them to the encoder without a copy or a tensor extension type.
+# What decoding adds to a row. Frames and sound as plain bytes: Arrow passes them to the encoder without a copy or a
+# tensor extension type.
 DECODED = pa.schema(
     [
-        *TODO,
         ("frames", pa.large_binary()),
         ("windows", pa.large_binary()),
         ("n_frames", pa.int32()),
         ("n_windows", pa.int32()),
-        ("content_hash", pa.string()),
-        ("duration_s", pa.float32()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("fps", pa.float32()),
-        ("has_audio", pa.bool_()),
+        *FILE,
         ("reason", pa.string()),
         ("detail", pa.string()),
-        ("decode_s", pa.float64()),
-        ("decoded_at", pa.float64()),
     ]
 )
 
 
-# Passed on by the encoder in addition to the feature row: the reason of a failure, and the block's timing.
-PASSING = pa.schema(
-    [
-        ("reason", pa.string()),
-        ("detail", pa.string()),
-        ("n_frames", pa.int32()),
-        ("decode_s", pa.float64()),
-        ("decoded_at", pa.float64()),
-        ("waited_s", pa.float64()),
-        ("encode_s", pa.float64()),
-    ]
-)
+def todo_rows(videos: Sequence[CatalogVideo], versions: Sequence[str]) -> pa.Table:
+    """Return the input of extraction: catalog rows with their `version`."""
+    return to_table(videos).append_column("version", pa.array(versions, pa.string()))
 
 
-def decoded_block(videos: Sequence[str], versions: Sequence[str], clips: Sequence[Clip | Rejected]) -> pa.Table:
-    """Return clips and rejections as rows of DECODED; the caller fills in the timing columns."""
-    facts = [_facts(clip) | {"video": v, "version": n} for v, n, clip in zip(videos, versions, clips, strict=True)]
-    rows = pa.Table.from_pylist(facts, schema=DECODED)
+def decoded_rows(todo: pa.Table, clips: Sequence[Clip | Rejected]) -> pa.Table:
+    """Return the rows with their clips and rejections in the columns of DECODED."""
+    facts = pa.Table.from_pylist([_facts(clip) for clip in clips], schema=DECODED)
+    columns = dict(zip(DECODED.names, facts.columns, strict=True))
     good = [clip if isinstance(clip, Clip) else None for clip in clips]
-    for name, arrays in (
-        ("frames", [None if clip is None else clip.frames for clip in good]),
-        ("windows", [None if clip is None else clip.windows for clip in good]),
-    ):
-        rows = rows.set_column(DECODED.get_field_index(name), DECODED.field(name), _binary(arrays))
+    columns["frames"] = _binary([None if clip is None else clip.frames for clip in good])
+    columns["windows"] = _binary([None if clip is None else clip.windows for clip in good])
+    for name, column in columns.items():
+        todo = todo.append_column(DECODED.field(name), column)
+    return todo
+
+
+def timed(rows: pa.Table, **seconds: float) -> pa.Table:
+    """Return the rows of a block with its times in seconds, the same in every row."""
+    for name, value in seconds.items():
+        rows = rows.append_column(name, pa.array([value] * rows.num_rows, pa.float64()))
     return rows
 
 

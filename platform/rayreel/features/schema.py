@@ -1,11 +1,8 @@
 """The Parquet schemas of feature rows and quarantine rows."""
 
-import json
-from typing import Any
-
 import pyarrow as pa
 
-from rayreel.catalog.video import CatalogVideo
+from rayreel.catalog.columns import CATALOG
 from rayreel.encoders.encoder import Modality
 
 QUARANTINE = pa.schema(
@@ -20,25 +17,17 @@ QUARANTINE = pa.schema(
     ]
 )
 
-_CATALOG = [
-    ("video_id", pa.string()),
-    ("uri", pa.string()),
-    ("title", pa.string()),
-    ("description", pa.string()),
-    ("category", pa.string()),
-    ("tags", pa.list_(pa.string())),
-    ("created_at", pa.timestamp("us", tz="UTC")),
-    ("extra", pa.string()),  # JSON: extra columns differ between catalogs, the store's schema must not
-]
-_FILE = [
-    ("version", pa.string()),
-    ("content_hash", pa.string()),
-    ("duration_s", pa.float32()),
-    ("width", pa.int32()),
-    ("height", pa.int32()),
-    ("fps", pa.float32()),
-    ("has_audio", pa.bool_()),
-]
+# The facts of a decoded file.
+FILE = pa.schema(
+    [
+        ("content_hash", pa.string()),
+        ("duration_s", pa.float32()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("fps", pa.float32()),
+        ("has_audio", pa.bool_()),
+    ]
+)
 
 
 def feature_schema(dims: dict[Modality, int]) -> pa.Schema:
@@ -49,15 +38,11 @@ def feature_schema(dims: dict[Modality, int]) -> pa.Schema:
     """
     return pa.schema(
         [
-            *_CATALOG,
-            *_FILE,
+            *CATALOG,
+            ("version", pa.string()),
+            *FILE,
             *((modality.value, pa.list_(pa.list_(pa.float16(), dims[modality]))) for modality in Modality),
             ("transcript", pa.string()),
             ("encoder_key", pa.string()),
         ]
     )
-
-
-def catalog_columns(video: CatalogVideo) -> dict[str, Any]:
-    """Return a video's catalog columns as stored in a feature row."""
-    return video.model_dump(exclude={"extra"}) | {"extra": json.dumps(video.extra, sort_keys=True)}

@@ -144,8 +144,9 @@ class FeatureStore:
             return []
 
     def table(self, path: str, columns: list[str] | None = None) -> pa.Table:
-        """Return the rows of a file. Raises BrokenFile."""
-        return read_part(self.storage, path, columns)
+        """Return the rows of a file; columns that are newer than it are null. Raises BrokenFile."""
+        schema = self.schema if path.startswith(f"{self.features}/") else QUARANTINE
+        return read_part(self.storage, path, columns, schema)
 
     def _write_if_changed(self, path: str, content: bytes) -> None:
         if self.storage.read(path) != content:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rayreel.durable import StorageFull
-from rayreel.features.report import EXTRACTED, BlockReport
+from rayreel.features.report import EXTRACTED, REPORT, BlockReport
 from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore
 
@@ -20,12 +20,12 @@ class StoreRows:
     store: FeatureStore
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Write encoded rows and return one row with a BlockReport as JSON.
+        """Write encoded rows and return one row of REPORT, a BlockReport.
 
         A full disk is part of the report, since an exception would come with the tracebacks of every Ray process.
         """
         if not block.num_rows:
-            return pa.table({"report": pa.array([], pa.string())})
+            return REPORT.empty_table()
         good = pc.is_null(block["reason"])
         features, bad = block.filter(good), block.filter(pc.invert(good))
         outcomes, full = Counter({EXTRACTED: features.num_rows}) + Counter(bad["reason"].to_pylist()), ""
@@ -39,7 +39,7 @@ class StoreRows:
             storage_full=full,
             **{name: block[name][0].as_py() for name in ("decode_s", "decoded_at", "waited_s", "encode_s")},
         )
-        return pa.table({"report": [report.model_dump_json()]})
+        return pa.Table.from_pylist([report.model_dump()], schema=REPORT)
 
 
 def _quarantine(bad: pa.Table) -> pa.Table:

@@ -2,7 +2,7 @@
 
 import hashlib
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from rayreel.catalog.video import CatalogVideo
 from rayreel.features.rows import frames_of
 from rayreel.storage import Storage
 from rayreel.training.action.config import ActionConfig
@@ -76,7 +75,7 @@ class ClipStore:
         cells = [taken[start:end].tobytes() for start, end in pairwise(ends)]
         return pa.table(
             {
-                "video_id": _ids(good),
+                "video_id": good["video_id"],
                 "version": good["version"],
                 "content_hash": good["content_hash"],
                 "windows": counts,
@@ -84,10 +83,6 @@ class ClipStore:
             },
             schema=CLIPS,
         )
-
-
-def _ids(decoded: pa.Table) -> Sequence[str]:
-    return [CatalogVideo.model_validate_json(text).video_id for text in decoded["video"].to_pylist()]
 
 
 def _ipc(table: pa.Table) -> bytes:

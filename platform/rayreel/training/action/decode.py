@@ -10,7 +10,7 @@ import ray.data
 from rayreel.catalog.video import CatalogVideo
 from rayreel.features.config import ExtractConfig
 from rayreel.features.decoding import DecodeVideos
-from rayreel.features.rows import TODO
+from rayreel.features.rows import todo_rows
 from rayreel.features.version import version_of
 from rayreel.media.config import Limits
 from rayreel.placement import table_on
@@ -54,12 +54,12 @@ def decode_clips(
 def _dataset(
     todo: Sequence[tuple[CatalogVideo, str]], store: ClipStore, limits: Limits, config: ExtractConfig
 ) -> ray.data.Dataset:
-    rows = {"video": [video.model_dump_json() for video, _ in todo], "version": [version for _, version in todo]}
+    rows = todo_rows([video for video, _ in todo], [version for _, version in todo])
     # Blocks of about 20 MB of pixels, as in extraction.
     network, sampling = store.config.network, store.config.sampling
     size = max(1, (20 << 20) // (sampling.frames * sampling.window * network.size**2 * 3))
     return (
-        table_on(config.decode_on, pa.table(rows, schema=TODO), -(-len(todo) // size))
+        table_on(config.decode_on, rows, -(-len(todo) // size))
         .map_batches(DecodeVideos(sampling, limits, network.size), **config.decoding())
         .map_batches(StoreClips(store), **config.storing())
     )

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 
 from rayreel.catalog.video import CatalogVideo, text_of
 
-_TYPES = {
+_TYPES: dict[Any, pa.DataType] = {
     str: pa.string(),
     tuple[str, ...]: pa.list_(pa.string()),
     datetime | None: pa.timestamp("us", tz="UTC"),
@@ -17,8 +18,8 @@ _TYPES = {
 
 def catalog_schema(row: type[CatalogVideo] = CatalogVideo) -> pa.Schema:
     """Return one column per field. `extra` is JSON: its columns differ between catalogs, the schema must not."""
-    types = {name: _TYPES[field.annotation] for name, field in row.model_fields.items() if name != "extra"}
-    return pa.schema([(name, types.get(name, pa.string())) for name in row.model_fields])
+    fields = row.model_fields.items()
+    return pa.schema([(name, pa.string() if name == "extra" else _TYPES[field.annotation]) for name, field in fields])
 
 
 CATALOG = catalog_schema()

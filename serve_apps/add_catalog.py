@@ -21,7 +21,7 @@ from rayreel.features.store import FeatureStore
 from rayreel.release.site import Candidate
 from rayreel.settings import Settings, load_settings
 from rayreel.training.tracking import use_tracking
-from serve_apps.increment import bring_service_up_to_date
+from serve_apps.notify import bring_service_up_to_date
 
 MOST_SHOWN = 10
 

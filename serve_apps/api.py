@@ -8,11 +8,10 @@ from fastapi_offline import FastAPIOffline
 
 import rayreel
 from serve_apps import problems
-from serve_apps.admission import Admission
-from serve_apps.deadlines import Deadlines
-from serve_apps.fast import FastPath
+from serve_apps.limits import Admission, Deadlines
 from serve_apps.observe import Measured
-from serve_apps.routes import embed, operation, recommend, releases, videos, webhook
+from serve_apps.routes import embed, operation, recommend, releases, videos
+from serve_apps.routes.recommend import FastPath
 from serve_apps.security import protect
 from serve_apps.service import Service
 from serve_apps.uploads import UploadBudget
@@ -35,7 +34,7 @@ def make_api(service: Service, most_calls: int) -> FastAPI:
 
     api: FastAPI = FastAPIOffline(title="rayreel", version=rayreel.__version__, description=ABOUT, lifespan=lifespan)
     api.state.service = service
-    for part in (recommend, embed, videos, releases, operation, webhook):
+    for part in (recommend, embed, videos, releases, operation):
         api.include_router(part.router)
     api.include_router(videos.jobs)
     problems.install(api)

@@ -14,8 +14,8 @@ from rayreel.media.clip import Clip
 from rayreel.media.fetch import local_copy, refuse_foreign
 from rayreel.media.isolated import IsolatedDecoder
 from rayreel.settings import Settings
-from serve_apps.blocking import Blocking
 from serve_apps.content import Content
+from serve_apps.limits import Blocking
 from serve_apps.observe import Metrics
 
 log = logging.getLogger(__name__)

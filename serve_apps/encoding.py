@@ -9,7 +9,7 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from serve_apps.content import Content
-from serve_apps.deadlines import remaining
+from serve_apps.limits import remaining
 from serve_apps.problems import Busy, Unavailable
 
 

@@ -1,4 +1,4 @@
-"""Notify a running service of a change."""
+"""Bring the release of a running service up to date, and notify the service of changes."""
 
 import asyncio
 import logging
@@ -8,8 +8,13 @@ from ray import serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
-log = logging.getLogger(__name__)
+from rayreel.features.compact import compact
+from rayreel.features.store import open_store
+from rayreel.release.build import Progress
+from rayreel.release.increment import Brought, bring_up_to_date
+from rayreel.release.site import Candidate
 
+log = logging.getLogger(__name__)
 _TIMEOUT_S = 30
 
 
@@ -29,3 +34,14 @@ def notify_service() -> None:
 async def _notify() -> None:
     handle = serve.get_deployment_handle("search", "rayreel")
     await handle.broadcast("refresh").results_async(timeout_s=_TIMEOUT_S)
+
+
+def bring_service_up_to_date(
+    candidate: Candidate, *, snapshot: bool = False, progress: Progress = lambda _stage, _done: None
+) -> Brought:
+    """Call `bring_up_to_date`, then notify a running service and compact the feature store. Raises NoFeatures, Held."""
+    done = bring_up_to_date(candidate, snapshot=snapshot, progress=progress)
+    notify_service()
+    store = open_store(candidate.site.storage, candidate.version.encoder_key)
+    compact(store, on=candidate.site.release.read_on)
+    return done

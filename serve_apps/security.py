@@ -5,6 +5,7 @@ Plain ASGI, outermost first: Identified, CORS, Guarded, BodyLimit. They take a f
 
 import math
 import time
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -18,12 +19,12 @@ from rayreel.access.config import ServeConfig
 from rayreel.access.keyfile import KeyFile, WatchedKeys
 from rayreel.access.keys import BadKeys, Scope
 from rayreel.access.rate import TokenBucket
+from rayreel.client.messages import Problem
 from rayreel.compat.ray_serve import listening_host
 from rayreel.settings import Settings
 from serve_apps.identified import Headers, Identified, behind_serve
 from serve_apps.nearby import forwarded_by, is_for_this_machine, is_from_another_site
-from serve_apps.openapi import describe_middleware
-from serve_apps.problems import problem
+from serve_apps.problems import answers, problem
 from serve_apps.refusing import drain, refuse
 from serve_apps.scopes import scope_of
 
@@ -40,6 +41,7 @@ _ANOTHER_SITE = (
     "Another site's page sent this request. Without keys only pages of this machine and of serve.cors_origins may send "
     f"requests that change something. {_CREATE}, or add the site to serve.cors_origins."
 )
+_STATUSES = (400, 401, 403, 413, 429, 500, 503)
 
 
 def protect(app: FastAPI, settings: Settings, host: str | None = None) -> None:
@@ -178,3 +180,26 @@ def _with(response: Response, name: str, value: str) -> Response:
 
 def _insufficient(scope: Scope, needed: Scope) -> str:
     return f"This needs a key with the scope {needed.name.lower()}; this key has the scope {scope.name.lower()}."
+
+
+def describe_middleware(app: FastAPI) -> None:
+    """Add API keys and the errors of the middleware to the application's OpenAPI description."""
+    make = app.openapi
+
+    def described() -> dict[str, Any]:
+        schema = make()
+        parts = schema.setdefault("components", {})
+        parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "rr_…"}}
+        parts.setdefault("schemas", {}).setdefault("Problem", Problem.model_json_schema())
+        refusals = {str(status): answer for status, answer in answers(*_STATUSES).items()}
+        for path, operations in schema["paths"].items():
+            for method, operation in operations.items():
+                operation["responses"] = {**refusals, **operation["responses"]}
+                # FastAPI's default description, which does not match our handler.
+                if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+                    operation["responses"]["422"] = answers(422)[422]
+                if scope_of(method.upper(), path) is not None:
+                    operation["security"] = [{"key": []}, {}]
+        return schema
+
+    app.openapi = described  # type: ignore[method-assign]

@@ -17,9 +17,9 @@ from rayreel.recommendation.recommend import PinnedRelease
 from rayreel.release.webhook import Deliveries
 from rayreel.settings import Settings
 from serve_apps.batch import Catalogs, from_outside
-from serve_apps.blocking import Blocking
 from serve_apps.encoding import Encoding
 from serve_apps.following import keep_following
+from serve_apps.limits import Blocking
 from serve_apps.observe import Metrics
 from serve_apps.problems import Busy
 from serve_apps.state import ReleaseState, Serving

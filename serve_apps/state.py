@@ -3,15 +3,17 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from threading import Lock
+
+from cachetools import LRUCache
 
 from rayreel.index.collection import collection_name, version_of
 from rayreel.index.config import IndexUnavailable
 from rayreel.index.connect import MilvusClient, connect
 from rayreel.index.search import NoRelease, VideoIndex
-from rayreel.recommendation.cache import AnswerCache
 from rayreel.recommendation.live import Live, load_live
 from rayreel.release.following import FollowStatus, State, read_following
 from rayreel.settings import Settings
@@ -19,7 +21,6 @@ from serve_apps.observe import Metrics
 from serve_apps.problems import Unavailable
 
 log = logging.getLogger(__name__)
-
 NO_INDEX = "The index does not answer. Try again later."
 # Shorter than `serve.index_wait_s`, so that a waiting request sees the result of a check.
 LOOK_S = 2.0
@@ -27,6 +28,8 @@ LOOK_S = 2.0
 SILENT_S = 180.0
 # States that explain why no release serves yet.
 _EXPLAINED = (State.FOLLOWING, State.REFUSED, State.FAILED)
+# An entry's key, its slots in the tables and Python's own objects.
+ENTRY_BYTES = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,3 +189,41 @@ class ReleaseState:
         if live is None:
             return None
         return before if before and live is before.live else Serving(version, collection_name(version), live)
+
+
+class AnswerCache:
+    """Least-recently-used cache of rendered answers for one state of the release. Thread-safe.
+
+    `switch` to another state drops all of them. An answer computed for an earlier state, by a request that was in
+    flight during the switch, is not stored.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._answers: LRUCache[Hashable, bytes] = LRUCache(max_bytes, _size)
+        self._state: Hashable = None
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def switch(self, state: Hashable) -> None:
+        """Cache answers for this state (`Live.state`) from now on."""
+        with self._lock:
+            if state != self._state:
+                self._answers.clear()
+                self._state = state
+
+    def get(self, state: Hashable, key: Hashable) -> bytes | None:
+        """Return the cached answer to a query in this state, or None."""
+        with self._lock:
+            return self._answers.get(key) if state == self._state else None
+
+    def put(self, state: Hashable, key: Hashable, answer: bytes) -> None:
+        """Store an answer, unless the state is not the current one or the answer is larger than the cache."""
+        with self._lock:
+            if state == self._state and _size(answer) <= self._answers.maxsize:
+                self._answers[key] = answer
+
+
+def _size(answer: bytes) -> int:
+    return len(answer) + ENTRY_BYTES

@@ -17,9 +17,9 @@ from rayreel.release import registry
 from rayreel.release.increment import Writer
 from rayreel.release.rows import ReleaseRows, VideoRow
 from rayreel.settings import Settings
-from serve_apps.blocking import Blocking
 from serve_apps.content import Content
 from serve_apps.encoding import Encoding
+from serve_apps.limits import Blocking
 from serve_apps.problems import BadVideo, Unavailable
 from serve_apps.state import ReleaseState, Serving
 

@@ -8,12 +8,12 @@ from typing import Any, NoReturn
 import numpy as np
 
 from rayreel.index.filters import Filter, parse_filter
+from rayreel.recommendation.candidates import Searcher
 from rayreel.recommendation.config import RecommendConfig
 from rayreel.recommendation.live import Live
 from rayreel.recommendation.query import Options
 from rayreel.recommendation.recommend import PinnedRelease
 from rayreel.recommendation.results import RankedResults, RankedVideo, ResultExplanation
-from rayreel.recommendation.searching import Searcher
 from rayreel.release.rows import ReleaseRows, tombstones
 from rayreel.release.snapshot import load_snapshot, write_snapshot
 from rayreel.storage import Storage

@@ -1,24 +1,27 @@
-"""Recommendations by video, text, embedding, user or uploaded file."""
+"""Recommendations by video, text, embedding, user or uploaded file, and the fast path that needs only memory."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
+from pydantic import ValidationError
+from pydantic_core import to_json
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rayreel.client.messages import Recommendations, RecommendRequest, TopK
+from rayreel.errors import RayreelError
 from rayreel.failures import Rejected
 from rayreel.recommendation.query import Options
-from rayreel.recommendation.recommend import by_vector
-from rayreel.recommendation.request import check_request
-from rayreel.recommendation.request import recommend as answer
-from rayreel.recommendation.results import RankedResults
+from rayreel.recommendation.recommend import by_id_fast, by_vector, check_request, options_of
+from rayreel.recommendation.recommend import recommend as answer
+from rayreel.recommendation.results import RankedResults, RankedVideo
 from serve_apps.content import content_of
 from serve_apps.problems import answers
-from serve_apps.render import rendered
 from serve_apps.service import CurrentService, Service
 from serve_apps.state import Serving
 from serve_apps.writing import refusal
 
 router = APIRouter(tags=["recommend"])
+ROUTE = "/v1/recommend"
 
 
 @router.post("/v1/recommend", response_model=Recommendations, responses=answers(404, 422, 429, 503, 504))
@@ -54,3 +57,81 @@ async def _recommend(service: Service, serving: Serving, query: RecommendRequest
     if query.text is not None:
         text_D = (await service.encode("texts", [query.text], serving.version))[0]
     return await service.search(serving, lambda release: answer(release, query, text_D))
+
+
+def rendered(found: RankedResults) -> bytes:
+    """Return the JSON of `rayreel.client.messages.Recommendations`."""
+    return to_json({"release": found.release, "results": [_result(video) for video in found]})
+
+
+def _result(video: RankedVideo) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "video_id": video.video_id,
+        "score": round(video.score, 6),
+        "title": video.title,
+        "category": video.category,
+        "tags": video.tags,
+        "metadata": video.extra,
+    }
+    if video.explanation is not None:
+        result["explanation"] = {"stage": video.explanation.stage, "modalities": video.explanation.modalities}
+    return result
+
+
+class FastPath:
+    """ASGI: answers `POST /v1/recommend` if that needs only this process's memory.
+
+    All other requests, and invalid ones, are passed to the application.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self.app, self.service = app, service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or pass it on with its body."""
+        if scope["type"] != "http" or scope["path"] != ROUTE or scope["method"] != "POST" or not _is_json(scope):
+            await self.app(scope, receive, send)
+            return
+        messages: list[Message] = [await receive()]
+        while messages[-1].get("more_body"):
+            messages.append(await receive())
+        content = self._from_memory(b"".join(message.get("body", b"") for message in messages))
+        if content is not None:
+            scope["rayreel_route"] = ROUTE
+            await _send(send, content)
+            return
+        waiting = iter(messages)
+
+        async def receive_again() -> Message:
+            return next(waiting, None) or await receive()
+
+        await self.app(scope, receive_again, send)
+
+    def _from_memory(self, body: bytes) -> bytes | None:
+        try:
+            serving = self.service.state.current
+            cache, state = self.service.state.answers, serving.live.state
+            cached = cache.get(state, body)
+            self.service.metrics.looked_up(hit=cached is not None)
+            if cached is not None:
+                return cached
+            query = RecommendRequest.model_validate_json(body)
+            options = options_of(query, self.service.settings.recommend)
+            found = None if query.video_id is None else by_id_fast(serving.live, query.video_id, options)
+        except (ValidationError, RayreelError):  # the application reports it
+            return None
+        if found is None:
+            return None
+        content = rendered(found)
+        cache.put(state, body, content)
+        return content
+
+
+def _is_json(scope: Scope) -> bool:
+    return any(name == b"content-type" and value.startswith(b"application/json") for name, value in scope["headers"])
+
+
+async def _send(send: Send, body: bytes) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,13 +1,16 @@
-"""The serving release and its predecessors."""
+"""The serving release and its predecessors, and the webhook by which MLflow reports a new champion."""
 
-from fastapi import APIRouter
+import asyncio
+
+from fastapi import APIRouter, Request, Response
 
 from rayreel.client.messages import Release
 from rayreel.index.collection import collection_name
 from rayreel.release import audit
+from rayreel.release.follower import nudge_follower
 from rayreel.release.snapshot import snapshot_pointer
 from rayreel.settings import Settings
-from serve_apps.problems import Unavailable, answers
+from serve_apps.problems import NotFound, Unavailable, answers
 from serve_apps.service import CurrentService
 from serve_apps.state import Serving
 
@@ -55,3 +58,13 @@ def _releases(settings: Settings) -> list[Release]:
         )
         for entry in audit.history()
     ]
+
+
+@router.post("/v1/mlflow/webhook", status_code=204, responses=answers(401, 404))
+async def champion_moved(service: CurrentService, request: Request) -> Response:
+    """Receive MLflow's webhook for `model_version_alias`, signed with release.webhook_secret; check the champion."""
+    if service.deliveries is None:
+        raise NotFound("The webhook is disabled: release.webhook_secret is not set.")
+    if service.deliveries.moves_champion(request.headers, await request.body()):
+        await asyncio.to_thread(nudge_follower, service.settings.place)
+    return Response(status_code=204)

@@ -4,10 +4,9 @@ import numpy as np
 
 from live_case import Release, at, explanation, pinned, random_video
 from rayreel.client.messages import RecommendRequest
-from rayreel.recommendation.diversity import select_diverse
 from rayreel.recommendation.query import Options
-from rayreel.recommendation.recommend import by_id_fast
-from rayreel.recommendation.request import recommend
+from rayreel.recommendation.recommend import by_id_fast, recommend
+from rayreel.recommendation.results import select_diverse
 from release_rows import release_row
 
 

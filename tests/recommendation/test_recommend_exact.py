@@ -3,11 +3,10 @@ import pytest
 
 from live_case import Release, pinned, random_options, random_video
 from rayreel.index.filters import parse_filter
-from rayreel.recommendation.candidates import Constraints
-from rayreel.recommendation.exact import ExactSearch
+from rayreel.recommendation.candidates import Constraints, ExactSearch
+from rayreel.recommendation.live import SnapshotStatistics
 from rayreel.recommendation.query import Options
 from rayreel.recommendation.recommend import by_vector
-from rayreel.recommendation.statistics import SnapshotStatistics
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +62,7 @@ def test_exact_search_never_returns_deleted_videos(large: Release) -> None:
 def test_category_sums_do_not_depend_on_the_chunk_size(large: Release, monkeypatch: pytest.MonkeyPatch) -> None:
     at_once = SnapshotStatistics(large.live.snapshot)
     at_once_sums, at_once_mean = at_once.sums, at_once.mean_cosine
-    monkeypatch.setattr("rayreel.recommendation.statistics.CHUNK", 7)
+    monkeypatch.setattr("rayreel.recommendation.live.CHUNK", 7)
     in_steps = SnapshotStatistics(large.live.snapshot)
     assert in_steps.sums.keys() == at_once_sums.keys() == {"sea", "sky", "city", ""}
     for category, total in at_once_sums.items():

@@ -7,9 +7,8 @@ import pytest
 
 from live_case import Release, at, explanation, pinned
 from rayreel.encoders.encoder import Modality
-from rayreel.recommendation.query import BadQuery, Options, unit
+from rayreel.recommendation.query import BadQuery, Options, unit, weighted_query
 from rayreel.recommendation.recommend import by_id, by_id_fast, by_vector
-from rayreel.recommendation.weights import weighted_query
 from release_rows import DIM, release_row
 
 

@@ -8,7 +8,7 @@ import pytest
 from live_case import Release, at, explanation, pinned, random_video
 from rayreel.recommendation.query import Options
 from rayreel.recommendation.recommend import by_id, by_id_fast, by_vector
-from rayreel.recommendation.serendipity import required_outsiders
+from rayreel.recommendation.results import required_outsiders
 from release_rows import release_row
 
 

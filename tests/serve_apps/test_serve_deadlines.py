@@ -8,9 +8,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from serve_apps.admission import Admission
-from serve_apps.blocking import Blocking
-from serve_apps.deadlines import Deadlines, remaining
+from serve_apps.limits import Admission, Blocking, Deadlines, remaining
 from serve_apps.problems import Busy
 
 

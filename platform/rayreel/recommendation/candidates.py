@@ -1,18 +1,23 @@
 """Candidates: the videos that may be recommended, with their scores."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rayreel.index.collection import CATEGORY_BYTES
 from rayreel.index.conditions import And, Filter, Not, OneOf, shortened
 from rayreel.index.filters import matches
-from rayreel.recommendation.live import Live
+from rayreel.index.search import FUSION_DEPTH, MAX_HITS, RRF_K, Hit
+from rayreel.recommendation.live import NO, YES, Live
 from rayreel.recommendation.query import Options, Vector
-from rayreel.recommendation.statistics import NO, YES
+
+FIRST = 512
+# Cosines computed by the index and by NumPy differ by rounding.
+ROUNDING = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,3 +113,182 @@ def merged(one: RankedCandidates, other: RankedCandidates, count: int) -> Ranked
     joined = RankedCandidates(one.places + other.places, one.scores + other.scores, one.stages + other.stages)
     order = sorted(range(len(joined.places)), key=joined.scores.__getitem__, reverse=True)
     return joined.take(order[:count])
+
+
+@dataclass(frozen=True, slots=True)
+class StoredNeighbours:
+    """The stored neighbours of one video of the snapshot. Never blocks: everything is in memory.
+
+    A result is exact, equal to comparing the video with every other, or None. Videos missing from the stored list are
+    no nearer than its last entry, so the best `count` of list and overlay are the best of all if the last of them is
+    at least as near as that entry. Deleted, filtered and excluded videos can use up the list before that.
+    """
+
+    live: Live
+    place: int
+
+    def nearest(self, count: int, constraints: Constraints) -> RankedCandidates | None:
+        """Return the `count` nearest allowed videos, or all if there are fewer; None if the list is too short."""
+        live = self.live
+        complete = live.neighbours_NK.shape[1] == live.base - 1
+        found = self._from_list(count, constraints)
+        short = len(found.places) < count
+        if live.overlay.rows:
+            # A farther video cannot be among the best, or cannot be known to be.
+            min_score = found.scores[-1] if not short else -np.inf if complete else live.scores_NK[self.place, -1]
+            added = overlay_candidates(live, live.vector(self.place), count, constraints, min_score)
+            found = merged(found, added, count)
+        return found if complete or len(found.places) == count else None
+
+    def _from_list(self, count: int, constraints: Constraints) -> RankedCandidates:
+        live, hidden, place = self.live, self.live.hidden, self.place
+        if constraints.allow_all and not hidden:
+            places, scores = live.neighbours_NK[place, :count].tolist(), live.scores_NK[place, :count].tolist()
+            return RankedCandidates(places, scores, ["neighbours"] * len(places))
+        listed = zip(live.neighbours_NK[place].tolist(), live.scores_NK[place].tolist(), strict=True)
+        allowed = (pair for pair in listed if pair[0] not in hidden and constraints.allows(live, pair[0]))
+        kept = list(islice(allowed, count))
+        return RankedCandidates([near for near, _ in kept], [score for _, score in kept], ["neighbours"] * len(kept))
+
+
+@dataclass(frozen=True, slots=True)
+class ExactSearch:
+    """Compares one unit query with every video of the release."""
+
+    live: Live
+    query_D: Vector
+
+    def nearest(self, count: int, constraints: Constraints) -> RankedCandidates:
+        """Return the `count` nearest allowed videos, or all if there are fewer."""
+        live = self.live
+        scores_N = live.embeddings_ND @ self.query_D
+        scores_N[list(live.hidden)] = -np.inf
+        if constraints.verdicts:
+            scores_N[np.frombuffer(constraints.verdicts, np.uint8) == NO] = -np.inf
+        places = (place for place in _descending(scores_N, max(FIRST, 2 * count)) if constraints.allows(live, place))
+        kept = list(islice(places, count))
+        found = RankedCandidates(kept, scores_N[kept].tolist(), ["index"] * len(kept))
+        return merged(found, overlay_candidates(live, self.query_D, count, constraints), count)
+
+
+def _descending(scores_N: NDArray[np.float32], first: int) -> Iterator[int]:
+    """Yield places by falling score, except those at minus infinity. Sorts the rest only if `first` are consumed."""
+    if first < len(scores_N):
+        top_P = np.argpartition(-scores_N, first)[:first]
+        yield from _sorted(scores_N, top_P)
+        rest_N = np.ones(len(scores_N), bool)
+        rest_N[top_P] = False
+        yield from _sorted(scores_N, np.flatnonzero(rest_N))
+    else:
+        yield from _sorted(scores_N, np.arange(len(scores_N)))
+
+
+def _sorted(scores_N: NDArray[np.float32], places_P: NDArray[np.int64]) -> list[int]:
+    finite_P = places_P[np.isfinite(scores_N[places_P])]
+    order: list[int] = finite_P[np.argsort(-scores_N[finite_P], kind="stable")].tolist()
+    return order
+
+
+class Searcher(Protocol):
+    """A searchable index of releases, such as `VideoIndex`."""
+
+    def search(
+        self,
+        embedding: Vector,
+        top_k: int,
+        exclude: Sequence[str] = (),
+        *,
+        filter: Filter | None = None,
+        collection: str | None = None,
+    ) -> list[Hit]:
+        """Return the `top_k` videos nearest to the unit embedding, best first."""
+        ...
+
+    def hybrid(
+        self,
+        embedding: Vector,
+        text: str,
+        top_k: int,
+        exclude: Sequence[str] = (),
+        *,
+        filter: Filter | None = None,
+        collection: str | None = None,
+    ) -> list[Hit]:
+        """Return the `top_k` best of the fused rankings by embedding and by words."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSearch:
+    """Searches the index with one unit query; scores are cosines with the vectors in the replica.
+
+    Hits that were deleted or changed since, or that the replica does not know yet, are dropped; the query is compared
+    with the overlay here. If too few remain, a larger search follows.
+    """
+
+    live: Live
+    index: Searcher
+    collection: str
+    query_D: Vector
+
+    def nearest(self, count: int, constraints: Constraints) -> RankedCandidates:
+        """Return the `count` nearest allowed videos, or all if there are fewer."""
+        added = overlay_candidates(self.live, self.query_D, count, constraints)
+        limit = count
+        while True:
+            hits = self.hits(limit, constraints)
+            found = merged(self._known(hits, constraints), added, count)
+            reached = len(found.places) == count and found.scores[-1] >= hits[-1].score - ROUNDING if hits else True
+            if reached or len(hits) < limit or limit == MAX_HITS:
+                return found
+            limit = min(4 * limit, MAX_HITS)
+
+    def hits(self, limit: int, constraints: Constraints) -> list[Hit]:
+        """Return the index's own ranking, not checked against the replica."""
+        excluded, narrowed = sorted(constraints.exclude), constraints.as_filter()
+        return self.index.search(self.query_D, limit, excluded, filter=narrowed, collection=self.collection)
+
+    def _known(self, hits: Sequence[Hit], constraints: Constraints) -> RankedCandidates:
+        live = self.live
+        found = (live.find(hit.video_id) for hit in hits)
+        places = [p for p in found if p is not None and p < live.base and constraints.allows(live, p)]
+        scores = (live.vectors(places) @ self.query_D).tolist()
+        return RankedCandidates(places, scores, ["index"] * len(places))
+
+
+@dataclass(frozen=True, slots=True)
+class HybridSearch:
+    """Searches the index with a unit query and words; scores and order are those of reciprocal rank fusion.
+
+    Videos of the overlay are in the index too, and only the index can rank them by words, so none are added here.
+    """
+
+    dense: IndexSearch
+    text: str
+    explain: bool = False
+
+    def nearest(self, count: int, constraints: Constraints) -> RankedCandidates:
+        """Return the `count` best allowed videos, or all if there are fewer."""
+        live, limit = self.dense.live, count
+        while True:
+            hits = self._hits(limit, constraints)
+            found = [(live.find(hit.video_id), hit.score) for hit in hits]
+            kept = [(place, score) for place, score in found if place is not None and constraints.allows(live, place)]
+            if len(kept) >= count or len(hits) < limit or limit == MAX_HITS:
+                return self._with_stages(kept[:count], constraints, limit)
+            limit = min(4 * limit, MAX_HITS)
+
+    def _hits(self, limit: int, constraints: Constraints) -> list[Hit]:
+        dense, excluded, narrowed = self.dense, sorted(constraints.exclude), constraints.as_filter()
+        return dense.index.hybrid(
+            dense.query_D, self.text, limit, excluded, filter=narrowed, collection=dense.collection
+        )
+
+    def _with_stages(self, kept: Sequence[tuple[int, float]], constraints: Constraints, depth: int) -> RankedCandidates:
+        """Add the stages: bm25 if the words contributed more to the score than the embedding. Only for `explain`."""
+        stages = ["index"] * len(kept)
+        if self.explain:
+            hits = enumerate(self.dense.hits(max(depth, FUSION_DEPTH), constraints), start=1)
+            by_embedding = {self.dense.live.find(hit.video_id): 1 / (RRF_K + rank) for rank, hit in hits}
+            stages = ["bm25" if score > 2 * by_embedding.get(place, 0.0) else "index" for place, score in kept]
+        return RankedCandidates([place for place, _ in kept], [score for _, score in kept], stages)

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from heapq import merge
 from itertools import islice
 from pathlib import Path
@@ -16,12 +16,16 @@ from rayreel.encoders.encoder import Modality
 from rayreel.errors import RayreelError
 from rayreel.index.filters import Filter
 from rayreel.recommendation.query import Vector
-from rayreel.recommendation.statistics import SnapshotStatistics
 from rayreel.release.rows import Changes, ReleaseRows, VideoRow, embeddings, part_embeddings, videos
 from rayreel.release.snapshot import Snapshot, load_snapshot, snapshot_pointer
 from rayreel.storage import Storage
 
 Parts = dict[Modality, tuple[NDArray[np.float16], NDArray[np.bool_]]]
+# Rows summed at a time: of a large release only this much of the mapped file is touched at once.
+CHUNK = 8192
+# Filters whose verdicts are kept; each takes a byte per video.
+FILTERS = 32
+NO, YES = 1, 2
 
 
 class UnknownVideo(RayreelError):
@@ -48,6 +52,42 @@ class Overlay:
         parts = {m: _joined_parts(self.parts[m], keep, part_embeddings(changes.rows, m)) for m in Modality}
         embeddings_MD = _joined(self.embeddings_MD[keep], embeddings(changes.rows))
         return Overlay([*(self.rows[place] for place in keep), *videos(changes.rows)], embeddings_MD, parts)
+
+
+class SnapshotStatistics:
+    """A snapshot's embedding sums by category, its mean cosine, and cached filter results."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self.verdicts = lru_cache(FILTERS)(self._empty_verdicts)
+
+    def _empty_verdicts(self, _: Filter) -> bytearray:
+        """Cached results of a filter for each video: 0 for unknown, 1 for no, 2 for yes.
+
+        Callers add their results, so that frequent filters become free and no filter is applied to all videos at once.
+        """
+        return bytearray(len(self._snapshot))
+
+    @cached_property
+    def sums(self) -> dict[str, NDArray[np.float64]]:
+        """The sum of the embeddings of each category, [dim]."""
+        names, codes_N = np.unique([row.category for row in self._snapshot.rows], return_inverse=True)
+        sums_CD = np.zeros((len(names), self._snapshot.embeddings_ND.shape[1]))
+        for start in range(0, len(codes_N), CHUNK):
+            codes_R = codes_N[start : start + CHUNK]
+            order_R = np.argsort(codes_R, kind="stable")
+            present, firsts = np.unique(codes_R[order_R], return_index=True)
+            rows_RD = np.asarray(self._snapshot.embeddings_ND[start : start + CHUNK], np.float64)
+            sums_CD[present] += np.add.reduceat(rows_RD[order_R], firsts, axis=0)
+        return dict(zip(names.tolist(), sums_CD, strict=True))
+
+    @cached_property
+    def mean_cosine(self) -> float:
+        """Mean cosine of two different videos of the snapshot; 0 if it has fewer than two."""
+        count = len(self._snapshot.ids)
+        total_D = np.sum(list(self.sums.values()), axis=0)
+        # The square of the sum contains each pair twice, and each video's cosine with itself, which is 1.
+        return float((total_D @ total_D - count) / (count * (count - 1))) if count > 1 else 0.0
 
 
 class Live:

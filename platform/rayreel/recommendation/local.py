@@ -10,13 +10,12 @@ from rayreel.client.messages import RecommendRequest
 from rayreel.encoders.encoder import Modality, TextEncoder
 from rayreel.index.collection import collection_name
 from rayreel.index.search import NoRelease
+from rayreel.recommendation.candidates import Searcher
 from rayreel.recommendation.config import RecommendConfig
 from rayreel.recommendation.live import Live, load_live
 from rayreel.recommendation.query import Vector
-from rayreel.recommendation.recommend import PinnedRelease
-from rayreel.recommendation.request import check_request, recommend
+from rayreel.recommendation.recommend import PinnedRelease, check_request, recommend
 from rayreel.recommendation.results import RankedResults
-from rayreel.recommendation.searching import Searcher
 from rayreel.release import audit, registry
 from rayreel.release.registry import Version
 from rayreel.storage import Storage

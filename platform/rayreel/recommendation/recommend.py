@@ -1,38 +1,24 @@
-"""Recommendations for a video of the release, a query vector or a user."""
+"""Answers to requests: recommendations for a video of the release, a query vector or a user."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from rayreel.recommendation.candidates import Constraints, RankedCandidates, Source
+from rayreel.client.messages import RecommendOptions, RecommendRequest, User
+from rayreel.encoders.encoder import Modality
+from rayreel.index.filters import parse_filter
+from rayreel.recommendation.candidates import (
+    Constraints,
+    ExactSearch,
+    HybridSearch,
+    IndexSearch,
+    Searcher,
+    StoredNeighbours,
+)
 from rayreel.recommendation.config import RecommendConfig
-from rayreel.recommendation.diversity import select_diverse
-from rayreel.recommendation.exact import ExactSearch
-from rayreel.recommendation.explain import explanations
 from rayreel.recommendation.live import Live
-from rayreel.recommendation.neighbours import StoredNeighbours
-from rayreel.recommendation.query import BadQuery, Options, Vector
-from rayreel.recommendation.results import RankedResults, RankedVideo, ResultExplanation
-from rayreel.recommendation.searching import HybridSearch, IndexSearch, Searcher
-from rayreel.recommendation.serendipity import required_outsiders, with_outsiders
+from rayreel.recommendation.query import BadQuery, Options, Vector, unit, weighted_query
+from rayreel.recommendation.results import RankedResults, choose
 from rayreel.recommendation.users import Interests, WatchedVideo, taste
-from rayreel.recommendation.weights import weighted_query
-
-__all__ = [
-    "BadQuery",
-    "Options",
-    "PinnedRelease",
-    "RankedResults",
-    "RankedVideo",
-    "ResultExplanation",
-    "Searcher",
-    "WatchedVideo",
-    "by_id",
-    "by_id_fast",
-    "by_user",
-    "by_vector",
-]
 
 # Home categories of a query without a category: no video is outside them.
 NO_HOME: frozenset[str] = frozenset()
@@ -67,6 +53,70 @@ class PinnedRelease:
         return HybridSearch(IndexSearch(self.live, self.index, self.collection, query_D), text, options.explain)
 
 
+def recommend(release: PinnedRelease, request: RecommendRequest, text_D: Vector | None = None) -> RankedResults:
+    """Answer a request from one release. `text_D`: the request's text, embedded by the release's tower. Blocks.
+
+    Raises:
+        UnknownVideo, BadQuery, BadFilter: as `check_request`; BadQuery also if the release has nothing of the user.
+
+    >>> from pathlib import Path
+    >>> from rayreel.recommendation.live import load_live
+    >>> from rayreel.storage import Storage
+    >>> live = load_live(Storage("demo"), version=1, cache_dir=Path("cache"))
+    >>> release = PinnedRelease(live, index=None, collection="", config=RecommendConfig())  # small: no index
+    >>> found = recommend(release, RecommendRequest(video_id="v07", top_k=3, filter={"category": "c1"}))
+    >>> len(found), {video.category for video in found}
+    (3, {'c1'})
+    """
+    options = options_of(request, release.config)
+    if request.video_id is not None:
+        return by_id(release, request.video_id, options)
+    if request.user is not None:
+        return by_user(release, history_of(request.user), request.user.liked_categories, options)
+    if request.embedding is not None:
+        return by_vector(release, unit(request.embedding, release.live.dim), options)
+    assert text_D is not None, "the caller encodes the text"
+    return by_vector(release, text_D, options, request.text)
+
+
+def check_request(live: Live, request: RecommendRequest) -> None:
+    """Find what is wrong with a request before encoders, a thread or the index are used for it.
+
+    Raises:
+        BadFilter: the filter is invalid.
+        UnknownVideo: the release does not have the video.
+        BadQuery: the embedding does not fit the release.
+    """
+    if request.filter is not None:
+        parse_filter(request.filter)
+    if request.video_id is not None:
+        live.place(request.video_id)
+    if request.embedding is not None:
+        unit(request.embedding, live.dim)
+
+
+def options_of(options: RecommendOptions, config: RecommendConfig) -> Options:
+    """Convert the options of a request. Raises BadFilter."""
+    weights = None if options.weights is None else options.weights.model_dump()
+    return Options(
+        top_k=options.top_k,
+        filter=None if options.filter is None else parse_filter(options.filter),
+        exclude=frozenset(options.exclude),
+        diversity=options.diversity,
+        cross_category=options.cross_category,
+        serendipity=options.serendipity,
+        explain=options.explain,
+        weights=None if weights is None else {Modality(name): weight for name, weight in weights.items() if weight},
+        hybrid=options.hybrid,
+        candidates=config.diversity_candidates,
+    )
+
+
+def history_of(user: User) -> list[WatchedVideo]:
+    """Convert the history of a user."""
+    return [WatchedVideo(entry.video_id, entry.weight, entry.timestamp) for entry in user.watched()]
+
+
 def by_id_fast(live: Live, video_id: str, options: Options) -> RankedResults | None:
     """Return videos like one of the release from memory alone, or None if only `by_id` can answer.
 
@@ -80,7 +130,7 @@ def by_id_fast(live: Live, video_id: str, options: Options) -> RankedResults | N
         return None
     if options.diversity and options.pool() > FAST_POOL:
         return None
-    return _ranked(live, StoredNeighbours(live, place), options, live.vector(place), home=_home(live, place))
+    return choose(live, StoredNeighbours(live, place), options, live.vector(place), home=_home(live, place))
 
 
 def by_id(release: PinnedRelease, video_id: str, options: Options) -> RankedResults:
@@ -99,7 +149,7 @@ def by_id(release: PinnedRelease, video_id: str, options: Options) -> RankedResu
     query_D = live.vector(place) if options.weights is None else weighted_query(live.parts(place), options.weights)
     source = release.hybrid(query_D, live.row(place).title, options) if options.hybrid else release.nearest(query_D)
     home, exclude = _home(live, place), frozenset((video_id,))
-    return _not_none(_ranked(live, source, options, query_D, home=home, exclude=exclude))
+    return _not_none(choose(live, source, options, query_D, home=home, exclude=exclude))
 
 
 def by_vector(release: PinnedRelease, query_D: Vector, options: Options, text: str | None = None) -> RankedResults:
@@ -116,7 +166,7 @@ def by_vector(release: PinnedRelease, query_D: Vector, options: Options, text: s
     home = NO_HOME
     if options.cross_category or options.serendipity:
         home = _home(live, *source.nearest(1, Constraints.of(live, options)).places)
-    return _not_none(_ranked(live, source, options, query_D, home=home))
+    return _not_none(choose(live, source, options, query_D, home=home))
 
 
 def by_user(
@@ -134,66 +184,12 @@ def by_user(
     found = taste(release.live, history, liked, release.config, options.weights)
     source = Interests([release.nearest(interest_D) for interest_D in found.queries_ID], found.shares)
     watched = frozenset(video.video_id for video in history)
-    return _not_none(_ranked(release.live, source, options, found.queries_ID, home=found.home, exclude=watched))
+    return _not_none(choose(release.live, source, options, found.queries_ID, home=found.home, exclude=watched))
 
 
 def _home(live: Live, *places: int) -> frozenset[str]:
     """The categories of videos; the empty string is no category."""
     return frozenset(live.row(place).category for place in places) - {""}
-
-
-def _ranked(
-    live: Live,
-    source: Source,
-    options: Options,
-    query: Vector,
-    *,
-    home: frozenset[str],
-    exclude: frozenset[str] = frozenset(),
-) -> RankedResults | None:
-    """Results from a source, or None if it has no answer. `query`: [dim], or one per interest [I, dim]."""
-    constraints = Constraints.of(live, options, exclude, home)
-    pool = source.nearest(options.pool(), constraints)
-    chosen = None if pool is None else _diverse(live, pool, options)
-    if chosen is not None and options.serendipity and home:
-        chosen = _serendipitous(live, source, chosen, options, constraints.excluding_categories(home))
-    return None if chosen is None else RankedResults(live.version, _results(live, chosen, options, query))
-
-
-def _diverse(live: Live, pool: RankedCandidates, options: Options) -> RankedCandidates:
-    """Select the results from a pool. The stage of those not among the best by score alone is mmr."""
-    if not options.diversity:
-        return pool
-    relevance_P = np.asarray(pool.scores, np.float32)
-    if options.hybrid and pool.scores:
-        relevance_P /= relevance_P.max()  # RRF scores are tiny compared with the cosines they are weighed against
-    order = select_diverse(relevance_P, live.vectors(pool.places), options.top_k, options.diversity)
-    chosen = pool.take(order)
-    stages = ["mmr" if rank >= options.top_k else stage for rank, stage in zip(order, chosen.stages, strict=True)]
-    return RankedCandidates(chosen.places, chosen.scores, stages)
-
-
-def _serendipitous(
-    live: Live, source: Source, chosen: RankedCandidates, options: Options, outside: Constraints
-) -> RankedCandidates | None:
-    required = required_outsiders(options.serendipity, options.top_k)
-    is_outsider = [live.row(place).category not in outside.excluded_categories for place in chosen.places]
-    if sum(is_outsider) >= required:
-        return chosen
-    # All that are required, even if some are chosen already.
-    others = source.nearest(required, outside)
-    return None if others is None else with_outsiders(chosen, is_outsider, others, required)
-
-
-def _results(live: Live, chosen: RankedCandidates, options: Options, query: Vector) -> list[RankedVideo]:
-    explained: Sequence[ResultExplanation | None] = [None] * len(chosen.places)
-    if options.explain:
-        explained = explanations(live, chosen.places, chosen.stages, query)
-    results = []
-    for place, score, explanation in zip(chosen.places, chosen.scores, explained, strict=True):
-        row = live.row(place)
-        results.append(RankedVideo(row.video_id, score, row.title, row.category, row.tags, row.extra, explanation))
-    return results
 
 
 def _not_none(results: RankedResults | None) -> RankedResults:

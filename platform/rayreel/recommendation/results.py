@@ -1,13 +1,22 @@
-"""The results of a recommendation query."""
+"""The results of a query: chosen among the candidates, for diversity and serendipity too, and explained."""
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rayreel.encoders.encoder import Modality
+from rayreel.recommendation.candidates import Constraints, RankedCandidates, Source
+from rayreel.recommendation.live import Live
+from rayreel.recommendation.query import Options, Vector
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_COLUMNS = ("video_id", "score", "title", "category", "tags", "metadata")
 
 
 class ResultExplanation(NamedTuple):
@@ -64,11 +73,131 @@ class RankedResults:
         return self.to_pandas().to_html()
 
 
-_COLUMNS = ("video_id", "score", "title", "category", "tags", "metadata")
-
-
 def _row(found: RankedVideo) -> dict[str, Any]:
     row = dict(zip(_COLUMNS, found[:6], strict=True))
     if found.explanation is not None:
         row |= {"stage": found.explanation.stage} | {m.value: c for m, c in found.explanation.modalities.items()}
     return row
+
+
+def choose(
+    live: Live,
+    source: Source,
+    options: Options,
+    query: Vector,
+    *,
+    home: frozenset[str],
+    exclude: frozenset[str] = frozenset(),
+) -> RankedResults | None:
+    """Return the results from a source, None if it has no answer. `query`: [dim], or one per interest [I, dim]."""
+    constraints = Constraints.of(live, options, exclude, home)
+    pool = source.nearest(options.pool(), constraints)
+    chosen = None if pool is None else _diverse(live, pool, options)
+    if chosen is not None and options.serendipity and home:
+        chosen = _serendipitous(live, source, chosen, options, constraints.excluding_categories(home))
+    return None if chosen is None else RankedResults(live.version, _results(live, chosen, options, query))
+
+
+def _diverse(live: Live, pool: RankedCandidates, options: Options) -> RankedCandidates:
+    """Select the results from a pool. The stage of those not among the best by score alone is mmr."""
+    if not options.diversity:
+        return pool
+    relevance_P = np.asarray(pool.scores, np.float32)
+    if options.hybrid and pool.scores:
+        relevance_P /= relevance_P.max()  # RRF scores are tiny compared with the cosines they are weighed against
+    order = select_diverse(relevance_P, live.vectors(pool.places), options.top_k, options.diversity)
+    chosen = pool.take(order)
+    stages = ["mmr" if rank >= options.top_k else stage for rank, stage in zip(order, chosen.stages, strict=True)]
+    return RankedCandidates(chosen.places, chosen.scores, stages)
+
+
+def _serendipitous(
+    live: Live, source: Source, chosen: RankedCandidates, options: Options, outside: Constraints
+) -> RankedCandidates | None:
+    required = required_outsiders(options.serendipity, options.top_k)
+    is_outsider = [live.row(place).category not in outside.excluded_categories for place in chosen.places]
+    if sum(is_outsider) >= required:
+        return chosen
+    # All that are required, even if some are chosen already.
+    others = source.nearest(required, outside)
+    return None if others is None else with_outsiders(chosen, is_outsider, others, required)
+
+
+def _results(live: Live, chosen: RankedCandidates, options: Options, query: Vector) -> list[RankedVideo]:
+    explained: Sequence[ResultExplanation | None] = [None] * len(chosen.places)
+    if options.explain:
+        explained = explanations(live, chosen.places, chosen.stages, query)
+    results = []
+    for place, score, explanation in zip(chosen.places, chosen.scores, explained, strict=True):
+        row = live.row(place)
+        results.append(RankedVideo(row.video_id, score, row.title, row.category, row.tags, row.extra, explanation))
+    return results
+
+
+def explanations(live: Live, places: Sequence[int], stages: Sequence[str], query: Vector) -> list[ResultExplanation]:
+    """Return for each video its stage and the cosines of the unit query with its single-modality embeddings.
+
+    `query`: [dim], or one per interest [I, dim], of which the nearest to the video is used.
+    """
+    queries_ID = np.atleast_2d(query)
+    queries_PD = queries_ID[np.argmax(live.vectors(places) @ queries_ID.T, axis=1)]
+    cosines: list[dict[Modality, float]] = [{} for _ in places]
+    for modality in Modality:
+        values_PD, present_P = live.modality_vectors(places, modality)
+        scores_P = np.einsum("pd,pd->p", values_PD, queries_PD).round(6).tolist()
+        for of_video, score, present in zip(cosines, scores_P, present_P.tolist(), strict=True):
+            if present:
+                of_video[modality] = score
+    return [ResultExplanation(stage, of_video) for stage, of_video in zip(stages, cosines, strict=True)]
+
+
+def select_diverse(
+    scores_P: NDArray[np.float32], vectors_PD: NDArray[np.float32], count: int, diversity: float
+) -> list[int]:
+    """Select up to `count` of P candidates by maximal marginal relevance; returns them in the order of selection.
+
+    Each step selects the candidate with the highest λ · score - (1 - λ) · its highest cosine to those already selected,
+    where λ = 1 - diversity; vectors are of unit length. Source: Carbonell and Goldstein 1998, The Use of MMR.
+
+    >>> scores_P = np.array([0.9, 0.89, 0.5], np.float32)
+    >>> vectors_PD = np.array([[1, 0], [1, 0], [0, 1]], np.float32)  # the first two are alike
+    >>> select_diverse(scores_P, vectors_PD, 2, diversity=0.0), select_diverse(scores_P, vectors_PD, 2, diversity=0.5)
+    ([0, 1], [0, 2])
+    """
+    relevance_P = (1 - diversity) * np.asarray(scores_P, np.float32)
+    nearest_P = np.full(len(relevance_P), -np.inf, np.float32)
+    open_P = np.ones(len(relevance_P), bool)
+    chosen: list[int] = []
+    for _ in range(min(count, len(relevance_P))):
+        # The first step has nothing to compare with: it selects the most relevant.
+        marginal_P = relevance_P - diversity * nearest_P if chosen else np.asarray(scores_P, np.float32)
+        best = int(np.argmax(np.where(open_P, marginal_P, -np.inf)))
+        chosen.append(best)
+        open_P[best] = False
+        nearest_P = np.maximum(nearest_P, vectors_PD @ vectors_PD[best])
+    return chosen
+
+
+def required_outsiders(serendipity: float, top_k: int) -> int:
+    """Return how many of `top_k` results must come from other categories: the share, rounded up."""
+    return math.ceil(serendipity * top_k - 1e-9)
+
+
+def with_outsiders(
+    chosen: RankedCandidates, is_outsider: list[bool], others: RankedCandidates, required: int
+) -> RankedCandidates:
+    """Replace as few of the chosen as needed to have `required` candidates of other categories.
+
+    `is_outsider` states for each chosen candidate whether it is of another category already. The last of those that are
+    not are replaced by the best of `others` (of other categories, best first) not chosen yet, appended at the end.
+    """
+    available = [i for i, place in enumerate(others.places) if place not in chosen.places]
+    missing = min(max(required - sum(is_outsider), 0), len(available), len(is_outsider) - sum(is_outsider))
+    if not missing:
+        return chosen
+    at_home = [i for i, other in enumerate(is_outsider) if not other]
+    replaced = set(at_home[len(at_home) - missing :])
+    kept = chosen.take([i for i in range(len(is_outsider)) if i not in replaced])
+    added = others.take(available[:missing])
+    stages = kept.stages + ["serendipity"] * missing
+    return RankedCandidates(kept.places + added.places, kept.scores + added.scores, stages)

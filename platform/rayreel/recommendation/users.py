@@ -12,8 +12,7 @@ from rayreel.encoders.encoder import Modality
 from rayreel.recommendation.candidates import Constraints, RankedCandidates, Source
 from rayreel.recommendation.config import RecommendConfig
 from rayreel.recommendation.live import Live
-from rayreel.recommendation.query import BadQuery, Vector
-from rayreel.recommendation.weights import weighted_query
+from rayreel.recommendation.query import BadQuery, Vector, weighted_query
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from rayreel.release.mend import amendments_among, mend_snapshot, restore_amendm
 from rayreel.release.site import Candidate, Site
 from rayreel.settings import Settings
 from rayreel.storage import BrokenFile
-from serve_apps.increment import bring_service_up_to_date
+from serve_apps.notify import bring_service_up_to_date
 
 
 class NothingServes(RayreelError):

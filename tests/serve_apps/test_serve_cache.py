@@ -2,7 +2,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from rayreel.recommendation.cache import ENTRY_BYTES, AnswerCache
+from serve_apps.state import ENTRY_BYTES, AnswerCache
 
 STATE, NEXT = (1, "snapshot", "part-1"), (1, "snapshot", "part-2")
 

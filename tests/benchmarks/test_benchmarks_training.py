@@ -10,7 +10,7 @@ from rayreel.features.key import EncoderKey
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.media.config import SamplingConfig
 from rayreel.training.config import TrainConfig
-from rayreel.training.data import open_features
+from rayreel.training.job import open_features
 
 SMALL = EncoderKey(
     identities={modality: f"small_{modality.value}@random" for modality in Modality},

@@ -10,8 +10,7 @@ from rayreel.evaluation.config import SplitConfig
 from rayreel.storage import Storage
 from rayreel.training.action.clips import CLIPS, ClipStore
 from rayreel.training.action.config import ActionConfig
-from rayreel.training.action.data import check_clips, draw_windows, list_clips, load_clips
-from rayreel.training.action.groups import source_of
+from rayreel.training.action.data import check_clips, draw_windows, list_clips, load_clips, source_of
 from rayreel.training.action.loop import ActionJob
 
 TINY = ActionConfig(network={"frames": 2, "stride": 1, "size": 16, "channels": (8,)}, windows=2)

@@ -9,10 +9,10 @@ from moving import KINDS, moving_frames
 from rayreel.catalog.video import CatalogVideo
 from rayreel.evaluation.config import SplitConfig
 from rayreel.evaluation.splits import Split
-from rayreel.training.action.classifier import accuracy, confusion_of
 from rayreel.training.action.config import ActionConfig
 from rayreel.training.action.data import LabelledClips, list_clips
-from rayreel.training.action.loop import ActionJob, ActionRun
+from rayreel.training.action.loop import ActionJob, ActionRun, accuracy, confusion_of
+from rayreel.training.progress import learning_rate
 from worker_processes import spawn_workers
 
 EACH = 24
@@ -52,11 +52,16 @@ def run_of(data: LabelledClips, **changes: object) -> ActionRun:
     return ActionRun(ActionJob("unused", listed, CONFIG.model_copy(update=changes), SplitConfig()), data, CPU)
 
 
+def epoch_of(run: ActionRun) -> dict[str, float]:
+    assert run.train_epoch() is None
+    return run.end_epoch()
+
+
 def test_training_learns_motions_that_no_single_frame_shows() -> None:
     run = run_of(moving_clips())
     losses = []
     while not run.finished:
-        losses.append(run.train_epoch()["train/loss"])
+        losses.append(epoch_of(run)["train/loss"])
     run.model.load_state_dict(run.best["model"])
     confusion, _ = confusion_of(run.model, run.data, run.data.split.test, CPU)
     assert confusion.sum(axis=1).tolist() == [6, 6, 6]
@@ -64,29 +69,37 @@ def test_training_learns_motions_that_no_single_frame_shows() -> None:
     assert losses[-1] < 0.85 * losses[0]
 
 
-def test_the_best_epoch_is_kept_and_training_stops_early() -> None:
+def test_the_best_epoch_is_kept_and_training_stops_early(monkeypatch: pytest.MonkeyPatch) -> None:
     run = run_of(moving_clips(), patience=2)
     finished = []
-    for right, loss in [(0.5, 1.0), (0.6, 2.0), (0.6, 1.5), (0.6, 1.6), (0.5, 0.1)]:
+    for right, loss in [(50, 1.0), (60, 2.0), (60, 1.5), (60, 1.6), (50, 0.1)]:
         with torch.no_grad():
             run.model.head.bias.fill_(loss)
-        run._keep_best({"validation/accuracy": right, "validation/loss": loss})
-        run.epoch += 1
+        confusion = np.array([[right, 100 - right], [0, 0]])
+        monkeypatch.setattr("rayreel.training.action.loop.confusion_of", lambda *_, found=(confusion, loss): found)
+        run.end_epoch()
         finished.append(run.finished)
     assert run.best["epoch"] == 2
     assert run.best["model"]["head.bias"].tolist() == [1.5] * len(KINDS)
     assert finished == [False, False, False, False, True]
 
 
+def test_a_diverging_step_ends_the_epoch() -> None:
+    run = run_of(moving_clips())
+    with torch.no_grad():
+        run.model.head.bias.fill_(torch.nan)
+    assert run.train_epoch() == "step 0 of epoch 0 has loss nan and gradient norm nan"
+
+
 def test_a_restart_continues_exactly_from_the_checkpoint(tmp_path: Path) -> None:
     data = moving_clips()
     uninterrupted = run_of(data, epochs=2)
-    first = uninterrupted.train_epoch()
+    first = epoch_of(uninterrupted)
     torch.save(uninterrupted.state(), tmp_path / "state.pt")
-    second = uninterrupted.train_epoch()
+    second = epoch_of(uninterrupted)
     restarted = run_of(data, epochs=2, seed=0)
     restarted.restore(torch.load(tmp_path / "state.pt", weights_only=True))
-    assert restarted.train_epoch() == second != first
+    assert epoch_of(restarted) == second != first
     assert restarted.finished
 
 
@@ -94,7 +107,7 @@ def _shares(rank: int, workers: int, folder: str) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", f"file://{folder}/store{workers}", world_size=workers, rank=rank)
     run = run_of(moving_clips())
-    loss = run.step(0, run.data.split.train[:5])
+    loss = run.step(0, run.data.split.train[:5]).loss
     confusion, mean = confusion_of(run.model, run.data, run.data.split.validation[:5], CPU)
     if rank == 0:
         torch.save(
@@ -105,7 +118,7 @@ def _shares(rank: int, workers: int, folder: str) -> None:
 
 def test_a_step_of_two_workers_on_an_uneven_batch_equals_that_of_one_process(tmp_path: Path) -> None:
     run = run_of(moving_clips())
-    loss = run.step(0, run.data.split.train[:5])
+    loss = run.step(0, run.data.split.train[:5]).loss
     confusion, mean = confusion_of(run.model, run.data, run.data.split.validation[:5], CPU)
     spawn_workers(2, _shares, 2, str(tmp_path))
     theirs = torch.load(tmp_path / "2", weights_only=True)
@@ -117,10 +130,7 @@ def test_a_step_of_two_workers_on_an_uneven_batch_equals_that_of_one_process(tmp
 
 
 def test_the_learning_rate_rises_and_then_decays_to_zero() -> None:
-    run = run_of(moving_clips())
-    rates = []
-    for run.epoch in range(CONFIG.epochs):
-        rates += [run._rate(step) for step in range(6)]
+    rates = [learning_rate(number, 6 * CONFIG.epochs, CONFIG) for number in range(6 * CONFIG.epochs)]
     top = int(np.argmax(rates))
     assert max(rates) == pytest.approx(CONFIG.learning_rate, rel=0.02)
     assert 0 < top < len(rates) // 5

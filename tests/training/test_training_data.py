@@ -10,7 +10,7 @@ from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore
 from rayreel.storage import Storage
 from rayreel.training.config import Ingest, TrainConfig
-from rayreel.training.data import fits, machine_memory, open_features, size_of
+from rayreel.training.job import fits, machine_memory, open_features, size_of
 from rayreel.training.mapped import map_features
 
 COUNTS = [(3, 2, 1), (0, 0, 1), (5, 0, 0), (1, 4, 1), (2, 1, 0)]

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rayreel.training.embedding import lazy_zeros
+from rayreel.training.loop import lazy_zeros
 
 
 def own_mb() -> float:

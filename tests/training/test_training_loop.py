@@ -20,9 +20,8 @@ from rayreel.training.config import TrainConfig
 from rayreel.training.job import TrainJob, prepare
 from rayreel.training.loop import Run, make_learner, steps_per_epoch
 from rayreel.training.pairs.config import PairsConfig
-from rayreel.training.pairs.problem import PairsImpossible
-from rayreel.training.progress import Progress
-from rayreel.training.step import StepResult
+from rayreel.training.pairs.sources import PairsImpossible
+from rayreel.training.progress import Progress, StepResult
 
 MINED = PairsConfig(negatives="mined", mined_from_rank=1, mined_to_rank=8)
 

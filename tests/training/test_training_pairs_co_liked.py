@@ -3,11 +3,10 @@ import pyarrow as pa
 import pytest
 
 from feature_rows import feature_matrix, feature_row
-from rayreel.training.pairs import co_liked as module
-from rayreel.training.pairs.co_liked import co_liked
-from rayreel.training.pairs.co_watched import training_interactions
+from rayreel.training.pairs import edges as module
 from rayreel.training.pairs.config import PairsConfig
-from rayreel.training.pairs.jaccard import LabelSets
+from rayreel.training.pairs.edges import co_liked, training_interactions
+from rayreel.training.pairs.relations import LabelSets
 from watching import watched
 
 SETS = [{"a", "b"}, {"A ", "c"}, {"c", "d", "e"}, {"a", "b"}, set(), set()]

@@ -2,8 +2,8 @@ import numpy as np
 import pyarrow as pa
 
 from feature_rows import feature_matrix, feature_row
-from rayreel.training.pairs.co_watched import co_watched, training_interactions
 from rayreel.training.pairs.config import PairsConfig
+from rayreel.training.pairs.edges import co_watched, training_interactions
 from watching import watched
 
 HOUR = 3600.0

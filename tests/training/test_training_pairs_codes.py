@@ -1,7 +1,6 @@
 import pyarrow as pa
 
-from rayreel.training.pairs.codes import codes_of
-from rayreel.training.pairs.sources import NONE
+from rayreel.training.pairs.sources import NONE, codes_of
 
 
 def test_equal_texts_have_one_code_across_chunks_and_blanks_have_none() -> None:

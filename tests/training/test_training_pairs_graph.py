@@ -1,8 +1,7 @@
 import numpy as np
 from scipy import sparse
 
-from rayreel.training.pairs.graph import Graph
-from rayreel.training.pairs.sources import NONE
+from rayreel.training.pairs.sources import NONE, Graph
 
 WEIGHTS = np.array(
     [[0, 1, 3, 0, 0], [1, 0, 0, 0, 0], [3, 0, 0, 2, 0], [0, 0, 2, 0, 0], [0, 0, 0, 0, 0]], dtype=np.float32

@@ -1,7 +1,6 @@
 import numpy as np
 
-from rayreel.training.pairs.label import SameLabel
-from rayreel.training.pairs.sources import NONE
+from rayreel.training.pairs.sources import NONE, SameLabel
 
 LABELS = np.array([0, 1, 0, NONE, 0, 2, 1, NONE, 0])
 TRAIN = np.array([0, 1, 2, 3, 4, 5, 7])

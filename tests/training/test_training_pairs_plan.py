@@ -9,8 +9,7 @@ from rayreel.features.matrix import FeatureMatrix
 from rayreel.tower.losses.global_batch import FILLER
 from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.pairs.plan import DrawnPairs, PairPlan
-from rayreel.training.pairs.problem import PairsImpossible
-from rayreel.training.pairs.sources import Kind
+from rayreel.training.pairs.sources import Kind, PairsImpossible
 from watching import watched
 
 CATALOG = clusters(categories=4, each=25)

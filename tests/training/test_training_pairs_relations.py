@@ -3,8 +3,7 @@ import torch
 from scipy import sparse
 
 from rayreel.tower.losses.global_batch import FILLER
-from rayreel.training.pairs.jaccard import LabelSets
-from rayreel.training.pairs.relations import Alike, Distinct
+from rayreel.training.pairs.relations import Alike, Distinct, LabelSets
 from rayreel.training.pairs.sources import NONE
 
 

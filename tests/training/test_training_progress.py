@@ -2,8 +2,7 @@ import math
 
 import pytest
 
-from rayreel.training.progress import Progress
-from rayreel.training.step import StepResult
+from rayreel.training.progress import Progress, StepResult
 
 
 def result(loss: float) -> StepResult:

@@ -13,7 +13,8 @@ from torch import Tensor
 from rayreel.tower.losses.config import LossConfig
 from rayreel.training.config import Precision, Schedule, TrainConfig
 from rayreel.training.order import epoch_batches
-from rayreel.training.step import compute_type, learning_rate
+from rayreel.training.progress import learning_rate
+from rayreel.training.step import compute_type
 from training_case import MIXED, batches, gradients_of, learner, small_matrix, with_workers
 
 KINDS = ["infonce", "supcon", "triplet", "contrastive"]

@@ -1,29 +1,30 @@
-"""Checkpoints: the tower, ready to embed, and the state needed to resume training."""
+"""Reports of a training loop: metrics, and a checkpoint with the state needed to resume. Shared by all loops."""
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import ray.train
 import torch
 
-from rayreel.tower.save import save_tower
-from rayreel.training.progress import Progress
-from rayreel.training.step import Learner
+from rayreel.training.distributed import world
 
 _STATE = "state.pt"
 
 
-@contextmanager
-def saved(learner: Learner, progress: Progress, extra: dict[str, Any]) -> Iterator[ray.train.Checkpoint]:
-    """Write a checkpoint to a temporary folder; report it before the block ends."""
+def report(metrics: dict[str, float], state: dict[str, Any], write: Callable[[Path], object] = lambda _: None) -> None:
+    """Report from all workers, which also synchronises them. Only rank 0 adds the checkpoint.
+
+    The checkpoint has `state`, and the files that `write` adds to its folder.
+    """
+    if world()[0] != 0:
+        ray.train.report(metrics)
+        return
     with tempfile.TemporaryDirectory() as folder:
-        save_tower(learner.tower, Path(folder))
-        state = {"learner": learner.state(), "progress": progress.state(), **extra}
+        write(Path(folder))
         torch.save(state, Path(folder) / _STATE)
-        yield ray.train.Checkpoint.from_directory(folder)
+        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
 
 
 def latest_state() -> dict[str, Any] | None:

@@ -1,9 +1,11 @@
 """The training loop of each Ray Train worker."""
 
+import mmap
 import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,17 +14,19 @@ import ray.train.torch
 import torch
 from numpy.typing import NDArray
 
+from rayreel.features.matrix import FeatureMatrix
+from rayreel.tower.embed import collate
 from rayreel.tower.losses.make import make_loss
+from rayreel.tower.save import save_tower
 from rayreel.tower.tower import VideoTower
-from rayreel.training import checkpoint
 from rayreel.training.batches import Batches, PairBatch, prefetch
+from rayreel.training.checkpoint import latest_state, report
 from rayreel.training.config import TrainConfig
-from rayreel.training.distributed import world
-from rayreel.training.embedding import embed_matrix_rows, lazy_zeros
+from rayreel.training.distributed import gather_rows, world
 from rayreel.training.job import Prepared, TrainJob, prepare
 from rayreel.training.order import count_steps, epoch_batches
-from rayreel.training.progress import Progress
-from rayreel.training.step import Learner, StepResult
+from rayreel.training.progress import Progress, StepResult
+from rayreel.training.step import Learner
 from rayreel.training.validation import SCORE
 
 # A sample of this size gives accurate feature statistics and fits into memory.
@@ -48,7 +52,7 @@ def train_loop(job: TrainJob) -> TrainingOutcome:
     prepared = prepare(job, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     device = ray.train.torch.get_device() if job.train.device == "auto" else torch.device(job.train.device)
     run = Run(job, prepared, make_learner(job, prepared, device), Progress())
-    if (state := checkpoint.latest_state()) is not None:
+    if (state := latest_state()) is not None:
         run.load(state)
     while run.progress.epoch < job.train.epochs and not run.progress.stale(job.train.patience):
         divergence = run.train_epoch()
@@ -84,6 +88,12 @@ class Run:
         self.samples_per_s = 0.0
         rank, workers = world()
         self.batches = Batches(prepared.matrix, prepared.plan, job.pairs, job.train.seed, job.loss.log_q, rank, workers)
+
+    def state(self) -> dict[str, Any]:
+        """Return the state needed to resume, with the mined negatives within an epoch."""
+        within = self.progress.step > 0 and self.prepared.plan.mined_TR is not None
+        mined = torch.from_numpy(self.prepared.plan.mined_TR) if within else None
+        return {"learner": self.learner.state(), "progress": self.progress.state(), "mined": mined}
 
     def load(self, state: dict[str, Any]) -> None:
         """Restore a checkpoint's state."""
@@ -154,11 +164,31 @@ class Run:
         return embedding_ND
 
     def _report(self, metrics: dict[str, float]) -> None:
-        """Report from all workers, which also synchronises them. Only rank 0 adds the checkpoint."""
-        if world()[0] != 0:
-            ray.train.report(metrics)
-            return
-        within = self.progress.step > 0 and self.prepared.plan.mined_TR is not None
-        mined = torch.from_numpy(self.prepared.plan.mined_TR) if within else None
-        with checkpoint.saved(self.learner, self.progress, {"mined": mined}) as made:
-            ray.train.report(metrics, checkpoint=made)
+        report(metrics, self.state(), partial(save_tower, self.learner.tower))
+
+
+@torch.no_grad()
+def embed_matrix_rows(
+    tower: VideoTower, matrix: FeatureMatrix, rows_R: NDArray[np.int64], batch_size: int = 1024
+) -> NDArray[np.float32]:
+    """Return unit embeddings [R, dim] of these rows on every worker. All workers must pass the same rows."""
+    tower.eval()
+    device = next(tower.parameters()).device
+    rank, workers = world()
+    mine = np.array_split(rows_R, workers)[rank]
+    parts = [
+        tower(collate(matrix, mine[start : start + batch_size]).to(device)).float().cpu().numpy()
+        for start in range(0, len(mine), batch_size)
+    ]
+    return gather_rows(np.concatenate(parts) if parts else np.empty((0, tower.config.dim), np.float32), device)
+
+
+def lazy_zeros(rows: int, dim: int) -> NDArray[np.float32]:
+    """Return zeros [rows, dim] that use memory only for the pages written.
+
+    np.zeros requests huge pages, so each of a thousand scattered rows would use 2 MB.
+    """
+    pages = mmap.mmap(-1, max(1, 4 * rows * dim), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):  # Linux
+        pages.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(pages, np.float32, rows * dim).reshape(rows, dim)

@@ -1,10 +1,12 @@
-"""The progress of a run: position, losses and best score; part of every checkpoint."""
+"""The course of a run: learning rate, position, losses and best score. Shared by all training loops."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from rayreel.errors import RayreelError
-from rayreel.training.step import StepResult
+from rayreel.training.action.config import ActionConfig
+from rayreel.training.config import Schedule, TrainConfig
 
 _SMOOTH = 0.95
 _SETTLED = 20
@@ -14,9 +16,36 @@ class Diverged(RayreelError):
     """The loss is not finite, or grows instead of falling."""
 
 
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """Result of a step: loss of the global batch, gradient norm before clipping, and learning rate."""
+
+    loss: float
+    norm: float
+    rate: float
+
+    @property
+    def finite(self) -> bool:
+        """Whether loss and gradient are finite."""
+        return math.isfinite(self.loss) and math.isfinite(self.norm)
+
+
+def learning_rate(number: int, steps: int, config: TrainConfig | ActionConfig) -> float:
+    """Return the rate of step `number` of `steps`: linear warm-up, then cosine decay to 0 or constant.
+
+    Depends on the step number only, so that a restart continues exactly. Source: Loshchilov & Hutter 2017.
+    """
+    warmup = round(config.warmup * steps)
+    if number < warmup:
+        return config.learning_rate * (number + 1) / warmup
+    if isinstance(config, TrainConfig) and config.schedule is Schedule.CONSTANT:
+        return config.learning_rate
+    return config.learning_rate * (1 + math.cos(math.pi * (number - warmup) / max(1, steps - warmup))) / 2
+
+
 @dataclass(slots=True)
 class Progress:
-    """The next step, sums over the current epoch, and the best epoch so far.
+    """The next step, sums over the current epoch, and the best epoch so far; part of every checkpoint.
 
     taken: steps of the current epoch with finite results; rate: the last learning rate; smooth: exponentially
     smoothed loss; reference: its largest value over the first 20 steps.
@@ -31,6 +60,7 @@ class Progress:
     smooth: float = 0.0
     reference: float = 0.0
     best_score: float = float("-inf")
+    best_tie: float = 0.0
     best_epoch: int = -1
 
     def add(self, step: int, result: StepResult) -> None:
@@ -59,13 +89,15 @@ class Progress:
             "train/learning_rate": self.rate,
         }
 
-    def end_epoch(self, score: float) -> None:
-        """Record the epoch's validation score and advance to the next epoch."""
-        if score > self.best_score:
-            self.best_score, self.best_epoch = score, self.epoch
+    def end_epoch(self, score: float, tie: float = 0.0) -> bool:
+        """Record the epoch's validation score and advance; returns whether it is the best. The higher `tie` decides."""
+        best = (score, tie) > (self.best_score, self.best_tie)
+        if best:
+            self.best_score, self.best_tie, self.best_epoch = score, tie, self.epoch
         self.epoch, self.step = self.epoch + 1, 0
         self.loss_sum = self.norm_sum = 0.0
         self.taken = 0
+        return best
 
     def stale(self, patience: int) -> bool:
         """Return whether the last `patience` epochs brought no improvement; always False for 0."""

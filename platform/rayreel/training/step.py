@@ -1,7 +1,6 @@
 """One training step: gradients of the global batch, and the optimiser update."""
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,26 +11,13 @@ from rayreel.tower.batch import FeatureBatch
 from rayreel.tower.losses.pair_loss import PairLoss
 from rayreel.tower.tower import VideoTower
 from rayreel.training.batches import PairBatch
-from rayreel.training.config import Precision, Schedule, TrainConfig
+from rayreel.training.config import Precision, TrainConfig
 from rayreel.training.distributed import all_gather_with_grad, sum_gradients, world
 from rayreel.training.gradcache import backward
+from rayreel.training.progress import StepResult, learning_rate
 
 # fp16 halves its loss scale after each overflow; up to 16 overflows, from 65,536 down to 1, are normal.
 _MAX_OVERFLOWS = 32
-
-
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """Result of a step: loss of the global batch, gradient norm before clipping, and learning rate."""
-
-    loss: float
-    norm: float
-    rate: float
-
-    @property
-    def finite(self) -> bool:
-        """Whether loss and gradient are finite."""
-        return math.isfinite(self.loss) and math.isfinite(self.norm)
 
 
 class Learner:
@@ -119,19 +105,6 @@ def compute_type(precision: Precision, device: torch.device) -> torch.dtype | No
         has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if has_bf16 else None
     return {Precision.FP32: None, Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}[precision]
-
-
-def learning_rate(number: int, steps: int, config: TrainConfig) -> float:
-    """Return the rate of step `number` of `steps`: linear warm-up, then cosine decay to 0 or constant.
-
-    Depends on the step number only, so that a restart continues exactly. Source: Loshchilov & Hutter 2017.
-    """
-    warmup = round(config.warmup * steps)
-    if number < warmup:
-        return config.learning_rate * (number + 1) / warmup
-    if config.schedule is Schedule.CONSTANT:
-        return config.learning_rate
-    return config.learning_rate * (1 + math.cos(math.pi * (number - warmup) / max(1, steps - warmup))) / 2
 
 
 def _groups(parameters: list[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:

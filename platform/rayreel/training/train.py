@@ -1,19 +1,16 @@
 """Train a tower on features: data-parallel training on a Ray cluster."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, Result, RunConfig, UserCallback
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train import Checkpoint, CheckpointConfig, Result, UserCallback
 
-from rayreel.storage import Storage
 from rayreel.training.config import TrainConfig
 from rayreel.training.job import TrainJob, prepare
 from rayreel.training.loop import TrainingOutcome, train_loop
 from rayreel.training.progress import Diverged
-from rayreel.training.scaling import scaling
+from rayreel.training.trainer import run_loop
 from rayreel.training.validation import SCORE
 
 
@@ -33,25 +30,18 @@ def train(job: TrainJob, name: str, callbacks: Sequence[UserCallback] = ()) -> T
     Raises Diverged, which names the last good checkpoint, and RayreelError if training cannot start.
     """
     prepare(job)  # raises on invalid data before any worker starts
-    # Workers wait in every report until the controller polls; epochs on features are shorter than its 2 s interval.
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-    trainer = TorchTrainer(
+    result = run_loop(
         train_loop,
-        train_loop_config=job,
-        # If unset, Ray uses NCCL when workers reserve GPUs.
-        torch_config=TorchConfig(backend="gloo" if job.train.device == "cpu" else None),
-        scaling_config=scaling(job.train, job.train.fewest_workers, job.train.most_workers),
-        run_config=RunConfig(
-            name=name,
-            storage_path=Storage(job.storage).uri("checkpoints"),
-            checkpoint_config=CheckpointConfig(
-                num_to_keep=job.train.keep_checkpoints, checkpoint_score_attribute=SCORE
-            ),
-            failure_config=FailureConfig(max_failures=job.train.max_failures),
-            callbacks=list(callbacks),
-        ),
+        job,
+        job.train,
+        (job.train.fewest_workers, job.train.most_workers),
+        storage=job.storage,
+        name=name,
+        kept=CheckpointConfig(num_to_keep=job.train.keep_checkpoints, checkpoint_score_attribute=SCORE),
+        backend="gloo" if job.train.device == "cpu" else None,
+        callbacks=callbacks,
     )
-    return _best(trainer.fit(), job.train)
+    return _best(result, job.train)
 
 
 def _best(result: Result, config: TrainConfig) -> Trained:

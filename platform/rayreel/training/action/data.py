@@ -1,7 +1,9 @@
 """Decoded clips with their classes and split, and the augmented windows of a step."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +17,11 @@ from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.version import version_of
 from rayreel.training.action.clips import Clip, ClipStore
 from rayreel.training.action.config import ActionConfig
-from rayreel.training.action.groups import source_of
 
 # `of`: the recording that the clip was cut from. `side`: the catalog's `split` column, as in UCF101's official lists.
 LISTED = pa.schema([(name, pa.string()) for name in ("video_id", "version", "category", "of", "side")])
+# UCF101 names its files v_Class_gNN_cMM: clip MM of recording NN (Soomro et al. 2012, section 3).
+_PIECE = re.compile(r"(v_.+_g\d+)_c\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,3 +128,16 @@ def _renumber(split: Split, kept_N: NDArray[np.bool_]) -> Split:
 
 def _pairs(table: pa.Table) -> list[tuple[str, str]]:
     return list(zip(table["video_id"].to_pylist(), table["version"].to_pylist(), strict=True))
+
+
+def source_of(video: CatalogVideo, group_by: str) -> str | None:
+    """Return the video's `group_by` value or, without one, the recording according to the file name, if any."""
+    value = {**video.model_dump(exclude={"extra"}), **video.extra}.get(group_by)
+    if value not in {None, ""}:
+        return str(value)
+    for name in (video.video_id, video.uri.partition("?")[0]):
+        path = PurePosixPath(name)
+        for part in (path.name, path.stem):
+            if found := _PIECE.fullmatch(part):
+                return found[1]
+    return None

@@ -1,9 +1,8 @@
 """The training loop of a video network on each Ray Train worker."""
 
 import json
-import math
-import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +11,70 @@ import pyarrow as pa
 import ray.train
 import ray.train.torch
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rayreel.encoders.trained import WEIGHTS
+from rayreel.encoders.r2plus1d import R2Plus1D
+from rayreel.encoders.trained import WEIGHTS, R2Plus1DConfig
+from rayreel.encoders.windows import WindowNetwork
 from rayreel.evaluation.config import SplitConfig
-from rayreel.training.action.classifier import ActionClassifier, accuracy, confusion_of
 from rayreel.training.action.clips import ClipStore
 from rayreel.training.action.config import ActionConfig
 from rayreel.training.action.data import LabelledClips, draw_windows, load_clips
+from rayreel.training.checkpoint import latest_state, report
 from rayreel.training.distributed import sum_gradients, world
 from rayreel.training.order import count_steps, epoch_batches, positions
+from rayreel.training.progress import Progress, StepResult, learning_rate
 
 TEST = "test.json"
-_STATE = "state.pt"
+
+
+class ActionClassifier(nn.Module):
+    """Maps windows [B, T, S, S, 3] uint8 RGB to logits [B, classes]. The head is discarded after training."""
+
+    def __init__(self, config: R2Plus1DConfig, classes: int) -> None:
+        super().__init__()
+        self.backbone = R2Plus1D(config)
+        self.network = WindowNetwork(self.backbone)
+        self.head = nn.Linear(self.backbone.dim, classes)
+
+    def forward(self, frames_BTHWC: Tensor) -> Tensor:
+        """Return the logits of these windows."""
+        with torch.autocast("cuda", torch.bfloat16, enabled=frames_BTHWC.is_cuda):
+            logits_BK: Tensor = self.head(self.network(frames_BTHWC))
+        return logits_BK.float()
+
+
+@torch.inference_mode()
+def confusion_of(
+    model: ActionClassifier, data: LabelledClips, rows: NDArray[np.int64], device: torch.device
+) -> tuple[NDArray[np.int64], float]:
+    """Return the confusion matrix (true class, predicted class) and the mean cross-entropy, over all workers.
+
+    A clip's probabilities are the mean over its windows, as in Tran et al.
+    """
+    model.eval()
+    rank, workers = world()
+    count = len(data.classes)
+    totals = torch.zeros(count * count + 1, dtype=torch.float64)
+    for row in rows[rank::workers]:
+        windows_BTHWC = torch.from_numpy(np.array(data.clips[row])).to(device)
+        probability_K = F.softmax(model(windows_BTHWC), dim=1).mean(dim=0).double().cpu()
+        label = int(data.labels_N[row])
+        totals[label * count + int(probability_K.argmax())] += 1
+        totals[-1] -= probability_K[label].clamp_min(1e-12).log()
+    if workers > 1:
+        totals = totals.to(device)
+        torch.distributed.all_reduce(totals)
+    confusion_KK = totals[:-1].cpu().numpy().astype(np.int64).reshape(count, count)
+    return confusion_KK, float(totals[-1]) / max(1, len(rows))
+
+
+def accuracy(confusion_KK: NDArray[np.int64]) -> float:
+    """Return the share of correctly classified clips."""
+    return float(np.trace(confusion_KK) / max(1, confusion_KK.sum()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,77 +101,73 @@ class ActionRun:
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
         )
-        self.epoch = 0
-        self.best: dict[str, Any] = {"epoch": -1, "accuracy": -1.0, "loss": math.inf, "model": {}}
+        self.epoch_steps = count_steps(len(data.split.train), self.config.batch_size)
+        self.progress = Progress()
+        self.best: dict[str, Any] = {}
 
     @property
     def finished(self) -> bool:
         """Whether all epochs are done, or validation has not improved for `patience` epochs."""
-        stale = self.config.patience and self.epoch - 1 - self.best["epoch"] >= self.config.patience
-        return self.epoch >= self.config.epochs or bool(stale and self.epoch)
+        return self.progress.epoch >= self.config.epochs or self.progress.stale(self.config.patience)
 
-    def train_epoch(self) -> dict[str, float]:
-        """Run one pass over the training clips and one over the validation clips; return the metrics."""
-        config, rows = self.config, self.data.split.train
+    def train_epoch(self) -> str | None:
+        """Run one pass over the training clips; return a description if training diverges, else None."""
         self.model.train()
-        steps = epoch_batches(rows, config.batch_size, self.epoch, config.seed)
-        losses = [self.step(step, batch_J) for step, batch_J in steps]
+        rows, epoch = self.data.split.train, self.progress.epoch
+        for step, batch_J in epoch_batches(rows, self.config.batch_size, epoch, self.config.seed):
+            result = self.step(step, batch_J)
+            self.progress.add(step, result)
+            if not result.finite:
+                return f"step {step} of epoch {epoch} has loss {result.loss:.3g} and gradient norm {result.norm:.3g}"
+        return None
+
+    def end_epoch(self) -> dict[str, float]:
+        """Validate, keep the network with the best accuracy, and advance; a lower loss decides between equal ones."""
         confusion_KK, loss = confusion_of(self.model, self.data, self.data.split.validation, self.device)
-        metrics = {"epoch": self.epoch, "train/loss": float(np.mean(losses))}
-        metrics |= {"validation/accuracy": accuracy(confusion_KK), "validation/loss": loss}
-        self._keep_best(metrics)
-        self.epoch += 1
+        right, epoch = accuracy(confusion_KK), self.progress.epoch
+        metrics = {"epoch": epoch, **self.progress.metrics(), "validation/accuracy": right, "validation/loss": loss}
+        if self.progress.end_epoch(right, -loss):
+            model = {name: value.cpu().clone() for name, value in self.model.state_dict().items()}
+            self.best = {"epoch": epoch, "accuracy": right, "loss": loss, "model": model}
         return metrics
 
-    def step(self, step: int, batch_J: np.ndarray[Any, np.dtype[np.int64]]) -> float:
-        """Run one step on a global batch, of which this worker takes its share; return the loss of the global batch."""
+    def step(self, step: int, batch_J: NDArray[np.int64]) -> StepResult:
+        """Run one step on a global batch, of which this worker takes its share; the result is of the global batch."""
+        number, steps = self.progress.epoch * self.epoch_steps + step, self.config.epochs * self.epoch_steps
+        rate = learning_rate(number, steps, self.config)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._rate(step)
+            group["lr"] = rate
         self.optimizer.zero_grad()
         share = self._share(step, batch_J)
         if share.requires_grad:
             share.backward()  # type: ignore[no-untyped-call]
         loss = sum_gradients(self.model.parameters(), share)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimizer.step()
-        return float(loss)
+        return StepResult(float(loss), float(norm), rate)
 
-    def _share(self, step: int, batch_J: np.ndarray[Any, np.dtype[np.int64]]) -> Tensor:
+    def _share(self, step: int, batch_J: NDArray[np.int64]) -> Tensor:
         """This worker's share of the batch's mean loss; the sum over workers is the mean loss."""
         mine_B = positions(len(batch_J), *world())
         mine_B = mine_B[mine_B >= 0]
         if not len(mine_B):
             return torch.zeros((), device=self.device)
-        windows = draw_windows(self.data, batch_J, mine_B, self.config, [self.config.seed, self.epoch, step])
+        windows = draw_windows(self.data, batch_J, mine_B, self.config, [self.config.seed, self.progress.epoch, step])
         logits_BK = self.model(torch.from_numpy(windows).to(self.device))
         labels_B = torch.from_numpy(self.data.labels_N[batch_J[mine_B]]).to(self.device)
         total = F.cross_entropy(logits_BK, labels_B, label_smoothing=self.config.label_smoothing, reduction="sum")
         return total / len(batch_J)
 
-    def _rate(self, step: int) -> float:
-        each = count_steps(len(self.data.split.train), self.config.batch_size)
-        done = (self.epoch * each + step + 1) / max(1, each * self.config.epochs)
-        warmup = self.config.warmup
-        share = done / warmup if done < warmup else (1 + math.cos(math.pi * (done - warmup) / (1 - warmup))) / 2
-        return self.config.learning_rate * share
-
-    def _keep_best(self, metrics: dict[str, float]) -> None:
-        """Keep the network with the best validation accuracy; ties are decided by the lower loss."""
-        new = (metrics["validation/accuracy"], -metrics["validation/loss"])
-        if new > (self.best["accuracy"], -self.best["loss"]):
-            state = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
-            self.best = {"epoch": self.epoch, "accuracy": new[0], "loss": -new[1], "model": state}
-
     def state(self) -> dict[str, Any]:
         """Return the state needed to resume."""
         parts = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
-        return {**parts, "epoch": self.epoch, "best": self.best}
+        return {**parts, "progress": self.progress.state(), "best": self.best}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore from `state`."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.epoch, self.best = state["epoch"], state["best"]
+        self.progress, self.best = Progress.of(state["progress"]), state["best"]
 
 
 def action_loop(job: ActionJob) -> str | None:
@@ -133,31 +177,22 @@ def action_loop(job: ActionJob) -> str | None:
     description if training diverges, else None: an exception would be treated as a worker failure and retried.
     """
     run = ActionRun(job, job.load(), ray.train.torch.get_device())
-    if (checkpoint := ray.train.get_checkpoint()) is not None:
-        with checkpoint.as_directory() as folder:
-            run.restore(torch.load(Path(folder) / _STATE, map_location="cpu", weights_only=True))
+    if (state := latest_state()) is not None:
+        run.restore(state)
     while not run.finished:
-        metrics = run.train_epoch()
-        if not math.isfinite(metrics["train/loss"]):
-            return f"the loss of epoch {run.epoch - 1} is {metrics['train/loss']}"
-        _report(metrics, run, {})
+        if (divergence := run.train_epoch()) is not None:
+            return divergence
+        report(run.end_epoch(), run.state())
     run.model.load_state_dict(run.best["model"])
     confusion_KK, loss = confusion_of(run.model, run.data, run.data.split.test, run.device)
     measured = {"test/accuracy": accuracy(confusion_KK), "test/loss": loss} if confusion_KK.sum() else {}
     chosen = {f"best/{name}": run.best[name] for name in ("epoch", "accuracy", "loss")}
-    _report({"epoch": run.epoch, **chosen, **measured}, run, {"confusion": confusion_KK.tolist()})
+    report({"epoch": run.progress.epoch, **chosen, **measured}, run.state(), partial(_write, run.model, confusion_KK))
     return None
 
 
-def _report(metrics: dict[str, float], run: ActionRun, test: dict[str, Any]) -> None:
-    """Report from all workers, which also synchronises them. Only rank 0 adds the checkpoint."""
-    if world()[0] != 0:
-        ray.train.report(metrics)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        torch.save(run.state(), Path(folder) / _STATE)
-        if test:
-            state = run.model.backbone.state_dict()
-            save_file({name: value.cpu().contiguous() for name, value in state.items()}, Path(folder) / WEIGHTS)
-            (Path(folder) / TEST).write_text(json.dumps(test))
-        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+def _write(model: ActionClassifier, confusion_KK: NDArray[np.int64], folder: Path) -> None:
+    """Write the network without its head, and the test's confusion matrix."""
+    weights = {name: value.cpu().contiguous() for name, value in model.backbone.state_dict().items()}
+    save_file(weights, folder / WEIGHTS)
+    (folder / TEST).write_text(json.dumps({"confusion": confusion_KK.tolist()}))

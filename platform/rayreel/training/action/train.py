@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, UserCallback
-from ray.train.torch import TorchTrainer
+from ray.train import CheckpointConfig, UserCallback
 
 from rayreel.encoders.trained import WEIGHTS, TrainedFacts
-from rayreel.storage import Storage
 from rayreel.training.action.data import check_clips
 from rayreel.training.action.loop import TEST, ActionJob, action_loop
 from rayreel.training.progress import Diverged
-from rayreel.training.scaling import scaling
+from rayreel.training.trainer import run_loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +41,16 @@ def train_action(job: ActionJob, encoder: str, name: str, callbacks: Sequence[Us
     """
     data = job.load()
     check_clips(data)
-    # Workers wait in every report until the controller polls; short epochs end before its 2 s interval.
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-    trainer = TorchTrainer(
+    result = run_loop(
         action_loop,
-        train_loop_config=job,
-        scaling_config=scaling(job.action, job.action.workers, job.action.workers),
-        run_config=RunConfig(
-            name=name,
-            storage_path=Storage(job.storage).uri("checkpoints"),
-            checkpoint_config=CheckpointConfig(num_to_keep=1),
-            failure_config=FailureConfig(max_failures=job.action.max_failures),
-            callbacks=list(callbacks),
-        ),
+        job,
+        job.action,
+        (job.action.workers, job.action.workers),
+        storage=job.storage,
+        name=name,
+        kept=CheckpointConfig(num_to_keep=1),
+        callbacks=callbacks,
     )
-    result = trainer.fit()
     if result.return_value:
         rate = job.action.learning_rate
         raise Diverged(

@@ -6,15 +6,10 @@ from numpy.typing import NDArray
 
 from rayreel.encoders.encoder import Modality
 from rayreel.features.matrix import FeatureMatrix
-from rayreel.training.pairs.co_liked import co_liked
-from rayreel.training.pairs.co_watched import co_watched, training_interactions
-from rayreel.training.pairs.codes import codes_of
 from rayreel.training.pairs.config import PairsConfig
-from rayreel.training.pairs.graph import Graph
-from rayreel.training.pairs.jaccard import LabelSets
-from rayreel.training.pairs.label import SameLabel
-from rayreel.training.pairs.problem import PairsImpossible
-from rayreel.training.pairs.sources import Kind, PairSource, SelfPairs
+from rayreel.training.pairs.edges import co_liked, co_watched, training_interactions
+from rayreel.training.pairs.relations import LabelSets
+from rayreel.training.pairs.sources import Graph, Kind, PairsImpossible, PairSource, SameLabel, SelfPairs, codes_of
 
 _NO_PAIRS = {
     Kind.CROSS_MODAL: "no training video has text and images or audio. Extract text features",

@@ -69,7 +69,8 @@ def make_release(settings: Settings, videos: int) -> Version:
     encoders = load_encoders(settings.encoders, settings.weights_cache)
     key = EncoderKey.of(encoders, settings.sampling)
     version = register_tower(settings, write_rows(settings.storage, videos, key, dict.fromkeys(Modality, 1)), seed=0)
-    build(Candidate(version, site), lambda _stage, _done: None)
+    candidate = Candidate(version, site)
+    build(candidate, lambda _stage, _done: None, candidate.compare())
     against = standing(site)
     switch(site, Switch("promoted", version.number, against.serving, against.champion, who()), against)
     return version

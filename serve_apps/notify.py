@@ -9,7 +9,6 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
 from rayreel.features.compact import compact
-from rayreel.features.store import open_store
 from rayreel.release.build import Progress
 from rayreel.release.increment import Brought, bring_up_to_date
 from rayreel.release.site import Candidate
@@ -42,6 +41,5 @@ def bring_service_up_to_date(
     """Call `bring_up_to_date`, then notify a running service and compact the feature store. Raises NoFeatures, Held."""
     done = bring_up_to_date(candidate, snapshot=snapshot, progress=progress)
     notify_service()
-    store = open_store(candidate.site.storage, candidate.version.encoder_key)
-    compact(store, on=candidate.site.release.read_on)
+    compact(candidate.store, on=candidate.site.release.read_on)
     return done

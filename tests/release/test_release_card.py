@@ -1,4 +1,4 @@
-from rayreel.release.card import model_card
+from rayreel.release.registry import model_card
 
 
 def test_the_card_shows_every_fact_of_the_training() -> None:

@@ -53,22 +53,26 @@ def store_with(storage: Storage, visual: str) -> FeatureStore:
     return store
 
 
+def keys_in(store: FeatureStore) -> set[str]:
+    return set(store.read(["encoder_key"])["encoder_key"].to_pylist())
+
+
 def test_tower_features_and_queries_of_the_same_trained_encoders_are_trusted(storage: Storage) -> None:
-    assert [gate.passed for gate in trust(VERSION, FeatureStore(storage, KEY), str(KEY))] == [True, True]
+    assert [gate.passed for gate in trust(VERSION, KEY, keys_in(FeatureStore(storage, KEY)), str(KEY))] == [True, True]
 
 
 def test_features_of_other_encoders_fail_a_gate_that_force_cannot_overrule(storage: Storage) -> None:
     store = store_with(storage, "other@0123")
-    gate = trust(VERSION, store)[0]
+    gate = trust(VERSION, store.key, keys_in(store))[0]
     assert not gate.passed and not gate.quality and str(store.key) in gate.finding
 
 
 def test_queries_with_other_encoders_fail_a_gate_that_force_cannot_overrule(storage: Storage) -> None:
-    gate = trust(VERSION, FeatureStore(storage, KEY), "another+net+key-0123")[0]
+    gate = trust(VERSION, KEY, keys_in(FeatureStore(storage, KEY)), "another+net+key-0123")[0]
     assert not gate.passed and not gate.quality and "another+net+key-0123" in gate.finding
 
 
 def test_random_encoders_fail_a_gate_that_force_cannot_overrule(storage: Storage) -> None:
     store = store_with(storage, "visual_net@random0")
-    gates = trust(Version(7, "run", str(store.key), "f", "t"), store)
+    gates = trust(Version(7, "run", str(store.key), "f", "t"), store.key, keys_in(store))
     assert gates[0].passed and not gates[1].passed and not gates[1].quality

@@ -7,11 +7,12 @@ import pytest
 from feature_rows import KEY
 from rayreel.encoders.encoder import Modality
 from rayreel.features.schema import QUARANTINE
-from rayreel.features.store import FeatureStore
+from rayreel.features.store import FeatureStore, open_store
 from rayreel.release import registry
 from rayreel.release.config import GatesConfig
 from rayreel.release.gates import ReleaseGate
-from rayreel.release.quality import Jury, UnknownMetric, judge
+from rayreel.release.quality import Judgement, Jury, UnknownMetric, judge
+from rayreel.release.registry import Version
 from rayreel.storage import Storage
 from release_site import EVALUATION, VIDEOS, good_tower, register
 
@@ -28,7 +29,12 @@ def of(gates: list[ReleaseGate], name: str) -> ReleaseGate:
 def judged(jury: Jury, version: str, before: str | None, **gates: object) -> list[ReleaseGate]:
     rules = GatesConfig.model_validate(gates)
     previous = registry.resolve(before) if before else None
-    return judge(registry.resolve(version), previous, replace(jury, gates=rules)).gates
+    return judgement(version, previous, replace(jury, gates=rules)).gates
+
+
+def judgement(name: str, champion: Version | None, jury: Jury) -> Judgement:
+    version = registry.resolve(name)
+    return judge(version, champion, jury, open_store(jury.storage, version.encoder_key))
 
 
 def test_a_better_tower_passes_all_gates(jury: Jury) -> None:
@@ -68,7 +74,7 @@ def test_every_named_metric_has_a_gate(jury: Jury) -> None:
 
 
 def test_the_towers_own_metrics_are_returned(jury: Jury) -> None:
-    metrics = judge(registry.resolve("2"), None, jury).metrics
+    metrics = judgement("2", None, jury).metrics
     assert metrics["category/ndcg@10"] > 0.7 and json.loads(json.dumps(metrics)) == metrics
 
 
@@ -77,14 +83,14 @@ def test_a_champion_with_other_encoders_is_evaluated_on_its_own_features(
 ) -> None:
     other = KEY.model_copy(update={"identities": {**KEY.identities, Modality.VISUAL: "other_net@0123456789ab+crop"}})
     champion = register(storage, good_tower(), tmp_path / "other", str(other))
-    without = of_champion(judge(registry.resolve("3"), champion, jury).gates)
+    without = of_champion(judgement("3", champion, jury).gates)
     assert not without.passed and without.quality and "cannot be compared" in without.finding
     store = FeatureStore(storage, other)
     store.create()
     store.add(VIDEOS.slice(10), QUARANTINE.empty_table())
-    beside = of_champion(judge(registry.resolve("3"), champion, jury).gates)
+    beside = of_champion(judgement("3", champion, jury).gates)
     assert not beside.passed and "champion 0.8" in beside.finding
-    assert "+0.000 [+0.000, +0.000]" in of_champion(judge(registry.resolve("2"), champion, jury).gates).finding
+    assert "+0.000 [+0.000, +0.000]" in of_champion(judgement("2", champion, jury).gates).finding
 
 
 def of_champion(gates: list[ReleaseGate]) -> ReleaseGate:
@@ -98,7 +104,7 @@ def test_a_catalog_that_cannot_be_evaluated_fails_with_the_reason(jury: Jury, st
     plain = plain.set_column(names.index("version"), "version", [["2"] * len(VIDEOS)])
     store.add(plain, QUARANTINE.empty_table())
     store.set_catalog([(video_id, "2") for video_id in VIDEOS["video_id"].to_pylist()])
-    (gate,) = judge(registry.resolve("2"), None, jury).gates
+    (gate,) = judgement("2", None, jury).gates
     assert not gate.passed and gate.quality and "Nothing to evaluate" in gate.finding
 
 

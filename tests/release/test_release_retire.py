@@ -3,8 +3,7 @@ from dataclasses import replace
 from rayreel.index.alias import collections
 from rayreel.index.write import create_collection
 from rayreel.release import registry
-from rayreel.release.promote import promote
-from rayreel.release.retire import retire
+from rayreel.release.promote import promote, retire
 from rayreel.release.site import Site
 
 

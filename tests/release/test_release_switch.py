@@ -17,8 +17,7 @@ from rayreel.release.gates import PromotionRefused
 from rayreel.release.increment import bring_up_to_date
 from rayreel.release.journal import BadJournal, Switch
 from rayreel.release.lease import Held, Lease, build_lease
-from rayreel.release.promote import Promotion, promote
-from rayreel.release.retire import retire
+from rayreel.release.promote import Promotion, promote, retire
 from rayreel.release.rollback import roll_back
 from rayreel.release.site import Candidate, Site
 from rayreel.release.switch import Overtaken

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from functools import partial
 
-from rayreel.features.store import open_store
 from rayreel.index.alias import drop_collection
 from rayreel.index.write import make_searchable
-from rayreel.release.embed import embed_with
+from rayreel.release.embed import StoreDifference, embed_with
 from rayreel.release.fill import fill
 from rayreel.release.site import Candidate
 from rayreel.release.snapshot import snapshot_pointer, write_snapshot
@@ -15,11 +14,14 @@ Progress = Callable[[str, int], None]
 """Receives the stage and the number of videos that have completed it."""
 
 
-def build(candidate: Candidate, progress: Progress) -> None:
-    """Bring the version's rows, collection and snapshot up to the feature store; may be repeated at any time."""
+def build(candidate: Candidate, progress: Progress, found: StoreDifference) -> None:
+    """Bring the version's rows, collection and snapshot up to the feature store; may be repeated at any time.
+
+    `found` is how the rows differ from the store.
+    """
     site = candidate.site
     _open_collection(candidate)
-    filled = catch_up(candidate, progress)
+    filled = catch_up(candidate, progress, found)
     # A few additional rows are searched without an index; reloading would interrupt queries to this collection.
     if filled > site.release.overlay_rows or not _is_searchable(candidate):
         progress("building HNSW", 0)
@@ -27,11 +29,11 @@ def build(candidate: Candidate, progress: Progress) -> None:
     _keep_snapshot(candidate, progress)
 
 
-def catch_up(candidate: Candidate, progress: Progress) -> int:
+def catch_up(candidate: Candidate, progress: Progress, found: StoreDifference) -> int:
     """Apply new, changed and deleted videos of the feature store; returns the number of rows sent to the index."""
     site = candidate.site
-    store = open_store(site.storage, candidate.version.encoder_key)
-    embed_with(candidate.tower, store, candidate.rows, partial(progress, "embedding"), site.release)
+    embedding = partial(progress, "embedding")
+    embed_with(candidate.tower, candidate.store, candidate.rows, embedding, config=site.release, found=found)
     indexing = partial(progress, "indexing")
     return fill(site.client, candidate.rows, candidate.collection, site.index, indexing)
 

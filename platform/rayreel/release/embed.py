@@ -1,7 +1,7 @@
 """Feature rows to release rows: embeddings of every video, and of each of its modalities alone."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,9 +17,7 @@ from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.pipeline import cores
 from rayreel.features.store import VERSIONS, FeatureStore, distinct
 from rayreel.placement import table_on
-from rayreel.release import registry
 from rayreel.release.config import ReleaseConfig
-from rayreel.release.registry import Version
 from rayreel.release.rows import PART_COLUMNS, ROWS, ReleaseRows, tombstones
 from rayreel.tower.embed import embed
 from rayreel.tower.tower import VideoTower
@@ -39,6 +37,33 @@ class Embedded(NamedTuple):
     blind: int
 
 
+@dataclass(frozen=True, slots=True)
+class StoreDifference:
+    """How a release's rows differ from the feature store. Read once and handed on to all that need it.
+
+    wanted, present: the version of every video of the store and of the release, by video_id. encoder_keys: those of the
+    store's rows.
+    """
+
+    wanted: dict[str, str]
+    present: dict[str, str]
+    encoder_keys: frozenset[str]
+
+    @property
+    def missing(self) -> set[tuple[str, str]]:
+        """(video_id, version) pairs that only the store has."""
+        return {(name, version) for name, version in self.wanted.items() if self.present.get(name) != version}
+
+    @property
+    def surplus(self) -> set[str]:
+        """Ids that only the release has."""
+        return self.present.keys() - self.wanted.keys()
+
+    def after(self, rows: ReleaseRows) -> "StoreDifference":
+        """Return how the rows differ now from the same reading of the store."""
+        return replace(self, present=rows.current())
+
+
 def embed_table(tower: VideoTower, features: pa.Table) -> pa.Table:
     """Convert feature rows to release rows (ROWS), without videos that have no modality that the tower reads."""
     if not features.num_rows:
@@ -56,31 +81,27 @@ def embed_table(tower: VideoTower, features: pa.Table) -> pa.Table:
     return rows.filter(pc.is_valid(rows["embedding"]))
 
 
-def embed_missing(
-    store: FeatureStore, rows: ReleaseRows, version: Version, progress: Callable[[int], None] = lambda _: None
-) -> Embedded:
-    """Bring a version's rows up to date with the store: new and changed videos are embedded, gone ones deleted.
-
-    `progress` receives the number of videos done. After a kill, the next call continues from there. More than FEW
-    videos need a running Ray. Raises NoFeatures when the store is empty.
-    """
-    return embed_with(registry.load(version), store, rows, progress)
-
-
 def embed_with(
     tower: VideoTower,
     store: FeatureStore,
     rows: ReleaseRows,
     progress: Callable[[int], None] = lambda _: None,
+    *,
     config: ReleaseConfig = ReleaseConfig(),  # noqa: B008 - frozen
+    found: StoreDifference | None = None,
 ) -> Embedded:
-    """Like `embed_missing`, with a loaded tower; `config` selects the nodes of a cluster.
+    """Bring rows up to date with the store: new and changed videos are embedded, gone ones deleted.
 
-    Raises StorageFull; rows written before that are kept.
+    `progress` receives the number of videos done; `config` selects the nodes of a cluster; `found` is a comparison of
+    store and rows that has been made already. After a kill, the next call continues from there. More than FEW videos
+    need a running Ray. Raises NoFeatures when the store is empty, and StorageFull; rows written before that are kept.
     """
     done = seen = 0
-    for _ in range(ATTEMPTS):
-        missing, gone = compare(store, rows)
+    found = found or compare(store, rows)
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            found = compare(store, rows)
+        missing = found.missing
         for report in _embed(tower, store, rows, missing, config):
             if report["storage_full"]:
                 raise StorageFull(report["storage_full"])
@@ -88,18 +109,16 @@ def embed_with(
             progress(done)
         if done >= len(missing):
             break
-    if gone:
-        rows.add(tombstones(sorted(gone)))
-    return Embedded(seen, len(gone), done - seen)
+    if found.surplus:
+        rows.add(tombstones(sorted(found.surplus)))
+    return Embedded(seen, len(found.surplus), done - seen)
 
 
-def compare(store: FeatureStore, rows: ReleaseRows) -> tuple[set[tuple[str, str]], set[str]]:
-    """Return (video_id, version) pairs that only the store has, and ids that only the release has."""
-    current = store.read(list(VERSIONS.names))
+def compare(store: FeatureStore, rows: ReleaseRows) -> StoreDifference:
+    """Compare a release's rows with the store's current features. Raises NoFeatures when the store is empty."""
+    current = store.read([*VERSIONS.names, "encoder_key"])
     wanted = dict(zip(*(current[name].to_pylist() for name in VERSIONS.names), strict=True))
-    present = rows.current()
-    missing = {(video_id, version) for video_id, version in wanted.items() if present.get(video_id) != version}
-    return missing, present.keys() - wanted.keys()
+    return StoreDifference(wanted, rows.current(), frozenset(current["encoder_key"].to_pylist()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """Gates: the checks that a registered tower must pass before it may serve."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from rayreel.errors import RayreelError
-from rayreel.features.store import FeatureStore
+from rayreel.features.key import EncoderKey
 from rayreel.release.registry import Version
 
 
@@ -29,12 +29,13 @@ class PromotionRefused(RayreelError):
         self.gates = list(gates)
 
 
-def trust(version: Version, store: FeatureStore, configured: str | None = None) -> list[ReleaseGate]:
+def trust(version: Version, key: EncoderKey, stored: Set[str], configured: str | None = None) -> list[ReleaseGate]:
     """Check that the version's vectors are meaningful: all rows come from its encoders, and those are trained.
 
-    `configured` is the key of the encoders that queries will be encoded with, if known.
+    `key` is the store's and `stored` are the keys of its rows; `configured` is the key of the encoders that queries
+    will be encoded with, if known.
     """
-    there = {*store.read(["encoder_key"])["encoder_key"].to_pylist(), str(store.key), configured or str(store.key)}
+    there = {*stored, str(key), configured or str(key)}
     others = there - {version.encoder_key}
     matching = f"features of {version.encoder_key}"
     if others:
@@ -43,14 +44,14 @@ def trust(version: Version, store: FeatureStore, configured: str | None = None) 
             "settings (encoders.*, sampling.*) that it was trained with, or train a tower on those features"
         )
     weights = "none of the encoders has random weights"
-    if store.key.is_random:
+    if key.is_random:
         weights = (
             "the encoders have random weights, so their vectors are meaningless: extract with trained ones "
             "(encoders.random_weights is for tests), train and promote again"
         )
     return [
         ReleaseGate("encoder key", not others, matching),
-        ReleaseGate("trained encoders", not store.key.is_random, weights),
+        ReleaseGate("trained encoders", not key.is_random, weights),
     ]
 
 

@@ -7,12 +7,11 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from rayreel.features.schema import QUARANTINE
-from rayreel.features.store import VERSIONS, FeatureStore, open_store
+from rayreel.features.store import VERSIONS, FeatureStore
 from rayreel.index.collection import collection_name
 from rayreel.index.config import IndexConfig
 from rayreel.index.connect import MilvusClient
 from rayreel.release.build import Progress, build
-from rayreel.release.embed import compare
 from rayreel.release.fill import fill
 from rayreel.release.lease import Lease, build_lease
 from rayreel.release.rows import ReleaseRows, tombstones
@@ -55,22 +54,21 @@ def in_turn(candidate: Candidate, what: str) -> Lease:
 
 def _bring(candidate: Candidate, progress: Progress, *, snapshot: bool) -> Brought:
     rows, storage = candidate.rows, candidate.site.storage
-    store = open_store(storage, candidate.version.encoder_key)
-    before, (missing, gone), former = rows.current(), compare(store, rows), snapshot_pointer(storage, rows.version)
-    build(candidate, progress)
+    found, former = candidate.compare(), snapshot_pointer(storage, rows.version)
+    build(candidate, progress, found)
     if snapshot and snapshot_pointer(storage, rows.version) == former:
         progress("snapshot", 0)
         write_snapshot(storage, rows, candidate.site.release.neighbours)
     if former is not None:  # replicas have read as far as that, at least
         rows.compact(upto=former["upto"])
-    now, latter = rows.current(), snapshot_pointer(storage, rows.version)
-    taken = {video_id for video_id, version in missing if now.get(video_id) == version}
+    now, latter = found.after(rows), snapshot_pointer(storage, rows.version)
+    taken = {video_id for video_id, _ in found.missing - now.missing}
     return Brought(
-        new=len(taken - before.keys()),
-        changed=len(taken & before.keys()),
-        deleted=len(gone - now.keys()),
-        blind=len(missing) - len(taken),
-        videos=len(now),
+        new=len(taken - found.present.keys()),
+        changed=len(taken & found.present.keys()),
+        deleted=len(found.surplus - now.present.keys()),
+        blind=len(found.missing) - len(taken),
+        videos=len(now.present),
         snapshot=None if latter is None or latter == former else str(latter["name"]),
     )
 

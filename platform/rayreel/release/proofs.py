@@ -1,51 +1,54 @@
 """Checks of a newly built release before it serves."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from rayreel.encoders.encoder import Modality
-from rayreel.features.store import FeatureStore, open_store
+from rayreel.encoders.encoder import Modality, TextEncoder
+from rayreel.errors import RayreelError
+from rayreel.features.store import FeatureStore
+from rayreel.index.search import Hit, VideoIndex
 from rayreel.index.verify import recall
-from rayreel.release.embed import compare
+from rayreel.release.config import GoldenQuery
+from rayreel.release.embed import StoreDifference
 from rayreel.release.fill import verify
 from rayreel.release.gates import ReleaseGate
-from rayreel.release.golden import golden_gates, words_of
 from rayreel.release.rows import embeddings
 from rayreel.release.site import Candidate
 from rayreel.release.snapshot import snapshot_pointer
+from rayreel.tower.embed import embed_query
+from rayreel.tower.tower import VideoTower
 
 _NEAREST = 10
 _QUERIES_AT_ONCE = 16
+Words = Callable[[str], NDArray[np.float32]]
+
+
+def whole(candidate: Candidate, found: StoreDifference) -> list[ReleaseGate]:
+    """Check that rows and index hold exactly the store's videos; `found` is how the rows differ from the store."""
+    return [_rows(candidate, found), _index(candidate)]
 
 
 def sound(candidate: Candidate) -> list[ReleaseGate]:
-    """Check that rows, index and snapshot are complete and that the index finds what exact search finds."""
-    return [_rows(candidate), _index(candidate), _snapshot(candidate), _recall(candidate)]
+    """Check that there is a snapshot and that the index finds what exact search finds."""
+    return [_snapshot(candidate), _recall(candidate)]
 
 
 def golden(candidate: Candidate) -> list[ReleaseGate]:
     """Check that golden queries find the expected videos."""
-    site, key = candidate.site, open_store(candidate.site.storage, candidate.version.encoder_key).key
+    site, key = candidate.site, candidate.store.key
     words = words_of(candidate.tower, site.text_encoder, key.identities[Modality.TEXT])
     return list(golden_gates(site.release.gates.golden, candidate.index, words))
 
 
-def is_whole(candidate: Candidate) -> bool:
-    """Whether rows and index hold exactly the store's current videos."""
-    return _rows(candidate).passed and _index(candidate).passed
-
-
-def _rows(candidate: Candidate) -> ReleaseGate:
+def _rows(candidate: Candidate, found: StoreDifference) -> ReleaseGate:
     """Check that rows and feature rows have the same videos and versions, except videos that the tower cannot read."""
-    store = open_store(candidate.site.storage, candidate.version.encoder_key)
-    pairs, surplus = compare(store, candidate.rows)
-    missing = {video_id for video_id, _ in pairs}
-    seen = _seen(store, missing, candidate.tower.config.modalities) if missing else set()
-    finding = f"{len(candidate.rows.current())} rows of {len(store.read(['video_id']))} feature rows"
+    missing, surplus = {video_id for video_id, _ in found.missing}, found.surplus
+    seen = _seen(candidate.store, missing, candidate.tower.config.modalities) if missing else set()
+    finding = f"{len(found.present)} rows of {len(found.wanted)} feature rows"
     if blind := len(missing - seen):
         finding += f"; {blind} without a modality that the tower reads"
     if seen or surplus:
@@ -102,3 +105,54 @@ def _exact(vectors_ND: NDArray[np.float32], sample_Q: NDArray[np.int64], k: int)
         scores_QN = vectors_ND[sample_Q[start : start + _QUERIES_AT_ONCE]] @ vectors_ND.T
         found += list(np.argsort(-scores_QN, axis=1, kind="stable")[:, :k])
     return found
+
+
+class WrongEncoder(RayreelError):
+    """The text encoder is not the one that the version was trained with."""
+
+
+def golden_gates(queries: Sequence[GoldenQuery], index: VideoIndex, encode: Words) -> Iterator[ReleaseGate]:
+    """Run each query as the service would, and yield its gate; `encode` embeds text with the release's tower."""
+    for query in queries:
+        name = f"golden query {query.video_id or query.text!r}"
+        embedding = index.get(query.video_id) if query.video_id is not None else encode(query.text or "")
+        if embedding is None:
+            yield ReleaseGate(name, False, f"the release does not hold {query.video_id!r}", quality=True)
+            continue
+        itself = [] if query.video_id is None else [query.video_id]
+        hits = index.search(embedding, query.top_k, itself)
+        expected = [hit for hit in hits if _is_expected(hit, query)]
+        wanted = "" if len(expected) >= query.at_least else f", at least {query.at_least} required; {_found(hits)}"
+        finding = f"{len(expected)} of the first {query.top_k} as expected{wanted}"
+        yield ReleaseGate(name, len(expected) >= query.at_least, finding, quality=True)
+
+
+def words_of(tower: VideoTower, encoder: Callable[[], TextEncoder], identity: str) -> Words:
+    """Return a function that embeds text with the text encoder and the tower. The first call builds the encoder.
+
+    The function raises WrongEncoder if the encoder is not the one whose features the tower reads.
+    """
+    built: list[TextEncoder] = []
+
+    def encode(text: str) -> NDArray[np.float32]:
+        if not built:
+            built.append(encoder())
+        if built[0].identity != identity:
+            raise WrongEncoder(
+                f"Golden queries by text are encoded with {built[0].identity}, but this version reads {identity}. "
+                "Promote with the settings (encoders.*) that its features were extracted with."
+            )
+        return embed_query(tower, {Modality.TEXT: built[0].encode([text])})
+
+    return encode
+
+
+def _is_expected(hit: Hit, query: GoldenQuery) -> bool:
+    if query.expect_category is not None:
+        return hit.category == query.expect_category
+    return hit.video_id in query.expect_ids
+
+
+def _found(hits: Sequence[Hit], most: int = 5) -> str:
+    shown = ", ".join(f"{hit.video_id} ({hit.category})" if hit.category else hit.video_id for hit in hits[:most])
+    return f"found: {shown or 'nothing'}{' …' if len(hits) > most else ''}"

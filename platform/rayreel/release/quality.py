@@ -15,7 +15,7 @@ from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.evaluate import Evaluation, evaluate
 from rayreel.evaluation.methods import TOWER
 from rayreel.features.matrix import FeatureMatrix
-from rayreel.features.store import NoFeatures, open_store
+from rayreel.features.store import FeatureStore, NoFeatures, open_store
 from rayreel.release import registry
 from rayreel.release.config import GatesConfig
 from rayreel.release.gates import ReleaseGate
@@ -54,18 +54,19 @@ class Jury:
     interactions: str | None = None
 
 
-def judge(version: Version, champion: Version | None, jury: Jury) -> Judgement:
-    """Evaluate the version on its held-out videos, and the champion on the same videos.
+def judge(version: Version, champion: Version | None, jury: Jury, store: FeatureStore) -> Judgement:
+    """Evaluate the version on its held-out videos of the store, and the champion on the same videos.
 
     A champion with other encoders is evaluated on its own features of these videos; its gate fails if there are none.
     If it was trained with another split, it may have seen these videos, which can only help it.
     """
-    table = open_store(jury.storage, version.encoder_key).read()
+    table = store.read()
     rivals: dict[str, NDArray[np.float32]] = {}
     missing: list[ReleaseGate] = []
     if champion is not None and jury.gates.champion != "off":
         try:
-            table, rivals[CHAMPION] = _beside(champion, table, jury.storage)
+            table, theirs = _shared(champion, table, store)
+            rivals[CHAMPION] = embed(registry.load(champion), FeatureMatrix.from_table(theirs))
         except NoFeatures as error:
             missing = [
                 ReleaseGate(CHAMPION, False, f"cannot be compared with version {champion.number}: {error}", True)
@@ -80,15 +81,17 @@ def judge(version: Version, champion: Version | None, jury: Jury) -> Judgement:
     return Judgement(missing + gates, _own(evaluation))
 
 
-def _beside(champion: Version, table: pa.Table, storage: Storage) -> tuple[pa.Table, NDArray[np.float32]]:
-    """Return the feature rows of videos that both have, and the champion's embeddings [N, dim] in the same order."""
-    store = open_store(storage, champion.encoder_key)
+def _shared(champion: Version, table: pa.Table, store: FeatureStore) -> tuple[pa.Table, pa.Table]:
+    """Return the feature rows of the videos that both have, and the champion's own, in the same order."""
+    if champion.encoder_key == str(store.key):
+        return table, table
+    store = open_store(store.storage, champion.encoder_key)
     theirs = store.read()
     theirs = theirs.filter(pc.is_in(theirs["video_id"], value_set=table["video_id"].combine_chunks()))
     if not theirs.num_rows:
         raise NoFeatures(f"{store.features} has none of these videos. Extract them with the champion's encoders, too.")
     table = table.filter(pc.is_in(table["video_id"], value_set=theirs["video_id"].combine_chunks()))
-    return table, embed(registry.load(champion), FeatureMatrix.from_table(theirs))
+    return table, theirs
 
 
 def _evaluate(version: Version, table: pa.Table, rivals: Mapping[str, NDArray[np.float32]], jury: Jury) -> Evaluation:

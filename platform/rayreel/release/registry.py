@@ -13,7 +13,6 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.model import ModelInfo
 
 from rayreel.errors import RayreelError
-from rayreel.release.card import model_card
 from rayreel.release.model import ARTIFACT, input_example, signature
 from rayreel.tower.save import load_tower
 from rayreel.tower.tower import VideoTower
@@ -184,3 +183,19 @@ def _registered(logged: ModelInfo, tags: dict[str, str]) -> Version:
     number = client.create_model_version(MODEL, source, logged.run_id, tags, model_id=logged.model_id).version
     client.set_registered_model_alias(MODEL, CHALLENGER, str(number))
     return resolve(str(number))
+
+
+def model_card(name: str, facts: dict[str, Any]) -> str:
+    """Return Markdown with the intended use of the tower and the facts of its training."""
+    rows = "\n".join(f"| {key} | {value} |" for key, value in facts.items())
+    return f"""# {name}
+
+Embeds short videos, or any part of one (frames, sound, text), as unit vectors; their cosine is the similarity.
+Input: features of the frozen encoders named by `encoder_key`; it cannot use features of any other key.
+Meant for content-based recommendation and search within catalogs like the one it was trained on.
+Not meant for recognising people, nor for judging quality or truth. It repeats the biases of its frozen encoders.
+
+| fact | value |
+|---|---|
+{rows}
+"""

@@ -10,7 +10,7 @@ from rayreel.release.gates import ReleaseGate, pass_through
 from rayreel.release.journal import Switch
 from rayreel.release.lease import build_lease
 from rayreel.release.process import who
-from rayreel.release.proofs import sound
+from rayreel.release.proofs import sound, whole
 from rayreel.release.registry import Version
 from rayreel.release.site import Candidate, Site
 from rayreel.release.switch import Standing, settle, standing, switch
@@ -53,15 +53,16 @@ def roll_back(
     left, before = _finished(finished, to) or _both(against, to)
     with site.lease(build_lease(before.number), f"rolls back to version {before.number}") as lease:
         candidate = Candidate(before, site)
-        build(candidate, progress)
-        gates = sound(candidate)
+        found = candidate.compare()
+        build(candidate, progress, found)
+        gates = [*whole(candidate, found.after(candidate.rows)), *sound(candidate)]
         pass_through(before, gates)
         if left.number == against.serving:
             lease.check()
             plan = Switch("rolled back", before.number, left.number, against.champion, by or who())
             switch(site, plan, against)
         announce()
-        catch_up(candidate, progress)
+        catch_up(candidate, progress, candidate.compare())
     return RolledBack(before, left, gates)
 
 

@@ -1,39 +1,93 @@
 """A release's rows: embeddings and metadata of every video in append-only Parquet parts; the last part wins."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
+from rayreel.encoders.encoder import Modality
 from rayreel.parts import NumberedParts, number_of, set_aside
-from rayreel.release.schema import (
-    PART_COLUMNS,
-    ROWS,
-    VideoRow,
-    embeddings,
-    part_embeddings,
-    tombstones,
-    videos,
-)
 from rayreel.storage import BrokenFile, Storage
 
-__all__ = [
-    "PART_COLUMNS",
-    "ROWS",
-    "Changes",
-    "ReleaseRows",
-    "VideoRow",
-    "embeddings",
-    "part_embeddings",
-    "tombstones",
-    "videos",
-]
-
+# `text` is the column for full-text search, so the embedding of the text modality needs another name.
+PART_COLUMNS = {Modality.VISUAL: "visual", Modality.AUDIO: "audio", Modality.TEXT: "text_part"}
+ROWS = pa.schema(
+    [
+        ("video_id", pa.string()),
+        ("version", pa.string()),
+        ("deleted", pa.bool_()),
+        ("embedding", pa.list_(pa.float32())),
+        *((name, pa.list_(pa.float16())) for name in PART_COLUMNS.values()),
+        ("title", pa.string()),
+        ("description", pa.string()),
+        ("category", pa.string()),
+        ("tags", pa.list_(pa.string())),
+        ("uri", pa.string()),
+        ("text", pa.string()),
+        ("extra", pa.string()),
+        ("created_at", pa.float64()),
+        ("duration_s", pa.float32()),
+    ]
+)
 # Files of fewer rows are merged: 2,000 rows of 512 floats and three parts are about 10 MB.
 ROWS_PER_PART = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRow:
+    """Metadata of a video, for results and filters. `created_at` is in seconds since 1970."""
+
+    video_id: str
+    version: str
+    title: str
+    description: str
+    category: str
+    tags: tuple[str, ...]
+    uri: str
+    extra: dict[str, Any]
+    created_at: float | None
+    duration_s: float | None
+
+    def fields(self) -> dict[str, Any]:
+        """Return all fields by name, for filters."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def tombstones(video_ids: Iterable[str]) -> pa.Table:
+    """Return rows that mark videos as deleted."""
+    return pa.Table.from_pylist([{"video_id": video_id, "deleted": True} for video_id in video_ids], schema=ROWS)
+
+
+def videos(rows: pa.Table) -> list[VideoRow]:
+    """Return the metadata of rows (not tombstones), in their order."""
+    columns = {name: rows[name].to_pylist() for name in VideoRow.__slots__}
+    columns["tags"] = [tuple(tags or ()) for tags in columns["tags"]]
+    columns["extra"] = [json.loads(extra or "{}") for extra in columns["extra"]]
+    return [VideoRow(*values) for values in zip(*columns.values(), strict=True)]
+
+
+def embeddings(rows: pa.Table) -> NDArray[np.float32]:
+    """Return the embeddings of rows (not tombstones), [N, D]."""
+    if not rows.num_rows:
+        return np.empty((0, 0), np.float32)
+    values = np.asarray(rows["embedding"].combine_chunks().flatten(), np.float32)
+    return values.reshape(rows.num_rows, -1)
+
+
+def part_embeddings(rows: pa.Table, modality: Modality) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
+    """Return embeddings of one modality alone: unit vectors [N, D], zero if it is absent, and the mask [N]."""
+    column = rows[PART_COLUMNS[modality]].combine_chunks()
+    present_N = np.asarray(column.is_valid(), bool)
+    dim = len(rows["embedding"][0]) if rows.num_rows else 0
+    out_ND = np.zeros((rows.num_rows, dim), np.float16)
+    out_ND[present_N] = np.asarray(column.flatten(), np.float16).reshape(-1, dim or 1)
+    return out_ND, present_N
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from functools import cached_property
 
 from rayreel.encoders.encoder import TextEncoder
 from rayreel.evaluation.config import EvaluationConfig
+from rayreel.features.store import FeatureStore, open_store
 from rayreel.index.alias import alias_target
 from rayreel.index.collection import collection_name, version_of
 from rayreel.index.config import IndexConfig
@@ -13,6 +14,7 @@ from rayreel.index.connect import MilvusClient
 from rayreel.index.search import VideoIndex
 from rayreel.release import audit, registry
 from rayreel.release.config import ReleaseConfig
+from rayreel.release.embed import StoreDifference, compare
 from rayreel.release.lease import Lease
 from rayreel.release.quality import Jury
 from rayreel.release.registry import Version
@@ -60,7 +62,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A version that may be promoted: its tower, rows and collection."""
+    """A version that may be promoted: its tower, features, rows and collection."""
 
     version: Version
     site: Site
@@ -71,9 +73,18 @@ class Candidate:
         return registry.load(self.version)
 
     @cached_property
+    def store(self) -> FeatureStore:
+        """The store of its encoders' features. Raises NoFeatures."""
+        return open_store(self.site.storage, self.version.encoder_key)
+
+    @cached_property
     def rows(self) -> ReleaseRows:
         """The version's rows below the storage root."""
         return ReleaseRows(self.site.storage, self.version.number)
+
+    def compare(self) -> StoreDifference:
+        """Compare its rows with the store's current features. Raises NoFeatures."""
+        return compare(self.store, self.rows)
 
     @property
     def collection(self) -> str:

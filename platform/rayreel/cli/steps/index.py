@@ -5,9 +5,8 @@ from typing import Any
 from rayreel.cli.output import console, facts, note, step
 from rayreel.cli.steps.promote import site_of, stage_bars
 from rayreel.errors import RayreelError
-from rayreel.features.store import NoFeatures, open_store
+from rayreel.features.store import NoFeatures
 from rayreel.release import registry
-from rayreel.release.embed import compare
 from rayreel.release.fill import verify
 from rayreel.release.increment import Brought, in_turn
 from rayreel.release.mend import amendments_among, mend_snapshot, restore_amendments, set_broken_aside
@@ -91,7 +90,7 @@ def _mend(candidate: Candidate, broken: list[BrokenFile]) -> None:
     """Restore amendments from the release, and the snapshot from its rows."""
     site, rows = candidate.site, candidate.rows
     if amendments_among(site.storage, broken):
-        restored = restore_amendments(open_store(site.storage, candidate.version.encoder_key), rows)
+        restored = restore_amendments(candidate.store, rows)
         for name, ids in restored._asdict().items():
             note(f"  {name} again, according to the release: {', '.join(ids) or 'nothing'}")
     damage = mend_snapshot(site.storage, rows, site.release.neighbours)
@@ -103,8 +102,8 @@ def _repair_index(candidate: Candidate) -> dict[str, int]:
     """Apply the rows to the collection. Show and return how they differed. Rows are brought up to date afterwards."""
     step(f"Comparing release {candidate.version.number} with its index and the feature store")
     site, rows = candidate.site, candidate.rows
-    missing, surplus = compare(open_store(site.storage, candidate.version.encoder_key), rows)
-    counts = {"rows: missing or stale": len(missing), "rows: surplus": len(surplus)}
+    rows_differ = candidate.compare()
+    counts = {"rows: missing or stale": len(rows_differ.missing), "rows: surplus": len(rows_differ.surplus)}
     if site.client.has_collection(candidate.collection, timeout=site.index.timeout_s):
         last = rows.read(columns=[]).last
         found = verify(site.client, rows, candidate.collection, site.index, repair=True)
@@ -117,7 +116,8 @@ def _repair_index(candidate: Candidate) -> dict[str, int]:
 
 def _verify_repair(candidate: Candidate, done: Brought) -> None:
     site = candidate.site
-    missing, surplus = compare(open_store(site.storage, candidate.version.encoder_key), candidate.rows)
+    rows_differ = candidate.compare()
+    missing, surplus = rows_differ.missing, rows_differ.surplus
     found = verify(site.client, candidate.rows, candidate.collection, site.index, repair=False)
     if any(found) or surplus or len(missing) > done.blind:
         raise StillDifferent(

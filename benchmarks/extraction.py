@@ -28,8 +28,8 @@ from rayreel.features.store import FeatureStore
 from rayreel.media.clip import Clip
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.decode import decode_file
+from rayreel.media.frames import Squares
 from rayreel.media.render.encode import render
-from rayreel.media.square import Squares
 from rayreel.settings import Settings
 from rayreel.storage import Storage
 

@@ -4,7 +4,7 @@ import pytest
 
 from feature_rows import feature_matrix, feature_row
 from rayreel.catalog.interactions import SCHEMA
-from rayreel.evaluation.cowatch import watched_together
+from rayreel.evaluation.exam import watched_together
 from rayreel.evaluation.views import NoInteractions, read_views
 from watching import watched
 

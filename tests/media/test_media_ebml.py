@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from rayreel.media.ebml import segment_end
+from rayreel.media.scan import segment_end
 
 FilmMaker = Callable[..., Path]
 

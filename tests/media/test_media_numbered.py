@@ -12,10 +12,9 @@ from numbered import FPS, SIDE, colour_error, read_number, take, write_numbered
 from rayreel.deadline import Deadline
 from rayreel.media.config import SamplingConfig
 from rayreel.media.decoder import Decoder
-from rayreel.media.frames import stretches
+from rayreel.media.frames import Squares, stretches
 from rayreel.media.keyframes import read_timeline
 from rayreel.media.packets import film_in
-from rayreel.media.square import Squares
 
 FRAMES = 60
 REQUESTED = 8

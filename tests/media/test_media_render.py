@@ -9,8 +9,7 @@ from rayreel.catalog.sample.clip import FRAME_RATE, SampleClip
 from rayreel.catalog.sample.config import SampleConfig
 from rayreel.catalog.sample.plan import plan_sample
 from rayreel.media.render.draw import draw
-from rayreel.media.render.encode import render
-from rayreel.media.render.sound import SAMPLE_RATE, synthesise
+from rayreel.media.render.encode import SAMPLE_RATE, render, synthesise
 
 SHORT = SampleConfig(clips=36, min_seconds=1.0, max_seconds=1.5)
 CLIPS = plan_sample(SHORT)

@@ -11,8 +11,8 @@ import pytest
 from rayreel.media.clip import Clip
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.decode import decode_file
+from rayreel.media.frames import changes
 from rayreel.media.packets import Sample
-from rayreel.media.scenes import changes
 
 FPS, SIZE, TARGETS = 25, 64, 8
 SETTINGS = {

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from layers import linear
-from rayreel.tower.pooling import AttentionPooling, masked_max, masked_mean
+from rayreel.tower.tower import AttentionPooling, masked_max, masked_mean
 
 Pool = Callable[[Tensor, Tensor], Tensor]
 

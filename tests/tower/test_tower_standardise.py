@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from rayreel.tower.standardise import Standardise
+from rayreel.tower.tower import Standardise
 
 
 def seen(rows: int = 200) -> np.ndarray:

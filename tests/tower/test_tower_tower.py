@@ -12,8 +12,7 @@ from rayreel.encoders.encoder import Modality
 from rayreel.tower.batch import FeatureBatch
 from rayreel.tower.config import TowerConfig
 from rayreel.tower.embed import collate
-from rayreel.tower.pooling import masked_max, masked_mean
-from rayreel.tower.tower import VideoTower
+from rayreel.tower.tower import VideoTower, masked_max, masked_mean
 
 DIM = 16
 

@@ -8,17 +8,37 @@ from av.stream import Stream
 from numpy.typing import NDArray
 
 from rayreel.media.clock import Shift, Track, continuous, unmoved
-from rayreel.media.ebml import segment_end
 from rayreel.media.packets import UNREADABLE_FROM_HERE, Film, Sample, demux, go_to, to_sample
 
+_SEGMENT = 0x18538067
 log = logging.getLogger(__name__)
-
 _TURN_S = 2**33 / 90_000
 # Formats without a header: their clock has 33 bits, and FFmpeg's duration of them is a guess.
 HEADLESS = ("mpegts", "mpeg")
 # Recordings in these containers may be concatenated byte by byte, so a longer step of the clock, seconds, is a jump. In
 # the other containers it is a picture that stays on screen, as a shorter step is in FLV.
 _LEAPS = {"mpegts": 3.0, "mpeg": 3.0, "flv": 10.0, "mov,mp4,m4a,3gp,3g2,mj2": 10.0}
+
+
+def segment_end(head: bytes) -> int | None:
+    """Return the file size declared in the first bytes, `head`; None if there is none. A smaller file is truncated."""
+    place = 0
+    while len(head) - place > 12:  # room for an element's ID and its size
+        name = int.from_bytes(head[place : place + _width(head[place])], "big")
+        place += _width(head[place])
+        width = _width(head[place])
+        length = int.from_bytes(head[place : place + width], "big") & ((1 << 7 * width) - 1)
+        place += width
+        if name == _SEGMENT:
+            # All ones means "unknown": live recorders never return to the header to write the size.
+            return None if length == (1 << 7 * width) - 1 else place + length
+        place += length
+    return None
+
+
+def _width(first: int) -> int:
+    """Return the number of bytes of an EBML number, from its first byte."""
+    return 9 - first.bit_length()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,75 @@ from rayreel.encoders.encoder import Modality
 from rayreel.tower.batch import FeatureBatch
 from rayreel.tower.config import TowerConfig
 from rayreel.tower.fusion import AttentionFusion, ConcatFusion, GatedFusion
-from rayreel.tower.pooling import AttentionPooling, masked_max, masked_mean
-from rayreel.tower.standardise import Standardise
+
+_CLIP = 10.0
+_MIN_SPREAD = 0.01  # as a share of the mean spread
+
+
+def masked_mean(x_BND: Tensor, mask_BN: Tensor) -> Tensor:
+    """Return the mean over the valid vectors."""
+    sum_BD = torch.einsum("bn,bnd->bd", mask_BN.to(x_BND.dtype), x_BND)
+    return sum_BD / mask_BN.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def masked_max(x_BND: Tensor, mask_BN: Tensor) -> Tensor:
+    """Return the largest value of each feature over the valid vectors."""
+    largest_BD = x_BND.masked_fill(~mask_BN.unsqueeze(-1), -torch.inf).amax(dim=1)
+    return largest_BD.masked_fill(~mask_BN.any(dim=1, keepdim=True), 0)
+
+
+class AttentionPooling(nn.Module):
+    """Mean over the valid vectors, softmax-weighted by a network that scores each vector separately.
+
+    Initially the plain mean. Source: Ilse et al. 2018, Attention-based Deep Multiple Instance Learning.
+    """
+
+    def __init__(self, dim: int, hidden: int = 128) -> None:
+        super().__init__()
+        last = nn.Linear(hidden, 1, bias=False)
+        nn.init.zeros_(last.weight)
+        self.score = nn.Sequential(nn.Linear(dim, hidden), nn.Tanh(), last)
+
+    def forward(self, x_BND: Tensor, mask_BN: Tensor) -> Tensor:
+        """Return pooled_BD."""
+        return torch.einsum("bn,bnd->bd", self.weights(x_BND, mask_BN), x_BND)
+
+    def weights(self, x_BND: Tensor, mask_BN: Tensor) -> Tensor:
+        """[B, N]: weight of each vector; rows sum to 1, or to 0 for videos without vectors."""
+        score_BN: Tensor = self.score(x_BND).squeeze(-1)
+        # Not -inf: the softmax of a video without vectors and its gradient must stay finite.
+        score_BN = score_BN.masked_fill(~mask_BN, torch.finfo(score_BN.dtype).min)
+        return score_BN.softmax(dim=1) * mask_BN
+
+
+class Standardise(nn.Module):
+    """(x - mean) / spread, per feature, with the training videos' statistics as buffers.
+
+    Frozen features lie in a narrow cone, so the cosine of any two videos is high. Subtracting the mean makes cosines
+    discriminative.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("spread", torch.ones(dim))
+        self.mean: Tensor
+        self.spread: Tensor
+
+    def fit(self, vectors_ND: NDArray[np.float16]) -> None:
+        """Store the statistics of these vectors. An empty array changes nothing."""
+        if len(vectors_ND) == 0:
+            return
+        vectors = torch.from_numpy(vectors_ND).float()
+        spread = vectors.std(dim=0, unbiased=False)
+        self.mean.copy_(vectors.mean(dim=0))
+        # A feature that is constant in training must not explode on the first video in which it differs.
+        self.spread.copy_(spread.clamp(min=max(float(spread.mean()) * _MIN_SPREAD, 1e-6)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Standardise x [..., D], clipped so that a query far from the training data still gives a usable vector."""
+        # In place: allocating memory for each operation takes three times as long as the arithmetic.
+        return (x - self.mean).div_(self.spread).clamp_(-_CLIP, _CLIP)
 
 
 class VideoTower(nn.Module):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.random import Generator
 
-from rayreel.media.render.arrays import Field
+from rayreel.media.render.shapes import Field
 
 DEPTHS = (1.0, 0.65, 1.4)  # how near sprites are, and so how large and fast, in turn
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from rayreel.media.render.arrays import Field
+from rayreel.media.render.shapes import Field
 
 
 class Ground(NamedTuple):

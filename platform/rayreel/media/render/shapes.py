@@ -4,8 +4,10 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rayreel.media.render.arrays import Field
+Field = NDArray[np.float64]
+Picture = NDArray[np.uint8]  # [height, width, 3] RGB
 
 
 def stamp(shape: str, radius: int) -> Field:
@@ -84,6 +86,8 @@ _EDGED: dict[str, Callable[[Field, Field], Field]] = {
     "rook": _rook,
     "bishop": _bishop,
 }
+
+
 _SOFT: dict[str, Callable[[Field, Field], Field]] = {
     "glow": lambda u, v: 1.2 * np.exp(-4 * (u**2 + v**2)) - 0.03,
     "spark": lambda u, v: 1.6 * np.exp(-9 * abs(u * v) - 2.5 * np.hypot(u, v)) - 0.12,

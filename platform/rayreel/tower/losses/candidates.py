@@ -6,7 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from rayreel.tower.losses.config import Distance
 from rayreel.tower.losses.global_batch import Gather, GlobalBatch
+
+_MIN_DISTANCE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +48,19 @@ def gather_candidates(
 def swapped(batch: GlobalBatch) -> GlobalBatch:
     """Return the batch for the direction b → a, without explicit negatives and log q, which apply to a → b only."""
     return replace(batch, a_ids_J=batch.b_ids_J, b_ids_J=batch.a_ids_J, log_q_J=None, negative_ids_K=None)
+
+
+def distances(candidates: ContrastCandidates, kind: Distance) -> Tensor:
+    """Return the distances [B, C] of each row to each candidate: 1 - cosine, or Euclidean.
+
+    The gradient of two equal vectors is zero.
+    """
+    cosine_BC = candidates.x_BD @ candidates.y_CD.T
+    if kind == "cosine":
+        return 1 - cosine_BC
+    # Products are 15 times as fast as differences, but between nearly equal vectors rounding turns the gradient into
+    # noise. Only partners come that close, and they are few, so their distances are computed from differences.
+    partner_B = torch.linalg.vector_norm(candidates.x_BD - candidates.partner_BD, dim=1)
+    return torch.where(
+        candidates.positive_BC, partner_B.unsqueeze(1), (2 - 2 * cosine_BC).clamp(min=_MIN_DISTANCE**2).sqrt()
+    )

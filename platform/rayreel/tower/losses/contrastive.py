@@ -3,9 +3,8 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-from rayreel.tower.losses.candidates import gather_candidates
+from rayreel.tower.losses.candidates import distances, gather_candidates
 from rayreel.tower.losses.config import Distance
-from rayreel.tower.losses.distance import distances
 from rayreel.tower.losses.global_batch import Gather, GlobalBatch
 from rayreel.tower.losses.pair_loss import PairLoss
 

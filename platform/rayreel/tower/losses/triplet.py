@@ -4,9 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rayreel.tower.losses.candidates import ContrastCandidates, gather_candidates, swapped
+from rayreel.tower.losses.candidates import ContrastCandidates, distances, gather_candidates, swapped
 from rayreel.tower.losses.config import Distance, Mining
-from rayreel.tower.losses.distance import distances
 from rayreel.tower.losses.global_batch import Gather, GlobalBatch
 from rayreel.tower.losses.pair_loss import PairLoss
 

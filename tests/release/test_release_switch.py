@@ -151,7 +151,9 @@ def test_a_version_is_promoted_by_one_process_at_a_time(serving_one: Site, start
 
 
 def test_a_killed_promotion_blocks_no_other_process(serving_one: Site, start: Start) -> None:
-    start(serving_one, 2, "indexing").kill()
+    killed = start(serving_one, 2, "indexing")
+    killed.kill()
+    killed.wait()
     assert promote(registry.resolve("2"), serving_one).previous == 1
     agree_on(serving_one, 2)
 

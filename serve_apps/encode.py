@@ -14,7 +14,7 @@ from ray import serve
 
 from rayreel.catalog.video import CatalogVideo
 from rayreel.compat.ray_serve import most_calls
-from rayreel.encoders.device import device_named
+from rayreel.encoders.compute import device_named
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import load_encoders
 from rayreel.errors import RayreelError

@@ -13,8 +13,7 @@ from pydantic_settings import SettingsError as UnreadableVariable
 from rayreel.access.config import ServeConfig
 from rayreel.catalog.sample.config import SampleConfig
 from rayreel.compat.ray_cluster import in_submitted_job
-from rayreel.encoders.modality import Modality
-from rayreel.encoders.presets import EncodersConfig
+from rayreel.encoders.config import EncodersConfig, Modality
 from rayreel.errors import RayreelError
 from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.features.config import ExtractConfig

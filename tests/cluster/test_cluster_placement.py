@@ -15,8 +15,8 @@ from ray.util.state import list_actors, list_tasks
 from cluster_pools import CPU_POOL, GPU_POOL
 from feature_rows import KEY, clusters_table
 from rayreel.catalog.read import Catalog
+from rayreel.encoders.config import EncodersConfig
 from rayreel.encoders.load import load_encoders
-from rayreel.encoders.presets import EncodersConfig
 from rayreel.evaluation.config import SplitConfig
 from rayreel.features.config import ExtractConfig
 from rayreel.features.extract import ExtractReport, extract

@@ -11,9 +11,9 @@ from torchvision.models.video import r2plus1d_18
 from torchvision.models.video.resnet import Conv2Plus1D as TorchvisionConv
 
 from rayreel.encoders.compute import Compute
+from rayreel.encoders.config import EncodersConfig
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import encoder_identities, load_encoder
-from rayreel.encoders.presets import EncodersConfig
 from rayreel.encoders.r2plus1d import Conv2Plus1D, R2Plus1D, middle_channels
 from rayreel.encoders.trained import R2Plus1DConfig, TrainedFacts, UnknownEncoder, write_trained
 from rayreel.encoders.weights import R2PLUS1D_18

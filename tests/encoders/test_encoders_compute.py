@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from rayreel.encoders.compute import compute_of
+from rayreel.encoders.config import EncodersConfig
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import encoder_identities
-from rayreel.encoders.presets import EncodersConfig
 from rayreel.errors import RayreelError
 
 

@@ -7,10 +7,11 @@ import torchvision
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from rayreel.encoders.compute import Compute
+from rayreel.encoders.config import EncodersConfig
 from rayreel.encoders.encoder import Modality, Vectors
 from rayreel.encoders.load import load_encoder
-from rayreel.encoders.presets import EncodersConfig
-from rayreel.encoders.torchvision_frames import TorchvisionFrames, load_resnet50
+from rayreel.encoders.pictures import PictureEncoder
+from rayreel.encoders.torchvision_frames import load_resnet50
 
 
 @pytest.fixture(scope="module")
@@ -19,9 +20,9 @@ def frames() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def mobilenet(weights_cache: Path) -> TorchvisionFrames:
+def mobilenet(weights_cache: Path) -> PictureEncoder:
     encoder = load_encoder(Modality.VISUAL, EncodersConfig(device="cpu", precision="fp32"), weights_cache)
-    assert isinstance(encoder, TorchvisionFrames)
+    assert isinstance(encoder, PictureEncoder)
     return encoder
 
 
@@ -32,7 +33,7 @@ def imagenet_normalised(frames: np.ndarray) -> torch.Tensor:
 
 
 def test_mobilenet_returns_the_pooled_features_of_torchvisions_network(
-    mobilenet: TorchvisionFrames, frames: np.ndarray, weights_cache: Path
+    mobilenet: PictureEncoder, frames: np.ndarray, weights_cache: Path
 ) -> None:
     reference = torchvision.models.mobilenet_v2()
     state = torch.load(weights_cache / "mobilenet_v2" / "mobilenet_v2-b0353104.pth", weights_only=True)
@@ -42,7 +43,7 @@ def test_mobilenet_returns_the_pooled_features_of_torchvisions_network(
     np.testing.assert_allclose(mobilenet.encode(frames), expected, atol=1e-4)
 
 
-def test_mobilenet_vectors_depend_less_on_brightness_than_on_content(mobilenet: TorchvisionFrames) -> None:
+def test_mobilenet_vectors_depend_less_on_brightness_than_on_content(mobilenet: PictureEncoder) -> None:
     y, x = np.mgrid[0:224, 0:224]
     disc = np.repeat((((y - 112) ** 2 + (x - 112) ** 2 < 70**2) * 200)[..., None], 3, axis=2).astype(np.uint8)
     stripes = np.repeat((((x // 8) % 2) * 200)[..., None], 3, axis=2).astype(np.uint8)
@@ -50,11 +51,11 @@ def test_mobilenet_vectors_depend_less_on_brightness_than_on_content(mobilenet: 
     assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2]
 
 
-def test_no_frames_give_no_vectors(mobilenet: TorchvisionFrames, frames: np.ndarray) -> None:
+def test_no_frames_give_no_vectors(mobilenet: PictureEncoder, frames: np.ndarray) -> None:
     assert mobilenet.encode(frames[:0]).shape == (0, 1280)
 
 
-def test_frames_of_another_size_or_type_are_rejected(mobilenet: TorchvisionFrames) -> None:
+def test_frames_of_another_size_or_type_are_rejected(mobilenet: PictureEncoder) -> None:
     with pytest.raises(ValueError, match="224"):
         mobilenet.encode(np.zeros((1, 112, 112, 3), dtype=np.uint8))
     with pytest.raises(ValueError, match="float32"):

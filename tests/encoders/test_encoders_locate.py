@@ -13,8 +13,7 @@ from time import perf_counter
 import huggingface_hub.constants
 import pytest
 
-from rayreel.encoders.checksum import sha256_of
-from rayreel.encoders.locate import locate
+from rayreel.encoders.locate import locate, sha256_of
 from rayreel.encoders.weights import (
     MOBILENET_V2,
     RESNET50,

@@ -6,11 +6,12 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoTokenizer, BertConfig, BertForPreTraining, BertModel, BertTokenizer
 
-from rayreel.encoders.bert_text import BertText, load_bert
+from rayreel.encoders.bert_text import load_bert
 from rayreel.encoders.compute import Compute
+from rayreel.encoders.config import EncodersConfig
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import load_encoder
-from rayreel.encoders.presets import EncodersConfig
+from rayreel.encoders.text import TokenEncoder
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "dog", "runs", "cat", "sleeps", "##ing"]
 TEXTS = ["a dog", "a cat sleeps and a dog runs", "runs", "", "a a a a a"]
@@ -40,9 +41,9 @@ def hub_folder(pretraining: BertForPreTraining, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="module")
-def minilm(weights_cache: Path) -> BertText:
+def minilm(weights_cache: Path) -> TokenEncoder:
     encoder = load_encoder(Modality.TEXT, EncodersConfig(device="cpu"), weights_cache)
-    assert isinstance(encoder, BertText)
+    assert isinstance(encoder, TokenEncoder)
     return encoder
 
 
@@ -67,7 +68,7 @@ def test_a_bert_checkpoint_without_a_parameter_is_rejected(
         load_bert(tmp_path, "bert@test", compute)
 
 
-def test_minilm_equals_masked_mean_pooling(minilm: BertText, weights_cache: Path) -> None:
+def test_minilm_equals_masked_mean_pooling(minilm: TokenEncoder, weights_cache: Path) -> None:
     folder = weights_cache / "all-MiniLM-L6-v2"
     network, tokenizer = BertModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     with torch.inference_mode():
@@ -76,18 +77,18 @@ def test_minilm_equals_masked_mean_pooling(minilm: BertText, weights_cache: Path
     np.testing.assert_allclose(minilm.encode(TEXTS), expected, atol=1e-5)
 
 
-def test_minilm_vectors_of_similar_texts_are_close(minilm: BertText) -> None:
+def test_minilm_vectors_of_similar_texts_are_close(minilm: TokenEncoder) -> None:
     dog, puppy, stocks = minilm.encode(["a dog runs", "puppy running", "stock market"])
     assert dog @ puppy > 0.5
     assert dog @ puppy > dog @ stocks + 0.3
 
 
-def test_minilm_reads_at_most_256_tokens(minilm: BertText) -> None:
+def test_minilm_reads_at_most_256_tokens(minilm: TokenEncoder) -> None:
     long = "dog " * 250
     cut, read, unread = minilm.encode([long, "dog " * 200 + "stocks " * 50, "dog " * 254 + "stocks " * 50])
     np.testing.assert_allclose(unread, minilm.encode(["dog " * 254])[0], atol=1e-5)
     assert cut @ read < 0.99
 
 
-def test_no_texts_give_no_vectors(minilm: BertText) -> None:
+def test_no_texts_give_no_vectors(minilm: TokenEncoder) -> None:
     assert minilm.encode([]).shape == (0, 384)

@@ -12,8 +12,8 @@ from films import write_film
 from planted import faulty
 from ray_here import own_cluster
 from rayreel.catalog.read import Catalog, read_catalog
+from rayreel.encoders.config import EncodersConfig
 from rayreel.encoders.load import load_encoders
-from rayreel.encoders.presets import EncodersConfig
 from rayreel.features.config import ExtractConfig
 from rayreel.features.extract import ExtractReport, extract
 from rayreel.features.key import EncoderKey

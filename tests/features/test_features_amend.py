@@ -11,7 +11,7 @@ import pytest
 from feature_rows import KEY, feature_row, feature_table
 from rayreel.catalog.read import Catalog
 from rayreel.catalog.video import CatalogVideo
-from rayreel.encoders.presets import EncodersConfig
+from rayreel.encoders.config import EncodersConfig
 from rayreel.features import amend as module
 from rayreel.features.amend import AMENDMENTS, Amendments
 from rayreel.features.config import ExtractConfig

@@ -12,9 +12,9 @@ import pytest
 from rayreel.catalog import columns
 from rayreel.catalog.columns import to_videos
 from rayreel.catalog.video import CatalogVideo
+from rayreel.encoders.config import EncodersConfig
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import encoder_identities
-from rayreel.encoders.presets import EncodersConfig
 from rayreel.features import schema
 from rayreel.features.decoding import DecodeVideos
 from rayreel.features.encoding import EncodeVideos

@@ -1,108 +1,50 @@
-"""Encode text with BERT networks: sentence embeddings (mean pooling) or the [CLS] state."""
+"""Load text encoders of BERT networks: sentence embeddings (mean pooling) or the [CLS] state."""
 
 import string
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import BertConfig, BertModel
 
-from rayreel.encoders.batches import encode_groups
 from rayreel.encoders.checkpoint import load_backbone, read_state
 from rayreel.encoders.compute import Compute
-from rayreel.encoders.encoder import Vectors
-from rayreel.encoders.runtime import Inputs
-from rayreel.encoders.start import start
+from rayreel.encoders.runtime import start
+from rayreel.encoders.text import EXAMPLE, PooledText, TokenEncoder, UnitLength
 
-Pooling = Literal["unit_mean", "cls"]
 HEADS = ("cls.", "pooler.", "embeddings.position_ids")
-PADDED_TO = 32  # tokens
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
 
-class BertNetwork(nn.Module):
-    """BERT with pooling of its states: [B, T] token ids and mask -> [B, dim]."""
-
-    def __init__(self, backbone: BertModel, pooling: Pooling) -> None:
-        super().__init__()
-        backbone.loss_function = None  # tracing reads it, and transformers would warn that a backbone has none
-        self.backbone, self.pooling = backbone, pooling
-
-    def forward(self, ids_BT: Tensor, mask_BT: Tensor) -> Tensor:
-        """Map token ids, and a mask that is 0 over padding and 1 elsewhere, to text vectors."""
-        states_BTD: Tensor = self.backbone(ids_BT, attention_mask=mask_BT).last_hidden_state
-        if self.pooling == "cls":
-            return states_BTD[:, 0]
-        weights_BT1 = mask_BT[:, :, None].to(states_BTD.dtype)
-        return F.normalize((states_BTD * weights_BT1).sum(dim=1) / weights_BT1.sum(dim=1), dim=1)
-
-
-class BertText:
-    """One vector per text: [N] strings -> [N, dim].
-
-    `unit_mean` averages the token states (padding left out) and scales to unit length, as sentence-transformers does
-    (Reimers and Gurevych 2019); `cls` takes the first token's state. Texts beyond `max_tokens` are cut. If a pass
-    takes several texts, each is padded to a length that depends on that text alone, never on its neighbours.
-    """
-
-    def __init__(
-        self,
-        backbone: BertModel,
-        tokenizer: Tokenizer,
-        *,
-        pooling: Pooling,
-        max_tokens: int,
-        identity: str,
-        compute: Compute,
-    ) -> None:
-        self.identity, self.dim = identity, int(backbone.config.hidden_size)
-        example = torch.ones(1, 16, dtype=torch.long)
-        self._runtime = start(BertNetwork(backbone, pooling), (example, example), compute, any_length=True)
-        self._step = 1 if self._runtime.rows == 1 else PADDED_TO
-        tokenizer.enable_truncation(max_tokens)
-        tokenizer.no_padding()
-        self._tokenizer = tokenizer
-
-    def encode(self, texts: list[str]) -> Vectors:
-        """Map N strings to [N, dim] float32."""
-        token_ids = [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
-        return encode_groups(_by_length(token_ids, self._step), self._runtime, len(texts), self.dim)
-
-
-def _by_length(token_ids: list[list[int]], step: int) -> Iterator[tuple[NDArray[np.intp], Inputs]]:
-    """Group texts by their length, padded to a multiple of `step`; a group is its texts' rows, ids and masks."""
-    lengths_N = np.array([len(ids) for ids in token_ids], dtype=np.intp)
-    padded_N = -(-lengths_N // step) * step
-    for length in np.unique(padded_N):
-        rows = np.flatnonzero(padded_N == length)
-        mask_BT = (np.arange(length) < lengths_N[rows, None]).astype(np.int64)
-        ids_BT = np.zeros_like(mask_BT)
-        ids_BT[mask_BT == 1] = np.concatenate([token_ids[row] for row in rows])
-        yield rows, (ids_BT, mask_BT)
-
-
-def load_sentence_bert(folder: Path | None, identity: str, compute: Compute) -> BertText:
+def load_sentence_bert(folder: Path | None, identity: str, compute: Compute) -> TokenEncoder:
     """Load a sentence-transformers BERT, 384-d and at most 256 tokens for all-MiniLM-L6-v2.
 
-    Without a folder the parameters are random.
+    It averages the token states, padding left out, and scales to unit length. Without a folder the parameters are
+    random.
     """
     backbone, tokenizer = _random_bert(384) if folder is None else _read_bert(folder)
-    return BertText(backbone, tokenizer, pooling="unit_mean", max_tokens=256, identity=identity, compute=compute)
+    return _encoder(PooledText(backbone, ["mean"], UnitLength()), tokenizer, 256, identity, compute)
 
 
-def load_bert(folder: Path | None, identity: str, compute: Compute) -> BertText:
+def load_bert(folder: Path | None, identity: str, compute: Compute) -> TokenEncoder:
     """Load a pre-trained BERT, 768-d and at most 512 tokens for bert-base-uncased (Devlin et al. 2019).
 
-    Without a folder the parameters are random.
+    It takes the state of the first token. Without a folder the parameters are random.
     """
     backbone, tokenizer = _random_bert(768) if folder is None else _read_bert(folder)
-    return BertText(backbone, tokenizer, pooling="cls", max_tokens=512, identity=identity, compute=compute)
+    return _encoder(PooledText(backbone, ["cls"]), tokenizer, 512, identity, compute)
+
+
+def _encoder(
+    network: PooledText, tokenizer: Tokenizer, max_tokens: int, identity: str, compute: Compute
+) -> TokenEncoder:
+    tokenizer.enable_truncation(max_tokens)
+    tokenizer.no_padding()
+    return TokenEncoder(
+        start(network, (EXAMPLE, EXAMPLE), compute, any_length=True),
+        lambda texts: [encoding.ids for encoding in tokenizer.encode_batch(texts)],
+        dim=int(network.backbone.config.hidden_size),
+        identity=identity,
+    )
 
 
 def _read_bert(folder: Path) -> tuple[BertModel, Tokenizer]:

@@ -6,8 +6,7 @@ from typing import Literal
 
 import torch
 
-from rayreel.encoders.device import device_named
-from rayreel.encoders.presets import EncodersConfig
+from rayreel.encoders.config import EncodersConfig
 from rayreel.errors import RayreelError
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -67,3 +66,21 @@ def _dtype(precision: str, device: torch.device) -> torch.dtype:
     if precision == "fp16" and device.type == "cpu":
         raise RayreelError("precision fp16 is not supported on a CPU. Choose auto, fp32 or bf16, or a GPU.")
     return DTYPES[precision]
+
+
+def best_device() -> torch.device:
+    """Return the fastest device of this machine: CUDA, then Apple's MPS, then the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def device_named(name: str) -> torch.device:
+    """Return the device for a configured name; `auto` is the best one. Raises RayreelError if it is not available."""
+    if name == "auto":
+        return best_device()
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise RayreelError(f"device {name}: no usable CUDA device on this machine. Choose auto or cpu.")
+    return torch.device(name)

@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rayreel.encoders.modality import Modality
+from rayreel.encoders.config import Modality
 
 __all__ = ["AudioEncoder", "FrameEncoder", "Modality", "TextEncoder", "Vectors"]
 

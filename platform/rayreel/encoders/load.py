@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 
-from rayreel.encoders.checksum import sha256_of
 from rayreel.encoders.compute import compute_of
+from rayreel.encoders.config import ENCODERS, EncodersConfig
 from rayreel.encoders.encoder import AudioEncoder, FrameEncoder, Modality, TextEncoder
-from rayreel.encoders.locate import locate
-from rayreel.encoders.presets import ENCODERS, EncodersConfig
+from rayreel.encoders.locate import locate, sha256_of
 from rayreel.encoders.trained import read_facts
 
 SEED = 0  # for random weights: two processes must build the same network

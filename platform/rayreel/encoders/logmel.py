@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.audio_utils import mel_filter_bank
 
-from rayreel.encoders.batches import encode_rows
 from rayreel.encoders.compute import Compute
 from rayreel.encoders.encoder import Vectors
-from rayreel.encoders.torch_runtime import TorchRuntime
+from rayreel.encoders.runtime import TorchRuntime, encode_rows
 
 SAMPLE_RATE = 16_000
 MEL_BANDS = 64

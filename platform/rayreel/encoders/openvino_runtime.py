@@ -23,8 +23,7 @@ from torch import Tensor, nn
 
 from rayreel.encoders.compute import Compute
 from rayreel.encoders.encoder import Vectors
-from rayreel.encoders.mixed_precision import MixedPrecisionNetwork
-from rayreel.encoders.runtime import Inputs
+from rayreel.encoders.runtime import Inputs, MixedPrecisionNetwork
 
 PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 _CAPABILITIES = ("CPU", "OPTIMIZATION_CAPABILITIES")

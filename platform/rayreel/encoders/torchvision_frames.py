@@ -3,18 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2, resnet50
 
-from rayreel.encoders.batches import encode_rows
 from rayreel.encoders.checkpoint import read_state
 from rayreel.encoders.compute import Compute
-from rayreel.encoders.encoder import Vectors
-from rayreel.encoders.mixed_precision import MixedPrecisionNetwork
-from rayreel.encoders.start import start
+from rayreel.encoders.pictures import PictureEncoder, example_frames
+from rayreel.encoders.runtime import MixedPrecisionNetwork, start
 from rayreel.encoders.weights import MOBILENET_V2, RESNET50
 
 FRAME_SIZE = 224
@@ -46,38 +42,25 @@ class FrameNetwork(nn.Module):
         return features_BD
 
 
-class TorchvisionFrames:
-    """A convolutional network without its classifier. [N, 224, 224, 3] uint8 RGB -> [N, dim] float32."""
-
-    frame_size = FRAME_SIZE
-    window = 1
-
-    def __init__(self, network: nn.Module, dim: int, identity: str, compute: Compute) -> None:
-        self.identity, self.dim = identity, dim
-        example = torch.zeros(1, FRAME_SIZE, FRAME_SIZE, 3, dtype=torch.uint8)
-        self._runtime = start(network, (example,), compute, any_length=False)
-
-    def encode(self, frames_NHWC: NDArray[np.uint8]) -> Vectors:
-        """Map [N, 224, 224, 3] uint8 RGB to [N, dim]; another shape or type raises ValueError."""
-        if frames_NHWC.shape[1:] != (FRAME_SIZE, FRAME_SIZE, 3) or frames_NHWC.dtype != np.uint8:
-            raise ValueError(f"frames must be [N, 224, 224, 3] uint8, not {frames_NHWC.shape} {frames_NHWC.dtype}")
-        return encode_rows(frames_NHWC, self._runtime, self.dim)
-
-
-def load_mobilenet_v2(folder: Path | None, identity: str, compute: Compute) -> TorchvisionFrames:
+def load_mobilenet_v2(folder: Path | None, identity: str, compute: Compute) -> PictureEncoder:
     """Load MobileNetV2, 1280-d (Sandler et al. 2018). Without a folder the parameters are random."""
     network: Any = mobilenet_v2()
     if folder is not None:
         network.load_state_dict(read_state(folder / MOBILENET_V2.files[0].name), strict=True)
     sensitive, tolerant = network.features[:MOBILENET_V2_SENSITIVE], network.features[MOBILENET_V2_SENSITIVE:]
     pooled = nn.Sequential(tolerant, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return TorchvisionFrames(MixedPrecisionNetwork(FrameNetwork(sensitive), pooled), 1280, identity, compute)
+    return _encoder(MixedPrecisionNetwork(FrameNetwork(sensitive), pooled), 1280, identity, compute)
 
 
-def load_resnet50(folder: Path | None, identity: str, compute: Compute) -> TorchvisionFrames:
+def load_resnet50(folder: Path | None, identity: str, compute: Compute) -> PictureEncoder:
     """Load ResNet-50, 2048-d (He et al. 2016; IMAGENET1K_V2). Without a folder the parameters are random."""
     network: Any = resnet50()
     if folder is not None:
         network.load_state_dict(read_state(folder / RESNET50.files[0].name), strict=True)
     network.fc = nn.Identity()
-    return TorchvisionFrames(FrameNetwork(network), 2048, identity, compute)
+    return _encoder(FrameNetwork(network), 2048, identity, compute)
+
+
+def _encoder(network: nn.Module, dim: int, identity: str, compute: Compute) -> PictureEncoder:
+    runtime = start(network, (example_frames(FRAME_SIZE),), compute, any_length=False)
+    return PictureEncoder(runtime, size=FRAME_SIZE, dim=dim, identity=identity)

@@ -9,11 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-from rayreel.encoders.batches import encode_rows
 from rayreel.encoders.checkpoint import load_backbone, read_state
 from rayreel.encoders.compute import Compute
 from rayreel.encoders.encoder import Vectors
-from rayreel.encoders.start import start
+from rayreel.encoders.runtime import encode_rows, start
 from rayreel.encoders.weights import WAV2VEC2_BASE
 
 RECEPTIVE_FIELD = 400  # samples that the convolutional front end needs for one output step

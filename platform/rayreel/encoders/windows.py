@@ -3,19 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors.torch
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.models.video import r2plus1d_18
 
-from rayreel.encoders.batches import encode_rows
 from rayreel.encoders.checkpoint import read_state
 from rayreel.encoders.compute import Compute
-from rayreel.encoders.encoder import Vectors
+from rayreel.encoders.pictures import PictureEncoder, example_frames
 from rayreel.encoders.r2plus1d import R2Plus1D
-from rayreel.encoders.start import start
+from rayreel.encoders.runtime import start
 from rayreel.encoders.trained import TrainedFacts, read_weights
 from rayreel.encoders.weights import R2PLUS1D_18
 
@@ -42,42 +39,16 @@ class WindowNetwork(nn.Module):
         return features_BD
 
 
-class WindowEncoder:
-    """One vector per window: [N * window, size, size, 3] uint8 RGB -> [N, dim] float32.
-
-    Only every `stride`-th frame of a window is used.
-    """
-
-    def __init__(
-        self, backbone: nn.Module, *, frames: int, stride: int, size: int, dim: int, identity: str, compute: Compute
-    ) -> None:
-        self.identity, self.dim, self.frame_size = identity, dim, size
-        self.window, self._stride = frames * stride, stride
-        example = torch.zeros(1, frames, size, size, 3, dtype=torch.uint8)
-        self._runtime = start(WindowNetwork(backbone), (example,), compute, any_length=False)
-
-    def encode(self, frames_NHWC: NDArray[np.uint8]) -> Vectors:
-        """Map N concatenated windows to [N, dim]; another shape or type raises ValueError."""
-        size, count = self.frame_size, len(frames_NHWC)
-        if frames_NHWC.shape[1:] != (size, size, 3) or frames_NHWC.dtype != np.uint8 or count % self.window:
-            raise ValueError(
-                f"frames must be [N * {self.window}, {size}, {size}, 3] uint8, "
-                f"not {frames_NHWC.shape} {frames_NHWC.dtype}"
-            )
-        windows_NTHWC = frames_NHWC.reshape(-1, self.window, size, size, 3)[:, :: self._stride]
-        return encode_rows(np.ascontiguousarray(windows_NTHWC), self._runtime, self.dim)
-
-
-def load_r2plus1d_18(folder: Path | None, identity: str, compute: Compute) -> WindowEncoder:
+def load_r2plus1d_18(folder: Path | None, identity: str, compute: Compute) -> PictureEncoder:
     """Load R(2+1)D-18, 512-d, Kinetics-400 (Tran et al. 2018). Without a folder the parameters are random."""
     network: Any = r2plus1d_18()
     if folder is not None:
         network.load_state_dict(read_state(folder / R2PLUS1D_18.files[0].name), strict=True)
     network.fc = nn.Identity()
-    return WindowEncoder(network, frames=16, stride=1, size=112, dim=512, identity=identity, compute=compute)
+    return _encoder(network, frames=16, stride=1, size=112, dim=512, identity=identity, compute=compute)
 
 
-def load_trained(reference: str, root: str | None, suffix: str, compute: Compute) -> WindowEncoder:
+def load_trained(reference: str, root: str | None, suffix: str, compute: Compute) -> PictureEncoder:
     """Load a trained encoder by its name below the storage root or by its folder; `suffix` is added to its identity.
 
     Raises RayreelError if it is missing or damaged.
@@ -86,11 +57,11 @@ def load_trained(reference: str, root: str | None, suffix: str, compute: Compute
     return encoder_of(facts, weights, compute, suffix)
 
 
-def encoder_of(facts: TrainedFacts, weights: bytes, compute: Compute, suffix: str = "") -> WindowEncoder:
+def encoder_of(facts: TrainedFacts, weights: bytes, compute: Compute, suffix: str = "") -> PictureEncoder:
     """Build the encoder from its description and the content of its safetensors file."""
     backbone, config = R2Plus1D(facts.network), facts.network
     backbone.load_state_dict(safetensors.torch.load(weights), strict=True)
-    return WindowEncoder(
+    return _encoder(
         backbone,
         frames=config.frames,
         stride=config.stride,
@@ -99,3 +70,10 @@ def encoder_of(facts: TrainedFacts, weights: bytes, compute: Compute, suffix: st
         identity=facts.identity + suffix,
         compute=compute,
     )
+
+
+def _encoder(
+    backbone: nn.Module, *, frames: int, stride: int, size: int, dim: int, identity: str, compute: Compute
+) -> PictureEncoder:
+    runtime = start(WindowNetwork(backbone), (example_frames(size, frames),), compute, any_length=False)
+    return PictureEncoder(runtime, size=size, dim=dim, identity=identity, frames=frames, stride=stride)

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from rayreel.catalog.columns import texts_of
+from rayreel.encoders.config import EncodersConfig
 from rayreel.encoders.encoder import Modality
-from rayreel.encoders.presets import EncodersConfig
 from rayreel.features.key import EncoderKey
 from rayreel.features.rows import frames_of, timed, windows_of
 from rayreel.features.schema import feature_schema

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from rayreel.encoders.config import EncodersConfig
 from rayreel.encoders.load import encoder_identities, load_encoders
-from rayreel.encoders.presets import EncodersConfig
 from rayreel.features.key import EncoderKey, key_name
 from rayreel.features.store import FeatureStore, NoFeatures, open_store
 from rayreel.media.config import SamplingConfig

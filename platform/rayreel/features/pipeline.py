@@ -9,7 +9,7 @@ import ray.data
 
 from rayreel.catalog.video import CatalogVideo
 from rayreel.compat.ray_data import pass_by_value
-from rayreel.encoders.presets import EncodersConfig
+from rayreel.encoders.config import EncodersConfig
 from rayreel.features.config import ExtractConfig
 from rayreel.features.decoding import DecodeVideos
 from rayreel.features.encoding import EncodeVideos

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
-from rayreel.encoders.modality import Modality
+from rayreel.encoders.config import Modality
 
 
 class TowerConfig(BaseModel):

@@ -12,8 +12,8 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema
 from mlflow.types.schema import TensorSpec
 
+from rayreel.encoders.config import ENCODERS
 from rayreel.encoders.encoder import Modality
-from rayreel.encoders.presets import ENCODERS
 from rayreel.encoders.trained import CONFIG, FOLDER, NAME, WEIGHTS, write_trained
 from rayreel.errors import RayreelError
 from rayreel.storage import Storage

@@ -1,12 +1,12 @@
-"""The available encoders, presets with one per modality, and their configuration."""
+"""The available encoders, presets with one per modality, and their configuration. Imports nothing heavy."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from rayreel.encoders.modality import Modality
 from rayreel.encoders.trained import UnknownEncoder, read_facts, trained_names
 from rayreel.encoders.weights import (
     ALL_MINILM_L6_V2,
@@ -21,6 +21,14 @@ from rayreel.errors import RayreelError
 from rayreel.media.config import SamplingConfig
 
 Preset = Literal["laptop", "standard", "action"]
+
+
+class Modality(StrEnum):
+    """The modalities of a video, in the tower's order."""
+
+    VISUAL = "visual"
+    AUDIO = "audio"
+    TEXT = "text"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("platform", "serve_apps", "jobs", "benchmarks")
 SOURCES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 # A sentence that names another program is about that program's options.
-OTHERS = re.compile(r"^MLflow   |\bmlflow ui ")
+OTHERS = re.compile(r"^MLflow   |\bmlflow ui |^hf download ")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 COMMAND = re.compile(r"jobs/(\w+)\.py|(?<=`)rayreel ([a-z-]+)|^\$ rayreel ([a-z-]+)|python -m rayreel ([a-z-]+)")
 SETTING = re.compile(r"--set '?\"?([a-z_]+(?:\.[a-z_]+)?)=")

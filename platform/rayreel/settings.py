@@ -79,7 +79,8 @@ class Settings(BaseSettings):
     @classmethod
     def _windows_match_the_encoder(cls, sampling: SamplingConfig, info: ValidationInfo) -> SamplingConfig:
         encoders: EncodersConfig | None = info.data.get("encoders")
-        return sampling if encoders is None else encoders.sampled(sampling)
+        root = str(info.data.get("storage"))
+        return sampling if encoders is None else encoders.sampled(sampling, lambda: _weights_cache(encoders, root))
 
     @property
     def place(self) -> "Storage":
@@ -91,7 +92,7 @@ class Settings(BaseSettings):
     @property
     def weights_cache(self) -> Path:
         """Folder of downloaded encoder weights."""
-        return self.encoders.cache_dir or self.place.local("weights", what="encoders.cache_dir, unset,")
+        return _weights_cache(self.encoders, self.storage)
 
     @property
     def pipeline(self) -> "Pipeline":
@@ -127,6 +128,12 @@ class Settings(BaseSettings):
     def milvus_dir(self) -> Path | None:
         """Data folder of Milvus Lite; None if the storage root is not a local folder."""
         return self.place.local("milvus", what="Milvus Lite") if self.place.is_local else None
+
+
+def _weights_cache(encoders: EncodersConfig, root: str) -> Path:
+    from rayreel.storage import Storage
+
+    return encoders.cache_dir or Storage(root).local("weights", what="encoders.cache_dir, unset,")
 
 
 def load_settings(file: Path | None = None, sets: Sequence[str] = (), storage: str | None = None) -> Settings:

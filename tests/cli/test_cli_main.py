@@ -50,8 +50,10 @@ def test_help_imports_no_heavy_library(words: tuple[str, ...]) -> None:
     assert "rayreel" in loaded and not loaded & HEAVY
 
 
-def test_loading_settings_imports_no_heavy_library() -> None:
-    loaded = set(python(f"from rayreel.settings import load_settings; load_settings(){REPORT}").stderr.split())
+@pytest.mark.parametrize("preset", ["laptop", "modern"])
+def test_loading_settings_imports_no_heavy_library(preset: str) -> None:
+    load = f"from rayreel.settings import load_settings; load_settings(sets=['encoders.preset={preset}'])"
+    loaded = set(python(f"{load}{REPORT}").stderr.split())
     assert "rayreel" in loaded and not loaded & HEAVY
 
 

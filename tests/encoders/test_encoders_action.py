@@ -182,11 +182,11 @@ def test_a_modified_trained_encoder_is_rejected(storage: Storage) -> None:
 
 def test_the_sampling_window_is_taken_from_the_encoder(storage: Storage) -> None:
     write_untrained(storage, "mine")
-    assert EncodersConfig(preset="action").sampled(SamplingConfig()).window == 16
-    assert EncodersConfig(visual="mine", storage=storage.root).sampled(SamplingConfig()).window == 8
-    assert EncodersConfig().sampled(SamplingConfig(window=4)).window == 4
+    assert EncodersConfig(preset="action").sampled(SamplingConfig(), Path).window == 16
+    assert EncodersConfig(visual="mine", storage=storage.root).sampled(SamplingConfig(), Path).window == 8
+    assert EncodersConfig().sampled(SamplingConfig(window=4), Path).window == 4
     with pytest.raises(RayreelError, match="reads 16 consecutive"):
-        EncodersConfig(preset="action").sampled(SamplingConfig(window=8))
+        EncodersConfig(preset="action").sampled(SamplingConfig(window=8), Path)
 
 
 def test_the_torchvision_url_ends_with_the_name_of_the_file() -> None:

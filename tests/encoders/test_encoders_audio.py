@@ -1,10 +1,14 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForPreTraining
 
 from rayreel.encoders.compute import Compute
 from rayreel.encoders.logmel import LogMelAudio
+from rayreel.encoders.vggish import load_vggish
 from rayreel.encoders.wav2vec import Wav2Vec2Audio, load_wav2vec2
 
 TINY = Wav2Vec2Config(
@@ -82,3 +86,50 @@ def test_wav2vec2_equals_the_original_feature_extractor_and_network(
 def test_wav2vec2_of_silence_and_of_a_click_is_finite(wav2vec2: Wav2Vec2Audio) -> None:
     assert np.isfinite(wav2vec2.encode(np.zeros((1, 4000), dtype=np.float32))).all()
     assert np.isfinite(wav2vec2.encode(np.ones((1, 10), dtype=np.float32))).all()
+
+
+def vggish_reference(network: nn.Module, window: np.ndarray) -> np.ndarray:
+    """Return the mean vector of a window, computed as in TensorFlow's and torchvggish's sources."""
+    frames = [window[at : at + 400] for at in range(0, len(window) - 399, 160)]
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi / 400 * np.arange(400))
+    spectrum = np.abs(np.fft.rfft(np.array(frames) * hann, 512))
+    mels = 1127 * np.log(1 + np.linspace(0, 8000, 257) / 700)
+    edges = np.linspace(1127 * np.log(1 + 125 / 700), 1127 * np.log(1 + 7500 / 700), 66)
+    bank = [
+        np.maximum(0, np.minimum((mels - low) / (mid - low), (high - mels) / (high - mid)))
+        for low, mid, high in zip(edges, edges[1:], edges[2:], strict=False)
+    ]
+    log_mel = np.log(spectrum @ np.array(bank).T + 0.01)
+    examples = torch.tensor(log_mel[: len(log_mel) // 96 * 96].reshape(-1, 1, 96, 64), dtype=torch.float32)
+    features, embeddings = list(network.children())
+    with torch.inference_mode():
+        x = torch.transpose(torch.transpose(features(examples), 1, 3), 1, 2).contiguous()
+        vectors: np.ndarray = embeddings(x.view(len(x), -1)).mean(dim=0).numpy()
+    return vectors
+
+
+def test_vggish_loads_torchvggishs_checkpoint_and_returns_its_mean_vectors(tmp_path: Path, compute: Compute) -> None:
+    torch.manual_seed(5)
+    layers = [nn.Conv2d(1, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, 2)]
+    layers += [nn.Conv2d(64, 128, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, 2)]
+    layers += [nn.Conv2d(128, 256, 3, padding=1), nn.ReLU(), nn.Conv2d(256, 256, 3, padding=1), nn.ReLU()]
+    layers += [nn.MaxPool2d(2, 2), nn.Conv2d(256, 512, 3, padding=1), nn.ReLU(), nn.Conv2d(512, 512, 3, padding=1)]
+    layers += [nn.ReLU(), nn.MaxPool2d(2, 2)]
+    linear = [
+        nn.Linear(512 * 4 * 6, 4096),
+        nn.ReLU(),
+        nn.Linear(4096, 4096),
+        nn.ReLU(),
+        nn.Linear(4096, 128),
+        nn.ReLU(),
+    ]
+    published = nn.ModuleDict({"features": nn.Sequential(*layers), "embeddings": nn.Sequential(*linear)})
+    torch.save(published.state_dict(), tmp_path / "vggish-10086976.pth")
+    encoder = load_vggish(tmp_path, "vggish@test", compute)
+    windows = np.stack([tone(440, 2.0), np.random.default_rng(0).normal(0, 0.2, 32_000).astype(np.float32)])
+    vectors = encoder.encode(windows)
+    np.testing.assert_allclose(vectors, [vggish_reference(published, window) for window in windows], atol=1e-4)
+    np.testing.assert_array_equal(encoder.encode(windows[1:])[0], vectors[1])
+    assert np.abs(vectors[0] - vectors[1]).max() > 1e-3
+    assert encoder.encode(windows[:, :800]).shape == (2, 128)
+    assert encoder.encode(windows[:0]).shape == (0, 128)

@@ -9,12 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+import checkpoints
 from rayreel.catalog import columns
 from rayreel.catalog.columns import to_videos
 from rayreel.catalog.video import CatalogVideo
 from rayreel.encoders.config import EncodersConfig
 from rayreel.encoders.encoder import Modality
-from rayreel.encoders.load import encoder_identities
+from rayreel.encoders.load import encoder_identities, load_encoders
 from rayreel.features import schema
 from rayreel.features.decoding import DecodeVideos
 from rayreel.features.encoding import EncodeVideos
@@ -111,6 +112,16 @@ def test_a_videos_vectors_do_not_depend_on_its_neighbours(encode: EncodeVideos, 
         mine, _ = together.vectors[modality].padded(np.array([2]))
         expected, _ = alone.vectors[modality].padded(np.array([0]))
         np.testing.assert_allclose(mine, expected, atol=2e-3, rtol=2e-3)
+
+
+def test_frames_are_decoded_at_the_size_that_the_checkpoint_wants(videos: list[CatalogVideo], tmp_path: Path) -> None:
+    checkpoints.siglip(tmp_path / "siglip")
+    config = EncodersConfig(visual=str(tmp_path / "siglip"), text=str(tmp_path / "siglip"), device="cpu")
+    key = EncoderKey.of(load_encoders(config, tmp_path), KEY.sampling)
+    assert (key.frame_size, key.dims[Modality.VISUAL], key.dims[Modality.TEXT]) == (48, 16, 16)
+    assert re.fullmatch(r"siglip\+log_mel\+siglip-[0-9a-f]{12}", str(key))
+    rows = EncodeVideos(config, key, tmp_path)(DecodeVideos(key.sampling, Limits(), key.frame_size)(todo(videos[0])))
+    assert [len(row or ()) for row in (rows["visual"][0].as_py(), rows["text"][0].as_py())] == [2, 1]
 
 
 def test_a_batch_of_failures_passes_through_encoding(encode: EncodeVideos, videos: list[CatalogVideo]) -> None:

@@ -20,7 +20,9 @@ def main(
     max_failures: Annotated[
         str | None, typer.Option(metavar="N|N%", help="Fail as soon as more rows than this are quarantined.")
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="Encoders: laptop, standard or action (encoders.preset).")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Encoders: laptop, standard, action, clip, modern or thesis (encoders.preset).")
+    ] = None,
     config: ConfigFile = None,
     sets: Sets = None,
     storage: StorageRoot = None,

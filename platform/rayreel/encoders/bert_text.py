@@ -22,7 +22,8 @@ def load_sentence_bert(folder: Path | None, identity: str, compute: Compute) -> 
     random.
     """
     backbone, tokenizer = _random_bert(384) if folder is None else _read_bert(folder)
-    return _encoder(PooledText(backbone, ["mean"], UnitLength()), tokenizer, 256, identity, compute)
+    tokenizer.enable_truncation(256)
+    return _encoder(backbone, tokenizer, PooledText(backbone, ["mean"], UnitLength()), identity, compute)
 
 
 def load_bert(folder: Path | None, identity: str, compute: Compute) -> TokenEncoder:
@@ -31,18 +32,18 @@ def load_bert(folder: Path | None, identity: str, compute: Compute) -> TokenEnco
     It takes the state of the first token. Without a folder the parameters are random.
     """
     backbone, tokenizer = _random_bert(768) if folder is None else _read_bert(folder)
-    return _encoder(PooledText(backbone, ["cls"]), tokenizer, 512, identity, compute)
+    tokenizer.enable_truncation(512)
+    return _encoder(backbone, tokenizer, PooledText(backbone, ["cls"]), identity, compute)
 
 
 def _encoder(
-    network: PooledText, tokenizer: Tokenizer, max_tokens: int, identity: str, compute: Compute
+    backbone: BertModel, tokenizer: Tokenizer, network: PooledText, identity: str, compute: Compute
 ) -> TokenEncoder:
-    tokenizer.enable_truncation(max_tokens)
     tokenizer.no_padding()
     return TokenEncoder(
         start(network, (EXAMPLE, EXAMPLE), compute, any_length=True),
         lambda texts: [encoding.ids for encoding in tokenizer.encode_batch(texts)],
-        dim=int(network.backbone.config.hidden_size),
+        dim=int(backbone.config.hidden_size),
         identity=identity,
     )
 

@@ -1,9 +1,12 @@
 """The available encoders, presets with one per modality, and their configuration. Imports nothing heavy."""
 
+import json
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -14,13 +17,17 @@ from rayreel.encoders.weights import (
     MOBILENET_V2,
     R2PLUS1D_18,
     RESNET50,
+    VGGISH,
     WAV2VEC2_BASE,
+    HubRepo,
     NetworkWeights,
 )
 from rayreel.errors import RayreelError
 from rayreel.media.config import SamplingConfig
 
-Preset = Literal["laptop", "standard", "action"]
+Preset = Literal["laptop", "standard", "action", "clip", "modern", "thesis"]
+
+_CHECKPOINT = re.compile(r"hf:(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
 
 
 class Modality(StrEnum):
@@ -55,6 +62,7 @@ ENCODERS: dict[Modality, dict[str, EncoderSpec]] = {
     Modality.AUDIO: {
         "log_mel": EncoderSpec("logmel:load_log_mel", "mel64-125-7500-fft512-win400-hop160-mean-std-delta"),
         "wav2vec2_base": EncoderSpec("wav2vec:load_wav2vec2", "unit-variance-mean", WAV2VEC2_BASE),
+        "vggish": EncoderSpec("vggish:load_vggish", "mel64-96-mean", VGGISH),
     },
     Modality.TEXT: {
         "all_minilm_l6_v2": EncoderSpec("bert_text:load_sentence_bert", "256-unit-mean", ALL_MINILM_L6_V2),
@@ -62,10 +70,35 @@ ENCODERS: dict[Modality, dict[str, EncoderSpec]] = {
     },
 }
 
+# Every checkpoint of a modality has the same loader, which reads the rest from the checkpoint.
+CHECKPOINTS: dict[Modality, EncoderSpec] = {
+    Modality.VISUAL: EncoderSpec("hub_frames:load_frames", "frames1"),
+    Modality.AUDIO: EncoderSpec("hub_sound:load_sound", "sound1"),
+    Modality.TEXT: EncoderSpec("hub_text:load_text", "text1"),
+}
+CLIP_VIT_B32 = HubRepo("openai/clip-vit-base-patch32", "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268")
+SIGLIP2_BASE = HubRepo("google/siglip2-base-patch16-224", "75de2d55ec2d0b4efc50b3e9ad70dba96a7b2fa2")
+DINOV2_BASE = HubRepo("facebook/dinov2-base", "f9e44c814b77203eaa57a6bdbbd535f21ede1415")
+CLAP_HTSAT = HubRepo("laion/clap-htsat-unfused", "8fa0f1c6d0433df6e97c127f64b2a1d6c0dcda8a")
+QWEN3_EMBEDDING = HubRepo("Qwen/Qwen3-Embedding-0.6B", "c54f2e6e80b2d7b7de06f51cec4959f6b3e03418")
+NAMED_CHECKPOINTS: dict[Modality, dict[str, HubRepo]] = {
+    Modality.VISUAL: {"clip_vit_b32": CLIP_VIT_B32, "siglip2_base": SIGLIP2_BASE, "dinov2_base": DINOV2_BASE},
+    Modality.AUDIO: {"clap_htsat": CLAP_HTSAT},
+    Modality.TEXT: {
+        "clip_vit_b32": CLIP_VIT_B32,
+        "siglip2_base": SIGLIP2_BASE,
+        "clap_htsat": CLAP_HTSAT,
+        "qwen3_embedding": QWEN3_EMBEDDING,
+    },
+}
+
 PRESETS: dict[Preset, dict[Modality, str]] = {
     "laptop": {Modality.VISUAL: "mobilenet_v2", Modality.AUDIO: "log_mel", Modality.TEXT: "all_minilm_l6_v2"},
     "standard": {Modality.VISUAL: "resnet50", Modality.AUDIO: "wav2vec2_base", Modality.TEXT: "bert_base"},
     "action": {Modality.VISUAL: "r2plus1d_18", Modality.AUDIO: "log_mel", Modality.TEXT: "all_minilm_l6_v2"},
+    "clip": {Modality.VISUAL: "clip_vit_b32", Modality.AUDIO: "log_mel", Modality.TEXT: "clip_vit_b32"},
+    "modern": {Modality.VISUAL: "siglip2_base", Modality.AUDIO: "clap_htsat", Modality.TEXT: "qwen3_embedding"},
+    "thesis": {Modality.VISUAL: "dinov2_base", Modality.AUDIO: "vggish", Modality.TEXT: "all_minilm_l6_v2"},
 }
 
 
@@ -76,14 +109,23 @@ class EncodersConfig(BaseModel):
 
     preset: Preset = Field(
         default="laptop",
-        description="laptop: small, fast on a CPU. standard: larger networks. action: R(2+1)D on windows of 16 frames.",
+        description="laptop: small, fast on a CPU. standard: larger networks. action: R(2+1)D on windows of 16 frames. "
+        "clip: CLIP for frames and captions. modern: SigLIP 2, CLAP and Qwen3-Embedding. thesis: DINOv2, VGGish and "
+        "Sentence-BERT.",
     )
     visual: str | None = Field(
         default=None,
-        description="Frame encoder to use instead of the preset's: its name, or the name or folder of one you trained.",
+        description="Frame encoder to use instead of the preset's: a name, hf:OWNER/NAME@REVISION, the folder of a "
+        "checkpoint, or the name or folder of one you trained.",
     )
-    audio: str | None = Field(default=None, description="Audio encoder to use instead of the preset's.")
-    text: str | None = Field(default=None, description="Text encoder to use instead of the preset's.")
+    audio: str | None = Field(
+        default=None,
+        description="Audio encoder to use instead of the preset's: a name, hf:OWNER/NAME@REVISION or a folder.",
+    )
+    text: str | None = Field(
+        default=None,
+        description="Text encoder to use instead of the preset's: a name, hf:OWNER/NAME@REVISION or a folder.",
+    )
     weights_dir: Path | None = Field(
         default=None, description="Folder with your copies of the weights, searched first."
     )
@@ -115,12 +157,14 @@ class EncodersConfig(BaseModel):
         default=False, description="Tests only: seeded random networks. Promotion rejects their features."
     )
 
-    @field_validator("storage", "visual")
+    @field_validator("storage", "visual", "audio", "text")
     @classmethod
     def _folders_are_absolute(cls, place: str | None, info: ValidationInfo) -> str | None:
         """Workers on other nodes have another working directory."""
-        is_folder = place and "://" not in place and ("/" in place or info.field_name == "storage")
-        return str(Path(place).expanduser().resolve()) if place and is_folder else place
+        if not place or "://" in place or place.startswith("hf:"):
+            return place
+        is_folder = "/" in place or info.field_name == "storage"
+        return str(Path(place).expanduser().resolve()) if is_folder else place
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
@@ -133,19 +177,23 @@ class EncodersConfig(BaseModel):
         names = {modality: name or PRESETS[self.preset][modality] for modality, name in chosen.items()}
         for modality, name in names.items():
             own = modality is Modality.VISUAL
-            if name in ENCODERS[modality] or (own and read_facts(name, self.storage)):
+            if name in ENCODERS[modality] or checkpoint_of(modality, name) or (own and read_facts(name, self.storage)):
                 continue
-            known = [*ENCODERS[modality], *(trained_names(self.storage) if own else [])]
-            raise UnknownEncoder(f"No {modality} encoder {name!r}. Choose one of: {', '.join(known)}.")
+            known = [*ENCODERS[modality], *(trained_names(self.storage) if own else []), *NAMED_CHECKPOINTS[modality]]
+            raise UnknownEncoder(
+                f"No {modality} encoder {name!r}. Choose one of: {', '.join(known)}. Or pass hf:OWNER/NAME@REVISION, "
+                "or the folder of a checkpoint with its config.json."
+            )
         return names
 
-    def sampled(self, sampling: SamplingConfig) -> SamplingConfig:
+    def sampled(self, sampling: SamplingConfig, cache: Callable[[], Path]) -> SamplingConfig:
         """Return the sampling with the window size, in consecutive frames, that the visual encoder needs.
 
-        A window of 1 means the encoder's own; any other that does not fit raises RayreelError.
+        A window of 1 means the encoder's own; any other that does not fit raises RayreelError. A checkpoint that has no
+        name here is downloaded to `cache()` to learn its window.
         """
         name = self.resolve()[Modality.VISUAL]
-        window = self._window(name)
+        window = self._window(name, cache)
         if sampling.window in {1, window}:
             return sampling.model_copy(update={"window": window})
         if window == 1:
@@ -154,8 +202,34 @@ class EncodersConfig(BaseModel):
             f"sampling.window = {sampling.window}: {name} reads {window} consecutive frames. Remove sampling.window."
         )
 
-    def _window(self, name: str) -> int:
+    def _window(self, name: str, cache: Callable[[], Path]) -> int:
         if name in ENCODERS[Modality.VISUAL]:
             return ENCODERS[Modality.VISUAL][name].window
-        facts = read_facts(name, self.storage)
-        return facts.network.window if facts else 1
+        checkpoint = checkpoint_of(Modality.VISUAL, name)
+        if checkpoint is None:
+            facts = read_facts(name, self.storage)
+            return facts.network.window if facts else 1
+        if name in NAMED_CHECKPOINTS[Modality.VISUAL]:
+            return 1
+        from rayreel.encoders.hub import checkpoint_folder, window_of  # imports httpx
+
+        return window_of(checkpoint_folder(checkpoint, self.weights_dir, cache()))
+
+
+def checkpoint_of(modality: Modality, name: str) -> HubRepo | Path | None:
+    """Return the repository or the folder of a checkpoint by its name, `hf:…` or path; None for other encoders."""
+    if name in NAMED_CHECKPOINTS[modality]:
+        return NAMED_CHECKPOINTS[modality][name]
+    if named := _CHECKPOINT.fullmatch(name):
+        return HubRepo(named["repo"], named["revision"])
+    return Path(name) if "/" in name and is_checkpoint(Path(name)) else None
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether a folder has the configuration of a transformers or Sentence-Transformers checkpoint."""
+    return (folder / "modules.json").is_file() or "model_type" in read_json(folder / "config.json")
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401
+    """Return the content of a JSON file, an empty dict if there is no such file."""
+    return json.loads(path.read_text()) if path.is_file() else {}

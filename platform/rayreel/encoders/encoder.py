@@ -1,5 +1,7 @@
 """The interface of frozen encoders: an identity, an output width and a method from raw input to vectors."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -7,7 +9,7 @@ from numpy.typing import NDArray
 
 from rayreel.encoders.config import Modality
 
-__all__ = ["AudioEncoder", "FrameEncoder", "Modality", "TextEncoder", "Vectors"]
+__all__ = ["AudioEncoder", "FrameEncoder", "Modality", "TextEncoder", "Vectors", "WordEncoders"]
 
 Vectors = NDArray[np.float32]
 
@@ -42,6 +44,27 @@ class TextEncoder(Protocol):
     identity: str
     dim: int
 
-    def encode(self, texts: list[str]) -> Vectors:
-        """Map N non-empty strings to [N, dim]."""
+    def encode(self, texts: list[str], *, query: bool = False) -> Vectors:
+        """Map N non-empty strings to [N, dim]; `query`: they are searched with, not searched for."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class WordEncoders:
+    """Encoders of queries in words, by the modality whose vectors they give.
+
+    Besides the text encoder these are the text sides of visual and audio encoders that have a space shared with words
+    (CLIP, SigLIP, CLAP), so that words find videos without a title.
+    """
+
+    by_modality: Mapping[Modality, TextEncoder]
+
+    @property
+    def identity(self) -> str:
+        """Name, weights and preprocessing of the text encoder."""
+        return self.by_modality[Modality.TEXT].identity
+
+    def encode(self, texts: list[str]) -> list[dict[Modality, Vectors]]:
+        """Map N non-empty queries to the vectors of each, [1, dim] for each modality that it fills."""
+        vectors = {m: encoder.encode(texts, query=True) for m, encoder in self.by_modality.items()}
+        return [{m: found_ND[row : row + 1] for m, found_ND in vectors.items()} for row in range(len(texts))]

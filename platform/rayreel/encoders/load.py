@@ -1,6 +1,7 @@
 """Load the three encoders of a configuration."""
 
 import pkgutil
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,13 @@ from typing import Any
 import torch
 
 from rayreel.encoders.compute import compute_of
-from rayreel.encoders.config import ENCODERS, EncodersConfig
-from rayreel.encoders.encoder import AudioEncoder, FrameEncoder, Modality, TextEncoder
+from rayreel.encoders.config import CHECKPOINTS, ENCODERS, EncodersConfig, EncoderSpec, checkpoint_of
+from rayreel.encoders.encoder import AudioEncoder, FrameEncoder, Modality, TextEncoder, WordEncoders
+from rayreel.encoders.hub import checkpoint_folder, digest_of, has_text_side, licence_of
 from rayreel.encoders.locate import locate, sha256_of
 from rayreel.encoders.trained import read_facts
+from rayreel.encoders.weights import HubRepo
+from rayreel.errors import RayreelError
 
 SEED = 0  # for random weights: two processes must build the same network
 
@@ -46,15 +50,32 @@ def load_encoders(config: EncodersConfig, cache_dir: Path) -> Encoders:
 def load_encoder(modality: Modality, config: EncodersConfig, cache_dir: Path) -> Any:  # noqa: ANN401 - by modality
     """Build the encoder of one modality, for processes that need only one."""
     name = config.resolve()[modality]
-    if name not in ENCODERS[modality]:
+    spec = _spec(modality, name)
+    if spec is None:
         from rayreel.encoders.windows import load_trained  # torchvision's video networks take a second
 
         return load_trained(name, config.storage, _precision_suffix(config), compute_of(config))
     folder, identity = _folder_and_identity(modality, name, config, cache_dir)
     with torch.random.fork_rng(devices=[]):  # a caller's random numbers must not depend on building a network
         torch.default_generator.manual_seed(SEED)  # only the CPU's, where networks are built
-        load = pkgutil.resolve_name(f"rayreel.encoders.{ENCODERS[modality][name].loader}")
+        load = pkgutil.resolve_name(f"rayreel.encoders.{spec.loader}")
         return load(folder, identity, compute_of(config))
+
+
+def load_word_encoders(config: EncodersConfig, cache_dir: Path, text: TextEncoder | None = None) -> WordEncoders:
+    """Load the encoders of queries in words; `text` is the text encoder if it is loaded already."""
+    names = config.resolve()
+    words = {Modality.TEXT: text or load_encoder(Modality.TEXT, config, cache_dir)}
+    of_text = checkpoint_of(Modality.TEXT, names[Modality.TEXT])
+    for modality in (Modality.VISUAL, Modality.AUDIO):
+        checkpoint = checkpoint_of(modality, names[modality])
+        if checkpoint is None or not has_text_side(checkpoint_folder(checkpoint, config.weights_dir, cache_dir)):
+            continue
+        side = config.model_copy(update={"text": names[modality]})
+        words[modality] = (
+            words[Modality.TEXT] if checkpoint == of_text else load_encoder(Modality.TEXT, side, cache_dir)
+        )
+    return WordEncoders(words)
 
 
 def encoder_identities(config: EncodersConfig, cache_dir: Path) -> dict[Modality, str]:
@@ -65,22 +86,47 @@ def encoder_identities(config: EncodersConfig, cache_dir: Path) -> dict[Modality
     }
 
 
+def licences(config: EncodersConfig, cache_dir: Path) -> dict[str, str]:
+    """Return the licence that each checkpoint's card states, by the checkpoint's name."""
+    chosen = {name: checkpoint_of(modality, name) for modality, name in config.resolve().items()}
+    folders = {name: checkpoint_folder(s, config.weights_dir, cache_dir) for name, s in chosen.items() if s is not None}
+    return {name: licence_of(folder) for name, folder in folders.items()}
+
+
+def _spec(modality: Modality, name: str) -> EncoderSpec | None:
+    """Return how an encoder is loaded; None for one that the user trained."""
+    return CHECKPOINTS[modality] if checkpoint_of(modality, name) else ENCODERS[modality].get(name)
+
+
 def _folder_and_identity(
     modality: Modality, name: str, config: EncodersConfig, cache_dir: Path
 ) -> tuple[Path | None, str]:
-    spec = ENCODERS[modality].get(name)
+    spec, checkpoint = _spec(modality, name), checkpoint_of(modality, name)
     if spec is None:
         facts = read_facts(name, config.storage)
         assert facts is not None, f"{name} was resolved"
         return None, facts.identity + _precision_suffix(config)
+    processing = spec.preprocessing + _precision_suffix(config)
+    if checkpoint is not None:
+        return _checkpoint_and_identity(checkpoint, processing, config, cache_dir)
     if spec.weights is None:
         return None, f"{name}+{spec.preprocessing}"
-    processing = spec.preprocessing + _precision_suffix(config)
     if config.random_weights:
         return None, f"{name}@random{SEED}+{processing}"
     folder = locate(spec.weights, config.weights_dir, cache_dir)
     digest = sha256_of(folder / spec.weights.files[0].name, cache_dir / ".sha256")
     return folder, f"{name}@{digest[:12]}+{processing}"
+
+
+def _checkpoint_and_identity(
+    checkpoint: HubRepo | Path, processing: str, config: EncodersConfig, cache_dir: Path
+) -> tuple[Path, str]:
+    """Name a checkpoint by its files: the vectors do not depend on where they came from."""
+    name = checkpoint.name if isinstance(checkpoint, Path) else checkpoint.repo_id.split("/")[1]
+    if config.random_weights:
+        raise RayreelError(f"encoders.random_weights is not available for the checkpoint {name}.")
+    folder = checkpoint_folder(checkpoint, config.weights_dir, cache_dir)
+    return folder, f"{re.sub(r'[^A-Za-z0-9_.-]', '-', name)}@{digest_of(folder, cache_dir)[:12]}+{processing}"
 
 
 def _precision_suffix(config: EncodersConfig) -> str:

@@ -17,7 +17,7 @@ from functools import cache
 
 import openvino as ov
 import torch
-from openvino.frontend import FrontEndManager
+from openvino.frontend import FrontEndManager, GeneralFailure, OpConversionFailure
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from torch import Tensor, nn
 
@@ -26,6 +26,8 @@ from rayreel.encoders.encoder import Vectors
 from rayreel.encoders.runtime import Inputs, MixedPrecisionNetwork
 
 PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
+# What the conversion of an unsupported network raises.
+FAILURES = (GeneralFailure, OpConversionFailure, RuntimeError, TypeError, ValueError)
 _CAPABILITIES = ("CPU", "OPTIMIZATION_CAPABILITIES")
 
 

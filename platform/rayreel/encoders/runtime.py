@@ -1,17 +1,24 @@
 """Run a frozen network: any number of inputs through passes of a fixed size, with torch or OpenVINO."""
 
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from rayreel.encoders.compute import Compute
 from rayreel.encoders.encoder import Vectors
+from rayreel.errors import RayreelError
+
+log = logging.getLogger(__name__)
 
 Inputs = tuple[NDArray[Any], ...]
+# Cosine of the same vector in OpenVINO and in torch, below which OpenVINO is not used.
+AGREEMENT, AGREEMENT_BF16 = 0.999, 0.98
 
 
 class Runtime(Protocol):
@@ -34,6 +41,34 @@ def start(network: nn.Module, example: tuple[Tensor, ...], compute: Compute, *, 
     from rayreel.encoders.openvino_runtime import OpenVINORuntime  # only available on x86-64
 
     return OpenVINORuntime(network, example, compute, any_length=any_length)
+
+
+def start_checked(
+    network: nn.Module, probes: Sequence[tuple[Tensor, ...]], compute: Compute, *, any_length: bool
+) -> tuple[Runtime, int]:
+    """As `start`, for a network that is not known before its checkpoint is read. Returns its output width, too.
+
+    `probes` are inputs of one row each; with `any_length`, of several lengths. A network that OpenVINO cannot convert,
+    or computes differently, runs in torch, with a warning. Raises RayreelError if the network is not deterministic.
+    """
+    with torch.inference_mode():
+        expected, again = (torch.cat([network.eval()(*probe) for probe in probes]) for _ in range(2))
+    if not torch.equal(expected, again):
+        raise RayreelError("the network gives other vectors at each pass; it is meant for training, not for features")
+    if compute.runtime == "openvino":
+        from rayreel.encoders.openvino_runtime import FAILURES
+
+        try:
+            runtime = start(network, probes[0], compute, any_length=any_length)
+            found = list(runtime.run(tuple(x.numpy() for x in probe) for probe in probes))
+            cosine = F.cosine_similarity(expected, torch.from_numpy(np.concatenate(found)), dim=1).min()
+            if cosine > (AGREEMENT if compute.dtype == torch.float32 else AGREEMENT_BF16):
+                return runtime, expected.shape[1]
+            problem = f"its vectors have a cosine of {cosine:.4f} with torch's"
+        except FAILURES as error:
+            problem = str(error).strip().partition("\n")[0]
+        log.warning("torch runs this network, because OpenVINO cannot: %s", problem)
+    return TorchRuntime(network, compute), expected.shape[1]
 
 
 class TorchRuntime:

@@ -55,9 +55,9 @@ def _pooled(states_BTD: Tensor, mask_BT: Tensor, pooling: Pooling) -> Tensor:
     if pooling == "lasttoken":
         last_B11 = (mask_BT.sum(dim=1) - 1)[:, None, None].expand(-1, 1, states_BTD.shape[2])
         return states_BTD.gather(1, last_B11)[:, 0]
-    weights_BT1 = mask_BT[:, :, None].to(states_BTD.dtype)
     if pooling == "max":
-        return (states_BTD - (1 - weights_BT1) * 1e9).amax(dim=1)
+        return states_BTD.masked_fill(mask_BT[:, :, None] == 0, -torch.inf).amax(dim=1)
+    weights_BT1 = mask_BT[:, :, None].to(states_BTD.dtype)
     length_B1 = weights_BT1.sum(dim=1)
     return (states_BTD * weights_BT1).sum(dim=1) / (length_B1 if pooling == "mean" else length_B1.sqrt())
 
@@ -104,5 +104,5 @@ class TokenEncoder:
             rows = np.flatnonzero(padded_N == length)
             mask_BT = (np.arange(length) < lengths_N[rows, None]).astype(np.int64)
             ids_BT = np.full_like(mask_BT, self._pad_id)
-            ids_BT[mask_BT == 1] = np.concatenate([token_ids[row] for row in rows])
+            ids_BT[mask_BT == 1] = np.concatenate([token_ids[row] for row in rows.tolist()])
             yield rows, (ids_BT, mask_BT)

@@ -23,10 +23,10 @@ class WeightsFile:
 
 @dataclass(frozen=True, slots=True)
 class HubRepo:
-    """A Hugging Face repository at one commit."""
+    """A Hugging Face repository at a revision; None is the newest at the first download."""
 
     repo_id: str
-    revision: str
+    revision: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,13 @@ R2PLUS1D_18 = NetworkWeights(
         WeightsFile("r2plus1d_18-91a641e6.pth", "91a641e6c2ab531d1aca5f4321b4d802ec5c3babc15df855cdb6e39c6a1107c8"),
     ),
     url=partial(torchvision_url, "R2Plus1D_18_Weights.KINETICS400_V1"),
+)
+
+VGGISH = NetworkWeights(
+    name="vggish",
+    size="288 MB",
+    files=(WeightsFile("vggish-10086976.pth", "10086976245803799d9194e9a73d9b6c1549c71d1b80106f5cade5608a561f4b"),),
+    url=partial(str, "https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth"),
 )
 
 ALL_MINILM_L6_V2 = NetworkWeights(

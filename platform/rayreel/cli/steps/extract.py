@@ -10,6 +10,7 @@ from rich.table import Table
 from rayreel.catalog.read import Catalog
 from rayreel.cli.output import console, facts, note, step
 from rayreel.cli.steps.ray_session import use_ray
+from rayreel.encoders.load import licences
 from rayreel.features.compact import compact
 from rayreel.features.extract import ExtractReport, extract
 from rayreel.features.ideal import Ideal, measure_ideal
@@ -36,6 +37,8 @@ def extract_features(
     show_left_out(rows)
     use_ray()
     store = store_of(settings)
+    for name, licence in licences(settings.encoders, settings.weights_cache).items():
+        note(f"Encoder {name}: licence {licence}.")
     pipeline = settings.pipeline
     with _live_progress() as progress:
         report = extract(

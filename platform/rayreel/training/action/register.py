@@ -12,7 +12,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema
 from mlflow.types.schema import TensorSpec
 
-from rayreel.encoders.config import ENCODERS
+from rayreel.encoders.config import ENCODERS, NAMED_CHECKPOINTS
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.trained import CONFIG, FOLDER, NAME, WEIGHTS, write_trained
 from rayreel.errors import RayreelError
@@ -38,7 +38,8 @@ def check_new_name(storage: Storage, name: str) -> None:
         raise RayreelError(
             f"{name!r} is not a valid encoder name. Use letters, digits, dots, - and _, such as action-2."
         )
-    if name in ENCODERS[Modality.VISUAL] or storage.exists(storage.path(FOLDER, name, CONFIG)):
+    known = {**ENCODERS[Modality.VISUAL], **NAMED_CHECKPOINTS[Modality.VISUAL]}
+    if name in known or storage.exists(storage.path(FOLDER, name, CONFIG)):
         raise RayreelError(f"An encoder named {name!r} already exists. Choose another --name.")
 
 

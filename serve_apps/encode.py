@@ -16,7 +16,7 @@ from rayreel.catalog.video import CatalogVideo
 from rayreel.compat.ray_serve import most_calls
 from rayreel.encoders.compute import device_named
 from rayreel.encoders.encoder import Modality
-from rayreel.encoders.load import load_encoders
+from rayreel.encoders.load import load_encoders, load_word_encoders
 from rayreel.errors import RayreelError
 from rayreel.failures import Reason, Rejected
 from rayreel.features.key import EncoderKey
@@ -69,6 +69,7 @@ class Encode:
         log_with_serve()
         use_tracking(settings.place)
         self.encoders = load_encoders(settings.encoders, settings.weights_cache)
+        self.words = load_word_encoders(settings.encoders, settings.weights_cache, self.encoders.text)
         self.device = device_named(settings.encoders.device)
         self.key = EncoderKey.of(self.encoders, settings.sampling)
         self._towers: OrderedDict[int, VideoTower] = OrderedDict()
@@ -78,7 +79,13 @@ class Encode:
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Set `max_batch_size` (1: no batching) and `batch_wait_timeout_s` without a restart."""
-        for method in (self._encode_frames, self._encode_windows, self._encode_text, self._run_tower):
+        for method in (
+            self._encode_frames,
+            self._encode_windows,
+            self._encode_text,
+            self._encode_words,
+            self._run_tower,
+        ):
             method.set_max_batch_size(int(user_config.get("max_batch_size", MAX_BATCH)))
             method.set_batch_wait_timeout_s(float(user_config.get("batch_wait_timeout_s", 0.0)))
 
@@ -120,7 +127,7 @@ class Encode:
         return await asyncio.to_thread(embed_table, await self._tower(version), features)
 
     async def _text(self, text: str, version: int) -> Embedding:
-        return await self._embedding({Modality.TEXT: await self._encode_text(text)}, version)
+        return await self._embedding(await self._encode_words(text), version)
 
     async def _embedding(self, vectors: QueryVectors, version: int) -> Embedding:
         embedding_D: Embedding = await self._run_tower((await self._tower(version), vectors))
@@ -160,6 +167,12 @@ class Encode:
         return list(vectors[:, None])
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.0)  # type: ignore[untyped-decorator]
+    async def _encode_words(self, texts: list[str]) -> list[QueryVectors]:
+        self.metrics.batch("text", len(texts))
+        with self.metrics.stage("text"):
+            return await asyncio.to_thread(self.words.encode, texts)
+
+    @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.0)  # type: ignore[untyped-decorator]
     async def _run_tower(self, queries: list[tuple[VideoTower, QueryVectors]]) -> list[Embedding]:
         self.metrics.batch("tower", len(queries))
         with self.metrics.stage("tower"):
@@ -191,6 +204,7 @@ class Encode:
         self.encoders.visual.encode(np.zeros((self.encoders.visual.window, size, size, 3), np.uint8))
         self.encoders.audio.encode(np.zeros((1, round(sampling.audio_window_s * AUDIO_RATE_HZ)), np.float32))
         self.encoders.text.encode(["warm up"])
+        self.words.encode(["warm up"])
         try:
             champion = registry.find(registry.CHAMPION)
             if champion is not None:

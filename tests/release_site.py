@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from feature_rows import DIMS, KEY, clusters_table
 from layers import linear, sequential
-from rayreel.encoders.encoder import Modality
+from rayreel.encoders.encoder import Modality, WordEncoders
 from rayreel.evaluation.config import EvaluationConfig
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.schema import QUARANTINE
@@ -33,18 +33,24 @@ VIDEOS = clusters_table(categories=4, each=25, spread=4.0)
 DIM = 16
 
 
-class Words:
+class CategoryNames:
     """A text encoder for tests: returns the mean text vector of the category that a text names."""
 
     identity = KEY.identities[Modality.TEXT]
     dim = DIMS[Modality.TEXT]
 
-    def encode(self, texts: list[str]) -> np.ndarray:
+    def encode(self, texts: list[str], *, query: bool = False) -> np.ndarray:
         """Return one vector per text; each text must be a category."""
+        assert query
         matrix = FeatureMatrix.from_table(VIDEOS)
         of_category = [np.array(matrix.column("category")) == text for text in texts]
         vectors = matrix.vectors[Modality.TEXT].values.astype(np.float32)
         return np.stack([vectors[chosen].mean(axis=0) for chosen in of_category])
+
+
+def words() -> WordEncoders:
+    """Return the encoders of queries in words."""
+    return WordEncoders({Modality.TEXT: CategoryNames()})
 
 
 def store_of(storage: Storage) -> FeatureStore:
@@ -92,7 +98,7 @@ def site_at(storage: Storage, tracking: str, milvus: str, **release: object) -> 
     use_tracking(storage)
     index = IndexConfig(uri=milvus)
     config = ReleaseConfig(neighbours=8, overlay_rows=10, gates=GatesConfig(baselines="off")).model_copy(update=release)
-    return Site(storage, connect(index, None), index, config, EVALUATION, Words)
+    return Site(storage, connect(index, None), index, config, EVALUATION, words)
 
 
 def point_champion(version: int | None) -> None:

@@ -23,8 +23,8 @@ from rayreel.cli.steps.ray_session import use_ray
 from rayreel.cli.steps.sample import make_sample, sample_folder
 from rayreel.cli.steps.train import RegisteredTower, resume_run, train_tower
 from rayreel.client.messages import RecommendRequest, User
-from rayreel.encoders.encoder import Modality, TextEncoder
-from rayreel.encoders.load import load_encoder
+from rayreel.encoders.encoder import WordEncoders
+from rayreel.encoders.load import load_word_encoders
 from rayreel.evaluation.evaluate import Evaluation
 from rayreel.features.extract import ExtractReport
 from rayreel.index.connect import connect
@@ -188,8 +188,8 @@ def _local(settings: Settings) -> LocalRelease:
     live = load_promoted(settings.place, settings.release.snapshot_cache, known.live if known else None)
     if known is None or known_settings != settings or known.version.number != live.version:
         index = IndexOnDemand(partial(_connect, settings))
-        version, encoder = registry.resolve(str(live.version)), partial(_text_encoder, settings)
-        known = LocalRelease(version, live, index, settings.recommend, encoder)
+        version, encoders = registry.resolve(str(live.version)), partial(_word_encoders, settings)
+        known = LocalRelease(version, live, index, settings.recommend, encoders)
         _LOCAL[root] = settings, known
     known.live = live
     return known
@@ -200,14 +200,13 @@ def _connect(settings: Settings) -> VideoIndex:
     return VideoIndex(connect(settings.index, settings.milvus_dir), settings.index)
 
 
-def _text_encoder(settings: Settings, version: Version) -> TextEncoder:
+def _word_encoders(settings: Settings, version: Version) -> WordEncoders:
     if settings.encoder_key != version.encoder_key:
         raise BadQuery(
             f"Version {version.number} reads features of {version.encoder_key}, but these settings encode text for "
             f"{settings.encoder_key}. Pass the settings (encoders.*, sampling.*) that its features were extracted with."
         )
-    encoder: TextEncoder = load_encoder(Modality.TEXT, settings.encoders, settings.weights_cache)
-    return encoder
+    return load_word_encoders(settings.encoders, settings.weights_cache)
 
 
 def _version(version: RegisteredTower | int | str) -> Version:

@@ -13,7 +13,7 @@ from pydantic_settings import SettingsError as UnreadableVariable
 from rayreel.access.config import ServeConfig
 from rayreel.catalog.sample.config import SampleConfig
 from rayreel.compat.ray_cluster import in_submitted_job
-from rayreel.encoders.config import EncodersConfig, Modality
+from rayreel.encoders.config import EncodersConfig
 from rayreel.errors import RayreelError
 from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.features.config import ExtractConfig
@@ -110,7 +110,7 @@ class Settings(BaseSettings):
 
     def site(self) -> "Site":
         """Return the release site of these settings. Milvus Lite needs a running Ray. Raises IndexUnavailable."""
-        from rayreel.encoders.load import load_encoder
+        from rayreel.encoders.load import load_word_encoders
         from rayreel.index.connect import connect
         from rayreel.release.site import Site
 
@@ -120,7 +120,7 @@ class Settings(BaseSettings):
             index=self.index,
             release=self.release,
             evaluation=self.evaluation,
-            text_encoder=lambda: load_encoder(Modality.TEXT, self.encoders, self.weights_cache),
+            word_encoders=lambda: load_word_encoders(self.encoders, self.weights_cache),
             interactions=self.interactions,
         )
 

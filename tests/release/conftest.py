@@ -15,7 +15,7 @@ from rayreel.release.config import GatesConfig, ReleaseConfig
 from rayreel.release.site import Site
 from rayreel.storage import Storage
 from rayreel.training.tracking import use_tracking
-from release_site import EVALUATION, Words, good_tower, register, store_of, weak_tower
+from release_site import EVALUATION, good_tower, register, store_of, weak_tower, words
 
 CLOUD = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MILVUS_URI", "MILVUS_TOKEN")
 
@@ -71,4 +71,4 @@ def site(storage: Storage, milvus: MilvusClient) -> Site:
     for _, name in collections(milvus):
         drop_collection(milvus, name)
     config = ReleaseConfig(neighbours=8, overlay_rows=10, gates=GatesConfig(baselines="off"))
-    return Site(storage, milvus, IndexConfig(), config, EVALUATION, Words)
+    return Site(storage, milvus, IndexConfig(), config, EVALUATION, words)

@@ -35,7 +35,7 @@ from rayreel.release.promote import promote
 from rayreel.release.site import Site
 from rayreel.storage import Storage
 from rayreel.training.tracking import use_tracking
-from release_site import EVALUATION, Words
+from release_site import EVALUATION, words
 
 root, uri, fatal = sys.argv[1:]
 index, storage = IndexConfig(uri=uri, batch_rows=30), Storage(root)
@@ -46,7 +46,7 @@ def on_progress(stage, done):
     if stage == fatal:
         os.kill(os.getpid(), signal.SIGKILL)
 
-site = Site(storage, connect(index, None), index, release, EVALUATION, Words)
+site = Site(storage, connect(index, None), index, release, EVALUATION, words)
 promote(registry.resolve("1"), site, progress=on_progress)
 """
 

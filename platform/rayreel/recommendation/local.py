@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rayreel.client.messages import RecommendRequest
-from rayreel.encoders.encoder import Modality, TextEncoder
+from rayreel.encoders.encoder import WordEncoders
 from rayreel.index.collection import collection_name
 from rayreel.index.search import NoRelease
 from rayreel.recommendation.candidates import Searcher
@@ -39,16 +39,16 @@ class IndexOnDemand:
 
 @dataclass
 class LocalRelease:
-    """The release that was promoted last. Tower, text encoder and index are loaded when a query needs them.
+    """The release that was promoted last. Tower, encoders and index are loaded when a query needs them.
 
-    `load_text_encoder` returns the encoder of the version's features, or raises if the caller's is another.
+    `load_word_encoders` returns the encoders of the version's features, or raises if the caller's are others.
     """
 
     version: Version
     live: Live
     index: Searcher
     config: RecommendConfig
-    load_text_encoder: Callable[[Version], TextEncoder]
+    load_word_encoders: Callable[[Version], WordEncoders]
 
     @cached_property
     def tower(self) -> VideoTower:
@@ -56,13 +56,13 @@ class LocalRelease:
         return registry.load(self.version)
 
     @cached_property
-    def text_encoder(self) -> TextEncoder:
-        """The encoder of text queries."""
-        return self.load_text_encoder(self.version)
+    def word_encoders(self) -> WordEncoders:
+        """The encoders of text queries."""
+        return self.load_word_encoders(self.version)
 
     def embed(self, text: str) -> Vector:
         """Return the unit embedding [dim] of a text, as the service does. Raises EmptyQuery if the tower reads none."""
-        return embed_query(self.tower, {Modality.TEXT: self.text_encoder.encode([text])})
+        return embed_query(self.tower, self.word_encoders.encode([text])[0])
 
     def recommend(self, request: RecommendRequest) -> RankedResults:
         """Answer a request. Raises UnknownVideo, BadQuery, BadFilter, EmptyQuery."""

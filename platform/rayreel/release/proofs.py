@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from rayreel.encoders.encoder import Modality, TextEncoder
+from rayreel.encoders.encoder import Modality, WordEncoders
 from rayreel.errors import RayreelError
 from rayreel.features.store import FeatureStore
 from rayreel.index.search import Hit, VideoIndex
@@ -40,7 +40,7 @@ def sound(candidate: Candidate) -> list[ReleaseGate]:
 def golden(candidate: Candidate) -> list[ReleaseGate]:
     """Check that golden queries find the expected videos."""
     site, key = candidate.site, candidate.store.key
-    words = words_of(candidate.tower, site.text_encoder, key.identities[Modality.TEXT])
+    words = words_of(candidate.tower, site.word_encoders, key.identities[Modality.TEXT])
     return list(golden_gates(site.release.gates.golden, candidate.index, words))
 
 
@@ -127,12 +127,12 @@ def golden_gates(queries: Sequence[GoldenQuery], index: VideoIndex, encode: Word
         yield ReleaseGate(name, len(expected) >= query.at_least, finding, quality=True)
 
 
-def words_of(tower: VideoTower, encoder: Callable[[], TextEncoder], identity: str) -> Words:
+def words_of(tower: VideoTower, encoder: Callable[[], WordEncoders], identity: str) -> Words:
     """Return a function that embeds text with the text encoder and the tower. The first call builds the encoder.
 
     The function raises WrongEncoder if the encoder is not the one whose features the tower reads.
     """
-    built: list[TextEncoder] = []
+    built: list[WordEncoders] = []
 
     def encode(text: str) -> NDArray[np.float32]:
         if not built:
@@ -142,7 +142,7 @@ def words_of(tower: VideoTower, encoder: Callable[[], TextEncoder], identity: st
                 f"Golden queries by text are encoded with {built[0].identity}, but this version reads {identity}. "
                 "Promote with the settings (encoders.*) that its features were extracted with."
             )
-        return embed_query(tower, {Modality.TEXT: built[0].encode([text])})
+        return embed_query(tower, built[0].encode([text])[0])
 
     return encode
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from rayreel.encoders.encoder import TextEncoder
+from rayreel.encoders.encoder import WordEncoders
 from rayreel.evaluation.config import EvaluationConfig
 from rayreel.features.store import FeatureStore, open_store
 from rayreel.index.alias import alias_target
@@ -25,7 +25,7 @@ from rayreel.tower.tower import VideoTower
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Everything that promotion works with. `text_encoder` builds the encoder for golden queries by text, if needed.
+    """Everything that promotion works with. `word_encoders` builds the encoders for golden queries by text, if needed.
 
     `interactions` is the file of views for evaluation; by default the one that the version was trained with.
     `encoder_key` identifies the encoders that queries will be encoded with, None if unknown.
@@ -36,7 +36,7 @@ class Site:
     index: IndexConfig
     release: ReleaseConfig
     evaluation: EvaluationConfig
-    text_encoder: Callable[[], TextEncoder]
+    word_encoders: Callable[[], WordEncoders]
     interactions: str | None = None
     encoder_key: str | None = None
 

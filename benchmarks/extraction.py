@@ -137,7 +137,7 @@ def full_decode(path: Path) -> Frames | None:
 
 def sample_clips(folder: Path, clips: int) -> list[CatalogVideo]:
     """Render clips into a folder, one per category while there are categories."""
-    plan = plan_sample(SampleConfig(clips=clips, categories=min(clips, 12)))
+    plan = plan_sample(SampleConfig(clips=clips, categories=min(clips, 12), max_seconds=4, easy=True))
     for clip in plan:
         render(clip, folder / clip.file)
     return read_catalog(str(write_manifest(plan, folder))).videos

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,8 +137,12 @@ def _weights_cache(encoders: EncodersConfig, root: str) -> Path:
     return encoders.cache_dir or Storage(root).local("weights", what="encoders.cache_dir, unset,")
 
 
-def load_settings(file: Path | None = None, sets: Sequence[str] = (), storage: str | None = None) -> Settings:
-    """Load the settings. `sets` are `part.key=value`, with values in YAML. Raises SettingsError.
+def load_settings(
+    file: Path | None = None, sets: Sequence[str] = (), storage: str | None = None, defaults: Sequence[str] = ()
+) -> Settings:
+    """Load the settings. `sets` and `defaults` are `part.key=value`, with values in YAML. Raises SettingsError.
+
+    All other sources take precedence over `defaults`.
 
     >>> settings = load_settings(sets=["train.epochs=5", "tower.modalities=[visual, text]"], storage="demo")
     >>> settings.train.epochs, settings.encoders.preset
@@ -150,7 +155,9 @@ def load_settings(file: Path | None = None, sets: Sequence[str] = (), storage: s
     if storage is not None:
         overrides["storage"] = storage
     try:
-        settings = Settings(**_merged(_merged(_from_file(file), EnvSettingsSource(Settings)()), overrides))
+        settings = Settings(
+            **reduce(_merged, (_nested(defaults), _from_file(file), EnvSettingsSource(Settings)(), overrides))
+        )
     except ValidationError as error:
         raise SettingsError("\n".join(_message(problem) for problem in error.errors())) from None
     except UnreadableVariable as error:

@@ -20,7 +20,7 @@ from rayreel.catalog.sample.manifest import write_manifest
 from rayreel.catalog.sample.plan import plan_sample
 from rayreel.media.render.encode import render
 
-SAMPLE = SampleConfig(clips=32, categories=4, seed=3)
+SAMPLE = SampleConfig(clips=32, categories=4, seed=3, easy=True)
 SMALL = ("train.epochs=3", "splits.test=0.3", "splits.validation=0.3")
 
 

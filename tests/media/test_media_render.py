@@ -11,14 +11,14 @@ from rayreel.catalog.sample.plan import plan_sample
 from rayreel.media.render.draw import draw
 from rayreel.media.render.encode import SAMPLE_RATE, render, synthesise
 
-SHORT = SampleConfig(clips=36, min_seconds=1.0, max_seconds=1.5)
+SHORT = SampleConfig(clips=36, categories=12, min_seconds=1.0, max_seconds=1.5, easy=True)
 CLIPS = plan_sample(SHORT)
 
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> tuple[SampleClip, Path]:
     """A rendered clip of default length, in new folders."""
-    clip = plan_sample(SampleConfig(clips=1))[0]
+    clip = plan_sample(SampleConfig(clips=1, easy=True))[0]
     path = tmp_path_factory.mktemp("sample") / "not" / "there" / "yet.mp4"
     render(clip, path)
     return clip, path

@@ -21,8 +21,10 @@ def main(
 ) -> None:
     """From a catalog to recommendations over HTTP: extract, train, evaluate, promote, serve, recommend.
 
-    A second run reuses finished steps. The service keeps running; `ray stop` ends it, as does `make stop`.
+    On the sample set, the tower learns from who watched what, unless settings of `pairs` say otherwise. A second run
+    reuses finished steps. The service keeps running; `ray stop` ends it, as does `make stop`.
     """
-    from rayreel.cli.steps.quickstart import run_quickstart
+    from rayreel.cli.steps.quickstart import SAMPLE_SETTINGS, run_quickstart
 
-    emit(run_quickstart(load_settings(config, sets or [], storage), catalog, config, sets or [], port))
+    settings = load_settings(config, sets or [], storage, SAMPLE_SETTINGS if catalog is None else ())
+    emit(run_quickstart(settings, catalog, config, sets or [], port))

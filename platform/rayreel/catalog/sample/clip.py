@@ -9,6 +9,15 @@ RGB = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
+class ColourGrade:
+    """The colours of a whole picture: saturation and light are factors, warmth moves red up and blue down (0 to 255)."""
+
+    saturation: float = 1.0
+    light: float = 1.0
+    warmth: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """Backdrop and sprites. `palette`: three backdrop colours, then sprite colours. `size`: radius in frame heights."""
 
@@ -20,6 +29,7 @@ class Look:
     texture: float
     width: int = 320
     height: int = 240
+    grade: ColourGrade = ColourGrade()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +74,26 @@ class Chord:
 
 @dataclass(frozen=True, slots=True)
 class SampleSound:
-    """The sound of a clip: noise, sweeps and tones."""
+    """The sound of a clip: noise, sweeps and tones, and music under them."""
 
     band: Band
     grains: Grains
     chord: Chord = Chord()
+    music: Chord = Chord()
 
 
 @dataclass(frozen=True, slots=True)
 class SampleClip:
-    """A clip to render, with its catalog columns. `file` is relative to the catalog's folder."""
+    """A clip to render, with its catalog columns. `file` is relative to the catalog's folder.
+
+    `style` is what viewers like about a clip beside its category. The catalog does not have it.
+    """
 
     video_id: str
     title: str
     description: str
     category: str
+    style: str
     tags: tuple[str, ...]
     created_at: datetime
     file: str

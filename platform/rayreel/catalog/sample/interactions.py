@@ -16,7 +16,10 @@ from rayreel.catalog.sample.clip import SampleClip
 from rayreel.catalog.sample.config import SampleConfig
 
 FIRST_VIEW = datetime(2026, 1, 1, tzinfo=UTC)  # all clips were uploaded in the 90 days before
-PREFERRED_SHARE = 0.8
+SECONDS = 60 * 24 * 3600
+SESSION_VIEWS = 4
+ON_TOPIC = 0.85
+STYLE_LIFT = 8.0
 
 Weights = NDArray[np.float64]
 
@@ -24,8 +27,9 @@ Weights = NDArray[np.float64]
 def simulate_interactions(clips: list[SampleClip], config: SampleConfig) -> pa.Table:
     """Return interactions sorted by time, in the columns of `catalog.interactions.SCHEMA`. Ratings are 1 to 5.
 
-    Each viewer prefers two or three categories: 80% of the views are from them while unseen clips remain, and these are
-    watched longer and rated higher. Some clips are more popular than others. Viewers never watch a clip twice.
+    Each viewer prefers two or three categories and, in all categories, one style. A session is about one of these
+    categories: 85% of its views are, while unseen clips remain. Preferred clips are watched longer and rated higher.
+    Few clips are very popular. Viewers never watch a clip twice.
     """
     rng = np.random.default_rng([config.seed, 1])
     popularity = rng.lognormal(0.0, 0.7, len(clips))
@@ -38,32 +42,32 @@ def simulate_interactions(clips: list[SampleClip], config: SampleConfig) -> pa.T
 
 
 def _choose_views(clips: list[SampleClip], popularity: Weights, mean: int, rng: Generator) -> Iterator[dict[str, Any]]:
-    """Draw a viewer's preferred categories and yield their views."""
-    categories = np.array([clip.category for clip in clips])
+    """Draw a viewer's preferred categories and style, and yield their views."""
+    categories, styles = (np.array([getattr(clip, name) for clip in clips]) for name in ("category", "style"))
     present = np.unique(categories)
     favourites = rng.choice(present, min(int(rng.integers(2, 4)), max(1, len(present) - 1)), replace=False)
-    preferred = np.isin(categories, favourites)
-    views = max(1, int(rng.poisson(mean)))
-    liked = int(rng.binomial(views, PREFERRED_SHARE))
-    seen = [*_draw(popularity * preferred, liked, rng), *_draw(popularity * ~preferred, views - liked, rng)]
-    for i in seen:
-        rating = np.clip(rng.normal(4.3, 0.6) if preferred[i] else rng.normal(2.7, 0.8), 1, 5)
-        watched = rng.beta(6, 1.5) if preferred[i] else rng.beta(2, 3)
-        yield {
-            "video_id": clips[i].video_id,
-            "timestamp": FIRST_VIEW + timedelta(seconds=int(rng.integers(60 * 24 * 3600))),
-            "rating": round(float(rating), 1),
-            "dwell_s": round(float(watched) * clips[i].seconds, 2),
-        }
+    appeal = popularity * np.where(styles == rng.choice(np.unique(styles)), STYLE_LIFT, 1.0)
+    for _ in range(max(1, int(rng.poisson(mean / SESSION_VIEWS)))):
+        start, topic = int(rng.integers(SECONDS)), rng.choice(favourites)
+        for minute in range(SESSION_VIEWS):
+            weights = appeal * (categories == topic) if rng.random() < ON_TOPIC else appeal
+            if not weights.any():
+                continue
+            seen = int(rng.choice(len(clips), p=weights / weights.sum()))
+            appeal[seen] = 0
+            moment = FIRST_VIEW + timedelta(seconds=start + 60 * minute)
+            yield _view(clips[seen], moment, clips[seen].category in favourites, rng)
 
 
-def _draw(weights: Weights, count: int, rng: Generator) -> list[int]:
-    """Draw up to `count` different clips, excluding those with weight zero."""
-    possible = int(np.count_nonzero(weights))
-    if not possible:
-        return []
-    drawn = rng.choice(np.arange(len(weights)), min(count, possible), replace=False, p=weights / weights.sum())
-    return [int(i) for i in drawn]
+def _view(clip: SampleClip, moment: datetime, preferred: bool, rng: Generator) -> dict[str, Any]:
+    rating = np.clip(rng.normal(4.3, 0.6) if preferred else rng.normal(2.7, 0.8), 1, 5)
+    watched = rng.beta(6, 1.5) if preferred else rng.beta(2, 3)
+    return {
+        "video_id": clip.video_id,
+        "timestamp": moment,
+        "rating": round(float(rating), 1),
+        "dwell_s": round(float(watched) * clip.seconds, 2),
+    }
 
 
 def write_interactions(table: pa.Table, folder: Path) -> Path:

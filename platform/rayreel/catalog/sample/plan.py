@@ -1,19 +1,21 @@
 """Plan the clips of the sample set as random variations of their themes."""
 
 import colorsys
-import itertools
 import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from rayreel.catalog.sample.clip import FRAME_RATE, RGB, Look, Motion, SampleClip, SampleSound
+from rayreel.catalog.sample.clip import FRAME_RATE, RGB, Chord, ColourGrade, Look, Motion, SampleClip, SampleSound
 from rayreel.catalog.sample.config import SampleConfig
-from rayreel.catalog.sample.themes import THEMES, Theme
-from rayreel.catalog.sample.words import SENTENCES, TAGS, TITLES
+from rayreel.catalog.sample.shares import shares_of
+from rayreel.catalog.sample.styles import STYLES
+from rayreel.catalog.sample.themes import SILENCE, THEMES, Theme
+from rayreel.catalog.sample.wording import choose_words
 
 FIRST_UPLOAD = datetime(2025, 10, 1, tzinfo=UTC)
 FRAME_SIZES = ((320, 240), (320, 180), (180, 320), (240, 240))
+THEME_OF = {theme.name: theme for theme in THEMES}
 
 
 def plan_sample(config: SampleConfig) -> list[SampleClip]:
@@ -25,41 +27,31 @@ def plan_sample(config: SampleConfig) -> list[SampleClip]:
 
 
 def _plan_clip(theme: Theme, number: int, config: SampleConfig) -> SampleClip:
-    rng = Random(f"{config.seed}/{theme.name}/{number}")
+    rng, shares = Random(f"{config.seed}/{theme.name}/{number}"), shares_of(config)
     video_id = f"{theme.name}_{number + 1:03d}"
     shortest = math.ceil(config.min_seconds * FRAME_RATE)
     frames = rng.randint(shortest, max(shortest, math.floor(config.max_seconds * FRAME_RATE)))
+    words, style = choose_words(theme, number, config.seed, shares), rng.choice(STYLES)
+    shown = theme if rng.random() < shares.own_look else THEME_OF[rng.choice(theme.also_like)]
+    heard, grade, music = (rng.random() < share for share in (shares.own_sound, shares.graded, shares.music))
     return SampleClip(
         video_id=video_id,
-        title=_title(theme, number, config.seed),
-        description=f"{_any(rng, theme.words.sentences)} {_any(rng, SENTENCES)}",
+        title=words.title,
+        description=words.description,
         category=theme.name,
-        tags=(*rng.sample(theme.words.tags.split("|"), 3), _any(rng, TAGS)),
+        style=style.name,
+        tags=words.tags,
         created_at=FIRST_UPLOAD + timedelta(minutes=rng.randrange(90 * 24 * 60)),
         file=f"{theme.name}/{video_id}.mp4",
-        look=_vary_look(theme.look, rng),
-        motion=_vary_motion(theme.motion, rng),
-        sound=_vary_sound(theme.sound, rng),
+        look=_vary_look(shown.look, style.grade if grade else ColourGrade(), rng),
+        motion=_vary_motion(shown.motion, rng),
+        sound=replace(_vary_sound(theme.sound if heard else SILENCE, rng), music=style.music if music else Chord()),
         seconds=frames / FRAME_RATE,
         seed=rng.getrandbits(32),
     )
 
 
-def _any(rng: Random, alternatives: str) -> str:
-    return rng.choice(alternatives.split("|"))
-
-
-def _title(theme: Theme, number: int, seed: int) -> str:
-    """Return the title of a clip. Every combination of subject and detail is used once before any is repeated."""
-    pairs = list(itertools.product(theme.words.subjects.split("|"), theme.words.details.split("|")))
-    rng = Random(f"{seed}/{theme.name}/titles/{number // len(pairs)}")
-    rng.shuffle(pairs)
-    form = _any(Random(f"{seed}/{theme.name}/title/{number}"), TITLES)
-    title = form.format(*pairs[number % len(pairs)])
-    return title[0].upper() + title[1:]
-
-
-def _vary_look(look: Look, rng: Random) -> Look:
+def _vary_look(look: Look, grade: ColourGrade, rng: Random) -> Look:
     turn, light = rng.uniform(-0.03, 0.03), rng.uniform(0.88, 1.1)
     width, height = rng.choice(FRAME_SIZES)
     return replace(
@@ -69,6 +61,7 @@ def _vary_look(look: Look, rng: Random) -> Look:
         size=look.size * rng.uniform(0.8, 1.25),
         width=width,
         height=height,
+        grade=grade,
     )
 
 

@@ -8,13 +8,22 @@ from rayreel.catalog.sample.words import WORDS, ThemeWords
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """A category: its words, and the look, motion and sound that its clips vary."""
+    """A category: its words, and the look, motion and sound that its clips vary.
+
+    `also_like`: other categories whose look and motion some of its clips have.
+    """
 
     name: str
+    also_like: tuple[str, ...]
     words: ThemeWords
     look: Look
     motion: Motion
     sound: SampleSound
+
+
+SILENCE = SampleSound(
+    Band((100, 200), level=0, swell_hz=1), Grains((100, 100), seconds=0.1, level=0, per_second=1), Chord()
+)
 
 
 def _palette(colours: str) -> tuple[RGB, ...]:
@@ -24,6 +33,7 @@ def _palette(colours: str) -> tuple[RGB, ...]:
 THEMES = (
     Theme(
         "ocean_waves",
+        ("snowfall", "sunset_drone"),
         WORDS["ocean_waves"],
         Look("sea", _palette("bcdee8 145c8c e6f6f8 fafafa"), ("gull",), count=5, size=0.07, texture=0.1),
         Motion("flap", 0.12, ripple=0.030),
@@ -33,6 +43,7 @@ THEMES = (
     ),
     Theme(
         "city_traffic",
+        ("fireworks", "sunset_drone"),
         WORDS["city_traffic"],
         Look(
             "skyline",
@@ -51,6 +62,7 @@ THEMES = (
     ),
     Theme(
         "fireworks",
+        ("city_traffic", "ocean_waves"),
         WORDS["fireworks"],
         Look(
             "night",
@@ -68,6 +80,7 @@ THEMES = (
     ),
     Theme(
         "snowfall",
+        ("forest_birds", "city_traffic"),
         WORDS["snowfall"],
         Look("pines", _palette("7892b2 bacadc f8fafd ffffff"), ("flake", "glow"), count=75, size=0.022, texture=0.03),
         Motion("fall", 0.25),
@@ -79,6 +92,7 @@ THEMES = (
     ),
     Theme(
         "cooking",
+        ("drum_lesson", "chess"),
         WORDS["cooking"],
         Look(
             "pan",
@@ -96,6 +110,7 @@ THEMES = (
     ),
     Theme(
         "football",
+        ("forest_birds", "drum_lesson"),
         WORDS["football"],
         Look(
             "pitch",
@@ -113,6 +128,7 @@ THEMES = (
     ),
     Theme(
         "forest_birds",
+        ("snowfall", "football"),
         WORDS["forest_birds"],
         Look(
             "forest",
@@ -130,6 +146,7 @@ THEMES = (
     ),
     Theme(
         "drum_lesson",
+        ("cooking", "fireworks"),
         WORDS["drum_lesson"],
         Look(
             "stage", _palette("240e14 96222c fabe5a f6eede e6b046 d83c34"), ("drum",), count=4, size=0.15, texture=0.05
@@ -142,6 +159,7 @@ THEMES = (
     ),
     Theme(
         "deep_space",
+        ("fireworks", "aquarium"),
         WORDS["deep_space"],
         Look(
             "nebula",
@@ -160,6 +178,7 @@ THEMES = (
     ),
     Theme(
         "chess",
+        ("cooking", "forest_birds"),
         WORDS["chess"],
         Look(
             "board",
@@ -177,6 +196,7 @@ THEMES = (
     ),
     Theme(
         "aquarium",
+        ("ocean_waves", "deep_space"),
         WORDS["aquarium"],
         Look(
             "water",
@@ -194,6 +214,7 @@ THEMES = (
     ),
     Theme(
         "sunset_drone",
+        ("ocean_waves", "city_traffic"),
         WORDS["sunset_drone"],
         Look("hills", _palette("603478 ff9848 36183a ffc496 ff9682"), ("cloud",), count=6, size=0.16, texture=0.04),
         Motion("swim", 0.05, pan=0.14),

@@ -22,6 +22,14 @@ SENTENCES = (
     "Recorded in one take, no edits.|Turn the sound on.|More of this next week.|Shot on a phone, no tripod.|"
     "Watch to the end.|A short one for a slow day."
 )
+# Titles of clips that say nothing about their category, and of clips that name another one.
+VAGUE_TITLES = (
+    "Sunday afternoon|A short one|You have to see this|Day {0}|Number {0}|Take {0}|What a week|No words|Finally|"
+    "Part {0}|Watch to the end|Testing the new camera|For my sister|Again and again|One more try|Untitled {0}"
+)
+MISLEADING_TITLES = (
+    "Like {0} {1}|Better than {0}|My answer to {0}|It felt like {0} {1}|{0}, but not what you think|Instead of {0}"
+)
 TAGS = "shorts|relaxing|weekend|nofilter|closeup|asmr"
 
 WORDS = {

@@ -29,6 +29,14 @@ from rayreel.settings import Settings
 from rayreel.training.tracking import use_tracking
 
 T = TypeVar("T")
+# For the sample set, which has categories and viewers. A step of its few videos teaches little, hence small batches.
+SAMPLE_SETTINGS = (
+    "pairs.label=1",
+    "pairs.co_watched=1",
+    "train.epochs=30",
+    "train.batch_size=32",
+    "train.learning_rate=0.001",
+)
 FIRST = "quickstart: the first tower, where nothing serves yet"
 
 
@@ -67,6 +75,10 @@ def run_quickstart(
     steps = StepRunner()
     dashboard = steps.run("cluster", lambda: use_cluster(settings))
     source = catalog or str(steps.run("sample", lambda: make_sample(settings, sample_folder(settings))))
+    if catalog is None and settings.interactions is None:
+        settings = settings.model_copy(
+            update={"interactions": str(Path(source).absolute().with_name("interactions.csv"))}
+        )
     extracted = steps.run("extract", lambda: extract_features(settings, read_catalog(source, settings.limits)))
     version = steps.run("train", lambda: _tower(settings))
     steps.run("evaluate", lambda: evaluate_tower(settings, version))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from rayreel.catalog.sample.clip import FRAME_RATE, Look, Motion, SampleClip
+from rayreel.catalog.sample.clip import FRAME_RATE, ColourGrade, Look, Motion, SampleClip
 from rayreel.media.render.motion import DEPTHS, MOTIONS, Course
 from rayreel.media.render.scenes import SCENES, Ground
 from rayreel.media.render.shapes import Field, Picture, stamp
@@ -38,7 +38,7 @@ def paint_backdrop(look: Look, margin: int, spare: int, rng: Generator) -> Pictu
     first, second, third = (np.array(colour, np.float64) for colour in look.palette[:3])
     ground = Ground(x, y, _smooth_noise(rng, h, w), (first, second, third), look.width / look.height, rng)
     painted = SCENES[look.backdrop](ground) * (1 + look.texture * (2 * ground.noise[..., None] - 1))
-    return np.clip(painted, 0, 255).astype(np.uint8)
+    return _graded(painted, look.grade).astype(np.uint8)
 
 
 def make_view(canvas: Picture, margin: int, look: Look, ripple: float) -> Callable[[float, int], Picture]:
@@ -88,7 +88,8 @@ def place_sprites(look: Look, motion: Motion, t: Field, margin: int, rng: Genera
     path = MOTIONS[motion.kind](t[:, None], Course(rng, towards, motion.speed, look.width / look.height))
     x, y, opacities = (np.broadcast_to(part, (len(t), n)) for part in path)
     centres = np.round(np.stack([x, y], axis=-1) * look.height).astype(int) + margin
-    colours = np.array(look.palette[3:], np.float64)[np.arange(n) // len(DEPTHS) % len(look.palette[3:])]
+    palette = _graded(np.array(look.palette[3:], np.float64), look.grade)
+    colours = palette[np.arange(n) // len(DEPTHS) % len(palette)]
     return Sprites(centres, opacities, colours, depths, mirrored)
 
 
@@ -109,3 +110,10 @@ def blend(picture: Picture, stamps: list[Field], sprites: Sprites, k: int) -> No
         left, top = min(max(left, 0), width - size), min(max(top, 0), height - size)
         patch = picture[top : top + size, left : left + size]
         patch[:] = patch + opacity[..., None] * sprites.opacities[k, n] * (sprites.colours[n] - patch)
+
+
+def _graded(colours: Field, grade: ColourGrade) -> Field:
+    """Return RGB colours [..., 3] with this grade, 0 to 255."""
+    grey = colours.mean(axis=-1, keepdims=True)
+    vivid = grade.light * (grey + grade.saturation * (colours - grey))
+    return np.asarray(np.clip(vivid + grade.warmth * np.array([1.0, 0.0, -1.0]), 0, 255))

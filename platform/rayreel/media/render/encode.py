@@ -55,7 +55,9 @@ def synthesise(clip: SampleClip) -> NDArray[np.float32]:
     """Return the clip's sound, [samples] at SAMPLE_RATE, peak 0.6."""
     rng = np.random.default_rng([clip.seed, 1])
     t = np.arange(round(clip.seconds * SAMPLE_RATE)) / SAMPLE_RATE
-    mix = _noise(t, clip.sound.band, rng) + _held(t, clip.sound.chord, rng) + _struck(t, clip.sound.grains, rng)
+    sound = clip.sound
+    mix = _noise(t, sound.band, rng) + _struck(t, sound.grains, rng)
+    mix += _held(t, sound.chord, rng) + _held(t, sound.music, rng)
     fade = np.minimum(1, np.minimum(t, t[::-1]) / 0.02)  # a hard edge would click, the same in every category
     return (0.6 * fade * mix / max(float(abs(mix).max()), 1e-6)).astype(np.float32)
 

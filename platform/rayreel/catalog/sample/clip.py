@@ -10,7 +10,7 @@ RGB = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class ColourGrade:
-    """The colours of a whole picture: saturation and light are factors, warmth moves red up and blue down (0 to 255)."""
+    """The colours of a whole picture: saturation and light are factors, warmth moves red up and blue down."""
 
     saturation: float = 1.0
     light: float = 1.0

@@ -33,9 +33,8 @@ T = TypeVar("T")
 SAMPLE_SETTINGS = (
     "pairs.label=1",
     "pairs.co_watched=1",
-    "train.epochs=30",
     "train.batch_size=32",
-    "train.learning_rate=0.001",
+    "train.learning_rate=0.003",
 )
 FIRST = "quickstart: the first tower, where nothing serves yet"
 

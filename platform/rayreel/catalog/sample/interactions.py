@@ -16,10 +16,10 @@ from rayreel.catalog.sample.clip import SampleClip
 from rayreel.catalog.sample.config import SampleConfig
 
 FIRST_VIEW = datetime(2026, 1, 1, tzinfo=UTC)  # all clips were uploaded in the 90 days before
-SECONDS = 60 * 24 * 3600
+PERIOD_S = 60 * 24 * 3600
 SESSION_VIEWS = 4
-ON_TOPIC = 0.85
-STYLE_LIFT = 8.0
+ON_TOPIC_SHARE = 0.85
+STYLE_LIFT = 8.0  # how many times likelier a viewer watches a clip of their style than another one
 
 Weights = NDArray[np.float64]
 
@@ -48,9 +48,9 @@ def _choose_views(clips: list[SampleClip], popularity: Weights, mean: int, rng: 
     favourites = rng.choice(present, min(int(rng.integers(2, 4)), max(1, len(present) - 1)), replace=False)
     appeal = popularity * np.where(styles == rng.choice(np.unique(styles)), STYLE_LIFT, 1.0)
     for _ in range(max(1, int(rng.poisson(mean / SESSION_VIEWS)))):
-        start, topic = int(rng.integers(SECONDS)), rng.choice(favourites)
+        start, topic = int(rng.integers(PERIOD_S)), rng.choice(favourites)
         for minute in range(SESSION_VIEWS):
-            weights = appeal * (categories == topic) if rng.random() < ON_TOPIC else appeal
+            weights = appeal * (categories == topic) if rng.random() < ON_TOPIC_SHARE else appeal
             if not weights.any():
                 continue
             seen = int(rng.choice(len(clips), p=weights / weights.sum()))

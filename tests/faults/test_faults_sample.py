@@ -59,7 +59,7 @@ def test_category_search_improves_with_what_the_tower_learns_from(sections: dict
     assert steps == sorted(steps)
     assert scores["random"]["high"] < scores[POOLED]["low"]
     assert scores[POOLED]["high"] < scores["tower"]["low"]
-    assert scores["tower"]["high"] < 0.95
+    assert scores["tower"]["mean"] < 0.98
 
 
 def test_co_watching_predicts_what_content_does_not(sections: dict[str, Any]) -> None:

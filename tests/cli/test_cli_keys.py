@@ -55,7 +55,7 @@ def test_a_revoked_key_ends_at_once_or_after_the_given_hours(tmp_path: Path) -> 
 
 def test_an_unknown_scope_or_key_is_reported_with_the_known_ones(tmp_path: Path) -> None:
     assert "read, write, admin" in start(tmp_path, "create", "a", "--scope", "god").output
-    with pytest.raises(BadKeys, match=r"keys\.py list"):
+    with pytest.raises(BadKeys, match=r"rayreel keys list"):
         start(tmp_path, "revoke", "000000000000")
 
 

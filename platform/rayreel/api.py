@@ -97,7 +97,7 @@ def train(
 
     `resume` continues an interrupted run, "last" the latest, with the settings that it started with.
 
-    >>> tower = rayreel.train(storage="demo", sets={"train.epochs": 5, "train.workers": 1})
+    >>> tower = rayreel.train(storage="demo", sets=sets)
     """
     if resume is None:
         return train_tower(_settings(storage, sets, settings))

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from films import write_film
 from ray_here import running_ray
@@ -28,6 +30,31 @@ os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "90")
 RAY_FOLDER = tempfile.mkdtemp(prefix="rr", dir="/tmp")
 os.environ["RAY_TMPDIR"] = RAY_FOLDER
 atexit.register(shutil.rmtree, RAY_FOLDER, ignore_errors=True)
+
+
+# Modules with a Ray cluster of their own or a running service, which they share: two at once need too much memory.
+LARGE = {
+    *(f"tests/e2e/test_e2e_{name}.py" for name in ("chain", "notebook")),
+    "tests/faults/test_faults_extract.py",
+    *(f"tests/serve_apps/test_serve_{name}.py" for name in ("client", "fuzz", "nearby", "uploads")),
+}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Send each module to one worker, and all modules of `LARGE` to the same one.
+
+    Not with `--dist loadgroup`: pytest-xdist 3.8 appends the group to a node id that pytest 9 no longer reads.
+    """
+    return ModuleScheduling(config, log)
+
+
+class ModuleScheduling(LoadScopeScheduling):  # type: ignore[misc] # pytest-xdist has no types
+    """Distributes modules."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return "large" if module in LARGE else module
 
 
 @pytest.fixture

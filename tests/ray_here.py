@@ -15,7 +15,7 @@ from chain import ROOT
 from ports import free_port
 from processes import kill_marked
 
-CPUS = 8
+CPUS = 4
 # Processes of the cluster get their environment when it starts, not from a test's monkeypatch.
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test",

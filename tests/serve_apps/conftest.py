@@ -11,7 +11,7 @@ from ports import free_port
 SETS = ("limits.allowed_hosts=[]", "serve.timeout_s=60")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MadeService]:
     """A service with 200 videos that needs no key."""
     port = free_port()

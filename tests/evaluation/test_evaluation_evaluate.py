@@ -159,7 +159,7 @@ def test_a_report_is_reproducible(tower: VideoTower, found: Evaluation) -> None:
 
 
 def test_a_catalog_without_categories_is_rejected_with_a_remedy(tower: VideoTower) -> None:
-    matrix = feature_matrix(*(feature_row(f"v{n}") for n in range(20)))
+    matrix = feature_matrix(*(feature_row(f"v{n}", frames=1, windows=1) for n in range(20)))
     with pytest.raises(RayreelError, match=r"category column.*--interactions.*splits\.test=") as caught:
         evaluate(tower, matrix, SPLITS, QUICK)
     assert f"of {len(split_groups(groups_of(matrix, SPLITS), SPLITS).test)} held-out videos" in str(caught.value)

@@ -2,10 +2,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from feature_rows import KEY
+from feature_rows import KEY, feature_row, feature_table
 from rayreel.encoders.encoder import Modality
+from rayreel.features.key import EncoderKey
 from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore, open_store
 from rayreel.release import registry
@@ -97,13 +99,53 @@ def of_champion(gates: list[ReleaseGate]) -> ReleaseGate:
     return next(gate for gate in gates if gate.name.endswith("champion"))
 
 
+def replace_videos(storage: Storage, table: pa.Table, key: EncoderKey = KEY) -> None:
+    """Make these rows, without their categories, the catalog's only ones."""
+    store = FeatureStore(storage, key)
+    store.create()
+    for column, value in (("category", ""), ("version", "2")):
+        table = table.set_column(table.column_names.index(column), column, [[value] * len(table)])
+    store.add(table, QUARANTINE.empty_table())
+    store.set_catalog([(video_id, "2") for video_id in table["video_id"].to_pylist()])
+
+
+def test_a_first_tower_without_labels_is_judged_by_view_retrieval_and_must_not_lose(
+    jury: Jury, storage: Storage
+) -> None:
+    replace_videos(storage, VIDEOS)
+    gates = judgement("2", None, jury).gates
+    assert gates and all(gate.name.startswith("views/ndcg@10, not worse: ") for gate in gates)
+    assert {"mean-pooled .7 vis .3 txt", "untrained tower"} <= {gate.name.rpartition(": ")[2] for gate in gates}
+    assert of(gates, "random").passed
+
+
+def test_a_first_tower_that_is_only_as_good_as_an_untrained_one_says_so(jury: Jury, storage: Storage) -> None:
+    replace_videos(storage, VIDEOS)
+    gate = of(judgement("1", None, jury).gates, "untrained tower")  # it is untrained itself
+    assert gate.passed and "+0.000" in gate.finding and "do not show that training helped" in gate.finding
+
+
+def test_a_later_tower_without_labels_must_be_better_than_champion_and_baselines(jury: Jury, storage: Storage) -> None:
+    replace_videos(storage, VIDEOS)
+    gates = judgement("3", registry.resolve("1"), jury).gates
+    assert not of_champion(gates).passed and "+0.000 [+0.000, +0.000]" in of_champion(gates).finding
+    assert "views/ndcg@10, above: random" in {gate.name for gate in gates}
+
+
+def test_view_retrieval_does_not_compare_with_a_champion_of_other_encoders(
+    jury: Jury, storage: Storage, tmp_path: Path
+) -> None:
+    replace_videos(storage, VIDEOS)
+    other = KEY.model_copy(update={"identities": {**KEY.identities, Modality.VISUAL: "other_net@0123456789ab+crop"}})
+    champion = register(storage, good_tower(), tmp_path / "other", str(other))
+    replace_videos(storage, VIDEOS, other)
+    gate = of_champion(judgement("3", champion, jury).gates)
+    assert not gate.passed and gate.quality and "reads other features" in gate.finding
+
+
 def test_a_catalog_that_cannot_be_evaluated_fails_with_the_reason(jury: Jury, storage: Storage) -> None:
-    store = FeatureStore(storage, KEY)
-    names = VIDEOS.column_names
-    plain = VIDEOS.set_column(names.index("category"), "category", [[""] * len(VIDEOS)])
-    plain = plain.set_column(names.index("version"), "version", [["2"] * len(VIDEOS)])
-    store.add(plain, QUARANTINE.empty_table())
-    store.set_catalog([(video_id, "2") for video_id in VIDEOS["video_id"].to_pylist()])
+    alike = feature_table(*(feature_row(f"v{n}", frames=1, windows=1) for n in range(20)))
+    replace_videos(storage, alike)
     (gate,) = judgement("2", None, jury).gates
     assert not gate.passed and gate.quality and "Nothing to evaluate" in gate.finding
 

@@ -13,7 +13,7 @@ from rayreel.evaluation.splits import Split
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.training.config import Select
 from rayreel.training.pairs.config import PairsConfig
-from rayreel.training.validation import SCORE, NothingToSelectBy, Validation, validation
+from rayreel.training.validation import SCORE, VIEW_SCORE, NothingToSelectBy, Validation, validation
 
 SPLITS = SplitConfig(validation=0.2, test=0.3)
 CO_WATCHED = PairsConfig(co_watched=1)
@@ -82,10 +82,25 @@ def test_auto_validates_by_users_if_pairs_come_from_interactions() -> None:
     assert chosen(matrix, interactions=watched(matrix))[0].by is Select.CATEGORY
 
 
-@pytest.mark.parametrize("select", ["auto", "tags", "users", "co_watch"])
+@pytest.mark.parametrize("select", ["tags", "users", "co_watch", "views"])
 def test_a_validation_task_without_queries_is_rejected_with_a_remedy(select: str) -> None:
     with pytest.raises(NothingToSelectBy, match=r"category or tags column.*splits\.validation"):
-        chosen(matrix_of(categories=False), select)
+        chosen(feature_matrix(*(feature_row(f"v{n:03}", frames=1, windows=0) for n in range(80))), select)
+
+
+def test_a_catalog_without_labels_and_interactions_is_validated_by_view_retrieval() -> None:
+    matrix = matrix_of(categories=False)
+    judge, split = chosen(matrix)
+    assert judge.by is Select.VIEWS and judge.score == VIEW_SCORE
+    ids = matrix.column("video_id")
+    assert not set(judge.matrix.column("video_id")) & {ids[row] for row in split.test}
+    scores = judge.measure(np.random.default_rng(0).normal(size=(len(judge.matrix), 4)).astype(np.float32))
+    assert 0 <= scores[VIEW_SCORE] < 1 and all(name.startswith("validation/views/") for name in scores)
+
+
+def test_views_are_selected_by_only_if_nothing_else_can_be_or_if_they_are_named() -> None:
+    assert chosen(matrix_of(), "views")[0].by is Select.VIEWS
+    assert chosen(matrix_of())[0].score == SCORE
 
 
 @pytest.mark.parametrize("select", ["category", "users"])

@@ -1,7 +1,7 @@
 """Compare a tower with baselines on videos and views that neither training nor model selection has seen."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,10 +14,11 @@ from rayreel.evaluation.comparison import ListInputs, MethodComparison, Section
 from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.content import POOLED_WEIGHTS, pooled
 from rayreel.evaluation.exam import Exam, Part, Protocol
-from rayreel.evaluation.methods import TOWER, baselines, others, towers
+from rayreel.evaluation.methods import TITLES, TOWER, baselines, others, towers
 from rayreel.evaluation.scorers import Vectors
 from rayreel.evaluation.task import Task
 from rayreel.evaluation.users import UserTask
+from rayreel.evaluation.view_retrieval import VIEWS, ViewTask
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.tower.tower import VideoTower
 
@@ -78,22 +79,28 @@ def evaluate(
 ) -> Evaluation:
     """Run every protocol that the catalog and its interactions allow, for the tower and all baselines.
 
-    `rivals` are further towers for the tables, each compared with `tower`; pass a tower of other features as its
-    embeddings [N, dim] of the same videos. Methods are computed one at a time, so that memory holds the vectors of
-    one. Raises RayreelError if no protocol has a query.
+    Without labels and interactions, the only protocol is view retrieval. `rivals` are further towers for the tables,
+    each compared with `tower`; pass a tower of other features as its embeddings [N, dim] of the same videos, which view
+    retrieval leaves out. Methods are computed one at a time, so that memory holds the vectors of one. Raises
+    RayreelError if no protocol has a query.
     """
     exam = Exam.of(matrix, splits, config or EvaluationConfig(), interactions)
     comparisons = list(_comparisons(exam, part))
     held_out = len(getattr(exam.split, part))
+    rivals, compared = dict(rivals or {}), baselines(tower, exam)
+    if not comparisons and (found := exam.views(part)) is not None:
+        exam, comparisons = _on_views(exam, part, *found)
+        rivals = {name: rival for name, rival in rivals.items() if isinstance(rival, VideoTower)}
+        # Both views of a video have its title.
+        compared = {name: make for name, make in baselines(tower, exam).items() if name != TITLES}
     if not comparisons:
         raise RayreelError(
-            f"Nothing to evaluate: none of {held_out} held-out videos shares a category or a tag with another video. "
-            "Add a category column or tags to the catalog, pass --interactions, or hold out more videos with "
-            f"--set splits.{part}=0.3."
+            f"Nothing to evaluate: none of {held_out} held-out videos shares a category or a tag with another video, "
+            "or has two frames to divide into two views. Add a category column or tags to the catalog, pass "
+            f"--interactions, or hold out more videos with --set splits.{part}=0.3."
         )
-    compared = baselines(tower, exam)
     # The tower comes first: all other methods are compared with it.
-    for name, make in {TOWER: towers(tower, matrix), **compared, **others(tower, rivals or {}, matrix)}.items():
+    for name, make in {TOWER: towers(tower, exam.matrix), **compared, **others(tower, rivals, exam.matrix)}.items():
         method = make()
         for comparison in comparisons:
             if (scorer := method(comparison.task)) is not None:
@@ -113,8 +120,15 @@ def _comparisons(exam: Exam, part: Part) -> Iterator[MethodComparison]:
             yield _comparison(exam, protocol, part, task, lists)
 
 
-def _comparison(exam: Exam, protocol: Protocol, part: Part, task: Task, lists: ListInputs) -> MethodComparison:
-    config, only_hits = exam.config, protocol is Protocol.NEIGHBOURS
+def _on_views(exam: Exam, part: Part, views: FeatureMatrix, task: ViewTask) -> tuple[Exam, list[MethodComparison]]:
+    """Return the exam with views as its videos, and the comparison on them."""
+    exam = replace(exam, matrix=views, users=None)
+    lists = ListInputs(normalize(pooled(views, POOLED_WEIGHTS)), None)
+    return exam, [_comparison(exam, VIEWS, part, task, lists)]
+
+
+def _comparison(exam: Exam, protocol: str, part: Part, task: Task, lists: ListInputs) -> MethodComparison:
+    config, only_hits = exam.config, protocol == Protocol.NEIGHBOURS
     rows = task.user_queries.targets_Q[task.queries] if isinstance(task, UserTask) else task.queries
     queries_of = _sections(exam, protocol, part, rows)
     headline = f"hit_rate@{config.neighbour_ks[0]}" if only_hits else config.headline
@@ -132,16 +146,20 @@ _ABOUT = {
     "co_watch": "Queries are held-out videos; videos from other sources that the same users watched within the "
     "co-watch window are relevant.",
     "neighbours": "R@k: share of held-out videos with a video of their category among the k nearest training videos.",
+    VIEWS: "Each held-out video is divided into two views without a common frame or audio window; the query is one "
+    "view, and the other is to be found among the views of all videos. No video has a category, a tag or a viewer in "
+    "common with a held-out one. Whether viewers would find the recommendations relevant could therefore not be "
+    "measured, only whether the tower recognises a video from other moments of it.",
     "users": "The target is each user's last view, ranked among all videos except those in their history.",
     "users, warm": "As users, for targets with views in training.",
     "users, cold": "As users, for held-out target videos, which neither training nor model selection has seen.",
 }
 
 
-def _sections(exam: Exam, protocol: Protocol, part: Part, rows: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
+def _sections(exam: Exam, protocol: str, part: Part, rows: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
     """Return the mask of each section's queries. Users are also split by whether their target was in training."""
-    all_queries = {protocol.value: np.ones(len(rows), np.bool_)}
-    if protocol is not Protocol.USERS or exam.users is None:
+    all_queries = {protocol: np.ones(len(rows), np.bool_)}
+    if protocol != Protocol.USERS or exam.users is None:
         return all_queries
     cold = np.isin(rows, getattr(exam.split, part))
     kinds = {"users, warm": exam.users.views_N[rows] > 0, "users, cold": cold}

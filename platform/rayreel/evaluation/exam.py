@@ -11,9 +11,10 @@ from scipy import sparse
 
 from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.retrieval import ItemTask
-from rayreel.evaluation.splits import Split, groups_of, split_groups
+from rayreel.evaluation.splits import Split, coded, groups_of, split_groups
 from rayreel.evaluation.task import Task
 from rayreel.evaluation.users import Period, UserSplit, UserTask, split_interactions
+from rayreel.evaluation.view_retrieval import ViewTask, splittable, two_views
 from rayreel.evaluation.views import Views
 from rayreel.features.matrix import FeatureMatrix
 
@@ -21,7 +22,7 @@ Part = Literal["validation", "test"]
 
 
 class Protocol(StrEnum):
-    """An evaluation protocol. All but USERS are item-to-item retrieval."""
+    """An evaluation protocol. All but USERS are item-to-item retrieval. See also `Exam.views`."""
 
     CATEGORY = "category"
     TAGS = "tags"
@@ -65,6 +66,18 @@ class Exam:
         """
         task = self._users(part) if protocol is Protocol.USERS else self._items(protocol, part)
         return task if task is not None and len(task.queries) else None
+
+    def views(self, part: Part) -> tuple[FeatureMatrix, ViewTask] | None:
+        """Return the two views of every candidate video and the task on them, whose queries are views of this part.
+
+        None if no video of this part can be divided, or if all are of one source.
+        """
+        rows = self.candidates(part)
+        rows = rows[splittable(self.matrix)[rows]]
+        held_out_R, groups_R = np.isin(rows, getattr(self.split, part)), coded(self.groups)[0][rows]
+        if not held_out_R.any() or len(np.unique(groups_R)) < 2:
+            return None
+        return two_views(self.matrix, rows), ViewTask.of(held_out_R, groups_R)
 
     def candidates(self, part: Part) -> NDArray[np.int64]:
         """Return the candidate rows: all videos for the test, all but the test videos for validation."""

@@ -18,6 +18,8 @@ from rayreel.tower.embed import embed
 from rayreel.tower.tower import VideoTower
 
 TOWER = "tower"
+TITLES = "TF-IDF titles"
+UNTRAINED = "untrained tower"
 
 Method = Callable[[Task], Scorer | None]
 """Returns the scorer of a task; None if the method does not apply to it."""
@@ -36,10 +38,10 @@ def baselines(tower: VideoTower, exam: Exam) -> dict[str, Make]:
     return {
         "random": lambda: lambda _: by_chance(exam.config.seed),
         **({} if exam.users is None else _of_users(exam.users, exam.config)),
-        "TF-IDF titles": _of_vectors(partial(titles, exam.matrix)),
+        TITLES: _of_vectors(partial(titles, exam.matrix)),
         **{f"{m.value} alone": _of_vectors(partial(pooled, exam.matrix, {m: 1.0})) for m in present},
         "mean-pooled .7 vis .3 txt": _of_vectors(partial(pooled, exam.matrix, POOLED_WEIGHTS)),
-        "untrained tower": _of_vectors(lambda: embed(untrained(tower), exam.matrix)),
+        UNTRAINED: _of_vectors(lambda: embed(untrained(tower), exam.matrix)),
     }
 
 

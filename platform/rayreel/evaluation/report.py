@@ -7,6 +7,7 @@ from rayreel.evaluation.comparison import Score, Section, Versus
 from rayreel.evaluation.evaluate import Evaluation
 from rayreel.evaluation.methods import TOWER
 from rayreel.evaluation.metrics import METRICS
+from rayreel.evaluation.view_retrieval import VIEWS
 
 _SIGNIFICANT = 0.05
 _SHORT = {
@@ -74,7 +75,7 @@ def verdict(evaluation: Evaluation, section: Section) -> str:
     parts = [f"{section.name}, {_short(section.headline, section)}: the tower beats {_listed(ahead)}"]
     parts += [f"is worse than {_listed(behind)}"] if behind else []
     parts += [f"no significant difference from {_listed(undecided)}"] if undecided else []
-    return "; ".join(parts) + "."
+    return "; ".join(parts) + "." + (f" {section.about}" if section.name == VIEWS else "")
 
 
 _NOTE = (

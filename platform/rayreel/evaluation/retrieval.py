@@ -45,16 +45,16 @@ class ItemTask:
 
     @staticmethod
     def _by_traits(queries: Rows, candidates: Rows, traits_NX: sparse.csr_array, groups: Names) -> "ItemTask":
-        shuffled = _shuffled(candidates)
-        task = ItemTask(queries, shuffled, traits_NX, traits_NX[shuffled].T.tocsr(), coded(groups)[0])
+        candidates = shuffled(candidates)
+        task = ItemTask(queries, candidates, traits_NX, traits_NX[candidates].T.tocsr(), coded(groups)[0])
         return _drop_empty_queries(task)
 
     @staticmethod
     def by_co_watch(queries: Rows, candidates: Rows, together_NN: sparse.csr_array, groups: Names) -> "ItemTask":
         """Make videos that were co-watched with the query relevant; together_NN is symmetric."""
-        shuffled = _shuffled(candidates)
-        position_NC = sparse.eye_array(len(groups), format="csc", dtype=np.float32)[:, shuffled].tocsr()
-        return _drop_empty_queries(ItemTask(queries, shuffled, together_NN, position_NC, coded(groups)[0]))
+        candidates = shuffled(candidates)
+        position_NC = sparse.eye_array(len(groups), format="csc", dtype=np.float32)[:, candidates].tocsr()
+        return _drop_empty_queries(ItemTask(queries, candidates, together_NN, position_NC, coded(groups)[0]))
 
     @property
     def clusters(self) -> NDArray[np.int64]:
@@ -69,8 +69,8 @@ class ItemTask:
     def excluded(self, queries: Rows) -> sparse.csr_array:
         """[q, C]: the query's own group."""
         groups = int(self.groups_N.max()) + 1
-        members_GC = _one_hot(self.groups_N[self.candidates], groups).T.tocsr()
-        return (_one_hot(self.groups_N[queries], groups) @ members_GC).astype(np.bool_)
+        members_GC = one_hot(self.groups_N[self.candidates], groups).T.tocsr()
+        return (one_hot(self.groups_N[queries], groups) @ members_GC).astype(np.bool_)
 
     def by(self, vectors_ND: Vectors) -> Scorer:
         """Score by the inner product of query and candidate."""
@@ -92,7 +92,8 @@ def _drop_empty_queries(task: ItemTask) -> ItemTask:
     return ItemTask(queries, task.candidates, task.traits_NX, task.traits_XC, task.groups_N)
 
 
-def _shuffled(candidates: Rows) -> NDArray[np.int64]:
+def shuffled(candidates: Rows) -> NDArray[np.int64]:
+    """Return the candidates in a fixed random order."""
     return np.random.default_rng(0).permutation(candidates)
 
 
@@ -104,5 +105,6 @@ def _categories(names: Names) -> sparse.csr_array:
     return sparse.csr_array((np.ones(offsets[-1], np.float32), code_N[named_N], offsets), (len(code_N), len(kinds)))
 
 
-def _one_hot(codes: NDArray[np.int64], kinds: int) -> sparse.csr_array:
+def one_hot(codes: NDArray[np.int64], kinds: int) -> sparse.csr_array:
+    """Return [len(codes), kinds] with a one at each row's code."""
     return sparse.csr_array((np.ones(len(codes), np.int8), codes, np.arange(len(codes) + 1)), (len(codes), kinds))

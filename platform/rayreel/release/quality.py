@@ -1,6 +1,6 @@
 """Quality gates: compare a tower with the champion and with baselines that need no tower."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,8 @@ from rayreel.errors import RayreelError
 from rayreel.evaluation.comparison import Section, Versus
 from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.evaluate import Evaluation, evaluate
-from rayreel.evaluation.methods import TOWER
+from rayreel.evaluation.methods import TOWER, UNTRAINED
+from rayreel.evaluation.view_retrieval import VIEWS
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.store import FeatureStore, NoFeatures, open_store
 from rayreel.release import registry
@@ -22,6 +23,7 @@ from rayreel.release.gates import ReleaseGate
 from rayreel.release.registry import Version
 from rayreel.storage import Storage
 from rayreel.tower.embed import embed
+from rayreel.tower.tower import VideoTower
 from rayreel.training.tracking import TrackingUnavailable, run_config
 
 CHAMPION = "champion"
@@ -58,15 +60,18 @@ def judge(version: Version, champion: Version | None, jury: Jury, store: Feature
     """Evaluate the version on its held-out videos of the store, and the champion on the same videos.
 
     A champion with other encoders is evaluated on its own features of these videos; its gate fails if there are none.
-    If it was trained with another split, it may have seen these videos, which can only help it.
+    If it was trained with another split, it may have seen these videos, which can only help it. Without labels and
+    interactions, towers are judged by view retrieval; a first tower then only must not lose to a baseline: on a few
+    videos a lead would be chance, and nothing measured says whether viewers would see one.
     """
     table = store.read()
-    rivals: dict[str, NDArray[np.float32]] = {}
+    rivals: dict[str, VideoTower | NDArray[np.float32]] = {}
     missing: list[ReleaseGate] = []
     if champion is not None and jury.gates.champion != "off":
         try:
             table, theirs = _shared(champion, table, store)
-            rivals[CHAMPION] = embed(registry.load(champion), FeatureMatrix.from_table(theirs))
+            tower = registry.load(champion)
+            rivals[CHAMPION] = tower if theirs is table else embed(tower, FeatureMatrix.from_table(theirs))
         except NoFeatures as error:
             missing = [
                 ReleaseGate(CHAMPION, False, f"cannot be compared with version {champion.number}: {error}", True)
@@ -75,10 +80,25 @@ def judge(version: Version, champion: Version | None, jury: Jury, store: Feature
         evaluation = _evaluate(version, table, rivals, jury)
     except TrackingUnavailable:
         raise
-    except RayreelError as error:  # a catalog without categories and views
+    except RayreelError as error:  # no protocol has a query
         return Judgement([*missing, ReleaseGate("evaluation", False, str(error), quality=True)], {})
-    gates = [gate for name in _metrics(evaluation, jury.gates) for gate in _gates(evaluation, name, jury.gates)]
+    if champion is not None and VIEWS in evaluation.sections:
+        missing += _uncompared(evaluation, rivals, champion)
+    rules = _first_rules(jury.gates) if champion is None and VIEWS in evaluation.sections else jury.gates
+    gates = [gate for name in _metrics(evaluation, rules) for gate in _gates(evaluation, name, rules)]
     return Judgement(missing + gates, _own(evaluation))
+
+
+def _uncompared(evaluation: Evaluation, rivals: Collection[str], champion: Version) -> list[ReleaseGate]:
+    """Return a failed gate if view retrieval has left out a champion whose features are others."""
+    if CHAMPION not in rivals or CHAMPION in evaluation.sections[VIEWS].scores:
+        return []
+    finding = f"version {champion.number} reads other features, and view retrieval compares only towers of the same"
+    return [ReleaseGate(CHAMPION, False, finding, quality=True)]
+
+
+def _first_rules(gates: GatesConfig) -> GatesConfig:
+    return gates.model_copy(update={"baselines": "not_worse"}) if gates.baselines == "above" else gates
 
 
 def _shared(champion: Version, table: pa.Table, store: FeatureStore) -> tuple[pa.Table, pa.Table]:
@@ -94,7 +114,9 @@ def _shared(champion: Version, table: pa.Table, store: FeatureStore) -> tuple[pa
     return table, theirs
 
 
-def _evaluate(version: Version, table: pa.Table, rivals: Mapping[str, NDArray[np.float32]], jury: Jury) -> Evaluation:
+def _evaluate(
+    version: Version, table: pa.Table, rivals: Mapping[str, VideoTower | NDArray[np.float32]], jury: Jury
+) -> Evaluation:
     trained = run_config(version.run_id)
     views = jury.interactions or trained.get("interactions")
     return evaluate(
@@ -135,6 +157,8 @@ def _gates(evaluation: Evaluation, metric: str, config: GatesConfig) -> Iterator
             finding = f"{own:.3f}, {method} {section.scores[method][name].mean:.3f}: {_lead(versus)}"
             passed = _passes(rule, versus, own, config.alpha)
             wanted = "" if passed else f"; {_WANTED[rule].format(alpha=config.alpha)}"
+            if passed and method == UNTRAINED and versus.difference <= 0:
+                wanted = "; no lead: these videos do not show that training helped"
             yield ReleaseGate(f"{metric}, {rule.replace('_', ' ')}: {method}", passed, finding + wanted, quality=True)
 
 

@@ -41,6 +41,7 @@ class Select(StrEnum):
     TAGS = "tags"
     CO_WATCH = "co_watch"
     USERS = "users"
+    VIEWS = "views"
 
 
 class TrainConfig(BaseModel):
@@ -69,7 +70,7 @@ class TrainConfig(BaseModel):
     select: Select = Field(
         Select.AUTO,
         description="validation task that selects the best epoch; auto: users if pairs come from interactions, else "
-        "the first of category, tags and users that the data allow",
+        "the first of category, tags, users and views (find a video by other moments of it) that the data allow",
     )
     validation_videos: int = Field(
         20_000, ge=16, description="maximum number of videos in validation; a fixed random sample of larger catalogs"

@@ -27,7 +27,6 @@ from rayreel.training.job import Prepared, TrainJob, prepare
 from rayreel.training.order import count_steps, epoch_batches
 from rayreel.training.progress import Progress, StepResult
 from rayreel.training.step import Learner
-from rayreel.training.validation import SCORE
 
 # A sample of this size gives accurate feature statistics and fits into memory.
 _STATISTICS_VIDEOS = 10_000
@@ -113,7 +112,7 @@ class Run:
             if (divergence := self._divergence(step, result)) is not None:
                 return divergence
             if config.checkpoint_steps and (step + 1) % config.checkpoint_steps == 0:
-                self._report({SCORE: _NOT_VALIDATED})
+                self._report({self.prepared.validation.score: _NOT_VALIDATED})
         trained_videos = len(self.prepared.split.train) - first * config.batch_size
         self.samples_per_s = max(0, trained_videos) / (time.perf_counter() - started)
         return None
@@ -124,8 +123,9 @@ class Run:
         metrics["train/samples_per_s"] = self.samples_per_s
         if self.learner.loss.temperature is not None:
             metrics["train/temperature"] = self.learner.loss.temperature
-        metrics |= self.prepared.validation.measure(self._embed(self.prepared.validation.rows))
-        self.progress.end_epoch(metrics[SCORE])
+        validation = self.prepared.validation
+        metrics |= validation.measure(self._embed(validation.matrix, validation.rows))
+        self.progress.end_epoch(metrics[validation.score])
         self._report({"epoch": epoch, **metrics})
 
     def _divergence(self, step: int, result: StepResult) -> str | None:
@@ -155,12 +155,12 @@ class Run:
     def _mine(self) -> None:
         """Mine negatives at the start of an epoch; a restart within an epoch loads them from the checkpoint."""
         if self.job.pairs.negatives == "mined" and self.progress.step == 0:
-            self.prepared.plan.mine(self._embed(self.prepared.split.train), self.learner.device)
+            self.prepared.plan.mine(self._embed(self.prepared.matrix, self.prepared.split.train), self.learner.device)
 
-    def _embed(self, rows_R: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _embed(self, matrix: FeatureMatrix, rows_R: NDArray[np.int64]) -> NDArray[np.float32]:
         """[N, dim]: embeddings of these rows, and zeros for all others, which use no memory."""
-        embedding_ND = lazy_zeros(len(self.prepared.matrix), self.job.tower.dim)
-        embedding_ND[rows_R] = embed_matrix_rows(self.learner.tower, self.prepared.matrix, rows_R)
+        embedding_ND = lazy_zeros(len(matrix), self.job.tower.dim)
+        embedding_ND[rows_R] = embed_matrix_rows(self.learner.tower, matrix, rows_R)
         return embedding_ND
 
     def _report(self, metrics: dict[str, float]) -> None:

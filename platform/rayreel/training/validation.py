@@ -10,11 +10,15 @@ from rayreel.evaluation.exam import Exam, Protocol
 from rayreel.evaluation.retrieval import measure
 from rayreel.evaluation.task import Task
 from rayreel.evaluation.users import UserTask
+from rayreel.features.matrix import FeatureMatrix
 from rayreel.training.config import Select
 from rayreel.training.pairs.config import PairsConfig
 
 SCORE = "validation/recall@10"
 """The metric that selects the best epoch."""
+
+VIEW_SCORE = "validation/views/mrr@10"
+"""The metric that selects the best epoch by view retrieval: of few candidates, the first ten are nearly all."""
 
 _KS = (5, 10)
 
@@ -25,32 +29,42 @@ class NothingToSelectBy(RayreelError):
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """A validation task, its kind, and the rows whose embeddings it needs."""
+    """A validation task, its kind, and the rows of `matrix` whose embeddings it needs."""
 
     by: Select
     task: Task
     rows: NDArray[np.int64]
+    matrix: FeatureMatrix
+
+    @property
+    def score(self) -> str:
+        """Name of the metric that selects the best epoch."""
+        return VIEW_SCORE if self.by is Select.VIEWS else SCORE
 
     def measure(self, embedding_ND: NDArray[np.float32]) -> dict[str, float]:
         """Return metrics such as {"validation/recall@10": 0.5}. Only `rows` of embedding_ND [N, dim] are read."""
         scores = measure(self.task, self.task.by(embedding_ND), _KS)
-        return {f"validation/{name}": score for name, score in scores.items()}
+        return {f"{self.score.rpartition('/')[0]}/{name}": score for name, score in scores.items()}
 
 
 def validation(exam: Exam, select: Select, pairs: PairsConfig) -> Validation:
     """Return the selected task. Raises NothingToSelectBy if it has no queries.
 
-    Auto: users' next video if pairs come from interactions; otherwise the first of category, tags and users for which
-    the data have queries.
+    Auto: users' next video if pairs come from interactions; otherwise the first of category, tags, users and views for
+    which the data have queries.
     """
     for by in _choices(select, pairs):
-        if (task := exam.task(Protocol(by), "validation")) is not None:
+        if by is Select.VIEWS:
+            if (found := exam.views("validation")) is not None:
+                return Validation(by, found[1], np.arange(len(found[0])), found[0])
+        elif (task := exam.task(Protocol(by), "validation")) is not None:
             task = _bounded(task, exam)
-            return Validation(by, task, _rows(task))
+            return Validation(by, task, _rows(task), exam.matrix)
     raise NothingToSelectBy(
         f"train.select={select} cannot select the best epoch: none of {len(exam.split.validation)} validation videos "
-        "shares a category, a tag or a viewer with another video. Add a category or tags column to the catalog, pass "
-        "--interactions, or hold out more videos for validation with --set splits.validation=0.2."
+        "shares a category, a tag or a viewer with another video, or has two frames to divide into two views. Add a "
+        "category or tags column to the catalog, pass --interactions, or hold out more videos for validation with "
+        "--set splits.validation=0.2."
     )
 
 
@@ -58,7 +72,8 @@ def _choices(select: Select, pairs: PairsConfig) -> list[Select]:
     if select is not Select.AUTO:
         return [select]
     item = [Select.CATEGORY, Select.TAGS]
-    return [Select.USERS, *item] if pairs.co_watched or pairs.co_liked else [*item, Select.USERS]
+    labels = [Select.USERS, *item] if pairs.co_watched or pairs.co_liked else [*item, Select.USERS]
+    return [*labels, Select.VIEWS]
 
 
 def _bounded(task: Task, exam: Exam) -> Task:

@@ -25,7 +25,6 @@ from rayreel.training.sweep.run import run_trials
 from rayreel.training.sweep.table import as_json, failures, markdown, table_of
 from rayreel.training.sweep.trial import SweepTrial, TrialOutcome, log_test
 from rayreel.training.tracking import git_commit, log_report, tracked, use_tracking
-from rayreel.training.validation import SCORE
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,7 @@ def _train_and_compare(
 
 
 def _show_outcome(outcome: TrialOutcome) -> None:
-    score = f"{SCORE} {outcome.score:.3f} in {outcome.epochs} epochs"
+    score = f"{outcome.metric} {outcome.score:.3f} in {outcome.epochs} epochs"
     step(f"{outcome.trial.title}: {outcome.trouble or score}")
 
 
@@ -123,7 +122,7 @@ def register_best(result: SweepResult, settings: Settings) -> Version:
     """Register the tower of the best trial as challenger."""
     best = result.comparison.best
     about = result.inputs.about(Settings(**best.trial.config))
-    metrics = {SCORE: best.score, "epochs": best.epochs, "git commit": git_commit()}
+    metrics = {best.metric: best.score, "epochs": best.epochs, "git commit": git_commit()}
     checkpoint = Checkpoint(best.checkpoint, settings.place.filesystem)
     run = tracked(settings.place, best.trial.name, {}, {}, run_id=best.run_id)
     with run, checkpoint.as_directory() as folder:

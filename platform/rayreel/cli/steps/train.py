@@ -115,11 +115,13 @@ def _train_and_register(settings: Settings, inputs: TrainingInputs, record: RunR
     trained = _train(settings, inputs, record.name, EpochMetrics(journal, uri, record.run_id))
     journal.deliver(uri, record.run_id)
     with trained.checkpoint.as_directory() as folder:
-        version = registry.register(Path(folder), about, {**trained.metrics, "git commit": git_commit()})
+        version = registry.register(
+            Path(folder), about, {**trained.metrics, "selected by": trained.score, "git commit": git_commit()}
+        )
     record.done(place, version.number)
     # MLflow and --json have the metrics at other lengths.
     rows = {key: f"{value:.4g}" for key, value in trained.metrics.items() if "@" not in key or key.endswith("@10")}
-    console.print(facts(f"Best of {trained.epochs} epochs", rows))
+    console.print(facts(f"Best of {trained.epochs} epochs by {trained.score}", rows))
     return RegisteredTower(version, trained.epochs, trained.metrics)
 
 

@@ -10,10 +10,9 @@ from rayreel.evaluation.comparison import Score, Section
 from rayreel.evaluation.report import Table
 from rayreel.training.sweep.compare import SweepComparison
 from rayreel.training.sweep.trial import TrialOutcome
-from rayreel.training.validation import SCORE
 
 # Sections of the table; the report of the best trial has all of them.
-_SECTIONS = ("category", "tags", "co_watch", "users", "users, cold")
+_SECTIONS = ("category", "tags", "co_watch", "users", "users, cold", "views")
 
 
 def table_of(comparison: SweepComparison) -> Table:
@@ -31,7 +30,7 @@ def table_of(comparison: SweepComparison) -> Table:
     rows += [[name, "", *(_baseline(s, name) for s in sections)] for name in comparison.evaluation.baselines]
     heads = [
         "trial",
-        f"{SCORE} ({sections[0].name})",
+        f"{comparison.best.metric} ({sections[0].name})",
         *(f"{s.name} {s.headline} {'' if repeated else '[95 %]'}".strip() for s in sections),
     ]
     if not repeated:
@@ -58,7 +57,7 @@ def markdown(comparison: SweepComparison, settings: Sequence[str]) -> str:
 def as_json(comparison: SweepComparison) -> dict[str, Any]:
     """Return all trials with their settings and scores, and the complete test evaluation."""
     return {
-        "selected_by": f"{SCORE} ({comparison.by})",
+        "selected_by": f"{comparison.best.metric} ({comparison.by})",
         "best": comparison.best.trial.name,
         "trials": [_as_json(comparison, outcome) for outcome in comparison.outcomes],
         "evaluation": report.as_json(comparison.evaluation),
@@ -77,7 +76,7 @@ def _as_json(comparison: SweepComparison, outcome: TrialOutcome) -> dict[str, An
         "epochs": outcome.epochs,
         "samples_per_s": outcome.samples_per_s if succeeded else None,
         "trouble": outcome.trouble,
-        SCORE: outcome.score if succeeded else None,
+        comparison.best.metric: outcome.score if succeeded else None,
         "test": comparison.test(outcome),
     }
 

@@ -45,12 +45,13 @@ class SweepTrial:
 
 @dataclass(frozen=True, slots=True)
 class TrialOutcome:
-    """Result of a trial: the best epoch's checkpoint and validation score, or only `trouble`, the error message."""
+    """Result of a trial: the best epoch's checkpoint, its score by `metric`, or only `trouble`, the error message."""
 
     trial: SweepTrial
     run_id: str = ""
     checkpoint: str = ""
     score: float = 0.0
+    metric: str = SCORE
     epochs: int = 0
     samples_per_s: float = 0.0
     trouble: str | None = None
@@ -79,7 +80,8 @@ def _train(trial: SweepTrial, uri: str, run_id: str) -> dict[str, Any]:
         log.warning("could not send all metrics of %s to MLflow; kept in its journal: %s", trial.name, error)
     return {
         "checkpoint": trained.checkpoint.path,
-        "score": float(trained.metrics[SCORE]),
+        "score": float(trained.metrics[trained.score]),
+        "metric": trained.score,
         "epochs": trained.epochs,
         "samples_per_s": float(trained.metrics["train/samples_per_s"]),
     }

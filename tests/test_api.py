@@ -2,10 +2,8 @@
 
 import ast
 import json
-import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,63 +14,30 @@ import torch
 import rayreel
 from chain import ROOT
 from feature_rows import DIMS, clusters
+from promoted import RANDOM, Promoted, make_promoted
 from rayreel import api
+from rayreel.cli.steps.local import local_release
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import load_encoders
 from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.evaluate import evaluate
-from rayreel.features.key import EncoderKey
 from rayreel.index.search import NoRelease
 from rayreel.recommendation.live import UnknownVideo
 from rayreel.recommendation.query import BadQuery
-from rayreel.release import audit, registry
-from rayreel.release.journal import Switch
+from rayreel.release import registry
 from rayreel.release.rows import ReleaseRows
-from rayreel.release.snapshot import write_snapshot
-from rayreel.settings import Settings, SettingsError, load_settings
+from rayreel.settings import SettingsError, load_settings
 from rayreel.tower.config import TowerConfig
 from rayreel.tower.tower import VideoTower
-from rayreel.training.tracking import use_tracking
 from release_rows import DIM, release_row, release_table
-from release_site import register
 from serve_apps.encode import _embed_each
 
 HEAVY = {"mlflow", "numpy", "pandas", "pyarrow", "pydantic", "pymilvus", "ray", "torch", "typer"}
-RANDOM = {"encoders.random_weights": True, "encoders.device": "cpu"}
-
-
-@dataclass(frozen=True)
-class Promoted:
-    """A storage root with a promoted release of 40 videos, made without videos and index."""
-
-    settings: Settings
-    embeddings: dict[str, np.ndarray]
-
-    def nearest(self, query_D: np.ndarray, count: int, without: str = "") -> list[str]:
-        """Return the ids with the highest cosines, by brute force."""
-        cosines = {name: float(vector @ query_D) for name, vector in self.embeddings.items() if name != without}
-        return sorted(cosines, key=lambda name: -cosines[name])[:count]
-
-    def recommend(self, **query: Any) -> list[str]:  # noqa: ANN401
-        return [found.video_id for found in rayreel.recommend(settings=self.settings, **query)]
 
 
 @pytest.fixture(scope="module")
 def promoted(tmp_path_factory: pytest.TempPathFactory) -> Promoted:
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
-    folder = tmp_path_factory.mktemp("promoted")
-    sets = [f"{name}={json.dumps(value)}" for name, value in RANDOM.items()]
-    settings = load_settings(sets=sets, storage=str(folder / "storage"))
-    torch.manual_seed(0)
-    key = EncoderKey.of(load_encoders(settings.encoders, settings.weights_cache), settings.sampling)
-    use_tracking(settings.place)
-    version = register(settings.place, VideoTower(TowerConfig(dim=DIM), key.dims), folder / "tower", str(key))
-    videos = [release_row(f"v{n:02}", category=f"c{n % 4}") for n in range(40)]
-    rows = ReleaseRows(settings.place, version.number)
-    rows.add(release_table(*videos))
-    write_snapshot(settings.place, rows, neighbours=8)
-    audit.record(Switch("promoted", version.number, None, None, by="test", at="2026-01-01T00:00:00+00:00"))
-    return Promoted(settings, {row["video_id"]: row["embedding"] for row in videos})
+    return make_promoted(tmp_path_factory.mktemp("promoted"))
 
 
 def test_importing_the_package_loads_no_library() -> None:
@@ -161,11 +126,11 @@ def test_a_text_is_rejected_if_the_settings_name_other_encoders(promoted: Promot
 
 def test_videos_added_later_are_recommended_without_loading_the_release_again(promoted: Promoted) -> None:
     promoted.recommend(video_id="v03")
-    before = api._local(promoted.settings)
+    before = local_release(promoted.settings)
     added = release_row("added", embedding=promoted.embeddings["v03"], category="new")
     ReleaseRows(promoted.settings.place, 1).add(release_table(added))
     assert promoted.recommend(video_id="v03", top_k=1, filter={"category": "new"}) == ["added"]
-    assert api._local(promoted.settings) is before
+    assert local_release(promoted.settings) is before
 
 
 def test_without_a_promotion_the_error_says_what_to_do(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ joined if a cluster runs, and started for this process otherwise.
 
 import json
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +17,13 @@ from pydantic import ValidationError
 from rayreel.catalog.read import read_catalog
 from rayreel.cli.steps.evaluate import evaluate_tower
 from rayreel.cli.steps.extract import extract_features
+from rayreel.cli.steps.local import local_release
 from rayreel.cli.steps.promote import promote_tower
-from rayreel.cli.steps.ray_session import use_ray
 from rayreel.cli.steps.sample import make_sample, sample_folder
 from rayreel.cli.steps.train import RegisteredTower, resume_run, train_tower
 from rayreel.client.messages import RecommendRequest, User
-from rayreel.encoders.encoder import WordEncoders
-from rayreel.encoders.load import load_word_encoders
 from rayreel.evaluation.evaluate import Evaluation
 from rayreel.features.extract import ExtractReport
-from rayreel.index.connect import connect
-from rayreel.index.search import VideoIndex
-from rayreel.recommendation.local import IndexOnDemand, LocalRelease, load_promoted
 from rayreel.recommendation.query import BadQuery
 from rayreel.recommendation.results import RankedResults
 from rayreel.release import registry
@@ -174,39 +168,7 @@ def recommend(
     except ValidationError as error:
         problems = (f"{'.'.join(map(str, e['loc'])) or 'query'}: {e['msg']}" for e in error.errors())
         raise BadQuery("; ".join(problems)) from None
-    return _local(_settings(storage, sets, settings)).recommend(request)
-
-
-_LOCAL: dict[str, tuple[Settings, LocalRelease]] = {}
-
-
-def _local(settings: Settings) -> LocalRelease:
-    """Return the release that was promoted last, with all changes since. Of each storage root, one is kept."""
-    use_tracking(settings.place)
-    root = settings.place.root
-    known_settings, known = _LOCAL.get(root, (None, None))
-    live = load_promoted(settings.place, settings.release.snapshot_cache, known.live if known else None)
-    if known is None or known_settings != settings or known.version.number != live.version:
-        index = IndexOnDemand(partial(_connect, settings))
-        version, encoders = registry.resolve(str(live.version)), partial(_word_encoders, settings)
-        known = LocalRelease(version, live, index, settings.recommend, encoders)
-        _LOCAL[root] = settings, known
-    known.live = live
-    return known
-
-
-def _connect(settings: Settings) -> VideoIndex:
-    use_ray()  # for Milvus Lite
-    return VideoIndex(connect(settings.index, settings.milvus_dir), settings.index)
-
-
-def _word_encoders(settings: Settings, version: Version) -> WordEncoders:
-    if settings.encoder_key != version.encoder_key:
-        raise BadQuery(
-            f"Version {version.number} reads features of {version.encoder_key}, but these settings encode text for "
-            f"{settings.encoder_key}. Pass the settings (encoders.*, sampling.*) that its features were extracted with."
-        )
-    return load_word_encoders(settings.encoders, settings.weights_cache)
+    return local_release(_settings(storage, sets, settings)).recommend(request)
 
 
 def _version(version: RegisteredTower | int | str) -> Version:

@@ -12,6 +12,7 @@ from rayreel import __version__
 from rayreel.cli import (
     dataset,
     evaluate,
+    export,
     extract,
     follow,
     index,
@@ -21,6 +22,7 @@ from rayreel.cli import (
     sample,
     serve,
     settings,
+    similar,
     sweep,
     train,
     train_action,
@@ -45,6 +47,8 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
     "follow": (follow.main, ("storage", "index", "release")),
     "index": (index.main, ("storage", "index", "release")),
     "serve": (serve.main, ("storage", "serve")),
+    "similar": (similar.main, ("storage", "encoders", "sampling", "limits", "recommend")),
+    "export": (export.main, ("storage",)),
     "settings": (settings.main, ()),
 }
 GROUPS: dict[str, typer.Typer] = {"dataset": dataset.app, "keys": keys.app}

@@ -56,7 +56,7 @@ class GatesConfig(BaseModel):
     metrics: tuple[str, ...] = Field(
         (),
         description="metrics that decide, such as users/ndcg@10; unset: the headline metric of the first of "
-        "users, co_watch, category and tags that the catalog allows to evaluate",
+        "users, co_watch, category, tags and views that the catalog allows to evaluate",
     )
     min_recall: Share = Field(0.98, description="recall@10 of the ANN index against exact search")
     recall_sample: int = Field(200, ge=1, description="number of videos on which recall is measured")

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rich.table import Table
-
 from rayreel.catalog.read import read_catalog
 from rayreel.cli.output import console, facts, note, print_error, step
 from rayreel.cli.steps.cluster import use_cluster
@@ -19,6 +17,7 @@ from rayreel.cli.steps.extract import as_dict, extract_features
 from rayreel.cli.steps.promote import promote_tower, site_of
 from rayreel.cli.steps.sample import make_sample, sample_folder
 from rayreel.cli.steps.serve import serve
+from rayreel.cli.steps.similar import results_table
 from rayreel.cli.steps.train import features, train_tower, trained_already
 from rayreel.client.client import Client
 from rayreel.errors import RayreelError
@@ -147,11 +146,8 @@ def _recommend(settings: Settings, url: str) -> dict[str, Any]:
     query = features(settings).read(["video_id", "title", "category"]).slice(0, 1).to_pylist()[0]
     with Client(url) as client:
         answer = client.recommend(video_id=query["video_id"], top_k=5)
-    table = Table("score", "video_id", "category", "title", title_justify="left")
-    table.title = f"More like {query['video_id']} ({query['category']}): {query['title']} · release {answer.release}"
-    for found in answer.results:
-        table.add_row(f"{found.score:.3f}", found.video_id, found.category, found.title)
-    console.print(table)
+    about = f"{query['video_id']} ({query['category']}): {query['title']}" if query["category"] else query["video_id"]
+    console.print(results_table(f"More like {about} · release {answer.release}", answer.results))
     body = json.dumps({"video_id": query["video_id"], "top_k": 5})
     note(f"curl -s {url}/v1/recommend -H 'Content-Type: application/json' -d '{body}'")
     results = [{"video_id": found.video_id, "score": found.score} for found in answer.results]

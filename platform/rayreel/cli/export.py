@@ -1,0 +1,29 @@
+"""`rayreel export`: every video's nearest videos as a file, without a service."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rayreel.cli.options import AsJson, ConfigFile, Sets, StorageRoot
+from rayreel.cli.output import emit, note
+from rayreel.settings import load_settings
+
+
+def main(
+    top: Annotated[int, typer.Option(min=1, help="Nearest videos of each video.")] = 10,
+    to: Annotated[Path, typer.Option(help="File to write, .parquet or .csv.")] = Path("neighbours.parquet"),
+    config: ConfigFile = None,
+    sets: Sets = None,
+    storage: StorageRoot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the nearest videos of every video of the release that was promoted last. No service needs to run.
+
+    Columns: video_id, rank, neighbour_id and score, the cosine of the two embeddings.
+    """
+    from rayreel.cli.steps.export import export_neighbours
+
+    result = export_neighbours(load_settings(config, sets or [], storage), top, to)
+    note(f"Wrote {result['rows']} rows to {to}")
+    emit(result)

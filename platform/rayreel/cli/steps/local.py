@@ -1,0 +1,79 @@
+"""The promoted release in this process, without a service: its videos, queries by file, and all neighbours."""
+
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+
+from rayreel.catalog.video import CatalogVideo
+from rayreel.cli.steps.ray_session import use_ray
+from rayreel.encoders.encoder import Modality, WordEncoders
+from rayreel.encoders.load import load_word_encoders
+from rayreel.features.decoding import DecodeVideos
+from rayreel.features.encoding import EncodeVideos
+from rayreel.features.matrix import FeatureMatrix
+from rayreel.features.rows import todo_rows
+from rayreel.features.store import FeatureStore, open_store
+from rayreel.index.connect import connect
+from rayreel.index.search import VideoIndex
+from rayreel.recommendation.local import IndexOnDemand, LocalRelease, load_promoted
+from rayreel.recommendation.query import BadQuery, Vector
+from rayreel.release import registry
+from rayreel.release.registry import Version
+from rayreel.settings import Settings
+from rayreel.tower.embed import embed_query
+from rayreel.training.tracking import use_tracking
+
+_LOCAL: dict[str, tuple[Settings, LocalRelease]] = {}
+
+
+def local_release(settings: Settings) -> LocalRelease:
+    """Return the release that was promoted last, with all changes since. Of each storage root, one is kept."""
+    use_tracking(settings.place)
+    root = settings.place.root
+    known_settings, known = _LOCAL.get(root, (None, None))
+    live = load_promoted(settings.place, settings.release.snapshot_cache, known.live if known else None)
+    if known is None or known_settings != settings or known.version.number != live.version:
+        index = IndexOnDemand(partial(_connect, settings))
+        version, encoders = registry.resolve(str(live.version)), partial(_word_encoders, settings)
+        known = LocalRelease(version, live, index, settings.recommend, encoders)
+        _LOCAL[root] = settings, known
+    known.live = live
+    return known
+
+
+def _connect(settings: Settings) -> VideoIndex:
+    use_ray()  # for Milvus Lite
+    return VideoIndex(connect(settings.index, settings.milvus_dir), settings.index)
+
+
+def _word_encoders(settings: Settings, version: Version) -> WordEncoders:
+    _check_encoders(settings, version)
+    return load_word_encoders(settings.encoders, settings.weights_cache)
+
+
+def embed_file(settings: Settings, release: LocalRelease, file: Path) -> Vector:
+    """Return the unit embedding [dim] of a video file, decoded and encoded as in extraction, but in this process.
+
+    Raises BadQuery if the file cannot be used or the encoders are not those of the release, and EmptyQuery.
+    """
+    _check_encoders(settings, release.version)
+    rows = _features_of(settings, open_store(settings.place, release.version.encoder_key), file)
+    if reason := rows["reason"][0].as_py():
+        raise BadQuery(f"{file} cannot be used as a query: {reason}: {rows['detail'][0].as_py()}")
+    vectors = FeatureMatrix.from_table(rows).vectors
+    return embed_query(release.tower, {m: vectors[m].values.astype("float32") for m in Modality})
+
+
+def _features_of(settings: Settings, store: FeatureStore, file: Path) -> pa.Table:
+    key, video = store.key, CatalogVideo(video_id=file.stem, uri=str(file.resolve()))
+    decoded = DecodeVideos(key.sampling, settings.limits, key.frame_size)(todo_rows([video], [""]))
+    return EncodeVideos(settings.encoders, key, settings.weights_cache)(decoded)
+
+
+def _check_encoders(settings: Settings, version: Version) -> None:
+    if settings.encoder_key != version.encoder_key:
+        raise BadQuery(
+            f"Version {version.number} reads features of {version.encoder_key}, but these settings encode queries for "
+            f"{settings.encoder_key}. Pass the settings (encoders.*, sampling.*) that its features were extracted with."
+        )

@@ -1,0 +1,111 @@
+"""`rayreel similar` and `rayreel export`, from a promoted release on disk."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner, Result
+
+from films import write_film
+from promoted import RANDOM, Promoted, make_promoted
+from rayreel.cli.main import app
+from rayreel.cli.steps.export import UnknownFormat
+from rayreel.index.search import NoRelease
+from rayreel.recommendation.live import UnknownVideo
+from rayreel.recommendation.query import BadQuery
+from rayreel.release.rows import ReleaseRows
+from release_rows import release_row, release_table
+
+SETS = [word for name, value in RANDOM.items() for word in ("--set", f"{name}={json.dumps(value)}")]
+
+
+@pytest.fixture(scope="module")
+def promoted(tmp_path_factory: pytest.TempPathFactory) -> Promoted:
+    return make_promoted(tmp_path_factory.mktemp("promoted"))
+
+
+def invoke(promoted: Promoted, *words: str) -> Result:
+    options = ["--storage", promoted.settings.storage, *SETS]
+    return CliRunner(env={"COLUMNS": "200"}).invoke(app, [*words, *options], catch_exceptions=True)
+
+
+def answer(promoted: Promoted, *words: str) -> dict[str, Any]:
+    done = invoke(promoted, *words, "--json")
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_videos_similar_to_one_of_the_release_are_its_nearest_others(promoted: Promoted) -> None:
+    found = answer(promoted, "similar", "v07", "--k", "5")
+    ids = [video["video_id"] for video in found["results"]]
+    assert ids == promoted.nearest(promoted.embeddings["v07"], 5, without="v07") and found["release"] == 1
+    scores = [video["score"] for video in found["results"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_similar_prints_a_table(promoted: Promoted) -> None:
+    shown = invoke(promoted, "similar", "v07", "--k", "2").output
+    assert "Similar to v07 · release 1" in shown
+    assert all(video_id in shown for video_id in promoted.nearest(promoted.embeddings["v07"], 2, without="v07"))
+
+
+def test_a_file_that_is_in_no_catalog_is_a_query(promoted: Promoted, tmp_path: Path) -> None:
+    film, again = write_film(tmp_path / "film.mp4"), write_film(tmp_path / "again.mkv")
+    one, other = (answer(promoted, "similar", str(path), "--k", "4")["results"] for path in (film, again))
+    assert len(one) == 4 and one[0]["video_id"] in promoted.embeddings
+    assert [video["video_id"] for video in one] == [video["video_id"] for video in other]
+
+
+def test_a_file_that_is_no_video_is_refused_with_the_reason(promoted: Promoted, tmp_path: Path) -> None:
+    (tmp_path / "notes.mp4").write_text("no film")
+    error = invoke(promoted, "similar", str(tmp_path / "notes.mp4")).exception
+    assert isinstance(error, BadQuery) and "cannot be used as a query: unreadable" in str(error)
+
+
+def test_neither_a_video_nor_a_file_is_an_error(promoted: Promoted) -> None:
+    assert isinstance(invoke(promoted, "similar", "nothing").exception, UnknownVideo)
+
+
+@pytest.mark.parametrize("name", ["out.parquet", "new/out.csv"])
+def test_every_videos_neighbours_are_exported(promoted: Promoted, tmp_path: Path, name: str) -> None:
+    result = answer(promoted, "export", "--top", "3", "--to", str(tmp_path / name))
+    read = pq.read_table if name.endswith("parquet") else pc.read_csv
+    rows = read(tmp_path / name).to_pylist()
+    assert result["rows"] == len(rows) == 120 and result["videos"] == 40
+    for video_id, embedding in promoted.embeddings.items():
+        own = [row for row in rows if row["video_id"] == video_id]
+        ids = [row["neighbour_id"] for row in own]
+        assert ids == promoted.nearest(embedding, 3, without=video_id) and [row["rank"] for row in own] == [1, 2, 3]
+        cosines = [float(embedding @ promoted.embeddings[other]) for other in ids]
+        np.testing.assert_allclose([row["score"] for row in own], cosines, atol=1e-5)
+
+
+def test_more_neighbours_than_the_snapshot_has_are_computed(promoted: Promoted, tmp_path: Path) -> None:
+    answer(promoted, "export", "--top", "12", "--to", str(tmp_path / "out.parquet"))
+    rows = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    own = [row["neighbour_id"] for row in rows if row["video_id"] == "v03"]
+    assert own == promoted.nearest(promoted.embeddings["v03"], 12, without="v03")
+
+
+def test_a_video_added_since_the_snapshot_is_exported_too(tmp_path: Path) -> None:
+    promoted = make_promoted(tmp_path)
+    twin = release_row("twin", embedding=promoted.embeddings["v03"])
+    ReleaseRows(promoted.settings.place, 1).add(release_table(twin))
+    assert answer(promoted, "export", "--top", "1", "--to", str(tmp_path / "out.parquet"))["videos"] == 41
+    nearest = {row["video_id"]: row["neighbour_id"] for row in pq.read_table(tmp_path / "out.parquet").to_pylist()}
+    assert nearest["v03"] == "twin" and nearest["twin"] == "v03"
+
+
+def test_a_format_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    words = ["export", "--to", str(tmp_path / "out.xlsx"), "--storage", str(tmp_path)]
+    error = CliRunner().invoke(app, words).exception
+    assert isinstance(error, UnknownFormat) and ".parquet or .csv" in str(error)
+
+
+def test_without_a_release_the_error_says_so(tmp_path: Path) -> None:
+    assert isinstance(CliRunner().invoke(app, ["export", "--storage", str(tmp_path)]).exception, NoRelease)

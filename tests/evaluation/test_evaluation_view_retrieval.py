@@ -19,11 +19,11 @@ SPLITS = SplitConfig(validation=0.2, test=0.3)
 QUICK = EvaluationConfig(ks=(1, 10), neighbour_ks=(1, 10), bootstrap=200)
 
 
-def unlabelled(count: int = 60, **columns: object) -> FeatureMatrix:
+def unlabelled(count: int = 60) -> FeatureMatrix:
     """Return videos whose vectors lie close to a centre of their own."""
     rng = np.random.default_rng(0)
     centres = [{m: 2 * rng.normal(size=dim) for m, dim in DIMS.items()} for _ in range(count)]
-    rows = (feature_row(f"v{n:02}", centre=c, spread=0.2, frames=n % 4, **columns) for n, c in enumerate(centres))
+    rows = (feature_row(f"v{n:02}", centre=c, spread=0.2, frames=n % 4) for n, c in enumerate(centres))
     return feature_matrix(*rows)
 
 

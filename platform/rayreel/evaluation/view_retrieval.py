@@ -57,7 +57,8 @@ class ViewTask:
 
 def splittable(matrix: FeatureMatrix) -> NDArray[np.bool_]:
     """[N]: videos with at least two vectors of one modality, so that both views have one."""
-    return np.any([matrix.vectors[modality].counts >= 2 for modality in Modality], axis=0)
+    divisible_N: NDArray[np.bool_] = np.any([matrix.vectors[m].counts >= 2 for m in Modality], axis=0)
+    return divisible_N
 
 
 def two_views(matrix: FeatureMatrix, rows_R: NDArray[np.int64], seed: int = 0) -> FeatureMatrix:

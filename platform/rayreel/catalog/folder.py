@@ -38,7 +38,7 @@ def read_folder(folder: Path, left_out: LeftOut | None = None) -> Iterator[Catal
         elif _leads_outside(path, root):
             yield _outside_link(path, root, link=path)
         else:
-            yield _read_video(path, root)
+            yield read_video(path, root)
 
 
 def _list_folder(folder: Path, root: Path, left_out: LeftOut) -> list[Path]:
@@ -74,7 +74,8 @@ def _is_video(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def _read_video(path: Path, root: Path) -> CatalogVideo | RowProblem:
+def read_video(path: Path, root: Path) -> CatalogVideo | RowProblem:
+    """Read one video file below `root`, an absolute path without links, with the sidecars next to it."""
     parents = path.relative_to(root).parts[:-1]
     columns: dict[str, Any] = {"category": parents[0] if parents else ""}
     where = path

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from rayreel.catalog.folder import read_video
+from rayreel.catalog.problem import RowProblem
 from rayreel.catalog.video import CatalogVideo
 from rayreel.cli.steps.ray_session import use_ray
 from rayreel.encoders.encoder import Modality, WordEncoders
@@ -53,20 +55,23 @@ def _word_encoders(settings: Settings, version: Version) -> WordEncoders:
 
 
 def embed_file(settings: Settings, release: LocalRelease, file: Path) -> Vector:
-    """Return the unit embedding [dim] of a video file, decoded and encoded as in extraction, but in this process.
+    """Return the unit embedding [dim] of a video file, read, decoded and encoded as one of a folder, but in this process.
 
     Raises BadQuery if the file cannot be used or the encoders are not those of the release, and EmptyQuery.
     """
     _check_encoders(settings, release.version)
-    rows = _features_of(settings, open_store(settings.place, release.version.encoder_key), file)
+    video = read_video(file.resolve(), file.resolve().parent)
+    if isinstance(video, RowProblem):
+        raise BadQuery(f"{file} cannot be used as a query: {video.detail}")
+    rows = _features_of(settings, open_store(settings.place, release.version.encoder_key), video)
     if reason := rows["reason"][0].as_py():
         raise BadQuery(f"{file} cannot be used as a query: {reason}: {rows['detail'][0].as_py()}")
     vectors = FeatureMatrix.from_table(rows).vectors
     return embed_query(release.tower, {m: vectors[m].values.astype("float32") for m in Modality})
 
 
-def _features_of(settings: Settings, store: FeatureStore, file: Path) -> pa.Table:
-    key, video = store.key, CatalogVideo(video_id=file.stem, uri=str(file.resolve()))
+def _features_of(settings: Settings, store: FeatureStore, video: CatalogVideo) -> pa.Table:
+    key = store.key
     decoded = DecodeVideos(key.sampling, settings.limits, key.frame_size)(todo_rows([video], [""]))
     return EncodeVideos(settings.encoders, key, settings.weights_cache)(decoded)
 

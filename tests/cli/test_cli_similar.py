@@ -55,7 +55,7 @@ def test_similar_prints_a_table(promoted: Promoted) -> None:
 
 
 def test_a_file_that_is_in_no_catalog_is_a_query(promoted: Promoted, tmp_path: Path) -> None:
-    film, again = write_film(tmp_path / "film.mp4"), write_film(tmp_path / "again.mkv")
+    film, again = write_film(tmp_path / "film.mp4"), write_film(tmp_path / "film.mkv")  # the name is the title
     one, other = (answer(promoted, "similar", str(path), "--k", "4")["results"] for path in (film, again))
     assert len(one) == 4 and one[0]["video_id"] in promoted.embeddings
     assert [video["video_id"] for video in one] == [video["video_id"] for video in other]

@@ -33,7 +33,7 @@ SETTINGS = (
 
 
 def later_of(number: int) -> str:
-    """Return the id of a film's later part; the file's name, which is its title, has nothing in common with the film's."""
+    """Return the id of a film's later part; its file's name, which is its title, says nothing of the film's."""
     return f"{FILMS + 7 * number % FILMS}"
 
 

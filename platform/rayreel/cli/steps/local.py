@@ -55,7 +55,7 @@ def _word_encoders(settings: Settings, version: Version) -> WordEncoders:
 
 
 def embed_file(settings: Settings, release: LocalRelease, file: Path) -> Vector:
-    """Return the unit embedding [dim] of a video file, read, decoded and encoded as one of a folder, but in this process.
+    """Return the unit embedding [dim] of a video file, encoded as one of a folder is, but in this process.
 
     Raises BadQuery if the file cannot be used or the encoders are not those of the release, and EmptyQuery.
     """

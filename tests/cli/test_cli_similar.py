@@ -1,6 +1,7 @@
 """`rayreel similar` and `rayreel export`, from a promoted release on disk."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,9 @@ def test_similar_prints_a_table(promoted: Promoted) -> None:
 
 
 def test_a_file_that_is_in_no_catalog_is_a_query(promoted: Promoted, tmp_path: Path) -> None:
-    film, again = write_film(tmp_path / "film.mp4"), write_film(tmp_path / "film.mkv")  # the name is the title
+    film = write_film(tmp_path / "film.mp4")
+    (tmp_path / "elsewhere").mkdir()
+    again = Path(shutil.copy(film, tmp_path / "elsewhere"))
     one, other = (answer(promoted, "similar", str(path), "--k", "4")["results"] for path in (film, again))
     assert len(one) == 4 and one[0]["video_id"] in promoted.embeddings
     assert [video["video_id"] for video in one] == [video["video_id"] for video in other]

@@ -109,7 +109,7 @@ def _pixels(folder: Path, window: int) -> Pixels:
 
 
 def _video_processor(folder: Path, video: Any, image: Any) -> Any:  # noqa: ANN401
-    """Old video checkpoints have an image processor."""
+    """Return the checkpoint's processor. Old video checkpoints have one for images."""
     return video if (folder / "video_preprocessor_config.json").is_file() else image
 
 
@@ -117,7 +117,7 @@ def _side(size: Any) -> int:  # noqa: ANN401 - transformers' SizeDict
     """Return the side of a square, in pixels. Raises ValueError for other sizes."""
     sides = {size.shortest_edge} if size.shortest_edge else {size.height, size.width}
     if len(sides) != 1 or None in sides:
-        raise ValueError(f"frames are square, but it wants {size}")
+        raise ValueError(f"frames are square, but the checkpoint expects {size}")
     return int(sides.pop())
 
 

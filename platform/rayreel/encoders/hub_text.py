@@ -174,7 +174,7 @@ def _module(kind: str, path: Path) -> nn.Module:
 
 
 def _prompts(folder: Path) -> Prompts:
-    """Return the prompts of queries and of passages, the default prompt where a checkpoint has no own."""
+    """Return the prompts of queries and of passages, or the default prompt if the checkpoint has none."""
     config = read_json(folder / "config_sentence_transformers.json")
     prompts, default = config.get("prompts") or {}, config.get("default_prompt_name")
     passage = prompts.get("document") or prompts.get("passage") or prompts.get(default) or ""

@@ -165,7 +165,7 @@ def make_searchable(client: MilvusClient, collection: str, config: IndexConfig) 
 
 
 def _await_index(describe: Callable[[], dict[str, Any]], timeout_s: float) -> None:
-    """Wait until an index is built. Not pymilvus' own wait, which never times out and sleeps half a second first."""
+    """Wait until an index is built. pymilvus' own wait sleeps 0.5 s first and ignores a timeout that is a float."""
     unfinished = retry_if_result(lambda index: index["state"] not in {"Finished", "Failed"})
     waiting = Retrying(retry=unfinished, stop=stop_after_delay(timeout_s), wait=wait_exponential(0.01, max=0.5))
     try:

@@ -30,7 +30,7 @@ _LOCAL: dict[str, tuple[Settings, LocalRelease]] = {}
 
 
 def local_release(settings: Settings) -> LocalRelease:
-    """Return the release that was promoted last, with all changes since. Of each storage root, one is kept."""
+    """Return the release that was promoted last, with all changes since. Cached, one per storage root."""
     use_tracking(settings.place)
     root = settings.place.root
     known_settings, known = _LOCAL.get(root, (None, None))

@@ -15,9 +15,9 @@ wheel() {
 
 install() {
     if [ -n "${TORCH:-}" ]; then
-        # Together: torch and torchvision of different builds do not import each other.
+        # Together: builds of torch, torchaudio and torchvision that differ do not import each other.
         # shellcheck disable=SC2086
-        "$1" -m pip install --no-cache-dir ${TORCH} $(grep -E '^(torch|torchvision)==' "$3")
+        "$1" -m pip install --no-cache-dir ${TORCH} $(grep -E '^(torch|torchaudio|torchvision)==' "$3")
     fi
     built=$(ls "$2"/rayreel-*.whl)
     "$1" -m pip install --no-cache-dir -c "$3" "$built[s3,k8s]"

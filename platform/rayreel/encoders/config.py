@@ -73,7 +73,7 @@ ENCODERS: dict[Modality, dict[str, EncoderSpec]] = {
 # Every checkpoint of a modality has the same loader, which reads the rest from the checkpoint.
 CHECKPOINTS: dict[Modality, EncoderSpec] = {
     Modality.VISUAL: EncoderSpec("hub_frames:load_frames", "frames1"),
-    Modality.AUDIO: EncoderSpec("hub_sound:load_sound", "sound1"),
+    Modality.AUDIO: EncoderSpec("hub_sound:load_sound", "sound2"),
     Modality.TEXT: EncoderSpec("hub_text:load_text", "text1"),
 }
 CLIP_VIT_B32 = HubRepo("openai/clip-vit-base-patch32", "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268")

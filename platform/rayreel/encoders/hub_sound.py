@@ -1,14 +1,13 @@
 """Audio encoders from transformers checkpoints: CLAP, Wav2Vec2, HuBERT, WavLM, Whisper's encoder and AST."""
 
-from math import gcd
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
 from torch import Tensor, nn
+from torchaudio.transforms import Resample
 
 from rayreel.encoders.checkpoint import LOCAL, load_pretrained
 from rayreel.encoders.compute import Compute
@@ -55,6 +54,8 @@ class Extractor:
 
     def __init__(self, extractor: Any, stride: int | None) -> None:  # noqa: ANN401
         self._extractor, self._stride, self._rate_hz = extractor, stride, int(extractor.sampling_rate)
+        # The filter of scipy's resample_poly: ten zero crossings on each side, no roll-off.
+        self._resample = Resample(AUDIO_RATE_HZ, self._rate_hz, "sinc_interp_kaiser", 10, rolloff=1.0, beta=5.0)
         self._longest = int(getattr(extractor, "nb_max_samples", 0)) or None
 
     def __call__(self, window_S: NDArray[np.float32]) -> Inputs:
@@ -62,18 +63,14 @@ class Extractor:
 
         Sound above the extractor's longest is cut: some extractors would take a random part.
         """
-        sound_S = _resampled(np.pad(window_S, (0, max(0, RECEPTIVE_FIELD - len(window_S)))), self._rate_hz)
+        padded_S = np.pad(window_S, (0, max(0, RECEPTIVE_FIELD - len(window_S))))
+        sound_S = self._resample(torch.from_numpy(padded_S)).numpy()
         given = self._extractor(sound_S[: self._longest], sampling_rate=self._rate_hz, return_tensors="np")
         x = np.asarray(given[self._extractor.model_input_names[0]], dtype=np.float32)
         if self._stride is None:
             return (x,)
         sounding = -(-len(sound_S) // (self._extractor.hop_length * self._stride))
         return x, (np.arange(x.shape[-1] // self._stride) < sounding).astype(np.float32)[None]
-
-
-def _resampled(sound_S: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
-    common = gcd(rate_hz, AUDIO_RATE_HZ)
-    return sound_S if rate_hz == AUDIO_RATE_HZ else resample_poly(sound_S, rate_hz // common, AUDIO_RATE_HZ // common)
 
 
 class SoundEncoder:

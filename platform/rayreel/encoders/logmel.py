@@ -8,13 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers.audio_utils import mel_filter_bank
+from torchaudio.transforms import MelSpectrogram
 
 from rayreel.encoders.compute import Compute
 from rayreel.encoders.encoder import Vectors
 from rayreel.encoders.runtime import TorchRuntime, encode_rows
+from rayreel.media.config import AUDIO_RATE_HZ
 
-SAMPLE_RATE = 16_000
 MEL_BANDS = 64
 FFT, WINDOW, HOP = 512, 400, 160  # samples: 25 ms windows every 10 ms
 
@@ -22,20 +22,16 @@ FFT, WINDOW, HOP = 512, 400, 160  # samples: 25 ms windows every 10 ms
 class LogMel(nn.Module):
     """Log-mel statistics as a network without parameters: [B, samples] -> [B, 192]."""
 
-    bank_MF: Tensor
-    hann: Tensor
-
     def __init__(self) -> None:
         super().__init__()
-        bank_FM = mel_filter_bank(FFT // 2 + 1, MEL_BANDS, 125.0, 7500.0, SAMPLE_RATE)
-        self.register_buffer("bank_MF", torch.tensor(bank_FM.T, dtype=torch.float32))
-        self.register_buffer("hann", torch.hann_window(WINDOW))
+        self.mel = MelSpectrogram(
+            AUDIO_RATE_HZ, FFT, WINDOW, HOP, f_min=125.0, f_max=7500.0, n_mels=MEL_BANDS, power=1.0, center=False
+        )
 
     def forward(self, windows_BS: Tensor) -> Tensor:
         """Map windows to the mean, standard deviation and mean absolute change of their log-mel bands."""
         x_BS = F.pad(windows_BS, (0, max(0, FFT + HOP - windows_BS.shape[1])))
-        spectrum_BFT = torch.stft(x_BS, FFT, HOP, WINDOW, self.hann, center=False, return_complex=True).abs()
-        mel_BMT = torch.log(self.bank_MF @ spectrum_BFT + 0.01)
+        mel_BMT = torch.log(self.mel(x_BS) + 0.01)
         std_BM, mean_BM = torch.std_mean(mel_BMT, dim=2, correction=0)
         return torch.cat([mean_BM, std_BM, mel_BMT.diff(dim=2).abs().mean(dim=2)], dim=1)
 

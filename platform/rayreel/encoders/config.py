@@ -17,6 +17,7 @@ from rayreel.encoders.weights import (
     MOBILENET_V2,
     R2PLUS1D_18,
     RESNET50,
+    TORCHAUDIO_BUNDLES,
     VGGISH,
     WAV2VEC2_BASE,
     HubRepo,
@@ -45,12 +46,14 @@ class EncoderSpec:
     `loader` is module:function inside this package, imported only when used: transformers alone takes seconds.
     Change `preprocessing` whenever a code change before or after the network changes the vectors: it is part of the
     identity under which features are stored. `window`: for frame encoders, the consecutive frames per vector.
+    `arguments`: what the loader needs besides folder, identity and compute.
     """
 
     loader: str
     preprocessing: str
     weights: NetworkWeights | None = None
     window: int = 1
+    arguments: tuple[str, ...] = ()
 
 
 ENCODERS: dict[Modality, dict[str, EncoderSpec]] = {
@@ -68,6 +71,11 @@ ENCODERS: dict[Modality, dict[str, EncoderSpec]] = {
         "all_minilm_l6_v2": EncoderSpec("bert_text:load_sentence_bert", "256-unit-mean", ALL_MINILM_L6_V2),
         "bert_base": EncoderSpec("bert_text:load_bert", "512-cls", BERT_BASE),
     },
+}
+
+BUNDLES = {
+    f"torchaudio:{name}": EncoderSpec("torchaudio_sound:load_bundle", "last-layer-mean", weights, arguments=(name,))
+    for name, weights in TORCHAUDIO_BUNDLES.items()
 }
 
 # Every checkpoint of a modality has the same loader, which reads the rest from the checkpoint.
@@ -120,7 +128,8 @@ class EncodersConfig(BaseModel):
     )
     audio: str | None = Field(
         default=None,
-        description="Audio encoder to use instead of the preset's: a name, hf:OWNER/NAME@REVISION or a folder.",
+        description="Audio encoder to use instead of the preset's: a name, hf:OWNER/NAME@REVISION, a folder, or "
+        "torchaudio:BUNDLE.",
     )
     text: str | None = Field(
         default=None,
@@ -161,7 +170,7 @@ class EncodersConfig(BaseModel):
     @classmethod
     def _folders_are_absolute(cls, place: str | None, info: ValidationInfo) -> str | None:
         """Workers on other nodes have another working directory."""
-        if not place or "://" in place or place.startswith("hf:"):
+        if not place or "://" in place or place.startswith(("hf:", "torchaudio:")):
             return place
         is_folder = "/" in place or info.field_name == "storage"
         return str(Path(place).expanduser().resolve()) if is_folder else place
@@ -177,9 +186,10 @@ class EncodersConfig(BaseModel):
         names = {modality: name or PRESETS[self.preset][modality] for modality, name in chosen.items()}
         for modality, name in names.items():
             own = modality is Modality.VISUAL
-            if name in ENCODERS[modality] or checkpoint_of(modality, name) or (own and read_facts(name, self.storage)):
+            if spec_of(modality, name) or (own and read_facts(name, self.storage)):
                 continue
             known = [*ENCODERS[modality], *(trained_names(self.storage) if own else []), *NAMED_CHECKPOINTS[modality]]
+            known += BUNDLES if modality is Modality.AUDIO else []
             raise UnknownEncoder(
                 f"No {modality} encoder {name!r}. Choose one of: {', '.join(known)}. Or pass hf:OWNER/NAME@REVISION, "
                 "or the folder of a checkpoint with its config.json."
@@ -214,6 +224,14 @@ class EncodersConfig(BaseModel):
         from rayreel.encoders.hub import checkpoint_folder, window_of  # imports httpx
 
         return window_of(checkpoint_folder(checkpoint, self.weights_dir, cache()))
+
+
+def spec_of(modality: Modality, name: str) -> EncoderSpec | None:
+    """Return how an encoder is loaded; None for one that the user trained, and for unknown names."""
+    if checkpoint_of(modality, name):
+        return CHECKPOINTS[modality]
+    bundle = BUNDLES.get(name) if modality is Modality.AUDIO else None
+    return bundle or ENCODERS[modality].get(name)
 
 
 def checkpoint_of(modality: Modality, name: str) -> HubRepo | Path | None:

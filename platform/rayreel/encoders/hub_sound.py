@@ -1,5 +1,6 @@
 """Audio encoders from transformers checkpoints: CLAP, Wav2Vec2, HuBERT, WavLM, Whisper's encoder and AST."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,7 @@ class Extractor:
 
         Sound above the extractor's longest is cut: some extractors would take a random part.
         """
-        padded_S = np.pad(window_S, (0, max(0, RECEPTIVE_FIELD - len(window_S))))
-        sound_S = self._resample(torch.from_numpy(padded_S)).numpy()
+        sound_S = self._resample(torch.from_numpy(long_enough(window_S))).numpy()
         given = self._extractor(sound_S[: self._longest], sampling_rate=self._rate_hz, return_tensors="np")
         x = np.asarray(given[self._extractor.model_input_names[0]], dtype=np.float32)
         if self._stride is None:
@@ -73,10 +73,17 @@ class Extractor:
         return x, (np.arange(x.shape[-1] // self._stride) < sounding).astype(np.float32)[None]
 
 
+def long_enough(window_S: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a copy of a window, with silence added if it is too short for a network on waveforms."""
+    return np.pad(window_S, (0, max(0, RECEPTIVE_FIELD - len(window_S))))
+
+
 class SoundEncoder:
     """One vector per window: [N, samples] at 16 kHz -> [N, dim]."""
 
-    def __init__(self, runtime: Runtime, extract: Extractor, dim: int, identity: str) -> None:
+    def __init__(
+        self, runtime: Runtime, extract: Callable[[NDArray[np.float32]], Inputs], dim: int, identity: str
+    ) -> None:
         self.identity, self.dim, self._runtime, self._extract = identity, dim, runtime, extract
 
     def encode(self, windows_NS: NDArray[np.float32]) -> Vectors:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from rayreel.encoders.compute import compute_of
-from rayreel.encoders.config import CHECKPOINTS, ENCODERS, EncodersConfig, EncoderSpec, checkpoint_of
+from rayreel.encoders.config import EncodersConfig, checkpoint_of, spec_of
 from rayreel.encoders.encoder import AudioEncoder, FrameEncoder, Modality, TextEncoder, WordEncoders
 from rayreel.encoders.hub import checkpoint_folder, digest_of, has_text_side, licence_of
 from rayreel.encoders.locate import locate, sha256_of
@@ -50,7 +50,7 @@ def load_encoders(config: EncodersConfig, cache_dir: Path) -> Encoders:
 def load_encoder(modality: Modality, config: EncodersConfig, cache_dir: Path) -> Any:  # noqa: ANN401 - by modality
     """Build the encoder of one modality, for processes that need only one."""
     name = config.resolve()[modality]
-    spec = _spec(modality, name)
+    spec = spec_of(modality, name)
     if spec is None:
         from rayreel.encoders.windows import load_trained  # torchvision's video networks take a second
 
@@ -59,7 +59,7 @@ def load_encoder(modality: Modality, config: EncodersConfig, cache_dir: Path) ->
     with torch.random.fork_rng(devices=[]):  # a caller's random numbers must not depend on building a network
         torch.default_generator.manual_seed(SEED)  # only the CPU's, where networks are built
         load = pkgutil.resolve_name(f"rayreel.encoders.{spec.loader}")
-        return load(folder, identity, compute_of(config))
+        return load(folder, identity, compute_of(config), *spec.arguments)
 
 
 def load_word_encoders(config: EncodersConfig, cache_dir: Path, text: TextEncoder | None = None) -> WordEncoders:
@@ -87,21 +87,21 @@ def encoder_identities(config: EncodersConfig, cache_dir: Path) -> dict[Modality
 
 
 def licences(config: EncodersConfig, cache_dir: Path) -> dict[str, str]:
-    """Return the licence that each checkpoint's card states, by the checkpoint's name."""
-    chosen = {name: checkpoint_of(modality, name) for modality, name in config.resolve().items()}
-    folders = {name: checkpoint_folder(s, config.weights_dir, cache_dir) for name, s in chosen.items() if s is not None}
-    return {name: licence_of(folder) for name, folder in folders.items()}
-
-
-def _spec(modality: Modality, name: str) -> EncoderSpec | None:
-    """Return how an encoder is loaded; None for one that the user trained."""
-    return CHECKPOINTS[modality] if checkpoint_of(modality, name) else ENCODERS[modality].get(name)
+    """Return the licences that checkpoints' cards and torchaudio's bundles state, by the encoder's name."""
+    stated = {}
+    for modality, name in config.resolve().items():
+        checkpoint, spec = checkpoint_of(modality, name), spec_of(modality, name)
+        if checkpoint is not None:
+            stated[name] = licence_of(checkpoint_folder(checkpoint, config.weights_dir, cache_dir))
+        elif spec is not None and spec.weights is not None and spec.weights.licence:
+            stated[name] = spec.weights.licence
+    return stated
 
 
 def _folder_and_identity(
     modality: Modality, name: str, config: EncodersConfig, cache_dir: Path
 ) -> tuple[Path | None, str]:
-    spec, checkpoint = _spec(modality, name), checkpoint_of(modality, name)
+    spec, checkpoint = spec_of(modality, name), checkpoint_of(modality, name)
     if spec is None:
         facts = read_facts(name, config.storage)
         assert facts is not None, f"{name} was resolved"
@@ -111,6 +111,7 @@ def _folder_and_identity(
         return _checkpoint_and_identity(checkpoint, processing, config, cache_dir)
     if spec.weights is None:
         return None, f"{name}+{spec.preprocessing}"
+    name = _plain(name)
     if config.random_weights:
         return None, f"{name}@random{SEED}+{processing}"
     folder = locate(spec.weights, config.weights_dir, cache_dir)
@@ -126,7 +127,12 @@ def _checkpoint_and_identity(
     if config.random_weights:
         raise RayreelError(f"encoders.random_weights is not available for the checkpoint {name}.")
     folder = checkpoint_folder(checkpoint, config.weights_dir, cache_dir)
-    return folder, f"{re.sub(r'[^A-Za-z0-9_.-]', '-', name)}@{digest_of(folder, cache_dir)[:12]}+{processing}"
+    return folder, f"{_plain(name)}@{digest_of(folder, cache_dir)[:12]}+{processing}"
+
+
+def _plain(name: str) -> str:
+    """Return a name that can be part of a folder's."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", name)
 
 
 def _precision_suffix(config: EncodersConfig) -> str:

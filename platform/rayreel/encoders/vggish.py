@@ -55,8 +55,8 @@ class VGGishAudio:
 
     def __init__(self, runtime: Runtime, identity: str) -> None:
         self.identity, self._runtime = identity, runtime
-        # Padding gives every whole window one spectrum: torch's frames are as long as the FFT, the window in the middle.
-        # In float32, quiet bands beside loud ones would be wrong by up to 3e-4.
+        # Padded, because torch's frames are as long as the FFT, with the window in the middle. In double precision,
+        # because in float32 quiet bands beside loud ones would be wrong by up to 3e-4.
         self._spectrum = Spectrogram(
             FFT, WINDOW, HOP, (FFT - WINDOW) // 2, power=1.0, center=False, wkwargs={"dtype": torch.float64}
         )

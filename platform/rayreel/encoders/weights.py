@@ -4,20 +4,21 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from urllib.parse import urljoin
 
 from rayreel.errors import RayreelError
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """One file and the sha256 of its content, 64 hex digits."""
+    """One file and the sha256 of its content, 64 hex digits; None if its publisher states none."""
 
     name: str
-    sha256: str
+    sha256: str | None
 
     def __post_init__(self) -> None:
         """Raise ValueError for a shortened digest: eight digits can be forged in minutes."""
-        if len(bytes.fromhex(self.sha256)) != hashlib.sha256().digest_size:
+        if self.sha256 is not None and len(bytes.fromhex(self.sha256)) != hashlib.sha256().digest_size:
             raise ValueError(f"{self.name}: {self.sha256!r} is not a complete sha256")
 
 
@@ -42,7 +43,8 @@ class Package:
 class NetworkWeights:
     """The files of one network; the first has the parameters, and its sha256 is the network's identity.
 
-    `url` is a function, called only if no local source has the file: importing torchvision takes seconds.
+    `url` is a function, called only if no local source has the file: importing torchvision takes seconds. `licence` is
+    shown if it is not empty.
     """
 
     name: str
@@ -51,6 +53,7 @@ class NetworkWeights:
     url: Callable[[], str] | None = None
     repo: HubRepo | None = None
     package: Package | None = None
+    licence: str = ""
 
 
 class UnreachableWeights(RayreelError):
@@ -63,6 +66,11 @@ def torchvision_url(name: str) -> str:
 
     url: str = get_weight(name).url
     return url
+
+
+def torchaudio_url(file: str) -> str:
+    """Return torchaudio's own URL of a file. It is on the host of torchvision's weights."""
+    return urljoin(torchvision_url("ResNet50_Weights.IMAGENET1K_V2"), f"/torchaudio/models/{file}")
 
 
 MOBILENET_V2 = NetworkWeights(
@@ -132,3 +140,24 @@ WAV2VEC2_BASE = NetworkWeights(
     ),
     repo=HubRepo("facebook/wav2vec2-base", "0b5b8e868dd84f03fd87d01f9c4ff0f080fecfe8"),
 )
+
+# The pre-trained networks among torchaudio.pipelines: file, size. Those fine-tuned for speech recognition are left out.
+_BUNDLES = {
+    "WAV2VEC2_BASE": ("wav2vec2_fairseq_base_ls960.pth", "378 MB"),
+    "WAV2VEC2_LARGE": ("wav2vec2_fairseq_large_ls960.pth", "1.3 GB"),
+    "WAV2VEC2_LARGE_LV60K": ("wav2vec2_fairseq_large_lv60k.pth", "1.3 GB"),
+    "WAV2VEC2_XLSR53": ("wav2vec2_fairseq_large_xlsr53.pth", "1.3 GB"),
+    "WAV2VEC2_XLSR_300M": ("wav2vec2_xlsr_300m.pth", "1.3 GB"),
+    "WAV2VEC2_XLSR_1B": ("wav2vec2_xlsr_1b.pth", "3.9 GB"),
+    "WAV2VEC2_XLSR_2B": ("wav2vec2_xlsr_2b.pth", "8.6 GB"),
+    "HUBERT_BASE": ("hubert_fairseq_base_ls960.pth", "378 MB"),
+    "HUBERT_LARGE": ("hubert_fairseq_large_ll60k.pth", "1.3 GB"),
+    "HUBERT_XLARGE": ("hubert_fairseq_xlarge_ll60k.pth", "3.9 GB"),
+    "WAVLM_BASE": ("wavlm_base.pth", "378 MB"),
+    "WAVLM_BASE_PLUS": ("wavlm_base_plus.pth", "378 MB"),
+    "WAVLM_LARGE": ("wavlm_large.pth", "1.3 GB"),
+}
+TORCHAUDIO_BUNDLES = {
+    name: NetworkWeights(name, size, (WeightsFile(file, None),), url=partial(torchaudio_url, file), licence="MIT")
+    for name, (file, size) in _BUNDLES.items()
+}

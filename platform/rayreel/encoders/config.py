@@ -22,13 +22,16 @@ from rayreel.encoders.weights import (
     WAV2VEC2_BASE,
     HubRepo,
     NetworkWeights,
+    OpenClipName,
 )
 from rayreel.errors import RayreelError
 from rayreel.media.config import SamplingConfig
 
 Preset = Literal["laptop", "standard", "action", "clip", "modern", "thesis"]
 
-_CHECKPOINT = re.compile(r"hf:(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
+_CHECKPOINT = re.compile(r"(?P<kind>hf|open_clip):(?P<owner>\w[\w.-]*)/(?P<name>\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
+
+OPEN_CLIP_CONFIG = "open_clip_config.json"
 
 
 class Modality(StrEnum):
@@ -84,6 +87,10 @@ CHECKPOINTS: dict[Modality, EncoderSpec] = {
     Modality.AUDIO: EncoderSpec("hub_sound:load_sound", "sound2"),
     Modality.TEXT: EncoderSpec("hub_text:load_text", "text1"),
 }
+OPEN_CLIP: dict[Modality, EncoderSpec] = {
+    Modality.VISUAL: EncoderSpec("hub_open_clip:load_open_clip_frames", "open_clip_frames1"),
+    Modality.TEXT: EncoderSpec("hub_open_clip:load_open_clip_text", "open_clip_text1"),
+}
 CLIP_VIT_B32 = HubRepo("openai/clip-vit-base-patch32", "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268")
 SIGLIP2_BASE = HubRepo("google/siglip2-base-patch16-224", "75de2d55ec2d0b4efc50b3e9ad70dba96a7b2fa2")
 DINOV2_BASE = HubRepo("facebook/dinov2-base", "f9e44c814b77203eaa57a6bdbbd535f21ede1415")
@@ -123,8 +130,8 @@ class EncodersConfig(BaseModel):
     )
     visual: str | None = Field(
         default=None,
-        description="Frame encoder to use instead of the preset's: a name, hf:OWNER/NAME@REVISION, the folder of a "
-        "checkpoint, or the name or folder of one you trained.",
+        description="Frame encoder to use instead of the preset's: a name, hf:OWNER/NAME@REVISION, "
+        "open_clip:MODEL/PRETRAINED, the folder of a checkpoint, or the name or folder of one you trained.",
     )
     audio: str | None = Field(
         default=None,
@@ -133,7 +140,8 @@ class EncodersConfig(BaseModel):
     )
     text: str | None = Field(
         default=None,
-        description="Text encoder to use instead of the preset's: a name, hf:OWNER/NAME@REVISION or a folder.",
+        description="Text encoder to use instead of the preset's: a name, hf:OWNER/NAME@REVISION, "
+        "open_clip:MODEL/PRETRAINED or a folder.",
     )
     weights_dir: Path | None = Field(
         default=None, description="Folder with your copies of the weights, searched first."
@@ -170,7 +178,7 @@ class EncodersConfig(BaseModel):
     @classmethod
     def _folders_are_absolute(cls, place: str | None, info: ValidationInfo) -> str | None:
         """Workers on other nodes have another working directory."""
-        if not place or "://" in place or place.startswith(("hf:", "torchaudio:")):
+        if not place or "://" in place or place.startswith(("hf:", "open_clip:", "torchaudio:")):
             return place
         is_folder = "/" in place or info.field_name == "storage"
         return str(Path(place).expanduser().resolve()) if is_folder else place
@@ -190,9 +198,10 @@ class EncodersConfig(BaseModel):
                 continue
             known = [*ENCODERS[modality], *(trained_names(self.storage) if own else []), *NAMED_CHECKPOINTS[modality]]
             known += BUNDLES if modality is Modality.AUDIO else []
+            sources = "hf:OWNER/NAME@REVISION" + (", open_clip:MODEL/PRETRAINED" if modality in OPEN_CLIP else "")
             raise UnknownEncoder(
-                f"No {modality} encoder {name!r}. Choose one of: {', '.join(known)}. Or pass hf:OWNER/NAME@REVISION, "
-                "or the folder of a checkpoint with its config.json."
+                f"No {modality} encoder {name!r}. Choose one of: {', '.join(known)}. Or pass {sources}, or the folder "
+                "of a checkpoint with its config.json."
             )
         return names
 
@@ -219,33 +228,46 @@ class EncodersConfig(BaseModel):
         if checkpoint is None:
             facts = read_facts(name, self.storage)
             return facts.network.window if facts else 1
-        if name in NAMED_CHECKPOINTS[Modality.VISUAL]:
+        if name in NAMED_CHECKPOINTS[Modality.VISUAL] or isinstance(checkpoint, OpenClipName):
             return 1
-        from rayreel.encoders.hub import checkpoint_folder, window_of  # imports httpx
+        from rayreel.encoders.hub import checkpoint_folder  # imports httpx
+        from rayreel.encoders.hub_files import window_of
 
         return window_of(checkpoint_folder(checkpoint, self.weights_dir, cache()))
 
 
 def spec_of(modality: Modality, name: str) -> EncoderSpec | None:
     """Return how an encoder is loaded; None for one that the user trained, and for unknown names."""
-    if checkpoint_of(modality, name):
+    checkpoint = checkpoint_of(modality, name)
+    if isinstance(checkpoint, OpenClipName) or (isinstance(checkpoint, Path) and is_open_clip(checkpoint)):
+        return OPEN_CLIP[modality]
+    if checkpoint is not None:
         return CHECKPOINTS[modality]
     bundle = BUNDLES.get(name) if modality is Modality.AUDIO else None
     return bundle or ENCODERS[modality].get(name)
 
 
-def checkpoint_of(modality: Modality, name: str) -> HubRepo | Path | None:
-    """Return the repository or the folder of a checkpoint by its name, `hf:…` or path; None for other encoders."""
+def checkpoint_of(modality: Modality, name: str) -> HubRepo | OpenClipName | Path | None:
+    """Return what a name, `hf:…`, `open_clip:…` or a path says of a checkpoint; None for other encoders."""
     if name in NAMED_CHECKPOINTS[modality]:
         return NAMED_CHECKPOINTS[modality][name]
     if named := _CHECKPOINT.fullmatch(name):
-        return HubRepo(named["repo"], named["revision"])
-    return Path(name) if "/" in name and is_checkpoint(Path(name)) else None
+        if named["kind"] == "hf":
+            return HubRepo(f"{named['owner']}/{named['name']}", named["revision"])
+        return OpenClipName(named["owner"], named["name"], named["revision"]) if modality in OPEN_CLIP else None
+    folder = Path(name)
+    known = is_checkpoint(folder) or (modality in OPEN_CLIP and is_open_clip(folder))
+    return folder if "/" in name and known else None
 
 
 def is_checkpoint(folder: Path) -> bool:
     """Whether a folder has the configuration of a transformers or Sentence-Transformers checkpoint."""
     return (folder / "modules.json").is_file() or "model_type" in read_json(folder / "config.json")
+
+
+def is_open_clip(folder: Path) -> bool:
+    """Whether a folder has only the configuration of an open_clip checkpoint."""
+    return (folder / OPEN_CLIP_CONFIG).is_file() and not is_checkpoint(folder)
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401

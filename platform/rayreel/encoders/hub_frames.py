@@ -1,7 +1,8 @@
 """Frame encoders from transformers checkpoints: CLIP, SigLIP, DINOv2 and other image networks, and video networks."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from rayreel.encoders.checkpoint import LOCAL, load_pretrained
 from rayreel.encoders.compute import Compute
-from rayreel.encoders.hub import window_of
+from rayreel.encoders.hub_files import window_of
 from rayreel.encoders.pictures import PictureEncoder, example_frames
 from rayreel.encoders.runtime import start_checked
 from rayreel.errors import RayreelError
@@ -26,15 +27,21 @@ class Pixels(nn.Module):
     mean_C11: Tensor
     std_C11: Tensor
 
-    def __init__(self, processor: Any) -> None:  # noqa: ANN401 - an image or a video processor
+    def __init__(self, size: int, crop: int, mean: Sequence[float], std: Sequence[float], scale: float) -> None:
         super().__init__()
-        self.size = _side(processor.size) if processor.do_resize else _side(processor.crop_size)
-        # Some processors, such as those of videos, have a crop size that they do not use.
-        self.crop = _side(processor.crop_size) if processor.do_center_crop else self.size
-        scale = processor.rescale_factor if processor.do_rescale else 1.0
-        mean, std = (processor.image_mean, processor.image_std) if processor.do_normalize else ([0.0] * 3, [1.0] * 3)
+        self.size, self.crop = size, crop
         self.register_buffer("mean_C11", (torch.tensor(mean) / scale).view(3, 1, 1))
         self.register_buffer("std_C11", (torch.tensor(std) / scale).view(3, 1, 1))
+
+    @classmethod
+    def of(cls, processor: Any) -> Self:  # noqa: ANN401 - an image or a video processor
+        """Return those of a processor of transformers."""
+        size = _side(processor.size) if processor.do_resize else _side(processor.crop_size)
+        # Some processors, such as those of videos, have a crop size that they do not use.
+        crop = _side(processor.crop_size) if processor.do_center_crop else size
+        scale = processor.rescale_factor if processor.do_rescale else 1.0
+        mean, std = (processor.image_mean, processor.image_std) if processor.do_normalize else ([0.0] * 3, [1.0] * 3)
+        return cls(size, crop, mean, std, scale)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Crop, scale and shift."""
@@ -73,9 +80,8 @@ def load_frames(folder: Path, identity: str, compute: Compute) -> PictureEncoder
     """Load a checkpoint. Its own configuration decides on size, crop, colours and pooling. Raises RayreelError."""
     window, network = window_of(folder), _vision_part(load_pretrained(folder))
     pixels = _pixels(folder, window)
-    shape = example_frames(pixels.size, window).shape
-    probe = torch.from_numpy(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
-    runtime, dim = start_checked(FrameCheckpoint(pixels, network), [(probe,)], compute, any_length=False)
+    probes = [(random_frames(pixels.size, window),)]
+    runtime, dim = start_checked(FrameCheckpoint(pixels, network), probes, compute, any_length=False)
     return PictureEncoder(runtime, size=pixels.size, dim=dim, identity=identity, frames=window)
 
 
@@ -94,18 +100,26 @@ def _pixels(folder: Path, window: int) -> Pixels:
     try:
         kind = AutoImageProcessor if window == 1 else _video_processor(folder, AutoVideoProcessor, AutoImageProcessor)
         processor = kind.from_pretrained(folder, **LOCAL)
-        pixels = Pixels(processor)
-        frames = np.random.default_rng(0).integers(0, 256, (max(1, window), *[pixels.size] * 2, 3), dtype=np.uint8)
-        theirs = processor(list(frames) if window > 1 else frames[0], return_tensors="pt")
-        difference = (pixels(torch.from_numpy(frames)) - next(iter(theirs.values())).flatten(0, -4)).abs().max()
+        pixels = Pixels.of(processor)
+        frames = random_frames(pixels.size, window)
+        theirs = processor(list(frames[0].numpy()) if window > 1 else frames[0].numpy(), return_tensors="pt")
+        check_pixels(pixels, frames.flatten(0, -4), next(iter(theirs.values())).flatten(0, -4))
     except (ImportError, OSError, ValueError, TypeError, AttributeError, KeyError, RuntimeError) as error:
         raise RayreelError(f"The image processor of {folder} is not supported: {error}") from error
-    if difference > TOLERANCE:
-        raise RayreelError(
-            f"The image processor of {folder} is not supported: it does not only resize, crop, scale and shift "
-            f"(pixels differ by {difference:.3f})."
-        )
     return pixels
+
+
+def random_frames(size: int, frames: int = 1) -> Tensor:
+    """Return noise shaped like the input of a frame network."""
+    shape = example_frames(size, frames).shape
+    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
+
+
+def check_pixels(pixels: Pixels, frames: Tensor, theirs: Tensor) -> None:
+    """Raise ValueError if the pixels of frames are not those of the checkpoint's own processor."""
+    difference = (pixels(frames) - theirs).abs().max()
+    if difference > TOLERANCE:
+        raise ValueError(f"it does not only resize, crop, scale and shift (pixels differ by {difference:.3f})")
 
 
 def _video_processor(folder: Path, video: Any, image: Any) -> Any:  # noqa: ANN401

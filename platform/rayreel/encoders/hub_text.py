@@ -79,7 +79,13 @@ def _load(folder: Path, identity: str, compute: Compute) -> TokenEncoder:
     probes = [_probe(tokenize, words) for words in ("a dog runs", "two dogs run after one another in the snow")]
     runtime, dim = start_checked(text, probes, compute, any_length=True)
     return TokenEncoder(
-        runtime, tokenize, dim=dim, identity=identity, pad_id=tokenizer.pad_token_id or 0, prompts=recipe.prompts
+        runtime,
+        tokenize,
+        dim=dim,
+        identity=identity,
+        pad_id=tokenizer.pad_token_id or 0,
+        prompts=recipe.prompts,
+        longest=most,
     )
 
 

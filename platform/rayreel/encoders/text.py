@@ -73,7 +73,8 @@ class Prompts:
 class TokenEncoder:
     """One vector per text: [N] strings -> [N, dim].
 
-    If a pass takes several texts, each is padded to a length that depends on that text alone, never on its neighbours.
+    If a pass takes several texts, each is padded to a length that depends on that text alone, never on its neighbours,
+    up to `longest`, the most tokens that the network takes.
     """
 
     def __init__(
@@ -85,10 +86,12 @@ class TokenEncoder:
         identity: str,
         pad_id: int = 0,
         prompts: Prompts = Prompts(),
+        longest: int | None = None,
     ) -> None:
         self.identity, self.dim = identity, dim
         self._runtime, self._tokenize, self._pad_id, self._prompts = runtime, tokenize, pad_id, prompts
         self._step = 1 if runtime.rows == 1 else PADDED_TO
+        self._longest = longest
 
     def encode(self, texts: list[str], *, query: bool = False) -> Vectors:
         """Map N strings to [N, dim] float32; `query` selects the checkpoint's prompt for queries."""
@@ -99,7 +102,7 @@ class TokenEncoder:
     def _by_length(self, token_ids: Sequence[Sequence[int]]) -> Iterator[tuple[NDArray[np.intp], Inputs]]:
         """Group texts by padded length; a group is its texts' rows, ids and masks."""
         lengths_N = np.array([len(ids) for ids in token_ids], dtype=np.intp)
-        padded_N = -(-lengths_N // self._step) * self._step
+        padded_N = np.minimum(-(-lengths_N // self._step) * self._step, self._longest or np.inf).astype(np.intp)
         for length in np.unique(padded_N):
             rows = np.flatnonzero(padded_N == length)
             mask_BT = (np.arange(length) < lengths_N[rows, None]).astype(np.int64)

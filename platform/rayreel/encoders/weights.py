@@ -24,9 +24,22 @@ class WeightsFile:
 
 @dataclass(frozen=True, slots=True)
 class HubRepo:
-    """A Hugging Face repository at a revision; None is the newest at the first download."""
+    """A Hugging Face repository at a revision; None is the newest at the first download.
+
+    `open_clip`: its files in open_clip's format are used, not those in transformers' format.
+    """
 
     repo_id: str
+    revision: str | None
+    open_clip: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OpenClipName:
+    """What open_clip calls a model and its weights, or the owner and the name of a repository in its format."""
+
+    model: str
+    pretrained: str
     revision: str | None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -15,19 +16,24 @@ import checkpoints
 from rayreel.encoders.compute import Compute
 from rayreel.encoders.config import EncodersConfig, checkpoint_of, is_open_clip, spec_of
 from rayreel.encoders.encoder import Modality
-from rayreel.encoders.hub import checkpoint_folder
-from rayreel.encoders.hub_files import OPEN_CLIP, digest_of, files_of, problem_of
-from rayreel.encoders.hub_open_clip import load_open_clip_frames, load_open_clip_text, repo_of
+from rayreel.encoders.hub import checkpoint_folder, repo_or_folder
+from rayreel.encoders.hub_files import OPEN_CLIP, digest_of, files_of, problem_of, squeezes
+from rayreel.encoders.hub_open_clip import load_open_clip_frames, load_open_clip_text
 from rayreel.encoders.load import encoder_identities, licences, load_encoder, load_word_encoders
+from rayreel.encoders.open_clip_names import repo_of
 from rayreel.encoders.trained import UnknownEncoder
 from rayreel.encoders.weights import HubRepo, OpenClipName, UnreachableWeights
 from rayreel.errors import RayreelError
+from rayreel.features.key import key_name
+from rayreel.media.config import SamplingConfig
+from rayreel.media.frames import Squares
 from rayreel.settings import load_settings
 
 open_clip = pytest.importorskip("open_clip")
 TEXTS = ["a dog runs", "two dogs", "Stocks FALL, a cat sleeps: " + "a dog runs " * 40, "", "a dog runs"]
 Written = Callable[[str], Path]
 CARD = "---\nlicense: apache-2.0\n---\n# Tiny"
+KEYS = dict.fromkeys(Modality, "an-encoder")
 TOWER = {"width": 16, "heads": 2, "layers": 2}
 VISION = {"image_size": 32, "layers": 2, "width": 16, "head_width": 8, "patch_size": 8}
 Family = tuple[dict[str, Any], dict[str, Any]]
@@ -177,16 +183,23 @@ def test_a_folder_and_a_copy_named_by_open_clip_have_one_identity(
     identities = [encoder_identities(config, cache)[Modality.VISUAL] for config in (named, placed)]
     assert identities == [f"clip-tiny@{digest_of(folder, cache, OPEN_CLIP)[:12]}+open_clip_frames1"] * 2
     assert load_encoder(Modality.VISUAL, named, cache).identity == identities[0]
-    assert load_settings(sets=[f"encoders.visual={folder}"]).sampling.window == 1
+
+
+def test_a_name_is_looked_up_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, found = (
+        OpenClipName("PE-Core-S-16-384", "meta", "abc"),
+        HubRepo("timm/PE-Core-S-16-384", "abc", open_clip=True),
+    )
+    assert repo_or_folder(name, tmp_path) == found
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    assert repo_or_folder(name, tmp_path) == found
 
 
 def test_names_are_those_of_open_clip_or_of_the_hub() -> None:
     named = checkpoint_of(Modality.VISUAL, "open_clip:PE-Core-S-16-384/meta@refs/pr/1")
     assert named == OpenClipName("PE-Core-S-16-384", "meta", "refs/pr/1")
-    assert repo_of(OpenClipName("PE-Core-S-16-384", "meta", "abc")) == HubRepo(
-        "timm/PE-Core-S-16-384", "abc", open_clip=True
-    )
-    assert repo_of(OpenClipName("org", "own-clip", None)) == HubRepo("org/own-clip", None, open_clip=True)
+    assert repo_of(OpenClipName("PE-Core-S-16-384", "meta", "abc")) == "timm/PE-Core-S-16-384"
+    assert repo_of(OpenClipName("org", "own-clip", None)) == "org/own-clip"
     with pytest.raises(RayreelError, match=r"no weights 'mta' of PE-Core-B-16\. It has: meta\."):
         repo_of(OpenClipName("PE-Core-B-16", "mta", None))
     with pytest.raises(UnknownEncoder, match="No audio encoder 'open_clip:a/b'"):
@@ -212,6 +225,23 @@ def test_a_folder_with_both_formats_is_transformers_unless_named_by_open_clip(wr
     assert "model.safetensors" not in files_of(names, OPEN_CLIP)
 
 
+def test_a_checkpoint_that_squeezes_pictures_sets_the_sampling(written: Written) -> None:
+    cropped, squeezed = (load_settings(sets=[f"encoders.visual={written(f)}"]).sampling for f in ("clip", "siglip"))
+    assert cropped == SamplingConfig()
+    assert squeezed == SamplingConfig(squeeze=True)
+    assert key_name(KEYS, squeezed) != key_name(KEYS, cropped)
+
+
+def test_a_wide_frame_has_the_pixels_of_open_clips_own_preprocessing(written: Written) -> None:
+    rng, folder = np.random.default_rng(3), written("siglip")
+    coarse = Image.fromarray(rng.integers(0, 256, (6, 9, 3), dtype=np.uint8))
+    picture = np.asarray(coarse.resize((160, 90), Image.Resampling.BICUBIC))
+    square = Squares(32, None, squeeze=squeezes(folder)).of(av.VideoFrame.from_ndarray(picture, format="rgb24"))
+    ours = (torch.from_numpy(square).permute(2, 0, 1) / 255 - 0.5) / 0.5
+    difference = (ours - theirs(folder)[1](Image.fromarray(picture))).abs()
+    assert difference.mean() < 0.02  # of a range of 2: the scaler's interpolation is not that of the checkpoint
+
+
 def test_an_incomplete_or_unsupported_checkpoint_is_reported(written: Written, tmp_path: Path) -> None:
     config, pictures = FAMILIES["clip"]
     content = {"model_cfg": config, "preprocess_cfg": pictures}
@@ -220,6 +250,11 @@ def test_an_incomplete_or_unsupported_checkpoint_is_reported(written: Written, t
     with pytest.raises(UnreachableWeights, match=r"neither open_clip_model\.safetensors nor open_clip_pytorch_model"):
         checkpoint_folder(tmp_path, None, tmp_path / "cache")
     with pytest.raises(RayreelError, match="cannot be used as a frame encoder"):
+        load_open_clip_frames(tmp_path, "x", compute_on("torch"))
+    padding = {**content, "preprocess_cfg": {"resize_mode": "longest"}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(padding))
+    (tmp_path / "open_clip_model.safetensors").symlink_to(written("clip") / "open_clip_model.safetensors")
+    with pytest.raises(RayreelError, match="the checkpoint expects padding"):
         load_open_clip_frames(tmp_path, "x", compute_on("torch"))
     for side, name in (("text_cfg", "hf_model_name"), ("vision_cfg", "timm_model_name")):
         elsewhere = {**config, side: {**config[side], name: "hf-hub:org/other"}}

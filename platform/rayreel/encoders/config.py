@@ -206,12 +206,17 @@ class EncodersConfig(BaseModel):
         return names
 
     def sampled(self, sampling: SamplingConfig, cache: Callable[[], Path]) -> SamplingConfig:
-        """Return the sampling with the window size, in consecutive frames, that the visual encoder needs.
+        """Return the sampling with the window size, in consecutive frames, and the shape that the visual encoder needs.
 
         A window of 1 means the encoder's own; any other that does not fit raises RayreelError. A checkpoint that has no
-        name here is downloaded to `cache()` to learn its window.
+        name here is downloaded to `cache()` to learn both.
         """
         name = self.resolve()[Modality.VISUAL]
+        if spec_of(Modality.VISUAL, name) == OPEN_CLIP[Modality.VISUAL]:
+            from rayreel.encoders.hub_files import squeezes
+
+            squeeze = sampling.squeeze or squeezes(self._folder(name, cache()))
+            sampling = sampling.model_copy(update={"squeeze": squeeze})
         window = self._window(name, cache)
         if sampling.window in {1, window}:
             return sampling.model_copy(update={"window": window})
@@ -230,10 +235,16 @@ class EncodersConfig(BaseModel):
             return facts.network.window if facts else 1
         if name in NAMED_CHECKPOINTS[Modality.VISUAL] or isinstance(checkpoint, OpenClipName):
             return 1
-        from rayreel.encoders.hub import checkpoint_folder  # imports httpx
         from rayreel.encoders.hub_files import window_of
 
-        return window_of(checkpoint_folder(checkpoint, self.weights_dir, cache()))
+        return window_of(self._folder(name, cache()))
+
+    def _folder(self, name: str, cache: Path) -> Path:
+        from rayreel.encoders.hub import checkpoint_folder, repo_or_folder  # imports httpx
+
+        checkpoint = checkpoint_of(Modality.VISUAL, name)
+        assert checkpoint is not None, f"{name} is a checkpoint"
+        return checkpoint_folder(repo_or_folder(checkpoint, cache), self.weights_dir, cache)
 
 
 def spec_of(modality: Modality, name: str) -> EncoderSpec | None:

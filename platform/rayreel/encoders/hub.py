@@ -8,10 +8,23 @@ from urllib.parse import quote
 from filelock import FileLock
 
 from rayreel.encoders.hub_files import CARD, Format, files_of, format_of, licence_of, problem_of
-from rayreel.encoders.locate import READ_TIMEOUT_S, sha256_of
-from rayreel.encoders.weights import HubRepo, UnreachableWeights
+from rayreel.encoders.locate import READ_TIMEOUT_S, remember, sha256_of
+from rayreel.encoders.open_clip_names import repo_of
+from rayreel.encoders.weights import HubRepo, OpenClipName, UnreachableWeights
 
 log = logging.getLogger(__name__)
+
+
+def repo_or_folder(source: HubRepo | OpenClipName | Path, cache_dir: Path) -> HubRepo | Path:
+    """Return the source of a checkpoint, with the repository of a name of open_clip's. Raises RayreelError.
+
+    It is cached, because importing open_clip takes seconds.
+    """
+    if not isinstance(source, OpenClipName):
+        return source
+    memo = cache_dir / "hub" / f"open_clip--{source.model}--{source.pretrained}.repo"
+    repo_id = memo.read_text() if memo.is_file() else remember(memo, repo_of(source))
+    return HubRepo(repo_id, source.revision, open_clip=True)
 
 
 def checkpoint_folder(source: HubRepo | Path, weights_dir: Path | None, cache_dir: Path) -> Path:

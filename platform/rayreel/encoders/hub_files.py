@@ -89,6 +89,11 @@ def window_of(folder: Path) -> int:
     return int(config.get("frames_per_clip") or config.get("num_frames") or 1)
 
 
+def squeezes(folder: Path) -> bool:
+    """Whether an open_clip checkpoint is trained on whole pictures, scaled to squares."""
+    return bool(read_json(folder / OPEN_CLIP_CONFIG).get("preprocess_cfg", {}).get("resize_mode") == "squash")
+
+
 def has_text_side(folder: Path, form: Format = TRANSFORMERS) -> bool:
     """Whether a checkpoint of pictures or sound embeds words in the same space."""
     if form is OPEN_CLIP:

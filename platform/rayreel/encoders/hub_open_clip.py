@@ -10,10 +10,10 @@ from rayreel.encoders.checkpoint import LOCAL
 from rayreel.encoders.compute import Compute
 from rayreel.encoders.config import OPEN_CLIP_CONFIG, read_json
 from rayreel.encoders.hub_frames import Pixels, check_pixels, random_frames
+from rayreel.encoders.open_clip_names import library
 from rayreel.encoders.pictures import PictureEncoder
 from rayreel.encoders.runtime import start_checked
 from rayreel.encoders.text import TokenEncoder
-from rayreel.encoders.weights import HubRepo, OpenClipName
 from rayreel.errors import RayreelError
 
 FAILURES = (ImportError, OSError, ValueError, TypeError, AttributeError, KeyError, RuntimeError, AssertionError)
@@ -51,19 +51,6 @@ class OpenClipWords(nn.Module):
         return features_BD
 
 
-def repo_of(name: OpenClipName) -> HubRepo:
-    """Return the repository of the weights that open_clip lists; of other names, the one called so on the hub."""
-    library = _library()
-    repo_id = f"{name.model}/{name.pretrained}"
-    if name.model in library.list_models():
-        listed = library.get_pretrained_cfg(name.model, name.pretrained)
-        if not listed.get("hf_hub"):
-            tags = ", ".join(library.list_pretrained_tags_by_model(name.model)) or "none"
-            raise RayreelError(f"open_clip has no weights {name.pretrained!r} of {name.model}. It has: {tags}.")
-        repo_id = "/".join(listed["hf_hub"].split("/")[:2])
-    return HubRepo(repo_id, name.revision, open_clip=True)
-
-
 def load_open_clip_frames(folder: Path, identity: str, compute: Compute) -> PictureEncoder:
     """Load the picture side. The checkpoint's configuration decides on size and colours. Raises RayreelError."""
     try:
@@ -89,25 +76,19 @@ def load_open_clip_text(folder: Path, identity: str, compute: Compute) -> TokenE
     return TokenEncoder(runtime, lambda texts: tokenizer(texts).tolist(), dim=dim, identity=identity, longest=longest)
 
 
-def _library() -> Any:  # noqa: ANN401 - a module without types
-    try:
-        import open_clip
-    except ImportError as error:
-        raise RayreelError(f"{error}. Checkpoints of open_clip need it: pip install rayreel[open_clip].") from error
-    return open_clip
-
-
 def _read(folder: Path) -> tuple[Any, Pixels]:
     """Return the network and its pixels, checked against its own preprocessing. Raises ValueError."""
     from PIL import Image
 
-    library = _library()
+    open_clip = library()
     _check_parts(_model_config(folder))
-    network, preprocess = library.create_model_from_pretrained(f"local-dir:{folder}")
-    config = library.get_model_preprocess_cfg(network)
+    network, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
+    config = open_clip.get_model_preprocess_cfg(network)
     sides = {config["size"]} if isinstance(config["size"], int) else set(config["size"])
     if len(sides) != 1:
         raise ValueError(f"frames are square, but the checkpoint expects {config['size']}")
+    if config["resize_mode"] == "longest":
+        raise ValueError("frames are cropped or squeezed, but the checkpoint expects padding")
     size = sides.pop()
     pixels = Pixels(size, size, config["mean"], config["std"], 1 / 255)
     frame = random_frames(size)
@@ -130,4 +111,4 @@ def _check_parts(config: dict[str, Any]) -> None:
 
 def _tokenizer(folder: Path) -> Any:  # noqa: ANN401
     local = LOCAL if _model_config(folder)["text_cfg"].get("hf_tokenizer_name") else {}
-    return _library().get_tokenizer(f"local-dir:{folder}", **local)
+    return library().get_tokenizer(f"local-dir:{folder}", **local)

@@ -11,11 +11,11 @@ import torch
 from rayreel.encoders.compute import compute_of
 from rayreel.encoders.config import EncodersConfig, checkpoint_of, spec_of
 from rayreel.encoders.encoder import AudioEncoder, FrameEncoder, Modality, TextEncoder, WordEncoders
-from rayreel.encoders.hub import checkpoint_folder
+from rayreel.encoders.hub import checkpoint_folder, repo_or_folder
 from rayreel.encoders.hub_files import digest_of, format_of, has_text_side, licence_of
 from rayreel.encoders.locate import locate, sha256_of
 from rayreel.encoders.trained import read_facts
-from rayreel.encoders.weights import HubRepo, OpenClipName
+from rayreel.encoders.weights import HubRepo
 from rayreel.errors import RayreelError
 
 SEED = 0  # for random weights: two processes must build the same network
@@ -67,9 +67,9 @@ def load_word_encoders(config: EncodersConfig, cache_dir: Path, text: TextEncode
     """Load the encoders of queries in words; `text` is the text encoder if it is loaded already."""
     names = config.resolve()
     words = {Modality.TEXT: text or load_encoder(Modality.TEXT, config, cache_dir)}
-    of_text = _checkpoint(Modality.TEXT, names[Modality.TEXT])
+    of_text = _checkpoint(Modality.TEXT, names[Modality.TEXT], cache_dir)
     for modality in (Modality.VISUAL, Modality.AUDIO):
-        checkpoint = _checkpoint(modality, names[modality])
+        checkpoint = _checkpoint(modality, names[modality], cache_dir)
         if checkpoint is None:
             continue
         folder = checkpoint_folder(checkpoint, config.weights_dir, cache_dir)
@@ -94,7 +94,7 @@ def licences(config: EncodersConfig, cache_dir: Path) -> dict[str, str]:
     """Return the licences that checkpoints' cards and torchaudio's bundles state, by the encoder's name."""
     stated = {}
     for modality, name in config.resolve().items():
-        checkpoint, spec = _checkpoint(modality, name), spec_of(modality, name)
+        checkpoint, spec = _checkpoint(modality, name, cache_dir), spec_of(modality, name)
         if checkpoint is not None:
             stated[name] = licence_of(checkpoint_folder(checkpoint, config.weights_dir, cache_dir))
         elif spec is not None and spec.weights is not None and spec.weights.licence:
@@ -102,20 +102,16 @@ def licences(config: EncodersConfig, cache_dir: Path) -> dict[str, str]:
     return stated
 
 
-def _checkpoint(modality: Modality, name: str) -> HubRepo | Path | None:
+def _checkpoint(modality: Modality, name: str, cache_dir: Path) -> HubRepo | Path | None:
     """Return where a checkpoint is; None for other encoders."""
     checkpoint = checkpoint_of(modality, name)
-    if isinstance(checkpoint, OpenClipName):
-        from rayreel.encoders.hub_open_clip import repo_of  # imports open_clip, which is an extra
-
-        return repo_of(checkpoint)
-    return checkpoint
+    return None if checkpoint is None else repo_or_folder(checkpoint, cache_dir)
 
 
 def _folder_and_identity(
     modality: Modality, name: str, config: EncodersConfig, cache_dir: Path
 ) -> tuple[Path | None, str]:
-    spec, checkpoint = spec_of(modality, name), _checkpoint(modality, name)
+    spec, checkpoint = spec_of(modality, name), _checkpoint(modality, name, cache_dir)
     if spec is None:
         facts = read_facts(name, config.storage)
         assert facts is not None, f"{name} was resolved"

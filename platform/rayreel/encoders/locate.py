@@ -184,12 +184,17 @@ def sha256_of(path: Path, memo_dir: Path) -> str:
         return memo.read_text()
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return remember(memo, digest)
+
+
+def remember(memo: Path, text: str) -> str:
+    """Write a text that can be computed again to the file `memo`, and return it. A read-only folder is no error."""
     try:
-        memo_dir.mkdir(parents=True, exist_ok=True)
+        memo.parent.mkdir(parents=True, exist_ok=True)
         part = memo.with_name(f"{memo.name}.{os.getpid()}")
-        part.write_text(digest)
+        part.write_text(text)
         part.replace(memo)
     except OSError as error:
         # Weights in a container image with a read-only root file system: every start computes it again.
-        log.debug("cannot cache a checksum at %s: %s", memo, error)
-    return digest
+        log.debug("cannot cache a value at %s: %s", memo, error)
+    return text

@@ -22,6 +22,11 @@ class SamplingConfig(BaseModel):
         "sparse. auto: a keyframe if one is near enough, else the frame decoded from the previous keyframe.",
     )
     window: int = Field(1, ge=1, le=64, description="consecutive frames from each time; above 1, the mode is exact")
+    squeeze: bool = Field(
+        False,
+        description="scale whole frames to squares, instead of taking their centre. Checkpoints of open_clip that are "
+        "trained so set it.",
+    )
     audio_windows: int = Field(4, ge=1, le=64, description="audio windows per video, at uniform times")
     audio_window_s: float = Field(2.0, gt=0.1, le=30, description="length of one audio window, seconds")
 

@@ -54,7 +54,7 @@ def sample_frames(film: Film, timeline: Timeline, sampling: SamplingConfig, size
     by the previous one.
     """
     decoder = Decoder(film, exact=sampling.mode != "auto" or sampling.window > 1)
-    squares = Squares(size, film.stream.sample_aspect_ratio, announced_turn(film))
+    squares = Squares(size, film.stream.sample_aspect_ratio, announced_turn(film), squeeze=sampling.squeeze)
     taken: dict[int, NDArray[np.uint8]] = {}
     windows: list[Window] = []
     for stretch in stretches(film, timeline, sampling):
@@ -215,20 +215,27 @@ class Squares:
     """Scales frames to short side `size`, turns them upright and crops the centre: uint8 RGB [size, size, 3].
 
     `aspect` is the stream's pixel aspect ratio; non-square pixels are stretched before the turn. `turn` applies to
-    frames without their own display matrix.
+    frames without their own display matrix. With `squeeze`, both sides are scaled to `size` and nothing is cropped.
     """
 
-    def __init__(self, size: int, aspect: Fraction | None, turn: Turn = UPRIGHT) -> None:
-        self._size, self._turn = size, turn
+    def __init__(self, size: int, aspect: Fraction | None, turn: Turn = UPRIGHT, *, squeeze: bool = False) -> None:
+        self._size, self._turn, self._squeeze = size, turn, squeeze
         self._aspect = float(aspect) if aspect and 1 / _MOST_STRETCH < aspect < _MOST_STRETCH else 1.0
         self._rgb = SmallRgb()
 
     def of(self, frame: VideoFrame) -> NDArray[np.uint8]:
         """Scale, turn and crop one frame."""
-        size, width = self._size, frame.width * self._aspect
-        scale = size / min(width, frame.height)
-        small = self._rgb.of(frame, max(size, round(width * scale)), max(size, round(frame.height * scale)))
+        size = self._size
+        small = self._rgb.of(frame, *self._scaled(frame))
         own = turn_of(frame)
         upright = (self._turn if own is None else own).of(small)
         top, left = (upright.shape[0] - size) // 2, (upright.shape[1] - size) // 2
         return np.ascontiguousarray(upright[top : top + size, left : left + size])
+
+    def _scaled(self, frame: VideoFrame) -> tuple[int, int]:
+        """Return width and height before the turn and the crop."""
+        size, width = self._size, frame.width * self._aspect
+        if self._squeeze:
+            return size, size
+        scale = size / min(width, frame.height)
+        return max(size, round(width * scale)), max(size, round(frame.height * scale))

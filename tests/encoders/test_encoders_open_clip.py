@@ -139,10 +139,11 @@ def test_frames_give_open_clips_own_features(written: Written, family: str, runt
     assert (encoder.frame_size, encoder.window) == (size, 1)
     frames = np.random.default_rng(1).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
     network, preprocess, _ = theirs(folder)
+    vectors = encoder.encode(frames)
     with torch.inference_mode():
         pixels = torch.stack([preprocess(Image.fromarray(frame)) for frame in frames])
-        assert_same(encoder.encode(frames), network.encode_image(pixels))
-    np.testing.assert_array_equal(encoder.encode(frames[1:])[0], encoder.encode(frames)[1])
+        assert_same(vectors, network.encode_image(pixels))
+    np.testing.assert_array_equal(encoder.encode(frames[1:])[0], vectors[1])
 
 
 @pytest.mark.parametrize("family", ["clip", "siglip"])
@@ -251,9 +252,14 @@ def test_an_incomplete_or_unsupported_checkpoint_is_reported(written: Written, t
         checkpoint_folder(tmp_path, None, tmp_path / "cache")
     with pytest.raises(RayreelError, match="cannot be used as a frame encoder"):
         load_open_clip_frames(tmp_path, "x", compute_on("torch"))
+    weights = tmp_path / "open_clip_model.safetensors"
+    weights.write_bytes(b"<html>")
+    with pytest.raises(RayreelError, match="cannot be used as a frame encoder"):
+        load_open_clip_frames(tmp_path, "x", compute_on("torch"))
+    weights.unlink()
+    weights.symlink_to(written("clip") / weights.name)
     padding = {**content, "preprocess_cfg": {"resize_mode": "longest"}}
     (tmp_path / "open_clip_config.json").write_text(json.dumps(padding))
-    (tmp_path / "open_clip_model.safetensors").symlink_to(written("clip") / "open_clip_model.safetensors")
     with pytest.raises(RayreelError, match="the checkpoint expects padding"):
         load_open_clip_frames(tmp_path, "x", compute_on("torch"))
     for side, name in (("text_cfg", "hf_model_name"), ("vision_cfg", "timm_model_name")):

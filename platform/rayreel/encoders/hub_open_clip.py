@@ -1,10 +1,13 @@
 """Frame and text encoders from open_clip's checkpoints: CLIP, SigLIP, PE-Core and their relatives."""
 
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
+from torchvision.transforms.functional import to_pil_image
 
 from rayreel.encoders.checkpoint import LOCAL
 from rayreel.encoders.compute import Compute
@@ -16,7 +19,8 @@ from rayreel.encoders.runtime import start_checked
 from rayreel.encoders.text import TokenEncoder
 from rayreel.errors import RayreelError
 
-FAILURES = (ImportError, OSError, ValueError, TypeError, AttributeError, KeyError, RuntimeError, AssertionError)
+UNREADABLE = (OSError, UnpicklingError, SafetensorError)
+FAILURES = (*UNREADABLE, ImportError, ValueError, TypeError, AttributeError, KeyError, RuntimeError, AssertionError)
 TEXT_PARTS = ("text", "text_decoder", "transformer", "token_embedding", "ln_final")
 
 
@@ -78,8 +82,6 @@ def load_open_clip_text(folder: Path, identity: str, compute: Compute) -> TokenE
 
 def _read(folder: Path) -> tuple[Any, Pixels]:
     """Return the network and its pixels, checked against its own preprocessing. Raises ValueError."""
-    from PIL import Image
-
     open_clip = library()
     _check_parts(_model_config(folder))
     network, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
@@ -92,7 +94,7 @@ def _read(folder: Path) -> tuple[Any, Pixels]:
     size = sides.pop()
     pixels = Pixels(size, size, config["mean"], config["std"], 1 / 255)
     frame = random_frames(size)
-    check_pixels(pixels, frame, preprocess(Image.fromarray(frame[0].numpy()))[None])
+    check_pixels(pixels, frame, preprocess(to_pil_image(frame[0].numpy()))[None])
     return network, pixels
 
 

@@ -102,7 +102,9 @@ class TokenEncoder:
     def _by_length(self, token_ids: Sequence[Sequence[int]]) -> Iterator[tuple[NDArray[np.intp], Inputs]]:
         """Group texts by padded length; a group is its texts' rows, ids and masks."""
         lengths_N = np.array([len(ids) for ids in token_ids], dtype=np.intp)
-        padded_N = np.minimum(-(-lengths_N // self._step) * self._step, self._longest or np.inf).astype(np.intp)
+        padded_N = -(-lengths_N // self._step) * self._step
+        if self._longest is not None:
+            padded_N = np.minimum(padded_N, self._longest)
         for length in np.unique(padded_N):
             rows = np.flatnonzero(padded_N == length)
             mask_BT = (np.arange(length) < lengths_N[rows, None]).astype(np.int64)

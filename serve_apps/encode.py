@@ -26,7 +26,7 @@ from rayreel.release import registry
 from rayreel.release.embed import embed_table
 from rayreel.settings import Settings
 from rayreel.tower.embed import EmptyQuery, QueryVectors, embed_queries
-from rayreel.tower.tower import VideoTower
+from rayreel.tower.embedder import Embedder
 from rayreel.training.tracking import use_tracking
 from serve_apps.content import Content
 from serve_apps.decoders import Decoders
@@ -72,7 +72,7 @@ class Encode:
         self.words = load_word_encoders(settings.encoders, settings.weights_cache, self.encoders.text)
         self.device = device_named(settings.encoders.device)
         self.key = EncoderKey.of(self.encoders, settings.sampling)
-        self._towers: OrderedDict[int, VideoTower] = OrderedDict()
+        self._towers: OrderedDict[int, Embedder] = OrderedDict()
         self._loading = asyncio.Lock()
         self._decoders = Decoders(settings, self.key.frame_size, self.metrics, most_calls())
         self._warm_up()
@@ -173,12 +173,12 @@ class Encode:
             return await asyncio.to_thread(self.words.encode, texts)
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.0)  # type: ignore[untyped-decorator]
-    async def _run_tower(self, queries: list[tuple[VideoTower, QueryVectors]]) -> list[Embedding]:
+    async def _run_tower(self, queries: list[tuple[Embedder, QueryVectors]]) -> list[Embedding]:
         self.metrics.batch("tower", len(queries))
         with self.metrics.stage("tower"):
             return await asyncio.to_thread(_embed_each, queries)
 
-    async def _tower(self, version: int) -> VideoTower:
+    async def _tower(self, version: int) -> Embedder:
         if version not in self._towers:
             async with self._loading:
                 if version not in self._towers:
@@ -188,7 +188,7 @@ class Encode:
             self._towers.popitem(last=False)
         return self._towers[version]
 
-    def _load(self, version: int) -> VideoTower:
+    def _load(self, version: int) -> Embedder:
         registered = registry.resolve(str(version))
         if registered.encoder_key != str(self.key):
             log.error("release %d was made with %s, not with %s", version, registered.encoder_key, self.key)
@@ -214,7 +214,7 @@ class Encode:
             log.warning("no tower could be loaded yet: %s", error)
 
 
-def _embed_each(queries: Sequence[tuple[VideoTower, QueryVectors]]) -> list[Embedding]:
+def _embed_each(queries: Sequence[tuple[Embedder, QueryVectors]]) -> list[Embedding]:
     """Embed each query with its own tower, and those with the same tower as one batch."""
     found: list[Embedding | None] = [None] * len(queries)
     for tower in {id(tower): tower for tower, _ in queries}.values():

@@ -23,7 +23,7 @@ from rayreel.index.config import IndexConfig
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.recommendation.config import RecommendConfig
 from rayreel.release.config import ReleaseConfig
-from rayreel.tower.config import TowerConfig
+from rayreel.tower.config import FrozenConfig, TowerConfig
 from rayreel.tower.losses.config import LossConfig
 from rayreel.training.action.config import ActionConfig
 from rayreel.training.config import TrainConfig
@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     interactions: str | None = Field(None, description="users' interactions: CSV, Parquet or RecBole .inter file")
     splits: SplitConfig = SplitConfig()
     tower: TowerConfig = TowerConfig()
+    frozen: FrozenConfig = FrozenConfig()
     loss: LossConfig = LossConfig()
     pairs: PairsConfig = PairsConfig()
     train: TrainConfig = TrainConfig()

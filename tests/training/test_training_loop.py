@@ -71,7 +71,7 @@ def test_statistics_of_a_large_catalog_use_a_sample(tmp_path: Path, monkeypatch:
     what = job(tmp_path)
     ready = prepare(what)
     whole = dict(make_learner(what, ready).tower.named_buffers())
-    monkeypatch.setattr("rayreel.training.loop._STATISTICS_VIDEOS", 10)
+    monkeypatch.setattr("rayreel.training.inputs._STATISTICS_VIDEOS", 10)
     part = dict(make_learner(what, ready).tower.named_buffers())
     assert all(not torch.equal(whole[name], part[name]) for name in whole)
 

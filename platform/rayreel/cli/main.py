@@ -39,7 +39,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
     "quickstart": (quickstart.main, ("storage",)),
     "sample": (sample.main, ("storage", "sample")),
     "extract": (extract.main, _MEDIA),
-    "train": (train.main, _TOWER),
+    "train": (train.main, (*_TOWER, "frozen")),
     "train-action": (train_action.main, ("storage", "action", "splits", "limits", "extract")),
     "sweep": (sweep.main, _TOWER),
     "evaluate": (evaluate.main, ("storage", "interactions", "evaluation")),

@@ -13,6 +13,9 @@ def main(
     catalog: Annotated[
         str | None, typer.Option(help="Folder of videos or manifest.", show_default="a rendered sample set")
     ] = None,
+    no_train: Annotated[
+        bool, typer.Option("--no-train", help="Serve frozen features at once (train.recipe=frozen); skips `evaluate`.")
+    ] = False,
     port: Port = None,
     config: ConfigFile = None,
     sets: Sets = None,
@@ -24,7 +27,8 @@ def main(
     On the sample set, the tower learns from who watched what, unless settings of `pairs` say otherwise. A second run
     reuses finished steps. The service keeps running; `ray stop` ends it, as does `make stop`.
     """
-    from rayreel.cli.steps.quickstart import SAMPLE_SETTINGS, run_quickstart
+    from rayreel.cli.steps.quickstart import FROZEN, SAMPLE_SETTINGS, run_quickstart
 
-    settings = load_settings(config, sets or [], storage, SAMPLE_SETTINGS if catalog is None else ())
-    emit(run_quickstart(settings, catalog, config, sets or [], port))
+    changed = [*(sets or []), *([FROZEN] if no_train else [])]
+    settings = load_settings(config, changed, storage, SAMPLE_SETTINGS if catalog is None else ())
+    emit(run_quickstart(settings, catalog, config, changed, port))

@@ -1,4 +1,4 @@
-"""`rayreel train`: train a tower on the feature store and register it as challenger."""
+"""`rayreel train`: train a tower on the feature store, or take frozen features, and register it as challenger."""
 
 import json
 from typing import Annotated
@@ -29,7 +29,8 @@ def main(
     """Train a tower on the feature store, data-parallel; the best epoch becomes the challenger.
 
     The settings choose the pairs, the loss and the score that selects the best epoch, always on validation videos. The
-    run is tracked in MLflow.
+    run is tracked in MLflow. `--set train.recipe=frozen` registers the encoders' features instead, without
+    training and in seconds.
     """
     from rayreel.cli.steps.train import resume_run, train_tower
     from rayreel.release import registry

@@ -13,6 +13,7 @@ from rayreel.encoders.encoder import Modality
 from rayreel.evaluation.scorers import Vectors
 from rayreel.features.matrix import FeatureMatrix, Ragged, mean_pooled
 from rayreel.tower.embed import embed
+from rayreel.tower.embedder import Embedder
 from rayreel.tower.tower import VideoTower
 
 POOLED_WEIGHTS = {Modality.VISUAL: 0.7, Modality.TEXT: 0.3}
@@ -43,15 +44,15 @@ def untrained(tower: VideoTower, seed: int = 0) -> VideoTower:
         torch.manual_seed(seed)
         initial = VideoTower(tower.config, tower.dims)
     initial.copy_inputs(tower)
-    return initial.to(next(tower.parameters()).device)
+    return initial.to(tower.device)
 
 
-def embed_modalities(tower: VideoTower, matrix: FeatureMatrix, used: Collection[Modality]) -> NDArray[np.float32]:
+def embed_modalities(tower: Embedder, matrix: FeatureMatrix, used: Collection[Modality]) -> NDArray[np.float32]:
     """Return unit embeddings [N, dim] from these modalities only; zero for videos that have none of them."""
     counts = {modality: matrix.vectors[modality].counts * (modality in used) for modality in Modality}
     rows = np.flatnonzero(sum(counts.values()))
     vectors = {modality: _subset(matrix.vectors[modality], rows, modality in used) for modality in Modality}
-    embeddings_ND = np.zeros((len(matrix), tower.config.dim), np.float32)
+    embeddings_ND = np.zeros((len(matrix), tower.dim), np.float32)
     embeddings_ND[rows] = embed(tower, FeatureMatrix(vectors, matrix.rows.take(rows)))
     return embeddings_ND
 

@@ -20,7 +20,7 @@ from rayreel.evaluation.task import Task
 from rayreel.evaluation.users import UserTask
 from rayreel.evaluation.view_retrieval import VIEWS, ViewTask
 from rayreel.features.matrix import FeatureMatrix
-from rayreel.tower.tower import VideoTower
+from rayreel.tower.embedder import Embedder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,14 +68,14 @@ class Evaluation:
 
 
 def evaluate(
-    tower: VideoTower,
+    tower: Embedder,
     matrix: FeatureMatrix,
     splits: SplitConfig,
     config: EvaluationConfig | None = None,
     interactions: pa.Table | None = None,
     *,
     part: Part = "test",
-    rivals: Mapping[str, "VideoTower | Vectors"] | None = None,
+    rivals: Mapping[str, "Embedder | Vectors"] | None = None,
 ) -> Evaluation:
     """Run every protocol that the catalog and its interactions allow, for the tower and all baselines.
 
@@ -90,7 +90,7 @@ def evaluate(
     rivals, compared = dict(rivals or {}), baselines(tower, exam)
     if not comparisons and (found := exam.views(part)) is not None:
         exam, comparisons = _on_views(exam, part, *found)
-        rivals = {name: rival for name, rival in rivals.items() if isinstance(rival, VideoTower)}
+        rivals = {name: rival for name, rival in rivals.items() if isinstance(rival, Embedder)}
         # Both views of a video have its title.
         compared = {name: make for name, make in baselines(tower, exam).items() if name != TITLES}
     if not comparisons:

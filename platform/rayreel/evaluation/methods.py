@@ -15,6 +15,7 @@ from rayreel.evaluation.task import Task
 from rayreel.evaluation.users import UserSplit, UserTask
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.tower.embed import embed
+from rayreel.tower.embedder import Embedder
 from rayreel.tower.tower import VideoTower
 
 TOWER = "tower"
@@ -27,12 +28,12 @@ Method = Callable[[Task], Scorer | None]
 Make = Callable[[], Method]
 
 
-def towers(tower: VideoTower, matrix: FeatureMatrix) -> Make:
+def towers(tower: Embedder, matrix: FeatureMatrix) -> Make:
     """Return the tower with all its modalities."""
     return _of_vectors(partial(embed, tower, matrix))
 
 
-def baselines(tower: VideoTower, exam: Exam) -> dict[str, Make]:
+def baselines(tower: Embedder, exam: Exam) -> dict[str, Make]:
     """Return the baselines; those that need interactions or a modality only if the data have them."""
     present = [modality for modality in Modality if exam.matrix.vectors[modality].counts.any()]
     return {
@@ -41,11 +42,11 @@ def baselines(tower: VideoTower, exam: Exam) -> dict[str, Make]:
         TITLES: _of_vectors(partial(titles, exam.matrix)),
         **{f"{m.value} alone": _of_vectors(partial(pooled, exam.matrix, {m: 1.0})) for m in present},
         "mean-pooled .7 vis .3 txt": _of_vectors(partial(pooled, exam.matrix, POOLED_WEIGHTS)),
-        UNTRAINED: _of_vectors(lambda: embed(untrained(tower), exam.matrix)),
+        **_before_training(tower, exam.matrix),
     }
 
 
-def others(tower: VideoTower, rivals: Mapping[str, "VideoTower | Vectors"], matrix: FeatureMatrix) -> dict[str, Make]:
+def others(tower: Embedder, rivals: Mapping[str, "Embedder | Vectors"], matrix: FeatureMatrix) -> dict[str, Make]:
     """Return further towers or their embeddings, and ablations of this tower with fewer modalities."""
     ablated = {
         f"{TOWER}, {name} only": partial(embed_modalities, tower, matrix, used) for name, used in ABLATIONS.items()
@@ -54,8 +55,15 @@ def others(tower: VideoTower, rivals: Mapping[str, "VideoTower | Vectors"], matr
     return {**rows, **{name: _of_vectors(make) for name, make in ablated.items()}}
 
 
-def _embedded(rival: "VideoTower | Vectors", matrix: FeatureMatrix) -> Vectors:
-    return embed(rival, matrix) if isinstance(rival, VideoTower) else rival
+def _before_training(tower: Embedder, matrix: FeatureMatrix) -> dict[str, Make]:
+    """Return the tower with its initial weights, if it has trained ones."""
+    if not isinstance(tower, VideoTower):
+        return {}
+    return {UNTRAINED: _of_vectors(lambda: embed(untrained(tower), matrix))}
+
+
+def _embedded(rival: "Embedder | Vectors", matrix: FeatureMatrix) -> Vectors:
+    return embed(rival, matrix) if isinstance(rival, Embedder) else rival
 
 
 def _of_vectors(make: Callable[[], Vectors]) -> Make:

@@ -20,7 +20,7 @@ from rayreel.release import audit, registry
 from rayreel.release.registry import Version
 from rayreel.storage import Storage
 from rayreel.tower.embed import embed_query
-from rayreel.tower.tower import VideoTower
+from rayreel.tower.embedder import Embedder
 
 
 @dataclass
@@ -51,7 +51,7 @@ class LocalRelease:
     load_word_encoders: Callable[[Version], WordEncoders]
 
     @cached_property
-    def tower(self) -> VideoTower:
+    def tower(self) -> Embedder:
         """The version's tower, on the CPU."""
         return registry.load(self.version)
 

@@ -20,7 +20,7 @@ from rayreel.placement import table_on
 from rayreel.release.config import ReleaseConfig
 from rayreel.release.rows import PART_COLUMNS, ROWS, ReleaseRows, tombstones
 from rayreel.tower.embed import embed
-from rayreel.tower.tower import VideoTower
+from rayreel.tower.embedder import Embedder
 
 # Up to this many videos are embedded in this process, which is faster than starting actors.
 FEW = 1000
@@ -64,7 +64,7 @@ class StoreDifference:
         return replace(self, present=rows.current())
 
 
-def embed_table(tower: VideoTower, features: pa.Table) -> pa.Table:
+def embed_table(tower: Embedder, features: pa.Table) -> pa.Table:
     """Convert feature rows to release rows (ROWS), without videos that have no modality that the tower reads."""
     if not features.num_rows:
         return ROWS.empty_table()
@@ -82,7 +82,7 @@ def embed_table(tower: VideoTower, features: pa.Table) -> pa.Table:
 
 
 def embed_with(
-    tower: VideoTower,
+    tower: Embedder,
     store: FeatureStore,
     rows: ReleaseRows,
     progress: Callable[[int], None] = lambda _: None,
@@ -143,7 +143,7 @@ class ReadFeatures:
 class EmbedVideos:
     """Embeds blocks of feature rows and writes their release rows; returns one row of counts per block."""
 
-    def __init__(self, tower: VideoTower, rows: ReleaseRows) -> None:
+    def __init__(self, tower: Embedder, rows: ReleaseRows) -> None:
         self.tower = tower.to("cuda" if torch.cuda.is_available() else "cpu")
         self.rows = rows
 
@@ -159,7 +159,7 @@ class EmbedVideos:
 
 
 def _embed(
-    tower: VideoTower, store: FeatureStore, rows: ReleaseRows, missing: set[tuple[str, str]], config: ReleaseConfig
+    tower: Embedder, store: FeatureStore, rows: ReleaseRows, missing: set[tuple[str, str]], config: ReleaseConfig
 ) -> Iterator[dict[str, Any]]:
     work = pa.Table.from_pylist(list(_work(store, missing)), schema=WORK)
     read = ReadFeatures(store)
@@ -173,7 +173,7 @@ def _embed(
 
 
 def _dataset(
-    work: pa.Table, read: ReadFeatures, tower: VideoTower, rows: ReleaseRows, config: ReleaseConfig
+    work: pa.Table, read: ReadFeatures, tower: Embedder, rows: ReleaseRows, config: ReleaseConfig
 ) -> ray.data.Dataset:
     gpus = int(ray.cluster_resources().get("GPU", 0))
     return (

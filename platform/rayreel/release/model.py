@@ -13,8 +13,8 @@ from mlflow.types.schema import Array, ColSpec, DataType
 
 from rayreel.encoders.encoder import Modality
 from rayreel.tower.embed import embed_query
+from rayreel.tower.embedder import Embedder
 from rayreel.tower.save import load_tower
-from rayreel.tower.tower import VideoTower
 
 ARTIFACT = "tower"
 
@@ -45,9 +45,9 @@ def signature() -> ModelSignature:
     return ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec(vector)]))
 
 
-def input_example(tower: VideoTower) -> pd.DataFrame:
+def input_example(tower: Embedder) -> pd.DataFrame:
     """Return an example input: one query by text, or by another modality if the tower does not read text."""
-    shown = Modality.TEXT if Modality.TEXT in tower.config.modalities else tower.config.modalities[0]
+    shown = Modality.TEXT if Modality.TEXT in tower.modalities else next(iter(tower.modalities))
     vector = [1.0] + [0.0] * (tower.dims[shown] - 1)
     return pd.DataFrame({shown.value: [vector if shown is Modality.TEXT else [vector]]})
 

@@ -20,7 +20,7 @@ from rayreel.release.rows import embeddings
 from rayreel.release.site import Candidate
 from rayreel.release.snapshot import snapshot_pointer
 from rayreel.tower.embed import embed_query
-from rayreel.tower.tower import VideoTower
+from rayreel.tower.embedder import Embedder
 
 _NEAREST = 10
 _QUERIES_AT_ONCE = 16
@@ -47,7 +47,7 @@ def golden(candidate: Candidate) -> list[ReleaseGate]:
 def _rows(candidate: Candidate, found: StoreDifference) -> ReleaseGate:
     """Check that rows and feature rows have the same videos and versions, except videos that the tower cannot read."""
     missing, surplus = {video_id for video_id, _ in found.missing}, found.surplus
-    seen = _seen(candidate.store, missing, candidate.tower.config.modalities) if missing else set()
+    seen = _seen(candidate.store, missing, candidate.tower.modalities) if missing else set()
     finding = f"{len(found.present)} rows of {len(found.wanted)} feature rows"
     if blind := len(missing - seen):
         finding += f"; {blind} without a modality that the tower reads"
@@ -127,7 +127,7 @@ def golden_gates(queries: Sequence[GoldenQuery], index: VideoIndex, encode: Word
         yield ReleaseGate(name, len(expected) >= query.at_least, finding, quality=True)
 
 
-def words_of(tower: VideoTower, encoder: Callable[[], WordEncoders], identity: str) -> Words:
+def words_of(tower: Embedder, encoder: Callable[[], WordEncoders], identity: str) -> Words:
     """Return a function that embeds text with the text encoder and the tower. The first call builds the encoder.
 
     The function raises WrongEncoder if the encoder is not the one whose features the tower reads.

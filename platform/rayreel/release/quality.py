@@ -23,7 +23,7 @@ from rayreel.release.gates import ReleaseGate
 from rayreel.release.registry import Version
 from rayreel.storage import Storage
 from rayreel.tower.embed import embed
-from rayreel.tower.tower import VideoTower
+from rayreel.tower.embedder import Embedder
 from rayreel.training.tracking import TrackingUnavailable, run_config
 
 CHAMPION = "champion"
@@ -65,7 +65,7 @@ def judge(version: Version, champion: Version | None, jury: Jury, store: Feature
     videos a lead would be chance, and nothing measured says whether viewers would see one.
     """
     table = store.read()
-    rivals: dict[str, VideoTower | NDArray[np.float32]] = {}
+    rivals: dict[str, Embedder | NDArray[np.float32]] = {}
     missing: list[ReleaseGate] = []
     if champion is not None and jury.gates.champion != "off":
         try:
@@ -115,7 +115,7 @@ def _shared(champion: Version, table: pa.Table, store: FeatureStore) -> tuple[pa
 
 
 def _evaluate(
-    version: Version, table: pa.Table, rivals: Mapping[str, VideoTower | NDArray[np.float32]], jury: Jury
+    version: Version, table: pa.Table, rivals: Mapping[str, Embedder | NDArray[np.float32]], jury: Jury
 ) -> Evaluation:
     trained = run_config(version.run_id)
     views = jury.interactions or trained.get("interactions")

@@ -14,8 +14,8 @@ from mlflow.models.model import ModelInfo
 
 from rayreel.errors import RayreelError
 from rayreel.release.model import ARTIFACT, input_example, signature
+from rayreel.tower.embedder import Embedder
 from rayreel.tower.save import load_tower
-from rayreel.tower.tower import VideoTower
 from rayreel.training.tracking import TrackingUnavailable
 
 MODEL = "rayreel-tower"
@@ -56,9 +56,11 @@ class Version:
 def register(tower_folder: Path, tags: dict[str, str], facts: dict[str, Any]) -> Version:
     """Log a tower saved by `save_tower` to the active run and make it the registry's newest version and challenger.
 
-    `tags` need `encoder_key`, `features` (the store's fingerprint) and `training` (digest of the configuration);
-    `facts` go into the model card.
+    `tags` need `encoder_key`, `features` (the store's fingerprint) and `training` (digest of the configuration); the
+    tag `kind` is added. `facts` go into the model card.
     """
+    tower = load_tower(tower_folder)
+    tags = {"kind": tower.kind, **tags}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / ARTIFACT
         shutil.copytree(tower_folder, folder, ignore=shutil.ignore_patterns("*.pt", ".*"))
@@ -68,7 +70,7 @@ def register(tower_folder: Path, tags: dict[str, str], facts: dict[str, Any]) ->
             python_model=str(Path(__file__).with_name("model_code.py")),
             artifacts={ARTIFACT: str(folder)},
             signature=signature(),
-            input_example=input_example(load_tower(folder)),
+            input_example=input_example(tower),
             pip_requirements=[f"{name}=={installed(name)}" for name in _NEEDED],
         )
     return _registered(logged, tags)
@@ -120,7 +122,7 @@ def trained_on(features: str, training: str) -> Version | None:
     return resolve(str(max(int(version.version) for version in found))) if found else None
 
 
-def load(version: Version) -> VideoTower:
+def load(version: Version) -> Embedder:
     """The version's tower, on the CPU, ready to embed."""
     folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=version.uri))
     return load_tower(folder / "artifacts" / ARTIFACT)
@@ -192,7 +194,7 @@ def model_card(name: str, facts: dict[str, Any]) -> str:
 
 Embeds short videos, or any part of one (frames, sound, text), as unit vectors; their cosine is the similarity.
 Input: features of the frozen encoders named by `encoder_key`; it cannot use features of any other key.
-Meant for content-based recommendation and search within catalogs like the one it was trained on.
+Meant for content-based recommendation and search within catalogs like the one it was made from.
 Not meant for recognising people, nor for judging quality or truth. It repeats the biases of its frozen encoders.
 
 | fact | value |

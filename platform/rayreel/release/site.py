@@ -20,7 +20,7 @@ from rayreel.release.quality import Jury
 from rayreel.release.registry import Version
 from rayreel.release.rows import ReleaseRows
 from rayreel.storage import Storage
-from rayreel.tower.tower import VideoTower
+from rayreel.tower.embedder import Embedder
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Candidate:
     site: Site
 
     @cached_property
-    def tower(self) -> VideoTower:
+    def tower(self) -> Embedder:
         """Its tower, on the CPU."""
         return registry.load(self.version)
 

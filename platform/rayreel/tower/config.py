@@ -1,8 +1,8 @@
-"""Settings of the tower."""
+"""Settings of the tower, and of releases of frozen features."""
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from rayreel.encoders.config import Modality
 
@@ -37,4 +37,31 @@ class TowerConfig(BaseModel):
             raise ValueError(
                 f"{self.heads} heads do not divide the projection width of {self.width}. Set tower.heads to a divisor."
             )
+        return self
+
+
+class FrozenConfig(BaseModel):
+    """A release of frozen features (train.recipe=frozen)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Measured on 400 clips of 59 repositories with the laptop encoders; see docs/training.md.
+    visual: NonNegativeFloat = Field(0.4, description="weight of the frames' cosine; 0: frames are not read")
+    audio: NonNegativeFloat = Field(0.05, description="weight of the sound's cosine; 0: sound is not read")
+    text: NonNegativeFloat = Field(0.55, description="weight of the text's cosine; 0: text is not read")
+    standardise: bool = Field(
+        True,
+        description="subtract the training videos' mean and divide by their spread; false: the encoders' own vectors",
+    )
+
+    @property
+    def weights(self) -> dict[Modality, float]:
+        """The weights above zero."""
+        given = {Modality.VISUAL: self.visual, Modality.AUDIO: self.audio, Modality.TEXT: self.text}
+        return {modality: weight for modality, weight in given.items() if weight}
+
+    @model_validator(mode="after")
+    def _reads_a_modality(self) -> Self:
+        if not self.weights:
+            raise ValueError("all weights are 0. Set one of frozen.visual, frozen.audio and frozen.text above 0.")
         return self

@@ -1,4 +1,4 @@
-"""Embed features and queries with a trained tower."""
+"""Embed features and queries."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from rayreel.encoders.encoder import Modality
 from rayreel.errors import RayreelError
 from rayreel.features.matrix import FeatureMatrix, all_rows
 from rayreel.tower.batch import FeatureBatch
-from rayreel.tower.tower import VideoTower
+from rayreel.tower.embedder import Embedder
 
 
 def collate(matrix: FeatureMatrix, rows: NDArray[np.int64]) -> FeatureBatch:
@@ -24,12 +24,13 @@ def collate(matrix: FeatureMatrix, rows: NDArray[np.int64]) -> FeatureBatch:
 
 
 @torch.inference_mode()
-def embed(tower: VideoTower, matrix: FeatureMatrix, batch: int = 1024) -> NDArray[np.float32]:
+def embed(tower: Embedder, matrix: FeatureMatrix, batch: int = 1024) -> NDArray[np.float32]:
     """Return unit embeddings of all rows [N, dim], computed on the tower's device.
 
     >>> from rayreel.features.store import open_store
     >>> from rayreel.storage import Storage
     >>> from rayreel.tower.config import TowerConfig
+    >>> from rayreel.tower.tower import VideoTower
     >>> storage = Storage("demo")
     >>> store = open_store(storage, storage.folders(storage.path("features"))[0])
     >>> tower = VideoTower(TowerConfig(dim=64), store.key.dims)  # of a trained one: registry.load(version)
@@ -37,9 +38,8 @@ def embed(tower: VideoTower, matrix: FeatureMatrix, batch: int = 1024) -> NDArra
     (48, 64)
     """
     tower.eval()
-    device = next(tower.parameters()).device
-    parts = [tower(collate(matrix, rows).to(device)).cpu().numpy() for rows in all_rows(len(matrix), batch)]
-    return np.concatenate(parts) if parts else np.empty((0, tower.config.dim), np.float32)
+    parts = [tower(collate(matrix, rows).to(tower.device)).cpu().numpy() for rows in all_rows(len(matrix), batch)]
+    return np.concatenate(parts) if parts else np.empty((0, tower.dim), np.float32)
 
 
 class EmptyQuery(RayreelError):
@@ -49,19 +49,20 @@ class EmptyQuery(RayreelError):
 QueryVectors = dict[Modality, NDArray[np.float32]]
 
 
-def embed_query(tower: VideoTower, vectors: QueryVectors) -> NDArray[np.float32]:
+def embed_query(tower: Embedder, vectors: QueryVectors) -> NDArray[np.float32]:
     """Return the unit embedding [dim] of one query; `vectors` holds [n, D] for each modality it has.
 
     Raises EmptyQuery if it has none of the modalities that the tower uses.
 
     >>> from rayreel.tower.config import TowerConfig
+    >>> from rayreel.tower.tower import VideoTower
     >>> tower = VideoTower(TowerConfig(dim=64), {Modality.VISUAL: 1280, Modality.AUDIO: 128, Modality.TEXT: 384})
     >>> text_1D = np.ones((1, 384), np.float32)  # from a text encoder
     >>> embed_query(tower, {Modality.TEXT: text_1D}).shape
     (64,)
     """
-    if not any(len(vectors.get(m, ())) for m in tower.config.modalities):
-        used = ", ".join(tower.config.modalities)
+    if not any(len(vectors.get(m, ())) for m in tower.modalities):
+        used = ", ".join(tower.modalities)
         raise EmptyQuery(
             f"A query needs frames, sound or text; this one has none of the modalities that the tower uses: {used}."
         )
@@ -70,7 +71,7 @@ def embed_query(tower: VideoTower, vectors: QueryVectors) -> NDArray[np.float32]
 
 
 @torch.inference_mode()
-def embed_queries(tower: VideoTower, queries: Sequence[QueryVectors]) -> NDArray[np.float32]:
+def embed_queries(tower: Embedder, queries: Sequence[QueryVectors]) -> NDArray[np.float32]:
     """Return unit embeddings [B, dim] of B queries, each [n, D] per modality without absent ones.
 
     A query without any modality that the tower reads becomes zero.
@@ -81,7 +82,7 @@ def embed_queries(tower: VideoTower, queries: Sequence[QueryVectors]) -> NDArray
         {modality: torch.from_numpy(x) for modality, (x, _) in padded.items()},
         {modality: torch.from_numpy(mask) for modality, (_, mask) in padded.items()},
     )
-    embeddings_BD: NDArray[np.float32] = tower(batch.to(next(tower.parameters()).device)).cpu().numpy()
+    embeddings_BD: NDArray[np.float32] = tower(batch.to(tower.device)).cpu().numpy()
     return embeddings_BD
 
 

@@ -1,28 +1,38 @@
-"""Save and load a tower: weights as safetensors, everything else as JSON."""
+"""Save and load what embeds, of any kind: weights as safetensors, everything else as JSON."""
 
 import json
 from pathlib import Path
 
+from pydantic import BaseModel
 from safetensors.torch import load_model, save_model
 
 from rayreel.encoders.encoder import Modality
-from rayreel.tower.config import TowerConfig
+from rayreel.tower.config import FrozenConfig, TowerConfig
+from rayreel.tower.embedder import Embedder
+from rayreel.tower.frozen import FrozenFeatures
 from rayreel.tower.tower import VideoTower
 
 WEIGHTS, CONFIG = "tower.safetensors", "tower.json"
+KINDS: dict[str, tuple[type[Embedder], type[BaseModel]]] = {
+    VideoTower.kind: (VideoTower, TowerConfig),
+    FrozenFeatures.kind: (FrozenFeatures, FrozenConfig),
+}
+"""The class of each kind of release and that of its configuration."""
 
 
-def save_tower(tower: VideoTower, folder: Path) -> None:
+def save_tower(tower: Embedder, folder: Path) -> None:
     """Write the tower into an existing folder."""
     save_model(tower, str(folder / WEIGHTS))
-    content = {"config": tower.config.model_dump(), "dims": tower.dims}
+    content = {"kind": tower.kind, "config": tower.config.model_dump(), "dims": tower.dims}
     (folder / CONFIG).write_text(json.dumps(content, indent=2))
 
 
-def load_tower(folder: Path) -> VideoTower:
+def load_tower(folder: Path) -> Embedder:
     """Load a tower written by `save_tower`, on the CPU and in evaluation mode."""
     content = json.loads((folder / CONFIG).read_text())
+    # Folders written before there were kinds hold trained towers.
+    embedder, config = KINDS[content.get("kind", VideoTower.kind)]
     dims = {Modality(name): dim for name, dim in content["dims"].items()}
-    tower = VideoTower(TowerConfig.model_validate(content["config"]), dims)
+    tower = embedder(config.model_validate(content["config"]), dims)
     load_model(tower, str(folder / WEIGHTS))
     return tower.eval()

@@ -1,5 +1,7 @@
 """The tower: standardisation, LayerNorm and a projection per modality, pooling, fusion, normalisation."""
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,6 +11,7 @@ from torch.nn import functional as F
 from rayreel.encoders.encoder import Modality
 from rayreel.tower.batch import FeatureBatch
 from rayreel.tower.config import TowerConfig
+from rayreel.tower.embedder import Embedder
 from rayreel.tower.fusion import AttentionFusion, ConcatFusion, GatedFusion
 
 _CLIP = 10.0
@@ -81,8 +84,8 @@ class Standardise(nn.Module):
         return (x - self.mean).div_(self.spread).clamp_(-_CLIP, _CLIP)
 
 
-class VideoTower(nn.Module):
-    """Maps the features of a video, or of any part of it, to one unit embedding.
+class VideoTower(Embedder):
+    """Maps the features of a video, or of any part of it, to one unit embedding with a trained network.
 
     The same tower embeds videos and queries: a query of text or sound alone is a video with absent modalities.
     `dims` is the feature dimension of each modality.
@@ -96,15 +99,28 @@ class VideoTower(nn.Module):
     (torch.Size([2, 64]), True)
     """
 
+    kind: ClassVar[str] = "tower"
+
     def __init__(self, config: TowerConfig, dims: dict[Modality, int]) -> None:
         super().__init__()
-        self.config, self.dims = config, dims
+        self.config: TowerConfig = config
+        self.dims = dims
         self.project = nn.ModuleDict({modality.value: _projection(dims[modality], config) for modality in Modality})
         self.pool = nn.ModuleDict(
             {m.value: AttentionPooling(config.width) for m in Modality if config.pooling == "attention"}
         )
         self.fusion = _fusion(config)
         self.out = nn.Identity() if config.width == config.dim else _orthogonal(config.width, config.dim)
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return self.config.dim
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """The modalities that the tower reads."""
+        return self.config.modalities
 
     def fit_inputs(self, vectors: dict[Modality, NDArray[np.float16]]) -> None:
         """Fit the standardisation to the training videos' feature vectors, [N, D] per modality."""

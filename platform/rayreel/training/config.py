@@ -49,6 +49,11 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    recipe: Literal["tower", "frozen"] = Field(
+        "tower",
+        description="tower: train a network; frozen: register the encoders' features without training, with the "
+        "settings of `frozen`",
+    )
     epochs: int = Field(20, ge=1, description="passes over the training videos")
     batch_size: int = Field(
         128, ge=2, description="global batch size, over all workers; more videos mean more negatives"

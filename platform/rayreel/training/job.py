@@ -17,7 +17,7 @@ from rayreel.features.key import EncoderKey
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.store import FeatureStore
 from rayreel.storage import Storage
-from rayreel.tower.config import TowerConfig
+from rayreel.tower.config import FrozenConfig, TowerConfig
 from rayreel.tower.losses.config import LossConfig
 from rayreel.training.config import Ingest, TrainConfig
 from rayreel.training.mapped import map_features
@@ -45,6 +45,7 @@ class TrainJob:
     pairs: PairsConfig = field(default_factory=PairsConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     interactions: pa.Table | None = None
+    frozen: FrozenConfig = field(default_factory=FrozenConfig)
 
 
 @dataclass(frozen=True, slots=True)

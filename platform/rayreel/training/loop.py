@@ -23,13 +23,12 @@ from rayreel.training.batches import Batches, PairBatch, prefetch
 from rayreel.training.checkpoint import latest_state, report
 from rayreel.training.config import TrainConfig
 from rayreel.training.distributed import gather_rows, world
+from rayreel.training.inputs import fit_inputs
 from rayreel.training.job import Prepared, TrainJob, prepare
 from rayreel.training.order import count_steps, epoch_batches
 from rayreel.training.progress import Progress, StepResult
 from rayreel.training.step import Learner
 
-# A sample of this size gives accurate feature statistics and fits into memory.
-_STATISTICS_VIDEOS = 10_000
 # Score of a checkpoint within an epoch: below all others, so that Ray Train ranks it last and deletes it first.
 # Not -inf, which Ray Train writes as null and cannot resume from.
 _NOT_VALIDATED = -1.0
@@ -65,10 +64,7 @@ def make_learner(job: TrainJob, prepared: Prepared, device: torch.device | str =
     """Return a learner with an untrained tower, identical on every worker for a given seed."""
     torch.manual_seed(job.train.seed)
     tower = VideoTower(job.tower, job.key.dims)
-    train = prepared.split.train
-    if len(train) > _STATISTICS_VIDEOS:
-        train = np.random.default_rng(job.train.seed).choice(train, _STATISTICS_VIDEOS, replace=False)
-    tower.fit_inputs({modality: vectors.of(train) for modality, vectors in prepared.matrix.vectors.items()})
+    fit_inputs(tower, prepared.matrix, prepared.split.train, job.train.seed)
     return Learner(
         tower, make_loss(job.loss), job.train, job.train.epochs * steps_per_epoch(job.train, prepared), device
     )
@@ -173,14 +169,13 @@ def embed_matrix_rows(
 ) -> NDArray[np.float32]:
     """Return unit embeddings [R, dim] of these rows on every worker. All workers must pass the same rows."""
     tower.eval()
-    device = next(tower.parameters()).device
     rank, workers = world()
     mine = np.array_split(rows_R, workers)[rank]
     parts = [
-        tower(collate(matrix, mine[start : start + batch_size]).to(device)).float().cpu().numpy()
+        tower(collate(matrix, mine[start : start + batch_size]).to(tower.device)).float().cpu().numpy()
         for start in range(0, len(mine), batch_size)
     ]
-    return gather_rows(np.concatenate(parts) if parts else np.empty((0, tower.config.dim), np.float32), device)
+    return gather_rows(np.concatenate(parts) if parts else np.empty((0, tower.dim), np.float32), tower.device)
 
 
 def lazy_zeros(rows: int, dim: int) -> NDArray[np.float32]:

@@ -13,14 +13,14 @@ from ray.train import Checkpoint
 from rayreel.cli.output import console, note, step
 from rayreel.cli.steps.evaluate import terminal_table
 from rayreel.cli.steps.ray_session import use_ray
-from rayreel.cli.steps.train import LEARNS_FROM, TrainingInputs, flat, inputs_of, job_of
+from rayreel.cli.steps.train import TrainingInputs, inputs_of, job_of, run_parameters
 from rayreel.evaluation import report
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.release import registry
 from rayreel.release.registry import Version
 from rayreel.settings import Settings
 from rayreel.training.sweep.compare import SweepComparison, common_select, compare
-from rayreel.training.sweep.grid import Cell, common, labels
+from rayreel.training.sweep.grid import Cell, ImpossibleGrid, common, labels
 from rayreel.training.sweep.run import run_trials
 from rayreel.training.sweep.table import as_json, failures, markdown, table_of
 from rayreel.training.sweep.trial import SweepTrial, TrialOutcome, log_test
@@ -43,7 +43,15 @@ class SweepResult:
 def run_sweep(
     settings: Settings, cells: Sequence[Cell], resolved: Sequence[Settings], seeds: int, parallel: int
 ) -> SweepResult:
-    """Train every cell with its `resolved` settings, compare the trials, show and log the result."""
+    """Train every cell with its `resolved` settings, compare the trials, show and log the result.
+
+    Raises ImpossibleGrid if a cell trains nothing.
+    """
+    if untrained := {own.train.recipe for own in resolved} - {"tower"}:
+        raise ImpossibleGrid(
+            f"A sweep trains towers, and train.recipe={untrained.pop()} trains none. Leave it out of the sweep, and "
+            "register that version with `rayreel train`."
+        )
     inputs, name = inputs_of(settings), datetime.now(UTC).strftime("sweep-%Y%m%d-%H%M%S")
     trials = _trials(name, cells, resolved, seeds, inputs)
     result = _train_and_compare(name, settings, cells, trials, inputs, parallel)
@@ -66,7 +74,7 @@ def _trials(
             train = settings.train.model_copy(update={"seed": seed, "select": select})
             own = settings.model_copy(update={"train": train})
             config = own.model_dump(mode="json")
-            parameters = {**inputs.about(own), **flat({part: config[part] for part in LEARNS_FROM})}
+            parameters = run_parameters(own, inputs)
             trials.append(
                 SweepTrial(f"{name}-{len(trials):03}", cell, label, seed, job_of(own, inputs), parameters, config)
             )

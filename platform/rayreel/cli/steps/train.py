@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,21 +18,26 @@ from rayreel.features.store import FeatureStore, open_store
 from rayreel.release import registry
 from rayreel.release.registry import Version
 from rayreel.settings import Settings
+from rayreel.tower.save import save_tower
+from rayreel.training.frozen import fit_frozen
 from rayreel.training.job import TrainJob
 from rayreel.training.journal import EpochMetrics, Journal
 from rayreel.training.runs import RunRecord, check_unchanged, find_run
-from rayreel.training.tracking import git_commit, tracked, use_tracking
+from rayreel.training.tracking import git_commit, log_metrics, tracked, use_tracking
 from rayreel.training.train import Trained, train
 
-# Parts of the settings that change a tower.
-LEARNS_FROM = ("tower", "loss", "pairs", "train", "splits")
+# Parts of the settings that change a tower, by recipe.
+_LEARNS_FROM = {"tower": ("tower", "loss", "pairs", "train", "splits"), "frozen": ("frozen", "splits")}
 # Settings of `train` that choose where and how safely to train, and do not change the tower.
 _EXECUTION = {"cpus_per_worker", "ingest", "scratch", "prefetch", "keep_checkpoints", "max_failures", "device", "on"}
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredTower:
-    """A trained tower in the registry, and its best epoch's metrics; a run that was registered before has none."""
+    """A tower in the registry, and its best epoch's metrics; a run that was registered before has none.
+
+    `epochs` is None for one that was not trained now: registered before, or of frozen features.
+    """
 
     version: Version
     epochs: int | None
@@ -58,16 +65,40 @@ class TrainingInputs:
 
 
 def train_tower(settings: Settings) -> RegisteredTower:
-    """Train a tower, track the run and register the best epoch."""
+    """Make a tower by the recipe of the settings, track the run and register it; of a training, the best epoch."""
     inputs = inputs_of(settings)
+    if settings.train.recipe == "frozen":
+        return _register_frozen(settings, inputs)
     name = datetime.now(UTC).strftime("train-%Y%m%d-%H%M%S")
     config = settings.model_dump(mode="json")
-    parameters = {**inputs.about(settings), **flat({part: config[part] for part in LEARNS_FROM})}
+    parameters = run_parameters(settings, inputs)
     step(f"Training on {inputs.store.key}: {settings.train.epochs} epochs, {settings.train.workers} workers ({name})")
     with tracked(settings.place, name, parameters, config, remedy=_remedy(settings, name)) as run_id:
         record = RunRecord(name, run_id, config, inputs.features, inputs.interactions_digest)
         record.write(settings.place)
         return _train_and_register(settings, inputs, record)
+
+
+def _register_frozen(settings: Settings, inputs: TrainingInputs) -> RegisteredTower:
+    """Fit frozen features and register them. Needs no Ray, and is repeated rather than resumed."""
+    name = datetime.now(UTC).strftime("frozen-%Y%m%d-%H%M%S")
+    step(f"Fitting frozen features of {inputs.store.key} ({name})")
+    parameters, config = run_parameters(settings, inputs), settings.model_dump(mode="json")
+    with tracked(settings.place, name, parameters, config), tempfile.TemporaryDirectory() as scratch:
+        fitted = fit_frozen(job_of(settings, inputs))
+        log_metrics(fitted.metrics)
+        save_tower(fitted.tower, Path(scratch))
+        weights = {f"weight of {modality}": weight for modality, weight in fitted.tower.config.weights.items()}
+        about = {**weights, **fitted.metrics, "git commit": git_commit()}
+        version = registry.register(Path(scratch), inputs.about(settings), about)
+    _show(f"Frozen features, {fitted.tower.dim} dimensions", {**weights, **fitted.metrics})
+    return RegisteredTower(version, None, fitted.metrics)
+
+
+def run_parameters(settings: Settings, inputs: TrainingInputs) -> dict[str, Any]:
+    """Return the parameters by which MLflow compares runs."""
+    parts = settings.model_dump(mode="json", include=set(_LEARNS_FROM[settings.train.recipe]))
+    return {**inputs.about(settings), **flat(parts), "train.recipe": settings.train.recipe}
 
 
 def resume_run(settings: Settings, name: str) -> RegisteredTower:
@@ -119,10 +150,14 @@ def _train_and_register(settings: Settings, inputs: TrainingInputs, record: RunR
             Path(folder), about, {**trained.metrics, "selected by": trained.score, "git commit": git_commit()}
         )
     record.done(place, version.number)
-    # MLflow and --json have the metrics at other lengths.
-    rows = {key: f"{value:.4g}" for key, value in trained.metrics.items() if "@" not in key or key.endswith("@10")}
-    console.print(facts(f"Best of {trained.epochs} epochs by {trained.score}", rows))
+    _show(f"Best of {trained.epochs} epochs by {trained.score}", trained.metrics)
     return RegisteredTower(version, trained.epochs, trained.metrics)
+
+
+def _show(title: str, numbers: Mapping[str, float]) -> None:
+    """Show metrics at length 10; MLflow and --json have the others."""
+    rows = {key: f"{value:.4g}" for key, value in numbers.items() if "@" not in key or key.endswith("@10")}
+    console.print(facts(title, rows))
 
 
 def _train(settings: Settings, inputs: TrainingInputs, name: str, callback: EpochMetrics) -> Trained:
@@ -143,6 +178,7 @@ def job_of(settings: Settings, inputs: TrainingInputs) -> TrainJob:
         pairs=settings.pairs,
         evaluation=settings.evaluation,
         interactions=inputs.interactions,
+        frozen=settings.frozen,
     )
 
 
@@ -163,7 +199,9 @@ def interactions_digest(table: pa.Table | None) -> str:
 
 def training_digest(settings: Settings, interactions: str) -> str:
     """Return a digest of all settings and interactions that change the tower."""
-    parts = settings.model_dump(mode="json", include=set(LEARNS_FROM), exclude={"train": _EXECUTION})
+    learned = set(_LEARNS_FROM[settings.train.recipe])
+    # The recipe shows in which parts there are.
+    parts = settings.model_dump(mode="json", include=learned, exclude={"train": {"recipe", *_EXECUTION}})
     # Of the other parts, only the definitions of a user's vector and of co-watching influence which epoch is best.
     selection = settings.evaluation.model_dump(include={"history", "co_watch_window_s"})
     text = json.dumps({**parts, "evaluation": selection, "interactions": interactions}, sort_keys=True)

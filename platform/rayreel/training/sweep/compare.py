@@ -14,8 +14,8 @@ from rayreel.evaluation.evaluate import Evaluation, evaluate
 from rayreel.evaluation.methods import TOWER
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.storage import Storage
+from rayreel.tower.embedder import Embedder
 from rayreel.tower.save import load_tower
-from rayreel.tower.tower import VideoTower
 from rayreel.training.config import Select, TrainConfig
 from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.sweep.grid import ImpossibleGrid
@@ -105,6 +105,6 @@ def common_select(cells: Sequence[tuple[TrainConfig, PairsConfig]], *, users: bo
     return named.pop()
 
 
-def _tower(outcome: TrialOutcome, storage: Storage) -> VideoTower:
+def _tower(outcome: TrialOutcome, storage: Storage) -> Embedder:
     with Checkpoint(outcome.checkpoint, storage.filesystem).as_directory() as folder:
         return load_tower(Path(folder))

@@ -1,0 +1,65 @@
+"""Frozen features as a kind of release: nothing is trained, only a mean and a spread are fitted."""
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rayreel.encoders.encoder import Modality
+from rayreel.tower.batch import FeatureBatch
+from rayreel.tower.config import FrozenConfig
+from rayreel.tower.embedder import Embedder
+from rayreel.tower.tower import Standardise, masked_mean
+
+
+class FrozenFeatures(Embedder):
+    """Concatenates the standardised mean of each modality, weighted and at unit length.
+
+    With weights w, the inner product of two videos is Σ w_m cos_m over the modalities that both have, divided by the
+    geometric mean of the weights that each has: for videos with the same modalities, the weighted mean of the cosines.
+
+    >>> dims = {Modality.VISUAL: 1280, Modality.AUDIO: 128, Modality.TEXT: 384}
+    >>> frozen = FrozenFeatures(FrozenConfig(audio=0), dims)
+    >>> frozen.dim
+    1664
+    """
+
+    kind: ClassVar[str] = "frozen"
+
+    def __init__(self, config: FrozenConfig, dims: dict[Modality, int]) -> None:
+        super().__init__()
+        self.config: FrozenConfig = config
+        self.dims = dims
+        self.standardise = nn.ModuleDict(
+            {m.value: Standardise(dims[m]) if config.standardise else nn.Identity() for m in self.modalities}
+        )
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding: the dimensions of all modalities that it reads."""
+        return sum(self.dims[modality] for modality in self.modalities)
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """The modalities with a weight."""
+        return tuple(self.config.weights)
+
+    def fit_inputs(self, vectors: dict[Modality, NDArray[np.float16]]) -> None:
+        """Fit the standardisation to the training videos' feature vectors, [N, D] per modality."""
+        for modality in self.modalities:
+            standardise = self.standardise[modality.value]
+            if isinstance(standardise, Standardise):
+                standardise.fit(vectors[modality])
+
+    def forward(self, batch: FeatureBatch) -> Tensor:
+        """Return z_BD of unit length; zero for a video without any modality that has a weight."""
+        parts = [weight**0.5 * self._unit(batch, modality) for modality, weight in self.config.weights.items()]
+        return F.normalize(torch.cat(parts, dim=1), dim=-1)
+
+    def _unit(self, batch: FeatureBatch, modality: Modality) -> Tensor:
+        """Return [B, D] of unit length; zero where the modality is absent."""
+        x_BND = self.standardise[modality.value](batch.vectors[modality].float())
+        return F.normalize(masked_mean(x_BND, batch.mask[modality]), dim=-1)

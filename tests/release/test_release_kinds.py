@@ -1,0 +1,80 @@
+"""A release of frozen features serves like one of a trained tower, and each replaces the other through the gates."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+
+from feature_rows import DIMS
+from rayreel.encoders.encoder import Modality
+from rayreel.features.matrix import FeatureMatrix
+from rayreel.release import registry
+from rayreel.release.config import GatesConfig, GoldenQuery
+from rayreel.release.gates import PromotionRefused
+from rayreel.release.promote import promote
+from rayreel.release.registry import Version
+from rayreel.release.rollback import roll_back
+from rayreel.release.site import Candidate, Site
+from rayreel.release.snapshot import load_snapshot
+from rayreel.storage import Storage
+from rayreel.tower.config import FrozenConfig
+from rayreel.tower.embed import embed
+from rayreel.tower.frozen import FrozenFeatures
+from release_site import VIDEOS, register
+
+MATRIX = FeatureMatrix.from_table(VIDEOS)
+IDS = MATRIX.column("video_id")
+
+
+def frozen_features() -> FrozenFeatures:
+    frozen = FrozenFeatures(FrozenConfig(), DIMS)
+    frozen.fit_inputs({modality: ragged.values.copy() for modality, ragged in MATRIX.vectors.items()})
+    return frozen
+
+
+@pytest.fixture
+def frozen(storage: Storage, tmp_path: Path) -> Version:
+    """A version of frozen features, registered after the towers 1 to 3 (weak, good, weak)."""
+    return register(storage, frozen_features(), tmp_path / "frozen")
+
+
+def test_the_registry_names_the_kind_of_every_version(frozen: Version) -> None:
+    assert [registry.tags(number)["kind"] for number in (1, frozen.number)] == ["tower", "frozen"]
+    assert isinstance(registry.load(frozen), FrozenFeatures)
+
+
+def test_mlflow_loads_frozen_features_like_a_tower(frozen: Version) -> None:
+    model = mlflow.pyfunc.load_model(frozen.uri)
+    assert np.linalg.norm(model.predict(model.input_example)[0]) == pytest.approx(1, abs=1e-5)
+
+
+def test_frozen_features_are_promoted_searched_and_rolled_back(site: Site, frozen: Version, tmp_path: Path) -> None:
+    gates = GatesConfig(baselines="off", golden=(GoldenQuery(text="c1", expect_category="c1", at_least=5),))
+    site = replace(site, release=site.release.model_copy(update={"gates": gates}))
+    promote(registry.resolve("1"), site, force="its golden query may fail")
+    done = promote(frozen, site)
+    assert done.previous == 1 and all(gate.passed for gate in done.gates)
+    embeddings_ND, snapshot = embed(frozen_features(), MATRIX), load_snapshot(site.storage, frozen.number, tmp_path)
+    np.testing.assert_allclose(snapshot.embeddings_ND, embeddings_ND, atol=1e-6)
+    exact = [IDS[row] for row in np.argsort(-(embeddings_ND @ embeddings_ND[7]), kind="stable")[1:6]]
+    hits = Candidate(frozen, site).index.search(embeddings_ND[7], 5, [IDS[7]])
+    assert [hit.video_id for hit in hits] == exact
+    assert roll_back(site).version.number == 1 and site.serving() == 1
+
+
+def test_a_better_tower_replaces_frozen_features_and_a_worse_one_does_not(site: Site, frozen: Version) -> None:
+    promote(frozen, site)
+    with pytest.raises(PromotionRefused, match="category/ndcg@10, better: champion"):
+        promote(registry.resolve("3"), site)
+    assert site.serving() == frozen.number
+    assert promote(registry.resolve("2"), site).previous == frozen.number
+    with pytest.raises(PromotionRefused, match="category/ndcg@10, better: champion"):
+        promote(frozen, site)
+
+
+def test_a_single_modality_of_a_frozen_release_is_the_encoders_own_cosine(storage: Storage, tmp_path: Path) -> None:
+    config = FrozenConfig(visual=1, audio=0, text=0, standardise=False)
+    version = register(storage, FrozenFeatures(config, DIMS), tmp_path / "visual")
+    assert embed(registry.load(version), MATRIX).shape == (len(MATRIX), DIMS[Modality.VISUAL])

@@ -1,0 +1,53 @@
+"""Fitting frozen features: from the training videos only, and without what training needs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from feature_rows import DIMS, KEY, feature_row, feature_table
+from rayreel.errors import RayreelError
+from rayreel.evaluation.config import SplitConfig
+from rayreel.features.schema import QUARANTINE
+from rayreel.features.store import FeatureStore
+from rayreel.storage import Storage
+from rayreel.tower.frozen import FrozenFeatures
+from rayreel.training.frozen import fit_frozen
+from rayreel.training.job import TrainJob, prepare
+
+
+def job(root: Path, videos: int, validation: float = 0.2, **columns: object) -> TrainJob:
+    store = FeatureStore(Storage(root), KEY)
+    store.create()
+    rows = [feature_row(f"v{n:02}", category=f"c{n % 3}", **columns) for n in range(videos)]
+    store.add(feature_table(*rows), QUARANTINE.empty_table())
+    store.set_catalog([(f"v{n:02}", "1") for n in range(videos)])
+    splits = SplitConfig(validation=validation, test=0.2)
+    return TrainJob(str(root), KEY, store.fingerprint(), splits=splits)
+
+
+def test_statistics_are_those_of_the_training_videos(tmp_path: Path) -> None:
+    what = job(tmp_path, 60)
+    ready = prepare(what)
+    expected = FrozenFeatures(what.frozen, DIMS)
+    expected.fit_inputs({m: ragged.of(ready.split.train) for m, ragged in ready.matrix.vectors.items()})
+    buffers = dict(fit_frozen(what).tower.named_buffers())
+    assert buffers
+    for name, buffer in expected.named_buffers():
+        torch.testing.assert_close(buffers[name], buffer)
+
+
+def test_it_is_measured_by_the_task_that_selects_an_epoch(tmp_path: Path) -> None:
+    what = job(tmp_path, 60)
+    found = fit_frozen(what).metrics
+    assert prepare(what).validation.score in found and all(np.isfinite(value) for value in found.values())
+
+
+def test_data_without_a_validation_task_need_none(tmp_path: Path) -> None:
+    assert fit_frozen(job(tmp_path, 12, validation=0.0)).metrics == {}
+
+
+def test_a_single_training_video_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RayreelError, match=r"Only [01] of 1 videos .* splits\.test"):
+        fit_frozen(job(tmp_path, 1))

@@ -48,7 +48,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
     "index": (index.main, ("storage", "index", "release")),
     "serve": (serve.main, ("storage", "serve")),
     "similar": (similar.main, ("storage", "encoders", "sampling", "limits", "recommend")),
-    "export": (export.main, ("storage",)),
+    "export": (export.main, ("storage", "encoders", "sampling")),
     "settings": (settings.main, ()),
 }
 GROUPS: dict[str, typer.Typer] = {"dataset": dataset.app, "keys": keys.app}

@@ -7,6 +7,9 @@ import typer
 
 from rayreel.cli.described import matching, setting_lines
 from rayreel.cli.output import print_json
+from rayreel.encoders.config import Modality
+from rayreel.errors import RayreelError
+from rayreel.features.metric import Metric
 
 
 def complete_setting(incomplete: str) -> list[str]:
@@ -40,9 +43,26 @@ AsJson = Annotated[
         is_eager=True,
     ),
 ]
+OwnSpace = Annotated[
+    Modality | None,
+    typer.Option("--encoder", help="Compare this encoder's own vectors in the feature store instead of a release."),
+]
+SpaceMetric = Annotated[
+    Metric | None, typer.Option("--metric", help="With --encoder: how vectors are compared.", show_default="cosine")
+]
 Port = Annotated[
     int | None, typer.Option(help="Port of the HTTP service.", show_default="as in serve_apps/config.yaml")
 ]
+
+
+def metric_of(encoder: Modality | None, metric: Metric | None) -> Metric:
+    """Return the metric of an encoder's space. Raises RayreelError for a metric without an encoder."""
+    if metric is not None and encoder is None:
+        raise RayreelError(
+            f"--metric {metric} needs --encoder: the embeddings of a release are unit vectors, which index and service "
+            "compare by cosine. Name the encoder whose own vectors to compare: visual, audio or text."
+        )
+    return metric or Metric.COSINE
 
 
 def settings_help(*parts: str) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from rayreel.cli.options import AsJson, ConfigFile, Sets, StorageRoot
+from rayreel.cli.options import AsJson, ConfigFile, OwnSpace, Sets, SpaceMetric, StorageRoot, metric_of
 from rayreel.cli.output import emit
 from rayreel.settings import load_settings
 
@@ -12,6 +12,8 @@ from rayreel.settings import load_settings
 def main(
     query: Annotated[str, typer.Argument(help="A video_id of the release, or a video file.", metavar="FILE_OR_ID")],
     k: Annotated[int, typer.Option("--k", min=1, max=200, help="Number of videos.")] = 10,
+    encoder: OwnSpace = None,
+    metric: SpaceMetric = None,
     config: ConfigFile = None,
     sets: Sets = None,
     storage: StorageRoot = None,
@@ -19,8 +21,14 @@ def main(
 ) -> None:
     """Show the most similar videos of the release that was promoted last. No service needs to run.
 
-    A file does not have to be in the catalog; it is decoded and encoded in this process.
+    A file does not have to be in the catalog; it is decoded and encoded in this process. With --encoder, videos are
+    compared by the mean of one encoder's vectors, as extracted, and no release is needed.
     """
     from rayreel.cli.steps.similar import find_similar
+    from rayreel.cli.steps.space import find_in_space
 
-    emit(find_similar(load_settings(config, sets or [], storage), query, k))
+    compared, settings = metric_of(encoder, metric), load_settings(config, sets or [], storage)
+    if encoder is None:
+        emit(find_similar(settings, query, k))
+    else:
+        emit(find_in_space(settings, query, k, encoder, compared))

@@ -23,7 +23,7 @@ from rayreel.recommendation.query import BadQuery, Vector
 from rayreel.release import registry
 from rayreel.release.registry import Version
 from rayreel.settings import Settings
-from rayreel.tower.embed import embed_query
+from rayreel.tower.embed import QueryVectors, embed_query
 from rayreel.training.tracking import use_tracking
 
 _LOCAL: dict[str, tuple[Settings, LocalRelease]] = {}
@@ -60,14 +60,20 @@ def embed_file(settings: Settings, release: LocalRelease, file: Path) -> Vector:
     Raises BadQuery if the file cannot be used or the encoders are not those of the release, and EmptyQuery.
     """
     _check_encoders(settings, release.version)
+    vectors = file_vectors(settings, open_store(settings.place, release.version.encoder_key), file)
+    return embed_query(release.tower, vectors)
+
+
+def file_vectors(settings: Settings, store: FeatureStore, file: Path) -> QueryVectors:
+    """Return the vectors of a video file, [n, D] for each modality, n = 0 for absent ones. Raises BadQuery."""
     video = read_video(file.resolve(), file.resolve().parent)
     if isinstance(video, RowProblem):
         raise BadQuery(f"{file} cannot be used as a query: {video.detail}")
-    rows = _features_of(settings, open_store(settings.place, release.version.encoder_key), video)
+    rows = _features_of(settings, store, video)
     if reason := rows["reason"][0].as_py():
         raise BadQuery(f"{file} cannot be used as a query: {reason}: {rows['detail'][0].as_py()}")
     vectors = FeatureMatrix.from_table(rows).vectors
-    return embed_query(release.tower, {m: vectors[m].values.astype("float32") for m in Modality})
+    return {m: vectors[m].values.astype("float32") for m in Modality}
 
 
 def _features_of(settings: Settings, store: FeatureStore, video: CatalogVideo) -> pa.Table:

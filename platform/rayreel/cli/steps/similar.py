@@ -32,9 +32,9 @@ def find_similar(settings: Settings, query: str, k: int) -> dict[str, Any]:
     return {"release": found.release, "query": query, "results": results}
 
 
-def results_table(title: str, results: Iterable[RankedVideo | Result]) -> Table:
-    """Return results as a table, best first."""
-    table = Table("score", "video_id", "category", "title", title=escape(title), title_justify="left")
+def results_table(title: str, results: Iterable[RankedVideo | Result], score: str = "score") -> Table:
+    """Return results as a table, best first; `score` heads the column of their scores."""
+    table = Table(score, "video_id", "category", "title", title=escape(title), title_justify="left")
     for found in results:
         table.add_row(f"{found.score:.3f}", *map(escape, (found.video_id, found.category, found.title)))
     return table

@@ -23,6 +23,7 @@ from rayreel.release.registry import Version
 from rayreel.release.site import Site
 from rayreel.storage import Storage
 from rayreel.tower.config import TowerConfig
+from rayreel.tower.embedder import Embedder
 from rayreel.tower.save import save_tower
 from rayreel.tower.tower import VideoTower
 from rayreel.training.tracking import tracked, use_tracking
@@ -83,7 +84,7 @@ def weak_tower() -> VideoTower:
     return _tower((Modality.AUDIO,))
 
 
-def register(storage: Storage, tower: VideoTower, folder: Path, encoder_key: str = str(KEY)) -> Version:
+def register(storage: Storage, tower: Embedder, folder: Path, encoder_key: str = str(KEY)) -> Version:
     """Register the tower as the newest version."""
     folder.mkdir(parents=True)
     save_tower(tower, folder)

@@ -5,49 +5,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sklearn.neighbors import NearestNeighbors
 from typer.testing import CliRunner, Result
 
-from feature_rows import feature_row
 from films import write_film
-from promoted import RANDOM
+from random_store import SETS, VIDEOS, random_store
 from rayreel.cli.main import app
-from rayreel.encoders.encoder import Modality
-from rayreel.encoders.load import load_encoders
 from rayreel.errors import RayreelError
-from rayreel.features.key import EncoderKey
-from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore
 from rayreel.recommendation.live import UnknownVideo
-from rayreel.settings import load_settings
 
-SETS = [word for name, value in RANDOM.items() for word in ("--set", f"{name}={json.dumps(value)}")]
-VIDEOS = 30
+OPTIONS = [word for line in SETS for word in ("--set", line)]
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
-    """Thirty videos with two frames each, and sound in every second one."""
-    root = str(tmp_path_factory.mktemp("space"))
-    settings = load_settings(sets=[word for word in SETS if word != "--set"], storage=root)
-    key = EncoderKey.of(load_encoders(settings.encoders, settings.weights_cache), settings.sampling)
-    store, rng = FeatureStore(settings.place, key), np.random.default_rng(0)
-    rows = []
-    for n in range(VIDEOS):
-        vectors = {m.value: list(rng.normal(size=(2, key.dims[m])).astype(np.float16)) for m in Modality}
-        vectors |= {} if n % 2 else {"audio": None}
-        rows.append(feature_row(f"v{n:02}", encoder_key=str(key)) | vectors)
-    store.create()
-    store.add(pa.Table.from_pylist(rows, schema=store.schema), QUARANTINE.empty_table())
-    store.set_catalog([(row["video_id"], "1") for row in rows])
-    return store
+    return random_store(str(tmp_path_factory.mktemp("space")))
 
 
 def invoke(store: FeatureStore, *words: str) -> Result:
-    return CliRunner(env={"COLUMNS": "200"}).invoke(app, [*words, "--storage", store.storage.root, *SETS])
+    return CliRunner(env={"COLUMNS": "200"}).invoke(app, [*words, "--storage", store.storage.root, *OPTIONS])
 
 
 def answer(store: FeatureStore, *words: str) -> dict[str, Any]:

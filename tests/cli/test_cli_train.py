@@ -4,13 +4,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import pyarrow as pa
 import pytest
+import ray
 
 from chain import ROOT
+from random_store import SETS, random_store
 from rayreel.catalog.interactions import SCHEMA
-from rayreel.cli.steps.train import interactions_digest, training_digest
+from rayreel.cli.steps.sweep import run_sweep
+from rayreel.cli.steps.train import interactions_digest, train_tower, trained_already, training_digest
+from rayreel.release import registry
 from rayreel.settings import load_settings
+from rayreel.training.sweep.grid import ImpossibleGrid
 
 
 def job(*words: str) -> subprocess.CompletedProcess[str]:
@@ -42,6 +48,33 @@ def test_the_digest_of_interactions_depends_only_on_their_content() -> None:
     table = pa.Table.from_pylist([row, row | {"video_id": "w"}], schema=SCHEMA)
     assert interactions_digest(table) == interactions_digest(pa.concat_tables([table.slice(0, 1), table.slice(1)]))
     assert interactions_digest(table) != interactions_digest(table.slice(0, 1)) != interactions_digest(None)
+
+
+def test_of_frozen_features_only_their_settings_change_the_digest() -> None:
+    frozen = digest("train.recipe=frozen")
+    assert frozen != digest() and frozen != digest("train.recipe=frozen", "frozen.audio=0")
+    assert frozen == digest("train.recipe=frozen", "train.epochs=3", "tower.dim=128")
+    assert digest("frozen.audio=0") == digest()
+
+
+def test_frozen_features_are_registered_once_and_without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # MLflow may set it; patching it restores it
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    store, was_initialised = random_store(str(tmp_path)), ray.is_initialized()
+    settings = load_settings(sets=[*SETS, "train.recipe=frozen", "splits.validation=0.3"], storage=str(tmp_path))
+    registered = train_tower(settings)
+    assert registered.epochs is None and 0 <= registered.metrics["validation/recall@10"] <= 1
+    assert registry.tags(registered.version.number)["kind"] == "frozen"
+    assert registered.version == trained_already(settings, store) == registry.resolve(registry.CHALLENGER)
+    run = mlflow.get_run(registered.version.run_id).data
+    assert run.params["frozen.text"] == "0.55" and run.metrics["validation/recall at 10"] >= 0
+    assert ray.is_initialized() == was_initialised
+
+
+def test_a_sweep_of_a_recipe_that_trains_nothing_is_refused() -> None:
+    settings = load_settings(sets=["train.recipe=frozen"])
+    with pytest.raises(ImpossibleGrid, match=r"train\.recipe=frozen trains none"):
+        run_sweep(settings, [("train.recipe=frozen",)], [settings], seeds=1, parallel=1)
 
 
 def test_resume_accepts_no_settings(tmp_path: Path) -> None:

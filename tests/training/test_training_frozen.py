@@ -17,10 +17,10 @@ from rayreel.training.frozen import fit_frozen
 from rayreel.training.job import TrainJob, prepare
 
 
-def job(root: Path, videos: int, validation: float = 0.2, **columns: object) -> TrainJob:
+def job(root: Path, videos: int, validation: float = 0.2) -> TrainJob:
     store = FeatureStore(Storage(root), KEY)
     store.create()
-    rows = [feature_row(f"v{n:02}", category=f"c{n % 3}", **columns) for n in range(videos)]
+    rows = [feature_row(f"v{n:02}", category=f"c{n % 3}") for n in range(videos)]
     store.add(feature_table(*rows), QUARANTINE.empty_table())
     store.set_catalog([(f"v{n:02}", "1") for n in range(videos)])
     splits = SplitConfig(validation=validation, test=0.2)

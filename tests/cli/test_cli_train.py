@@ -58,8 +58,9 @@ def test_of_frozen_features_only_their_settings_change_the_digest() -> None:
 
 
 def test_frozen_features_are_registered_once_and_without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # MLflow may set it; patching it restores it
-    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.setenv(name, "")  # MLflow sets them; patched here, they are restored
+        monkeypatch.delenv(name)
     store, was_initialised = random_store(str(tmp_path)), ray.is_initialized()
     settings = load_settings(sets=[*SETS, "train.recipe=frozen", "splits.validation=0.3"], storage=str(tmp_path))
     registered = train_tower(settings)
@@ -69,6 +70,8 @@ def test_frozen_features_are_registered_once_and_without_ray(tmp_path: Path, mon
     run = mlflow.get_run(registered.version.run_id).data
     assert run.params["frozen.text"] == "0.55" and run.metrics["validation/recall at 10"] >= 0
     assert ray.is_initialized() == was_initialised
+    mlflow.set_tracking_uri(None)
+    mlflow.set_registry_uri(None)
 
 
 def test_a_sweep_of_a_recipe_that_trains_nothing_is_refused() -> None:

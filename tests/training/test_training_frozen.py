@@ -1,17 +1,19 @@
 """Fitting frozen features: from the training videos only, and without what training needs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from feature_rows import DIMS, KEY, feature_row, feature_table
+from feature_rows import DIMS, KEY, clusters_table, feature_row, feature_table
 from rayreel.errors import RayreelError
 from rayreel.evaluation.config import SplitConfig
 from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore
 from rayreel.storage import Storage
+from rayreel.tower.config import FrozenConfig
 from rayreel.tower.frozen import FrozenFeatures
 from rayreel.training.frozen import fit_frozen
 from rayreel.training.job import TrainJob, prepare
@@ -36,6 +38,30 @@ def test_statistics_are_those_of_the_training_videos(tmp_path: Path) -> None:
     assert buffers
     for name, buffer in expected.named_buffers():
         torch.testing.assert_close(buffers[name], buffer)
+
+
+def test_text_that_agrees_with_the_frames_keeps_its_weight(tmp_path: Path) -> None:
+    store = FeatureStore(Storage(tmp_path), KEY)
+    store.create()
+    table = clusters_table(each=15)
+    store.add(table, QUARANTINE.empty_table())
+    store.set_catalog([(video_id, "1") for video_id in table["video_id"].to_pylist()])
+    found = fit_frozen(TrainJob(str(tmp_path), KEY, store.fingerprint()))
+    assert found.agreement is not None and found.agreement > 0.5
+    assert found.tower.config == FrozenConfig()
+
+
+def test_text_unrelated_to_the_frames_keeps_a_twentieth_unless_that_is_switched_off(tmp_path: Path) -> None:
+    what = job(tmp_path, 60)  # all vectors are random
+    found = fit_frozen(what)
+    assert found.agreement is not None and abs(found.agreement) < 0.1
+    assert found.tower.config.text == pytest.approx(0.05 * what.frozen.text)
+    always = fit_frozen(replace(what, frozen=FrozenConfig(min_agreement=-1)))
+    assert always.tower.config.text == what.frozen.text and always.agreement == found.agreement
+
+
+def test_of_few_videos_the_agreement_is_unknown(tmp_path: Path) -> None:
+    assert fit_frozen(job(tmp_path, 9)).agreement is None
 
 
 def test_it_is_measured_by_the_task_that_selects_an_epoch(tmp_path: Path) -> None:

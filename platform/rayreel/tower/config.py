@@ -54,6 +54,14 @@ class FrozenConfig(BaseModel):
         description="subtract the training videos' mean and divide by their spread; false: the encoders' own vectors",
     )
 
+    min_agreement: float = Field(
+        0.1,
+        ge=-1,
+        le=1,
+        description="text keeps only a twentieth of its weight if its cosines correlate less than this with those of "
+        "the frames, as with file names that say nothing; -1: never",
+    )
+
     @property
     def weights(self) -> dict[Modality, float]:
         """The weights above zero."""

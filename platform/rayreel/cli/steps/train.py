@@ -86,12 +86,15 @@ def _register_frozen(settings: Settings, inputs: TrainingInputs) -> RegisteredTo
     parameters, config = run_parameters(settings, inputs), settings.model_dump(mode="json")
     with tracked(settings.place, name, parameters, config), tempfile.TemporaryDirectory() as scratch:
         fitted = fit_frozen(job_of(settings, inputs))
-        log_metrics(fitted.metrics)
+        found = fitted.metrics | ({} if fitted.agreement is None else {"text agreement": fitted.agreement})
+        log_metrics(found)
         save_tower(fitted.tower, Path(scratch))
         weights = {f"weight of {modality}": weight for modality, weight in fitted.tower.config.weights.items()}
-        about = {**weights, **fitted.metrics, "git commit": git_commit()}
+        about = {**weights, **found, "git commit": git_commit()}
         version = registry.register(Path(scratch), inputs.about(settings), about)
-    _show(f"Frozen features, {fitted.tower.dim} dimensions", {**weights, **fitted.metrics})
+    _show(f"Frozen features, {fitted.tower.dim} dimensions", {**weights, **found})
+    if fitted.tower.config != settings.frozen:
+        step("Text has little weight: it does not agree with the frames, as file names do (frozen.min_agreement)")
     return RegisteredTower(version, None, fitted.metrics)
 
 

@@ -132,7 +132,7 @@ def test_an_unknown_setting_is_reported_with_the_known_ones(
     file = written(tmp_path / "c.yaml", "train: {epocs: 3}") if source == "file" else None
     if source == "variable":
         monkeypatch.setenv("RAYREEL_TRAIN__EPOCS", "3")
-    with pytest.raises(SettingsError, match=r"no setting train\.epocs\. Known settings: recipe, epochs"):
+    with pytest.raises(SettingsError, match=r"no setting train\.epocs\. Known settings: recipe, refit, epochs"):
         load_settings(file, ["train.epocs=3"] if source == "set" else [])
 
 

@@ -145,3 +145,21 @@ def test_too_few_videos_are_rejected_with_a_remedy(tmp_path: Path) -> None:
 def test_pair_sources_without_pairs_are_rejected_before_training(tmp_path: Path) -> None:
     with pytest.raises(PairsImpossible):
         prepare(job(tmp_path, pairs=PairsConfig(co_watched=1)))
+
+
+def test_a_refit_trains_on_validation_videos_too_for_its_epochs_and_never_on_test_videos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = job(tmp_path)
+    split = prepare(first).split
+    run = new_run(replace(first, refit=2))
+    assert set(run.prepared.split.train) == {*split.train, *split.validation}
+    assert not {*run.prepared.plan.train_rows} & {*split.test}
+    reported: list[dict[str, float]] = []
+    monkeypatch.setattr(run, "_report", reported.append)
+    while not run.finished:
+        run.train_epoch()
+        run.end_epoch()
+    assert len(reported) == 2
+    # Those videos are now trained on, so a score on them would mean nothing.
+    assert not [name for metrics in reported for name in metrics if name.startswith("validation")]

@@ -29,7 +29,7 @@ from rayreel.training.validation import SCORE
 pytestmark = pytest.mark.timeout(600)
 
 MINED = PairsConfig(label=1, negatives="mined", mined_from_rank=1, mined_to_rank=8)
-TRAIN = TrainConfig(epochs=3, batch_size=16, workers=2, checkpoint_steps=1, learning_rate=1e-3)
+TRAIN = TrainConfig(epochs=3, batch_size=16, workers=2, checkpoint_steps=1, learning_rate=1e-3, refit=False)
 
 
 @pytest.fixture(scope="module")

@@ -49,10 +49,16 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    recipe: Literal["tower", "frozen"] = Field(
-        "tower",
-        description="tower: train a network; frozen: register the encoders' features without training, with the "
-        "settings of `frozen`",
+    recipe: Literal["auto", "tower", "frozen"] = Field(
+        "auto",
+        description="auto: train a network with pairs, loss and learning rate chosen from the data, unless `pairs` or "
+        "`loss` are set; tower: train it exactly as set; frozen: register the encoders' features without training, "
+        "with the settings of `frozen`",
+    )
+    refit: bool = Field(
+        True,
+        description="train again on training and validation videos, for as many epochs as gave the best validation "
+        "score; test videos stay unseen",
     )
     epochs: int = Field(20, ge=1, description="passes over the training videos")
     batch_size: int = Field(

@@ -2,9 +2,10 @@
 
 import os
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -33,7 +34,10 @@ _MEMORY_SHARE = 1 / 8
 
 @dataclass(frozen=True, slots=True)
 class TrainJob:
-    """Complete description of a run, sent to every worker. `features` is the store's fingerprint."""
+    """Complete description of a run, sent to every worker. `features` is the store's fingerprint.
+
+    With `refit`, the run trains on validation videos too, for this number of epochs and without validation.
+    """
 
     storage: str
     key: EncoderKey
@@ -45,6 +49,7 @@ class TrainJob:
     pairs: PairsConfig = field(default_factory=PairsConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     interactions: pa.Table | None = None
+    refit: int | None = None
     frozen: FrozenConfig = field(default_factory=FrozenConfig)
 
 
@@ -71,9 +76,10 @@ def prepare(job: TrainJob, workers_here: int = 1) -> Prepared:
             f"Only {len(exam.split.train)} of {len(matrix)} videos in the feature store are for training; at least "
             f"{_MIN_VIDEOS} are needed. Extract more videos, or hold out fewer with --set splits.test=0.1."
         )
+    split = exam.split if job.refit is None else _with_validation(exam.split)
     plan = PairPlan.of(
         matrix,
-        exam.split.train,
+        split.train,
         job.pairs,
         None if exam.users is None else exam.users.training,
         labels_matter=job.loss.kind == "supcon",
@@ -81,7 +87,11 @@ def prepare(job: TrainJob, workers_here: int = 1) -> Prepared:
     selection = validation(exam, job.train.select, job.pairs)
     # Arrow keeps memory from reading for reuse; for a million videos that is more than training itself needs.
     pa.default_memory_pool().release_unused()
-    return Prepared(matrix, exam.split, plan, selection)
+    return Prepared(matrix, split, plan, selection)
+
+
+def _with_validation(split: Split) -> Split:
+    return replace(split, train=np.union1d(split.train, split.validation))
 
 
 def open_features(store: FeatureStore, fingerprint: str, config: TrainConfig, workers: int = 1) -> FeatureMatrix:

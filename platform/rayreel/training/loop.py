@@ -52,7 +52,7 @@ def train_loop(job: TrainJob) -> TrainingOutcome:
     run = Run(job, prepared, make_learner(job, prepared, device), Progress())
     if (state := latest_state()) is not None:
         run.load(state)
-    while run.progress.epoch < job.train.epochs and not run.progress.stale(job.train.patience):
+    while not run.finished:
         divergence = run.train_epoch()
         if divergence is not None:
             return TrainingOutcome(run.progress.epoch, divergence)
@@ -96,6 +96,13 @@ class Run:
         self.progress = Progress.of(state["progress"])
         self.prepared.plan.mined_TR = None if state["mined"] is None else state["mined"].numpy()
 
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are trained, or validation has not improved for `train.patience` epochs."""
+        if self.job.refit is not None:
+            return self.progress.epoch >= self.job.refit
+        return self.progress.epoch >= self.job.train.epochs or self.progress.stale(self.job.train.patience)
+
     def train_epoch(self) -> str | None:
         """Train the rest of the current epoch; return a description if training diverges, else None."""
         config = self.job.train
@@ -114,12 +121,16 @@ class Run:
         return None
 
     def end_epoch(self) -> None:
-        """Validate, report and advance to the next epoch."""
+        """Validate, report and advance to the next epoch. A refit has no videos left to validate with."""
         epoch, metrics = self.progress.epoch, self.progress.metrics()
         metrics["train/samples_per_s"] = self.samples_per_s
         if self.learner.loss.temperature is not None:
             metrics["train/temperature"] = self.learner.loss.temperature
         validation = self.prepared.validation
+        if self.job.refit is not None:
+            self.progress.end_epoch(float(epoch))
+            self._report(metrics)
+            return
         metrics |= validation.measure(self._embed(validation.matrix, validation.rows))
         self.progress.end_epoch(metrics[validation.score])
         self._report({"epoch": epoch, **metrics})

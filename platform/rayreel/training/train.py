@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ray.train import Checkpoint, CheckpointConfig, Result, UserCallback
@@ -18,12 +18,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """The best epoch of a run, the validation metric that selected it, and the number of epochs."""
+    """A trained tower, the metrics of its best epoch, the number of epochs and the metric that selected the best.
+
+    With `refit`, the tower is that of the second training, on training and validation videos for this number of epochs.
+    """
 
     checkpoint: Checkpoint
     metrics: dict[str, Any]
     epochs: int
     score: str
+    refit: int | None = None
 
 
 def train(job: TrainJob, name: str, callbacks: Sequence[UserCallback] = ()) -> Trained:
@@ -34,21 +38,41 @@ def train(job: TrainJob, name: str, callbacks: Sequence[UserCallback] = ()) -> T
     """
     score = prepare(job).validation.score  # raises on invalid data before any worker starts
     log.info("the best epoch of %s is selected by %s", name, score)
-    result = run_loop(
+    kept = CheckpointConfig(num_to_keep=job.train.keep_checkpoints, checkpoint_score_attribute=score)
+    trained = _best(_run(job, name, kept, callbacks), job.train, score)
+    return _refitted(job, name, trained) if job.train.refit else trained
+
+
+def _refitted(job: TrainJob, name: str, trained: Trained) -> Trained:
+    """Train again with the validation videos, which are no longer needed to choose the number of epochs."""
+    epochs = int(trained.metrics["epoch"]) + 1
+    result = _run(replace(job, refit=epochs), f"{name}-refit", CheckpointConfig(num_to_keep=1))
+    _outcome(result, job.train)
+    assert result.checkpoint is not None, "every epoch reports a checkpoint"
+    return replace(trained, checkpoint=result.checkpoint, refit=epochs)
+
+
+def _run(job: TrainJob, name: str, kept: CheckpointConfig, callbacks: Sequence[UserCallback] = ()) -> Result:
+    return run_loop(
         train_loop,
         job,
         job.train,
         (job.train.fewest_workers, job.train.most_workers),
         storage=job.storage,
         name=name,
-        kept=CheckpointConfig(num_to_keep=job.train.keep_checkpoints, checkpoint_score_attribute=score),
+        kept=kept,
         backend="gloo" if job.train.device == "cpu" else None,
         callbacks=callbacks,
     )
-    return _best(result, job.train, score)
 
 
 def _best(result: Result, config: TrainConfig, score: str) -> Trained:
+    outcome = _outcome(result, config)
+    checkpoint, metrics = max(result.best_checkpoints, key=lambda kept: kept[1][score])
+    return Trained(checkpoint, metrics, outcome.epochs, score)
+
+
+def _outcome(result: Result, config: TrainConfig) -> TrainingOutcome:
     outcome = result.return_value
     assert isinstance(outcome, TrainingOutcome), "a completed run returns an outcome"
     if outcome.diverged is not None:
@@ -62,5 +86,4 @@ def _best(result: Result, config: TrainConfig, score: str) -> Trained:
             f"train.learning_rate={config.learning_rate / 3:.1g}, lengthen the warm-up with --set train.warmup=0.1, or "
             "compute in fp32 with --set train.precision=fp32."
         )
-    checkpoint, metrics = max(result.best_checkpoints, key=lambda kept: kept[1][score])
-    return Trained(checkpoint, metrics, outcome.epochs, score)
+    return outcome

@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ def run_sweep(
 
     Raises ImpossibleGrid if a cell trains nothing.
     """
-    if untrained := {own.train.recipe for own in resolved} - {"tower"}:
+    if untrained := {own.train.recipe for own in resolved} - {"auto", "tower"}:
         raise ImpossibleGrid(
             f"A sweep trains towers, and train.recipe={untrained.pop()} trains none. Leave it out of the sweep, and "
             "register that version with `rayreel train`."
@@ -65,19 +65,17 @@ def run_sweep(
 def _trials(
     name: str, cells: Sequence[Cell], resolved: Sequence[Settings], seeds: int, inputs: TrainingInputs
 ) -> list[SweepTrial]:
-    select = common_select(
-        [(settings.train, settings.pairs) for settings in resolved], users=inputs.interactions is not None
-    )
+    jobs = [job_of(settings, inputs)[0] for settings in resolved]
+    select = common_select([(job.train, job.pairs) for job in jobs], users=inputs.interactions is not None)
     trials: list[SweepTrial] = []
-    for cell, label, settings in zip(cells, labels(cells), resolved, strict=True):
+    for cell, label, settings, job in zip(cells, labels(cells), resolved, jobs, strict=True):
         for seed in range(settings.train.seed, settings.train.seed + seeds):
-            train = settings.train.model_copy(update={"seed": seed, "select": select})
-            own = settings.model_copy(update={"train": train})
-            config = own.model_dump(mode="json")
-            parameters = run_parameters(own, inputs)
-            trials.append(
-                SweepTrial(f"{name}-{len(trials):03}", cell, label, seed, job_of(own, inputs), parameters, config)
-            )
+            # Trials are compared on validation videos, so none may train on them.
+            train = job.train.model_copy(update={"seed": seed, "select": select, "refit": False})
+            own, config = replace(job, train=train), settings.model_copy(update={"train": train})
+            parameters = run_parameters(config, inputs, own)
+            dumped = config.model_dump(mode="json")
+            trials.append(SweepTrial(f"{name}-{len(trials):03}", cell, label, seed, own, parameters, dumped))
     return trials
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from rayreel.catalog.interactions import read_interactions
-from rayreel.cli.output import console, facts, next_command, step
+from rayreel.cli.output import console, facts, next_command, note, step
 from rayreel.cli.steps.ray_session import use_ray
 from rayreel.features.store import FeatureStore, open_store
 from rayreel.release import registry
@@ -22,12 +22,14 @@ from rayreel.tower.save import save_tower
 from rayreel.training.frozen import fit_frozen
 from rayreel.training.job import TrainJob
 from rayreel.training.journal import EpochMetrics, Journal
+from rayreel.training.recipe import with_recipe
 from rayreel.training.runs import RunRecord, check_unchanged, find_run
 from rayreel.training.tracking import git_commit, log_metrics, tracked, use_tracking
 from rayreel.training.train import Trained, train
 
 # Parts of the settings that change a tower, by recipe.
-_LEARNS_FROM = {"tower": ("tower", "loss", "pairs", "train", "splits"), "frozen": ("frozen", "splits")}
+_TRAINED = ("tower", "loss", "pairs", "train", "splits")
+_LEARNS_FROM = {"auto": _TRAINED, "tower": _TRAINED, "frozen": ("frozen", "splits")}
 # Settings of `train` that choose where and how safely to train, and do not change the tower.
 _EXECUTION = {"cpus_per_worker", "ingest", "scratch", "prefetch", "keep_checkpoints", "max_failures", "device", "on"}
 
@@ -71,8 +73,10 @@ def train_tower(settings: Settings) -> RegisteredTower:
         return _register_frozen(settings, inputs)
     name = datetime.now(UTC).strftime("train-%Y%m%d-%H%M%S")
     config = settings.model_dump(mode="json")
-    parameters = run_parameters(settings, inputs)
+    job, reason = job_of(settings, inputs)
+    parameters = run_parameters(settings, inputs, job)
     step(f"Training on {inputs.store.key}: {settings.train.epochs} epochs, {settings.train.workers} workers ({name})")
+    step(f"Pairs: {reason}")
     with tracked(settings.place, name, parameters, config, remedy=_remedy(settings, name)) as run_id:
         record = RunRecord(name, run_id, config, inputs.features, inputs.interactions_digest)
         record.write(settings.place)
@@ -83,9 +87,10 @@ def _register_frozen(settings: Settings, inputs: TrainingInputs) -> RegisteredTo
     """Fit frozen features and register them. Needs no Ray, and is repeated rather than resumed."""
     name = datetime.now(UTC).strftime("frozen-%Y%m%d-%H%M%S")
     step(f"Fitting frozen features of {inputs.store.key} ({name})")
-    parameters, config = run_parameters(settings, inputs), settings.model_dump(mode="json")
+    job, _ = job_of(settings, inputs)
+    parameters, config = run_parameters(settings, inputs, job), settings.model_dump(mode="json")
     with tracked(settings.place, name, parameters, config), tempfile.TemporaryDirectory() as scratch:
-        fitted = fit_frozen(job_of(settings, inputs))
+        fitted = fit_frozen(job)
         found = fitted.metrics | ({} if fitted.agreement is None else {"text agreement": fitted.agreement})
         log_metrics(found)
         save_tower(fitted.tower, Path(scratch))
@@ -98,9 +103,9 @@ def _register_frozen(settings: Settings, inputs: TrainingInputs) -> RegisteredTo
     return RegisteredTower(version, None, fitted.metrics)
 
 
-def run_parameters(settings: Settings, inputs: TrainingInputs) -> dict[str, Any]:
+def run_parameters(settings: Settings, inputs: TrainingInputs, job: TrainJob) -> dict[str, Any]:
     """Return the parameters by which MLflow compares runs."""
-    parts = settings.model_dump(mode="json", include=set(_LEARNS_FROM[settings.train.recipe]))
+    parts = {part: getattr(job, part).model_dump(mode="json") for part in _LEARNS_FROM[settings.train.recipe]}
     return {**inputs.about(settings), **flat(parts), "train.recipe": settings.train.recipe}
 
 
@@ -154,6 +159,8 @@ def _train_and_register(settings: Settings, inputs: TrainingInputs, record: RunR
         )
     record.done(place, version.number)
     _show(f"Best of {trained.epochs} epochs by {trained.score}", trained.metrics)
+    if trained.refit is not None:
+        note(f"Trained again on training and validation videos for {trained.refit} epochs (train.refit).")
     return RegisteredTower(version, trained.epochs, trained.metrics)
 
 
@@ -165,12 +172,12 @@ def _show(title: str, numbers: Mapping[str, float]) -> None:
 
 def _train(settings: Settings, inputs: TrainingInputs, name: str, callback: EpochMetrics) -> Trained:
     use_ray()
-    return train(job_of(settings, inputs), name, [callback])
+    return train(job_of(settings, inputs)[0], name, [callback])
 
 
-def job_of(settings: Settings, inputs: TrainingInputs) -> TrainJob:
-    """Return the description of the training that is sent to the workers."""
-    return TrainJob(
+def job_of(settings: Settings, inputs: TrainingInputs) -> tuple[TrainJob, str]:
+    """Return what is sent to the workers, with the recipe that the data allow, and why it was chosen."""
+    job = TrainJob(
         storage=settings.place.root,
         key=inputs.store.key,
         features=inputs.features,
@@ -183,6 +190,7 @@ def job_of(settings: Settings, inputs: TrainingInputs) -> TrainJob:
         interactions=inputs.interactions,
         frozen=settings.frozen,
     )
+    return with_recipe(job)
 
 
 def _remedy(settings: Settings, name: str) -> str:
@@ -203,8 +211,8 @@ def interactions_digest(table: pa.Table | None) -> str:
 def training_digest(settings: Settings, interactions: str) -> str:
     """Return a digest of all settings and interactions that change the tower."""
     learned = set(_LEARNS_FROM[settings.train.recipe])
-    # The recipe shows in which parts there are.
-    parts = settings.model_dump(mode="json", include=learned, exclude={"train": {"recipe", *_EXECUTION}})
+    # That of frozen features shows in which parts there are.
+    parts = settings.model_dump(mode="json", include=learned, exclude={"train": _EXECUTION})
     # Of the other parts, only the definitions of a user's vector and of co-watching influence which epoch is best.
     selection = settings.evaluation.model_dump(include={"history", "co_watch_window_s"})
     text = json.dumps({**parts, "evaluation": selection, "interactions": interactions}, sort_keys=True)

@@ -41,6 +41,10 @@ class Server(ThreadingHTTPServer):
     def content(self, path: str, content: bytes, *headers: tuple[str, str]) -> None:
         self.answers[path] = lambda handler: handler.send(200, content, *headers)
 
+    def ranges(self, path: str, content: bytes) -> None:
+        """Respond with the part of `content` that the Range header names, as RFC 9110 says."""
+        self.answers[path] = lambda handler: handler.send_part(content)
+
 
 class Handler(BaseHTTPRequestHandler):
     server: Server
@@ -60,6 +64,12 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+    def send_part(self, content: bytes) -> None:
+        first, last = self.headers["Range"].removeprefix("bytes=").split("-")
+        start = int(first) if first else max(0, len(content) - int(last))
+        part = content[start : int(last) + 1 if first and last else None]
+        self.send(206, part, ("Content-Range", f"bytes {start}-{start + len(part) - 1}/{len(content)}"))
 
     def handle(self) -> None:
         try:

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from rayreel.catalog.problem import CatalogError
+from rayreel.catalog.subset import Subset
 from rayreel.catalog.ucf101 import (
     NotUnpacked,
     find_ucf101,
     read_classes,
     read_split,
     read_ucf101,
+    side_of_group,
     unpack_splits,
 )
 
@@ -89,19 +91,28 @@ def test_clips_left_out_are_counted_by_reason(folder: Path) -> None:
     assert len(read.videos) == 11
 
 
-def test_without_lists_every_clip_is_included_and_has_no_side(folder: Path) -> None:
+def test_without_lists_every_clip_is_included_and_the_groups_number_decides_on_its_side(folder: Path) -> None:
     (folder / "UCF-101" / clip("Archery", 9, 1)).touch()
-    read = read_ucf101(folder / "UCF-101")
-    assert len(read.videos) == 13
-    assert read.videos[0].extra == {"source": "v_Archery_g01"}
+    sides = {video.extra["source"]: video.extra["split"] for video in read_ucf101(folder / "UCF-101", fold=2).videos}
+    assert len(read_ucf101(folder / "UCF-101").videos) == 13
+    assert sides == {
+        **{f"v_{name}_g0{group}": "train" for name in CLASSES.values() for group in (1, 2, 3)},
+        "v_Archery_g09": "test",
+    }
 
 
-def test_classes_can_be_selected(folder: Path) -> None:
-    read = read_ucf101(*find_ucf101(folder), classes=["Archery"])
+def test_the_folds_test_three_times_seven_of_the_25_groups() -> None:
+    tested = [[group for group in range(1, 26) if side_of_group(group, fold) == "test"] for fold in (1, 2, 3)]
+    assert tested == [[*range(1, 8)], [*range(8, 15)], [*range(15, 22)]]
+
+
+def test_classes_and_clips_can_be_chosen(folder: Path) -> None:
+    read = read_ucf101(*find_ucf101(folder), subset=Subset(("Archery",), max_clips=3))
     assert {video.category for video in read.videos} == {"Archery"}
-    assert len(read.videos) == 6 and not read.left_out
-    with pytest.raises(CatalogError, match=r"has no class Chess\. Choose from Archery, HandstandPushups"):
-        read_ucf101(*find_ucf101(folder), classes=["Chess"])
+    assert len(read.videos) == 3 and read.left_out == {"not chosen": 9}
+    assert {video.extra["source"] for video in read.videos} == {f"v_Archery_g0{group}" for group in (1, 2, 3)}
+    with pytest.raises(CatalogError, match=r"no class Chess\. Choose from Archery, HandstandPushups"):
+        read_ucf101(*find_ucf101(folder), subset=Subset(("Chess",)))
 
 
 def test_a_fold_without_lists_raises_an_error_with_their_url(folder: Path) -> None:

@@ -1,8 +1,10 @@
 """`rayreel dataset`, with downloads from a web server on this machine."""
 
 import functools
+import io
 import json
 import threading
+import zipfile
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,10 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
+from http_servers import Server, running
+from rayreel.catalog.download import RemoteFile
 from rayreel.catalog.interactions import read_interactions
 from rayreel.catalog.problem import CatalogError
 from rayreel.catalog.read import read_catalog
 from rayreel.cli.dataset import app
+from rayreel.cli.steps import downloads
 from rayreel.errors import RayreelError
 
 PAIRS = """user,item,timestamp
@@ -41,10 +46,10 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     (root / "MicroLens-50k_titles.csv").write_text("item,title\n1,One\n2,Two\n3,Three\n")
     for item in (1, 2):
         (root / "MicroLens-50k_videos" / f"{item}.mp4").write_bytes(bytes([item]) * 1000)
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=root.parent)) as running:
-        threading.Thread(target=running.serve_forever, args=[0.02], daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=root.parent)) as web:
+        threading.Thread(target=web.serve_forever, args=[0.02], daemon=True).start()
+        yield f"http://127.0.0.1:{web.server_port}"
+        web.shutdown()
 
 
 def start(*words: object) -> Result:
@@ -94,6 +99,40 @@ def test_ucf101_becomes_a_catalog_with_sources_and_splits(tmp_path: Path) -> Non
         ("Archery", {"source": "v_Archery_g01", "split": "test"}),
         ("Archery", {"source": "v_Archery_g02", "split": "train"}),
     ]
+
+
+def test_a_part_of_ucf101_is_downloaded_and_split_by_group_if_the_lists_are_unreachable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("RAYREEL_LIMITS__ALLOWED_HOSTS", '["127.0.0.1"]')
+    names = [f"v_{name}_g{group:02d}_c01.avi" for name in ("Archery", "Bowling") for group in (1, 9, 16)]
+    with zipfile.ZipFile(content := io.BytesIO(), "w") as archive:
+        for name in names:
+            archive.writestr(f"UCF101/{name}", name)
+    with running(Server()) as server:
+        server.answers["/lists.zip"] = lambda handler: handler.send(404, b"")
+        monkeypatch.setattr(downloads, "SPLITS", RemoteFile(server.url("/lists.zip")))
+        server.ranges("/set.zip", content.getvalue())
+        words = (
+            "--data",
+            tmp_path,
+            "--out",
+            tmp_path,
+            "--download",
+            "--archive",
+            server.url("/set.zip"),
+            "--max-clips",
+            2,
+        )
+        result = start("ucf101", *words, "--max-classes", 1, "--fold", 2)
+    assert "by group number" in result.output and "lists.zip" in result.output
+    videos = read_catalog(tmp_path / "catalog.csv").videos
+    assert [(video.video_id, video.extra["split"]) for video in videos] == [
+        ("v_Archery_g01_c01", "train"),
+        ("v_Archery_g09_c01", "test"),
+    ]
+    assert Path(videos[1].uri).read_text() == "v_Archery_g09_c01.avi"
 
 
 def test_movielens_becomes_interactions_and_a_table_of_items(tmp_path: Path) -> None:

@@ -6,13 +6,13 @@ Source: Soomro et al. 2012, UCF101: A Dataset of 101 Human Actions Classes From 
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from rayreel.catalog.containers import SUFFIXES
 from rayreel.catalog.download import RemoteFile
 from rayreel.catalog.problem import CatalogError
+from rayreel.catalog.subset import Subset
 from rayreel.catalog.video import CatalogVideo
 
 PAGE = "https://www.crcv.ucf.edu/data/UCF101.php"
@@ -28,8 +28,21 @@ SPLITS = RemoteFile(
     113_943,
     PAGE,
 )
+# The same clips as one zip file, of which parts can be read; used by TensorFlow's video tutorial. Size and sha256 are
+# TensorFlow Datasets' (url_checksums/ucf101.txt). Its clips are UCF101/v_Class_gNN_cMM.avi, without class folders.
+ZIP = RemoteFile(
+    "https://storage.googleapis.com/thumos14_files/UCF101_videos.zip",
+    "dabf56f573cd19c79e096563529fec8126a2a34e18e10c72eb621dd687532b0d",
+    6_960_400_115,
+    PAGE,
+)
 CLIPS_FOLDER, SPLITS_FOLDER = "UCF-101", "ucfTrainTestlist"
-_CLIP = re.compile(r"(v_.+_g\d+)_c\d+")
+_CLIP = re.compile(r"(v_.+_g(\d+))_c\d+")
+# Stricter, because the class in a file's name becomes the name of a folder.
+_MEMBER = re.compile(r"v_(\w+)_g\d+_c\d+", re.ASCII)
+# The only class whose folder is spelt differently from its clips.
+_FOLDERS = {"HandStandPushups": "HandstandPushups"}
+_TEST_GROUPS = 7
 
 
 class NotUnpacked(CatalogError):
@@ -44,17 +57,19 @@ class Ucf101:
     left_out: Counter[str]
 
 
-def read_ucf101(clips: Path, splits: Path | None = None, fold: int = 1, classes: Collection[str] = ()) -> Ucf101:
-    """Read `clips`/Class/v_Class_gNN_cMM.avi with the official split of a fold (1 to 3).
+def read_ucf101(clips: Path, splits: Path | None = None, fold: int = 1, subset: Subset | None = None) -> Ucf101:
+    """Read `clips`/Class/v_Class_gNN_cMM.avi with the split of a fold (1 to 3).
 
     `category` is the class and `source` the group `v_Class_gNN`: the clips of a group are cut from the same video and
-    must be on the same side of a split. With `splits` (the folder of trainlist01.txt …), `split` is train or test and
-    `class_index` the number in classInd.txt. The title is empty, because it could only repeat the label. `classes`
-    selects classes. Clips in neither list and listed clips without a file are left out and counted. Raises
-    CatalogError.
+    must be on the same side of a split. `split` is train or test: as in the official lists in `splits` (the folder of
+    trainlist01.txt …) or, without them, by the group's number (`side_of_group`), which gives the same. With the lists,
+    `class_index` is the number in classInd.txt. The title is empty, because it could only repeat the label. Clips in
+    neither list, listed clips without a file and clips beyond `subset` are left out and counted. Raises CatalogError.
     """
     sides, numbers = (read_split(splits, fold), read_classes(splits)) if splits else ({}, {})
-    found = _clips(clips, classes)
+    found = _clips(clips)
+    names = sides or [name for name, path in found.items() if _CLIP.fullmatch(path.stem)]
+    wanted = set((subset or Subset()).choose(names))
     videos, left_out = [], Counter[str]()
     for name, path in found.items():
         group = _CLIP.fullmatch(path.stem)
@@ -62,17 +77,34 @@ def read_ucf101(clips: Path, splits: Path | None = None, fold: int = 1, classes:
             left_out["not named v_Class_gNN_cMM"] += 1
         elif splits and name not in sides:
             left_out[f"in neither list of fold {fold}"] += 1
-        else:
-            extra = {"source": group[1]} | ({"split": sides[name]} if splits else {})
+        elif name in wanted:
+            extra = {"source": group[1], "split": sides.get(name) or side_of_group(int(group[2]), fold)}
             number = {"class_index": numbers[path.parent.name]} if path.parent.name in numbers else {}
             videos.append(
                 CatalogVideo(video_id=path.stem, uri=str(path), category=path.parent.name, extra={**extra, **number})
             )
-    if missing := sum(name not in found for name in sides if not classes or name.partition("/")[0] in classes):
+        else:
+            left_out["not chosen"] += 1
+    if missing := len(wanted - found.keys()):
         left_out["listed, but the file is missing"] = missing
     if not videos:
         raise CatalogError(f"{clips} has no clip Class/v_Class_gNN_cMM.avi of these classes. Give another folder.")
     return Ucf101(videos, left_out)
+
+
+def side_of_group(group: int, fold: int) -> str:
+    """Return train or test: fold 1 tests groups 1 to 7 of every class, fold 2 groups 8 to 14, fold 3 groups 15 to 21.
+
+    The official lists follow this rule without exception.
+    """
+    return "test" if (fold - 1) * _TEST_GROUPS < group <= fold * _TEST_GROUPS else "train"
+
+
+def clip_name(file: str) -> str | None:
+    """Return `Class/v_Class_gNN_cMM` of a file in any folder, by its name; None if it is not a clip."""
+    path = PurePosixPath(file)
+    clip = _MEMBER.fullmatch(path.stem) if path.suffix.lower() in SUFFIXES else None
+    return f"{_FOLDERS.get(clip[1], clip[1])}/{path.stem}" if clip else None
 
 
 def read_split(splits: Path, fold: int) -> dict[str, str]:
@@ -114,7 +146,10 @@ def find_ucf101(folder: Path) -> tuple[Path, Path | None]:
         if archive.exists():
             ways = f"unrar x {archive} {folder}/, 7z x {archive} -o{folder} or bsdtar -xf {archive} -C {folder}"
             raise NotUnpacked(f"{archive} is not unpacked, and Python cannot open .rar files. Run {ways}; then retry.")
-        raise CatalogError(f"Neither {clips} nor {archive} exists. Download the set (--download), or see {PAGE}.")
+        raise CatalogError(
+            f"Neither {clips} nor {archive} exists. Download the set (--download), or a part of it (--download "
+            f"--max-classes 10 --max-clips 50), or see {PAGE}."
+        )
     return clips, splits if splits.is_dir() else None
 
 
@@ -134,14 +169,11 @@ def unpack_splits(archive: Path) -> Path:
     return folder
 
 
-def _clips(folder: Path, classes: Collection[str]) -> dict[str, Path]:
+def _clips(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise CatalogError(f"The folder {folder} does not exist. Give the folder that contains the class folders.")
-    if unknown := [name for name in classes if not (folder / name).is_dir()]:
-        known = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_dir())[:200])
-        raise CatalogError(f"{folder} has no class {', '.join(unknown)}. Choose from {known}.")
     paths = sorted(path for path in folder.resolve().glob("*/*") if path.suffix.lower() in SUFFIXES)
-    return {f"{path.parent.name}/{path.stem}": path for path in paths if not classes or path.parent.name in classes}
+    return {f"{path.parent.name}/{path.stem}": path for path in paths}
 
 
 def _lines(path: Path) -> list[str]:

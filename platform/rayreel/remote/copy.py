@@ -15,7 +15,7 @@ from rayreel.remote.address import BUCKETS, BadAddress, parse_address, scheme_of
 from rayreel.remote.bounds import Bounds, TooLarge
 from rayreel.remote.config import ReadLimits
 from rayreel.remote.hosts import HostNotAllowed, check_address
-from rayreel.remote.http import HttpStatus, get
+from rayreel.remote.http import BadRange, HttpStatus, get
 
 FOREIGN_SCHEMES = ("https", *BUCKETS)
 # memory:// contains only what this process stored there.
@@ -46,13 +46,13 @@ def copy(
     retrying = Retrying(
         stop=stop_after_attempt(4 if scheme_of(uri).startswith("http") else 1) | stop_before_delay(seconds),
         wait=wait_exponential_jitter(initial=0.2, max=10, jitter=0.2),
-        retry=retry_if_exception(_is_retryable),
+        retry=retry_if_exception(is_retryable),
         reraise=True,
     )
     try:
         retrying(_copy, uri, path, limits, bounds, schemes=schemes, deadline=deadline)
-    except Exception as error:  # noqa: BLE001 - every file system has its own exceptions; `_failure` converts them
-        return _failure(redacted(uri), error)
+    except Exception as error:  # noqa: BLE001 - every file system has its own exceptions; `failure` converts them
+        return failure(redacted(uri), error)
     return None
 
 
@@ -105,10 +105,13 @@ def _pieces(file: Any, bounds: Bounds) -> Iterator[bytes]:  # noqa: ANN401 - fss
         raise ConnectionError(f"only {bounds.count:,} of {file.size:,} bytes received")
 
 
-def _failure(name: str, error: Exception) -> Rejected:
+def failure(name: str, error: Exception) -> Rejected:
+    """Return the reason of a failed read of `name`, without secrets and without anything of the response."""
     match error:
         case HostNotAllowed() | BadAddress():
             return Rejected(Reason.PATH_NOT_ALLOWED, f"{name}: {error}")
+        case BadRange():
+            return Rejected(Reason.UNREACHABLE, f"{name}: {error}")
         case FileNotFoundError():
             return Rejected(Reason.MISSING_FILE, f"{name}: no such object")
         case TooLarge():
@@ -118,7 +121,7 @@ def _failure(name: str, error: Exception) -> Rejected:
     return Rejected(Reason.UNREACHABLE, f"{name}: {_cause(error)}")
 
 
-def _is_retryable(error: BaseException) -> bool:
+def is_retryable(error: BaseException) -> bool:
     """Return whether another attempt may succeed: after connection errors, 5xx and 429."""
     if (status := _status(error)) is not None:
         return status >= 500 or status == _TOO_MANY_REQUESTS

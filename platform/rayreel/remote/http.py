@@ -5,6 +5,7 @@ is requested. Only the `Location` header redirects; `URI` and `Refresh` are igno
 """
 
 import base64
+import re
 import ssl
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -25,6 +26,7 @@ _REDIRECTS, _MAX_REDIRECTS = {301, 302, 303, 307, 308}, 5
 _CONNECT_S, _READ_S = 10.0, 30.0
 _PIECE_BYTES = 1 << 20
 _GONE = {404, 410}
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
 class HttpStatus(Exception):
@@ -35,8 +37,12 @@ class HttpStatus(Exception):
         self.status = status
 
 
+class BadRange(ValueError):
+    """The server did not send the requested part of a file. A ValueError, so it is not retried."""
+
+
 class HttpResponse:
-    """A response with a file as its body. `size` is the declared number of bytes, or None."""
+    """A response with a file, or a part of it, as its body. `size` is the declared number of bytes, or None."""
 
     def __init__(self, response: httpcore.Response) -> None:
         self._response = response
@@ -52,24 +58,37 @@ class HttpResponse:
             raise ConnectionError(f"unsupported Content-Encoding {self._encoding[:20]!r}")
         return _decompressed(self._response.iter_stream())
 
+    def part(self) -> tuple[int, int, int]:
+        """Return the first and the last byte of a partial response, and the whole file's size. Raises BadRange."""
+        found = _CONTENT_RANGE.fullmatch(_header(self._response, b"content-range") or "")
+        if found is None or self._encoding != "identity":
+            raise BadRange("the server does not say which bytes it sends")
+        return int(found[1]), int(found[2]), int(found[3])
+
 
 @contextmanager
-def get(address: Address, limits: ReadLimits, schemes: Collection[str], deadline: Deadline) -> Iterator[HttpResponse]:
-    """Request a file. Raises HostNotAllowed, BadAddress, FileNotFoundError, HttpStatus and httpcore's exceptions."""
+def get(
+    address: Address, limits: ReadLimits, schemes: Collection[str], deadline: Deadline, *, part: str = ""
+) -> Iterator[HttpResponse]:
+    """Request a file, or the `part` of it that a Range header such as bytes=0-99 names.
+
+    Raises HostNotAllowed, BadAddress, FileNotFoundError, HttpStatus, BadRange and httpcore's exceptions.
+    """
     first = address
     for _ in range(_MAX_REDIRECTS + 1):
         check_address(address, limits)
-        with _pool(address, limits, deadline) as pool, pool.stream(**_request(address, first)) as response:
+        with _pool(address, limits, deadline) as pool, pool.stream(**_request(address, first, part)) as response:
             if response.status not in _REDIRECTS:
-                yield _checked(response)
+                yield _checked(response, part)
                 return
             address = _redirect_target(address, response, schemes)
     raise BadAddress(f"more than {_MAX_REDIRECTS} redirects")
 
 
-def _request(address: Address, first: Address) -> dict[str, Any]:
+def _request(address: Address, first: Address, part: str) -> dict[str, Any]:
     # The size of a compressed body is unknown in advance.
     headers = [("Host", address.netloc), ("Accept-Encoding", "identity"), ("User-Agent", "rayreel")]
+    headers += [("Range", part)] if part else []
     if first.credentials and address.origin == first.origin:
         login = base64.b64encode(unquote(first.credentials).encode()).decode()
         headers.append(("Authorization", f"Basic {login}"))
@@ -78,10 +97,12 @@ def _request(address: Address, first: Address) -> dict[str, Any]:
     return {"method": "GET", "url": url, "headers": headers, "extensions": {"timeout": timeout}}
 
 
-def _checked(response: httpcore.Response) -> HttpResponse:
+def _checked(response: httpcore.Response, part: str) -> HttpResponse:
     if response.status in _GONE:
         raise FileNotFoundError(response.status)
-    if response.status != 200:
+    if part and response.status == 200:
+        raise BadRange("the server does not support range requests")
+    if response.status != (206 if part else 200):
         raise HttpStatus(response.status)
     return HttpResponse(response)
 

@@ -13,10 +13,13 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from rayreel.catalog.download import Downloads, RemoteFile
+from rayreel.catalog.download import DownloadFailed, Downloads, RemoteFile, WrongFile
 from rayreel.catalog.microlens import most_watched, read_pairs, remote_tables, remote_videos
-from rayreel.catalog.ucf101 import CLIPS, CLIPS_FOLDER, SPLITS, unpack_splits
+from rayreel.catalog.subset import Subset
+from rayreel.catalog.ucf101 import CLIPS, CLIPS_FOLDER, SPLITS, SPLITS_FOLDER, ZIP, read_split, unpack_splits
+from rayreel.catalog.ucf101_parts import fetch_clips
 from rayreel.cli.output import console, note, step
+from rayreel.remote.config import ReadLimits
 
 
 def fetch_microlens(folder: Path, size: str, site: str, max_videos: int | None) -> None:
@@ -34,11 +37,36 @@ def fetch_microlens(folder: Path, size: str, site: str, max_videos: int | None) 
         note(f"  {len(absent)} videos are not on the site, such as {absent[0].url}")
 
 
-def fetch_ucf101(folder: Path) -> None:
-    """Download the split lists, and the archive of the clips unless the clips exist."""
-    unpack_splits(fetch_large([SPLITS], folder)[0])
-    if not (folder / CLIPS_FOLDER).is_dir():
+def fetch_ucf101(folder: Path, subset: Subset, archive: str | None, limits: ReadLimits) -> None:
+    """Download the split lists and the clips: chosen ones from a zip file, or else the archive of all of them."""
+    _fetch_splits(folder)
+    if archive or not subset.is_all:
+        _fetch_clips(folder, subset, RemoteFile(archive) if archive else ZIP, limits)
+    elif not (folder / CLIPS_FOLDER).is_dir():
         fetch_large([CLIPS], folder)
+
+
+def _fetch_splits(folder: Path) -> None:
+    """Download the official lists. Without them, the split is the same, by the rule that they follow."""
+    if (folder / SPLITS_FOLDER).is_dir():
+        return
+    try:
+        unpack_splits(fetch_large([SPLITS], folder)[0])
+    except WrongFile:
+        raise
+    except DownloadFailed as error:
+        note(f"The official split lists are missing, so the split is by group number, as in the lists. {error}")
+
+
+def _fetch_clips(folder: Path, subset: Subset, source: RemoteFile, limits: ReadLimits) -> None:
+    splits, clips = folder / SPLITS_FOLDER, folder / CLIPS_FOLDER
+    listed = read_split(splits, 1) if splits.is_dir() else {}
+    if listed and all((clips / f"{name}.avi").exists() for name in subset.choose(listed)):
+        return
+    step(f"Downloading clips from {source.url}, not the whole archive")
+    with Progress(TextColumn("clips"), BarColumn(), MofNCompleteColumn(), console=console) as bar:
+        task = bar.add_task("clips", total=None)
+        fetch_clips(source, clips, subset, limits, listed=listed, progress=_updates(bar, task))
 
 
 def fetch_large(files: Iterable[RemoteFile], folder: Path) -> list[Path]:

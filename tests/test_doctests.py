@@ -43,6 +43,7 @@ ENTRY_POINTS = (
     "rayreel.evaluation.resampling.intervals",
     "rayreel.evaluation.resampling.p_values",
     "rayreel.evaluation.splits.split_groups",
+    "rayreel.evaluation.splits.split_named",
     "rayreel.features.matrix.FeatureMatrix",
     "rayreel.features.store.FeatureStore",
     "rayreel.index.filters.matches",

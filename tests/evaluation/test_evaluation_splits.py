@@ -3,7 +3,7 @@ import pytest
 
 from feature_rows import feature_matrix, feature_row
 from rayreel.evaluation.config import SplitConfig
-from rayreel.evaluation.splits import Split, groups_of, split_groups
+from rayreel.evaluation.splits import Split, groups_of, named_test, split_groups, split_named
 
 CONFIG = SplitConfig()
 GROUPS = [f"file {n}" for n in range(2000)]
@@ -110,3 +110,21 @@ def test_no_source_or_file_is_on_two_sides_with_random_duplicates() -> None:
         for kind in np.unique(kinds[known]):
             assert len({side[int(row)] for row in np.flatnonzero((kinds == kind) & known)}) == 1
     assert set(side.values()) == {"train", "validation", "test"}
+
+
+def test_the_videos_that_the_catalog_names_are_the_test_part() -> None:
+    rows = [
+        feature_row(f"v{n}", extra={"source": f"s{n // 2}", "split": "test" if n < 20 else "train"}) for n in range(120)
+    ]
+    matrix = feature_matrix(*rows)
+    split = split_named(groups_of(matrix, CONFIG), named_test(matrix), CONFIG)
+    assert split.test.tolist() == list(range(20))
+    assert len(split.train) + len(split.validation) == 100 and len(split.validation)
+    assert not {row // 2 for row in split.train} & {row // 2 for row in split.validation}
+
+
+@pytest.mark.parametrize("extra", [{}, {"split": "train"}, {"split": ""}, {"note": '"split"'}])
+def test_without_named_test_videos_the_split_is_by_group(extra: dict[str, str]) -> None:
+    matrix = feature_matrix(*(feature_row(f"v{n}", extra=extra) for n in range(50)))
+    groups = groups_of(matrix, CONFIG)
+    assert sides(split_named(groups, named_test(matrix), CONFIG)) == sides(split_groups(groups, CONFIG))

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.retrieval import ItemTask
-from rayreel.evaluation.splits import Split, coded, groups_of, split_groups
+from rayreel.evaluation.splits import Split, coded, groups_of, named_test, split_named
 from rayreel.evaluation.task import Task
 from rayreel.evaluation.users import Period, UserSplit, UserTask, split_interactions
 from rayreel.evaluation.view_retrieval import ViewTask, splittable, two_views
@@ -55,7 +55,7 @@ class Exam:
     ) -> "Exam":
         """Split videos and interactions. Raises NoInteractions if no interaction is with one of these videos."""
         groups = groups_of(matrix, splits)
-        split = split_groups(groups, splits)
+        split = split_named(groups, named_test(matrix), splits)
         users = None if interactions is None else split_interactions(interactions, matrix, split, splits)
         return Exam(matrix, groups, split, users, config, max_videos)
 

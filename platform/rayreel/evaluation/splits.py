@@ -58,6 +58,29 @@ def split_groups(groups: Names, config: SplitConfig) -> Split:
     return Split(*(np.flatnonzero(part) for part in (~test & ~validation, validation, test)))
 
 
+def split_named(groups: Names, test_N: NDArray[np.bool_], config: SplitConfig) -> Split:
+    """Split by group, except that the test part is `test_N`, if any: the videos that the catalog names.
+
+    >>> split = split_named(["a", "a", "b", "c"], np.array([False, False, True, False]), SplitConfig(validation=0))
+    >>> split.train.tolist(), split.test.tolist()
+    ([0, 1, 3], [2])
+    """
+    if not test_N.any():
+        return split_groups(groups, config)
+    free = split_groups(groups, config.model_copy(update={"test": 0.0}))
+    return Split(free.train[~test_N[free.train]], free.validation[~test_N[free.validation]], np.flatnonzero(test_N))
+
+
+def named_test(matrix: FeatureMatrix) -> NDArray[np.bool_]:
+    """Return whether the catalog column `split` says test [N], as data sets with an official split have it."""
+    # Reading every video's extra columns takes seconds for a million of them, and few catalogs have this one.
+    if not pc.any(pc.match_substring(matrix.rows["extra"], '"split"')).as_py():
+        return np.zeros(len(matrix), dtype=bool)
+    found = pc.fill_null(pc.equal(_column(matrix, "split"), "test"), fill_value=False)
+    named: NDArray[np.bool_] = np.asarray(found).astype(bool)
+    return named
+
+
 def coded(names: Names) -> tuple[NDArray[np.int64], pa.StringArray]:
     """Return an integer code for each name [N], and the name of each code. In Arrow: there may be millions."""
     array = names if isinstance(names, pa.Array) else pa.array(names, pa.string())

@@ -1,4 +1,4 @@
-"""`jobs/train.py` in a separate process on planted features, for tests that disturb it."""
+"""`jobs/train.py` in a separate process on planted features, or another script, for tests that disturb it."""
 
 import os
 import subprocess
@@ -41,14 +41,16 @@ def plant_features(storage: Path, videos: int = 120) -> None:
 class TrainRun:
     """A run with its own Ray. By default it starts a new training; pass `--resume NAME` to continue one."""
 
-    def __init__(self, storage: Path, ray_folder: str, *words: str, **variables: str) -> None:
+    def __init__(
+        self, storage: Path, ray_folder: str, *words: str, script: str = "jobs/train.py", **variables: str
+    ) -> None:
         self.storage, self.ray_folder = storage, ray_folder
         self.log = storage.parent / f"{storage.name}.log"
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "RAYREEL_", "MLFLOW_"))}
         kept |= {"RAY_TMPDIR": ray_folder, "RAY_AUTH_TOKEN_PATH": f"{ray_folder}/auth_token"}
         environment = kept | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"} | variables
         options = words or tuple(word for setting in SETTINGS for word in ("--set", setting))
-        command = [sys.executable, "jobs/train.py", "--storage", str(storage), *options]
+        command = [sys.executable, script, "--storage", str(storage), *options]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
 

@@ -1,5 +1,6 @@
 """`rayreel train-action` on generated films, and extraction with the trained encoder."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 from moving import KINDS, write_moving_films
 from rayreel.catalog.read import read_catalog
 from rayreel.cli import output
+from rayreel.cli.steps import train_action
 from rayreel.cli.steps.extract import extract_features
-from rayreel.cli.steps.train_action import train_encoder
+from rayreel.cli.steps.train_action import RegisteredEncoder, resume_encoder, train_encoder
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import load_encoder
 from rayreel.encoders.trained import UnknownEncoder
@@ -23,8 +25,11 @@ from rayreel.settings import Settings, load_settings
 from rayreel.training.action.clips import ClipStore
 from rayreel.training.action.register import MODEL, Registered
 from rayreel.training.progress import Diverged
+from rayreel.training.runs import NoSuchRun
 
 pytestmark = pytest.mark.slow
+
+REPORTS = ("report.html", "report.json", "report.md")
 
 SMALL = (
     "action.network={frames: 6, stride: 2, size: 24, channels: [8, 16]}",
@@ -46,8 +51,17 @@ class Done:
 
     settings: Settings
     films: Path
-    registered: Registered
+    encoder: RegisteredEncoder
     printed: str
+
+    @property
+    def registered(self) -> Registered:
+        return self.encoder.registered
+
+    def curve(self, metric: str) -> list[float]:
+        client = mlflow.MlflowClient()
+        run_id = client.get_model_version(MODEL, str(self.registered.version)).run_id
+        return [point.value for point in client.get_metric_history(run_id, metric)]
 
     def with_encoder(self, name: str) -> Settings:
         return load_settings(None, [*SMALL, f"encoders.visual={name}"], self.settings.storage)
@@ -64,8 +78,8 @@ def done(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             patch.delenv(name)
         settings = load_settings(None, SMALL, str(folder / "storage"))
         with output.console.capture() as capture:
-            registered = train_encoder(settings, read_catalog(films), "moves").registered
-        yield Done(settings, films, registered, capture.get())
+            encoder = train_encoder(settings, read_catalog(films), "moves")
+        yield Done(settings, films, encoder, capture.get())
         mlflow.set_tracking_uri(None)
         mlflow.set_registry_uri(None)
 
@@ -73,7 +87,37 @@ def done(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def test_the_output_lists_the_clips_of_each_class_and_the_unusable_ones(done: Done) -> None:
     assert all(kind in done.printed for kind in KINDS)
     assert "unreadable" in done.printed
-    assert "test/accuracy" in done.printed
+    assert "test/accuracy" in done.printed and "precision" in done.printed
+
+
+def test_the_report_is_next_to_the_encoder_and_in_the_run(done: Done) -> None:
+    files = {name: (Path(done.registered.folder) / name).read_text() for name in REPORTS}
+    assert all(kind in text for kind in KINDS for text in files.values())
+    run_id = mlflow.MlflowClient().get_model_version(MODEL, str(done.registered.version)).run_id
+    artifacts = {file.path for file in mlflow.MlflowClient().list_artifacts(run_id, "report")}
+    assert artifacts == {f"report/{name}" for name in REPORTS}
+    found, epochs = json.loads(files["report.json"]), len(done.curve("validation/accuracy"))
+    assert found["accuracy"]["mean"] == pytest.approx(done.encoder.trained.metrics["test/accuracy"])
+    assert sum(map(sum, found["confusion"])) == found["videos"] == sum(row["videos"] for row in found["classes"])
+    for name in ("train/loss", "train/accuracy", "validation/loss", "validation/accuracy"):
+        assert len(found["history"][name]) == len(done.curve(name)) == epochs
+    assert done.curve("train/accuracy")[-1] > 0.6  # by chance one third
+
+
+def test_a_run_interrupted_before_it_was_registered_continues_without_training_again(
+    done: Done, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load_settings(None, [*SMALL, "action.epochs=2"], done.settings.storage)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train_action, "log_folder", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        train_encoder(settings, read_catalog(done.films), "brief")
+    written = Path(settings.place.path("encoders", "brief", "model.safetensors")).read_bytes()
+    resumed = resume_encoder(load_settings(None, [], done.settings.storage), "last")
+    assert resumed.name == "brief" and resumed.trained.weights == written
+    versions = mlflow.MlflowClient().search_model_versions(f"name='{MODEL}'")
+    assert [version.tags["encoder"] for version in versions].count("brief") == 1
+    with pytest.raises(NoSuchRun, match="no unfinished run"):
+        resume_encoder(done.settings, "last")
 
 
 def test_the_run_is_tracked_and_its_network_beats_chance_on_unseen_recordings(done: Done) -> None:
@@ -120,7 +164,7 @@ def test_a_loss_of_nan_ends_the_run_with_advice_and_leaves_no_encoder(done: Done
     settings = load_settings(None, wild, done.settings.storage)
     with pytest.raises(Diverged, match=r"wild.*action\.learning_rate"):
         train_encoder(settings, read_catalog(done.films), "wild")
-    assert settings.place.folders(settings.place.path("encoders")) == ["moves"]
+    assert settings.place.folders(settings.place.path("encoders")) == ["brief", "moves"]
 
 
 def test_an_unknown_encoder_is_reported_with_the_trained_ones(done: Done) -> None:

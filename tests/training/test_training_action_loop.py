@@ -11,7 +11,7 @@ from rayreel.evaluation.config import SplitConfig
 from rayreel.evaluation.splits import Split
 from rayreel.training.action.config import ActionConfig
 from rayreel.training.action.data import LabelledClips, list_clips
-from rayreel.training.action.loop import ActionJob, ActionRun, accuracy, confusion_of
+from rayreel.training.action.loop import ActionJob, ActionRun, accuracy, predict
 from rayreel.training.progress import learning_rate
 from worker_processes import spawn_workers
 
@@ -63,20 +63,22 @@ def test_training_learns_motions_that_no_single_frame_shows() -> None:
     while not run.finished:
         losses.append(epoch_of(run)["train/loss"])
     run.model.load_state_dict(run.best["model"])
-    confusion, _ = confusion_of(run.model, run.data, run.data.split.test, CPU)
-    assert confusion.sum(axis=1).tolist() == [6, 6, 6]
-    assert accuracy(confusion) > 0.7  # random: one third
+    test = run.data.split.test
+    predicted, _ = predict(run.model, run.data, test, CPU)
+    assert len(predicted) == 18
+    assert accuracy(run.data, test, predicted) > 0.7  # random: one third
     assert losses[-1] < 0.85 * losses[0]
 
 
 def test_the_best_epoch_is_kept_and_training_stops_early(monkeypatch: pytest.MonkeyPatch) -> None:
     run = run_of(moving_clips(), patience=2)
     finished = []
-    for right, loss in [(50, 1.0), (60, 2.0), (60, 1.5), (60, 1.6), (50, 0.1)]:
+    for right, loss in [(5, 1.0), (6, 2.0), (6, 1.5), (6, 1.6), (5, 0.1)]:
         with torch.no_grad():
             run.model.head.bias.fill_(loss)
-        confusion = np.array([[right, 100 - right], [0, 0]])
-        monkeypatch.setattr("rayreel.training.action.loop.confusion_of", lambda *_, found=(confusion, loss): found)
+        labels = run.data.labels_N[run.data.split.validation]
+        found = np.where(np.arange(12) < right, labels, (labels + 1) % 3), loss
+        monkeypatch.setattr("rayreel.training.action.loop.predict", lambda *_, found=found: found)
         run.end_epoch()
         finished.append(run.finished)
     assert run.best["epoch"] == 2
@@ -108,23 +110,24 @@ def _shares(rank: int, workers: int, folder: str) -> None:
     torch.distributed.init_process_group("gloo", f"file://{folder}/store{workers}", world_size=workers, rank=rank)
     run = run_of(moving_clips())
     loss = run.step(0, run.data.split.train[:5]).loss
-    confusion, mean = confusion_of(run.model, run.data, run.data.split.validation[:5], CPU)
+    predicted, mean = predict(run.model, run.data, run.data.split.validation[:5], CPU)
+    right = run.end_epoch()["train/accuracy"]
+    totals = (predicted.tolist(), mean, right)
     if rank == 0:
-        torch.save(
-            {"loss": loss, "model": run.model.state_dict(), "totals": (confusion.tolist(), mean)}, f"{folder}/{workers}"
-        )
+        torch.save({"loss": loss, "model": run.model.state_dict(), "totals": totals}, f"{folder}/{workers}")
     torch.distributed.destroy_process_group()
 
 
 def test_a_step_of_two_workers_on_an_uneven_batch_equals_that_of_one_process(tmp_path: Path) -> None:
     run = run_of(moving_clips())
     loss = run.step(0, run.data.split.train[:5]).loss
-    confusion, mean = confusion_of(run.model, run.data, run.data.split.validation[:5], CPU)
+    predicted, mean = predict(run.model, run.data, run.data.split.validation[:5], CPU)
+    right = run.end_epoch()["train/accuracy"]
     spawn_workers(2, _shares, 2, str(tmp_path))
     theirs = torch.load(tmp_path / "2", weights_only=True)
     assert theirs["loss"] == pytest.approx(loss, abs=1e-5)
-    assert theirs["totals"][0] == confusion.tolist()
-    assert theirs["totals"][1] == pytest.approx(mean, abs=1e-5)
+    assert theirs["totals"] == (predicted.tolist(), pytest.approx(mean, abs=1e-5), right)
+    assert right in {number / 5 for number in range(6)}
     for name, value in run.model.state_dict().items():
         torch.testing.assert_close(theirs["model"][name], value, atol=1e-5, rtol=1e-4)
 

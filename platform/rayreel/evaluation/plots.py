@@ -1,6 +1,7 @@
 """Plots of a report and of a training run in one self-contained HTML page."""
 
 from collections.abc import Mapping, Sequence
+from html import escape
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -20,8 +21,15 @@ def page(evaluation: Evaluation, training: Mapping[str, Curve] | None = None) ->
     """Return HTML with metric curves over k, heat maps by category and training curves. All scripts are embedded."""
     figures = [figure for section in evaluation.sections.values() for figure in _of_section(section)]
     figures += [training_curves(training)] if training else []
+    return html(figures, "Evaluation")
+
+
+def html(figures: Sequence[go.Figure], title: str, summary: str = "") -> str:
+    """Return a page of figures below their title and summary. All scripts are embedded."""
     body = [f.to_html(full_html=False, include_plotlyjs=number == 0) for number, f in enumerate(figures)]
-    return f'<!doctype html><meta charset="utf-8"><title>Evaluation</title>{"".join(body)}'
+    style = "<style>body{font-family:sans-serif;margin:1.5em}</style>"
+    head = f'<!doctype html><meta charset="utf-8"><title>{escape(title)}</title>{style}<h1>{escape(title)}</h1>'
+    return f"{head}<p>{escape(summary)}</p>{''.join(body)}"
 
 
 def metric_curves(section: Section) -> go.Figure:

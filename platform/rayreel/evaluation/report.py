@@ -40,7 +40,7 @@ def table_of(section: Section) -> Table:
     rows = [
         [
             method,
-            _with_interval(row[first]),
+            with_interval(row[first]),
             _lead(section.versus.get(method, {}).get(first)),
             *(f"{row[n].mean:.3f}" for n in rest),
         ]
@@ -90,7 +90,7 @@ def _headline_table(section: Section) -> Table:
     metric = section.headline.split("@")[0]
     names = [name for name in section.scores[TOWER] if name.startswith(f"{metric}@")]
     heads = ["method", *(_short(name, section) for name in names)]
-    rows = [[method, *(_with_interval(row[name]) for name in names)] for method, row in section.scores.items()]
+    rows = [[method, *(with_interval(row[name]) for name in names)] for method, row in section.scores.items()]
     return Table("", heads, rows, [set(), *(_best(section, name) for name in names)])
 
 
@@ -118,7 +118,8 @@ def _short(metric: str, section: Section) -> str:
     return f"{short}@{k}"
 
 
-def _with_interval(score: Score) -> str:
+def with_interval(score: Score) -> str:
+    """Return a mean with its 95 % interval, if it has one, in brackets."""
     bounds = "" if score.low is None else f" [{score.low:.3f}, {score.high:.3f}]"
     return f"{score.mean:.3f}{bounds}"
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +53,14 @@ class Journal:
         """Return all epochs so far."""
         storage, path = self._file()
         return [Entry(**json.loads(line)) for line in (storage.read(path) or b"").splitlines()]
+
+    def history(self) -> dict[str, list[tuple[int, float]]]:
+        """Return (epoch, value) of every metric."""
+        found: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
+        for entry in self.read():
+            for name, value in entry.metrics.items():
+                found[name].append((entry.epoch, value))
+        return dict(found)
 
     def deliver(self, uri: str, run_id: str) -> None:
         """Send the epochs that the MLflow run does not have. Raises MlflowException if MLflow is unavailable.

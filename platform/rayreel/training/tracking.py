@@ -182,6 +182,11 @@ def log_report(run_id: str, metrics: Mapping[str, float], folder: Path) -> None:
         mlflow.log_artifacts(str(folder), "evaluation")
 
 
+def log_folder(folder: Path, name: str) -> None:
+    """Add the files of a folder to the active run as artifacts in `name/`."""
+    mlflow.log_artifacts(str(folder), name)
+
+
 def training_history(run_id: str) -> dict[str, list[tuple[int, float]]]:
     """Return (step, value) of every metric that a run logged during training."""
     client = mlflow.MlflowClient()

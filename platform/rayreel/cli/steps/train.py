@@ -23,7 +23,7 @@ from rayreel.training.frozen import fit_frozen
 from rayreel.training.job import TrainJob
 from rayreel.training.journal import EpochMetrics, Journal
 from rayreel.training.recipe import with_recipe
-from rayreel.training.runs import RunRecord, check_unchanged, find_run
+from rayreel.training.runs import TowerRun, find_run
 from rayreel.training.tracking import git_commit, log_metrics, tracked, use_tracking
 from rayreel.training.train import Trained, train
 
@@ -78,7 +78,13 @@ def train_tower(settings: Settings) -> RegisteredTower:
     step(f"Training on {inputs.store.key}: {settings.train.epochs} epochs, {settings.train.workers} workers ({name})")
     step(f"Pairs: {reason}")
     with tracked(settings.place, name, parameters, config, remedy=_remedy(settings, name)) as run_id:
-        record = RunRecord(name, run_id, config, inputs.features, inputs.interactions_digest)
+        record = TowerRun(
+            name=name,
+            run_id=run_id,
+            settings=config,
+            features=inputs.features,
+            interactions=inputs.interactions_digest,
+        )
         record.write(settings.place)
         return _train_and_register(settings, inputs, record)
 
@@ -111,12 +117,12 @@ def run_parameters(settings: Settings, inputs: TrainingInputs, job: TrainJob) ->
 
 def resume_run(settings: Settings, name: str) -> RegisteredTower:
     """Continue an interrupted run in its MLflow run. Of `settings`, only the storage root is used."""
-    record = find_run(settings.place, name)
+    record = find_run(settings.place, name, TowerRun)
     # Encoders trained below the storage root moved with it.
     encoders = {**record.settings["encoders"], "storage": None}
     original = Settings(**{**record.settings, "storage": settings.storage, "encoders": encoders})
     inputs = inputs_of(original)
-    check_unchanged(record, inputs.features, inputs.interactions_digest)
+    record.check_unchanged(features=inputs.features, interactions=inputs.interactions_digest)
     step(f"Continuing {record.name}: {original.train.epochs} epochs, {original.train.workers} workers")
     remedy = _remedy(original, record.name)
     with tracked(original.place, record.name, {}, {}, run_id=record.run_id, remedy=remedy):
@@ -144,7 +150,7 @@ def _interactions(settings: Settings) -> pa.Table | None:
     return None if settings.interactions is None else read_interactions(settings.interactions)
 
 
-def _train_and_register(settings: Settings, inputs: TrainingInputs, record: RunRecord) -> RegisteredTower:
+def _train_and_register(settings: Settings, inputs: TrainingInputs, record: TowerRun) -> RegisteredTower:
     place, journal = settings.place, Journal(settings.place.root, record.name)
     uri, about = use_tracking(place), inputs.about(settings)
     earlier = registry.trained_on(about["features"], about["training"])

@@ -1,5 +1,7 @@
 """Decoded clips with their classes and split, and the augmented windows of a step."""
 
+import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from rayreel.catalog.video import CatalogVideo
 from rayreel.errors import RayreelError
 from rayreel.evaluation.config import SplitConfig
-from rayreel.evaluation.splits import Split, groups_of, split_groups
+from rayreel.evaluation.splits import Split, groups_of, split_named
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.version import version_of
 from rayreel.training.action.clips import Clip, ClipStore
@@ -28,7 +30,8 @@ _PIECE = re.compile(r"(v_.+_g\d+)_c\d+")
 class LabelledClips:
     """clips[i]: uint8 RGB [windows, T, S, S, 3], memory-mapped; labels_N: indices into `classes`; `split`: rows.
 
-    `left_out`: classes without training clips, whose clips are not included.
+    `left_out`: classes without training clips, whose clips are not included; `video_ids` and `groups` of the clips:
+    clips of one group are on one side of the split.
     """
 
     clips: Sequence[Clip]
@@ -36,6 +39,8 @@ class LabelledClips:
     classes: tuple[str, ...]
     split: Split
     left_out: tuple[str, ...] = ()
+    video_ids: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
     def counts(self) -> dict[str, tuple[int, int, int]]:
         """Return the numbers of training, validation and test clips of each class."""
@@ -56,6 +61,12 @@ def list_clips(videos: Sequence[CatalogVideo], group_by: str) -> pa.Table:
     return pa.Table.from_pylist([dict(zip(LISTED.names, row, strict=True)) for row in rows], schema=LISTED)
 
 
+def digest_of(listed: pa.Table) -> str:
+    """Return a digest of listed clips: their files' versions, classes, recordings and sides."""
+    rows = json.dumps(listed.to_pylist(), sort_keys=True)
+    return hashlib.blake2b(rows.encode(), digest_size=8).hexdigest()
+
+
 def load_clips(listed: pa.Table, store: ClipStore, splits: SplitConfig) -> LabelledClips:
     """Load the listed clips that are decoded, in list order and split by group, identically in every process."""
     decoded = store.read()
@@ -64,12 +75,20 @@ def load_clips(listed: pa.Table, store: ClipStore, splits: SplitConfig) -> Label
     rows = listed.take([row for row, _ in found])
     rows = rows.append_column("content_hash", decoded["content_hash"].take([place for _, place in found]))
     arrays = list(store.arrays(decoded["frames"]))
-    split, categories_N = _split(rows, splits), np.array(rows["category"].to_pylist(), dtype=np.str_)
+    groups, categories_N = _groups(rows, splits), np.array(rows["category"].to_pylist(), dtype=np.str_)
+    split = split_named(groups, np.array([side == "test" for side in rows["side"].to_pylist()], dtype=bool), splits)
     known_N = np.isin(categories_N, categories_N[split.train])
     classes, labels_N = np.unique(categories_N[known_N], return_inverse=True)
     clips = [arrays[place] for (_, place), known in zip(found, known_N, strict=True) if known]
-    left_out = np.unique(categories_N[~known_N])
-    return LabelledClips(clips, labels_N, tuple(classes.tolist()), _renumber(split, known_N), tuple(left_out.tolist()))
+    return LabelledClips(
+        clips,
+        labels_N,
+        tuple(classes.tolist()),
+        _renumber(split, known_N),
+        left_out=tuple(np.unique(categories_N[~known_N]).tolist()),
+        video_ids=tuple(rows["video_id"].filter(known_N).to_pylist()),
+        groups=tuple(groups.filter(known_N).to_pylist()),
+    )
 
 
 def check_clips(data: LabelledClips) -> None:
@@ -109,15 +128,9 @@ def _shift(window_THWC: NDArray[np.uint8], max_shift: int, shift_2: NDArray[np.i
     return wide[:, top : top + size, left : left + size]
 
 
-def _split(rows: pa.Table, splits: SplitConfig) -> Split:
-    """Split as evaluation does, except that the test clips named by the catalog, if any, are the test part."""
+def _groups(rows: pa.Table, splits: SplitConfig) -> pa.StringArray:
     named = pa.table({"video_id": rows["video_id"], "content_hash": rows["content_hash"], splits.group_by: rows["of"]})
-    groups = groups_of(FeatureMatrix({}, named), splits)
-    test = np.array([side == "test" for side in rows["side"].to_pylist()], dtype=bool)
-    if not test.any():
-        return split_groups(groups, splits)
-    free = split_groups(groups, splits.model_copy(update={"test": 0.0}))
-    return Split(free.train[~test[free.train]], free.validation[~test[free.validation]], np.flatnonzero(test))
+    return groups_of(FeatureMatrix({}, named), splits)
 
 
 def _renumber(split: Split, kept_N: NDArray[np.bool_]) -> Split:

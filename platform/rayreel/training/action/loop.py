@@ -28,7 +28,7 @@ from rayreel.training.distributed import sum_gradients, world
 from rayreel.training.order import count_steps, epoch_batches, positions
 from rayreel.training.progress import Progress, StepResult, learning_rate
 
-TEST = "test.json"
+PREDICTED = "predicted.json"
 
 
 class ActionClassifier(nn.Module):
@@ -48,33 +48,37 @@ class ActionClassifier(nn.Module):
 
 
 @torch.inference_mode()
-def confusion_of(
-    model: ActionClassifier, data: LabelledClips, rows: NDArray[np.int64], device: torch.device
+def predict(
+    model: ActionClassifier, data: LabelledClips, rows_N: NDArray[np.int64], device: torch.device
 ) -> tuple[NDArray[np.int64], float]:
-    """Return the confusion matrix (true class, predicted class) and the mean cross-entropy, over all workers.
+    """Return the predicted class of each clip [N] and the mean cross-entropy, computed by all workers together.
 
     A clip's probabilities are the mean over its windows, as in Tran et al.
     """
     model.eval()
     rank, workers = world()
-    count = len(data.classes)
-    totals = torch.zeros(count * count + 1, dtype=torch.float64)
-    for row in rows[rank::workers]:
-        windows_BTHWC = torch.from_numpy(np.array(data.clips[row])).to(device)
+    totals = torch.zeros(len(rows_N) + 1, dtype=torch.float64)
+    for place in range(rank, len(rows_N), workers):
+        windows_BTHWC = torch.from_numpy(np.array(data.clips[rows_N[place]])).to(device)
         probability_K = F.softmax(model(windows_BTHWC), dim=1).mean(dim=0).double().cpu()
-        label = int(data.labels_N[row])
-        totals[label * count + int(probability_K.argmax())] += 1
-        totals[-1] -= probability_K[label].clamp_min(1e-12).log()
-    if workers > 1:
+        totals[place] = probability_K.argmax()
+        totals[-1] -= probability_K[int(data.labels_N[rows_N[place]])].clamp_min(1e-12).log()
+    *predicted, loss = _summed(totals, device)
+    return np.array(predicted, dtype=np.int64), loss / max(1, len(rows_N))
+
+
+def accuracy(data: LabelledClips, rows_N: NDArray[np.int64], predicted_N: NDArray[np.int64]) -> float:
+    """Return the share of correctly classified clips."""
+    return float((data.labels_N[rows_N] == predicted_N).sum() / max(1, len(rows_N)))
+
+
+def _summed(totals: Tensor, device: torch.device) -> list[float]:
+    """Return the sums over all workers."""
+    if world()[1] > 1:
         totals = totals.to(device)
         torch.distributed.all_reduce(totals)
-    confusion_KK = totals[:-1].cpu().numpy().astype(np.int64).reshape(count, count)
-    return confusion_KK, float(totals[-1]) / max(1, len(rows))
-
-
-def accuracy(confusion_KK: NDArray[np.int64]) -> float:
-    """Return the share of correctly classified clips."""
-    return float(np.trace(confusion_KK) / max(1, confusion_KK.sum()))
+    found: list[float] = totals.tolist()
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,8 @@ class ActionRun:
         self.epoch_steps = count_steps(len(data.split.train), self.config.batch_size)
         self.progress = Progress()
         self.best: dict[str, Any] = {}
+        # Of this worker, in the current epoch: clips with the right class, and all clips.
+        self.recognised = torch.zeros(2, dtype=torch.float64)
 
     @property
     def finished(self) -> bool:
@@ -113,6 +119,7 @@ class ActionRun:
     def train_epoch(self) -> str | None:
         """Run one pass over the training clips; return a description if training diverges, else None."""
         self.model.train()
+        self.recognised.zero_()
         rows, epoch = self.data.split.train, self.progress.epoch
         for step, batch_J in epoch_batches(rows, self.config.batch_size, epoch, self.config.seed):
             result = self.step(step, batch_J)
@@ -123,12 +130,15 @@ class ActionRun:
 
     def end_epoch(self) -> dict[str, float]:
         """Validate, keep the network with the best accuracy, and advance; a lower loss decides between equal ones."""
-        confusion_KK, loss = confusion_of(self.model, self.data, self.data.split.validation, self.device)
-        right, epoch = accuracy(confusion_KK), self.progress.epoch
-        metrics = {"epoch": epoch, **self.progress.metrics(), "validation/accuracy": right, "validation/loss": loss}
-        if self.progress.end_epoch(right, -loss):
+        held_N, epoch = self.data.split.validation, self.progress.epoch
+        predicted_N, loss = predict(self.model, self.data, held_N, self.device)
+        right, score = _summed(self.recognised, self.device), accuracy(self.data, held_N, predicted_N)
+        metrics = {"epoch": epoch, **self.progress.metrics(), "train/accuracy": right[0] / max(1.0, right[1])}
+        metrics |= {"validation/accuracy": score, "validation/loss": loss}
+        if self.progress.end_epoch(score, -loss):
             model = {name: value.cpu().clone() for name, value in self.model.state_dict().items()}
-            self.best = {"epoch": epoch, "accuracy": right, "loss": loss, "model": model}
+            kept = {"epoch": epoch, "accuracy": score, "loss": loss}
+            self.best = {**kept, "model": model, "predicted": predicted_N.tolist()}
         return metrics
 
     def step(self, step: int, batch_J: NDArray[np.int64]) -> StepResult:
@@ -155,6 +165,7 @@ class ActionRun:
         windows = draw_windows(self.data, batch_J, mine_B, self.config, [self.config.seed, self.progress.epoch, step])
         logits_BK = self.model(torch.from_numpy(windows).to(self.device))
         labels_B = torch.from_numpy(self.data.labels_N[batch_J[mine_B]]).to(self.device)
+        self.recognised += torch.tensor([int((logits_BK.argmax(dim=1) == labels_B).sum()), len(labels_B)])
         total = F.cross_entropy(logits_BK, labels_B, label_smoothing=self.config.label_smoothing, reduction="sum")
         return total / len(batch_J)
 
@@ -184,15 +195,17 @@ def action_loop(job: ActionJob) -> str | None:
             return divergence
         report(run.end_epoch(), run.state())
     run.model.load_state_dict(run.best["model"])
-    confusion_KK, loss = confusion_of(run.model, run.data, run.data.split.test, run.device)
-    measured = {"test/accuracy": accuracy(confusion_KK), "test/loss": loss} if confusion_KK.sum() else {}
+    test_N = run.data.split.test
+    predicted_N, loss = predict(run.model, run.data, test_N, run.device)
+    measured = {"test/accuracy": accuracy(run.data, test_N, predicted_N), "test/loss": loss} if len(test_N) else {}
     chosen = {f"best/{name}": run.best[name] for name in ("epoch", "accuracy", "loss")}
-    report({"epoch": run.progress.epoch, **chosen, **measured}, run.state(), partial(_write, run.model, confusion_KK))
+    predicted = {"validation": run.best["predicted"], "test": predicted_N.tolist()}
+    report({"epoch": run.progress.epoch, **chosen, **measured}, run.state(), partial(_write, run.model, predicted))
     return None
 
 
-def _write(model: ActionClassifier, confusion_KK: NDArray[np.int64], folder: Path) -> None:
-    """Write the network without its head, and the test's confusion matrix."""
+def _write(model: ActionClassifier, predicted: dict[str, list[int]], folder: Path) -> None:
+    """Write the network without its head, and the predicted classes of the validation and the test clips."""
     weights = {name: value.cpu().contiguous() for name, value in model.backbone.state_dict().items()}
     save_file(weights, folder / WEIGHTS)
-    (folder / TEST).write_text(json.dumps({"confusion": confusion_KK.tolist()}))
+    (folder / PREDICTED).write_text(json.dumps(predicted))

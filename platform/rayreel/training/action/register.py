@@ -14,7 +14,7 @@ from mlflow.types.schema import TensorSpec
 
 from rayreel.encoders.config import ENCODERS, NAMED_CHECKPOINTS
 from rayreel.encoders.encoder import Modality
-from rayreel.encoders.trained import CONFIG, FOLDER, NAME, WEIGHTS, write_trained
+from rayreel.encoders.trained import CONFIG, FOLDER, NAME, WEIGHTS, read_facts, write_trained
 from rayreel.errors import RayreelError
 from rayreel.storage import Storage
 from rayreel.training.action.model import ARTIFACT
@@ -43,18 +43,22 @@ def check_new_name(storage: Storage, name: str) -> None:
         raise RayreelError(f"An encoder named {name!r} already exists. Choose another --name.")
 
 
-def register_action(trained: TrainedAction, storage: Storage, tags: dict[str, str]) -> Registered:
+def register_action(trained: TrainedAction, storage: Storage, run_id: str) -> Registered:
     """Write the encoder below the storage root, then log it to the active run as the newest version of MODEL.
 
-    Raises RayreelError if the name is taken, and MlflowException if MLflow is unavailable, after writing the files.
+    What a run did before it was interrupted is not repeated. Raises RayreelError if the name is taken by another
+    encoder, and MlflowException if MLflow is unavailable, after writing the files.
     """
-    check_new_name(storage, trained.facts.name)
-    folder = write_trained(storage, trained.facts, trained.weights)
-    number = _log(trained)
+    name = trained.facts.name
+    if read_facts(name, storage.root) != trained.facts:
+        check_new_name(storage, name)
+        write_trained(storage, trained.facts, trained.weights)
     client = mlflow.MlflowClient()
-    for key, value in {"encoder": trained.facts.name, "sha256": trained.facts.sha256, **tags}.items():
+    logged = [each for each in client.search_model_versions(f"run_id='{run_id}'") if each.name == MODEL]
+    number = int(logged[0].version) if logged else _log(trained)
+    for key, value in {"encoder": name, "sha256": trained.facts.sha256, "run": run_id}.items():
         client.set_model_version_tag(MODEL, str(number), key, value)
-    return Registered(folder, number)
+    return Registered(storage.path(FOLDER, name), number)
 
 
 def _log(trained: TrainedAction) -> int:

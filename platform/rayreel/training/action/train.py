@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from ray.train import CheckpointConfig, UserCallback
 
 from rayreel.encoders.trained import WEIGHTS, TrainedFacts
-from rayreel.training.action.data import check_clips
-from rayreel.training.action.loop import TEST, ActionJob, action_loop
+from rayreel.evaluation.classification import Classified, ClassReport, classification
+from rayreel.training.action.data import LabelledClips, check_clips
+from rayreel.training.action.loop import PREDICTED, ActionJob, action_loop
 from rayreel.training.progress import Diverged
 from rayreel.training.trainer import run_loop
 
@@ -22,13 +22,14 @@ from rayreel.training.trainer import run_loop
 class TrainedAction:
     """The best epoch's network without its head, and its results.
 
-    `counts`: numbers of training, validation and test clips by class. `left_out`: classes without training clips.
+    `report`: on the test clips or, if there are none, on the validation clips that chose the epoch. `counts`: numbers
+    of training, validation and test clips by class. `left_out`: classes without training clips.
     """
 
     facts: TrainedFacts
     weights: bytes
     metrics: dict[str, float]
-    confusion_KK: NDArray[np.int64]
+    report: ClassReport
     counts: dict[str, tuple[int, int, int]]
     left_out: tuple[str, ...]
 
@@ -59,10 +60,22 @@ def train_action(job: ActionJob, encoder: str, name: str, callbacks: Sequence[Us
         )
     with result.checkpoint.as_directory() as folder:
         weights = (Path(folder) / WEIGHTS).read_bytes()
-        confusion = json.loads((Path(folder) / TEST).read_text())["confusion"]
+        predicted = json.loads((Path(folder) / PREDICTED).read_text())
     sha256 = hashlib.sha256(weights).hexdigest()
     facts = TrainedFacts(name=encoder, network=job.action.network, classes=data.classes, sha256=sha256)
-    return TrainedAction(facts, weights, _numbers(result.metrics), np.array(confusion), data.counts(), data.left_out)
+    measured = report_of(data, predicted)
+    return TrainedAction(facts, weights, _numbers(result.metrics), measured, data.counts(), data.left_out)
+
+
+def report_of(data: LabelledClips, predicted: dict[str, list[int]]) -> ClassReport:
+    """Return the report on the test clips or, without any, the validation clips; `predicted`: classes by part."""
+    part = "test" if len(data.split.test) else "validation"
+    rows_N = data.split.test if len(data.split.test) else data.split.validation
+    ids, groups = ([names[row] for row in rows_N] for names in (data.video_ids, data.groups))
+    found = Classified(
+        part, data.classes, ids, groups, data.labels_N[rows_N], np.array(predicted[part], dtype=np.int64)
+    )
+    return classification(found, int(np.bincount(data.labels_N[data.split.train]).argmax()))
 
 
 def _numbers(metrics: dict[str, Any]) -> dict[str, float]:

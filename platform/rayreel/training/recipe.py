@@ -64,7 +64,8 @@ def _possible(job: TrainJob) -> PairRecipe:
     rows = FeatureMatrix({}, store.read(about))
     exam = Exam.of(rows, job.splits, job.evaluation, job.interactions)
     watched = None if exam.users is None else exam.users.training
-    for recipe in (*(WITH_INTERACTIONS if watched is not None else ()), LABELS):
+    recipes: tuple[PairRecipe, ...] = (*(() if watched is None else WITH_INTERACTIONS), LABELS)
+    for recipe in recipes:
         try:
             PairPlan.of(rows, exam.split.train, recipe.pairs, watched)
         except PairsImpossible:

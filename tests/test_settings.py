@@ -154,6 +154,14 @@ def test_an_invalid_value_is_reported_with_its_setting_and_the_reason() -> None:
         load_settings(sets=["train.epochs=0"])
 
 
+def test_fewer_seconds_of_sound_than_one_window_are_rejected() -> None:
+    with pytest.raises(
+        SettingsError, match=r"sampling\.audio_first_s = 1: .*set sampling\.audio_window_s to 1 or less"
+    ):
+        load_settings(sets=["sampling.audio_first_s=1"])
+    assert load_settings(sets=["sampling.audio_first_s=1", "sampling.audio_window_s=1"]).sampling.audio_first_s == 1
+
+
 def test_an_unknown_encoder_is_reported_with_the_known_ones() -> None:
     with pytest.raises(UnknownEncoder, match="mobilenet_v2"):
         load_settings(sets=["encoders.visual=resnet51"])

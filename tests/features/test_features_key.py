@@ -1,3 +1,6 @@
+import hashlib
+import json
+
 from feature_rows import KEY
 from rayreel.encoders.encoder import Modality
 from rayreel.features.key import EncoderKey, key_name
@@ -19,8 +22,19 @@ def test_other_weights_or_preprocessing_of_one_encoder_give_another_key() -> Non
 
 
 def test_every_setting_of_the_sampling_is_part_of_the_key() -> None:
-    others = [SamplingConfig(frames=9), SamplingConfig(audio_windows=9), SamplingConfig(audio_window_s=9)]
-    assert len({key_name(KEY.identities, sampling) for sampling in [KEY.sampling, *others]}) == 4
+    other = {"frames": 9, "frame_interval_s": 9, "mode": "exact", "window": 9, "squeeze": True}
+    other |= {"audio_windows": 9, "audio_window_s": 9, "audio_first_s": 9}
+    assert other.keys() == SamplingConfig.model_fields.keys()
+    others = [SamplingConfig.model_validate({name: value}) for name, value in other.items()]
+    assert len({key_name(KEY.identities, sampling) for sampling in [SamplingConfig(), *others]}) == 9
+
+
+def test_a_setting_of_the_sampling_that_is_unset_does_not_change_the_key() -> None:
+    """Stores from before `squeeze`, `frame_interval_s` and `audio_first_s` keep their names."""
+    before = {"frames": 8, "mode": "auto", "window": 1, "audio_windows": 4, "audio_window_s": 2.0}
+    content = {"identities": KEY.identities, "sampling": before}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+    assert key_name(KEY.identities, SamplingConfig()).endswith(digest)
 
 
 def test_the_order_of_modalities_does_not_change_the_key() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -108,6 +109,19 @@ def test_a_film_whose_later_data_is_blank_is_truncated(film: FilmMaker) -> None:
     path.write_bytes(data)
     taken = take(path)
     assert isinstance(taken, Rejected) and taken.reason is Reason.TRUNCATED
+
+
+def test_a_damaged_packet_does_not_reject_a_film_if_only_its_first_seconds_are_sampled(film: FilmMaker) -> None:
+    path = film(frames=110, size=(320, 240), keyframe_every=10, tone_hz=None)
+    with av.open(path) as container:
+        damaged = [packet for packet in container.demux(video=0) if packet.size][15]
+        begin, end = damaged.pos + 4, damaged.pos + damaged.size
+    data = bytearray(path.read_bytes())
+    data[begin:end] = b"\xff" * (end - begin)
+    path.write_bytes(data)
+    sampling = SamplingConfig(mode="exact", frames=3, frame_interval_s=0.6)
+    taken = decode(str(path), sampling, SIZE, Limits())
+    assert isinstance(taken, Clip) and numbers(taken)[::2] == [0, 30]
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.mkv", "film.ts"])

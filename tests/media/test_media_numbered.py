@@ -63,8 +63,8 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path
     return film
 
 
-def numbers(path: Path, mode: str) -> list[int]:
-    return [read_number(square) for square in take(path, mode=mode, frames=REQUESTED).frames]
+def numbers(path: Path, mode: str, **sampling: object) -> list[int]:
+    return [read_number(square) for square in take(path, mode=mode, **{"frames": REQUESTED, **sampling}).frames]
 
 
 def timed(path: Path, mode: str) -> list[tuple[float, int]]:
@@ -110,6 +110,21 @@ def test_auto_takes_a_frame_within_three_quarters_of_a_step_of_each_time(
     # Unreferenced pictures may be skipped, up to three.
     reach = 0.75 * FRAMES / REQUESTED + 3
     assert max(min(abs(number - target) for number in found) for target in TARGETS) <= reach
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fixed_interval_takes_the_frame_shown_at_each_multiple(
+    films: Callable[[str, str], Path], kind: str, suffix: str
+) -> None:
+    path = films(kind, suffix)
+    assert numbers(path, "exact", frame_interval_s=0.3) == [0, 7, 15, 22, 30, 37, 45, 52]
+    assert numbers(path, "exact", frame_interval_s=0.3, frames=3) == [0, 7, 15]
+    assert numbers(path, "keyframe", frame_interval_s=0.5) == list(KEYFRAMES)
+    assert numbers(path, "keyframe", frame_interval_s=0.5, frames=3) == [0, 12, 24]
+    every_second = numbers(path, "auto", frame_interval_s=1.0)
+    assert every_second[0] == 0 and len(every_second) == 3
+    assert max(abs(number - 25 * second) for second, number in enumerate(every_second)) <= 0.75 * 25 + 3
 
 
 @pytest.mark.parametrize("mode", ["exact", "keyframe", "auto"])

@@ -5,11 +5,24 @@ import math
 import pytest
 
 from rayreel.media.config import SamplingConfig
-from rayreel.media.plan import Group, ahead, choose, near_s, uniform_times
+from rayreel.media.plan import Group, ahead, choose, near_s, target_times
 
 
 def test_targets_are_the_centres_of_equal_parts() -> None:
-    assert uniform_times(8.0, 4) == [1.0, 3.0, 5.0, 7.0]
+    assert target_times(SamplingConfig(frames=4), 8.0) == [1.0, 3.0, 5.0, 7.0]
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "times_s"),
+    [(9.0, [0.0, 2.5, 5.0, 7.5]), (7.5, [0.0, 2.5, 5.0]), (60.0, [0.0, 2.5, 5.0, 7.5]), (0.4, [0.0]), (0.0, [0.0])],
+)
+def test_at_a_fixed_interval_targets_are_its_multiples_up_to_the_cap(duration_s: float, times_s: list[float]) -> None:
+    assert target_times(SamplingConfig(frames=4, frame_interval_s=2.5), duration_s) == times_s
+
+
+def test_at_a_fixed_interval_the_duration_does_not_change_how_near_a_keyframe_is() -> None:
+    sampling = SamplingConfig(frame_interval_s=0.4, mode="auto")
+    assert near_s(sampling, 3600.0) == near_s(sampling, 1.0) == pytest.approx(0.3)
 
 
 def test_exact_decodes_up_to_every_target_from_its_keyframe() -> None:

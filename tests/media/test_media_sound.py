@@ -39,8 +39,9 @@ def write_rising(path: Path, begin_s: float, end_s: float, picture_s: float = 8.
     return path
 
 
-def windows_of(path: Path) -> np.ndarray:
-    clip = decode_file(path, SamplingConfig(audio_windows=4, audio_window_s=0.5), 64, Limits())
+def windows_of(path: Path, audio_first_s: float | None = None) -> np.ndarray:
+    sampling = SamplingConfig(audio_windows=4, audio_window_s=0.5, audio_first_s=audio_first_s)
+    clip = decode_file(path, sampling, 64, Limits())
     assert isinstance(clip, Clip) and clip.windows is not None
     return clip.windows
 
@@ -65,6 +66,22 @@ def test_windows_are_taken_within_the_sound_and_have_the_right_times(
     if len(windows) == 4 and name != "a.mkv":
         np.testing.assert_allclose(times, starts_s + 0.25, atol=0.2)
     assert all(begin_s <= time_s <= end_s + 0.2 for time_s in times)
+
+
+@pytest.mark.parametrize(
+    ("begin_s", "first_s", "starts_s"),
+    [
+        (0.0, 2.0, [0.0, 0.5, 1.0, 1.5]),
+        (3.0, 2.0, [3.0, 3.5, 4.0, 4.5]),
+        (0.0, 0.5, [0.0]),
+        (0.0, 100.0, [0.0, 2.5, 5.0, 7.5]),
+    ],
+)
+def test_windows_are_taken_from_the_first_seconds_of_the_track(
+    tmp_path: Path, begin_s: float, first_s: float, starts_s: list[float]
+) -> None:
+    times = recorded_times(windows_of(write_rising(tmp_path / "a.mp4", begin_s, 8.0), first_s))
+    np.testing.assert_allclose(times, np.array(starts_s) + 0.25, atol=0.2)
 
 
 def test_sound_of_a_still_picture_is_used_to_its_end(tmp_path: Path) -> None:

@@ -45,9 +45,7 @@ class EncoderKey(BaseModel):
 
 def key_name(identities: dict[Modality, str], sampling: SamplingConfig) -> str:
     """Return the store's folder name: the encoders' names and a digest of everything that changes a vector."""
-    # Left out if it is off, so that features from before this setting keep their name.
-    facts = sampling.model_dump(exclude=None if sampling.squeeze else {"squeeze"})
-    content = {"identities": dict(identities), "sampling": facts}
+    content = {"identities": dict(identities), "sampling": sampling.facts()}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
     names = "+".join(identities[modality].split("@")[0].split("+")[0] for modality in Modality)
     return f"{names}-{digest}"

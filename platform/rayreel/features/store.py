@@ -50,7 +50,9 @@ class FeatureStore:
 
     def create(self) -> None:
         """Create the store's folder and write its encoder key."""
-        self._write_if_changed(f"{self.features}/encoders.json", self.key.model_dump_json(indent=2).encode())
+        self._write_if_changed(
+            f"{self.features}/encoders.json", self.key.model_dump_json(indent=2, exclude_none=True).encode()
+        )
 
     def set_catalog(self, rows: Sequence[tuple[str, str]]) -> None:
         """Make these (video_id, version) the current catalog, which decides what `read` returns."""

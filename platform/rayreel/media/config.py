@@ -1,8 +1,8 @@
 """How videos are sampled, and which are refused."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from rayreel.remote.config import ReadLimits
 
@@ -15,7 +15,14 @@ class SamplingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    frames: int = Field(8, ge=1, le=256, description="frames per video, at uniform times")
+    frames: int = Field(
+        8, ge=1, le=256, description="frames per video, at uniform times; with frame_interval_s, at most this many"
+    )
+    frame_interval_s: float | None = Field(
+        None,
+        gt=0,
+        description="take a frame every N seconds from the start, up to `frames`; unset: spread over the video",
+    )
     mode: Literal["exact", "keyframe", "auto"] = Field(
         "auto",
         description="exact: the frames on screen at these times. keyframe: the nearest keyframes, fewer if they are "
@@ -29,6 +36,25 @@ class SamplingConfig(BaseModel):
     )
     audio_windows: int = Field(4, ge=1, le=64, description="audio windows per video, at uniform times")
     audio_window_s: float = Field(2.0, gt=0.1, le=30, description="length of one audio window, seconds")
+    audio_first_s: float | None = Field(
+        None,
+        gt=0,
+        description="take audio windows only from the first seconds of the track, such as 5; unset: from all of it",
+    )
+
+    def facts(self) -> dict[str, Any]:
+        """Return what identifies features. What is unset is left out, so that older features keep their name."""
+        return self.model_dump(exclude_none=True, exclude=None if self.squeeze else {"squeeze"})
+
+    @field_validator("audio_first_s")
+    @classmethod
+    def _a_window_fits(cls, first_s: float | None, info: ValidationInfo) -> float | None:
+        window_s = info.data.get("audio_window_s")
+        if first_s is not None and window_s is not None and first_s < window_s:
+            raise ValueError(
+                f"an audio window is {window_s:g} s long; set sampling.audio_window_s to {first_s:g} or less"
+            )
+        return first_s
 
 
 class Limits(ReadLimits):

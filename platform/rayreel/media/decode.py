@@ -19,6 +19,7 @@ from rayreel.media.frames import sample_frames
 from rayreel.media.keyframes import Timeline, read_timeline
 from rayreel.media.open import open_video
 from rayreel.media.packets import Film, film_in
+from rayreel.media.plan import target_times
 from rayreel.media.refusal import RefusedMedia
 from rayreel.media.sound import SoundTrack
 from rayreel.media.source import VideoFile, open_file
@@ -96,7 +97,8 @@ def _samples(film: Film, sampling: SamplingConfig, size: int, limits: Limits) ->
     frames = sample_frames(film, timeline, sampling, size)
     if not frames.squares:
         return Rejected(Reason.NO_FRAMES, f"no frame of its {timeline.declared_s:.1f} s can be decoded")
-    if frames.damaged and frames.last_s < half_s - _PATIENCE_S:
+    asked_s = target_times(sampling, timeline.readable_s)[-1]  # at fixed intervals, it may be in the first half
+    if frames.damaged and frames.last_s < min(half_s, asked_s) - _PATIENCE_S:
         return cut
     windows = _audio(film, timeline, sampling)
     facts = _facts(film.stream, timeline.duration_s, windows is not None)
@@ -132,8 +134,10 @@ def _audio(film: Film, timeline: Timeline, sampling: SamplingConfig) -> NDArray[
 
 
 def _starts_s(sound: SoundTrack, timeline: Timeline, sampling: SamplingConfig) -> list[float]:
-    """Return the starts of the windows, spread evenly over the track, seconds."""
+    """Return the starts of the windows, spread evenly over the track or its first seconds, seconds."""
     begin_s, end_s = sound.span(timeline.declared_s, timeline.duration_s)
+    if sampling.audio_first_s is not None:
+        end_s = min(end_s, begin_s + sampling.audio_first_s)
     evenly = window_starts(end_s - begin_s, sampling.audio_windows, sampling.audio_window_s)
     return [begin_s + start_s for start_s in evenly]
 

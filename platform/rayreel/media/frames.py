@@ -17,7 +17,7 @@ from rayreel.media.decoder import Decoder
 from rayreel.media.keyframes import Timeline
 from rayreel.media.orientation import UPRIGHT, Turn, announced_turn, turn_of
 from rayreel.media.packets import Film, Sample, survey
-from rayreel.media.plan import Group, ahead, choose, near_s, uniform_times
+from rayreel.media.plan import Group, ahead, choose, near_s, target_times
 
 Window = tuple[int, ...]  # ticks of consecutive frames
 # A picture of a new scene cannot be predicted from earlier ones, so its packet is large: (times the largest of the last
@@ -48,7 +48,7 @@ class Stretch:
 
 
 def sample_frames(film: Film, timeline: Timeline, sampling: SamplingConfig, size: int) -> Frames:
-    """Take `sampling.window` consecutive frames at each of `sampling.frames` uniform times, as `sampling.mode` says.
+    """Take `sampling.window` consecutive frames at each of the `target_times`, as `sampling.mode` says.
 
     A frame that is on screen at several of these times is returned once. A picture that cannot be decoded is replaced
     by the previous one.
@@ -72,7 +72,7 @@ def sample_frames(film: Film, timeline: Timeline, sampling: SamplingConfig, size
 
 def stretches(film: Film, timeline: Timeline, sampling: SamplingConfig) -> Iterator[Stretch]:
     """Yield runs over packets that cover all targets, in ascending order; no group of pictures is in two of them."""
-    times_s, near = uniform_times(timeline.readable_s, sampling.frames), near_s(sampling, timeline.readable_s)
+    times_s, near = target_times(sampling, timeline.readable_s), near_s(sampling, timeline.readable_s)
     packets = _Packets(film, timeline)
     barred_s = set(_barred(packets, times_s, near)) if 0 < near < math.inf and sampling.window == 1 else ()
     groups = choose(times_s, timeline.keyframes_s, near, barred_s)

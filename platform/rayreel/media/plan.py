@@ -29,9 +29,16 @@ class Group:
     keyframe_too: bool = False
 
 
-def uniform_times(duration_s: float, n: int) -> list[float]:
-    """Return the midpoints of n equal parts of the duration, seconds."""
-    return [(i + 0.5) * duration_s / n for i in range(n)]
+def target_times(sampling: SamplingConfig, duration_s: float) -> list[float]:
+    """Return the times of the frames to take, ascending, seconds; at least one.
+
+    They are the multiples of `frame_interval_s` within the duration, at most `frames` of them, or else the midpoints of
+    `frames` equal parts of the duration.
+    """
+    step_s, count = sampling.frame_interval_s, sampling.frames
+    if step_s is None:
+        return [(i + 0.5) * duration_s / count for i in range(count)]
+    return [i * step_s for i in range(count) if i == 0 or i * step_s < duration_s]
 
 
 def near_s(sampling: SamplingConfig, duration_s: float) -> float:
@@ -41,7 +48,8 @@ def near_s(sampling: SamplingConfig, duration_s: float) -> float:
             return -1.0
         case "keyframe":
             return math.inf
-    return min(_NEAR_STEP * duration_s / sampling.frames, _NEAR_S)
+    step_s = sampling.frame_interval_s or duration_s / sampling.frames
+    return min(_NEAR_STEP * step_s, _NEAR_S)
 
 
 def choose(

@@ -1,6 +1,7 @@
 """Store of decoded clips below the storage root: decoded once, memory-mapped by all workers and later runs."""
 
 import hashlib
+import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,7 +38,8 @@ class ClipStore:
     @property
     def folder(self) -> str:
         """Path of the folder in the root's file system."""
-        key = self.config.sampling.model_dump_json() + self.config.network.model_dump_json(exclude={"channels"})
+        sampling = json.dumps(self.config.sampling.facts(), separators=(",", ":"))
+        key = sampling + self.config.network.model_dump_json(exclude={"channels"})
         return Storage(self.root).path("clips", hashlib.sha256(key.encode()).hexdigest()[:12])
 
     def add(self, decoded: pa.Table) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from rayreel.failures import Reason, Rejected
 from rayreel.features.key import EncoderKey
 from rayreel.media.clip import Clip
 from rayreel.media.config import AUDIO_RATE_HZ
+from rayreel.recommendation.query import weighted_query
 from rayreel.release import registry
 from rayreel.release.embed import embed_table
 from rayreel.settings import Settings
@@ -102,12 +103,21 @@ class Encode:
         """Return the embeddings [len(texts), dim] of queries by text."""
         return np.stack(await asyncio.gather(*(self._text(text, version) for text in texts)))
 
-    async def video(self, content: Content, title: str, version: int, seconds: float) -> Embedding | Rejected:
-        """Embed a video file within `seconds`, or return why it cannot be used."""
+    async def video(
+        self, content: Content, title: str, version: int, weights: Mapping[Modality, float] | None, seconds: float
+    ) -> Embedding | Rejected:
+        """Embed a video file within `seconds`, or return why it cannot be used.
+
+        With `weights`, the embedding is mixed from the single-modality embeddings of the file. Raises BadQuery if they
+        leave nothing of it.
+        """
         clip = await self._decoders.decode(content, seconds)
         if isinstance(clip, Rejected):
             return clip
-        return await self._embedding(await self._vectors(clip, title), version)
+        vectors = await self._vectors(clip, title)
+        if weights is None:
+            return await self._embedding(vectors, version)
+        return weighted_query(await self._parts(vectors, version), weights)
 
     async def new_video(
         self, source: Content | str, video: CatalogVideo, version: int, seconds: float
@@ -136,6 +146,12 @@ class Encode:
                 "The release's tower reads no modality of this query. Query by another one, such as text or video."
             )
         return embedding_D
+
+    async def _parts(self, vectors: QueryVectors, version: int) -> dict[Modality, Embedding]:
+        """Return the embedding [dim] of each modality alone, of those that the tower reads."""
+        tower = await self._tower(version)
+        parts = await asyncio.gather(*(self._run_tower((tower, {m: vectors[m]})) for m in vectors))
+        return {modality: part_D for modality, part_D in zip(vectors, parts, strict=True) if part_D.any()}
 
     async def _vectors(self, clip: Clip, text: str) -> QueryVectors:
         calls = {Modality.VISUAL: self._encode_frames(clip.frames)}

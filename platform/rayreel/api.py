@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import ValidationError
 
 from rayreel.catalog.read import read_catalog
 from rayreel.cli.steps.evaluate import evaluate_tower
@@ -24,7 +23,7 @@ from rayreel.cli.steps.train import RegisteredTower, resume_run, train_tower
 from rayreel.client.messages import RecommendRequest, User
 from rayreel.evaluation.evaluate import Evaluation
 from rayreel.features.extract import ExtractReport
-from rayreel.recommendation.query import BadQuery
+from rayreel.recommendation.recommend import parsed
 from rayreel.recommendation.results import RankedResults
 from rayreel.release import registry
 from rayreel.release.promote import Promotion
@@ -163,11 +162,7 @@ def recommend(
     """
     numbers = None if embedding is None else np.asarray(embedding, np.float64).tolist()
     query = {"video_id": video_id, "text": text, "embedding": numbers, "user": user, "top_k": top_k}
-    try:
-        request = RecommendRequest.model_validate(query | options)
-    except ValidationError as error:
-        problems = (f"{'.'.join(map(str, e['loc'])) or 'query'}: {e['msg']}" for e in error.errors())
-        raise BadQuery("; ".join(problems)) from None
+    request = parsed(RecommendRequest, query | options)
     return local_release(_settings(storage, sets, settings)).recommend(request)
 
 

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from rayreel.storage import Storage
 
 
+Tree = dict[str, Any]
+
+
 class Settings(BaseSettings):
     """All settings. Later sources take precedence: defaults, YAML file, RAYREEL_* variables, --set."""
 
@@ -152,12 +155,12 @@ def load_settings(
     Traceback (most recent call last):
     rayreel.settings.SettingsError: There is no setting splits.tset. Known settings: validation, test, group_by, ...
     """
-    overrides = _nested(sets)
+    overrides = nested(sets)
     if storage is not None:
         overrides["storage"] = storage
     try:
         settings = Settings(
-            **reduce(_merged, (_nested(defaults), _from_file(file), EnvSettingsSource(Settings)(), overrides))
+            **reduce(_merged, (nested(defaults), _from_file(file), EnvSettingsSource(Settings)(), overrides))
         )
     except ValidationError as error:
         raise SettingsError("\n".join(_message(problem) for problem in error.errors())) from None
@@ -219,22 +222,23 @@ def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return {**under, **over, **parts}
 
 
-def _nested(sets: Sequence[str]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for item in sets:
+def nested(items: Sequence[str], flag: str = "--set", example: str = "part.key=value, such as train.epochs=5") -> Tree:
+    """Return `part.key=value` items of a command's option as a tree; values are YAML. Raises SettingsError."""
+    tree: Tree = {}
+    for item in items:
         name, sign, value = item.partition("=")
         if not sign or not name:
-            raise SettingsError(f"--set {item}: expected part.key=value, such as train.epochs=5")
+            raise SettingsError(f"{flag} {item}: expected {example}")
         *parents, leaf = name.split(".")
         node = tree
         for parent in parents:
             node = node.setdefault(parent, {})
             if not isinstance(node, dict):
-                raise SettingsError(f"--set {item}: an earlier --set gives {parent} the value {node!r}")
+                raise SettingsError(f"{flag} {item}: an earlier {flag} gives {parent} the value {node!r}")
         try:
             node[leaf] = _yaml(value)
         except yaml.YAMLError as error:
-            raise SettingsError(f"--set {item}: {value!r} is not valid YAML: {error}") from None
+            raise SettingsError(f"{flag} {item}: {value!r} is not valid YAML: {error}") from None
     return tree
 
 

@@ -31,7 +31,7 @@ async def embed_upload(
     """Embed an uploaded video. The file is not stored."""
     version = service.state.current.version
     with content_of(file) as content:
-        embedding_D = await service.encode.video("video", content, title.strip(), version)
+        embedding_D = await service.encode.video("video", content, title.strip(), version, None)
     if isinstance(embedding_D, Rejected):
         raise refusal(embedding_D)
     return Embeddings(release=version, dim=len(embedding_D), embeddings=[embedding_D.tolist()])

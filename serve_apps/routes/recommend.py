@@ -1,20 +1,20 @@
 """Recommendations by video, text, embedding, user or uploaded file, and the fast path that needs only memory."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, File, Form, Request, Response, UploadFile
+from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 from pydantic_core import to_json
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rayreel.client.messages import Recommendations, RecommendRequest, TopK
+from rayreel.client.messages import Recommendations, RecommendRequest, UploadQuery
 from rayreel.errors import RayreelError
 from rayreel.failures import Rejected
-from rayreel.recommendation.query import Options
 from rayreel.recommendation.recommend import by_id_fast, by_vector, check_request, options_of
 from rayreel.recommendation.recommend import recommend as answer
 from rayreel.recommendation.results import RankedResults, RankedVideo
 from serve_apps.content import content_of
+from serve_apps.forms import file_of, form_of, message_of
 from serve_apps.problems import answers
 from serve_apps.service import CurrentService, Service
 from serve_apps.state import Serving
@@ -22,6 +22,8 @@ from serve_apps.writing import refusal
 
 router = APIRouter(tags=["recommend"])
 ROUTE = "/v1/recommend"
+# The most excluded ids, and the other fields.
+MAX_FIELDS = 1100
 
 
 @router.post("/v1/recommend", response_model=Recommendations, responses=answers(404, 422, 429, 503, 504))
@@ -33,21 +35,23 @@ async def recommend(query: RecommendRequest, request: Request, service: CurrentS
     return Response(content, media_type="application/json")
 
 
-@router.post("/v1/recommend/upload", response_model=Recommendations, responses=answers(413, 422, 429, 503, 504))
-async def recommend_upload(
-    service: CurrentService,
-    file: Annotated[UploadFile, File(description="A video file.")],
-    title: Annotated[str, Form(max_length=2000, description="Title of the video.")] = "",
-    top_k: Annotated[TopK, Form()] = 10,
-) -> Response:
-    """Recommend videos similar to an uploaded one. The file is not stored."""
+@router.post(
+    "/v1/recommend/upload",
+    response_model=Recommendations,
+    openapi_extra={"requestBody": {"required": True, "content": form_of(UploadQuery)}},
+    responses=answers(413, 422, 429, 503, 504),
+)
+async def recommend_upload(request: Request, service: CurrentService) -> Response:
+    """Recommend videos similar to an uploaded one, which is not stored. Takes the same options as other queries."""
     serving = service.state.current
-    with content_of(file) as content:
-        query_D = await service.encode.video("video", content, title.strip(), serving.version)
+    async with request.form(max_files=1, max_fields=MAX_FIELDS) as form:
+        file, query = file_of(form), message_of(UploadQuery, form)
+        options = options_of(query, service.settings.recommend)
+        with content_of(file) as content:
+            query_D = await service.encode.video("video", content, query.title, serving.version, options.weights)
     if isinstance(query_D, Rejected):
         raise refusal(query_D)
-    options = Options(top_k=top_k)
-    found = await service.search(serving, lambda release: by_vector(release, query_D, options))
+    found = await service.search(serving, lambda release: by_vector(release, query_D, options, query.title))
     return Response(rendered(found), media_type="application/json")
 
 

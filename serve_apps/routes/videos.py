@@ -2,15 +2,10 @@
 
 import base64
 import binascii
-import json
-from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import ValidationError
-from starlette.datastructures import FormData, UploadFile
 
 from rayreel.catalog.source import is_remote
 from rayreel.client.messages import BatchRequest, Deleted, Job, NewVideo, Video, VideoPage
@@ -18,6 +13,7 @@ from rayreel.media.fetch import refuse_foreign
 from rayreel.redact import public_address
 from rayreel.release.rows import VideoRow
 from serve_apps.content import content_of
+from serve_apps.forms import file_of, form_of, message_of, valid
 from serve_apps.problems import BadVideo, answers, problem
 from serve_apps.service import CurrentService
 
@@ -30,22 +26,7 @@ _ADD_BODY: dict[str, Any] = {
         "required": True,
         "content": {
             "application/json": {"schema": NewVideo.model_json_schema()},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {
-                        "file": {"type": "string", "format": "binary", "description": "A video file."},
-                        "video_id": {"type": "string", "minLength": 1, "maxLength": 512, "pattern": r"\S"},
-                        "title": {"type": "string", "maxLength": 2000},
-                        "description": {"type": "string", "maxLength": 20_000},
-                        "category": {"type": "string", "maxLength": 200},
-                        "tags": {"type": "array", "items": {"type": "string"}, "description": "May be repeated."},
-                        "metadata": {"type": "string", "description": "A JSON object."},
-                        "created_at": {"type": "number", "description": "Seconds since 1970."},
-                    },
-                }
-            },
+            **form_of(NewVideo, without=("uri",)),
         },
     }
 }
@@ -66,12 +47,12 @@ async def add(request: Request, service: CurrentService) -> Response:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         async with request.form(max_files=1, max_fields=100) as form:
-            file, new = _file_of(form), _new_video(form)
+            file, new = file_of(form), message_of(NewVideo, form, uri="uploaded")
             with content_of(file) as content:
                 video_id = await service.writing.add(new, content, file.filename or "")
     elif kind == "application/json":
         body = await request.body()
-        video_id = await service.writing.add(_valid(lambda: NewVideo.model_validate_json(body)))
+        video_id = await service.writing.add(valid(lambda: NewVideo.model_validate_json(body)))
     else:
         return problem(
             415,
@@ -147,37 +128,6 @@ async def delete(video_id: str, service: CurrentService) -> Response:
     live.place(video_id)
     await service.writing.delete([video_id])
     return Response(status_code=204)
-
-
-def _file_of(form: FormData) -> UploadFile:
-    file = form.get("file")
-    if not isinstance(file, UploadFile):
-        raise BadVideo("file: missing. Send a video file in the form field `file`.")
-    return file
-
-
-def _new_video(form: FormData) -> NewVideo:
-    """Return the metadata fields of a form. Raises RequestValidationError, BadVideo."""
-    fields: dict[str, Any] = {key: value for key, value in form.items() if key not in {"file", "tags"}}
-    fields["tags"] = form.getlist("tags")
-    for name in ("metadata", "created_at"):
-        if name in fields:
-            fields[name] = _json(name, fields[name])
-    return _valid(lambda: NewVideo.model_validate({**fields, "uri": "uploaded"}))
-
-
-def _valid(make: Callable[[], NewVideo]) -> NewVideo:
-    try:
-        return make()
-    except ValidationError as error:
-        raise RequestValidationError(error.errors()) from error
-
-
-def _json(name: str, text: Any) -> Any:  # noqa: ANN401 - a form field of any type
-    try:
-        return json.loads(text)
-    except (TypeError, ValueError, RecursionError):
-        raise BadVideo(f"{name}: expected JSON.") from None
 
 
 def _video(row: VideoRow) -> Video:

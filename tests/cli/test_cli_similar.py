@@ -1,6 +1,7 @@
 """`rayreel similar` and `rayreel export`, from a promoted release on disk."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from films import write_film
 from promoted import RANDOM, Promoted, make_promoted
 from rayreel.cli.main import app
 from rayreel.cli.steps.export import UnknownFormat
+from rayreel.errors import RayreelError
 from rayreel.index.search import NoRelease
 from rayreel.recommendation.live import UnknownVideo
 from rayreel.recommendation.query import BadQuery
@@ -62,6 +64,36 @@ def test_a_file_that_is_in_no_catalog_is_a_query(promoted: Promoted, tmp_path: P
     one, other = (answer(promoted, "similar", str(path), "--k", "4")["results"] for path in (film, again))
     assert len(one) == 4 and one[0]["video_id"] in promoted.embeddings
     assert [video["video_id"] for video in one] == [video["video_id"] for video in other]
+
+
+def test_a_query_by_file_takes_every_option(promoted: Promoted, tmp_path: Path) -> None:
+    film = str(write_film(tmp_path / "film.mp4"))
+    plain = [video["video_id"] for video in answer(promoted, "similar", film, "--k", "40")["results"]]
+    words = ["--option", "filter={category: c1}", "--option", f"exclude=[{plain[0]}]", "--option", "explain=true"]
+    found = answer(promoted, "similar", film, "--k", "40", *words)["results"]
+    categories = {f"v{n:02}": f"c{n % 4}" for n in range(40)}
+    assert [video["video_id"] for video in found] == [v for v in plain[1:] if categories[v] == "c1"]
+    assert all(video["explanation"]["stage"] == "index" for video in found)
+    assert "index visual" in invoke(promoted, "similar", film, "--option", "explain=true").output
+    by_sound, by_words = (
+        answer(promoted, "similar", film, "--k", "40", "--option", f"weights.{modality}=1")["results"]
+        for modality in ("audio", "text")
+    )
+    assert [video["video_id"] for video in by_sound] != [video["video_id"] for video in by_words]
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("diversity=2", "diversity: "),
+        ("colour=red", "colour: "),
+        ("filter={colour: red}", r"filter\.colour: "),
+        ("diversity", "expected name=value"),
+    ],
+)
+def test_an_invalid_option_is_named(promoted: Promoted, tmp_path: Path, option: str, message: str) -> None:
+    error = invoke(promoted, "similar", str(write_film(tmp_path / "film.mp4")), "--option", option).exception
+    assert isinstance(error, RayreelError) and re.search(message, str(error))
 
 
 def test_a_file_that_is_no_video_is_refused_with_the_reason(promoted: Promoted, tmp_path: Path) -> None:

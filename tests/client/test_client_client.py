@@ -167,6 +167,19 @@ def test_an_upload_is_retried_with_the_same_bytes(tmp_path: Path) -> None:
     assert all(b"bytes of a film" in body and b"\r\n4\r\n" in body for _, _, _, body in server.requests)
 
 
+def test_the_options_of_an_upload_are_sent_as_form_fields(tmp_path: Path) -> None:
+    (film := tmp_path / "film.mp4").write_bytes(b"bytes of a film")
+    options = {"filter": {"category": "a"}, "exclude": ["x", "y"], "explain": True, "weights": {"visual": 1}}
+    with Server([(200, FOUND)]) as server, Client(server.url) as client:
+        client.recommend_upload(film, **options)
+        with pytest.raises(ApiError, match="UploadQuery: diversity: "):
+            client.recommend_upload(film, diversity=2)
+    (request,) = server.requests
+    body = request[3]
+    assert body.count(b'name="exclude"') == 2 and b'{"category": "a"}' in body and b'{"visual": 1.0}' in body
+    assert b'name="explain"\r\n\r\ntrue\r\n' in body and b'name="diversity"' not in body
+
+
 def test_all_pages_are_requested() -> None:
     pages = [{"videos": [VIDEO], "next_cursor": "n"}, {"videos": [VIDEO, VIDEO], "next_cursor": None}]
     with Server([(200, page) for page in pages]) as server, Client(server.url) as client:

@@ -76,6 +76,14 @@ def test_an_added_video_is_found_at_once_and_a_deleted_one_is_not(client: Client
     assert [r.video_id for r in client.recommend(text="film", filter={"extra.views": {"gte": 3}}).results] == [
         "new / ü"
     ]
+    assert not client.recommend_upload(path, exclude=["new / ü"], filter={"category": "new"}).results
+    (explained,) = client.recommend_upload(
+        path, filter={"category": "new"}, weights={"visual": 1}, explain=True
+    ).results
+    assert explained.score == pytest.approx(1, abs=1e-3) and explained.explanation is not None
+    assert explained.explanation.modalities["visual"] == pytest.approx(1, abs=1e-3)
+    with pytest.raises(ApiError, match=r"filter\.colour: unknown field"):
+        client.recommend_upload(path, filter={"colour": "red"})
     embedding = client.embed_upload(path, title="A new film").embeddings[0]
     assert client.recommend(embedding=embedding, top_k=1).results[0].video_id == "new / ü"
     client.delete_video("new / ü")

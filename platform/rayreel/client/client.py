@@ -1,7 +1,7 @@
 """A client for the HTTP API."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -21,6 +21,7 @@ from rayreel.client.messages import (
     Recommendations,
     RecommendRequest,
     Release,
+    UploadQuery,
     User,
     Video,
     VideoPage,
@@ -103,10 +104,16 @@ class Client:
         body = _validated(RecommendRequest, {**query, "top_k": top_k, **options})
         return self._request(Recommendations, "POST", "/v1/recommend", json=_body(body))
 
-    def recommend_upload(self, file: Path, title: str = "", top_k: int = 10) -> Recommendations:
-        """Recommend videos similar to a file, which the service does not store."""
-        form = {"title": title, "top_k": str(top_k)}
-        return self._request(Recommendations, "POST", "/v1/recommend/upload", data=form, files=_upload(file))
+    def recommend_upload(
+        self,
+        file: Path,
+        title: str = "",
+        top_k: int = 10,
+        **options: Any,  # noqa: ANN401 - the fields of RecommendOptions
+    ) -> Recommendations:
+        """Recommend videos similar to a file, which the service does not store. `options` are as in `recommend`."""
+        query = _validated(UploadQuery, {"title": title, "top_k": top_k, **options})
+        return self._request(Recommendations, "POST", "/v1/recommend/upload", data=_form(query), files=_upload(file))
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """Return the embeddings of up to 64 texts, in the same order."""
@@ -122,7 +129,8 @@ class Client:
             body = _validated(NewVideo, {"uri": source, **fields})
             return self._request(Video, "POST", "/v1/videos", repeatable=False, json=_body(body))
         body = _validated(NewVideo, {"uri": source.name, **fields})
-        return self._request(Video, "POST", "/v1/videos", repeatable=False, data=_form(body), files=_upload(source))
+        form = _form(body, without=("uri",))
+        return self._request(Video, "POST", "/v1/videos", repeatable=False, data=form, files=_upload(source))
 
     def add_catalog(self, catalog: str) -> Job:
         """Start a job that adds the videos of a catalog. Its status is QUEUED while another job is running."""
@@ -276,10 +284,9 @@ def _body(message: BaseModel) -> dict[str, Any]:
     return message.model_dump(exclude_none=True, exclude_unset=True)
 
 
-def _form(video: NewVideo) -> dict[str, Any]:
-    """Return a new video's fields as form fields: tags are repeated, metadata is JSON."""
-    fields = _body(video)
-    del fields["uri"]
+def _form(message: BaseModel, without: Collection[str] = ()) -> dict[str, Any]:
+    """Return a message as form fields: lists are repeated, objects are JSON."""
+    fields = {name: value for name, value in _body(message).items() if name not in without}
     return {name: json.dumps(value) if isinstance(value, dict) else value for name, value in fields.items()}
 
 

@@ -133,13 +133,15 @@ class RecommendOptions(_Request):
     weights: Weights | None = Field(
         None,
         description="Combine the query's modality vectors with these weights instead of the release's own combination; "
-        "requires video_id or user.",
+        "requires video_id, user or an uploaded file.",
     )
     exclude: list[VideoId] = Field(default_factory=list, max_length=1000, description="Video ids to exclude.")
     diversity: Share = Field(0.0, description="0: most similar results. Towards 1: more diverse results (MMR).")
     cross_category: Flag = Field(False, description="Only videos from categories other than the query's.")
     serendipity: Share = Field(0.0, description="Share of results from other categories.")
-    hybrid: Flag = Field(False, description="Combine embedding ranking and BM25 text ranking; requires text.")
+    hybrid: Flag = Field(
+        False, description="Combine embedding ranking and BM25 text ranking; requires text, or the title of an upload."
+    )
     explain: Flag = Field(False, description="Include the stage and the similarity per modality for every result.")
 
 
@@ -180,6 +182,24 @@ class RecommendRequest(RecommendOptions):
             raise ValueError("weights require video_id or user, because they apply to the modalities of known videos")
         if self.embedding is not None and max(map(abs, self.embedding)) < SMALLEST:
             raise ValueError("the embedding is zero and has no direction")
+        return self
+
+
+class UploadQuery(RecommendOptions):
+    """What is sent with an uploaded file. Only `file` is required."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [{"anyOf": [{"properties": {"hybrid": {"const": False}}}, {"required": ["title"]}]}],
+        }
+    )
+
+    title: Title = Field("", description="Title of the video.")
+
+    @model_validator(mode="after")
+    def _check_words(self) -> Self:
+        if self.hybrid and not self.title:
+            raise ValueError("hybrid requires a title")
         return self
 
 

@@ -6,20 +6,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rayreel.client.messages import RecommendRequest
+from rayreel.client.messages import RecommendRequest, UploadQuery
 from rayreel.encoders.encoder import WordEncoders
 from rayreel.index.collection import collection_name
 from rayreel.index.search import NoRelease
 from rayreel.recommendation.candidates import Searcher
 from rayreel.recommendation.config import RecommendConfig
 from rayreel.recommendation.live import Live, load_live
-from rayreel.recommendation.query import Vector
-from rayreel.recommendation.recommend import PinnedRelease, check_request, recommend
+from rayreel.recommendation.query import Vector, weighted_query
+from rayreel.recommendation.recommend import PinnedRelease, by_vector, check_request, options_of, recommend
 from rayreel.recommendation.results import RankedResults
 from rayreel.release import audit, registry
 from rayreel.release.registry import Version
 from rayreel.storage import Storage
-from rayreel.tower.embed import embed_query
+from rayreel.tower.embed import QueryVectors, embed_query
 from rayreel.tower.embedder import Embedder
 
 
@@ -68,8 +68,22 @@ class LocalRelease:
         """Answer a request. Raises UnknownVideo, BadQuery, BadFilter, EmptyQuery."""
         check_request(self.live, request)
         text_D = None if request.text is None else self.embed(request.text)
-        release = PinnedRelease(self.live, self.index, collection_name(self.version.number), self.config)
-        return recommend(release, request, text_D)
+        return recommend(self._pinned, request, text_D)
+
+    def recommend_file(self, vectors: QueryVectors, query: UploadQuery) -> RankedResults:
+        """Answer a query by a file with these vectors [n, D] per modality. Raises BadQuery, BadFilter, EmptyQuery."""
+        options = options_of(query, self.config)
+        if options.weights is None:
+            query_D = embed_query(self.tower, vectors)
+        else:
+            used = self.tower.modalities
+            parts = {m: embed_query(self.tower, {m: x}) for m, x in vectors.items() if m in used and len(x)}
+            query_D = weighted_query(parts, options.weights)
+        return by_vector(self._pinned, query_D, options, query.title)
+
+    @property
+    def _pinned(self) -> PinnedRelease:
+        return PinnedRelease(self.live, self.index, collection_name(self.version.number), self.config)
 
 
 def load_promoted(storage: Storage, cache_dir: Path, before: Live | None = None) -> Live:

@@ -1,7 +1,10 @@
 """Answers to requests: recommendations for a video of the release, a query vector or a user."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from rayreel.client.messages import RecommendOptions, RecommendRequest, User
 from rayreel.encoders.encoder import Modality
@@ -19,6 +22,8 @@ from rayreel.recommendation.live import Live
 from rayreel.recommendation.query import BadQuery, Options, Vector, unit, weighted_query
 from rayreel.recommendation.results import RankedResults, choose
 from rayreel.recommendation.users import Interests, WatchedVideo, taste
+
+M = TypeVar("M", bound=BaseModel)
 
 # Home categories of a query without a category: no video is outside them.
 NO_HOME: frozenset[str] = frozenset()
@@ -77,6 +82,15 @@ def recommend(release: PinnedRelease, request: RecommendRequest, text_D: Vector 
         return by_vector(release, unit(request.embedding, release.live.dim), options)
     assert text_D is not None, "the caller encodes the text"
     return by_vector(release, text_D, options, request.text)
+
+
+def parsed(kind: type[M], fields: Mapping[str, Any]) -> M:
+    """Return the fields of a query as a request. Raises BadQuery, which names each invalid field."""
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        problems = (f"{'.'.join(map(str, e['loc'])) or 'query'}: {e['msg']}" for e in error.errors())
+        raise BadQuery("; ".join(problems)) from None
 
 
 def check_request(live: Live, request: RecommendRequest) -> None:

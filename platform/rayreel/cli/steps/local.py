@@ -19,11 +19,11 @@ from rayreel.features.store import FeatureStore, open_store
 from rayreel.index.connect import connect
 from rayreel.index.search import VideoIndex
 from rayreel.recommendation.local import IndexOnDemand, LocalRelease, load_promoted
-from rayreel.recommendation.query import BadQuery, Vector
+from rayreel.recommendation.query import BadQuery
 from rayreel.release import registry
 from rayreel.release.registry import Version
 from rayreel.settings import Settings
-from rayreel.tower.embed import QueryVectors, embed_query
+from rayreel.tower.embed import QueryVectors
 from rayreel.training.tracking import use_tracking
 
 _LOCAL: dict[str, tuple[Settings, LocalRelease]] = {}
@@ -54,24 +54,31 @@ def _word_encoders(settings: Settings, version: Version) -> WordEncoders:
     return load_word_encoders(settings.encoders, settings.weights_cache)
 
 
-def embed_file(settings: Settings, release: LocalRelease, file: Path) -> Vector:
-    """Return the unit embedding [dim] of a video file, encoded as one of a folder is, but in this process.
-
-    Raises BadQuery if the file cannot be used or the encoders are not those of the release, and EmptyQuery.
-    """
-    _check_encoders(settings, release.version)
-    vectors = file_vectors(settings, open_store(settings.place, release.version.encoder_key), file)
-    return embed_query(release.tower, vectors)
-
-
-def file_vectors(settings: Settings, store: FeatureStore, file: Path) -> QueryVectors:
-    """Return the vectors of a video file, [n, D] for each modality, n = 0 for absent ones. Raises BadQuery."""
+def query_video(file: Path) -> CatalogVideo:
+    """Return a video file that is a query, described as one of a folder is. Raises BadQuery if it cannot be one."""
     video = read_video(file.resolve(), file.resolve().parent)
     if isinstance(video, RowProblem):
         raise BadQuery(f"{file} cannot be used as a query: {video.detail}")
+    return video
+
+
+def encode_video(settings: Settings, release: LocalRelease, video: CatalogVideo) -> QueryVectors:
+    """Return the vectors of a video for a query of a release.
+
+    Raises BadQuery if its file cannot be used, or if the encoders are not those of the release.
+    """
+    _check_encoders(settings, release.version)
+    return video_vectors(settings, open_store(settings.place, release.version.encoder_key), video)
+
+
+def video_vectors(settings: Settings, store: FeatureStore, video: CatalogVideo) -> QueryVectors:
+    """Return the vectors of a video, encoded as extraction does: [n, D] for each modality, n = 0 for absent ones.
+
+    Raises BadQuery if its file cannot be used.
+    """
     rows = _features_of(settings, store, video)
     if reason := rows["reason"][0].as_py():
-        raise BadQuery(f"{file} cannot be used as a query: {reason}: {rows['detail'][0].as_py()}")
+        raise BadQuery(f"{video.uri} cannot be used as a query: {reason}: {rows['detail'][0].as_py()}")
     vectors = FeatureMatrix.from_table(rows).vectors
     return {m: vectors[m].values.astype("float32") for m in Modality}
 

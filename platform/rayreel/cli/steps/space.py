@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rayreel.cli.output import console, step
-from rayreel.cli.steps.local import file_vectors
+from rayreel.cli.steps.local import query_video, video_vectors
 from rayreel.cli.steps.similar import results_table
 from rayreel.cli.steps.train import features
 from rayreel.encoders.encoder import Modality
@@ -67,7 +67,7 @@ def _of_file(settings: Settings, store: FeatureStore, query: str, modality: Moda
             f"{query!r} is neither a file nor a video with {modality} features in {store.features}. Extract it first."
         )
     step(f"Encoding {query} with {store.key.identities[modality]}")
-    vectors_ND = file_vectors(settings, store, Path(query))[modality]
+    vectors_ND = video_vectors(settings, store, query_video(Path(query)))[modality]
     if not len(vectors_ND):
         raise BadQuery(f"{query} has no {modality}. Choose another --encoder.")
     mean_D: Vector = vectors_ND.mean(axis=0)

@@ -57,12 +57,13 @@ def _extract(settings: Settings, rows: Catalog) -> None:
     report = extract(rows, store, settings.pipeline, adding=True)
     compact(store, on=settings.extract.decode_on)
     _report(report, store)
-    if report.rows == report.quarantined:
+    if report.nothing_usable:
         raise NothingAdded(f"None of the {report.rows} rows is usable. See the reasons above.")
 
 
 def _report(report: ExtractReport, store: FeatureStore) -> None:
     counts = {"extracted": report.extracted, "unchanged": report.unchanged, **report.reasons}
+    counts |= {"indexed by text": report.text_fallback} if report.text_fallback else {}
     typer.echo(f"{report.rows} rows: {', '.join(f'{count} {name}' for name, count in counts.items())}")
     for row in store.quarantined().slice(0, MOST_SHOWN if report.quarantined else 0).to_pylist():
         typer.echo(f"quarantined {row['video_id'] or '(no id)'}: {row['reason']}: {row['detail']}")

@@ -76,6 +76,7 @@ def _result(video: RankedVideo) -> dict[str, Any]:
         "category": video.category,
         "tags": video.tags,
         "metadata": video.extra,
+        "has_video": video.has_video,
     }
     if video.explanation is not None:
         result["explanation"] = {"stage": video.explanation.stage, "modalities": video.explanation.modalities}

@@ -141,6 +141,7 @@ def _video(row: VideoRow) -> Video:
         uri=public_address(row.uri) if is_remote(row.uri) else None,
         created_at=row.created_at,
         duration_s=row.duration_s,
+        has_video=row.has_video,
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 from rayreel.catalog.left_out import LeftOut
 from rayreel.catalog.manifest import read_manifest
 from rayreel.catalog.problem import CatalogError, RowProblem
+from rayreel.catalog.read import read_catalog
 from rayreel.catalog.video import CatalogVideo
 from rayreel.failures import Reason
 
@@ -51,7 +52,7 @@ def test_malformed_csv_rows_are_problems_with_row_and_line_and_the_others_are_re
         "c,c.mp4",
         "",
         ",d.mp4,no id,",
-        "e,,no uri,",
+        "e,,,",
         "f,f.mp4,bad date,2024-13-01",
         "g,g.mp4,good,2024-12-01",
     ]
@@ -62,7 +63,7 @@ def test_malformed_csv_rows_are_problems_with_row_and_line_and_the_others_are_re
         (2, "b", "row 2 (line 4): 5 cells, but the header has 4"),
         (3, "c", "row 3 (line 5): 2 cells, but the header has 4"),
         (4, "", "row 4 (line 7): video_id is empty."),
-        (5, "e", "row 5 (line 8): uri is empty."),
+        (5, "e", "row 5 (line 8): uri is empty, and so are title, description and tags."),
         (
             6,
             "f",
@@ -70,6 +71,37 @@ def test_malformed_csv_rows_are_problems_with_row_and_line_and_the_others_are_re
         ),
     ]
     assert {p.reason for p in problems(items)} == {Reason.INVALID_ROW}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("c.csv", "video_id,uri,title,tags\na,,Surf,\nb, ,,sea|sky\nc,c.mp4,,\n"),
+        (
+            "c.jsonl",
+            '{"video_id": "a", "title": "Surf", "uri": null}\n{"video_id": "b", "tags": ["sea", "sky"]}\n'
+            '{"video_id": "c", "uri": "c.mp4"}\n',
+        ),
+    ],
+)
+def test_a_row_without_a_uri_is_an_item_that_has_only_a_text(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / "c.mp4").touch()
+    (tmp_path / name).write_text(content)
+    catalog = read_catalog(tmp_path / name)
+    assert not catalog.problems
+    assert [(video.video_id, video.uri, video.text()) for video in catalog.videos] == [
+        ("a", "", "Surf"),
+        ("b", "", "sea sky"),
+        ("c", str(tmp_path / "c.mp4"), ""),
+    ]
+
+
+def test_the_text_of_a_row_whose_file_is_missing_is_kept_with_the_problem(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text("video_id,uri,title\na,a.mp4,Surf\na,,Again\nb,,\n")
+    missing, twice, empty = read_catalog(tmp_path / "c.csv").problems
+    assert missing.reason is Reason.MISSING_FILE and missing.video is not None and missing.video.title == "Surf"
+    assert (twice.reason, twice.video) == (Reason.DUPLICATE_ID, None)
+    assert (empty.reason, empty.video) == (Reason.INVALID_ROW, None)
 
 
 def test_an_unclosed_quote_invalidates_only_its_own_row(tmp_path: Path) -> None:
@@ -136,7 +168,7 @@ def test_jsonl_rows_keep_their_types_and_malformed_lines_are_problems(tmp_path: 
     messages = [
         "(line 3): not valid JSON",
         "expected a JSON object, found '[1]'",
-        "uri is missing",
+        "uri is empty, and so are title, description and tags",
         "video_id is [1], expected text",
     ]
     assert all(message in p.detail for message, p in zip(messages, problems(rest), strict=True))
@@ -147,7 +179,7 @@ def test_parquet_types_become_plain_values(tmp_path: Path) -> None:
     columns = {
         "video_id": pa.array([1, 2]),
         "uri": pa.array(["a.mp4", None]),
-        "title": pa.array([float("nan"), 5.5]),
+        "title": pa.array([float("nan"), None]),
         "created_at": pa.array([noon, None], pa.timestamp("ns")),
         "score": pa.array([float("nan"), 1.0]),
         "seen": pa.array([dt.date(2024, 1, 1), None]),
@@ -158,7 +190,7 @@ def test_parquet_types_become_plain_values(tmp_path: Path) -> None:
     assert (video.video_id, video.title, video.created_at) == ("1", "", noon.replace(tzinfo=dt.UTC))
     assert video.extra == {"score": None, "seen": "2024-01-01"}
     assert (problem.row, problem.video_id) == (2, "2")
-    assert problem.detail.endswith("c.parquet row 2: uri is empty.")
+    assert problem.detail.endswith("c.parquet row 2: uri is empty, and so are title, description and tags.")
 
 
 def test_relative_uris_are_resolved_from_the_manifest(tmp_path: Path) -> None:

@@ -60,6 +60,9 @@ def test_the_closing_table_accounts_for_every_row() -> None:
     shown = dict(zip(names, counts, strict=True))
     assert shown["deleted over the API"] == "2" and shown["replaced over the API"] == "1"
     assert sum(int(str(count)) for name, count in shown.items() if name not in {"rows in", "seconds"}) == 10
+    texts = closing_table(ExtractReport(10, 4, 6, without_video=3, text_fallback=2))
+    shown = dict(zip(*(list(column.cells) for column in texts.columns), strict=True))
+    assert shown["of these without a video"] == "3" and shown["in quarantine, indexed by text"] == "2"
     plain = closing_table(ExtractReport(10, 10, 0))
     assert not any("API" in str(name) for name in plain.columns[0].cells)
 

@@ -136,6 +136,16 @@ def test_a_video_added_since_the_snapshot_is_exported_too(tmp_path: Path) -> Non
     assert nearest["v03"] == "twin" and nearest["twin"] == "v03"
 
 
+def test_an_item_without_a_video_is_found_and_marked(tmp_path: Path) -> None:
+    promoted = make_promoted(tmp_path)
+    text = release_row("text", embedding=promoted.embeddings["v03"]) | {"uri": "", "duration_s": None}
+    ReleaseRows(promoted.settings.place, 1).add(release_table(text))
+    first, *others = answer(promoted, "similar", "v03")["results"]
+    assert (first["video_id"], first["has_video"]) == ("text", False) and all(video["has_video"] for video in others)
+    filtered = answer(promoted, "similar", "v03", "--option", "filter={duration_s: {gte: 0}}")["results"]
+    assert filtered and "text" not in {video["video_id"] for video in filtered}
+
+
 def test_a_format_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     words = ["export", "--to", str(tmp_path / "out.xlsx"), "--storage", str(tmp_path)]
     error = CliRunner().invoke(app, words).exception

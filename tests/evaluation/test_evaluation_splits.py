@@ -75,6 +75,12 @@ def test_copies_of_one_file_are_one_group() -> None:
     assert len(set(groups_of(matrix, CONFIG))) == 1
 
 
+def test_items_without_a_file_are_separate_groups() -> None:
+    texts = [feature_row(name, frames=0, windows=0, content_hash=None, uri="") for name in "abc"]
+    groups = groups_of(feature_matrix(*texts, feature_row("d")), CONFIG).to_pylist()
+    assert len(set(groups)) == 4 and None not in groups
+
+
 def test_a_source_named_like_a_file_hash_is_not_that_file() -> None:
     matrix = feature_matrix(feature_row("a", extra={"source": "sha-b"}), feature_row("b"))
     assert len(set(groups_of(matrix, CONFIG))) == 2

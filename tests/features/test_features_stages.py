@@ -91,6 +91,17 @@ def test_a_batch_of_good_failed_and_silent_videos_keeps_order_and_nulls(
     assert rows["has_audio"].to_pylist() == [True, None, False, None]
 
 
+def test_an_item_without_a_video_has_only_a_text(encode: EncodeVideos, videos: list[CatalogVideo]) -> None:
+    rows = encode(DECODE(todo(CatalogVideo(video_id="title", title="Surf"), videos[0])))
+    title, _ = rows.to_pylist()
+    assert title["reason"] is None and len(title["text"]) == 1
+    absent = ("visual", "audio", "content_hash", "duration_s", "width", "height", "fps", "has_audio")
+    assert [name for name in absent if title[name] is not None] == []
+    assert rows["visual"].is_valid().to_pylist() == [False, True]
+    alone = encode(DECODE(todo(CatalogVideo(video_id="title", title="Surf")))).to_pylist()[0]
+    np.testing.assert_allclose(alone["text"], title["text"], atol=2e-3)
+
+
 def test_encoded_rows_have_the_catalog_columns_and_the_encoder_key(
     encode: EncodeVideos, videos: list[CatalogVideo]
 ) -> None:

@@ -94,6 +94,15 @@ def test_rows_written_twice_by_a_repeated_task_are_read_once(store: FeatureStore
     assert store.quarantined()["video_id"].to_pylist() == ["c"]
 
 
+def test_a_row_of_text_alone_is_read_until_the_video_has_another_row(store: FeatureStore) -> None:
+    store.add(feature_table(feature_row("a", version="t", uri="", frames=0, windows=0), feature_row("b")), NOTHING)
+    store.set_catalog([("a", "1"), ("a", "t"), ("b", "1"), ("b", "t")])
+    assert store.read(["version"])["version"].to_pylist() == ["t", "1"]
+    store.add(feature_table(feature_row("a")), NOTHING)
+    assert store.read(["version"])["version"].to_pylist() == ["1", "1"]
+    assert store.read(["video_id"])["video_id"].to_pylist() == ["a", "b"]
+
+
 def test_ids_and_versions_with_the_same_concatenation_are_not_confused(store: FeatureStore) -> None:
     store.add(feature_table(feature_row("a", version="11"), feature_row("a1", version="1")), NOTHING)
     store.set_catalog([("a1", "1")])

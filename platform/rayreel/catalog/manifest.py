@@ -39,9 +39,9 @@ def read_manifest(
 ) -> Iterator[CatalogVideo | RowProblem]:
     """Yield a video or a problem for every row of a manifest, in order, without loading the whole file.
 
-    Requires the columns `video_id` and `uri`; a relative `uri` is resolved from the manifest's folder. Skipped columns,
-    such as binary ones, are counted in `left_out`. Raises CatalogError on the first iteration if the file cannot be
-    read as a manifest, and later if it exceeds `limits`.
+    Requires the columns `video_id` and `uri`; a relative `uri` is resolved from the manifest's folder. It may be empty
+    in rows with a text. Skipped columns, such as binary ones, are counted in `left_out`. Raises CatalogError on the
+    first iteration if the file cannot be read as a manifest, and later if it exceeds `limits`.
     """
     readers = {".csv": _read_csv, ".tsv": _read_csv, ".jsonl": _read_jsonl, ".ndjson": _read_jsonl}
     readers |= {".parquet": lambda uri, limits: _read_parquet(uri, limits, left_out or LeftOut())}
@@ -88,6 +88,8 @@ def require(columns: Iterable[str], required: Iterable[str], uri: str) -> None:
 
 
 def _with_absolute_uri(video: CatalogVideo, manifest: str, where: str, row: int) -> CatalogVideo | RowProblem:
+    if not video.uri:
+        return video
     try:
         uri = absolute(local_path(video.uri), manifest)
     except CatalogError as error:

@@ -31,6 +31,7 @@ class RowProblem:
     """A catalog row that cannot be used. `row` starts at 1 and is None if the catalog is a folder.
 
     `detail` is a sentence with the file, the row and the error; credentials and query strings of URLs are removed.
+    `video` is the row if only its video cannot be used.
     """
 
     row: int | None
@@ -38,6 +39,7 @@ class RowProblem:
     uri: str
     reason: Reason
     detail: str
+    video: CatalogVideo | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "detail", redacted(self.detail))
@@ -54,9 +56,12 @@ def check_row(columns: Mapping[str, Any], where: str, row: int | None) -> Catalo
     known = {name: value for name, value in columns.items() if name in COLUMNS}
     extra = {name: value for name, value in columns.items() if name not in COLUMNS}
     try:
-        return CatalogVideo(**known, extra=extra)
+        video = CatalogVideo(**known, extra=extra)
     except ValidationError as error:
         return invalid_row(columns, where, row, _message(error, show_values=not scheme_of(where)))
+    if not (video.uri or video.text()):
+        return invalid_row(columns, where, row, "uri is empty, and so are title, description and tags")
+    return video
 
 
 def _message(error: ValidationError, *, show_values: bool) -> str:

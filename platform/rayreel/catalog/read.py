@@ -89,12 +89,14 @@ def _check(
     if (earlier := first.setdefault(video.video_id, here)) != here:
         detail = f"{where}: the video_id {video.video_id!r} is already used by {earlier}; ids must be unique."
         return RowProblem(row, video.video_id, video.uri, Reason.DUPLICATE_ID, detail)
-    if not is_remote(video.uri) and _is_forbidden(video.uri, source, limits):
+    if not video.uri or is_remote(video.uri):
+        return video
+    if _is_forbidden(video.uri, source, limits):
         detail = f"{where}: local files must be in one of the folders in limits.allowed_roots."
-        return RowProblem(row, video.video_id, video.uri, Reason.PATH_NOT_ALLOWED, detail)
-    if not is_remote(video.uri) and (error := _file_error(video.uri)):
+        return RowProblem(row, video.video_id, video.uri, Reason.PATH_NOT_ALLOWED, detail, video)
+    if error := _file_error(video.uri):
         detail = f"{where}: no video file at {video.uri} ({error}); {_hint(video.uri, source, limits)}."
-        return RowProblem(row, video.video_id, video.uri, Reason.MISSING_FILE, detail)
+        return RowProblem(row, video.video_id, video.uri, Reason.MISSING_FILE, detail, video)
     return video
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -74,7 +74,8 @@ Text = Annotated[str, BeforeValidator(_text), StringConstraints(strip_whitespace
 class CatalogVideo(BaseModel):
     """The video of a catalog row.
 
-    `uri` is absolute: a local path, or a file://, s3://, gs:// or https:// URL. `tags` and `created_at` accept all
+    `uri` is absolute: a local path, or a file://, s3://, gs:// or https:// URL. It is empty if there is no video: such
+    an item is known by its text only. `tags` and `created_at` accept all
     formats of `read_tags` and `read_moment`. A `video_id` that is a whole float loses its .0. `extra` contains the
     catalog's other columns; they are kept in the index, where results can be filtered by them.
     """
@@ -82,7 +83,7 @@ class CatalogVideo(BaseModel):
     model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True)
 
     video_id: Annotated[str, BeforeValidator(_id), StringConstraints(min_length=1, max_length=512)]
-    uri: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+    uri: Text = ""
     title: Text = ""
     description: Text = ""
     category: Text = ""
@@ -93,6 +94,10 @@ class CatalogVideo(BaseModel):
     def text(self) -> str:
         """Return the text for text encoders."""
         return text_of(self.title, self.description, self.tags)
+
+    def without_video(self) -> Self:
+        """Return the same item, known by its text only."""
+        return self.model_copy(update={"uri": ""})
 
     def fingerprint(self) -> str:
         """Return a hash of all columns (16 hex digits) that does not depend on their order. A new field changes it."""

@@ -43,7 +43,7 @@ def main(
     report = extract_features(settings, rows, retry_quarantined=retry_quarantined, max_failures=allowed, adding=add)
     wrote = f"features and quarantine below {settings.place.root}"
     finish(as_dict(report), wrote, next_command("train", settings, config, changed))
-    if report.rows == report.quarantined:
+    if report.nothing_usable:
         raise typer.Exit(1)
 
 

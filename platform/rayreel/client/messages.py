@@ -222,6 +222,7 @@ class Result(BaseModel):
     category: str
     tags: list[str] = []
     metadata: dict[str, Any] = {}
+    has_video: bool = Field(True, description="False for an item that is known by its text only.")
     explanation: Explanation | None = Field(None, description="Only if explain is true.")
 
 
@@ -241,6 +242,7 @@ class Recommendations(BaseModel):
                             "category": "ocean",
                             "tags": ["sea"],
                             "metadata": {"views": 1200},
+                            "has_video": True,
                         }
                     ],
                 }
@@ -314,6 +316,7 @@ class Video(BaseModel):
     uri: str | None = Field(None, description="Address of the video; null for local files of the service.")
     created_at: float | None = Field(None, description="Seconds since 1970.")
     duration_s: float | None = None
+    has_video: bool = Field(True, description="False for an item that is known by its text only.")
 
 
 class VideoPage(BaseModel):

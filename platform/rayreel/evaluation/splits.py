@@ -29,11 +29,11 @@ class Split:
 
 
 def groups_of(matrix: FeatureMatrix, config: SplitConfig) -> pa.StringArray:
-    """Return each video's group: its `group_by` value, or its file if it has none.
+    """Return each video's group: its `group_by` value, or its file if it has none, or itself without a file.
 
     Copies of one file are one group. Groups that share a file are merged and keep one of their names.
     """
-    digests = matrix.rows["content_hash"].combine_chunks()
+    digests = pc.coalesce(matrix.rows["content_hash"], matrix.rows["video_id"]).combine_chunks()
     named = _column(matrix, config.group_by)
     ungrouped = pc.or_kleene(pc.is_null(named), pc.equal(named, ""))
     names = pc.if_else(

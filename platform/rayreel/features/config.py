@@ -1,4 +1,4 @@
-"""Resources of extraction on a cluster. Nothing here changes a feature."""
+"""Resources of extraction on a cluster, and what happens to videos that cannot be used."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from rayreel.placement import NodeLabels
 
 
 class ExtractConfig(BaseModel):
-    """Block sizes, actors and resources of the extraction pipeline."""
+    """Block sizes, actors and resources of the extraction pipeline. Nothing here changes a feature."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,6 +40,12 @@ class ExtractConfig(BaseModel):
         {}, description="labels of the nodes that decode and write, such as {rayreel.io/pool: cpu}; unset: any node"
     )
     encode_on: NodeLabels = Field({}, description="labels of the nodes that encode; unset: any node")
+
+    text_fallback: bool = Field(
+        False,
+        description="also index quarantined videos by title, description and tags; they stay in quarantine and are "
+        "marked as having no video",
+    )
 
     def decoding(self) -> dict[str, Any]:
         """Return the options of a Ray Data stage that decodes."""

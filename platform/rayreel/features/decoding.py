@@ -24,9 +24,9 @@ class DecodeVideos:
     decode_with: Decode = decode_samples
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Add the columns of DECODED, `decode_s` and `decoded_at` to rows with a `uri`."""
+        """Add the columns of DECODED, `decode_s` and `decoded_at` to catalog rows; without a `uri` they stay null."""
         started = time.time()
-        rows = decoded_rows(block, [self._decode(uri) for uri in block["uri"].to_pylist()])
+        rows = decoded_rows(block, [self._decode(uri) if uri else None for uri in block["uri"].to_pylist()])
         now = time.time()
         return timed(rows, decode_s=now - started, decoded_at=now)
 

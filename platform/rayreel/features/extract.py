@@ -30,7 +30,8 @@ class ExtractReport:
     """The outcome of every catalog row: rows == extracted + quarantined + unchanged + deleted + replaced.
 
     `deleted` and `replaced` are rows of videos that were deleted or replaced over the API: an amendment overrides the
-    catalog.
+    catalog. `without_video` of the extracted rows have no address of a video. `text_fallback` of the quarantined and
+    unchanged rows were indexed by their text in this run.
     """
 
     rows: int
@@ -41,6 +42,13 @@ class ExtractReport:
     throughput: Throughput = field(default_factory=Throughput, repr=False)
     deleted: int = 0
     replaced: int = 0
+    without_video: int = 0
+    text_fallback: int = 0
+
+    @property
+    def nothing_usable(self) -> bool:
+        """Whether every row went to quarantine and none was indexed by its text."""
+        return self.rows == self.quarantined and not self.text_fallback
 
     @property
     def quarantined(self) -> int:
@@ -50,13 +58,18 @@ class ExtractReport:
 
 @dataclass(frozen=True, slots=True)
 class ExtractionPlan:
-    """The work of a run: the catalog's rows compared with the content of the store."""
+    """The work of a run: the catalog's rows compared with the content of the store.
+
+    `texts` are all videos, and the rows whose video is missing, without their videos: what may be indexed by text if
+    the video cannot be used.
+    """
 
     versions: dict[str, str]
     todo: list[CatalogVideo]
     problems: dict[str, RowProblem]
     new_problems: dict[str, RowProblem]
     amended: Counter[str] = field(default_factory=Counter)
+    texts: list[CatalogVideo] = field(default_factory=list)
 
     @staticmethod
     def of(catalog: Catalog, store: FeatureStore, *, retry_quarantined: bool, adding: bool = False) -> "ExtractionPlan":
@@ -74,12 +87,20 @@ class ExtractionPlan:
         rest = [video for video in catalog.videos if video.video_id not in overridden]
         todo = [video for video in rest if (video.video_id, versions[video.video_id]) not in done]
         new_problems = {v: p for v, p in problems.items() if (p.video_id, v) not in seen}
-        return ExtractionPlan(versions, todo, problems, new_problems, amended)
+        missing = [p.video for p in problems.values() if p.video is not None and p.video_id not in amendments]
+        texts = [video.without_video() for video in (*rest, *missing) if video.uri and video.text()]
+        return ExtractionPlan(versions, todo, problems, new_problems, amended, texts)
 
     @property
     def catalog_rows(self) -> list[tuple[str, str]]:
         """(video_id, version) of every row, valid or not."""
         return [*self.versions.items(), *((problem.video_id, version) for version, problem in self.problems.items())]
+
+    def unusable(self, store: FeatureStore) -> list[CatalogVideo]:
+        """Return the texts of the videos that the store has neither a row nor a text of."""
+        done = store.done(quarantined=False)
+        failed = {video_id for video_id, version in self.catalog_rows if (video_id, version) not in done}
+        return [text for text in self.texts if text.video_id in failed and _pair(text) not in done]
 
 
 def extract(
@@ -106,7 +127,8 @@ def extract(
     store.storage.sweep()
     store.create()
     plan = ExtractionPlan.of(catalog, store, retry_quarantined=retry_quarantined, adding=adding)
-    set_planned_catalog(store, plan, adding=adding)
+    with_texts = pipeline.config.text_fallback
+    set_planned_catalog(store, plan, adding=adding, with_texts=with_texts)
     reasons = _quarantine_problems(store, plan.new_problems)
     _stop_if_too_many(reasons, max_failures)
     for block in pipeline.run(plan.todo, plan.versions, store):
@@ -118,13 +140,33 @@ def extract(
     unchanged = len(catalog) - len(plan.todo) - len(plan.new_problems) - plan.amended.total()
     reasons.update(throughput.outcomes)
     extracted = reasons.pop(EXTRACTED, 0)
-    seconds = time.monotonic() - started
-    return ExtractReport(len(catalog), extracted, unchanged, reasons, seconds, throughput, **plan.amended)
+    return ExtractReport(
+        len(catalog),
+        extracted,
+        unchanged,
+        reasons,
+        throughput=throughput,
+        without_video=sum(not video.uri for video in plan.todo),
+        text_fallback=_extract_texts(plan.unusable(store), store, pipeline) if with_texts else 0,
+        seconds=time.monotonic() - started,
+        **plan.amended,
+    )
 
 
-def set_planned_catalog(store: FeatureStore, plan: ExtractionPlan, *, adding: bool) -> None:
-    """Make the planned catalog the current one or, with `adding`, add it to the current one."""
-    rows = plan.catalog_rows
+def _extract_texts(texts: list[CatalogVideo], store: FeatureStore, pipeline: Pipeline) -> int:
+    """Add rows of text alone and return how many there are. Raises StorageFull."""
+    for block in pipeline.run(texts, {video.video_id: version_of(video) for video in texts}, store):
+        if block.storage_full:
+            raise StorageFull(block.storage_full)
+    return len(texts)
+
+
+def set_planned_catalog(store: FeatureStore, plan: ExtractionPlan, *, adding: bool, with_texts: bool = False) -> None:
+    """Make the planned catalog the current one or, with `adding`, add it to the current one.
+
+    `with_texts` makes rows of text alone current too; the store reads those of videos that it has no other row of.
+    """
+    rows = plan.catalog_rows + (list(map(_pair, plan.texts)) if with_texts else [])
     if adding:
         new = {video_id for video_id, _ in rows}
         kept = [(row["video_id"], row["version"]) for row in store.catalog().to_pylist()]
@@ -143,6 +185,10 @@ def _stop_if_too_many(outcomes: Counter[str], max_failures: int | None) -> None:
             f"{sum(failed.values())} rows failed ({reasons}), --max-failures allows {max_failures}. Finished rows are "
             "kept. Check the reasons in quarantine, fix the cause and run again with --retry-quarantined."
         )
+
+
+def _pair(video: CatalogVideo) -> tuple[str, str]:
+    return video.video_id, version_of(video)
 
 
 def _problem_version(problem: RowProblem) -> str:

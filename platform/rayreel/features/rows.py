@@ -35,8 +35,8 @@ def todo_rows(videos: Sequence[CatalogVideo], versions: Sequence[str]) -> pa.Tab
     return to_table(videos).append_column("version", pa.array(versions, pa.string()))
 
 
-def decoded_rows(todo: pa.Table, clips: Sequence[Clip | Rejected]) -> pa.Table:
-    """Return the rows with their clips and rejections in the columns of DECODED."""
+def decoded_rows(todo: pa.Table, clips: Sequence[Clip | Rejected | None]) -> pa.Table:
+    """Return the rows with their clips and rejections in the columns of DECODED; null for rows without a video."""
     facts = pa.Table.from_pylist([_facts(clip) for clip in clips], schema=DECODED)
     columns = dict(zip(DECODED.names, facts.columns, strict=True))
     good = [clip if isinstance(clip, Clip) else None for clip in clips]
@@ -79,7 +79,9 @@ def quarantine_row(  # noqa: PLR0917 - the columns, in their order
     }
 
 
-def _facts(clip: Clip | Rejected) -> dict[str, Any]:
+def _facts(clip: Clip | Rejected | None) -> dict[str, Any]:
+    if clip is None:
+        return {}
     if isinstance(clip, Rejected):
         return {"reason": clip.reason.value, "detail": clip.detail}
     return {

@@ -96,9 +96,9 @@ class FeatureStore:
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Return the current catalog's feature rows, ordered by video_id. Raises NoFeatures if there are none."""
-        wanted = None if columns is None else list(dict.fromkeys([*columns, *VERSIONS.names]))
+        wanted = None if columns is None else list(dict.fromkeys([*columns, *VERSIONS.names, "uri"]))
         found = self._read(self.features, wanted)
-        table = None if found is None else distinct(self._current(found))
+        table = None if found is None else _whole(distinct(self._current(found)))
         if not table:
             raise NoFeatures(
                 f"No features of the current catalog at {self.features}. Run `rayreel extract --catalog …`; "
@@ -165,6 +165,13 @@ def open_store(storage: Storage, name: str) -> FeatureStore:
             "Run `rayreel extract --catalog …` with these encoders, or choose others with --set encoders.preset=…"
         )
     return FeatureStore(storage, EncoderKey.model_validate(key))
+
+
+def _whole(table: pa.Table) -> pa.Table:
+    """Drop the rows of text alone of videos that have been decoded since."""
+    alone = pc.is_in(table["uri"], value_set=pa.array([""]))
+    decoded = pc.unique(table["video_id"].filter(pc.invert(alone)))
+    return table.filter(pc.invert(pc.and_(alone, pc.is_in(table["video_id"], value_set=decoded))))
 
 
 def distinct(table: pa.Table) -> pa.Table:

@@ -13,7 +13,7 @@ def version_of(video: CatalogVideo) -> str:
     A missing file is identified by its row alone; decoding reports the error.
     """
     digest = hashlib.blake2b(video.fingerprint().encode(), digest_size=8)
-    if "://" not in video.uri:
+    if video.uri and "://" not in video.uri:
         with suppress(OSError):
             stat = Path(video.uri).stat()
             digest.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())

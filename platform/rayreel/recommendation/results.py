@@ -16,7 +16,7 @@ from rayreel.recommendation.query import Options, Vector
 if TYPE_CHECKING:
     import pandas as pd
 
-_COLUMNS = ("video_id", "score", "title", "category", "tags", "metadata")
+_COLUMNS = ("video_id", "score", "title", "category", "tags", "metadata", "has_video")
 
 
 class ResultExplanation(NamedTuple):
@@ -32,7 +32,10 @@ class ResultExplanation(NamedTuple):
 
 
 class RankedVideo(NamedTuple):
-    """One result. The score is the cosine of its embedding and the query, or the RRF score in a hybrid search."""
+    """One result. The score is the cosine of its embedding and the query, or the RRF score in a hybrid search.
+
+    `has_video` is False for an item that is known by its text only.
+    """
 
     video_id: str
     score: float
@@ -40,6 +43,7 @@ class RankedVideo(NamedTuple):
     category: str
     tags: tuple[str, ...]
     extra: Mapping[str, Any]
+    has_video: bool = True
     explanation: ResultExplanation | None = None
 
 
@@ -74,7 +78,7 @@ class RankedResults:
 
 
 def _row(found: RankedVideo) -> dict[str, Any]:
-    row = dict(zip(_COLUMNS, found[:6], strict=True))
+    row = dict(zip(_COLUMNS, found[: len(_COLUMNS)], strict=True))
     if found.explanation is not None:
         row |= {"stage": found.explanation.stage} | {m.value: c for m, c in found.explanation.modalities.items()}
     return row
@@ -130,7 +134,8 @@ def _results(live: Live, chosen: RankedCandidates, options: Options, query: Vect
     results = []
     for place, score, explanation in zip(chosen.places, chosen.scores, explained, strict=True):
         row = live.row(place)
-        results.append(RankedVideo(row.video_id, score, row.title, row.category, row.tags, row.extra, explanation))
+        known = row.video_id, score, row.title, row.category, row.tags, row.extra, row.has_video
+        results.append(RankedVideo(*known, explanation))
     return results
 
 

@@ -54,6 +54,11 @@ class VideoRow:
     created_at: float | None
     duration_s: float | None
 
+    @property
+    def has_video(self) -> bool:
+        """Whether there is a video, or only a text."""
+        return bool(self.uri)
+
     def fields(self) -> dict[str, Any]:
         """Return all fields by name, for filters."""
         return {name: getattr(self, name) for name in self.__slots__}

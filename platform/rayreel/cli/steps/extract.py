@@ -53,7 +53,7 @@ def extract_features(
     compact(store, on=settings.extract.decode_on)
     console.print(closing_table(report))
     if report.extracted >= ENOUGH_FOR_EFFICIENCY:
-        ideal = measure_ideal(rows.videos, store.key, pipeline, cores())
+        ideal = measure_ideal([video for video in rows.videos if video.uri], store.key, pipeline, cores())
         console.print(efficiency_line(report, ideal) if ideal else "", highlight=False)
     show_quarantine(store)
     return report
@@ -97,10 +97,13 @@ def efficiency_line(report: ExtractReport, ideal: Ideal) -> str:
 
 def closing_table(report: ExtractReport) -> Table:
     """Return a table of the outcome of every row, and the rates."""
-    rows: dict[str, int | str] = {"rows in": report.rows, "extracted": report.extracted, "unchanged": report.unchanged}
+    rows: dict[str, int | str] = {"rows in": report.rows, "extracted": report.extracted}
     amended = {"deleted over the API": report.deleted, "replaced over the API": report.replaced}
+    rows |= {"of these without a video": report.without_video} if report.without_video else {}
+    rows["unchanged"] = report.unchanged
     rows |= {name: count for name, count in amended.items() if count}
     rows |= {f"quarantined: {reason}": count for reason, count in sorted(report.reasons.items())}
+    rows |= {"in quarantine, indexed by text": report.text_fallback} if report.text_fallback else {}
     rows["seconds"] = f"{report.seconds:.1f}"
     if report.throughput.videos_per_s:
         rows["videos/s in steady state"] = f"{report.throughput.videos_per_s:.1f}"
@@ -118,6 +121,8 @@ def as_dict(report: ExtractReport) -> dict[str, Any]:
         "deleted": report.deleted,
         "replaced": report.replaced,
         "quarantined": report.quarantined,
+        "without_video": report.without_video,
+        "text_fallback": report.text_fallback,
         "reasons": dict(sorted(report.reasons.items())),
         "seconds": report.seconds,
         "videos_per_s": steady.videos_per_s or None,

@@ -45,7 +45,7 @@ def _similar_to_file(
 
 
 def _shown(video: RankedVideo) -> dict[str, Any]:
-    shown = {name: getattr(video, name) for name in ("video_id", "score", "title", "category")}
+    shown = {name: getattr(video, name) for name in ("video_id", "score", "title", "category", "has_video")}
     return shown if video.explanation is None else shown | {"explanation": video.explanation._asdict()}
 
 

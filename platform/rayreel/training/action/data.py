@@ -50,8 +50,8 @@ class LabelledClips:
 
 
 def list_clips(videos: Sequence[CatalogVideo], group_by: str) -> pa.Table:
-    """Return the videos that have a category, as rows of LISTED. Raises RayreelError if none has one."""
-    labelled = [video for video in videos if video.category]
+    """Return the videos that have a file and a category, as rows of LISTED. Raises RayreelError if none has both."""
+    labelled = [video for video in videos if video.uri and video.category]
     if not labelled:
         raise RayreelError(
             f"None of the {len(videos)} videos has a category, which is the class to learn. Put the videos of each "

@@ -74,8 +74,8 @@ def _described(field: dict[str, Any]) -> dict[str, Any]:
     """Return a field as it is sent in a form: objects as texts with JSON."""
     if _types(field) != {"object"}:
         return field
-    described = {key: field[key] for key in ("title", "description") if key in field}
-    return {"type": "string", "contentMediaType": "application/json", "contentSchema": field, **described}
+    described: dict[str, Any] = {key: field[key] for key in ("title", "description") if key in field}
+    return described | {"type": "string", "contentMediaType": "application/json", "contentSchema": field}
 
 
 def _invalid(name: str, message: str) -> RequestValidationError:

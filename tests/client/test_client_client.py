@@ -169,7 +169,12 @@ def test_an_upload_is_retried_with_the_same_bytes(tmp_path: Path) -> None:
 
 def test_the_options_of_an_upload_are_sent_as_form_fields(tmp_path: Path) -> None:
     (film := tmp_path / "film.mp4").write_bytes(b"bytes of a film")
-    options = {"filter": {"category": "a"}, "exclude": ["x", "y"], "explain": True, "weights": {"visual": 1}}
+    options: dict[str, Any] = {
+        "filter": {"category": "a"},
+        "exclude": ["x", "y"],
+        "explain": True,
+        "weights": {"visual": 1},
+    }
     with Server([(200, FOUND)]) as server, Client(server.url) as client:
         client.recommend_upload(film, **options)
         with pytest.raises(ApiError, match="UploadQuery: diversity: "):

@@ -149,6 +149,13 @@ def test_a_failed_video_is_retried_although_its_text_is_indexed(films: Path, sto
     assert present(store)["broken"] == ["text"]
 
 
+def test_a_duplicate_id_does_not_index_the_text_of_a_good_video(films: Path, store: FeatureStore) -> None:
+    (films / "catalog.csv").write_text("video_id,uri,title\ngood,good.mp4,a\ngood,good.mp4,b\n")
+    report = run(films, store, ON)
+    assert (report.extracted, report.text_fallback, report.reasons) == (1, 0, Counter(duplicate_id=1))
+    assert present(store) == {"good": ["visual", "audio", "text"]}
+
+
 def test_a_catalog_of_failures_is_usable_only_with_the_fallback(films: Path, store: FeatureStore) -> None:
     (films / "catalog.csv").write_text("video_id,uri,title\nbroken,broken.mp4,torn\n")
     assert run(films, store, OFF).nothing_usable

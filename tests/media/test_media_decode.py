@@ -115,7 +115,8 @@ def test_a_damaged_packet_does_not_reject_a_film_if_only_its_first_seconds_are_s
     path = film(frames=110, size=(320, 240), keyframe_every=10, tone_hz=None)
     with av.open(path) as container:
         damaged = [packet for packet in container.demux(video=0) if packet.size][15]
-        begin, end = damaged.pos + 4, damaged.pos + damaged.size
+    assert damaged.pos is not None
+    begin, end = damaged.pos + 4, damaged.pos + damaged.size
     data = bytearray(path.read_bytes())
     data[begin:end] = b"\xff" * (end - begin)
     path.write_bytes(data)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import httpx
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
@@ -55,8 +54,9 @@ def client() -> TestClient:
     return TestClient(api, raise_server_exceptions=False)
 
 
-def invalid(answer: httpx.Response) -> list[str]:
-    """Return the fields that an answer names as invalid."""
+def invalid(client: TestClient, path: str, **request: Any) -> list[str]:  # noqa: ANN401 - as in httpx
+    """Return the fields that the answer to a request names as invalid."""
+    answer = client.post(path, **request)
     assert answer.status_code == 422, answer.text
     return [error["where"] for error in answer.json()["errors"]]
 
@@ -92,13 +92,13 @@ def test_without_options_a_form_has_the_defaults_of_other_queries(client: TestCl
     ],
 )
 def test_an_invalid_field_is_named(client: TestClient, field: str, value: str) -> None:
-    (where,) = invalid(client.post("/query", files=FILE, data={field: value}))
+    (where,) = invalid(client, "/query", files=FILE, data={field: value})
     assert where.startswith(f"body.{field}")
 
 
 def test_a_form_without_a_file_names_the_file(client: TestClient) -> None:
-    assert invalid(client.post("/query", data={"file": "text"})) == ["body.file"]
-    assert invalid(client.post("/query", json={"top_k": 3})) == ["body.file"]
+    assert invalid(client, "/query", data={"file": "text"}) == ["body.file"]
+    assert invalid(client, "/query", json={"top_k": 3}) == ["body.file"]
 
 
 def test_hybrid_requires_a_title(client: TestClient) -> None:
@@ -111,7 +111,7 @@ def test_a_new_video_has_its_fields_in_a_form(client: TestClient) -> None:
     video = client.post("/video", files=FILE, data=form).json()
     assert (video["title"], video["tags"], video["metadata"]) == ("12", ["a", "b"], {"views": 3})
     assert (video["created_at"], video["uri"]) == (9.5, "uploaded")
-    assert invalid(client.post("/video", data={"metadata": "{", "title": "a"})) == ["body.metadata"]
+    assert invalid(client, "/video", data={"metadata": "{", "title": "a"}) == ["body.metadata"]
 
 
 def test_a_form_is_described_with_every_field() -> None:

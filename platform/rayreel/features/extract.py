@@ -60,8 +60,7 @@ class ExtractReport:
 class ExtractionPlan:
     """The work of a run: the catalog's rows compared with the content of the store.
 
-    `texts` are all videos, and the rows whose video is missing, without their videos: what may be indexed by text if
-    the video cannot be used.
+    `rows` has the usable rows by (video_id, version), including those whose video is missing.
     """
 
     versions: dict[str, str]
@@ -69,7 +68,7 @@ class ExtractionPlan:
     problems: dict[str, RowProblem]
     new_problems: dict[str, RowProblem]
     amended: Counter[str] = field(default_factory=Counter)
-    texts: list[CatalogVideo] = field(default_factory=list)
+    rows: dict[tuple[str, str], CatalogVideo] = field(default_factory=dict)
 
     @staticmethod
     def of(catalog: Catalog, store: FeatureStore, *, retry_quarantined: bool, adding: bool = False) -> "ExtractionPlan":
@@ -87,20 +86,23 @@ class ExtractionPlan:
         rest = [video for video in catalog.videos if video.video_id not in overridden]
         todo = [video for video in rest if (video.video_id, versions[video.video_id]) not in done]
         new_problems = {v: p for v, p in problems.items() if (p.video_id, v) not in seen}
-        missing = [p.video for p in problems.values() if p.video is not None and p.video_id not in amendments]
-        texts = [video.without_video() for video in (*rest, *missing) if video.uri and video.text()]
-        return ExtractionPlan(versions, todo, problems, new_problems, amended, texts)
+        rows = {(video.video_id, versions[video.video_id]): video for video in rest}
+        rows |= {(p.video_id, v): p.video for v, p in problems.items() if p.video and p.video_id not in amendments}
+        return ExtractionPlan(versions, todo, problems, new_problems, amended, rows)
 
     @property
     def catalog_rows(self) -> list[tuple[str, str]]:
         """(video_id, version) of every row, valid or not."""
         return [*self.versions.items(), *((problem.video_id, version) for version, problem in self.problems.items())]
 
+    def texts(self) -> dict[tuple[str, str], CatalogVideo]:
+        """Return what may be indexed if the video cannot be used: every row with a text and a video, without it."""
+        return {pair: row.without_video() for pair, row in self.rows.items() if row.uri and row.text()}
+
     def unusable(self, store: FeatureStore) -> list[CatalogVideo]:
-        """Return the texts of the videos that the store has neither a row nor a text of."""
+        """Return the texts of the videos of which the store has no row, neither of the video nor of the text."""
         done = store.done(quarantined=False)
-        failed = {video_id for video_id, version in self.catalog_rows if (video_id, version) not in done}
-        return [text for text in self.texts if text.video_id in failed and _pair(text) not in done]
+        return [text for pair, text in self.texts().items() if not {pair, _pair(text)} & done]
 
 
 def extract(
@@ -166,7 +168,7 @@ def set_planned_catalog(store: FeatureStore, plan: ExtractionPlan, *, adding: bo
 
     `with_texts` makes rows of text alone current too; the store reads those of videos that it has no other row of.
     """
-    rows = plan.catalog_rows + (list(map(_pair, plan.texts)) if with_texts else [])
+    rows = plan.catalog_rows + (list(map(_pair, plan.texts().values())) if with_texts else [])
     if adding:
         new = {video_id for video_id, _ in rows}
         kept = [(row["video_id"], row["version"]) for row in store.catalog().to_pylist()]

@@ -1,42 +1,30 @@
-import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.models.video import r2plus1d_18
 from torchvision.models.video.resnet import Conv2Plus1D as TorchvisionConv
 
+from own_encoder import SMALL, write_untrained
 from rayreel.encoders.compute import Compute
 from rayreel.encoders.config import EncodersConfig
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import encoder_identities, load_encoder
 from rayreel.encoders.r2plus1d import Conv2Plus1D, R2Plus1D, middle_channels
-from rayreel.encoders.trained import R2Plus1DConfig, TrainedFacts, UnknownEncoder, write_trained
+from rayreel.encoders.trained import R2Plus1DConfig, UnknownEncoder
 from rayreel.encoders.weights import R2PLUS1D_18
 from rayreel.encoders.windows import KINETICS_MEAN, KINETICS_STD, load_r2plus1d_18
 from rayreel.errors import RayreelError
 from rayreel.media.config import SamplingConfig
 from rayreel.storage import Storage
 
-SMALL = R2Plus1DConfig(frames=4, stride=2, size=16, channels=(8, 16))
-
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
     return Storage(tmp_path / "storage")
-
-
-def write_untrained(storage: Storage, name: str, seed: int = 0) -> TrainedFacts:
-    """Write an encoder with its initial parameters."""
-    torch.manual_seed(seed)
-    content = safetensors.torch.save(R2Plus1D(SMALL).state_dict())
-    facts = TrainedFacts(name=name, network=SMALL, classes=("a", "b"), sha256=hashlib.sha256(content).hexdigest())
-    write_trained(storage, facts, content)
-    return facts
 
 
 def pictures(count: int, size: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from rayreel.encoders.compute import Compute
 from rayreel.encoders.config import EncodersConfig
+from rayreel.encoders.efficientnet_lite import EfficientNetLite, SameConv
 from rayreel.encoders.encoder import Modality, Vectors
 from rayreel.encoders.load import load_encoder
 from rayreel.encoders.pictures import PictureEncoder
@@ -24,6 +25,17 @@ def mobilenet(weights_cache: Path) -> PictureEncoder:
     encoder = load_encoder(Modality.VISUAL, EncodersConfig(device="cpu", precision="fp32"), weights_cache)
     assert isinstance(encoder, PictureEncoder)
     return encoder
+
+
+def disc(level: int) -> np.ndarray:
+    """Return a frame with a disc of this level on black."""
+    y, x = np.mgrid[0:224, 0:224]
+    return np.repeat((((y - 112) ** 2 + (x - 112) ** 2 < 70**2) * level)[..., None], 3, axis=2).astype(np.uint8)
+
+
+def stripes() -> np.ndarray:
+    """Return a frame with vertical stripes."""
+    return np.repeat(((np.mgrid[0:224, 0:224][1] // 8 % 2) * 200)[..., None], 3, axis=2).astype(np.uint8)
 
 
 def imagenet_normalised(frames: np.ndarray) -> torch.Tensor:
@@ -44,10 +56,7 @@ def test_mobilenet_returns_the_pooled_features_of_torchvisions_network(
 
 
 def test_mobilenet_vectors_depend_less_on_brightness_than_on_content(mobilenet: PictureEncoder) -> None:
-    y, x = np.mgrid[0:224, 0:224]
-    disc = np.repeat((((y - 112) ** 2 + (x - 112) ** 2 < 70**2) * 200)[..., None], 3, axis=2).astype(np.uint8)
-    stripes = np.repeat((((x // 8) % 2) * 200)[..., None], 3, axis=2).astype(np.uint8)
-    vectors = unit(mobilenet.encode(np.stack([disc, disc // 2 * 2 + 20, stripes])))
+    vectors = unit(mobilenet.encode(np.stack([disc(200), disc(200) + 20, stripes()])))
     assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2]
 
 
@@ -75,6 +84,28 @@ def test_resnet50_loads_torchvisions_checkpoint_and_returns_its_pooled_features(
     vectors = encoder.encode(frames[:3])
     assert vectors.shape == (3, encoder.dim) == (3, 2048)
     np.testing.assert_allclose(vectors, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_efficientnet_lite_loads_its_checkpoint_and_reads_frames_of_its_size(weights_cache: Path) -> None:
+    encoder = load_encoder(Modality.VISUAL, EncodersConfig(visual="efficientnet_lite0", device="cpu"), weights_cache)
+    assert encoder.identity.startswith("efficientnet_lite0@579344248a93+") and encoder.frame_size == 224
+    vectors = unit(encoder.encode(np.stack([disc(200), disc(160), stripes()])))
+    assert vectors.shape == (3, 1280) and vectors[0] @ vectors[1] > 0.9 > vectors[0] @ vectors[2]
+
+
+def test_lite_convolutions_are_padded_at_the_right_and_at_the_bottom_first() -> None:
+    x_BCHW = torch.arange(16.0).view(1, 1, 4, 4)
+    halved = SameConv(1, 1, kernel=3, stride=2)
+    with torch.no_grad():
+        halved.weight.zero_()[..., 2, 2] = 1.0  # the last pixel that a position sees
+        assert halved(x_BCHW)[0, 0].tolist() == [[10.0, 0.0], [0.0, 0.0]]
+        halved.weight.zero_()[..., 0, 0] = 1.0
+        assert halved(x_BCHW)[0, 0].tolist() == [[0.0, 2.0], [8.0, 10.0]]
+
+
+def test_the_lite_networks_have_the_blocks_and_channels_of_their_width_and_depth() -> None:
+    assert [len(EfficientNetLite(*scale).blocks) for scale in ((1.0, 1.0), (1.1, 1.2))] == [16, 21]
+    assert EfficientNetLite(1.1, 1.2).conv_head.in_channels == 352
 
 
 def test_a_checkpoint_of_another_network_is_rejected(tmp_path: Path, compute: Compute) -> None:

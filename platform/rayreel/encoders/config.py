@@ -14,6 +14,8 @@ from rayreel.encoders.trained import UnknownEncoder, read_facts, trained_names
 from rayreel.encoders.weights import (
     ALL_MINILM_L6_V2,
     BERT_BASE,
+    EFFICIENTNET_LITE0,
+    EFFICIENTNET_LITE2,
     MOBILENET_V2,
     R2PLUS1D_18,
     RESNET50,
@@ -29,6 +31,7 @@ from rayreel.media.config import SamplingConfig
 
 Preset = Literal["laptop", "standard", "action", "clip", "modern", "thesis"]
 
+BSD, APACHE, MIT = "BSD-3-Clause", "Apache-2.0", "MIT"
 _CHECKPOINT = re.compile(r"(?P<kind>hf|open_clip):(?P<owner>\w[\w.-]*)/(?P<name>\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
@@ -49,7 +52,8 @@ class EncoderSpec:
     `loader` is module:function inside this package, imported only when used: transformers alone takes seconds.
     Change `preprocessing` whenever a code change before or after the network changes the vectors: it is part of the
     identity under which features are stored. `window`: for frame encoders, the consecutive frames per vector.
-    `arguments`: what the loader needs besides folder, identity and compute.
+    `arguments`: what the loader needs besides folder, identity and compute. `dim` (0: not known) and `licence` are
+    shown by `rayreel encoders list`.
     """
 
     loader: str
@@ -57,22 +61,49 @@ class EncoderSpec:
     weights: NetworkWeights | None = None
     window: int = 1
     arguments: tuple[str, ...] = ()
+    dim: int = 0
+    licence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedCheckpoint:
+    """A checkpoint with a name, the width of its vectors and its licence."""
+
+    repo: HubRepo
+    dim: int
+    licence: str
 
 
 ENCODERS: dict[Modality, dict[str, EncoderSpec]] = {
     Modality.VISUAL: {
-        "mobilenet_v2": EncoderSpec("torchvision_frames:load_mobilenet_v2", "224-imagenet-pooled", MOBILENET_V2),
-        "resnet50": EncoderSpec("torchvision_frames:load_resnet50", "224-imagenet-pooled", RESNET50),
-        "r2plus1d_18": EncoderSpec("windows:load_r2plus1d_18", "16x112-kinetics-pooled", R2PLUS1D_18, window=16),
+        "mobilenet_v2": EncoderSpec(
+            "torchvision_frames:load_mobilenet_v2", "224-imagenet-pooled", MOBILENET_V2, dim=1280, licence=BSD
+        ),
+        "efficientnet_lite0": EncoderSpec(
+            "efficientnet_lite:load_efficientnet_lite0", "224-lite-pooled", EFFICIENTNET_LITE0, dim=1280, licence=APACHE
+        ),
+        "efficientnet_lite2": EncoderSpec(
+            "efficientnet_lite:load_efficientnet_lite2", "260-lite-pooled", EFFICIENTNET_LITE2, dim=1280, licence=APACHE
+        ),
+        "resnet50": EncoderSpec(
+            "torchvision_frames:load_resnet50", "224-imagenet-pooled", RESNET50, dim=2048, licence=BSD
+        ),
+        "r2plus1d_18": EncoderSpec(
+            "windows:load_r2plus1d_18", "16x112-kinetics-pooled", R2PLUS1D_18, window=16, dim=512, licence=BSD
+        ),
     },
     Modality.AUDIO: {
-        "log_mel": EncoderSpec("logmel:load_log_mel", "mel64-125-7500-fft512-win400-hop160-mean-std-delta"),
-        "wav2vec2_base": EncoderSpec("wav2vec:load_wav2vec2", "unit-variance-mean", WAV2VEC2_BASE),
-        "vggish": EncoderSpec("vggish:load_vggish", "mel64-96-mean", VGGISH),
+        "log_mel": EncoderSpec("logmel:load_log_mel", "mel64-125-7500-fft512-win400-hop160-mean-std-delta", dim=192),
+        "wav2vec2_base": EncoderSpec(
+            "wav2vec:load_wav2vec2", "unit-variance-mean", WAV2VEC2_BASE, dim=768, licence=APACHE
+        ),
+        "vggish": EncoderSpec("vggish:load_vggish", "mel64-96-mean", VGGISH, dim=128, licence=APACHE),
     },
     Modality.TEXT: {
-        "all_minilm_l6_v2": EncoderSpec("bert_text:load_sentence_bert", "256-unit-mean", ALL_MINILM_L6_V2),
-        "bert_base": EncoderSpec("bert_text:load_bert", "512-cls", BERT_BASE),
+        "all_minilm_l6_v2": EncoderSpec(
+            "bert_text:load_sentence_bert", "256-unit-mean", ALL_MINILM_L6_V2, dim=384, licence=APACHE
+        ),
+        "bert_base": EncoderSpec("bert_text:load_bert", "512-cls", BERT_BASE, dim=768, licence=APACHE),
     },
 }
 
@@ -91,12 +122,20 @@ OPEN_CLIP: dict[Modality, EncoderSpec] = {
     Modality.VISUAL: EncoderSpec("hub_open_clip:load_open_clip_frames", "open_clip_frames1"),
     Modality.TEXT: EncoderSpec("hub_open_clip:load_open_clip_text", "open_clip_text1"),
 }
-CLIP_VIT_B32 = HubRepo("openai/clip-vit-base-patch32", "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268")
-SIGLIP2_BASE = HubRepo("google/siglip2-base-patch16-224", "75de2d55ec2d0b4efc50b3e9ad70dba96a7b2fa2")
-DINOV2_BASE = HubRepo("facebook/dinov2-base", "f9e44c814b77203eaa57a6bdbbd535f21ede1415")
-CLAP_HTSAT = HubRepo("laion/clap-htsat-unfused", "8fa0f1c6d0433df6e97c127f64b2a1d6c0dcda8a")
-QWEN3_EMBEDDING = HubRepo("Qwen/Qwen3-Embedding-0.6B", "c54f2e6e80b2d7b7de06f51cec4959f6b3e03418")
-NAMED_CHECKPOINTS: dict[Modality, dict[str, HubRepo]] = {
+CLIP_VIT_B32 = NamedCheckpoint(
+    HubRepo("openai/clip-vit-base-patch32", "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"), 512, MIT
+)
+SIGLIP2_BASE = NamedCheckpoint(
+    HubRepo("google/siglip2-base-patch16-224", "75de2d55ec2d0b4efc50b3e9ad70dba96a7b2fa2"), 768, APACHE
+)
+DINOV2_BASE = NamedCheckpoint(HubRepo("facebook/dinov2-base", "f9e44c814b77203eaa57a6bdbbd535f21ede1415"), 768, APACHE)
+CLAP_HTSAT = NamedCheckpoint(
+    HubRepo("laion/clap-htsat-unfused", "8fa0f1c6d0433df6e97c127f64b2a1d6c0dcda8a"), 512, APACHE
+)
+QWEN3_EMBEDDING = NamedCheckpoint(
+    HubRepo("Qwen/Qwen3-Embedding-0.6B", "c54f2e6e80b2d7b7de06f51cec4959f6b3e03418"), 1024, APACHE
+)
+NAMED_CHECKPOINTS: dict[Modality, dict[str, NamedCheckpoint]] = {
     Modality.VISUAL: {"clip_vit_b32": CLIP_VIT_B32, "siglip2_base": SIGLIP2_BASE, "dinov2_base": DINOV2_BASE},
     Modality.AUDIO: {"clap_htsat": CLAP_HTSAT},
     Modality.TEXT: {
@@ -261,7 +300,7 @@ def spec_of(modality: Modality, name: str) -> EncoderSpec | None:
 def checkpoint_of(modality: Modality, name: str) -> HubRepo | OpenClipName | Path | None:
     """Return what a name, `hf:…`, `open_clip:…` or a path says of a checkpoint; None for other encoders."""
     if name in NAMED_CHECKPOINTS[modality]:
-        return NAMED_CHECKPOINTS[modality][name]
+        return NAMED_CHECKPOINTS[modality][name].repo
     if named := _CHECKPOINT.fullmatch(name):
         if named["kind"] == "hf":
             return HubRepo(f"{named['owner']}/{named['name']}", named["revision"])

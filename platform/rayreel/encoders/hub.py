@@ -37,10 +37,8 @@ def checkpoint_folder(source: HubRepo | Path, weights_dir: Path | None, cache_di
     form = format_of(source)
     if isinstance(source, Path):
         return _checked(source, form)
-    home, wanted = cache_dir / "hub" / _home(source), source.revision or "main"
-    places = {"cache": home / _pinned(home, wanted)}
-    if weights_dir is not None:
-        places = {"encoders.weights_dir": weights_dir / source.repo_id.split("/")[1], **places}
+    home, wanted = _home(source, cache_dir), source.revision or "main"
+    places = _places(source, weights_dir, cache_dir)
     problems = {place: problem_of(folder, form) for place, folder in places.items()}
     for place, problem in problems.items():
         if problem is None:
@@ -59,9 +57,24 @@ def checkpoint_folder(source: HubRepo | Path, weights_dir: Path | None, cache_di
         return folder
 
 
-def _home(repo: HubRepo) -> str:
+def checkpoint_here(source: HubRepo | OpenClipName | Path, weights_dir: Path | None, cache_dir: Path) -> Path | None:
+    """Return the folder that `checkpoint_folder` would return without a download; None if there is none."""
+    place = repo_or_folder(source, cache_dir)
+    folders = [place] if isinstance(place, Path) else _places(place, weights_dir, cache_dir).values()
+    return next((folder for folder in folders if problem_of(folder, format_of(place)) is None), None)
+
+
+def _home(repo: HubRepo, cache_dir: Path) -> Path:
     """Return the folder of a repository in the cache. Those of different formats may not share one."""
-    return repo.repo_id.replace("/", "--") + ("--open_clip" if repo.open_clip else "")
+    return cache_dir / "hub" / (repo.repo_id.replace("/", "--") + ("--open_clip" if repo.open_clip else ""))
+
+
+def _places(repo: HubRepo, weights_dir: Path | None, cache_dir: Path) -> dict[str, Path]:
+    home = _home(repo, cache_dir)
+    places = {"cache": home / _pinned(home, repo.revision or "main")}
+    if weights_dir is None:
+        return places
+    return {"encoders.weights_dir": weights_dir / repo.repo_id.split("/")[1], **places}
 
 
 def _checked(folder: Path, form: Format) -> Path:

@@ -84,10 +84,12 @@ def load_word_encoders(config: EncodersConfig, cache_dir: Path, text: TextEncode
 
 def encoder_identities(config: EncodersConfig, cache_dir: Path) -> dict[Modality, str]:
     """Return `load_encoders(...).identities` without building a network."""
-    return {
-        modality: _folder_and_identity(modality, name, config, cache_dir)[1]
-        for modality, name in config.resolve().items()
-    }
+    return {modality: encoder_identity(modality, config, cache_dir) for modality in Modality}
+
+
+def encoder_identity(modality: Modality, config: EncodersConfig, cache_dir: Path) -> str:
+    """Return `load_encoder(modality, …).identity` without building the network. Raises UnreachableWeights."""
+    return _folder_and_identity(modality, config.resolve()[modality], config, cache_dir)[1]
 
 
 def licences(config: EncodersConfig, cache_dir: Path) -> dict[str, str]:

@@ -38,6 +38,12 @@ def locate(weights: NetworkWeights, weights_dir: Path | None, cache_dir: Path) -
     return _download(weights, cache_dir, tried)
 
 
+def located_here(weights: NetworkWeights, weights_dir: Path | None, cache_dir: Path) -> Path | None:
+    """Return the folder that `locate` would return without a download; None if there is none."""
+    folders = _local_folders(weights, weights_dir, cache_dir)
+    return next((folder for _, folder in folders if _problem(weights, folder, cache_dir) is None), None)
+
+
 def _local_folders(weights: NetworkWeights, weights_dir: Path | None, cache_dir: Path) -> Iterator[tuple[str, Path]]:
     if weights_dir is not None:
         named = weights_dir / weights.name

@@ -13,6 +13,7 @@ from rayreel.encoders.pictures import PictureEncoder, example_frames
 from rayreel.encoders.runtime import MixedPrecisionNetwork, start
 from rayreel.encoders.weights import MOBILENET_V2, RESNET50
 
+Colour = tuple[float, float, float]
 FRAME_SIZE = 224
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -29,11 +30,11 @@ class FrameNetwork(nn.Module):
     mean_C11: Tensor
     std_C11: Tensor
 
-    def __init__(self, backbone: nn.Module) -> None:
+    def __init__(self, backbone: nn.Module, mean: Colour = IMAGENET_MEAN, std: Colour = IMAGENET_STD) -> None:
         super().__init__()
         self.backbone = backbone
-        self.register_buffer("mean_C11", 255 * torch.tensor(IMAGENET_MEAN).view(3, 1, 1))
-        self.register_buffer("std_C11", 255 * torch.tensor(IMAGENET_STD).view(3, 1, 1))
+        self.register_buffer("mean_C11", 255 * torch.tensor(mean).view(3, 1, 1))
+        self.register_buffer("std_C11", 255 * torch.tensor(std).view(3, 1, 1))
 
     def forward(self, frames_BHWC: Tensor) -> Tensor:
         """Map frames to pooled features."""

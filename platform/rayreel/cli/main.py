@@ -11,6 +11,7 @@ import typer
 from rayreel import __version__
 from rayreel.cli import (
     dataset,
+    encoders,
     evaluate,
     export,
     extract,
@@ -51,7 +52,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
     "export": (export.main, ("storage", "encoders", "sampling")),
     "settings": (settings.main, ()),
 }
-GROUPS: dict[str, typer.Typer] = {"dataset": dataset.app, "keys": keys.app}
+GROUPS: dict[str, typer.Typer] = {"dataset": dataset.app, "encoders": encoders.app, "keys": keys.app}
 
 
 def _show_version(wanted: bool) -> None:

@@ -14,7 +14,7 @@ from rayreel.evaluation.scorers import Vectors
 from rayreel.features.matrix import FeatureMatrix, Ragged, mean_pooled
 from rayreel.tower.embed import embed
 from rayreel.tower.embedder import Embedder
-from rayreel.tower.tower import VideoTower
+from rayreel.tower.tower import Standardise, VideoTower
 
 POOLED_WEIGHTS = {Modality.VISUAL: 0.7, Modality.TEXT: 0.3}
 ABLATIONS = {"visual": {Modality.VISUAL}, "visual+audio": {Modality.VISUAL, Modality.AUDIO}}
@@ -34,8 +34,25 @@ def pooled(matrix: FeatureMatrix, weights: Mapping[Modality, float]) -> NDArray[
 
     An absent modality contributes zero.
     """
-    parts = [np.sqrt(weight) * normalize(mean_pooled(matrix.vectors[m])) for m, weight in weights.items()]
-    return np.concatenate(parts, axis=1).astype(np.float32)
+    return weighted({m: normalize(mean_pooled(matrix.vectors[m])) for m in weights}, weights)
+
+
+def fitted(ragged: Ragged, rows: NDArray[np.int64]) -> Standardise:
+    """Return the tower's standardisation of a modality, fitted to the vectors of these videos."""
+    standardise = Standardise(ragged.values.shape[1])
+    standardise.fit(ragged.of(rows))
+    return standardise
+
+
+def standardised(ragged: Ragged, standardise: Standardise) -> NDArray[np.float32]:
+    """Return the unit vectors [N, D] of standardised, mean-pooled features; zero if the modality is absent."""
+    values = standardise(torch.from_numpy(ragged.values.astype(np.float32))).numpy()
+    return normalize(mean_pooled(Ragged(values, ragged.offsets))).astype(np.float32)  # type: ignore[no-any-return]
+
+
+def weighted(parts: Mapping[Modality, NDArray[np.float32]], weights: Mapping[Modality, float]) -> NDArray[np.float32]:
+    """Return vectors [N, sum of D] whose inner products are the weighted sum of those of the parts."""
+    return np.concatenate([np.sqrt(weight) * parts[m] for m, weight in weights.items()], axis=1).astype(np.float32)
 
 
 def untrained(tower: VideoTower, seed: int = 0) -> VideoTower:

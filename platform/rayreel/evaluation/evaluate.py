@@ -112,22 +112,28 @@ def evaluate(
 
 
 def _comparisons(exam: Exam, part: Part) -> Iterator[MethodComparison]:
-    views_N = None if exam.users is None else exam.users.views_N
-    lists = ListInputs(normalize(pooled(exam.matrix, POOLED_WEIGHTS)), views_N)
+    lists = list_inputs(exam)
     protocols = [*(Protocol(name) for name in exam.config.relevance), Protocol.NEIGHBOURS, Protocol.USERS]
     for protocol in protocols:
         if (task := exam.task(protocol, part)) is not None:
-            yield _comparison(exam, protocol, part, task, lists)
+            yield comparison_on(exam, protocol, part, task, lists)
+
+
+def list_inputs(exam: Exam) -> ListInputs:
+    """Return the inputs of the list metrics."""
+    return ListInputs(
+        normalize(pooled(exam.matrix, POOLED_WEIGHTS)), None if exam.users is None else exam.users.views_N
+    )
 
 
 def _on_views(exam: Exam, part: Part, views: FeatureMatrix, task: ViewTask) -> tuple[Exam, list[MethodComparison]]:
     """Return the exam with views as its videos, and the comparison on them."""
     exam = replace(exam, matrix=views, users=None)
-    lists = ListInputs(normalize(pooled(views, POOLED_WEIGHTS)), None)
-    return exam, [_comparison(exam, VIEWS, part, task, lists)]
+    return exam, [comparison_on(exam, VIEWS, part, task, list_inputs(exam))]
 
 
-def _comparison(exam: Exam, protocol: str, part: Part, task: Task, lists: ListInputs) -> MethodComparison:
+def comparison_on(exam: Exam, protocol: str, part: Part, task: Task, lists: ListInputs) -> MethodComparison:
+    """Return the comparison of methods on a task, without a method yet; `protocol` is a Protocol or VIEWS."""
     config, only_hits = exam.config, protocol == Protocol.NEIGHBOURS
     rows = task.user_queries.targets_Q[task.queries] if isinstance(task, UserTask) else task.queries
     queries_of = _sections(exam, protocol, part, rows)

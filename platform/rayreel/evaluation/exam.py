@@ -72,12 +72,16 @@ class Exam:
 
         None if no video of this part can be divided, or if all are of one source.
         """
-        rows = self.candidates(part)
-        rows = rows[splittable(self.matrix)[rows]]
+        rows = self.divided(part)
         held_out_R, groups_R = np.isin(rows, getattr(self.split, part)), coded(self.groups)[0][rows]
         if not held_out_R.any() or len(np.unique(groups_R)) < 2:
             return None
         return two_views(self.matrix, rows), ViewTask.of(held_out_R, groups_R)
+
+    def divided(self, part: Part) -> NDArray[np.int64]:
+        """Return the candidate rows that `views` divides into two."""
+        rows = self.candidates(part)
+        return rows[splittable(self.matrix)[rows]]
 
     def candidates(self, part: Part) -> NDArray[np.int64]:
         """Return the candidate rows: all videos for the test, all but the test videos for validation."""

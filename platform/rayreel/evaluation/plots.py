@@ -24,12 +24,12 @@ def page(evaluation: Evaluation, training: Mapping[str, Curve] | None = None) ->
     return html(figures, "Evaluation")
 
 
-def html(figures: Sequence[go.Figure], title: str, summary: str = "") -> str:
-    """Return a page of figures below their title and summary. All scripts are embedded."""
+def html(figures: Sequence[go.Figure], title: str, summary: str = "", below: str = "") -> str:
+    """Return a page of figures below their title and summary. All scripts are embedded. `below` is HTML."""
     body = [f.to_html(full_html=False, include_plotlyjs=number == 0) for number, f in enumerate(figures)]
     style = "<style>body{font-family:sans-serif;margin:1.5em}</style>"
     head = f'<!doctype html><meta charset="utf-8"><title>{escape(title)}</title>{style}<h1>{escape(title)}</h1>'
-    return f"{head}<p>{escape(summary)}</p>{''.join(body)}"
+    return f"{head}<p>{escape(summary)}</p>{''.join(body)}{below}"
 
 
 def metric_curves(section: Section) -> go.Figure:

@@ -36,7 +36,7 @@ class Table:
 def table_of(section: Section) -> Table:
     """Return the section's table: headline metric with interval, the tower's lead over each method, other metrics."""
     first, *rest = section.table_metrics
-    heads = ["method", f"{_short(first, section)} [95 %]", "tower ahead by (p)", *(_short(n, section) for n in rest)]
+    heads = ["method", f"{short(first, section)} [95 %]", "tower ahead by (p)", *(short(n, section) for n in rest)]
     rows = [
         [
             method,
@@ -72,7 +72,7 @@ def verdict(evaluation: Evaluation, section: Section) -> str:
     ahead = [m for m, v in leads.items() if v.p < _SIGNIFICANT and v.difference > 0]
     behind = [m for m, v in leads.items() if v.p < _SIGNIFICANT and v.difference < 0]
     undecided = [f"{m} ({v.difference:+.3f}, p {v.p:.2f})" for m, v in leads.items() if v.p >= _SIGNIFICANT]
-    parts = [f"{section.name}, {_short(section.headline, section)}: the tower beats {_listed(ahead)}"]
+    parts = [f"{section.name}, {short(section.headline, section)}: the tower beats {_listed(ahead)}"]
     parts += [f"is worse than {_listed(behind)}"] if behind else []
     parts += [f"no significant difference from {_listed(undecided)}"] if undecided else []
     return "; ".join(parts) + "." + (f" {section.about}" if section.name == VIEWS else "")
@@ -89,7 +89,7 @@ _NOTE = (
 def _headline_table(section: Section) -> Table:
     metric = section.headline.split("@")[0]
     names = [name for name in section.scores[TOWER] if name.startswith(f"{metric}@")]
-    heads = ["method", *(_short(name, section) for name in names)]
+    heads = ["method", *(short(name, section) for name in names)]
     rows = [[method, *(with_interval(row[name]) for name in names)] for method, row in section.scores.items()]
     return Table("", heads, rows, [set(), *(_best(section, name) for name in names)])
 
@@ -112,7 +112,8 @@ def _best(section: Section, metric: str) -> set[int]:
     return {place for place, mean in enumerate(means) if mean == max(means)}
 
 
-def _short(metric: str, section: Section) -> str:
+def short(metric: str, section: Section) -> str:
+    """Return the short form of a metric, such as nDCG@10."""
     name, _, k = metric.partition("@")
     short = "R" if name == "hit_rate" and section.only_hits else _SHORT[name]
     return f"{short}@{k}"

@@ -10,7 +10,7 @@ from rayreel.features.rows import decoded_rows, timed
 from rayreel.media.clip import Clip
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.decode import decode_samples
-from rayreel.media.isolated import process_decoder
+from rayreel.media.isolated import IsolatedDecoder, process_decoder
 from rayreel.media.sandbox.serve import Decode
 
 
@@ -26,12 +26,14 @@ class DecodeVideos:
     def __call__(self, block: pa.Table) -> pa.Table:
         """Add the columns of DECODED, `decode_s` and `decoded_at` to catalog rows; without a `uri` they stay null."""
         started = time.time()
-        rows = decoded_rows(block, [self._decode(uri) if uri else None for uri in block["uri"].to_pylist()])
+        decoder = process_decoder(self.limits.max_memory_bytes, self.limits.allowed_roots, self.decode_with)
+        uris = block["uri"].to_pylist()
+        rows = decoded_rows(block, [self.decode(decoder, uri) if uri else None for uri in uris])
         now = time.time()
         return timed(rows, decode_s=now - started, decoded_at=now)
 
-    def _decode(self, uri: str) -> Clip | Rejected:
-        decoder = process_decoder(self.limits.max_memory_bytes, self.limits.allowed_roots, self.decode_with)
+    def decode(self, decoder: IsolatedDecoder, uri: str) -> Clip | Rejected:
+        """Decode one video with this decoder."""
         outcome = decoder.decode(uri, self.sampling, self.frame_size, self.limits)
         if isinstance(outcome, Rejected) and outcome.reason is Reason.DECODER_CRASH:
             # The first crash may have another cause, such as the OOM killer. A second one is attributed to the file.

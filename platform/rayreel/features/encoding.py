@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,26 +27,42 @@ class EncodeVideos:
 
         self.encoders = load_encoders(config, cache)
         self.key = key
-        self.samples = round(key.sampling.audio_window_s * AUDIO_RATE_HZ)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Replace frames and sound by vectors, and add `waited_s` and `encode_s`; failures pass through."""
         started, encoders = time.time(), self.encoders
-        good = block["reason"].is_null().to_pylist()
-        texts = [text if ok else "" for text, ok in zip(texts_of(block), good, strict=True)]
         vectors = {
-            Modality.VISUAL: encoders.visual.encode(frames_of(block, self.key.frame_size)),
-            Modality.AUDIO: encoders.audio.encode(windows_of(block, self.samples)),
-            Modality.TEXT: encoders.text.encode([text for text in texts if text]),
+            Modality.VISUAL: encoders.visual.encode(inputs_of(block, Modality.VISUAL, self.key)),
+            Modality.AUDIO: encoders.audio.encode(inputs_of(block, Modality.AUDIO, self.key)),
+            Modality.TEXT: encoders.text.encode(inputs_of(block, Modality.TEXT, self.key)),
         }
-        counts = {
-            Modality.VISUAL: [(count or 0) // encoders.visual.window for count in block["n_frames"].to_pylist()],
-            Modality.AUDIO: [count or 0 for count in block["n_windows"].to_pylist()],
-            Modality.TEXT: [int(bool(text)) for text in texts],
-        }
+        counts = {modality: counts_of(block, modality, encoders.visual.window) for modality in Modality}
         waited_s = started - (pc.max(block["decoded_at"]).as_py() or started)
         rows = encoded_rows(block, vectors, counts, self.key)
         return timed(rows, waited_s=waited_s, encode_s=time.time() - started)
+
+
+def inputs_of(block: pa.Table, modality: Modality, key: EncoderKey) -> Any:  # noqa: ANN401 - by modality
+    """Return what a modality's encoder takes of a block of decoded rows: frames, windows of sound, or texts."""
+    if modality is Modality.VISUAL:
+        return frames_of(block, key.frame_size)
+    if modality is Modality.AUDIO:
+        return windows_of(block, round(key.sampling.audio_window_s * AUDIO_RATE_HZ))
+    return [text for text in _texts(block) if text]
+
+
+def counts_of(block: pa.Table, modality: Modality, window: int) -> list[int]:
+    """Return the number of vectors that each row has of a modality; `window` is that of the frame encoder."""
+    if modality is Modality.TEXT:
+        return [int(bool(text)) for text in _texts(block)]
+    frames = modality is Modality.VISUAL
+    counts = block["n_frames" if frames else "n_windows"].to_pylist()
+    return [(count or 0) // (window if frames else 1) for count in counts]
+
+
+def _texts(block: pa.Table) -> list[str]:
+    good = block["reason"].is_null().to_pylist()
+    return [text if ok else "" for text, ok in zip(texts_of(block), good, strict=True)]
 
 
 def encoded_rows(

@@ -30,7 +30,7 @@ class StoreRows:
         features, bad = block.filter(good), block.filter(pc.invert(good))
         outcomes, full = Counter({EXTRACTED: features.num_rows}) + Counter(bad["reason"].to_pylist()), ""
         try:
-            self.store.add(features.select(self.store.schema.names), _quarantine(bad))
+            self.store.add(features.select(self.store.schema.names), quarantine_rows(bad))
         except StorageFull as error:
             outcomes, full = Counter(), str(error)
         report = BlockReport(
@@ -42,7 +42,8 @@ class StoreRows:
         return pa.Table.from_pylist([report.model_dump()], schema=REPORT)
 
 
-def _quarantine(bad: pa.Table) -> pa.Table:
+def quarantine_rows(bad: pa.Table) -> pa.Table:
+    """Return decoded rows that failed as rows of QUARANTINE."""
     columns = {name: bad[name] for name in ("video_id", "uri", "version", "reason", "detail")}
     columns["stage"] = pa.array(["decode"] * bad.num_rows, pa.string())
     columns["at"] = pa.array([datetime.now(UTC)] * bad.num_rows, pa.timestamp("us", tz="UTC"))

@@ -40,7 +40,7 @@ def extract_features(
     for name, licence in licences(settings.encoders, settings.weights_cache).items():
         note(f"Encoder {name}: licence {licence}.")
     pipeline = settings.pipeline
-    with _live_progress() as progress:
+    with live_progress() as progress:
         report = extract(
             rows,
             store,
@@ -65,7 +65,7 @@ def store_of(settings: Settings) -> FeatureStore:
 
 
 @contextmanager
-def _live_progress() -> Iterator[Callable[[Throughput, int], None]]:
+def live_progress() -> Iterator[Callable[[Throughput, int], None]]:
     """Show a progress bar with rates, the queue before the encoders, and the stage that limits the run."""
     rates = TextColumn("{task.fields[rates]}")
     columns = (TextColumn("extracting"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), rates)

@@ -3,18 +3,16 @@
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.progress import Progress
-
 from rayreel.catalog.read import Catalog, read_catalog
 from rayreel.catalog.source import is_remote
 from rayreel.cli.output import console, facts, next_command, note, step
+from rayreel.cli.steps.counted import counted
 from rayreel.cli.steps.evaluate import terminal_table
 from rayreel.cli.steps.extract import show_left_out
 from rayreel.cli.steps.ray_session import use_ray
@@ -101,7 +99,7 @@ def _prepare(settings: Settings, rows: Catalog) -> tuple[ActionJob, Counter[str]
     step(f"Decoding {listed.num_rows} clips of {rows.source}")
     show_left_out(rows)
     use_ray()
-    with _live_progress("decoding") as progress:
+    with counted("decoding") as progress:
         store = ClipStore(settings.place.root, settings.action)
         unusable = Counter(problem.reason.value for problem in rows.problems)
         unusable += decode_clips(rows.videos, store, settings.limits, settings.extract, progress)
@@ -161,11 +159,3 @@ def _lasting(source: str) -> str:
 def _remedy(settings: Settings, name: str) -> str:
     resume = next_command("train-action", settings, None, [], "--resume", name)
     return f"The trained epochs are kept. When MLflow is back, continue and register with: {resume}"
-
-
-@contextmanager
-def _live_progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar; yields a function of the work done and the total."""
-    with Progress(console=console) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

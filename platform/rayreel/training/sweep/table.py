@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from rayreel.evaluation import report
-from rayreel.evaluation.comparison import Score, Section
+from rayreel.evaluation.comparison import Section
 from rayreel.evaluation.report import Table
 from rayreel.training.sweep.compare import SweepComparison
 from rayreel.training.sweep.trial import TrialOutcome
@@ -92,7 +92,7 @@ def _row(comparison: SweepComparison, label: str, outcomes: list[TrialOutcome], 
         return [label, "failed", *("" for _ in sections)]
     scores = [[section.scores[comparison.method(o)][section.headline] for o in succeeded] for section in sections]
     repeated = len(outcomes) > 1
-    cells = [_mean_sd([score.mean for score in each]) if repeated else _with_interval(each[0]) for each in scores]
+    cells = [_mean_sd([score.mean for score in each]) if repeated else report.with_interval(each[0]) for each in scores]
     return [label, _mean_sd([o.score for o in succeeded]) if repeated else f"{succeeded[0].score:.3f}", *cells]
 
 
@@ -103,11 +103,7 @@ def _mean_sd(values: Sequence[float]) -> str:
 
 def _baseline(section: Section, name: str) -> str:
     scores = section.scores.get(name)
-    return "" if scores is None else _with_interval(scores[section.headline])
-
-
-def _with_interval(score: Score) -> str:
-    return f"{score.mean:.3f} [{score.low:.3f}, {score.high:.3f}]"
+    return "" if scores is None else report.with_interval(scores[section.headline])
 
 
 def _lead(section: Section, method: str) -> str:

@@ -30,6 +30,7 @@ from rayreel.training.train import Trained, train
 # Parts of the settings that change a tower, by recipe.
 _TRAINED = ("tower", "loss", "pairs", "train", "splits")
 _LEARNS_FROM = {"auto": _TRAINED, "tower": _TRAINED, "frozen": ("frozen", "splits")}
+LEARNS_FROM = (*_TRAINED, "frozen")
 # Settings of `train` that choose where and how safely to train, and do not change the tower.
 _EXECUTION = {"cpus_per_worker", "ingest", "scratch", "prefetch", "keep_checkpoints", "max_failures", "device", "on"}
 

@@ -11,6 +11,7 @@ from rayreel.errors import RayreelError
 from rayreel.evaluation import report
 from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.evaluate import Evaluation, evaluate
+from rayreel.evaluation.frozen import AVERAGED, FROZEN, PROBE
 from rayreel.evaluation.plots import page
 from rayreel.evaluation.splits import groups_of, split_groups
 from rayreel.tower.config import TowerConfig
@@ -19,7 +20,7 @@ from rayreel.tower.tower import VideoTower
 from watching import watched
 
 SPLITS = SplitConfig(test=0.3)
-QUICK = EvaluationConfig(ks=(1, 3, 10), neighbour_ks=(1, 5), bootstrap=200)
+QUICK = EvaluationConfig(ks=(1, 3, 10), neighbour_ks=(1, 5), bootstrap=400)
 MEAN_POOLED = "mean-pooled .7 vis .3 txt"
 
 
@@ -56,7 +57,7 @@ def test_the_tower_beats_random_scores_on_clear_clusters(found: Evaluation) -> N
 
 def test_the_tower_is_the_last_row_and_all_methods_have_the_same_metrics(found: Evaluation) -> None:
     content = {"random", "popularity", "TF-IDF titles", "visual alone", "audio alone", "text alone"}
-    content |= {MEAN_POOLED, "untrained tower"}
+    content |= {MEAN_POOLED, "untrained tower", FROZEN, AVERAGED, PROBE}
     ablations = {"tower, visual only", "tower, visual+audio only"}
     for name, section in found.sections.items():
         users = {"item-kNN", "matrix factorisation"} if name.startswith("users") else set()

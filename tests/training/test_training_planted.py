@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from planted_world import BEGIN, DAY_S, KEY, PlantedConfig, PlantedWorld
 from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.exam import Exam
+from rayreel.evaluation.frozen import FROZEN, fit_frozen_features
 from rayreel.evaluation.methods import Make, baselines, towers
 from rayreel.evaluation.metrics import Values, per_query
 from rayreel.evaluation.ranking import rank
@@ -29,7 +30,15 @@ from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.pairs.plan import PairPlan
 from rayreel.training.validation import validation
 
-CONTENT = ("TF-IDF titles", "visual alone", "audio alone", "text alone", "mean-pooled .7 vis .3 txt", "untrained tower")
+CONTENT = (
+    "TF-IDF titles",
+    "visual alone",
+    "audio alone",
+    "text alone",
+    "mean-pooled .7 vis .3 txt",
+    "untrained tower",
+    FROZEN,
+)
 ITEMS_KNOWN, ALL_KNOWN = "oracle: tastes of videos", "oracle: tastes of videos and users"
 
 
@@ -115,7 +124,7 @@ def found() -> NextViewScores:
     assert own.users is not None
     tower = trained(PairsConfig(views=0, co_watched=1, co_watch_window_s=10 * DAY_S))
     task = UserTask.of(own.users.test, own.candidates("test"), len(own.matrix), own.config.history)
-    methods = {"tower": towers(tower, own.matrix), **baselines(tower, own), **oracles()}
+    methods = {"tower": towers(tower, own.matrix), **baselines(tower, own, fit_frozen_features(own)), **oracles()}
     scorers = ((name, make()(task)) for name, make in methods.items())
     scores = {
         name: per_query(rank(task, scorer, 10), (10,), ("ndcg",))["ndcg@10"]

@@ -14,7 +14,8 @@ from rayreel.evaluation.comparison import ListInputs, MethodComparison, Section
 from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.content import POOLED_WEIGHTS, pooled
 from rayreel.evaluation.exam import Exam, Part, Protocol
-from rayreel.evaluation.methods import TITLES, TOWER, baselines, others, towers
+from rayreel.evaluation.frozen import fit_frozen_features
+from rayreel.evaluation.methods import TITLES, TOWER, baselines, by_few_lines, others, towers
 from rayreel.evaluation.scorers import Vectors
 from rayreel.evaluation.task import Task
 from rayreel.evaluation.users import UserTask
@@ -87,12 +88,14 @@ def evaluate(
     exam = Exam.of(matrix, splits, config or EvaluationConfig(), interactions)
     comparisons = list(_comparisons(exam, part))
     held_out = len(getattr(exam.split, part))
-    rivals, compared = dict(rivals or {}), baselines(tower, exam)
+    frozen = fit_frozen_features(exam)
+    rivals, compared, more = dict(rivals or {}), baselines(tower, exam, frozen), by_few_lines(frozen, exam)
     if not comparisons and (found := exam.views(part)) is not None:
         exam, comparisons = _on_views(exam, part, *found)
         rivals = {name: rival for name, rival in rivals.items() if isinstance(rival, Embedder)}
         # Both views of a video have its title.
-        compared = {name: make for name, make in baselines(tower, exam).items() if name != TITLES}
+        compared = {name: make for name, make in baselines(tower, exam, frozen).items() if name != TITLES}
+        more = {}
     if not comparisons:
         raise RayreelError(
             f"Nothing to evaluate: none of {held_out} held-out videos shares a category or a tag with another video, "
@@ -100,7 +103,8 @@ def evaluate(
             f"--interactions, or hold out more videos with --set splits.{part}=0.3."
         )
     # The tower comes first: all other methods are compared with it.
-    for name, make in {TOWER: towers(tower, exam.matrix), **compared, **others(tower, rivals, exam.matrix)}.items():
+    own = {TOWER: towers(tower, exam.matrix)}
+    for name, make in {**own, **compared, **more, **others(tower, rivals, exam.matrix)}.items():
         method = make()
         for comparison in comparisons:
             if (scorer := method(comparison.task)) is not None:

@@ -10,12 +10,14 @@ from rayreel.evaluation.collaborative import by_factors, by_item_knn
 from rayreel.evaluation.config import EvaluationConfig
 from rayreel.evaluation.content import ABLATIONS, POOLED_WEIGHTS, embed_modalities, pooled, titles, untrained
 from rayreel.evaluation.exam import Exam
+from rayreel.evaluation.frozen import FROZEN, from_frozen
 from rayreel.evaluation.scorers import Scorer, Vectors, by_chance, by_value
 from rayreel.evaluation.task import Task
 from rayreel.evaluation.users import UserSplit, UserTask
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.tower.embed import embed
 from rayreel.tower.embedder import Embedder
+from rayreel.tower.frozen import FrozenFeatures
 from rayreel.tower.tower import VideoTower
 
 TOWER = "tower"
@@ -33,8 +35,11 @@ def towers(tower: Embedder, matrix: FeatureMatrix) -> Make:
     return _of_vectors(partial(embed, tower, matrix))
 
 
-def baselines(tower: Embedder, exam: Exam) -> dict[str, Make]:
-    """Return the baselines; those that need interactions or a modality only if the data have them."""
+def baselines(tower: Embedder, exam: Exam, frozen: FrozenFeatures) -> dict[str, Make]:
+    """Return the baselines; those that need interactions or a modality only if the data have them.
+
+    `frozen` are frozen features fitted to the training videos; they are no baseline of a release of frozen features.
+    """
     present = [modality for modality in Modality if exam.matrix.vectors[modality].counts.any()]
     return {
         "random": lambda: lambda _: by_chance(exam.config.seed),
@@ -42,8 +47,14 @@ def baselines(tower: Embedder, exam: Exam) -> dict[str, Make]:
         TITLES: _of_vectors(partial(titles, exam.matrix)),
         **{f"{m.value} alone": _of_vectors(partial(pooled, exam.matrix, {m: 1.0})) for m in present},
         "mean-pooled .7 vis .3 txt": _of_vectors(partial(pooled, exam.matrix, POOLED_WEIGHTS)),
+        **({} if isinstance(tower, FrozenFeatures) else {FROZEN: _of_vectors(partial(embed, frozen, exam.matrix))}),
         **_before_training(tower, exam.matrix),
     }
+
+
+def by_few_lines(frozen: FrozenFeatures, exam: Exam) -> dict[str, Make]:
+    """Return what frozen features reach with their neighbours or with labels. No release can be made of these."""
+    return {name: _of_vectors(make) for name, make in from_frozen(frozen, exam).items()}
 
 
 def others(tower: Embedder, rivals: Mapping[str, "Embedder | Vectors"], matrix: FeatureMatrix) -> dict[str, Make]:

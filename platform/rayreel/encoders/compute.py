@@ -1,7 +1,9 @@
 """How the networks are run: device, runtime, precision, threads."""
 
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -20,28 +22,39 @@ class Compute:
     be the same to the last bit whichever videos share its batch, or a resumed extraction would give another store. On
     a CPU `rows` is 1: frames and sound are fastest that way, and a video has only one text.
 
-    `mixed`: a runtime may go below `dtype` in the parts of a network that tolerate it.
+    `mixed`: a runtime may go below `dtype` in the parts of a network that tolerate it. `int8`: the frame encoder is
+    quantised, and kept in this folder.
     """
 
     device: torch.device
     runtime: Literal["torch", "openvino"] = "torch"
     dtype: torch.dtype = torch.float32
     mixed: bool = False
+    int8: Path | None = None
     rows: int = 1
     threads: int = 1
     compile: bool = False
 
 
-def compute_of(config: EncodersConfig) -> Compute:
-    """Resolve a configuration. Its `threads` are set for torch in the whole process. Raises RayreelError."""
+def compute_of(config: EncodersConfig, cache_dir: Path | None = None) -> Compute:
+    """Resolve a configuration. Its `threads` are set for torch in the whole process. Raises RayreelError.
+
+    `cache_dir` keeps what is computed once, such as networks in int8.
+    """
     if config.threads:
         torch.set_num_threads(config.threads)
     device = device_named(config.device)
+    runtime = _runtime(config.runtime, device)
+    int8 = config.precision == "int8"
+    if int8 and runtime != "openvino":
+        raise RayreelError("precision int8 runs on a CPU with OpenVINO. Choose auto, or device cpu and runtime auto.")
+    assert cache_dir is not None or not int8, "precision int8 needs a cache"
     return Compute(
         device,
-        _runtime(config.runtime, device),
-        _dtype(config.precision, device),
-        mixed=config.precision == "auto",
+        runtime,
+        torch.float32 if int8 else _dtype(config.precision, device),
+        mixed=config.precision in {"auto", "int8"},
+        int8=cache_dir / "int8" if int8 and cache_dir else None,
         rows=1 if device.type == "cpu" else config.batch,
         threads=torch.get_num_threads(),  # OMP_NUM_THREADS, which Ray sets to an actor's num_cpus, or the affinity
         compile=config.compile,
@@ -66,6 +79,16 @@ def _dtype(precision: str, device: torch.device) -> torch.dtype:
     if precision == "fp16" and device.type == "cpu":
         raise RayreelError("precision fp16 is not supported on a CPU. Choose auto, fp32 or bf16, or a GPU.")
     return DTYPES[precision]
+
+
+def quantiser() -> str:
+    """Return the name and version of the library that quantises networks. Raises RayreelError if it is missing."""
+    try:
+        return f"nncf{version('nncf')}"
+    except PackageNotFoundError:
+        raise RayreelError(
+            "precision int8 needs NNCF. Run pip install 'rayreel[int8]', or set precision auto."
+        ) from None
 
 
 def best_device() -> torch.device:

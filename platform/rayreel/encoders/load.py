@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from rayreel.encoders.compute import compute_of
+from rayreel.encoders.compute import compute_of, quantiser
 from rayreel.encoders.config import EncodersConfig, checkpoint_of, spec_of
 from rayreel.encoders.encoder import AudioEncoder, FrameEncoder, Modality, TextEncoder, WordEncoders
 from rayreel.encoders.hub import checkpoint_folder, repo_or_folder
@@ -55,12 +55,12 @@ def load_encoder(modality: Modality, config: EncodersConfig, cache_dir: Path) ->
     if spec is None:
         from rayreel.encoders.windows import load_trained  # torchvision's video networks take a second
 
-        return load_trained(name, config.storage, _precision_suffix(config), compute_of(config))
+        return load_trained(name, config.storage, _precision_suffix(modality, config), compute_of(config))
     folder, identity = _folder_and_identity(modality, name, config, cache_dir)
     with torch.random.fork_rng(devices=[]):  # a caller's random numbers must not depend on building a network
         torch.default_generator.manual_seed(SEED)  # only the CPU's, where networks are built
         load = pkgutil.resolve_name(f"rayreel.encoders.{spec.loader}")
-        return load(folder, identity, compute_of(config), *spec.arguments)
+        return load(folder, identity, compute_of(config, cache_dir), *spec.arguments)
 
 
 def load_word_encoders(config: EncodersConfig, cache_dir: Path, text: TextEncoder | None = None) -> WordEncoders:
@@ -117,8 +117,8 @@ def _folder_and_identity(
     if spec is None:
         facts = read_facts(name, config.storage)
         assert facts is not None, f"{name} was resolved"
-        return None, facts.identity + _precision_suffix(config)
-    processing = spec.preprocessing + _precision_suffix(config)
+        return None, facts.identity + _precision_suffix(modality, config)
+    processing = spec.preprocessing + _precision_suffix(modality, config)
     if checkpoint is not None:
         return _checkpoint_and_identity(checkpoint, processing, config, cache_dir)
     if spec.weights is None:
@@ -147,6 +147,11 @@ def _plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "-", name)
 
 
-def _precision_suffix(config: EncodersConfig) -> str:
-    """Other runtimes and precisions give the same vectors to a cosine of 0.999; bf16 throughout does not."""
+def _precision_suffix(modality: Modality, config: EncodersConfig) -> str:
+    """Other runtimes and precisions give the same vectors to a cosine of 0.999; bf16 throughout and int8 do not.
+
+    Another version of the quantiser may choose other scales.
+    """
+    if config.precision == "int8":
+        return f"+int8-{quantiser()}" if modality is Modality.VISUAL else ""
     return "+bf16" if config.precision == "bf16" else ""

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 
 import openvino as ov
 import torch
@@ -32,19 +33,13 @@ _CAPABILITIES = ("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class OpenVINORuntime:
-    """A network, converted in memory and compiled for this CPU. Thread-safe.
-
-    The parts of a `MixedPrecisionNetwork` are compiled separately if the CPU supports bf16 and `compute.mixed` is set.
-    """
+    """A compiled network, as parts that run one after the other. Thread-safe."""
 
     rows = 1
 
-    def __init__(self, network: nn.Module, example: tuple[Tensor, ...], compute: Compute, *, any_length: bool) -> None:
-        self._parts = [
-            _compiled(part, inputs, dtype, compute.threads, any_length=any_length)
-            for part, inputs, dtype in _parts(network.eval(), example, compute)
-        ]
-        self._pool = ThreadPoolExecutor(compute.threads, thread_name_prefix="openvino")
+    def __init__(self, parts: Sequence[ov.CompiledModel], threads: int) -> None:
+        self._parts = parts
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="openvino")
         self._local = threading.local()
 
     def run(self, batches: Iterable[Inputs]) -> Iterable[Vectors]:
@@ -61,6 +56,20 @@ class OpenVINORuntime:
         return vector
 
 
+def compiled_runtime(
+    network: nn.Module, example: tuple[Tensor, ...], compute: Compute, *, any_length: bool
+) -> OpenVINORuntime:
+    """Convert a network in memory and compile it for this CPU.
+
+    The parts of a `MixedPrecisionNetwork` are compiled separately if the CPU supports bf16 and `compute.mixed` is set.
+    """
+    parts = [
+        compiled(converted(part, inputs, any_length=any_length), dtype, compute.threads)
+        for part, inputs, dtype in _parts(network.eval(), example, compute)
+    ]
+    return OpenVINORuntime(parts, compute.threads)
+
+
 def _parts(
     network: nn.Module, example: tuple[Tensor, ...], compute: Compute
 ) -> Sequence[tuple[nn.Module, tuple[Tensor, ...], torch.dtype]]:
@@ -72,12 +81,8 @@ def _parts(
     return [(network, example, compute.dtype)]
 
 
-def _compiled(
-    network: nn.Module, example: tuple[Tensor, ...], dtype: torch.dtype, threads: int, *, any_length: bool
-) -> ov.CompiledModel:
-    model = _converted(network, example)
-    shapes = [[1, -1 if any_length else x.shape[1], *x.shape[2:]] for x in example]
-    model.reshape(dict(zip(model.inputs, map(ov.PartialShape, shapes), strict=True)))
+def compiled(model: ov.Model, dtype: torch.dtype, threads: int) -> ov.CompiledModel:
+    """Compile a model for this CPU; `dtype` is what it computes in where it is not quantised."""
     properties = {
         "INFERENCE_PRECISION_HINT": PRECISIONS[dtype],
         "INFERENCE_NUM_THREADS": threads,
@@ -88,15 +93,23 @@ def _compiled(
     return _core().compile_model(model, "CPU", properties)
 
 
+def read(path: Path) -> ov.Model:
+    """Read a model from a file of OpenVINO's own format."""
+    return _core().read_model(path)
+
+
 @cache
 def _core() -> ov.Core:
     return ov.Core()
 
 
-def _converted(network: nn.Module, example: tuple[Tensor, ...]) -> ov.Model:
+def converted(network: nn.Module, example: tuple[Tensor, ...], *, any_length: bool = False) -> ov.Model:
     """Convert a torch network as `openvino.convert_model` does, without its usage reports to an analytics service."""
     frontend = FrontEndManager().load_by_framework("pytorch")
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing warns about branches taken and deprecations
         decoder = TorchScriptPythonDecoder(network, example_input=example, trace_kwargs={"check_trace": False})
-        return frontend.convert(frontend.load(decoder))
+        model = frontend.convert(frontend.load(decoder))
+    shapes = [[1, -1 if any_length else x.shape[1], *x.shape[2:]] for x in example]
+    model.reshape(dict(zip(model.inputs, map(ov.PartialShape, shapes), strict=True)))
+    return model

@@ -38,9 +38,9 @@ def start(network: nn.Module, example: tuple[Tensor, ...], compute: Compute, *, 
     """
     if compute.runtime == "torch":
         return TorchRuntime(network, compute)
-    from rayreel.encoders.openvino_runtime import OpenVINORuntime  # only available on x86-64
+    from rayreel.encoders.openvino_runtime import compiled_runtime  # only available on x86-64
 
-    return OpenVINORuntime(network, example, compute, any_length=any_length)
+    return compiled_runtime(network, example, compute, any_length=any_length)
 
 
 def start_checked(

@@ -63,5 +63,13 @@ def load_resnet50(folder: Path | None, identity: str, compute: Compute) -> Pictu
 
 
 def _encoder(network: nn.Module, dim: int, identity: str, compute: Compute) -> PictureEncoder:
-    runtime = start(network, (example_frames(FRAME_SIZE),), compute, any_length=False)
-    return PictureEncoder(runtime, size=FRAME_SIZE, dim=dim, identity=identity)
+    example = example_frames(FRAME_SIZE)
+    if compute.int8 is not None:
+        from rayreel.encoders.int8 import start_int8  # only available on x86-64
+
+        return PictureEncoder(
+            start_int8(network, example, identity, compute), size=FRAME_SIZE, dim=dim, identity=identity
+        )
+    return PictureEncoder(
+        start(network, (example,), compute, any_length=False), size=FRAME_SIZE, dim=dim, identity=identity
+    )

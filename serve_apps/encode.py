@@ -137,7 +137,8 @@ class Encode:
         return await asyncio.to_thread(embed_table, await self._tower(version), features)
 
     async def _text(self, text: str, version: int) -> Embedding:
-        return await self._embedding(await self._encode_words(text), version)
+        words, tower = await self._encode_words(text), await self._tower(version)
+        return await self._embedding(tower.centred(words), version)
 
     async def _embedding(self, vectors: QueryVectors, version: int) -> Embedding:
         embedding_D: Embedding = await self._run_tower((await self._tower(version), vectors))

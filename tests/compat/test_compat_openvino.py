@@ -10,9 +10,10 @@ from rayreel.encoders.openvino_runtime import converted
 
 
 def test_batch_normalisation_is_folded_into_the_weights_only_by_simplify() -> None:
-    network = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4)).eval()
-    nn.init.uniform_(network[1].weight)
-    nn.init.uniform_(network[1].bias)
+    normalise = nn.BatchNorm2d(4)
+    nn.init.uniform_(normalise.weight)
+    nn.init.uniform_(normalise.bias)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), normalise).eval()
     model = converted(network, (torch.zeros(1, 3, 8, 8),))
 
     def kinds() -> list[str]:

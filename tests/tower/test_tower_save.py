@@ -39,7 +39,7 @@ def test_a_tower_saved_before_fusion_and_pooling_settings_existed_can_be_loaded(
     content = json.loads((tmp_path / CONFIG).read_text())
     content["config"] = {"dim": 16, "gate_hidden": 4, "gate_prior": [0.45, 0.1, 0.45], "dropout": 0.3}
     (tmp_path / CONFIG).write_text(json.dumps(content))
-    names = {f"project.{m.value}.{n}" for m in Modality for n in ("0.mean", "0.spread", "3.weight")}
+    names = {f"project.{m.value}.{n}" for m in Modality for n in ("0.mean", "0.spread", "0.gap", "3.weight")}
     assert saved.state_dict().keys() == names | {
         f"fusion.gate.{n}" for n in ("0.weight", "0.bias", "2.weight", "2.bias")
     }

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -26,7 +27,6 @@ from rayreel.catalog.sample.plan import plan_sample
 from rayreel.compat.nncf import import_nncf
 from rayreel.compat.openvino import simplify
 from rayreel.encoders.compute import Compute
-from rayreel.encoders.encoder import Vectors
 from rayreel.encoders.openvino_runtime import OpenVINORuntime, compiled, converted, read
 from rayreel.encoders.runtime import MixedPrecisionNetwork
 from rayreel.errors import RayreelError
@@ -91,7 +91,7 @@ def _quantised(parts: Sequence[ov.Model], size: int, identity: str) -> ov.Model:
     return model
 
 
-def _quantise(model: ov.Model, inputs_N: Vectors) -> ov.Model:
+def _quantise(model: ov.Model, inputs_N: NDArray[Any]) -> ov.Model:
     nncf = import_nncf()
     with contextlib.redirect_stdout(io.StringIO()):  # progress bars
         return nncf.quantize(
@@ -105,7 +105,8 @@ def _quantise(model: ov.Model, inputs_N: Vectors) -> ov.Model:
         )
 
 
-def _run(parts: Sequence[ov.Model], frames_NHWC: NDArray[np.uint8]) -> Vectors:
+def _run(parts: Sequence[ov.Model], frames_NHWC: NDArray[np.uint8]) -> NDArray[Any]:
+    """Return the output of the last part, [N, …]; of no parts, the frames."""
     if not parts:
         return frames_NHWC
     return np.concatenate(list(_runtime(parts, 1).run((frame[None],) for frame in frames_NHWC)))

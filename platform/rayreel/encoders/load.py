@@ -65,8 +65,15 @@ def load_encoder(modality: Modality, config: EncodersConfig, cache_dir: Path) ->
 
 def load_word_encoders(config: EncodersConfig, cache_dir: Path, text: TextEncoder | None = None) -> WordEncoders:
     """Load the encoders of queries in words; `text` is the text encoder if it is loaded already."""
-    names = config.resolve()
-    words = {Modality.TEXT: text or load_encoder(Modality.TEXT, config, cache_dir)}
+    text = text or load_encoder(Modality.TEXT, config, cache_dir)
+    return WordEncoders({Modality.TEXT: text, **load_text_sides(config, cache_dir, text)})
+
+
+def load_text_sides(
+    config: EncodersConfig, cache_dir: Path, text: TextEncoder | None = None
+) -> dict[Modality, TextEncoder]:
+    """Load the text sides of the visual and audio encoders that have one; `text`: the text encoder if it is loaded."""
+    names, sides = config.resolve(), dict[Modality, TextEncoder]()
     of_text = _checkpoint(Modality.TEXT, names[Modality.TEXT], cache_dir)
     for modality in (Modality.VISUAL, Modality.AUDIO):
         checkpoint = _checkpoint(modality, names[modality], cache_dir)
@@ -75,11 +82,12 @@ def load_word_encoders(config: EncodersConfig, cache_dir: Path, text: TextEncode
         folder = checkpoint_folder(checkpoint, config.weights_dir, cache_dir)
         if not has_text_side(folder, format_of(checkpoint)):
             continue
-        side = config.model_copy(update={"text": names[modality]})
-        words[modality] = (
-            words[Modality.TEXT] if checkpoint == of_text else load_encoder(Modality.TEXT, side, cache_dir)
-        )
-    return WordEncoders(words)
+        if text is not None and checkpoint == of_text:
+            sides[modality] = text
+        else:
+            side = config.model_copy(update={"text": names[modality]})
+            sides[modality] = load_encoder(Modality.TEXT, side, cache_dir)
+    return sides
 
 
 def encoder_identities(config: EncodersConfig, cache_dir: Path) -> dict[Modality, str]:

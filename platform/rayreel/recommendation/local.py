@@ -19,7 +19,7 @@ from rayreel.recommendation.results import RankedResults
 from rayreel.release import audit, registry
 from rayreel.release.registry import Version
 from rayreel.storage import Storage
-from rayreel.tower.embed import QueryVectors, embed_query
+from rayreel.tower.embed import QueryVectors, embed_query, embed_words
 from rayreel.tower.embedder import Embedder
 
 
@@ -62,7 +62,7 @@ class LocalRelease:
 
     def embed(self, text: str) -> Vector:
         """Return the unit embedding [dim] of a text, as the service does. Raises EmptyQuery if the tower reads none."""
-        return embed_query(self.tower, self.word_encoders.encode([text])[0])
+        return embed_words(self.tower, self.word_encoders.encode([text])[0])
 
     def recommend(self, request: RecommendRequest) -> RankedResults:
         """Answer a request. Raises UnknownVideo, BadQuery, BadFilter, EmptyQuery."""

@@ -19,7 +19,7 @@ from rayreel.release.gates import ReleaseGate
 from rayreel.release.rows import embeddings
 from rayreel.release.site import Candidate
 from rayreel.release.snapshot import snapshot_pointer
-from rayreel.tower.embed import embed_query
+from rayreel.tower.embed import embed_words
 from rayreel.tower.embedder import Embedder
 
 _NEAREST = 10
@@ -142,7 +142,7 @@ def words_of(tower: Embedder, encoder: Callable[[], WordEncoders], identity: str
                 f"Golden queries by text are encoded with {built[0].identity}, but this version reads {identity}. "
                 "Promote with the settings (encoders.*) that its features were extracted with."
             )
-        return embed_query(tower, built[0].encode([text])[0])
+        return embed_words(tower, built[0].encode([text])[0])
 
     return encode
 

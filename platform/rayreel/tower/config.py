@@ -24,6 +24,9 @@ class TowerConfig(BaseModel):
     gate_prior: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field(
         (0.45, 0.1, 0.45), description="initial fusion weights of visual, audio and text"
     )
+    centre_words: bool = Field(
+        True, description="move words to where pictures or sounds lie, for encoders with a space shared with words"
+    )
     dropout: float = Field(0.3, ge=0, lt=1, description="dropout on the standardised features during training")
 
     @property
@@ -54,6 +57,7 @@ class FrozenConfig(BaseModel):
         description="subtract the training videos' mean and divide by their spread; false: the encoders' own vectors",
     )
 
+    centre_words: bool = Field(True, description="as tower.centre_words, with standardised vectors")
     min_agreement: float = Field(
         0.1,
         ge=-1,

@@ -70,6 +70,14 @@ def embed_query(tower: Embedder, vectors: QueryVectors) -> NDArray[np.float32]:
     return embedding_D
 
 
+def embed_words(tower: Embedder, vectors: QueryVectors) -> NDArray[np.float32]:
+    """Return the unit embedding [dim] of a query in words; `vectors` are those of `WordEncoders.encode`.
+
+    Raises EmptyQuery if it has none of the modalities that the tower uses.
+    """
+    return embed_query(tower, tower.centred(vectors))
+
+
 @torch.inference_mode()
 def embed_queries(tower: Embedder, queries: Sequence[QueryVectors]) -> NDArray[np.float32]:
     """Return unit embeddings [B, dim] of B queries, each [n, D] per modality without absent ones.

@@ -1,11 +1,13 @@
 """The interface of everything that a release can embed with: one subclass for each kind of release."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from itertools import chain
 from typing import ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel
 from torch import Tensor, nn
 
@@ -38,6 +40,15 @@ class Embedder(nn.Module, ABC):
     @abstractmethod
     def forward(self, batch: FeatureBatch) -> Tensor:
         """Return z_BD of unit length; zero for a video without any modality that this embedder reads."""
+
+    def gap(self, modality: Modality) -> Tensor | None:
+        """Return the mean of words minus the mean of the vectors, [D], in the space of a modality; None if unknown."""
+        return None
+
+    def centred(self, words: Mapping[Modality, NDArray[np.float32]]) -> dict[Modality, NDArray[np.float32]]:
+        """Move a query in words, [n, D] per modality, to where the vectors of videos lie."""
+        gaps = {modality: self.gap(modality) for modality in words}
+        return {m: x if (gap := gaps[m]) is None else x - gap.cpu().numpy() for m, x in words.items()}
 
     @property
     def device(self) -> torch.device:

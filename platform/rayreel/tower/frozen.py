@@ -1,5 +1,7 @@
 """Frozen features as a kind of release: nothing is trained, only a mean and a spread are fitted."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
@@ -47,12 +49,21 @@ class FrozenFeatures(Embedder):
         """The modalities with a weight."""
         return tuple(self.config.weights)
 
-    def fit_inputs(self, vectors: dict[Modality, NDArray[np.float16]]) -> None:
-        """Fit the standardisation to the training videos' feature vectors, [N, D] per modality."""
+    def fit_inputs(
+        self,
+        vectors: Mapping[Modality, NDArray[np.float16]],
+        words: Mapping[Modality, NDArray[np.float32]] = MappingProxyType({}),
+    ) -> None:
+        """Fit the standardisation as that of a tower."""
         for modality in self.modalities:
             standardise = self.standardise[modality.value]
             if isinstance(standardise, Standardise):
-                standardise.fit(vectors[modality])
+                standardise.fit(vectors[modality], words.get(modality) if self.config.centre_words else None)
+
+    def gap(self, modality: Modality) -> Tensor | None:
+        """Return the mean of words minus the mean of the vectors, [D]; None for vectors that are not standardised."""
+        standardise = self.standardise[modality.value] if modality in self.modalities else None
+        return standardise.gap if isinstance(standardise, Standardise) else None
 
     def forward(self, batch: FeatureBatch) -> Tensor:
         """Return z_BD of unit length; zero for a video without any modality that has a weight."""

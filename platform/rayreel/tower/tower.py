@@ -1,5 +1,7 @@
 """The tower: standardisation, LayerNorm and a projection per modality, pooling, fusion, normalisation."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
@@ -59,17 +61,26 @@ class Standardise(nn.Module):
 
     Frozen features lie in a narrow cone, so the cosine of any two videos is high. Subtracting the mean makes cosines
     discriminative.
+
+    `gap` is the mean of words in the same space minus the mean of the vectors, zero if unknown. Words and pictures of
+    one contrastive model lie in two cones (Liang et al. 2022, Mind the Gap).
     """
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("spread", torch.ones(dim))
+        self.register_buffer("gap", torch.zeros(dim))
         self.mean: Tensor
         self.spread: Tensor
+        self.gap: Tensor
+        self.register_load_state_dict_pre_hook(_without_gap)
 
-    def fit(self, vectors_ND: NDArray[np.float16]) -> None:
-        """Store the statistics of these vectors. An empty array changes nothing."""
+    def fit(self, vectors_ND: NDArray[np.float16], words_D: NDArray[np.float32] | None = None) -> None:
+        """Store the statistics of these vectors and, if given, of words. An empty array changes nothing.
+
+        `words_D` is the mean of words.
+        """
         if len(vectors_ND) == 0:
             return
         vectors = torch.from_numpy(vectors_ND).float()
@@ -77,11 +88,19 @@ class Standardise(nn.Module):
         self.mean.copy_(vectors.mean(dim=0))
         # A feature that is constant in training must not explode on the first video in which it differs.
         self.spread.copy_(spread.clamp(min=max(float(spread.mean()) * _MIN_SPREAD, 1e-6)))
+        if words_D is not None:
+            self.gap.copy_(torch.from_numpy(words_D) - self.mean)
 
     def forward(self, x: Tensor) -> Tensor:
         """Standardise x [..., D], clipped so that a query far from the training data still gives a usable vector."""
         # In place: allocating memory for each operation takes three times as long as the arithmetic.
         return (x - self.mean).div_(self.spread).clamp_(-_CLIP, _CLIP)
+
+
+def _without_gap(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Add the gap to the state of a tower saved before there was one."""
+    assert isinstance(module, Standardise)
+    state.setdefault(f"{prefix}gap", torch.zeros_like(module.gap))
 
 
 class VideoTower(Embedder):
@@ -122,10 +141,21 @@ class VideoTower(Embedder):
         """The modalities that the tower reads."""
         return self.config.modalities
 
-    def fit_inputs(self, vectors: dict[Modality, NDArray[np.float16]]) -> None:
-        """Fit the standardisation to the training videos' feature vectors, [N, D] per modality."""
+    def fit_inputs(
+        self,
+        vectors: Mapping[Modality, NDArray[np.float16]],
+        words: Mapping[Modality, NDArray[np.float32]] = MappingProxyType({}),
+    ) -> None:
+        """Fit the standardisation to the training videos' feature vectors, [N, D] per modality.
+
+        `words`: the mean of words, [D], in the space of a modality that has one in common with words.
+        """
         for modality, values in vectors.items():
-            self._standardise(modality).fit(values)
+            self._standardise(modality).fit(values, words.get(modality) if self.config.centre_words else None)
+
+    def gap(self, modality: Modality) -> Tensor | None:
+        """Return the mean of words minus the mean of the vectors, [D]."""
+        return self._standardise(modality).gap
 
     def copy_inputs(self, other: "VideoTower") -> None:
         """Copy the standardisation of another tower with the same feature dimensions."""

@@ -95,7 +95,7 @@ def _cosines(
 
 def _fitted(config: FrozenConfig, exam: Exam, job: TrainJob) -> FrozenFeatures:
     tower = FrozenFeatures(config, dict(job.key.dims))
-    fit_inputs(tower, exam.matrix, exam.split.train, job.train.seed)
+    fit_inputs(tower, exam.matrix, exam.split.train, job.train.seed, job.words)
     return tower
 
 

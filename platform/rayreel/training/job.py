@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from rayreel.encoders.encoder import Modality
 from rayreel.errors import RayreelError
@@ -36,7 +37,8 @@ _MEMORY_SHARE = 1 / 8
 class TrainJob:
     """Complete description of a run, sent to every worker. `features` is the store's fingerprint.
 
-    With `refit`, the run trains on validation videos too, for this number of epochs and without validation.
+    With `refit`, the run trains on validation videos too, for this number of epochs and without validation. `words`: see
+    `rayreel.training.words`.
     """
 
     storage: str
@@ -51,6 +53,7 @@ class TrainJob:
     interactions: pa.Table | None = None
     refit: int | None = None
     frozen: FrozenConfig = field(default_factory=FrozenConfig)
+    words: dict[Modality, NDArray[np.float32]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

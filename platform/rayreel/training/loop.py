@@ -64,7 +64,7 @@ def make_learner(job: TrainJob, prepared: Prepared, device: torch.device | str =
     """Return a learner with an untrained tower, identical on every worker for a given seed."""
     torch.manual_seed(job.train.seed)
     tower = VideoTower(job.tower, job.key.dims)
-    fit_inputs(tower, prepared.matrix, prepared.split.train, job.train.seed)
+    fit_inputs(tower, prepared.matrix, prepared.split.train, job.train.seed, job.words)
     return Learner(
         tower, make_loss(job.loss), job.train, job.train.epochs * steps_per_epoch(job.train, prepared), device
     )

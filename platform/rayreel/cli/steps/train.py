@@ -9,11 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from rayreel.catalog.interactions import read_interactions
 from rayreel.cli.output import console, facts, next_command, note, step
 from rayreel.cli.steps.ray_session import use_ray
+from rayreel.encoders.encoder import Modality
 from rayreel.features.store import FeatureStore, open_store
 from rayreel.release import registry
 from rayreel.release.registry import Version
@@ -26,6 +29,7 @@ from rayreel.training.recipe import with_recipe
 from rayreel.training.runs import TowerRun, find_run
 from rayreel.training.tracking import git_commit, log_metrics, tracked, use_tracking
 from rayreel.training.train import Trained, train
+from rayreel.training.words import mean_words
 
 # Parts of the settings that change a tower, by recipe.
 _TRAINED = ("tower", "loss", "pairs", "train", "splits")
@@ -60,6 +64,7 @@ class TrainingInputs:
     features: str
     interactions: pa.Table | None
     interactions_digest: str
+    words: dict[Modality, NDArray[np.float32]] = field(default_factory=dict)
 
     def about(self, settings: Settings) -> dict[str, str]:
         """Return what the registry records of a tower trained on these inputs."""
@@ -138,7 +143,8 @@ def features(settings: Settings) -> FeatureStore:
 def inputs_of(settings: Settings) -> TrainingInputs:
     """Return the features and interactions that the settings name. Raises NoFeatures."""
     store, table = features(settings), _interactions(settings)
-    return TrainingInputs(store, store.fingerprint(), table, interactions_digest(table))
+    words = mean_words(store, settings.encoders, settings.weights_cache)
+    return TrainingInputs(store, store.fingerprint(), table, interactions_digest(table), words)
 
 
 def trained_already(settings: Settings, store: FeatureStore) -> Version | None:
@@ -196,6 +202,7 @@ def job_of(settings: Settings, inputs: TrainingInputs) -> tuple[TrainJob, str]:
         evaluation=settings.evaluation,
         interactions=inputs.interactions,
         frozen=settings.frozen,
+        words=inputs.words,
     )
     return with_recipe(job)
 

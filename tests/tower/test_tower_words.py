@@ -36,11 +36,12 @@ def world(gap: float) -> World:
     topics, (seen, said) = unit(random.normal(size=(TOPICS, DIM))), gap * unit(random.normal(size=(2, DIM)))
 
     def noise(*shape: int) -> NDArray[np.float64]:
-        return random.normal(size=(*shape, DIM)) * 2 / np.sqrt(DIM)
+        return np.asarray(random.normal(size=(*shape, DIM)) * 2 / np.sqrt(DIM))
 
     videos = topics[TOPIC_V] + noise(VIDEOS)
     vectors = videos[:, None] + seen + noise(VIDEOS, FRAMES), videos + said + noise(VIDEOS), topics + said
-    return World(*(unit(x).astype(np.float32) for x in vectors))
+    pictures, titles, queries = (unit(x).astype(np.float32) for x in vectors)
+    return World(pictures, titles, queries)
 
 
 def fitted(given: World, centre_words: bool = True) -> VideoTower:

@@ -74,7 +74,7 @@ class Standardise(nn.Module):
         self.mean: Tensor
         self.spread: Tensor
         self.gap: Tensor
-        self.register_load_state_dict_pre_hook(_without_gap)
+        self.register_load_state_dict_pre_hook(_without_gap)  # type: ignore[no-untyped-call]
 
     def fit(self, vectors_ND: NDArray[np.float16], words_D: NDArray[np.float32] | None = None) -> None:
         """Store the statistics of these vectors and, if given, of words. An empty array changes nothing.

@@ -8,8 +8,10 @@ import torch
 from numpy.typing import NDArray
 
 from rayreel.encoders.encoder import Modality
-from rayreel.tower.config import TowerConfig
+from rayreel.tower.config import FrozenConfig, TowerConfig
 from rayreel.tower.embed import embed_queries, embed_query, embed_words
+from rayreel.tower.embedder import Embedder
+from rayreel.tower.frozen import FrozenFeatures
 from rayreel.tower.tower import VideoTower
 
 DIM, VIDEOS, TOPICS, FRAMES = 64, 400, 20, 4
@@ -52,7 +54,7 @@ def fitted(given: World, centre_words: bool = True) -> VideoTower:
     return tower
 
 
-def precision(given: World, tower: VideoTower) -> float:
+def precision(given: World, tower: Embedder) -> float:
     """Precision@10 of queries in words among the other videos, which have no titles."""
     held_out = np.arange(VIDEOS // 2, VIDEOS)
     videos_VD = embed_queries(tower, [{Modality.VISUAL: given.pictures[video]} for video in held_out])
@@ -90,3 +92,14 @@ def test_a_tower_saved_without_the_gap_can_be_loaded() -> None:
     loaded.load_state_dict(state)
     query = {Modality.VISUAL: np.ones((1, DIM), np.float32)}
     np.testing.assert_array_equal(embed_words(loaded, query), embed_query(saved, query))
+
+
+def test_frozen_features_move_words_too() -> None:
+    given = world(gap=2)
+    found = []
+    for centre_words in (False, True):
+        frozen = FrozenFeatures(FrozenConfig(audio=0, text=0, centre_words=centre_words), DIMS)
+        pictures = given.pictures[: VIDEOS // 2].reshape(-1, DIM).astype(np.float16)
+        frozen.fit_inputs({Modality.VISUAL: pictures}, {Modality.VISUAL: given.titles[: VIDEOS // 2].mean(axis=0)})
+        found.append(precision(given, frozen))
+    assert found[1] > found[0] + 0.05

@@ -37,8 +37,8 @@ _MEMORY_SHARE = 1 / 8
 class TrainJob:
     """Complete description of a run, sent to every worker. `features` is the store's fingerprint.
 
-    With `refit`, the run trains on validation videos too, for this number of epochs and without validation. `words`: see
-    `rayreel.training.words`.
+    With `refit`, the run trains on validation videos too, for this number of epochs and without validation.
+    `words`: see `rayreel.training.words`.
     """
 
     storage: str

@@ -12,6 +12,7 @@ from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.exam import Exam
 from rayreel.evaluation.frozen import AVERAGED, PROBE, averaged, fit_frozen_features, from_frozen, probed
 from rayreel.features.matrix import FeatureMatrix
+from rayreel.tower.tower import Standardise
 
 SPLITS = SplitConfig(validation=0.2, test=0.3)
 
@@ -65,6 +66,7 @@ def test_features_are_standardised_by_training_videos_only() -> None:
     exam = exam_of(matrix)
     frozen = fit_frozen_features(exam)
     for modality, standardise in frozen.standardise.items():
+        assert isinstance(standardise, Standardise)
         vectors = next(ragged for name, ragged in matrix.vectors.items() if name == modality)
         np.testing.assert_allclose(
             standardise.mean.numpy(), vectors.of(exam.split.train).astype(np.float32).mean(axis=0), atol=1e-3

@@ -1,10 +1,14 @@
 """Processes of a distributed training, on this machine."""
 
+import multiprocessing
 from collections.abc import Callable
 
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import start_processes
+
+# Imported once, by the server that forks the processes.
+multiprocessing.set_forkserver_preload(["rayreel.training.loop", "rayreel.training.action.loop"])
 
 
 def spawn_workers(workers: int, act: Callable[..., None], *words: object) -> None:
     """Run `act(rank, *words)` in `workers` processes and wait for them."""
-    spawn(act, words, nprocs=workers)  # type: ignore[no-untyped-call] # torch does not annotate it
+    start_processes(act, words, nprocs=workers, start_method="forkserver")  # type: ignore[no-untyped-call] # torch does not annotate it

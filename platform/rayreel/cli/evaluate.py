@@ -23,13 +23,14 @@ def main(
     Videos are split as in the training of the version. With interactions, users' next views are predicted as well; by
     default, the interactions that the tower was trained with.
     """
+    changed = [*(sets or []), *([] if interactions is None else [f"interactions={json.dumps(interactions)}"])]
+    settings = load_settings(config, changed, storage)
+    # Not before the settings are valid: these imports take seconds.
     from rayreel.cli.steps.evaluate import evaluate_tower
     from rayreel.evaluation import report
     from rayreel.release import registry
     from rayreel.training.tracking import use_tracking
 
-    changed = [*(sets or []), *([] if interactions is None else [f"interactions={json.dumps(interactions)}"])]
-    settings = load_settings(config, changed, storage)
     use_tracking(settings.place)
     chosen = registry.resolve(version)
     result = evaluate_tower(settings, chosen)

@@ -33,11 +33,12 @@ def main(
     Run it again after a change or a kill: only new and changed videos are processed. Videos that cannot be used are
     quarantined with a reason and do not stop the run.
     """
+    changed = [*(sets or []), *([f"encoders.preset={preset}"] if preset else [])]
+    settings = load_settings(config, changed, storage)
+    # Not before the settings are valid: these imports take seconds.
     from rayreel.catalog.read import read_catalog
     from rayreel.cli.steps.extract import as_dict, extract_features
 
-    changed = [*(sets or []), *([f"encoders.preset={preset}"] if preset else [])]
-    settings = load_settings(config, changed, storage)
     rows = read_catalog(catalog, settings.limits)
     allowed = None if max_failures is None else allowed_failures(max_failures, len(rows))
     report = extract_features(settings, rows, retry_quarantined=retry_quarantined, max_failures=allowed, adding=add)

@@ -23,11 +23,12 @@ def main(
 
     A running service does this every release.follow_every_s seconds, unless release.follow is off.
     """
+    settings = load_settings(config, sets or [], storage)
+    # Not before the settings are valid: these imports take seconds.
     from rayreel.cli.steps.follow import follow_champion, register
     from rayreel.release.registry import CHAMPION
     from rayreel.training.tracking import use_tracking
 
-    settings = load_settings(config, sets or [], storage)
     use_tracking(settings.place)
     if webhook is not None:
         name = register(settings, webhook)

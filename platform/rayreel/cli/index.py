@@ -31,10 +31,11 @@ def main(
 
     Serving continues, and a running service is notified. After a kill, run the same command again to continue.
     """
+    settings = load_settings(config, sets or [], storage)
+    # Not before the settings are valid: these imports take seconds.
     from rayreel.cli.steps.index import update_release
     from rayreel.training.tracking import use_tracking
 
-    settings = load_settings(config, sets or [], storage)
     use_tracking(settings.place)
     candidate, result = update_release(settings, version, repair=repair, snapshot=snapshot)
     serve = next_command("serve", settings, config, sets or [])

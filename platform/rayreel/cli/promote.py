@@ -29,12 +29,13 @@ def main(
     Gates (release.gates) run first: better than the champion, above every content baseline, sound. If one refuses the
     version, nothing changes. After a kill, run the same command again to continue.
     """
+    settings = load_settings(config, sets or [], storage)
+    # Not before the settings are valid: these imports take seconds.
     from rayreel.cli.steps import promote as steps
     from rayreel.index.collection import collection_name
     from rayreel.release import registry
     from rayreel.training.tracking import use_tracking
 
-    settings = load_settings(config, sets or [], storage)
     use_tracking(settings.place)
     if check:
         emit(steps.check_tower(settings, registry.resolve(version)))

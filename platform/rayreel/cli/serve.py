@@ -16,8 +16,9 @@ def main(
 
     The service keeps running. `ray stop` ends it, as does `make stop`.
     """
+    settings = load_settings(config, sets or [], storage)
+    # Not before the settings are valid: these imports take seconds.
     from rayreel.cli.steps.serve import serve
 
-    settings = load_settings(config, sets or [], storage)
     url = serve(settings, config, sets or [], port)
     finish({"url": url, "docs": f"{url}/docs"}, f"nothing; the service runs at {url}", f"open {url}/docs")

@@ -30,13 +30,14 @@ def main(
 
     MLflow gets one run for the sweep, with a child run for each trial. A failed trial is a row with its reason.
     """
-    from rayreel.cli.steps import sweep as steps
-    from rayreel.release import registry
-
     changed = [*(sets or []), *([] if interactions is None else [f"interactions={json.dumps(interactions)}"])]
     settings = load_settings(config, changed, storage)
     cells = cells_of(preset, grid or [])
     resolved = [load_settings(config, [*changed, *cell], storage) for cell in cells]
+    # Not before the settings are valid: these imports take seconds.
+    from rayreel.cli.steps import sweep as steps
+    from rayreel.release import registry
+
     swept = steps.run_sweep(settings, cells, resolved, seeds, parallel)
     wrote = f"artifacts evaluation/sweep.md and sweep.json of MLflow run {swept.run_id}"
     if register_best:

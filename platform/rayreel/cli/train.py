@@ -32,18 +32,16 @@ def main(
     run is tracked in MLflow. `--set train.recipe=frozen` registers the encoders' features instead, without
     training and in seconds.
     """
+    shortcuts = {"train.epochs": epochs, "train.workers": workers, "interactions": interactions}
+    changed = [*(sets or []), *(f"{key}={json.dumps(value)}" for key, value in shortcuts.items() if value is not None)]
+    if resume is not None and (changed or config is not None):
+        raise RayreelError("--resume uses the settings that the run started with. Pass no other option but --storage.")
+    settings = load_settings(config, changed, storage)
+    # Not before the settings are valid: these imports take seconds.
     from rayreel.cli.steps.train import resume_run, train_tower
     from rayreel.release import registry
 
-    shortcuts = {"train.epochs": epochs, "train.workers": workers, "interactions": interactions}
-    changed = [*(sets or []), *(f"{key}={json.dumps(value)}" for key, value in shortcuts.items() if value is not None)]
-    settings = load_settings(config, changed, storage)
-    if resume is None:
-        trained = train_tower(settings)
-    elif changed or config is not None:
-        raise RayreelError("--resume uses the settings that the run started with. Pass no other option but --storage.")
-    else:
-        trained = resume_run(settings, resume)
+    trained = train_tower(settings) if resume is None else resume_run(settings, resume)
     finish(
         trained.as_dict(),
         f"{registry.MODEL} version {trained.version.number}, alias {registry.CHALLENGER}",

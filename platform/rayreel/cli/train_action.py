@@ -36,10 +36,6 @@ def main(
     The report has learning curves, the confusion matrix, and precision and recall of each class. It is written next to
     the encoder, as HTML, Markdown and JSON, and to the MLflow run.
     """
-    from rayreel.catalog.read import read_catalog
-    from rayreel.cli.steps.train_action import REPORT, resume_encoder, train_encoder
-    from rayreel.training.action.register import MODEL
-
     shortcuts = {"action.epochs": epochs, "action.workers": workers}
     changed = [*(sets or []), *(f"{key}={value}" for key, value in shortcuts.items() if value is not None)]
     settings = load_settings(config, changed, storage)
@@ -47,6 +43,11 @@ def main(
         raise RayreelError("--resume uses the settings that the run started with. Pass no other option but --storage.")
     if resume is None and catalog is None:
         raise RayreelError("There are no clips to train on. Pass --catalog, or --resume to continue a run.")
+    # Not before the settings are valid: these imports take seconds.
+    from rayreel.catalog.read import read_catalog
+    from rayreel.cli.steps.train_action import REPORT, resume_encoder, train_encoder
+    from rayreel.training.action.register import MODEL
+
     if resume is not None:
         done = resume_encoder(settings, resume)
     else:

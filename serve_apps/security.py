@@ -156,7 +156,8 @@ class BodyLimit:
             message = await receive()
             received += len(message.get("body", b""))
             if received > limit:
-                await drain(receive)
+                if message.get("more_body"):
+                    await drain(receive)
                 raise HTTPException(413, detail)
             return message
 

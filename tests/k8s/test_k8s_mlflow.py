@@ -34,6 +34,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (tmp_path / "basic_auth.ini").write_text(configuration.replace("/tmp/", f"{tmp_path}/"))
     env = {
         **os.environ,
+        **{entry["name"]: entry["value"] for entry in container["env"] if entry["name"].startswith("MLFLOW_SERVER_")},
         "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{tmp_path}/mlflow.db",
         "MLFLOW_AUTH_CONFIG_PATH": str(tmp_path / "basic_auth.ini"),
         **dict(zip(SECRETS, (*LOGIN, "a session key"), strict=True)),

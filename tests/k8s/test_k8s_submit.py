@@ -41,6 +41,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     """Run the submit tool in this process and return its exit status."""
     monkeypatch.setattr(sys, "argv", ["submit.py", *words])
     monkeypatch.setattr("rayjobs.FIRST_RESPONSE_S", 0)
+    monkeypatch.setattr(RayJobs.__init__, "__defaults__", (300, 0.02))  # seconds of patience, and between requests
     with pytest.raises(SystemExit) as end:
         submit.main()
     return int(end.value.code or 0)

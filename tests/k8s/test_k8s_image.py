@@ -77,6 +77,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the wheel is installed, for PYTHONPATH."""
+    target = tmp_path_factory.mktemp("target")
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(target)]
+    subprocess.run([*install, str(wheel)], check=True)
+    return target
+
+
 def test_copied_files_exist_and_are_in_the_context() -> None:
     assert copied()
     for name in copied():
@@ -98,22 +107,16 @@ def test_the_wheel_has_the_package_and_its_data(wheel: Path) -> None:
     assert not any(name.startswith(("tests/", "jobs/", "k8s/")) for name in names)
 
 
-def test_the_installed_wheel_adds_a_catalog_from_any_working_directory(wheel: Path, tmp_path: Path) -> None:
+def test_the_installed_wheel_adds_a_catalog_from_any_working_directory(installed: Path, tmp_path: Path) -> None:
     """The job that the service starts needs only the installed package."""
-    target = tmp_path / "target"
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(target)]
-    subprocess.run([*install, str(wheel)], check=True)
     job = [sys.executable, "-P", "-m", "serve_apps.add_catalog", "--catalog", "none.csv", "--storage", str(tmp_path)]
-    env = {**os.environ, "PYTHONPATH": str(target)}
+    env = {**os.environ, "PYTHONPATH": str(installed)}
     done = subprocess.run(job, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "none.csv" in done.stdout, done.stdout + done.stderr
 
 
-def test_the_installed_wheel_has_the_command_line_and_what_it_deploys(wheel: Path, tmp_path: Path) -> None:
-    target = tmp_path / "target"
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(target)]
-    subprocess.run([*install, str(wheel)], check=True)
-    env, program = {**os.environ, "PYTHONPATH": str(target)}, str(target / "bin" / "rayreel")
+def test_the_installed_wheel_has_the_command_line_and_what_it_deploys(installed: Path, tmp_path: Path) -> None:
+    env, program = {**os.environ, "PYTHONPATH": str(installed)}, str(installed / "bin" / "rayreel")
 
     def rayreel(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([program, *words], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
@@ -123,8 +126,8 @@ def test_the_installed_wheel_has_the_command_line_and_what_it_deploys(wheel: Pat
     assert failed.returncode == 1 and "none.csv" in json.loads(failed.stdout)["error"]["message"], failed.stderr
     made = rayreel("keys", "create", "me", "--storage", str(tmp_path))
     assert made.returncode == 0 and made.stdout.startswith("rr_"), made.stderr
-    assert (target / "serve_apps" / "config.yaml").exists()
-    assert os.access(target / "rayreel" / "compat" / "haproxy", os.X_OK)
+    assert (installed / "serve_apps" / "config.yaml").exists()
+    assert os.access(installed / "rayreel" / "compat" / "haproxy", os.X_OK)
 
 
 def test_the_image_runs_as_a_user_and_is_built_from_pinned_parts() -> None:

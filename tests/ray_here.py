@@ -22,7 +22,7 @@ ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "test",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "OMP_NUM_THREADS": "1",
-    "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("tests", "platform", ".")),
+    "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("tests/forked", "tests", "platform", ".")),
 }
 
 

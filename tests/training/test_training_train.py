@@ -90,6 +90,7 @@ def test_the_best_epoch_is_the_one_with_the_best_validation_score(
     assert {"train/loss", "train/gradient_norm", "train/learning_rate", "train/temperature"} <= set(epochs[0])
 
 
+@pytest.mark.slow
 def test_a_killed_worker_changes_no_result(
     uninterrupted: tuple[Trained, list[dict[str, float]]], storage: Storage
 ) -> None:
@@ -132,7 +133,7 @@ def test_mapped_features_without_prefetching_train_the_same_tower(
 
 def test_a_diverging_run_stops_and_names_the_last_good_checkpoint(ray_cluster: None, storage: Storage) -> None:
     with pytest.raises(Diverged, match=r"epoch \d, step \d, at learning rate .*checkpoint_.*train\.learning_rate"):
-        run(storage, "diverging", learning_rate=300, warmup=0.9)
+        run(storage, "diverging", learning_rate=300, warmup=0.9, workers=1)
 
 
 def test_training_without_a_validation_task_is_rejected_with_a_remedy(storage: Storage) -> None:

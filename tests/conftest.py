@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import atexit
+import multiprocessing
 import os
 import secrets
 import shutil
@@ -21,6 +22,11 @@ from rayreel.storage import Storage
 # Every Ray of this process listens on loopback and requires its own token, not the user's.
 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 protect()
+
+# Python processes that tests start fork from one that has imported these, which takes them seconds each.
+multiprocessing.set_forkserver_preload(
+    ["rayreel.training.loop", "rayreel.training.action.loop", "rayreel.release.promote", "rayreel.training.tracking"]
+)
 
 FilmMaker = Callable[..., Path]
 

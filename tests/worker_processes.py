@@ -1,12 +1,8 @@
 """Processes of a distributed training, on this machine."""
 
-import multiprocessing
 from collections.abc import Callable
 
 from torch.multiprocessing.spawn import start_processes
-
-# Imported once, by the server that forks the processes.
-multiprocessing.set_forkserver_preload(["rayreel.training.loop", "rayreel.training.action.loop"])
 
 
 def spawn_workers(workers: int, act: Callable[..., None], *words: object) -> None:

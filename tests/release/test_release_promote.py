@@ -147,7 +147,10 @@ def test_a_failed_golden_query_keeps_the_champion_and_can_be_overruled(site: Sit
     assert site.serving() == 2
 
 
-@pytest.mark.parametrize("stage", ["embedding", "indexing", "snapshot"])
+@pytest.mark.parametrize(
+    "stage",
+    [pytest.param("embedding", marks=pytest.mark.slow), "indexing", pytest.param("snapshot", marks=pytest.mark.slow)],
+)
 def test_a_killed_promotion_continues_and_ends_like_an_undisturbed_one(site: Site, stage: str, tmp_path: Path) -> None:
     words = [sys.executable, "-c", KILLED, site.storage.root, site.client._config.uri, stage]
     killed = subprocess.run(words, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, check=False)

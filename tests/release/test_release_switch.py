@@ -1,11 +1,11 @@
 """Concurrent promotions, roll-backs and changes of the champion."""
 
+import multiprocessing
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from threading import Barrier, Event
 
 import mlflow
@@ -22,35 +22,56 @@ from rayreel.release.rollback import roll_back
 from rayreel.release.site import Candidate, Site
 from rayreel.release.switch import Overtaken
 from rayreel.storage import Storage
-from release_site import point_champion, store_of
+from release_site import point_champion, site_at, store_of
 
 STAGES = ["embedding", "indexing", "snapshot"]
-# Promotes with --force, and waits at a stage for a line on standard input.
-PROMOTES = """
-import sys
-from rayreel.release import registry
-from rayreel.release.promote import promote
-from rayreel.storage import Storage
-from release_site import site_at
 
-root, tracking, uri, version, stop = sys.argv[1:]
-site = site_at(Storage(root), tracking, uri)
-stopped = []
 
-def on_progress(stage, done):
-    if stage == stop and not stopped:
-        stopped.append(stage)
-        print("stopped", flush=True)
-        sys.stdin.readline()
+class Other:
+    """A process that promotes a version, with a reason, and waits at a stage until `go_on`."""
 
-try:
-    done = promote(registry.resolve(version), site, "two at once", on_progress)
-    print("promoted, before", done.previous, flush=True)
-except Exception as error:
-    print(type(error).__name__, str(error).replace(chr(10), " "), flush=True)
-"""
+    def __init__(self, site: Site, version: int, stage: str) -> None:
+        context = multiprocessing.get_context("forkserver")
+        self.pipe, theirs = context.Pipe()
+        words = (site.storage.root, mlflow.get_tracking_uri(), site.client._config.uri, str(version), stage)
+        # The server that forks it has the environment of the first test.
+        environment = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+        self.process = context.Process(target=_promotes, args=(theirs, environment, *words))
+        self.process.start()
+        theirs.close()
+        assert self.pipe.recv() == "stopped"
 
-Start = Callable[[Site, int, str], subprocess.Popen[str]]
+    def go_on(self) -> str:
+        """Let it continue, and return how it ended."""
+        self.pipe.send("go on")
+        return str(self.pipe.recv())
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join()
+
+
+def _promotes(
+    pipe: Connection, environment: dict[str, str], root: str, tracking: str, uri: str, version: str, stop: str
+) -> None:
+    os.environ.update(environment)
+    site = site_at(Storage(root), tracking, uri)
+    stopped = list[str]()
+
+    def on_progress(stage: str, _done: int) -> None:
+        if stage == stop and not stopped:
+            stopped.append(stage)
+            pipe.send("stopped")
+            pipe.recv()
+
+    try:
+        pipe.send(f"promoted, before {promote(registry.resolve(version), site, 'two at once', on_progress).previous}")
+    except Exception as error:
+        pipe.send(f"{type(error).__name__} {error}".replace("\n", " "))
+        raise
+
+
+Start = Callable[[Site, int, str], Other]
 
 
 @pytest.fixture(params=["folder", "object store"])
@@ -71,26 +92,15 @@ def serving_one(request: pytest.FixtureRequest, site: Site) -> Site:
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Start a process that promotes a version, and wait until it stops at a stage."""
-    running = list[subprocess.Popen[str]]()
+    running = list[Other]()
 
-    def started(site: Site, version: int, stage: str) -> subprocess.Popen[str]:
-        uri = site.client._config.uri
-        words = [sys.executable, "-c", PROMOTES, site.storage.root, mlflow.get_tracking_uri(), uri, str(version), stage]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-        pipe = subprocess.PIPE
-        process = subprocess.Popen(words, env=environment, text=True, stdin=pipe, stdout=pipe)
-        running.append(process)
-        assert process.stdout is not None and process.stdout.readline().strip() == "stopped"
-        return process
+    def started(site: Site, version: int, stage: str) -> Other:
+        running.append(Other(site, version, stage))
+        return running[-1]
 
     yield started
-    for process in running:
-        process.kill()
-        process.wait()
-
-
-def go_on(process: subprocess.Popen[str]) -> str:
-    return process.communicate("go on\n")[0].strip()
+    for other in running:
+        other.kill()
 
 
 def switches(*events: str) -> list[tuple[str, int, str | None]]:
@@ -106,9 +116,9 @@ def agree_on(site: Site, version: int) -> None:
 
 
 def test_of_two_concurrent_promotions_one_succeeds_and_the_other_is_overtaken(serving_one: Site, start: Start) -> None:
-    process = start(serving_one, 3, "snapshot")
+    other = start(serving_one, 3, "snapshot")
     assert promote(registry.resolve("2"), serving_one).previous == 1
-    answer = go_on(process)
+    answer = other.go_on()
     assert answer.startswith("Overtaken Version 3 was judged against release 1, but release 2 serves now.")
     agree_on(serving_one, 2)
     assert switches() == [("promoted", 1, None), ("promoted", 2, "1")]
@@ -143,17 +153,17 @@ def test_of_two_threads_that_promote_one_succeeds_at_any_stage(site: Site, stage
 
 
 def test_a_version_is_promoted_by_one_process_at_a_time(serving_one: Site, start: Start) -> None:
-    process = start(serving_one, 2, "indexing")
-    with pytest.raises(Held, match=rf"\(process {process.pid}\) promotes version 2 since"):
+    other = start(serving_one, 2, "indexing")
+    with pytest.raises(Held, match=rf"\(process {other.process.pid}\) promotes version 2 since"):
         promote(registry.resolve("2"), serving_one)
-    assert go_on(process) == "promoted, before 1"
+    assert other.go_on() == "promoted, before 1"
     agree_on(serving_one, 2)
 
 
+@pytest.mark.parametrize("serving_one", ["folder", pytest.param("object store", marks=pytest.mark.slow)], indirect=True)
 def test_a_killed_promotion_blocks_no_other_process(serving_one: Site, start: Start) -> None:
     killed = start(serving_one, 2, "indexing")
     killed.kill()
-    killed.wait()
     assert promote(registry.resolve("2"), serving_one).previous == 1
     agree_on(serving_one, 2)
 
@@ -161,9 +171,9 @@ def test_a_killed_promotion_blocks_no_other_process(serving_one: Site, start: St
 def test_a_roll_back_does_not_wait_for_a_build_and_is_not_undone_by_it(site: Site, start: Start) -> None:
     for version in "12":
         promote(registry.resolve(version), site)
-    process = start(site, 3, "embedding")
+    other = start(site, 3, "embedding")
     roll_back(site)
-    assert go_on(process).startswith("Overtaken Version 3 was judged against release 2, but release 1 serves now.")
+    assert other.go_on().startswith("Overtaken Version 3 was judged against release 2, but release 1 serves now.")
     agree_on(site, 1)
 
 

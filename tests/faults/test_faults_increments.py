@@ -1,5 +1,7 @@
 """Repeated extractions process only what has changed."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,8 @@ from run import WEIGHTS, quarantine, rows
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "videos"
+def films(folder: Path) -> Path:
+    """Six films and a text file."""
     folder.mkdir()
     for number in range(6):
         write_film(folder / f"{number}.mp4", frames=30 + number, tone_hz=None)
@@ -34,10 +35,28 @@ def state(storage: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in sorted(storage.rglob("*.parquet"))}
 
 
-def test_a_second_run_processes_only_changed_deleted_and_added_videos(folder: Path, tmp_path: Path) -> None:
-    storage = tmp_path / "storage"
-    first = extract(folder, storage)
-    assert (first.extracted, first.reasons) == (6, {"unreadable": 1})
+@pytest.fixture(scope="module")
+def first(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ExtractReport]:
+    """A folder with videos and a storage root, and the report of their extraction."""
+    root = tmp_path_factory.mktemp("first")
+    return root, extract(films(root / "videos"), root / "storage")
+
+
+@pytest.fixture
+def extracted(first: tuple[Path, ExtractReport], tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """The extracted videos, restored at the end, and a copy of their storage root."""
+    root, _ = first
+    shutil.copytree(root, tmp_path / "copy")
+    yield root / "videos", tmp_path / "copy" / "storage"
+    shutil.rmtree(root / "videos")
+    shutil.copytree(tmp_path / "copy" / "videos", root / "videos")  # with their times of modification
+
+
+def test_a_second_run_processes_only_changed_deleted_and_added_videos(
+    first: tuple[Path, ExtractReport], extracted: tuple[Path, Path]
+) -> None:
+    folder, storage = extracted
+    assert (first[1].extracted, first[1].reasons) == (6, {"unreadable": 1})
 
     before = state(storage)
     again = extract(folder, storage)
@@ -51,9 +70,8 @@ def test_a_second_run_processes_only_changed_deleted_and_added_videos(folder: Pa
     assert (changed.extracted, changed.unchanged) == (2, 5)
 
 
-def test_quarantined_videos_are_retried_on_request(folder: Path, tmp_path: Path) -> None:
-    storage = tmp_path / "storage"
-    extract(folder, storage)
+def test_quarantined_videos_are_retried_on_request(extracted: tuple[Path, Path]) -> None:
+    folder, storage = extracted
     assert quarantine(storage) == {"broken": "unreadable"}
     kept = extract(folder, storage)
     assert (kept.extracted, kept.unchanged) == (0, 7)
@@ -61,7 +79,8 @@ def test_quarantined_videos_are_retried_on_request(folder: Path, tmp_path: Path)
     assert (retried.reasons, retried.unchanged) == ({"unreadable": 1}, 6)
 
 
-def test_a_mass_failure_is_an_error_and_keeps_completed_rows(folder: Path, tmp_path: Path) -> None:
+def test_a_mass_failure_is_an_error_and_keeps_completed_rows(tmp_path: Path) -> None:
+    folder = films(tmp_path / "videos")
     for number in range(4):
         (folder / f"bad{number}.mp4").write_text("no film")
     with pytest.raises(TooManyFailures, match="unreadable"):

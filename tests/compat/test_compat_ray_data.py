@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PIPELINE = """
 import os, signal, sys
 import ray, ray.data
@@ -48,6 +50,7 @@ def test_upstream_passes_references_and_ray_warns(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_actors_start_and_restart_with_their_arguments_without_a_ray_warning(tmp_path: Path) -> None:
     killed = tmp_path / "killed"
     run = run_pipeline(str(killed))

@@ -49,6 +49,7 @@ def test_a_killed_owner_restarts_at_its_address_with_rows_and_alias(
     assert owner_pid(data_dir) != killed
 
 
+@pytest.mark.slow
 def test_kills_during_upserts_lose_no_acknowledged_row_and_fail_no_upsert(
     embedded: MilvusClient, data_dir: Path, plain: IndexConfig, rows: list[IndexRow]
 ) -> None:

@@ -1,6 +1,6 @@
 """Fuzzing of the running service: valid and invalid requests cause no server error and no undeclared response.
 
-The short run is part of every test run; `make test-faults` runs the long one.
+`make test-all` runs the short run, `make test-faults` the long one.
 """
 
 import logging
@@ -123,6 +123,7 @@ def ask_one(cases: SearchStrategy[schemathesis.Case[Any]], answered: Counter[tup
     ask()
 
 
+@pytest.mark.slow
 def test_no_request_causes_a_server_error_or_an_undeclared_response(
     fuzzed: MadeService, answered: Counter[tuple[str, int]], subtests: pytest.Subtests
 ) -> None:

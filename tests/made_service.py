@@ -44,7 +44,7 @@ def made_service(
         "RAY_AUTH_TOKEN_PATH": str(folder / "ray" / "auth_token"),
         "RAYREEL_STORAGE": str(storage),
         "RAYREEL_ENCODERS__CACHE_DIR": str(WEIGHTS),
-        "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("tests", "platform", ".")),
+        "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("tests/forked", "tests", "platform", ".")),
     }
     words = [sys.executable, __file__, json.dumps({"port": port, "videos": videos, "sets": list(sets)})]
     try:

@@ -57,6 +57,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
         "RAYREEL_ENCODERS__CACHE_DIR": str(ROOT / ".rayreel-test" / "weights"),
         "RAYREEL_LIMITS__ALLOWED_ROOTS": json.dumps([str(catalog.parent)]),
         "COLUMNS": "200",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT / "tests" / "forked"), os.environ.get("PYTHONPATH")])),
     }
     words = [sys.executable, "jobs/quickstart.py", "--catalog", str(catalog), "--port", str(port)]
     words += [word for setting in SMALL for word in ("--set", setting)]

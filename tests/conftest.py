@@ -28,6 +28,9 @@ multiprocessing.set_forkserver_preload(
     ["rayreel.training.loop", "rayreel.training.action.loop", "rayreel.release.promote", "rayreel.training.tracking"]
 )
 
+# Threads of PyTorch wait busily for one another: with other processes on their cores, they need four times the CPU.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 FilmMaker = Callable[..., Path]
 
 # On a busy machine, Ray's timeout of 30 s for its first process is too short.

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from tenacity import retry, retry_if_exception_type, stop_after_attempt
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
 from rayreel.parts import NumberedParts, number_of
 from rayreel.storage import Storage
@@ -71,8 +71,13 @@ class Amendments:
         if names:
             self.parts.merge(names, latest)
 
-    # A missing file was merged after the folder was listed: list it again.
-    @retry(retry=retry_if_exception_type(FileNotFoundError), stop=stop_after_attempt(5), reraise=True)
+    # A missing file was merged after the folder was listed: list it again. Writers may merge many times in a row.
+    @retry(
+        retry=retry_if_exception_type(FileNotFoundError),
+        stop=stop_after_attempt(20),
+        wait=wait_random(0, 0.1),
+        reraise=True,
+    )
     def _latest(self) -> tuple[list[str], pa.Table]:
         """The names of all files, and the latest amendment of each video."""
         names = self.parts.names()

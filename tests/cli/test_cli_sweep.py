@@ -12,6 +12,8 @@ import pytest
 
 from feature_rows import DIMS, KEY, feature_row, feature_table
 from rayreel.cli import output, sweep
+from rayreel.cli.steps.sweep import _trials
+from rayreel.cli.steps.train import inputs_of
 from rayreel.encoders.load import encoder_identities
 from rayreel.errors import RayreelError
 from rayreel.features.key import EncoderKey
@@ -19,6 +21,8 @@ from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore
 from rayreel.release import registry
 from rayreel.settings import Settings, load_settings
+from rayreel.training.pairs.config import PairsConfig
+from rayreel.training.recipe import LABELS
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -70,6 +74,22 @@ def store_features(settings: Settings) -> None:
     store.create()
     store.add(feature_table(*rows), QUARANTINE.empty_table())
     store.set_catalog([(row["video_id"], row["version"]) for row in rows])
+
+
+def pairs_of(folder: Path, *cells: tuple[str, ...]) -> list[PairsConfig]:
+    """The pairs of each cell's training."""
+    base = ["encoders.random_weights=true", "splits.validation=0.2"]
+    resolved = [load_settings(None, [*base, *cell], str(folder)) for cell in cells]
+    store_features(resolved[0])
+    return [trial.job.pairs for trial in _trials("sweep", cells, resolved, 1, inputs_of(resolved[0]))]
+
+
+def test_a_sweep_over_pairs_trains_every_cell_as_set(tmp_path: Path) -> None:
+    assert pairs_of(tmp_path, ("pairs.label=0",), ("pairs.label=1",)) == [PairsConfig(), PairsConfig(label=1)]
+
+
+def test_a_sweep_over_other_settings_trains_every_cell_with_the_recipe(tmp_path: Path) -> None:
+    assert pairs_of(tmp_path, ("tower.dim=16",), ("tower.dim=32",)) == [LABELS.pairs, LABELS.pairs]
 
 
 @pytest.fixture(scope="module")

@@ -51,9 +51,9 @@ class TrainConfig(BaseModel):
 
     recipe: Literal["auto", "tower", "frozen"] = Field(
         "auto",
-        description="auto: train a network with pairs, loss and learning rate chosen from the data, unless `pairs` or "
-        "`loss` are set; tower: train it exactly as set; frozen: register the encoders' features without training, "
-        "with the settings of `frozen`",
+        description="auto: train a network with pairs, loss and learning rate chosen from the data, if `pairs` and "
+        "`loss` have their defaults; tower: train it exactly as set; frozen: register the encoders' features without "
+        "training, with the settings of `frozen`",
     )
     refit: bool = Field(
         True,

@@ -62,9 +62,19 @@ def run_sweep(
     return result
 
 
+def _compares_pairs(cells: Sequence[Cell]) -> bool:
+    """Whether the cells differ in pairs or losses. No recipe may then choose those of a cell that has the defaults."""
+    return any(change.startswith(("pairs.", "loss.")) for cell in cells for change in cell)
+
+
+def _as_set(settings: Settings) -> Settings:
+    return settings.model_copy(update={"train": settings.train.model_copy(update={"recipe": "tower"})})
+
+
 def _trials(
     name: str, cells: Sequence[Cell], resolved: Sequence[Settings], seeds: int, inputs: TrainingInputs
 ) -> list[SweepTrial]:
+    resolved = [_as_set(settings) for settings in resolved] if _compares_pairs(cells) else resolved
     jobs = [job_of(settings, inputs)[0] for settings in resolved]
     select = common_select([(job.train, job.pairs) for job in jobs], users=inputs.interactions is not None)
     trials: list[SweepTrial] = []

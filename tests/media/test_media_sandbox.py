@@ -162,7 +162,11 @@ def test_an_invalid_response_is_refused(memory: int, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["an empty message", "a message that is too long", "deep JSON", "half a surrogate pair", "huge sizes"]
+    "name",
+    [
+        *("an empty message", "a message that is too long", "deep JSON", "half a surrogate pair", "huge sizes"),
+        "a response to another request",
+    ],
 )
 def test_an_invalid_response_is_a_crash_and_the_next_video_decodes(
     decoder: IsolatedDecoder, film: FilmMaker, tmp_path: Path, name: str

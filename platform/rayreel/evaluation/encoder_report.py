@@ -20,12 +20,15 @@ NOTE = (
 )
 
 
+AGAINST = "against the best cheaper (p)"
+
+
 def table_of(comparison: EncoderComparison, unit: str) -> Table:
     """Return a row per contender, from the cheapest to the dearest; `unit` is that of the cost, such as core-ms."""
     sections = comparison.sections.values()
     heads = ["", "encoders", f"{unit}/video"]
     heads += [head for s in sections for head in (f"{s.name} {short(s.headline, s)} [95 %]", f"{s.name} R@1")]
-    heads += ["against the best cheaper (p)", "bytes/video", "licence"]
+    heads += [AGAINST, "bytes/video", "licence"]
     challenges = {one.name: one for one in comparison.challenges}
     rows = [_row(comparison, one, challenges[one.name]) for one in comparison.contenders]
     best = [set[int](), set[int](), set[int]()]

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from rayreel.cli.output import console
+from rayreel.cli.output import console, note
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.known import KnownEncoder, known_encoders
 from rayreel.encoders.reach import Reach, reach
@@ -20,13 +21,16 @@ def list_known(settings: Settings) -> dict[str, Any]:
     with ThreadPoolExecutor(len(known)) as pool:
         found = list(pool.map(lambda one: _reach(one, settings), known))
     in_use = _in_use(settings)
-    table = Table("", "encoder", "width", "licence", "presets", "reachable", "weights", "in use")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for head in ("", "encoder", "width", "licence", "presets", "reachable", "in use"):
+        table.add_column(head, no_wrap=head in {"", "encoder"}, overflow="fold")
     for one, there in zip(known, found, strict=True):
         width, licence = "" if one.dim is None else str(one.dim), one.licence or "none needed"
         state = "here" if there.is_here else "yes" if there.reachable else "no"
-        cells = (one.modality.value, one.name, width, licence, " ".join(one.presets), state, there.where)
+        cells = (one.modality.value, one.name, width, licence, " ".join(one.presets), state)
         table.add_row(*map(escape, cells), ", ".join(in_use.get((one.modality, one.name), [])))
     console.print(table)
+    note("With --json: where the weights are, or what each source of them answered.")
     return {"encoders": [_as_dict(one, there, in_use) for one, there in zip(known, found, strict=True)]}
 
 

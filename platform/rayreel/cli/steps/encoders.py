@@ -7,15 +7,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table as RichTable
+
 from rayreel.catalog.interactions import read_interactions
 from rayreel.catalog.read import Catalog
 from rayreel.cli.output import console, note, step
 from rayreel.cli.steps.counted import counted
-from rayreel.cli.steps.evaluate import terminal_table
 from rayreel.encoders.known import KnownEncoder, named_encoders, usual_encoders, with_card
 from rayreel.errors import RayreelError
 from rayreel.evaluation import encoder_report as report
 from rayreel.evaluation.encoders import EncoderComparison, EncoderFeatures, aligned, compare_encoders
+from rayreel.evaluation.report import Table
 from rayreel.features.comparing import FOLDER, Compared, extract_compared, sample_of
 from rayreel.features.cost import read_cost
 from rayreel.features.matrix import FeatureMatrix
@@ -51,13 +55,26 @@ def compare_on(
             extract_compared(rows, compared, settings.limits, progress)
         comparison = _compared(settings, compared, budgets_ms)
     unit = UNITS.get(compared[0].device, "ms")
-    console.print(terminal_table(report.table_of(comparison, unit), console.width))
+    console.print(_for_terminal(report.table_of(comparison, unit)))
     for line in report.choices_of(comparison):
         note(line)
     page = _log(settings, run_id, comparison, unit, unreachable)
     result = {"run_id": run_id, "page": page, **report.as_json(comparison, unit, unreachable)}
     wrote = f"{page}; features below {settings.place.uri(FOLDER)}; artifacts evaluation/ of MLflow run {run_id}"
     return result, wrote, [label for label in _chosen(comparison) if label not in _in_use(settings)]
+
+
+def _for_terminal(table: Table) -> RichTable:
+    """Return number, encoders, cost, the first headline and the comparison, with long cells wrapped."""
+    places = (0, 1, 2, 3, table.heads.index(report.AGAINST))
+    shown = RichTable(title=table.title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    shown.caption, shown.caption_justify = "More columns are in the page and in the Markdown", "left"
+    for place in places:
+        shown.add_column(escape(table.heads[place]), overflow="fold")
+    for number, row in enumerate(table.rows):
+        cells = ((place, escape(row[place])) for place in places)
+        shown.add_row(*(f"[bold]{cell}[/]" if number in table.best[place] else cell for place, cell in cells))
+    return shown
 
 
 def _chosen(comparison: EncoderComparison) -> list[str]:

@@ -11,6 +11,7 @@ import ray.data
 import torch
 from numpy.typing import NDArray
 
+from rayreel.compat.ray_data import pass_by_value
 from rayreel.durable import StorageFull
 from rayreel.features.compact import ROWS_PER_FILE
 from rayreel.features.matrix import FeatureMatrix
@@ -175,6 +176,7 @@ def _embed(
 def _dataset(
     work: pa.Table, read: ReadFeatures, tower: Embedder, rows: ReleaseRows, config: ReleaseConfig
 ) -> ray.data.Dataset:
+    pass_by_value()
     gpus = int(ray.cluster_resources().get("GPU", 0))
     return (
         table_on(config.read_on, work, work.num_rows)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from rayreel.failures import Reason, Rejected
+from rayreel.failures import Rejected
 from rayreel.features.rows import decoded_rows, timed
 from rayreel.media.clip import Clip
 from rayreel.media.config import Limits, SamplingConfig
@@ -34,8 +34,4 @@ class DecodeVideos:
 
     def decode(self, decoder: IsolatedDecoder, uri: str) -> Clip | Rejected:
         """Decode one video with this decoder."""
-        outcome = decoder.decode(uri, self.sampling, self.frame_size, self.limits)
-        if isinstance(outcome, Rejected) and outcome.reason is Reason.DECODER_CRASH:
-            # The first crash may have another cause, such as the OOM killer. A second one is attributed to the file.
-            outcome = decoder.decode(uri, self.sampling, self.frame_size, self.limits)
-        return outcome
+        return decoder.decode(uri, self.sampling, self.frame_size, self.limits)

@@ -77,9 +77,9 @@ class IsolatedDecoder:
     def _decode(self, file: VideoFile, sampling: SamplingConfig, size: int, limits: Limits) -> Clip | Rejected:
         request = DecodeRequest.for_file(file.name, file.size, sampling, size, limits)
         with self._turn:
-            reused, outcome = self._child, self._ask(file, request, limits.timeout_s + GRACE_S)
-            if reused and isinstance(outcome, Rejected) and outcome.reason is Reason.DECODER_CRASH:
-                # An earlier video may have broken that process, or answered late. A new one shows whose fault it is.
+            outcome = self._ask(file, request, limits.timeout_s + GRACE_S)
+            if isinstance(outcome, Rejected) and outcome.reason is Reason.DECODER_CRASH:
+                # The first crash may have another cause, such as an earlier video or the OOM killer.
                 outcome = self._ask(file, request, limits.timeout_s + GRACE_S)
         if isinstance(outcome, Rejected):
             return outcome

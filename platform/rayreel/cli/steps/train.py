@@ -28,7 +28,7 @@ from rayreel.training.journal import EpochMetrics, Journal
 from rayreel.training.recipe import with_recipe
 from rayreel.training.runs import TowerRun, find_run
 from rayreel.training.tracking import git_commit, log_metrics, tracked, use_tracking
-from rayreel.training.train import Trained, train
+from rayreel.training.train import train
 from rayreel.training.words import mean_words
 
 # Parts of the settings that change a tower, by recipe.
@@ -92,7 +92,7 @@ def train_tower(settings: Settings) -> RegisteredTower:
             interactions=inputs.interactions_digest,
         )
         record.write(settings.place)
-        return _train_and_register(settings, inputs, record)
+        return _train_and_register(settings, inputs, job, record)
 
 
 def _register_frozen(settings: Settings, inputs: TrainingInputs) -> RegisteredTower:
@@ -132,7 +132,7 @@ def resume_run(settings: Settings, name: str) -> RegisteredTower:
     step(f"Continuing {record.name}: {original.train.epochs} epochs, {original.train.workers} workers")
     remedy = _remedy(original, record.name)
     with tracked(original.place, record.name, {}, {}, run_id=record.run_id, remedy=remedy):
-        return _train_and_register(original, inputs, record)
+        return _train_and_register(original, inputs, job_of(original, inputs)[0], record)
 
 
 def features(settings: Settings) -> FeatureStore:
@@ -157,14 +157,15 @@ def _interactions(settings: Settings) -> pa.Table | None:
     return None if settings.interactions is None else read_interactions(settings.interactions)
 
 
-def _train_and_register(settings: Settings, inputs: TrainingInputs, record: TowerRun) -> RegisteredTower:
+def _train_and_register(settings: Settings, inputs: TrainingInputs, job: TrainJob, record: TowerRun) -> RegisteredTower:
     place, journal = settings.place, Journal(settings.place.root, record.name)
     uri, about = use_tracking(place), inputs.about(settings)
     earlier = registry.trained_on(about["features"], about["training"])
     if earlier and earlier.run_id == record.run_id:
         record.done(place, earlier.number)
         return RegisteredTower(earlier, None, {})
-    trained = _train(settings, inputs, record.name, EpochMetrics(journal, uri, record.run_id))
+    use_ray()
+    trained = train(job, record.name, [EpochMetrics(journal, uri, record.run_id)])
     journal.deliver(uri, record.run_id)
     with trained.checkpoint.as_directory() as folder:
         version = registry.register(
@@ -181,11 +182,6 @@ def _show(title: str, numbers: Mapping[str, float]) -> None:
     """Show metrics at length 10; MLflow and --json have the others."""
     rows = {key: f"{value:.4g}" for key, value in numbers.items() if "@" not in key or key.endswith("@10")}
     console.print(facts(title, rows))
-
-
-def _train(settings: Settings, inputs: TrainingInputs, name: str, callback: EpochMetrics) -> Trained:
-    use_ray()
-    return train(job_of(settings, inputs)[0], name, [callback])
 
 
 def job_of(settings: Settings, inputs: TrainingInputs) -> tuple[TrainJob, str]:

@@ -54,6 +54,21 @@ def test_the_default_title_is_the_file_name_with_spaces(tmp_path: Path) -> None:
     assert video_of(tmp_path).title == "red fox at dawn"
 
 
+def test_a_file_name_that_names_the_category_is_no_title(tmp_path: Path) -> None:
+    put(tmp_path / "chess/chess_001.mp4")
+    put(tmp_path / "chess/queens gambit.mp4")
+    titles = {video.video_id: video.title for video in read_folder(tmp_path) if isinstance(video, CatalogVideo)}
+    assert titles == {"chess/chess_001": "", "chess/queens gambit": "queens gambit"}
+
+
+def test_the_category_of_a_sidecar_decides_whether_the_file_name_is_a_title(tmp_path: Path) -> None:
+    put(tmp_path / "zoo/fox_1.mp4")
+    put(tmp_path / "zoo/fox_1.json", json.dumps({"category": "foxes"}))
+    put(tmp_path / "zoo/zoo_2.mp4")
+    put(tmp_path / "zoo/zoo_2.json", json.dumps({"category": "animals"}))
+    assert [video.title for video in read_folder(tmp_path) if isinstance(video, CatalogVideo)] == ["", "zoo 2"]
+
+
 def test_a_text_sidecar_contains_title_and_description(tmp_path: Path) -> None:
     put(tmp_path / "a.mp4")
     put(tmp_path / "a.txt", b"\xef\xbb\xbfRed fox\r\nIn the snow.\nTwice.\n")

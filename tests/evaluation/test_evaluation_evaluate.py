@@ -219,3 +219,13 @@ def test_the_category_map_has_the_mean_of_each_categorys_queries(found: Evaluati
     rows = found.sections["category"].by_category
     assert set(rows["tower"]) == {"c0", "c1", "c2", "c3"} and list(rows)[-1] == "tower"
     assert np.mean(list(rows["random"].values())) == pytest.approx(mean(found, "category", "random"), abs=0.1)
+
+
+def test_the_report_warns_of_titles_that_name_the_category(tower: VideoTower) -> None:
+    rows = [feature_row(f"v{n}", category=f"chess{'ab'[n % 2]}", title=f"chess{'ab'[n % 2]} {n}") for n in range(60)]
+    found = evaluate(tower, feature_matrix(*rows), SPLITS, QUICK)
+    (warning,) = report.warnings(found)
+    assert "titles predict 100 %" in warning.replace("%", " %")
+    assert "## Leaks" in report.markdown(found) and warning in report.markdown(found)
+    assert json.loads(json.dumps(report.as_json(found)))["leaks"][0]["warning"] in warning
+    assert warning in page(found, summary=warning)

@@ -8,6 +8,7 @@ from typing import Any
 
 from rayreel.catalog.containers import SUFFIXES
 from rayreel.catalog.left_out import LeftOut
+from rayreel.catalog.naming import title_of_file
 from rayreel.catalog.problem import RowProblem, check_row, invalid_row
 from rayreel.catalog.video import CatalogVideo
 from rayreel.failures import Reason
@@ -18,11 +19,11 @@ SIDECARS = (".txt", ".json")
 def read_folder(folder: Path, left_out: LeftOut | None = None) -> Iterator[CatalogVideo | RowProblem]:
     """Yield every video file below a folder, in sorted order; skipped files are counted in `left_out`.
 
-    `video_id` is the path relative to the folder without its suffix, `category` the first sub-folder. Next to
-    `clip.mp4`, `clip.txt` may contain a title on its first line and a description after it; `clip.json` may contain
-    any columns except `video_id` and `uri`, and takes precedence. A link that leads out of the folder is a problem.
-    Skipped are hidden files and folders, files without a video suffix, and links to sub-folders of the same folder,
-    whose videos are listed under their real path.
+    `video_id` is the path relative to the folder without its suffix, `category` the first sub-folder. The title is the
+    file's name, unless that names the category (see `title_of_file`). Next to `clip.mp4`, `clip.txt` may contain a
+    title on its first line and a description after it; `clip.json` may contain any columns except `video_id` and `uri`,
+    and takes precedence. A link that leads out of the folder is a problem. Skipped are hidden files and folders, files
+    without a video suffix, and links to sub-folders of the same folder, whose videos are listed under their real path.
     """
     root, left_out = folder.resolve(), left_out or LeftOut()
     pending = [root]  # not recursive: folders may be nested deeper than Python's stack
@@ -90,7 +91,7 @@ def read_video(path: Path, root: Path) -> CatalogVideo | RowProblem:
         except (OSError, ValueError, RecursionError) as error:
             return invalid_row(_identity(path, root), str(sidecar), None, _message(error))
         where = sidecar
-    columns["title"] = columns.get("title") or path.stem.replace("_", " ").replace("-", " ")
+    columns["title"] = columns.get("title") or title_of_file(path.stem, str(columns.get("category") or ""))
     return check_row(columns | _identity(path, root), str(where), None)
 
 

@@ -15,6 +15,7 @@ from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.content import POOLED_WEIGHTS, pooled
 from rayreel.evaluation.exam import Exam, Part, Protocol
 from rayreel.evaluation.frozen import fit_frozen_features
+from rayreel.evaluation.leaks import LeakCheck, leak_checks
 from rayreel.evaluation.methods import TITLES, TOWER, baselines, by_few_lines, others, towers
 from rayreel.evaluation.scorers import Vectors
 from rayreel.evaluation.task import Task
@@ -29,12 +30,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Evaluation:
-    """Sections of the report by name, the names of the baselines, and the numbers of held-out and of all videos."""
+    """Sections of the report by name, the names of the baselines, and the numbers of held-out and of all videos.
+
+    `leaks`: whether metadata give away the category.
+    """
 
     sections: dict[str, Section]
     baselines: tuple[str, ...]
     held_out: int
     videos: int
+    leaks: tuple[LeakCheck, ...] = ()
 
     @property
     def flat(self) -> dict[str, float]:
@@ -86,7 +91,7 @@ def evaluate(
     RayreelError if no protocol has a query.
     """
     exam = Exam.of(matrix, splits, config or EvaluationConfig(), interactions)
-    comparisons = list(_comparisons(exam, part))
+    comparisons, leaks = list(_comparisons(exam, part)), tuple(leak_checks(exam))
     held_out = len(getattr(exam.split, part))
     frozen = fit_frozen_features(exam)
     rivals, compared, more = dict(rivals or {}), baselines(tower, exam, frozen), by_few_lines(frozen, exam)
@@ -112,7 +117,7 @@ def evaluate(
     sections = {name: section for comparison in comparisons for name, section in comparison.finish().items()}
     for section in sections.values():
         _put_tower_last(section)
-    return Evaluation(sections, tuple(compared), held_out, len(matrix))
+    return Evaluation(sections, tuple(compared), held_out, len(matrix), leaks)
 
 
 def _comparisons(exam: Exam, part: Part) -> Iterator[MethodComparison]:

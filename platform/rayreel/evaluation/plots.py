@@ -17,11 +17,11 @@ _COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#9d755d", "#72b7b2", "#
 _COLUMNS, _MOST_CATEGORIES = 3, 40
 
 
-def page(evaluation: Evaluation, training: Mapping[str, Curve] | None = None) -> str:
+def page(evaluation: Evaluation, training: Mapping[str, Curve] | None = None, summary: str = "") -> str:
     """Return HTML with metric curves over k, heat maps by category and training curves. All scripts are embedded."""
     figures = [figure for section in evaluation.sections.values() for figure in _of_section(section)]
     figures += [training_curves(training)] if training else []
-    return html(figures, "Evaluation")
+    return html(figures, "Evaluation", summary)
 
 
 def html(figures: Sequence[go.Figure], title: str, summary: str = "", below: str = "") -> str:

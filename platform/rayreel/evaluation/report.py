@@ -5,6 +5,7 @@ from typing import Any
 
 from rayreel.evaluation.comparison import Score, Section, Versus
 from rayreel.evaluation.evaluate import Evaluation
+from rayreel.evaluation.leaks import LeakCheck
 from rayreel.evaluation.methods import TOWER
 from rayreel.evaluation.metrics import METRICS
 from rayreel.evaluation.view_retrieval import VIEWS
@@ -58,7 +59,38 @@ def markdown(evaluation: Evaluation) -> str:
         parts.append(f"## {section.name}\n\n{section.about} {section.queries} queries.\n")
         parts += [markdown_of(table) for table in tables if len(table.heads) > 2]
         parts.append(verdict(evaluation, section) + "\n")
+    if (found := leak_table(evaluation)) is not None:
+        parts += [f"## Leaks\n\n{LEAKS_ABOUT}\n", markdown_of(found), *(f"{line}\n" for line in warnings(evaluation))]
     return "\n".join(parts)
+
+
+LEAKS_ABOUT = (
+    "Whether metadata give away the category, so that figures by category are higher than the videos deserve. "
+    "predicts: accuracy of a classifier that reads nothing else, for videos of groups that it has not seen; largest: "
+    "share of the largest category, which a constant answer reaches; names it: share of videos whose text contains the "
+    "category's name. Encoders read titles and tags, but no file names."
+)
+
+
+def leak_table(evaluation: Evaluation) -> Table | None:
+    """Return a row per kind of metadata that was checked; None if there is none."""
+    rows = [
+        [c.of, with_interval(Score(c.accuracy, c.low, c.high)), f"{c.most_frequent:.3f}", f"{c.named:.3f}", _found(c)]
+        for c in evaluation.leaks
+    ]
+    heads = ["metadata", "predicts [95 %]", "largest", "names it", "leak"]
+    return Table("leaks: does metadata give away the category?", heads, rows, [set() for _ in heads]) if rows else None
+
+
+def warnings(evaluation: Evaluation) -> list[str]:
+    """Return a line for each leak that was found, with what to do."""
+    return [
+        f"Leak: {c.of} predict {c.accuracy:.0%} of the categories. {c.warning}" for c in evaluation.leaks if c.warning
+    ]
+
+
+def _found(check: LeakCheck) -> str:
+    return "yes" if check.warning else "no"
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:

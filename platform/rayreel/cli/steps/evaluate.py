@@ -38,8 +38,10 @@ def evaluate_tower(settings: Settings, version: Version) -> Evaluation:
     _log(result, version)
     for section in result.sections.values():
         console.print(terminal_table(report.table_of(section), console.width))
-    for section in result.sections.values():
-        note(report.verdict(result, section))
+    if (leaks := report.leak_table(result)) is not None:
+        console.print(terminal_table(leaks, console.width))
+    for line in (*(report.verdict(result, section) for section in result.sections.values()), *report.warnings(result)):
+        note(line)
     return result
 
 
@@ -83,5 +85,7 @@ def _log(result: Evaluation, version: Version) -> None:
         folder = Path(scratch)
         (folder / "evaluation.md").write_text(report.markdown(result))
         (folder / "evaluation.json").write_text(json.dumps(report.as_json(result), indent=1))
-        (folder / "plots.html").write_text(page(result, training_history(version.run_id)))
+        (folder / "plots.html").write_text(
+            page(result, training_history(version.run_id), " ".join(report.warnings(result)))
+        )
         log_report(version.run_id, result.flat, folder)

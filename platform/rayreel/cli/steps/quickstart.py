@@ -148,7 +148,8 @@ def _recommend(settings: Settings, url: str) -> dict[str, Any]:
     query = features(settings).read(["video_id", "title", "category"]).slice(0, 1).to_pylist()[0]
     with Client(url) as client:
         answer = client.recommend(video_id=query["video_id"], top_k=5)
-    about = f"{query['video_id']} ({query['category']}): {query['title']}" if query["category"] else query["video_id"]
+    about = f"{query['video_id']} ({query['category']})" if query["category"] else query["video_id"]
+    about += f": {query['title']}" if query["category"] and query["title"] else ""
     console.print(results_table(f"More like {about} · release {answer.release}", answer.results))
     body = json.dumps({"video_id": query["video_id"], "top_k": 5})
     note(f"curl -s {url}/v1/recommend -H 'Content-Type: application/json' -d '{body}'")

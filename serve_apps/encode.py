@@ -22,7 +22,7 @@ from rayreel.failures import Reason, Rejected
 from rayreel.features.key import EncoderKey
 from rayreel.media.clip import Clip
 from rayreel.media.config import AUDIO_RATE_HZ
-from rayreel.recommendation.query import weighted_query
+from rayreel.recommendation.query import mean_of, weighted_query
 from rayreel.release import registry
 from rayreel.release.embed import embed_table
 from rayreel.settings import Settings
@@ -102,6 +102,15 @@ class Encode:
     async def texts(self, texts: Sequence[str], version: int) -> Embedding:
         """Return the embeddings [len(texts), dim] of queries by text."""
         return np.stack(await asyncio.gather(*(self._text(text, version) for text in texts)))
+
+    async def words_in(self, text: str, modality: Modality) -> Embedding:
+        """Return a query by text in an encoder's own space, [D]. Raises BadQuery if that has no text side."""
+        return mean_of(await self._encode_words(text), modality)
+
+    async def video_in(self, content: Content, title: str, space: Modality, seconds: float) -> Embedding | Rejected:
+        """Return a video file in an encoder's own space, [D], or why it cannot be used. Raises BadQuery if absent."""
+        clip = await self._decoders.decode(content, seconds)
+        return clip if isinstance(clip, Rejected) else mean_of(await self._vectors(clip, title), space)
 
     async def video(
         self, content: Content, title: str, version: int, weights: Mapping[Modality, float] | None, seconds: float

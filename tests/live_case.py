@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from rayreel.encoders.encoder import Modality
 from rayreel.index.filters import Filter, parse_filter
 from rayreel.recommendation.candidates import Searcher
 from rayreel.recommendation.config import RecommendConfig
@@ -94,9 +95,9 @@ class Release:
         self.put(*videos)
         self.live = self.snapshot(neighbours)
 
-    def snapshot(self, neighbours: int) -> Live:
+    def snapshot(self, neighbours: int, spaces: Sequence[Modality] = ()) -> Live:
         """Write a new snapshot of the current rows and return it."""
-        write_snapshot(self.storage, self.rows, neighbours)
+        write_snapshot(self.storage, self.rows, neighbours, spaces)
         return Live.of(load_snapshot(self.storage, 1, self.folder / "cache"))
 
     def put(self, *videos: dict[str, Any]) -> None:

@@ -111,9 +111,9 @@ class NumberedParts:
         """Return the path of a part."""
         return f"{self.folder}/{name}"
 
-    def read(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return the rows of a part. Raises BrokenFile and FileNotFoundError."""
-        return read_part(self.storage, self.path(name), columns)
+    def read(self, name: str, columns: Sequence[str] | None = None, schema: pa.Schema | None = None) -> pa.Table:
+        """Return the rows of a part, as `read_part`. Raises BrokenFile and FileNotFoundError."""
+        return read_part(self.storage, self.path(name), columns, schema)
 
     def merge(self, names: Sequence[str], table: pa.Table) -> None:
         """Replace parts by one with `table`. It takes the last part's number: readers at that number have read all.

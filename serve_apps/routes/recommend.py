@@ -10,10 +10,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from rayreel.client.messages import Recommendations, RecommendRequest, UploadQuery
 from rayreel.errors import RayreelError
 from rayreel.failures import Rejected
-from rayreel.recommendation.recommend import by_id_fast, by_vector, check_request, options_of
+from rayreel.recommendation.query import Options, Vector
+from rayreel.recommendation.recommend import by_id_fast, by_vector, check_request, options_of, space_of
 from rayreel.recommendation.recommend import recommend as answer
 from rayreel.recommendation.results import RankedResults, RankedVideo
-from serve_apps.content import content_of
+from serve_apps.content import Content, content_of
 from serve_apps.forms import file_of, form_of, message_of
 from serve_apps.problems import answers
 from serve_apps.service import CurrentService, Service
@@ -48,18 +49,30 @@ async def recommend_upload(request: Request, service: CurrentService) -> Respons
         file, query = file_of(form), message_of(UploadQuery, form)
         options = options_of(query, service.settings.recommend)
         with content_of(file) as content:
-            query_D = await service.encode.video("video", content, query.title, serving.version, options.weights)
+            query_D = await _encoded(service, serving, content, query.title, options)
     if isinstance(query_D, Rejected):
         raise refusal(query_D)
     found = await service.search(serving, lambda release: by_vector(release, query_D, options, query.title))
     return Response(rendered(found), media_type="application/json")
 
 
+async def _encoded(
+    service: Service, serving: Serving, content: Content, title: str, options: Options
+) -> Vector | Rejected:
+    if options.space is None:
+        return await service.encode.video("video", content, title, serving.version, options.weights)  # type: ignore[no-any-return]
+    serving.live.space(options.space.modality)  # before the file is decoded
+    return await service.encode.video("video_in", content, title, options.space.modality)  # type: ignore[no-any-return]
+
+
 async def _recommend(service: Service, serving: Serving, query: RecommendRequest) -> RankedResults:
     text_D = None
     check_request(serving.live, query)
-    if query.text is not None:
+    space = space_of(query)
+    if query.text is not None and space is None:
         text_D = (await service.encode("texts", [query.text], serving.version))[0]
+    elif query.text is not None and space is not None:
+        text_D = await service.encode("words_in", query.text, space.modality)
     return await service.search(serving, lambda release: answer(release, query, text_D))
 
 

@@ -62,9 +62,12 @@ def invalid(client: TestClient, path: str, **request: Any) -> list[str]:  # noqa
 
 
 def test_every_option_of_a_query_can_be_sent_in_a_form(client: TestClient) -> None:
-    assert OPTIONS.keys() == RecommendOptions.model_fields.keys()
+    space = {"space": "visual", "metric": "l1"}  # not together with the others
+    assert OPTIONS.keys() | space.keys() == RecommendOptions.model_fields.keys()
     answer = client.post("/query", files=FILE, data=FORM)
-    assert answer.json() == {"name": "film.mp4", "title": "Surf at dawn", **OPTIONS}
+    assert answer.json() == {"name": "film.mp4", "title": "Surf at dawn", **OPTIONS, "space": None, "metric": None}
+    answer = client.post("/query", files=FILE, data=space)
+    assert answer.json() == {"name": "film.mp4", "title": "", **RecommendOptions().model_dump(), **space}
 
 
 def test_without_options_a_form_has_the_defaults_of_other_queries(client: TestClient) -> None:

@@ -143,6 +143,36 @@ class RecommendOptions(_Request):
         False, description="Combine embedding ranking and BM25 text ranking; requires text, or the title of an upload."
     )
     explain: Flag = Field(False, description="Include the stage and the similarity per modality for every result.")
+    space: Literal["visual", "audio", "text"] | None = Field(
+        None,
+        description="Compare exactly in the space of one encoder's own vectors, averaged over each video, instead of "
+        "the release's embeddings; of the modalities in release.spaces. Not with user, weights, hybrid, explain, "
+        "diversity.",
+    )
+    metric: Literal["cosine", "l2", "l1"] | None = Field(
+        None, description="Metric of `space`, cosine by default. With l2 and l1, scores are negative distances."
+    )
+
+    @model_validator(mode="after")
+    def _check_space(self) -> Self:
+        if self.metric is not None and self.space is None:
+            raise ValueError("metric requires space")
+        if self.space is not None and (self.weights is not None or self.hybrid or self.explain or self.diversity):
+            raise ValueError("space cannot be combined with weights, hybrid, explain and diversity")
+        return self
+
+
+# What cannot be combined with `space`: it mixes modalities or embeddings of the release.
+_NO_SPACE: dict[str, JsonValue] = {
+    "weights": {"type": "null"},
+    "hybrid": {"const": False},
+    "explain": {"const": False},
+    "diversity": {"const": 0},
+}
+_SPACE_RULES: list[JsonValue] = [
+    {"anyOf": [{"properties": {"space": {"type": "null"}}}, {"properties": _NO_SPACE}]},
+    {"anyOf": [{"properties": {"metric": {"type": "null"}}}, *_present("space")]},
+]
 
 
 class RecommendRequest(RecommendOptions):
@@ -156,11 +186,14 @@ class RecommendRequest(RecommendOptions):
                 {"user": {"history": ["ocean_waves_001", "sky_004"]}, "diversity": 0.3, "explain": True},
                 {"user": {"liked_categories": ["ocean"]}, "serendipity": 0.2},
                 {"video_id": "ocean_waves_001", "weights": {"visual": 0.7, "text": 0.3}, "filter": _FILTER},
+                {"video_id": "ocean_waves_001", "space": "visual", "metric": "l2"},
             ],
             "oneOf": _present("video_id", "text", "embedding", "user"),
             "allOf": [
                 {"anyOf": [{"properties": {"hybrid": {"const": False}}}, *_present("text")]},
                 {"anyOf": [{"properties": {"weights": {"type": "null"}}}, *_present("video_id", "user")]},
+                {"anyOf": [{"properties": {"space": {"type": "null"}}}, {"properties": {"user": {"type": "null"}}}]},
+                *_SPACE_RULES,
             ],
         }
     )
@@ -168,7 +201,10 @@ class RecommendRequest(RecommendOptions):
     video_id: VideoId | None = Field(None, description="Return videos similar to this one, which is excluded.")
     text: Words | None = Field(None, description="Return videos that match a text.")
     embedding: Annotated[list[Number], Field(min_length=2, max_length=4096, json_schema_extra=_DIRECTION)] | None = (
-        Field(None, description="A vector with the dimension of the release's embeddings and any norm except zero.")
+        Field(
+            None,
+            description="A vector of the release, or of `space`; any norm except zero.",
+        )
     )
     user: User | None = Field(None, description="Return videos for a user, excluding those in their history.")
 
@@ -180,6 +216,8 @@ class RecommendRequest(RecommendOptions):
             raise ValueError("hybrid requires text")
         if self.weights is not None and self.video_id is None and self.user is None:
             raise ValueError("weights require video_id or user, because they apply to the modalities of known videos")
+        if self.space is not None and self.user is not None:
+            raise ValueError("space cannot be combined with user")
         if self.embedding is not None and max(map(abs, self.embedding)) < SMALLEST:
             raise ValueError("the embedding is zero and has no direction")
         return self
@@ -190,7 +228,10 @@ class UploadQuery(RecommendOptions):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "allOf": [{"anyOf": [{"properties": {"hybrid": {"const": False}}}, {"required": ["title"]}]}],
+            "allOf": [
+                {"anyOf": [{"properties": {"hybrid": {"const": False}}}, {"required": ["title"]}]},
+                *_SPACE_RULES,
+            ],
         }
     )
 
@@ -214,7 +255,7 @@ class Explanation(BaseModel):
 
 
 class Result(BaseModel):
-    """A recommended video. `score` is the cosine similarity to the query or, with hybrid, the RRF score."""
+    """A recommended video. `score` is the cosine similarity to the query; see hybrid and metric for others."""
 
     video_id: str
     score: float

@@ -165,13 +165,13 @@ class ExactSearch:
         scores_N[list(live.hidden)] = -np.inf
         if constraints.verdicts:
             scores_N[np.frombuffer(constraints.verdicts, np.uint8) == NO] = -np.inf
-        places = (place for place in _descending(scores_N, max(FIRST, 2 * count)) if constraints.allows(live, place))
+        places = (place for place in descending(scores_N, max(FIRST, 2 * count)) if constraints.allows(live, place))
         kept = list(islice(places, count))
         found = RankedCandidates(kept, scores_N[kept].tolist(), ["index"] * len(kept))
         return merged(found, overlay_candidates(live, self.query_D, count, constraints), count)
 
 
-def _descending(scores_N: NDArray[np.float32], first: int) -> Iterator[int]:
+def descending(scores_N: NDArray[np.float32], first: int) -> Iterator[int]:
     """Yield places by falling score, except those at minus infinity. Sorts the rest only if `first` are consumed."""
     if first < len(scores_N):
         top_P = np.argpartition(-scores_N, first)[:first]

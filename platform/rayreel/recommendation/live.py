@@ -15,12 +15,21 @@ from numpy.typing import NDArray
 from rayreel.encoders.encoder import Modality
 from rayreel.errors import RayreelError
 from rayreel.index.filters import Filter
-from rayreel.recommendation.query import Vector
-from rayreel.release.rows import Changes, ReleaseRows, VideoRow, embeddings, part_embeddings, videos
+from rayreel.recommendation.query import BadQuery, Vector
+from rayreel.release.rows import (
+    Changes,
+    Masked,
+    ReleaseRows,
+    VideoRow,
+    embeddings,
+    part_embeddings,
+    space_vectors,
+    videos,
+)
 from rayreel.release.snapshot import Snapshot, load_snapshot, snapshot_pointer
 from rayreel.storage import Storage
 
-Parts = dict[Modality, tuple[NDArray[np.float16], NDArray[np.bool_]]]
+Parts = dict[Modality, Masked]
 # Rows summed at a time: of a large release only this much of the mapped file is touched at once.
 CHUNK = 8192
 # Filters whose verdicts are kept; each takes a byte per video.
@@ -39,6 +48,7 @@ class Overlay:
     rows: Sequence[VideoRow]
     embeddings_MD: NDArray[np.float32]
     parts: Parts
+    spaces: Parts
 
     @cached_property
     def place(self) -> dict[str, int]:
@@ -50,8 +60,12 @@ class Overlay:
         gone = changes.deleted | set(changes.rows["video_id"].to_pylist())
         keep = [place for place, row in enumerate(self.rows) if row.video_id not in gone]
         parts = {m: _joined_parts(self.parts[m], keep, part_embeddings(changes.rows, m)) for m in Modality}
+        spaces = {
+            m: _joined_parts(own, keep, space_vectors(changes.rows, m, own[0].shape[1]))
+            for m, own in self.spaces.items()
+        }
         embeddings_MD = _joined(self.embeddings_MD[keep], embeddings(changes.rows))
-        return Overlay([*(self.rows[place] for place in keep), *videos(changes.rows)], embeddings_MD, parts)
+        return Overlay([*(self.rows[place] for place in keep), *videos(changes.rows)], embeddings_MD, parts, spaces)
 
 
 class SnapshotStatistics:
@@ -115,7 +129,8 @@ class Live:
         """Return a snapshot without changes."""
         dim = snapshot.embeddings_ND.shape[1]
         empty = np.empty((0, dim), np.float16), np.empty(0, bool)
-        overlay = Overlay([], np.empty((0, dim), np.float32), dict.fromkeys(Modality, empty))
+        spaces = {m: (values_ND[:0], present_N[:0]) for m, (values_ND, present_N) in snapshot.spaces.items()}
+        overlay = Overlay([], np.empty((0, dim), np.float32), dict.fromkeys(Modality, empty), spaces)
         return cls(snapshot, overlay, frozenset(), snapshot.upto, SnapshotStatistics(snapshot))
 
     def with_changes(self, changes: Changes) -> "Live":
@@ -202,6 +217,19 @@ class Live:
         """Return a video's single-modality embeddings, float32 [dim], for the modalities it has."""
         found = {modality: self.modality_vectors([place], modality) for modality in Modality}
         return {modality: values_1D[0] for modality, (values_1D, present_1) in found.items() if present_1[0]}
+
+    def space(self, modality: Modality) -> tuple[Masked, Masked]:
+        """Return the encoder's own vectors, of the snapshot and of the overlay, float16 and zero where absent.
+
+        Raises:
+            BadQuery: the release keeps none.
+        """
+        if modality not in self.snapshot.spaces:
+            raise BadQuery(
+                f"Release {self.version} does not keep the {modality} encoder's own vectors. Add {modality} to "
+                f"release.spaces, run `rayreel index --version {self.version}`, and restart the service."
+            )
+        return self.snapshot.spaces[modality], self.overlay.spaces[modality]
 
     def page(self, after: str, count: int) -> list[VideoRow]:
         """Return up to `count` videos in order of id, starting after the id `after`; "" starts at the first."""

@@ -13,8 +13,8 @@ from rayreel.index.search import NoRelease
 from rayreel.recommendation.candidates import Searcher
 from rayreel.recommendation.config import RecommendConfig
 from rayreel.recommendation.live import Live, load_live
-from rayreel.recommendation.query import Vector, weighted_query
-from rayreel.recommendation.recommend import PinnedRelease, by_vector, check_request, options_of, recommend
+from rayreel.recommendation.query import Vector, mean_of, weighted_query
+from rayreel.recommendation.recommend import PinnedRelease, by_vector, check_request, options_of, recommend, space_of
 from rayreel.recommendation.results import RankedResults
 from rayreel.release import audit, registry
 from rayreel.release.registry import Version
@@ -67,13 +67,21 @@ class LocalRelease:
     def recommend(self, request: RecommendRequest) -> RankedResults:
         """Answer a request. Raises UnknownVideo, BadQuery, BadFilter, EmptyQuery."""
         check_request(self.live, request)
-        text_D = None if request.text is None else self.embed(request.text)
+        space = space_of(request)
+        if request.text is None:
+            text_D = None
+        elif space is None:
+            text_D = self.embed(request.text)
+        else:
+            text_D = mean_of(self.word_encoders.encode([request.text])[0], space.modality)
         return recommend(self._pinned, request, text_D)
 
     def recommend_file(self, vectors: QueryVectors, query: UploadQuery) -> RankedResults:
         """Answer a query by a file with these vectors [n, D] per modality. Raises BadQuery, BadFilter, EmptyQuery."""
         options = options_of(query, self.config)
-        if options.weights is None:
+        if options.space is not None:
+            query_D = mean_of(vectors, options.space.modality)
+        elif options.weights is None:
             query_D = embed_query(self.tower, vectors)
         else:
             used = self.tower.modalities

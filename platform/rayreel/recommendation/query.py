@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rayreel.encoders.encoder import Modality
 from rayreel.errors import RayreelError
+from rayreel.features.metric import Metric
 from rayreel.index.filters import Filter
 
 Vector = NDArray[np.float32]
@@ -17,6 +19,13 @@ class BadQuery(RayreelError):
     """The query cannot be answered as given. The message says what to change."""
 
 
+class Space(NamedTuple):
+    """The space of one encoder's own vectors, and the metric that compares them."""
+
+    modality: Modality
+    metric: Metric = Metric.COSINE
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """How results are chosen, for any kind of query.
@@ -24,6 +33,7 @@ class Options:
     `diversity`: 0 returns the most similar videos; towards 1, results differ more from each other. `serendipity`: the
     share of results from other categories than the query's. `weights`: reweight the modalities of known videos.
     `hybrid`: fuse the ranking by embedding with the ranking by words. `candidates`: per result, with diversity.
+    `space`: compare in the space of one encoder instead of the release's.
     """
 
     top_k: int = 10
@@ -36,10 +46,28 @@ class Options:
     weights: Mapping[Modality, float] | None = None
     hybrid: bool = False
     candidates: int = 5
+    space: Space | None = None
 
     def pool(self) -> int:
         """Return how many candidates to choose from: with diversity, more than are returned."""
         return self.candidates * max(self.top_k, 10) if self.diversity else self.top_k
+
+
+def mean_of(vectors: Mapping[Modality, Vector], modality: Modality) -> Vector:
+    """Return a query's mean vector [D] of a modality; `vectors` has [n, D] of each. Raises BadQuery if it is absent."""
+    found_ND = vectors.get(modality)
+    if found_ND is None or not len(found_ND):
+        raise BadQuery(f"The query has no {modality} vector. Choose the space of another encoder.")
+    mean_D: Vector = found_ND.mean(axis=0)
+    return mean_D
+
+
+def raw(embedding: ArrayLike, dim: int) -> Vector:
+    """Return a caller's vector of an encoder's space, float32 [dim]. Raises BadQuery if its dimension differs."""
+    query_D = np.asarray(embedding, dtype=np.float32)
+    if query_D.shape != (dim,):
+        raise BadQuery(f"The embedding has shape {query_D.shape}; vectors of this space have {dim} numbers.")
+    return query_D
 
 
 def unit(embedding: ArrayLike, dim: int) -> Vector:

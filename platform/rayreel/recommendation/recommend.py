@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from rayreel.client.messages import RecommendOptions, RecommendRequest, User
 from rayreel.encoders.encoder import Modality
+from rayreel.features.metric import Metric
 from rayreel.index.filters import parse_filter
 from rayreel.recommendation.candidates import (
     Constraints,
@@ -19,8 +20,9 @@ from rayreel.recommendation.candidates import (
 )
 from rayreel.recommendation.config import RecommendConfig
 from rayreel.recommendation.live import Live
-from rayreel.recommendation.query import BadQuery, Options, Vector, unit, weighted_query
+from rayreel.recommendation.query import BadQuery, Options, Space, Vector, raw, unit, weighted_query
 from rayreel.recommendation.results import RankedResults, choose
+from rayreel.recommendation.space import SpaceSearch, vector_in
 from rayreel.recommendation.users import Interests, WatchedVideo, taste
 
 M = TypeVar("M", bound=BaseModel)
@@ -59,7 +61,9 @@ class PinnedRelease:
 
 
 def recommend(release: PinnedRelease, request: RecommendRequest, text_D: Vector | None = None) -> RankedResults:
-    """Answer a request from one release. `text_D`: the request's text, embedded by the release's tower. Blocks.
+    """Answer a request from one release. Blocks.
+
+    `text_D`: the request's text, embedded by the release's tower; with `space`, by that encoder.
 
     Raises:
         UnknownVideo, BadQuery, BadFilter: as `check_request`; BadQuery also if the release has nothing of the user.
@@ -79,7 +83,7 @@ def recommend(release: PinnedRelease, request: RecommendRequest, text_D: Vector 
     if request.user is not None:
         return by_user(release, history_of(request.user), request.user.liked_categories, options)
     if request.embedding is not None:
-        return by_vector(release, unit(request.embedding, release.live.dim), options)
+        return by_vector(release, _given(release.live, request.embedding, options.space), options)
     assert text_D is not None, "the caller encodes the text"
     return by_vector(release, text_D, options, request.text)
 
@@ -99,14 +103,31 @@ def check_request(live: Live, request: RecommendRequest) -> None:
     Raises:
         BadFilter: the filter is invalid.
         UnknownVideo: the release does not have the video.
-        BadQuery: the embedding does not fit the release.
+        BadQuery: the embedding does not fit the release, or it does not keep the vectors of the requested space.
     """
     if request.filter is not None:
         parse_filter(request.filter)
-    if request.video_id is not None:
-        live.place(request.video_id)
+    place = None if request.video_id is None else live.place(request.video_id)
+    space = space_of(request)
+    if space is not None:
+        live.space(space.modality)
+    if space is not None and place is not None:
+        vector_in(live, space, place)
     if request.embedding is not None:
-        unit(request.embedding, live.dim)
+        _given(live, request.embedding, space)
+
+
+def space_of(options: RecommendOptions) -> Space | None:
+    """Return the space of the encoder in which a request compares; None for that of the release."""
+    if options.space is None:
+        return None
+    return Space(Modality(options.space), Metric(options.metric or Metric.COSINE))
+
+
+def _given(live: Live, embedding: Sequence[float], space: Space | None) -> Vector:
+    if space is None:
+        return unit(embedding, live.dim)
+    return raw(embedding, live.space(space.modality)[0][0].shape[1])
 
 
 def options_of(options: RecommendOptions, config: RecommendConfig) -> Options:
@@ -123,6 +144,7 @@ def options_of(options: RecommendOptions, config: RecommendConfig) -> Options:
         weights=None if weights is None else {Modality(name): weight for name, weight in weights.items() if weight},
         hybrid=options.hybrid,
         candidates=config.diversity_candidates,
+        space=space_of(options),
     )
 
 
@@ -140,7 +162,7 @@ def by_id_fast(live: Live, video_id: str, options: Options) -> RankedResults | N
         UnknownVideo: the release does not have the video.
     """
     place = live.place(video_id)
-    if place >= live.base or options.weights is not None or options.hybrid:
+    if place >= live.base or options.weights is not None or options.hybrid or options.space is not None:
         return None
     if options.diversity and options.pool() > FAST_POOL:
         return None
@@ -160,8 +182,8 @@ def by_id(release: PinnedRelease, video_id: str, options: Options) -> RankedResu
     if (results := by_id_fast(live, video_id, options)) is not None:
         return results
     place = live.place(video_id)
-    query_D = live.vector(place) if options.weights is None else weighted_query(live.parts(place), options.weights)
-    source = release.hybrid(query_D, live.row(place).title, options) if options.hybrid else release.nearest(query_D)
+    query_D = _of_video(live, place, options)
+    source = _source(release, query_D, options, live.row(place).title)
     home, exclude = _home(live, place), frozenset((video_id,))
     return _not_none(choose(live, source, options, query_D, home=home, exclude=exclude))
 
@@ -169,6 +191,7 @@ def by_id(release: PinnedRelease, video_id: str, options: Options) -> RankedResu
 def by_vector(release: PinnedRelease, query_D: Vector, options: Options, text: str | None = None) -> RankedResults:
     """Return videos near a unit query encoded by this release's tower; `text` is its words, for `hybrid`. Blocks.
 
+    With `options.space`, the query is a vector of that encoder instead, of any length.
     Such a query has no category of its own: for `cross_category` and `serendipity` it takes the nearest video's.
     `options.weights` are ignored: the caller applies them when it makes the query.
 
@@ -176,7 +199,7 @@ def by_vector(release: PinnedRelease, query_D: Vector, options: Options, text: s
         BadQuery: `hybrid` without words.
     """
     live = release.live
-    source = release.hybrid(query_D, text, options) if options.hybrid else release.nearest(query_D)
+    source = _source(release, query_D, options, text)
     home = NO_HOME
     if options.cross_category or options.serendipity:
         home = _home(live, *source.nearest(1, Constraints.of(live, options)).places)
@@ -199,6 +222,20 @@ def by_user(
     source = Interests([release.nearest(interest_D) for interest_D in found.queries_ID], found.shares)
     watched = frozenset(video.video_id for video in history)
     return _not_none(choose(release.live, source, options, found.queries_ID, home=found.home, exclude=watched))
+
+
+def _of_video(live: Live, place: int, options: Options) -> Vector:
+    if options.space is not None:
+        return vector_in(live, options.space, place)
+    return live.vector(place) if options.weights is None else weighted_query(live.parts(place), options.weights)
+
+
+def _source(
+    release: PinnedRelease, query_D: Vector, options: Options, text: str | None
+) -> SpaceSearch | HybridSearch | ExactSearch | IndexSearch:
+    if options.space is not None:
+        return SpaceSearch(release.live, options.space, query_D)
+    return release.hybrid(query_D, text, options) if options.hybrid else release.nearest(query_D)
 
 
 def _home(live: Live, *places: int) -> frozenset[str]:

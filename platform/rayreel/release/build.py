@@ -8,7 +8,7 @@ from rayreel.index.write import make_searchable
 from rayreel.release.embed import StoreDifference, embed_with
 from rayreel.release.fill import fill
 from rayreel.release.site import Candidate
-from rayreel.release.snapshot import snapshot_pointer, write_snapshot
+from rayreel.release.snapshot import snapshot_pointer, spaces_of, write_snapshot
 
 Progress = Callable[[str, int], None]
 """Receives the stage and the number of videos that have completed it."""
@@ -51,9 +51,13 @@ def _is_searchable(candidate: Candidate) -> bool:
 
 
 def _keep_snapshot(candidate: Candidate, progress: Progress) -> None:
-    """Write a snapshot if there is none or many rows were added since the last."""
+    """Write a snapshot if there is none, if it has other spaces, or if many rows were added since."""
     site, rows = candidate.site, candidate.rows
     pointer = snapshot_pointer(site.storage, rows.version)
-    if pointer is None or len(rows.read(after=pointer["upto"], columns=[])) > site.release.overlay_rows:
+    if (
+        pointer is None
+        or set(spaces_of(pointer)) != set(site.release.spaces)
+        or len(rows.read(after=pointer["upto"], columns=[])) > site.release.overlay_rows
+    ):
         progress("snapshot", 0)
-        write_snapshot(site.storage, rows, site.release.neighbours)
+        write_snapshot(site.storage, rows, site.release.neighbours, site.release.spaces)

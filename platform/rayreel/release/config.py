@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
+from rayreel.encoders.config import Modality
 from rayreel.placement import NodeLabels
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -69,6 +70,11 @@ class ReleaseConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     neighbours: int = Field(256, ge=1, le=16_384, description="nearest videos of each video, kept with a snapshot")
+    spaces: tuple[Modality, ...] = Field(
+        (),
+        description="modalities in whose encoder's own space the service finds neighbours (`space` of a query); each "
+        "keeps 2 bytes per dimension and video in the snapshot, 2.5 GB for a million videos of 1280",
+    )
     overlay_rows: int = Field(1000, ge=0, description="rows written since the snapshot before a new one is made")
     keep: int = Field(
         2, ge=1, description="former releases kept to roll back to; requests in flight still use the last of them"

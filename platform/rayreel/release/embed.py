@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from rayreel.compat.ray_data import pass_by_value
 from rayreel.durable import StorageFull
 from rayreel.features.compact import ROWS_PER_FILE
-from rayreel.features.matrix import FeatureMatrix
+from rayreel.features.matrix import FeatureMatrix, mean_pooled
 from rayreel.features.pipeline import cores
 from rayreel.features.store import VERSIONS, FeatureStore, distinct
 from rayreel.placement import table_on
 from rayreel.release.config import ReleaseConfig
-from rayreel.release.rows import PART_COLUMNS, ROWS, ReleaseRows, tombstones
+from rayreel.release.rows import PART_COLUMNS, ROWS, SPACE_COLUMNS, ReleaseRows, tombstones
 from rayreel.tower.embed import embed
 from rayreel.tower.embedder import Embedder
 
@@ -76,6 +76,9 @@ def embed_table(tower: Embedder, features: pa.Table) -> pa.Table:
     columns["embedding"] = _lists(whole_ND)
     for modality, name in PART_COLUMNS.items():
         columns[name] = _lists(embed(tower, matrix.with_modalities([modality])).astype(np.float16))
+    for modality, name in SPACE_COLUMNS.items():
+        present_N = matrix.vectors[modality].counts > 0
+        columns[name] = _lists(mean_pooled(matrix.vectors[modality]).astype(np.float16), present_N)
     columns["text"] = _text(features)
     columns["created_at"] = pc.divide(features["created_at"].cast(pa.int64()).cast(pa.float64()), 1e6)
     rows = pa.table([columns[name] for name in ROWS.names], names=ROWS.names).cast(ROWS)
@@ -222,8 +225,11 @@ def _text(features: pa.Table) -> pa.ChunkedArray:
     return pc.utf8_trim_whitespace(pc.binary_join_element_wise(*parts, "\n"))
 
 
-def _lists(values_ND: NDArray[np.floating]) -> pa.ListArray:
-    """Return one list per row; null for a zero row, which the tower returns if it reads no modality of the video."""
-    present_N = values_ND.any(axis=1)
-    offsets = np.concatenate([[0], np.cumsum(present_N) * values_ND.shape[1]]).astype(np.int32)
-    return pa.ListArray.from_arrays(offsets, pa.array(values_ND[present_N].ravel()), mask=pa.array(~present_N))
+def _lists(values_ND: NDArray[np.floating], present_N: NDArray[np.bool_] | None = None) -> pa.ListArray:
+    """Return one list per row, null where `present_N` is false.
+
+    By default, it is false for zero rows, which the tower returns if it reads no modality of the video.
+    """
+    has_N: NDArray[np.bool_] = values_ND.any(axis=1) if present_N is None else present_N
+    offsets = np.concatenate([[0], np.cumsum(has_N) * values_ND.shape[1]]).astype(np.int32)
+    return pa.ListArray.from_arrays(offsets, pa.array(values_ND[has_N].ravel()), mask=pa.array(~has_N))

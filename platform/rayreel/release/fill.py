@@ -10,9 +10,9 @@ from rayreel.index.config import IndexConfig
 from rayreel.index.connect import MilvusClient
 from rayreel.index.retry import call_milvus
 from rayreel.index.write import IndexRow, create_collection, delete, stored_versions, upsert
-from rayreel.release.rows import PART_COLUMNS, ROWS, Changes, ReleaseRows, embeddings, videos
+from rayreel.release.rows import PART_COLUMNS, ROWS, SPACE_COLUMNS, Changes, ReleaseRows, embeddings, videos
 
-_COLUMNS = [name for name in ROWS.names if name not in PART_COLUMNS.values()]
+_COLUMNS = [name for name in ROWS.names if name not in {*PART_COLUMNS.values(), *SPACE_COLUMNS.values()}]
 
 
 class Difference(NamedTuple):

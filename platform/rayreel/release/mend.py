@@ -1,10 +1,11 @@
 """Repair of damaged files: set them aside and rebuild their content from other data."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from rayreel.encoders.encoder import Modality
 from rayreel.features.amend import Amendments
 from rayreel.features.store import FeatureStore
 from rayreel.parts import broken_files, set_aside
@@ -50,10 +51,12 @@ def restore_amendments(store: FeatureStore, rows: ReleaseRows) -> Restored:
     return Restored([video_id for video_id, _ in added], deleted)
 
 
-def mend_snapshot(storage: Storage, rows: ReleaseRows, neighbours: int) -> BrokenFile | None:
+def mend_snapshot(
+    storage: Storage, rows: ReleaseRows, neighbours: int, spaces: Collection[Modality] = ()
+) -> BrokenFile | None:
     """Rewrite a release's snapshot if it or its pointer is damaged; returns the damage, None if there is none."""
     with tempfile.TemporaryDirectory() as fresh:  # reads an object store's content, not a cached copy
         damage = snapshot_damage(storage, rows.version, Path(fresh))
     if damage is not None:
-        write_snapshot(storage, rows, neighbours)
+        write_snapshot(storage, rows, neighbours, spaces)
     return damage

@@ -17,13 +17,15 @@ from rayreel.storage import BrokenFile, Storage
 
 # `text` is the column for full-text search, so the embedding of the text modality needs another name.
 PART_COLUMNS = {Modality.VISUAL: "visual", Modality.AUDIO: "audio", Modality.TEXT: "text_part"}
+# The mean of the encoder's own vectors. Parts of earlier versions do not have these columns.
+SPACE_COLUMNS = {modality: f"raw_{modality}" for modality in Modality}
 ROWS = pa.schema(
     [
         ("video_id", pa.string()),
         ("version", pa.string()),
         ("deleted", pa.bool_()),
         ("embedding", pa.list_(pa.float32())),
-        *((name, pa.list_(pa.float16())) for name in PART_COLUMNS.values()),
+        *((name, pa.list_(pa.float16())) for name in (*PART_COLUMNS.values(), *SPACE_COLUMNS.values())),
         ("title", pa.string()),
         ("description", pa.string()),
         ("category", pa.string()),
@@ -35,7 +37,7 @@ ROWS = pa.schema(
         ("duration_s", pa.float32()),
     ]
 )
-# Files of fewer rows are merged: 2,000 rows of 512 floats and three parts are about 10 MB.
+# Files of fewer rows are merged: 2,000 rows of 512 floats, three parts and the encoders' vectors are about 20 MB.
 ROWS_PER_PART = 2000
 
 
@@ -85,13 +87,30 @@ def embeddings(rows: pa.Table) -> NDArray[np.float32]:
     return values.reshape(rows.num_rows, -1)
 
 
-def part_embeddings(rows: pa.Table, modality: Modality) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
-    """Return embeddings of one modality alone: unit vectors [N, D], zero if it is absent, and the mask [N]."""
-    column = rows[PART_COLUMNS[modality]].combine_chunks()
-    present_N = np.asarray(column.is_valid(), bool)
-    dim = len(rows["embedding"][0]) if rows.num_rows else 0
-    out_ND = np.zeros((rows.num_rows, dim), np.float16)
-    out_ND[present_N] = np.asarray(column.flatten(), np.float16).reshape(-1, dim or 1)
+Masked = tuple[NDArray[np.float16], NDArray[np.bool_]]
+"""Vectors [N, D], zero if absent, and the mask [N]."""
+
+
+def part_embeddings(rows: pa.Table, modality: Modality) -> Masked:
+    """Return embeddings of one modality alone: unit vectors."""
+    return _masked(rows[PART_COLUMNS[modality]], len(rows["embedding"][0]) if rows.num_rows else 0)
+
+
+def space_vectors(rows: pa.Table, modality: Modality, dim: int | None = None) -> Masked:
+    """Return the mean of the encoder's own vectors; `dim`: their width, by default that of the rows, 0 without any."""
+    column = rows[SPACE_COLUMNS[modality]]
+    if dim is None:
+        dim = pc.max(pc.list_value_length(column)).as_py() or 0
+    return _masked(column, dim)
+
+
+def _masked(column: pa.ChunkedArray, dim: int) -> Masked:
+    array = column.combine_chunks()
+    present_N = np.asarray(array.is_valid(), bool)
+    out_ND = np.zeros((len(array), dim), np.float16)
+    if not dim:
+        return out_ND, np.zeros(len(array), bool)
+    out_ND[present_N] = np.asarray(array.flatten(), np.float16).reshape(-1, dim)
     return out_ND, present_N
 
 
@@ -184,7 +203,7 @@ class ReleaseRows:
     def _part(self, name: str, columns: list[str]) -> pa.Table:
         """A part's rows; empty if the part is broken, which is then set aside."""
         try:
-            return self._parts.read(name, columns)
+            return self._parts.read(name, columns, ROWS)
         except BrokenFile as broken:
             set_aside(self.storage, broken)
             return pa.schema([ROWS.field(column) for column in columns]).empty_table()

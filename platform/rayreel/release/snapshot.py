@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 import uuid
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,15 @@ from rayreel.encoders.encoder import Modality
 from rayreel.errors import RayreelError
 from rayreel.parts import parquet_bytes, read_part
 from rayreel.release.neighbours import exact_neighbours
-from rayreel.release.rows import ReleaseRows, VideoRow, embeddings, part_embeddings, videos
+from rayreel.release.rows import (
+    Masked,
+    ReleaseRows,
+    VideoRow,
+    embeddings,
+    part_embeddings,
+    space_vectors,
+    videos,
+)
 from rayreel.storage import BrokenFile, Storage
 
 log = logging.getLogger(__name__)
@@ -41,7 +50,8 @@ class Snapshot:
     """N videos of a release, ordered by video_id, as they were after the part `upto`.
 
     embeddings_ND: float32 unit vectors. parts[m]: float16 [N, D], embeddings of one modality alone, unit
-    vectors where present[m] (bool [N]) and zeros elsewhere. neighbours_NK: row numbers of the nearest other videos,
+    vectors where present[m] (bool [N]) and zeros elsewhere. spaces[m]: the means of the encoder's own vectors,
+    likewise, for the modalities of `release.spaces`. neighbours_NK: row numbers of the nearest other videos,
     best first, and scores_NK their cosines; exact, K = min(config, N - 1). Arrays are mapped from disk, read-only.
     """
 
@@ -54,6 +64,7 @@ class Snapshot:
     embeddings_ND: NDArray[np.float32]
     parts: dict[Modality, NDArray[np.float16]]
     present: dict[Modality, NDArray[np.bool_]]
+    spaces: dict[Modality, Masked]
     neighbours_NK: NDArray[np.int32]
     scores_NK: NDArray[np.float32]
 
@@ -61,8 +72,10 @@ class Snapshot:
         return len(self.ids)
 
 
-def write_snapshot(storage: Storage, rows: ReleaseRows, neighbours: int) -> str:
+def write_snapshot(storage: Storage, rows: ReleaseRows, neighbours: int, spaces: Collection[Modality] = ()) -> str:
     """Write a snapshot of the current rows with `neighbours` per video and point to it; returns its name.
+
+    `spaces` are the modalities whose encoders' own vectors it keeps.
 
     The pointer is replaced last, so readers see the old snapshot or the new one. Memory: the rows and 256 MB. Raises
     NoSnapshot if there are no rows.
@@ -77,17 +90,27 @@ def write_snapshot(storage: Storage, rows: ReleaseRows, neighbours: int) -> str:
     arrays: dict[str, NDArray[Any]] = {"embeddings": vectors_ND, "neighbours": nearest_NK, "scores": scores_NK}
     for modality in Modality:
         arrays[modality.value], arrays[f"has_{modality.value}"] = part_embeddings(now.rows, modality)
+    for modality in spaces:
+        arrays[f"raw_{modality}"], arrays[f"has_raw_{modality}"] = space_vectors(now.rows, modality)
+        if lacking := int((arrays[f"has_{modality}"] & ~arrays[f"has_raw_{modality}"]).sum()):
+            log.warning(
+                "%d videos of release %d are not in the space %s: an earlier version of rayreel embedded them. "
+                "Train and promote again.",
+                lacking,
+                rows.version,
+                modality,
+            )
     for key, array in arrays.items():
         _write_array(storage, f"{folder}/{key}.npy", array)
     storage.write(f"{folder}/rows.parquet", parquet_bytes(now.rows.select(list(VideoRow.__slots__))))
-    pointer = {"name": name, "upto": now.last, "videos": len(vectors_ND)}
+    pointer = {"name": name, "upto": now.last, "videos": len(vectors_ND), "spaces": sorted(spaces)}
     storage.write(f"{folder}/{POINTER}", json.dumps(pointer).encode())
     _replace_pointer(storage, rows.folder, pointer)
     return name
 
 
 def snapshot_pointer(storage: Storage, version: int) -> dict[str, Any] | None:
-    """Return name, upto (its last part) and videos (their number) of a release's snapshot; None before the first.
+    """Return name, upto (its last part), videos (their number) and spaces of a release's snapshot, if there is one.
 
     If the pointer is broken, returns the copy kept inside the newest snapshot. Raises BrokenFile if there is none.
     """
@@ -131,6 +154,11 @@ def load_snapshot(storage: Storage, version: int, cache_dir: Path) -> Snapshot:
         raise
 
 
+def spaces_of(pointer: dict[str, Any]) -> list[Modality]:
+    """Return the modalities whose spaces a snapshot has, in a fixed order."""
+    return [modality for modality in Modality if modality in pointer.get("spaces", ())]
+
+
 def snapshot_damage(storage: Storage, version: int, cache_dir: Path) -> BrokenFile | None:
     """Return the damage of a release's pointer or its snapshot; None if both are readable or there is none."""
     try:
@@ -167,6 +195,7 @@ def _load(storage: Storage, version: int, pointer: dict[str, Any], cache_dir: Pa
         embeddings_ND=_map(folder, "embeddings"),
         parts={modality: _map(folder, modality.value) for modality in Modality},
         present={modality: _map(folder, f"has_{modality.value}") for modality in Modality},
+        spaces={m: (_map(folder, f"raw_{m}"), _map(folder, f"has_raw_{m}")) for m in spaces_of(pointer)},
         neighbours_NK=_map(folder, "neighbours"),
         scores_NK=_map(folder, "scores"),
     )

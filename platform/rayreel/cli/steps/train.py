@@ -143,7 +143,7 @@ def features(settings: Settings) -> FeatureStore:
 def inputs_of(settings: Settings) -> TrainingInputs:
     """Return the features and interactions that the settings name. Raises NoFeatures."""
     store, table = features(settings), _interactions(settings)
-    words = mean_words(store, settings.encoders, settings.weights_cache)
+    words = mean_words(store, settings.encoders, settings.weights_cache, settings.splits)
     return TrainingInputs(store, store.fingerprint(), table, interactions_digest(table), words)
 
 

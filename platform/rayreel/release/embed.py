@@ -230,6 +230,6 @@ def _lists(values_ND: NDArray[np.floating], present_N: NDArray[np.bool_] | None 
 
     By default, it is false for zero rows, which the tower returns if it reads no modality of the video.
     """
-    has_N: NDArray[np.bool_] = values_ND.any(axis=1) if present_N is None else present_N
+    has_N = np.asarray(values_ND.any(axis=1)) if present_N is None else present_N
     offsets = np.concatenate([[0], np.cumsum(has_N) * values_ND.shape[1]]).astype(np.int32)
     return pa.ListArray.from_arrays(offsets, pa.array(values_ND[has_N].ravel()), mask=pa.array(~has_N))

@@ -66,18 +66,6 @@ class NoIndex:
     ) -> NoReturn:
         raise AssertionError("searched the index")
 
-    def hybrid(
-        self,
-        embedding: np.ndarray,
-        text: str,
-        top_k: int,
-        exclude: Sequence[str] = (),
-        *,
-        filter: Filter | None = None,
-        collection: str | None = None,
-    ) -> NoReturn:
-        raise AssertionError("searched the index")
-
 
 def pinned(live: Live, index: Searcher | None = None, collection: str = "", **config: object) -> PinnedRelease:
     """Return a release to query, by default with an index that must not be searched."""

@@ -104,7 +104,7 @@ def test_the_options_are_those_of_the_service(promoted: Promoted) -> None:
         ({}, "exactly one of"),
         ({"video_id": "v01", "text": "two queries"}, "exactly one of"),
         ({"video_id": "v01", "top_n": 3}, "top_n: "),
-        ({"video_id": "v01", "hybrid": True}, "hybrid requires text"),
+        ({"user": {"history": ["v01"]}, "hybrid": True}, "hybrid requires text"),
         ({"embedding": [1.0, 2.0]}, f"{DIM} numbers"),
     ],
 )

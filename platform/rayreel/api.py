@@ -151,8 +151,8 @@ def recommend(
     """Recommend videos for exactly one query from the release that was promoted last, without a running service.
 
     `user` is `{"history": [...], "liked_categories": [...]}`. Options are those of `POST /v1/recommend`: filter,
-    weights, exclude, diversity, cross_category, serendipity, hybrid and explain. The release, its tower and the text
-    encoder stay in memory for the next call. Only hybrid searches and large releases use the index, and Ray for it.
+    weights, exclude, diversity, cross_category, serendipity, hybrid, threshold and explain. The release, its tower and
+    the text encoder stay in memory for the next call. Only large releases use the index, and Ray for it.
 
     Raises:
         BadQuery, UnknownVideo, BadFilter: the query is invalid.

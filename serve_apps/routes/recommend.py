@@ -91,6 +91,8 @@ def _result(video: RankedVideo) -> dict[str, Any]:
         "metadata": video.extra,
         "has_video": video.has_video,
     }
+    if video.cosine is not None:
+        result["cosine"] = round(video.cosine, 6)
     if video.explanation is not None:
         result["explanation"] = {"stage": video.explanation.stage, "modalities": video.explanation.modalities}
     return result

@@ -67,7 +67,7 @@ def test_an_invalid_query_is_rejected(body: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ({"video_id": "a", "hybrid": True}, "hybrid"),
+        ({"embedding": [1, 2], "hybrid": True}, "hybrid"),
         ({"text": "a", "weights": {"visual": 1}}, "weights"),
         ({"embedding": [1, 2], "weights": {"visual": 1}}, "weights"),
     ],

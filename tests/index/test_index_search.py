@@ -9,7 +9,7 @@ from rayreel.index.alias import switch_alias
 from rayreel.index.collection import version_of
 from rayreel.index.config import IndexConfig
 from rayreel.index.filters import matches, parse_filter
-from rayreel.index.search import Hit, NoRelease, VideoIndex, fused
+from rayreel.index.search import Hit, NoRelease, VideoIndex
 from rayreel.index.write import IndexRow
 
 
@@ -112,35 +112,6 @@ def test_a_search_by_words_matches_texts_and_respects_filter_and_exclusions(inde
     assert index.by_words("?!", 10) == []
 
 
-def test_a_hybrid_search_is_reciprocal_rank_fusion_of_both_rankings(index: VideoIndex, rows: list[IndexRow]) -> None:
-    query, text = rows[0].embedding, "moon250 moon7 tide3"
-    dense, words = ids(index.search(query, 50)), ids(index.by_words(text, 50))
-    hits = index.hybrid(query, text, 10)
-    scores = {
-        video_id: sum(1 / (61 + ranking.index(video_id)) for ranking in (dense, words) if video_id in ranking)
-        for video_id in {*dense, *words}
-    }
-    assert [hit.score for hit in hits] == pytest.approx(sorted(scores.values(), reverse=True)[:10])
-    assert all(hit.score == pytest.approx(scores[hit.video_id]) for hit in hits)
-    assert {"v0", "v7", "v250"} <= set(ids(hits))
-
-
-def test_a_hybrid_search_filters_and_excludes_in_both_rankings(index: VideoIndex, rows: list[IndexRow]) -> None:
-    english = parse_filter({"extra.lang": "en"})
-    hits = index.hybrid(rows[0].embedding, "moon250 moon7 tide3", 30, ["v7"], filter=english)
-    assert len(hits) == 30
-    assert all(hit.extra and hit.extra["lang"] == "en" and hit.video_id != "v7" for hit in hits)
-
-
-def test_fusion_prefers_videos_in_both_rankings() -> None:
-    def ranking(*names: str) -> list[Hit]:
-        return [Hit(name, 0.0, "", "") for name in names]
-
-    hits = fused([ranking("a", "b", "c"), ranking("d", "b")])
-    assert [hit.video_id for hit in hits] == ["b", "a", "d", "c"]
-    assert hits[0].score == pytest.approx(2 / 62)
-
-
 def test_a_stored_embedding_is_returned_exactly(index: VideoIndex, rows: list[IndexRow]) -> None:
     np.testing.assert_array_equal(index.get("v17"), rows[17].embedding)
 
@@ -177,7 +148,7 @@ def test_a_request_pinned_to_a_release_is_not_affected_by_the_alias(
     assert (version_of(index.collection()), index.count()) == (FIRST + 3, 2)
     assert index.count(collection=pinned) == 300
     assert len(index.search(rows[0].embedding, 10, collection=pinned)) == 10
-    assert len(index.hybrid(rows[0].embedding, "moon7", 10, collection=pinned)) == 10
+    assert len(index.by_words("tide4", 10, collection=pinned)) == 10
     switch_alias(client, config.alias, pinned)
     assert (version_of(index.collection()), index.count()) == (FIRST + 1, 300)
 

@@ -20,6 +20,7 @@ OPTIONS: dict[str, Any] = {
     "cross_category": True,
     "serendipity": 0.5,
     "hybrid": True,
+    "threshold": -0.5,
     "explain": True,
 }
 FORM = {
@@ -32,6 +33,7 @@ FORM = {
     "cross_category": "true",
     "serendipity": "0.5",
     "hybrid": "true",
+    "threshold": "-0.5",
     "explain": "true",
 }
 

@@ -140,14 +140,19 @@ class RecommendOptions(_Request):
     cross_category: Flag = Field(False, description="Only videos from categories other than the query's.")
     serendipity: Share = Field(0.0, description="Share of results from other categories.")
     hybrid: Flag = Field(
-        False, description="Combine embedding ranking and BM25 text ranking; requires text, or the title of an upload."
+        False,
+        description="Add the match of the words to the similarity; requires text, or a video_id or an upload with a "
+        "title. A query without a matching word is answered as without hybrid.",
+    )
+    threshold: Annotated[float, Field(ge=-1, le=1, strict=True)] | None = Field(
+        None, description="Only videos whose cosine similarity to the query is at least this."
     )
     explain: Flag = Field(False, description="Include the stage and the similarity per modality for every result.")
     space: Literal["visual", "audio", "text"] | None = Field(
         None,
         description="Compare exactly in the space of one encoder's own vectors, averaged over each video, instead of "
         "the release's embeddings; of the modalities in release.spaces. Not with user, weights, hybrid, explain, "
-        "diversity.",
+        "diversity, threshold.",
     )
     metric: Literal["cosine", "l2", "l1"] | None = Field(
         None, description="Metric of `space`, cosine by default. With l2 and l1, scores are negative distances."
@@ -159,12 +164,15 @@ class RecommendOptions(_Request):
             raise ValueError("metric requires space")
         if self.space is not None and (self.weights is not None or self.hybrid or self.explain or self.diversity):
             raise ValueError("space cannot be combined with weights, hybrid, explain and diversity")
+        if self.space is not None and self.threshold is not None:
+            raise ValueError("space cannot be combined with threshold, which is a cosine of the release's embeddings")
         return self
 
 
 # What cannot be combined with `space`: it mixes modalities or embeddings of the release.
 _NO_SPACE: dict[str, JsonValue] = {
     "weights": {"type": "null"},
+    "threshold": {"type": "null"},
     "hybrid": {"const": False},
     "explain": {"const": False},
     "diversity": {"const": 0},
@@ -190,7 +198,7 @@ class RecommendRequest(RecommendOptions):
             ],
             "oneOf": _present("video_id", "text", "embedding", "user"),
             "allOf": [
-                {"anyOf": [{"properties": {"hybrid": {"const": False}}}, *_present("text")]},
+                {"anyOf": [{"properties": {"hybrid": {"const": False}}}, *_present("video_id", "text")]},
                 {"anyOf": [{"properties": {"weights": {"type": "null"}}}, *_present("video_id", "user")]},
                 {"anyOf": [{"properties": {"space": {"type": "null"}}}, {"properties": {"user": {"type": "null"}}}]},
                 *_SPACE_RULES,
@@ -212,8 +220,8 @@ class RecommendRequest(RecommendOptions):
     def _check_query(self) -> Self:
         if [self.video_id, self.text, self.embedding, self.user].count(None) != 3:
             raise ValueError("exactly one of video_id, text, embedding and user is required")
-        if self.hybrid and self.text is None:
-            raise ValueError("hybrid requires text")
+        if self.hybrid and self.text is None and self.video_id is None:
+            raise ValueError("hybrid requires text or video_id, whose title is the words")
         if self.weights is not None and self.video_id is None and self.user is None:
             raise ValueError("weights require video_id or user, because they apply to the modalities of known videos")
         if self.space is not None and self.user is not None:
@@ -264,6 +272,7 @@ class Result(BaseModel):
     tags: list[str] = []
     metadata: dict[str, Any] = {}
     has_video: bool = Field(True, description="False for an item that is known by its text only.")
+    cosine: float | None = Field(None, description="With hybrid, the cosine similarity within the score.")
     explanation: Explanation | None = Field(None, description="Only if explain is true.")
 
 

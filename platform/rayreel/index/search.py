@@ -18,10 +18,6 @@ from rayreel.index.retry import call_milvus
 Vector = NDArray[np.float32]
 
 COLUMNS = ["title", "category", "tags", "extra"]
-# The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher 2009).
-RRF_K = 60
-# Minimum length of each ranking in the fusion: what one ranks low, the other may rank high.
-FUSION_DEPTH = 50
 # Milvus' limit of hits per search.
 MAX_HITS = 16_384
 WIDEST_EF = 32_768
@@ -33,7 +29,7 @@ class NoRelease(RayreelError):
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A video found. `score` is its cosine similarity to the query in [-1, 1], or the fused score in a hybrid search.
+    """A video found. `score` is its cosine similarity to the query in [-1, 1], or the BM25 score in a search by words.
 
     `extra` has the catalog's extra columns with created_at (epoch seconds) and duration_s.
     """
@@ -117,26 +113,6 @@ class VideoIndex:
             hits = _without(exclude, self._exact(embedding, room, expression, pinned))
         return hits[:top_k]
 
-    def hybrid(
-        self,
-        embedding: Vector,
-        text: str,
-        top_k: int,
-        exclude: Sequence[str] = (),
-        *,
-        filter: Filter | None = None,
-        collection: str | None = None,
-    ) -> list[Hit]:
-        """Return the best of the rankings by similarity and by the words of `text` (BM25), fused by reciprocal rank.
-
-        Arguments as for `search`. A hit's score is the sum of 1 / (60 + rank) over the rankings that contain it.
-        """
-        pinned = collection or self.collection()
-        depth = max(top_k, FUSION_DEPTH)
-        dense = self.search(embedding, depth, exclude, filter=filter, collection=pinned)
-        words = self.by_words(text, depth, exclude, filter=filter, collection=pinned)
-        return fused([dense, words])[:top_k]
-
     def by_words(
         self,
         text: str,
@@ -190,25 +166,9 @@ class VideoIndex:
         return call_milvus(self._config.timeout_s, call, *args, timeout=self._config.timeout_s, **options)
 
 
-def fused(rankings: Iterable[Sequence[Hit]]) -> list[Hit]:
-    """Fuse rankings by reciprocal rank (Cormack et al. 2009, k = 60), best first."""
-    scores: dict[str, float] = {}
-    hits: dict[str, Hit] = {}
-    for ranking in rankings:
-        for rank, hit in enumerate(ranking, start=1):
-            scores[hit.video_id] = scores.get(hit.video_id, 0.0) + 1 / (RRF_K + rank)
-            hits.setdefault(hit.video_id, hit)
-    best = sorted(scores, key=lambda video_id: -scores[video_id])
-    return [_rescored(hits[video_id], scores[video_id]) for video_id in best]
-
-
 def _without(ids: Iterable[str], hits: Iterable[Hit]) -> list[Hit]:
     excluded = set(ids)
     return [hit for hit in hits if hit.video_id not in excluded]
-
-
-def _rescored(hit: Hit, score: float) -> Hit:
-    return Hit(hit.video_id, score, hit.title, hit.category, hit.tags, hit.extra)
 
 
 def _hit(row: dict[str, Any]) -> Hit:

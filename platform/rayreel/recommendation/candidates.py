@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from rayreel.index.collection import CATEGORY_BYTES
 from rayreel.index.conditions import And, Filter, Not, OneOf, shortened
 from rayreel.index.filters import matches
-from rayreel.index.search import FUSION_DEPTH, MAX_HITS, RRF_K, Hit
+from rayreel.index.search import MAX_HITS, Hit
 from rayreel.recommendation.live import NO, YES, Live
 from rayreel.recommendation.query import Options, Vector
 
 FIRST = 512
 # Cosines computed by the index and by NumPy differ by rounding.
 ROUNDING = 1e-5
+# Videos with matching words whose cosines are computed: 4096 x 512 take a millisecond or two.
+MAX_MATCHES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +40,15 @@ class RankedCandidates:
 class Constraints:
     """What a result must satisfy: not in `exclude`, not of a category in `excluded_categories`, and passing `filter`.
 
-    `verdicts` are the filter's known results by place; `allows` adds to them.
+    `verdicts` are the filter's known results by place; `allows` adds to them. `threshold`: the lowest cosine with the
+    query, for sources whose order is another; from the others, the caller takes the results down to it.
     """
 
     exclude: frozenset[str] = frozenset()
     excluded_categories: frozenset[str] = frozenset()
     filter: Filter | None = None
     verdicts: bytearray = field(default_factory=bytearray)
+    threshold: float = -np.inf
 
     @classmethod
     def of(
@@ -53,7 +57,8 @@ class Constraints:
         """Return the constraints of the options; `exclude` adds ids, and `cross_category` excludes `home`."""
         verdicts = bytearray() if options.filter is None else live.verdicts(options.filter)
         excluded_categories = home if options.cross_category else frozenset()
-        return cls(options.exclude | exclude, excluded_categories, options.filter, verdicts)
+        threshold = -np.inf if options.threshold is None else options.threshold
+        return cls(options.exclude | exclude, excluded_categories, options.filter, verdicts, threshold)
 
     def excluding_categories(self, categories: frozenset[str]) -> "Constraints":
         """Return the same constraints with more categories excluded."""
@@ -204,19 +209,6 @@ class Searcher(Protocol):
         """Return the `top_k` videos nearest to the unit embedding, best first."""
         ...
 
-    def hybrid(
-        self,
-        embedding: Vector,
-        text: str,
-        top_k: int,
-        exclude: Sequence[str] = (),
-        *,
-        filter: Filter | None = None,
-        collection: str | None = None,
-    ) -> list[Hit]:
-        """Return the `top_k` best of the fused rankings by embedding and by words."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class IndexSearch:
@@ -236,15 +228,14 @@ class IndexSearch:
         added = overlay_candidates(self.live, self.query_D, count, constraints)
         limit = count
         while True:
-            hits = self.hits(limit, constraints)
+            hits = self._hits(limit, constraints)
             found = merged(self._known(hits, constraints), added, count)
             reached = len(found.places) == count and found.scores[-1] >= hits[-1].score - ROUNDING if hits else True
             if reached or len(hits) < limit or limit == MAX_HITS:
                 return found
             limit = min(4 * limit, MAX_HITS)
 
-    def hits(self, limit: int, constraints: Constraints) -> list[Hit]:
-        """Return the index's own ranking, not checked against the replica."""
+    def _hits(self, limit: int, constraints: Constraints) -> list[Hit]:
         excluded, narrowed = sorted(constraints.exclude), constraints.as_filter()
         return self.index.search(self.query_D, limit, excluded, filter=narrowed, collection=self.collection)
 
@@ -258,37 +249,43 @@ class IndexSearch:
 
 @dataclass(frozen=True, slots=True)
 class HybridSearch:
-    """Searches the index with a unit query and words; scores and order are those of reciprocal rank fusion.
+    """Adds the match of the words to the cosine of a search by embedding; exact up to MAX_MATCHES matching videos.
 
-    Videos of the overlay are in the index too, and only the index can rank them by words, so none are added here.
+    A score is cosine + weight x match, the convex combination of both up to a factor. So a video without a matching
+    word keeps its cosine, and a query whose words match nothing is answered as the search by embedding answers it.
     """
 
-    dense: IndexSearch
+    dense: ExactSearch | IndexSearch
     text: str
-    explain: bool = False
+    weight: float
 
     def nearest(self, count: int, constraints: Constraints) -> RankedCandidates:
-        """Return the `count` best allowed videos, or all if there are fewer."""
-        live, limit = self.dense.live, count
-        while True:
-            hits = self._hits(limit, constraints)
-            found = [(live.find(hit.video_id), hit.score) for hit in hits]
-            kept = [(place, score) for place, score in found if place is not None and constraints.allows(live, place)]
-            if len(kept) >= count or len(hits) < limit or limit == MAX_HITS:
-                return self._with_stages(kept[:count], constraints, limit)
-            limit = min(4 * limit, MAX_HITS)
+        """Return the `count` best allowed videos, or all if there are fewer.
 
-    def _hits(self, limit: int, constraints: Constraints) -> list[Hit]:
-        dense, excluded, narrowed = self.dense, sorted(constraints.exclude), constraints.as_filter()
-        return dense.index.hybrid(
-            dense.query_D, self.text, limit, excluded, filter=narrowed, collection=dense.collection
+        The stage of those that are not among the best by embedding is bm25.
+        """
+        live = self.dense.live
+        by_embedding = self.dense.nearest(count, constraints)
+        match_P = live.matches(self.text)
+        places = [place for place in _most(match_P, MAX_MATCHES) if constraints.allows(live, place)]
+        cosines_M = live.vectors(places) @ self.dense.query_D
+        near_M = cosines_M >= constraints.threshold
+        places, cosines_M = np.asarray(places, np.int64)[near_M].tolist(), cosines_M[near_M]
+        listed = dict(zip(by_embedding.places, by_embedding.stages, strict=True))
+        by_words = RankedCandidates(
+            places,
+            (cosines_M + self.weight * match_P[places]).tolist(),
+            [listed.get(place, "bm25") for place in places],
         )
+        matching = set(places)
+        others = by_embedding.take([i for i, place in enumerate(by_embedding.places) if place not in matching])
+        return merged(by_words, others, count)
 
-    def _with_stages(self, kept: Sequence[tuple[int, float]], constraints: Constraints, depth: int) -> RankedCandidates:
-        """Add the stages: bm25 if the words contributed more to the score than the embedding. Only for `explain`."""
-        stages = ["index"] * len(kept)
-        if self.explain:
-            hits = enumerate(self.dense.hits(max(depth, FUSION_DEPTH), constraints), start=1)
-            by_embedding = {self.dense.live.find(hit.video_id): 1 / (RRF_K + rank) for rank, hit in hits}
-            stages = ["bm25" if score > 2 * by_embedding.get(place, 0.0) else "index" for place, score in kept]
-        return RankedCandidates([place for place, _ in kept], [score for _, score in kept], stages)
+
+def _most(match_P: NDArray[np.float32], count: int) -> list[int]:
+    """Places of the `count` best matches above zero."""
+    found_M = np.flatnonzero(match_P)
+    if len(found_M) > count:
+        found_M = found_M[np.argpartition(-match_P[found_M], count)[:count]]
+    places: list[int] = found_M.tolist()
+    return places

@@ -1,7 +1,7 @@
 """The serving release in the memory of a replica: a snapshot and the changes since."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from heapq import merge
@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 from rayreel.encoders.encoder import Modality
 from rayreel.errors import RayreelError
 from rayreel.index.filters import Filter
+from rayreel.index.postings import Postings, matches
+from rayreel.index.words import Language, words
 from rayreel.recommendation.query import BadQuery, Vector
+from rayreel.release.lexicon import documents
 from rayreel.release.rows import (
     Changes,
     Masked,
@@ -49,14 +52,20 @@ class Overlay:
     embeddings_MD: NDArray[np.float32]
     parts: Parts
     spaces: Parts
+    documents: Sequence[Mapping[str, float]] = ()
+
+    @cached_property
+    def postings(self) -> Postings:
+        """The words of the videos."""
+        return Postings.of(self.documents)
 
     @cached_property
     def place(self) -> dict[str, int]:
         """Position of each video in the overlay."""
         return {row.video_id: place for place, row in enumerate(self.rows)}
 
-    def changed(self, changes: Changes) -> "Overlay":
-        """Return this overlay with `changes` applied."""
+    def changed(self, changes: Changes, language: Language) -> "Overlay":
+        """Return this overlay with `changes` applied; `language` is that of their words."""
         gone = changes.deleted | set(changes.rows["video_id"].to_pylist())
         keep = [place for place, row in enumerate(self.rows) if row.video_id not in gone]
         parts = {m: _joined_parts(self.parts[m], keep, part_embeddings(changes.rows, m)) for m in Modality}
@@ -65,7 +74,13 @@ class Overlay:
             for m, own in self.spaces.items()
         }
         embeddings_MD = _joined(self.embeddings_MD[keep], embeddings(changes.rows))
-        return Overlay([*(self.rows[place] for place in keep), *videos(changes.rows)], embeddings_MD, parts, spaces)
+        return Overlay(
+            [*(self.rows[place] for place in keep), *videos(changes.rows)],
+            embeddings_MD,
+            parts,
+            spaces,
+            [*(self.documents[place] for place in keep), *documents(changes.rows, language)],
+        )
 
 
 class SnapshotStatistics:
@@ -141,7 +156,9 @@ class Live:
         hidden = self.hidden | {
             self.snapshot.place[video_id] for video_id in touched if video_id in self.snapshot.place
         }
-        return Live(self.snapshot, self.overlay.changed(changes), hidden, changes.last, self._statistics)
+        return Live(
+            self.snapshot, self.overlay.changed(changes, self.snapshot.language), hidden, changes.last, self._statistics
+        )
 
     @property
     def state(self) -> tuple[int, str, str]:
@@ -212,6 +229,13 @@ class Live:
             rows = places_P[here_P] - offset
             found_PD[here_P], present_P[here_P] = values_ND[rows], present_N[rows]
         return found_PD, present_P
+
+    def matches(self, text: str) -> NDArray[np.float32]:
+        """Return how well the words of each place match those of a text, in [0, 1]; see `rayreel.index.postings`."""
+        parts = self.snapshot.postings, self.overlay.postings
+        found_P = np.concatenate(matches(parts, words(text, self.snapshot.language)))
+        found_P[list(self.hidden)] = 0
+        return found_P
 
     def parts(self, place: int) -> dict[Modality, Vector]:
         """Return a video's single-modality embeddings, float32 [dim], for the modalities it has."""

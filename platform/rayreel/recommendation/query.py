@@ -32,8 +32,8 @@ class Options:
 
     `diversity`: 0 returns the most similar videos; towards 1, results differ more from each other. `serendipity`: the
     share of results from other categories than the query's. `weights`: reweight the modalities of known videos.
-    `hybrid`: fuse the ranking by embedding with the ranking by words. `candidates`: per result, with diversity.
-    `space`: compare in the space of one encoder instead of the release's.
+    `hybrid`: add the match of the words to the cosine. `threshold`: the lowest cosine of a result. `candidates`: per
+    result, with diversity. `space`: compare in the space of one encoder instead of the release's.
     """
 
     top_k: int = 10
@@ -45,6 +45,7 @@ class Options:
     explain: bool = False
     weights: Mapping[Modality, float] | None = None
     hybrid: bool = False
+    threshold: float | None = None
     candidates: int = 5
     space: Space | None = None
 

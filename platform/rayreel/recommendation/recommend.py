@@ -38,8 +38,8 @@ NO_WORDS = "A hybrid search needs words, and this query has none. Query by text,
 class PinnedRelease:
     """The release that a request is pinned to: the replica's copy and its collection in the index.
 
-    A release of at most `config.exact_cells` numbers is compared with the query here; larger releases and searches by
-    words use the index.
+    A release of at most `config.exact_cells` numbers is compared with the query here; larger releases use the index.
+    Words are always searched here.
     """
 
     live: Live
@@ -53,11 +53,11 @@ class PinnedRelease:
             return ExactSearch(self.live, query_D)
         return IndexSearch(self.live, self.index, self.collection, query_D)
 
-    def hybrid(self, query_D: Vector, text: str | None, options: Options) -> HybridSearch:
+    def hybrid(self, query_D: Vector, text: str | None) -> HybridSearch:
         """Return a source of the videos nearest to a query and its words. Raises BadQuery if there are no words."""
         if not text:
             raise BadQuery(NO_WORDS)
-        return HybridSearch(IndexSearch(self.live, self.index, self.collection, query_D), text, options.explain)
+        return HybridSearch(self.nearest(query_D), text, self.live.snapshot.word_weight)
 
 
 def recommend(release: PinnedRelease, request: RecommendRequest, text_D: Vector | None = None) -> RankedResults:
@@ -143,6 +143,7 @@ def options_of(options: RecommendOptions, config: RecommendConfig) -> Options:
         explain=options.explain,
         weights=None if weights is None else {Modality(name): weight for name, weight in weights.items() if weight},
         hybrid=options.hybrid,
+        threshold=options.threshold,
         candidates=config.diversity_candidates,
         space=space_of(options),
     )
@@ -235,7 +236,7 @@ def _source(
 ) -> SpaceSearch | HybridSearch | ExactSearch | IndexSearch:
     if options.space is not None:
         return SpaceSearch(release.live, options.space, query_D)
-    return release.hybrid(query_D, text, options) if options.hybrid else release.nearest(query_D)
+    return release.hybrid(query_D, text) if options.hybrid else release.nearest(query_D)
 
 
 def _home(live: Live, *places: int) -> frozenset[str]:

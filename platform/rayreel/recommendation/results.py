@@ -1,8 +1,9 @@
 """The results of a query: chosen among the candidates, for diversity and serendipity too, and explained."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -32,9 +33,9 @@ class ResultExplanation(NamedTuple):
 
 
 class RankedVideo(NamedTuple):
-    """One result. The score is the cosine of its embedding and the query, or the RRF score in a hybrid search.
+    """One result. The score is the cosine of its embedding and the query; a hybrid search adds the match of the words.
 
-    `has_video` is False for an item that is known by its text only.
+    `has_video` is False for an item that is known by its text only. `cosine` is set in a hybrid search.
     """
 
     video_id: str
@@ -44,6 +45,7 @@ class RankedVideo(NamedTuple):
     tags: tuple[str, ...]
     extra: Mapping[str, Any]
     has_video: bool = True
+    cosine: float | None = None
     explanation: ResultExplanation | None = None
 
 
@@ -95,10 +97,11 @@ def choose(
 ) -> RankedResults | None:
     """Return the results from a source, None if it has no answer. `query`: [dim], or one per interest [I, dim]."""
     constraints = Constraints.of(live, options, exclude, home)
-    pool = source.nearest(options.pool(), constraints)
+    pool = _nearest(live, source, options.pool(), constraints, query)
     chosen = None if pool is None else _diverse(live, pool, options)
     if chosen is not None and options.serendipity and home:
-        chosen = _serendipitous(live, source, chosen, options, constraints.excluding_categories(home))
+        nearest = partial(_nearest, live, source, constraints=constraints.excluding_categories(home), query=query)
+        chosen = _serendipitous(live, chosen, options, home, nearest)
     return None if chosen is None else RankedResults(live.version, _results(live, chosen, options, query))
 
 
@@ -107,23 +110,35 @@ def _diverse(live: Live, pool: RankedCandidates, options: Options) -> RankedCand
     if not options.diversity:
         return pool
     relevance_P = np.asarray(pool.scores, np.float32)
-    if options.hybrid and pool.scores:
-        relevance_P /= relevance_P.max()  # RRF scores are tiny compared with the cosines they are weighed against
     order = select_diverse(relevance_P, live.vectors(pool.places), options.top_k, options.diversity)
     chosen = pool.take(order)
     stages = ["mmr" if rank >= options.top_k else stage for rank, stage in zip(order, chosen.stages, strict=True)]
     return RankedCandidates(chosen.places, chosen.scores, stages)
 
 
-def _serendipitous(
-    live: Live, source: Source, chosen: RankedCandidates, options: Options, outside: Constraints
+def _nearest(
+    live: Live, source: Source, count: int, constraints: Constraints, query: Vector
 ) -> RankedCandidates | None:
+    found = source.nearest(count, constraints)
+    if found is None or constraints.threshold == -math.inf:
+        return found
+    return found.take(np.flatnonzero(cosines(live, found.places, query) >= constraints.threshold).tolist())
+
+
+def _serendipitous(
+    live: Live,
+    chosen: RankedCandidates,
+    options: Options,
+    home: frozenset[str],
+    nearest: Callable[[int], RankedCandidates | None],
+) -> RankedCandidates | None:
+    """`nearest` returns the nearest of other categories."""
     required = required_outsiders(options.serendipity, options.top_k)
-    is_outsider = [live.row(place).category not in outside.excluded_categories for place in chosen.places]
+    is_outsider = [live.row(place).category not in home for place in chosen.places]
     if sum(is_outsider) >= required:
         return chosen
     # All that are required, even if some are chosen already.
-    others = source.nearest(required, outside)
+    others = nearest(required)
     return None if others is None else with_outsiders(chosen, is_outsider, others, required)
 
 
@@ -131,12 +146,21 @@ def _results(live: Live, chosen: RankedCandidates, options: Options, query: Vect
     explained: Sequence[ResultExplanation | None] = [None] * len(chosen.places)
     if options.explain:
         explained = explanations(live, chosen.places, chosen.stages, query)
+    near: Sequence[float | None] = [None] * len(chosen.places)
+    if options.hybrid:
+        near = cosines(live, chosen.places, query).tolist()
     results = []
-    for place, score, explanation in zip(chosen.places, chosen.scores, explained, strict=True):
+    for place, score, cosine, explanation in zip(chosen.places, chosen.scores, near, explained, strict=True):
         row = live.row(place)
         known = row.video_id, score, row.title, row.category, row.tags, row.extra, row.has_video
-        results.append(RankedVideo(*known, explanation))
+        results.append(RankedVideo(*known, cosine, explanation))
     return results
+
+
+def cosines(live: Live, places: Sequence[int], query: Vector) -> NDArray[np.float32]:
+    """Return the cosine of each video with the unit query [dim], or with the nearest of the interests [I, dim]."""
+    found_P: NDArray[np.float32] = (live.vectors(places) @ np.atleast_2d(query).T).max(axis=1)
+    return found_P
 
 
 def explanations(live: Live, places: Sequence[int], stages: Sequence[str], query: Vector) -> list[ResultExplanation]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from rayreel.encoders.config import Modality
+from rayreel.index.words import Language
 from rayreel.placement import NodeLabels
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -74,6 +75,11 @@ class ReleaseConfig(BaseModel):
         (),
         description="modalities in whose encoder's own space the service finds neighbours (`space` of a query); each "
         "keeps 2 bytes per dimension and video in the snapshot, 2.5 GB for a million videos of 1280",
+    )
+    language: Language = Field(
+        "english",
+        description="language of titles and transcripts: a search by words ignores its stop words and endings; none: "
+        "all words as they are",
     )
     overlay_rows: int = Field(1000, ge=0, description="rows written since the snapshot before a new one is made")
     keep: int = Field(

@@ -58,7 +58,8 @@ def _bring(candidate: Candidate, progress: Progress, *, snapshot: bool) -> Broug
     build(candidate, progress, found)
     if snapshot and snapshot_pointer(storage, rows.version) == former:
         progress("snapshot", 0)
-        write_snapshot(storage, rows, candidate.site.release.neighbours, candidate.site.release.spaces)
+        config = candidate.site.release
+        write_snapshot(storage, rows, config.neighbours, config.spaces, config.language)
     if former is not None:  # replicas have read as far as that, at least
         rows.compact(upto=former["upto"])
     now, latter = found.after(rows), snapshot_pointer(storage, rows.version)

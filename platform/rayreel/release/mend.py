@@ -8,6 +8,7 @@ from typing import NamedTuple
 from rayreel.encoders.encoder import Modality
 from rayreel.features.amend import Amendments
 from rayreel.features.store import FeatureStore
+from rayreel.index.words import Language
 from rayreel.parts import broken_files, set_aside
 from rayreel.release.rows import ReleaseRows
 from rayreel.release.snapshot import snapshot_damage, write_snapshot
@@ -52,11 +53,15 @@ def restore_amendments(store: FeatureStore, rows: ReleaseRows) -> Restored:
 
 
 def mend_snapshot(
-    storage: Storage, rows: ReleaseRows, neighbours: int, spaces: Collection[Modality] = ()
+    storage: Storage,
+    rows: ReleaseRows,
+    neighbours: int,
+    spaces: Collection[Modality] = (),
+    language: Language = "english",
 ) -> BrokenFile | None:
     """Rewrite a release's snapshot if it or its pointer is damaged; returns the damage, None if there is none."""
     with tempfile.TemporaryDirectory() as fresh:  # reads an object store's content, not a cached copy
         damage = snapshot_damage(storage, rows.version, Path(fresh))
     if damage is not None:
-        write_snapshot(storage, rows, neighbours, spaces)
+        write_snapshot(storage, rows, neighbours, spaces, language)
     return damage

@@ -21,7 +21,10 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
 from rayreel.encoders.encoder import Modality
 from rayreel.errors import RayreelError
+from rayreel.index.postings import Postings
+from rayreel.index.words import Language
 from rayreel.parts import parquet_bytes, read_part
+from rayreel.release.lexicon import DEFAULT_WEIGHT, documents, word_weight
 from rayreel.release.neighbours import exact_neighbours
 from rayreel.release.rows import (
     Masked,
@@ -37,8 +40,10 @@ from rayreel.storage import BrokenFile, Storage
 log = logging.getLogger(__name__)
 
 POINTER = "snapshot.json"
+POSTINGS = ("hashes_T", "starts_T", "places_P", "counts_P")
 # Unreferenced snapshots older than this are deleted: writing one never takes a day.
 ABANDONED_S = 86_400.0
+_LANGUAGE: Language = "english"
 
 
 class NoSnapshot(RayreelError):
@@ -52,7 +57,8 @@ class Snapshot:
     embeddings_ND: float32 unit vectors. parts[m]: float16 [N, D], embeddings of one modality alone, unit
     vectors where present[m] (bool [N]) and zeros elsewhere. spaces[m]: the means of the encoder's own vectors,
     likewise, for the modalities of `release.spaces`. neighbours_NK: row numbers of the nearest other videos,
-    best first, and scores_NK their cosines; exact, K = min(config, N - 1). Arrays are mapped from disk, read-only.
+    best first, and scores_NK their cosines; exact, K = min(config, N - 1). postings: the words of each video in their
+    language, and word_weight, how much they count beside the cosine. Arrays are mapped from disk, read-only.
     """
 
     version: int
@@ -67,15 +73,24 @@ class Snapshot:
     spaces: dict[Modality, Masked]
     neighbours_NK: NDArray[np.int32]
     scores_NK: NDArray[np.float32]
+    postings: Postings
+    language: Language
+    word_weight: float
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
-def write_snapshot(storage: Storage, rows: ReleaseRows, neighbours: int, spaces: Collection[Modality] = ()) -> str:
+def write_snapshot(
+    storage: Storage,
+    rows: ReleaseRows,
+    neighbours: int,
+    spaces: Collection[Modality] = (),
+    language: Language = _LANGUAGE,
+) -> str:
     """Write a snapshot of the current rows with `neighbours` per video and point to it; returns its name.
 
-    `spaces` are the modalities whose encoders' own vectors it keeps.
+    `spaces` are the modalities whose encoders' own vectors it keeps; `language` is that of the words.
 
     The pointer is replaced last, so readers see the old snapshot or the new one. Memory: the rows and 256 MB. Raises
     NoSnapshot if there are no rows.
@@ -100,10 +115,13 @@ def write_snapshot(storage: Storage, rows: ReleaseRows, neighbours: int, spaces:
                 rows.version,
                 modality,
             )
+    postings = Postings.of(documents(now.rows, language))
+    arrays |= {name: getattr(postings, name) for name in POSTINGS}
     for key, array in arrays.items():
         _write_array(storage, f"{folder}/{key}.npy", array)
     storage.write(f"{folder}/rows.parquet", parquet_bytes(now.rows.select(list(VideoRow.__slots__))))
-    pointer = {"name": name, "upto": now.last, "videos": len(vectors_ND), "spaces": sorted(spaces)}
+    searched = {"language": language, "word_weight": word_weight(now.rows, postings, language)}
+    pointer = {"name": name, "upto": now.last, "videos": len(vectors_ND), "spaces": sorted(spaces), **searched}
     storage.write(f"{folder}/{POINTER}", json.dumps(pointer).encode())
     _replace_pointer(storage, rows.folder, pointer)
     return name
@@ -183,7 +201,8 @@ def _own_pointers(storage: Storage, folder: str) -> list[dict[str, Any]]:
 
 def _load(storage: Storage, version: int, pointer: dict[str, Any], cache_dir: Path) -> Snapshot:
     folder = _local(storage, version, pointer, cache_dir)
-    rows = videos(_rows(folder / "rows.parquet"))
+    table = _rows(folder / "rows.parquet")
+    rows = videos(table)
     ids = [row.video_id for row in rows]
     return Snapshot(
         version=version,
@@ -198,7 +217,17 @@ def _load(storage: Storage, version: int, pointer: dict[str, Any], cache_dir: Pa
         spaces={m: (_map(folder, f"raw_{m}"), _map(folder, f"has_raw_{m}")) for m in spaces_of(pointer)},
         neighbours_NK=_map(folder, "neighbours"),
         scores_NK=_map(folder, "scores"),
+        postings=_postings(folder, table),
+        language=pointer.get("language", _LANGUAGE),
+        word_weight=pointer.get("word_weight", DEFAULT_WEIGHT),
     )
+
+
+def _postings(folder: Path, table: pa.Table) -> Postings:
+    if (folder / f"{POSTINGS[0]}.npy").exists():
+        return Postings(table.num_rows, *(_map(folder, name) for name in POSTINGS))
+    # Written before snapshots had words: those of titles and tags are known.
+    return Postings.of(documents(table.append_column("text", table["title"]), _LANGUAGE))
 
 
 def _replace_pointer(storage: Storage, folder: str, pointer: dict[str, Any]) -> None:

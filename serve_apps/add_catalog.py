@@ -41,7 +41,8 @@ def main(
     rows = read_catalog(catalog, settings.limits)
     _join_ray()
     use_tracking(settings.place)
-    _extract(settings, rows)
+    version = settings.site().champion()
+    _extract(settings if version is None else settings.of_release(version), rows)
     _update_release(settings)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from rayreel.failures import Rejected
+from rayreel.features.key import EncoderKey
 from rayreel.media.clip import Clip
 from rayreel.media.fetch import local_copy, refuse_foreign
 from rayreel.media.isolated import IsolatedDecoder
@@ -28,9 +29,8 @@ class Decoders:
     other half to uploads and texts.
     """
 
-    def __init__(self, settings: Settings, frame_size: int, metrics: Metrics, most_calls: int) -> None:
-        self._limits, self._sampling = settings.limits, settings.sampling
-        self._frame_size, self._metrics, self.ongoing = frame_size, metrics, 0
+    def __init__(self, settings: Settings, metrics: Metrics, most_calls: int) -> None:
+        self._limits, self._metrics, self.ongoing = settings.limits, metrics, 0
         downloads = max(1, most_calls // 2)
         threads = min(settings.serve.download_threads, downloads)
         self._downloading = Blocking("download", threads, downloads - threads)
@@ -41,8 +41,10 @@ class Decoders:
             # No allowed folders: their input is an upload, or was checked by `_fetch`.
             self._free.put_nowait(IsolatedDecoder(self._limits.max_memory_bytes))
 
-    async def decode(self, source: Content | str, seconds: float) -> Clip | Rejected:
+    async def decode(self, source: Content | str, seconds: float, key: EncoderKey) -> Clip | Rejected:
         """Decode a video from its content or URI within `seconds`, or return why it cannot be used.
+
+        `key`: the sampling and the size of frames for its encoders.
 
         Downloads occupy no decoder. Raises Busy if too many downloads are waiting.
         """
@@ -51,7 +53,7 @@ class Decoders:
         self.ongoing += 1
         try:
             async with on_disk as path:
-                outcome = path if isinstance(path, Rejected) else await self._decode_next(path, until)
+                outcome = path if isinstance(path, Rejected) else await self._decode_next(path, until, key)
         finally:
             self.ongoing -= 1
         if isinstance(outcome, Rejected):
@@ -86,17 +88,17 @@ class Decoders:
             files.close()
         return path
 
-    async def _decode_next(self, path: Path, until: float) -> Clip | Rejected:
+    async def _decode_next(self, path: Path, until: float, key: EncoderKey) -> Clip | Rejected:
         decoder = await self._free.get()
-        work = asyncio.create_task(asyncio.to_thread(self._decode, decoder, path, until - _now()))
+        work = asyncio.create_task(asyncio.to_thread(self._decode, decoder, path, until - _now(), key))
         # A cancelled call continues in its thread until the deadline of its request, and then returns the decoder.
         work.add_done_callback(lambda _: self._free.put_nowait(decoder))
         with self._metrics.stage("decode"):
             return await asyncio.shield(work)
 
-    def _decode(self, decoder: IsolatedDecoder, path: Path, seconds: float) -> Clip | Rejected:
+    def _decode(self, decoder: IsolatedDecoder, path: Path, seconds: float, key: EncoderKey) -> Clip | Rejected:
         limits = self._limits.model_copy(update={"timeout_s": min(self._limits.timeout_s, max(seconds, 0.1))})
-        return decoder.decode(str(path), self._sampling, self._frame_size, limits)
+        return decoder.decode(str(path), key.sampling, key.frame_size, limits)
 
 
 def _write(file: IO[bytes], content: Content) -> None:

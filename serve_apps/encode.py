@@ -3,9 +3,9 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,21 +16,21 @@ from rayreel.catalog.video import CatalogVideo
 from rayreel.compat.ray_serve import most_calls
 from rayreel.encoders.compute import device_named
 from rayreel.encoders.encoder import Modality
-from rayreel.encoders.load import load_encoders, load_word_encoders
 from rayreel.errors import RayreelError
 from rayreel.failures import Reason, Rejected
 from rayreel.features.key import EncoderKey
 from rayreel.media.clip import Clip
-from rayreel.media.config import AUDIO_RATE_HZ
 from rayreel.recommendation.query import mean_of, weighted_query
 from rayreel.release import registry
 from rayreel.release.embed import embed_table
+from rayreel.release.registry import Version
 from rayreel.settings import Settings
 from rayreel.tower.embed import EmptyQuery, QueryVectors, embed_queries
 from rayreel.tower.embedder import Embedder
 from rayreel.training.tracking import use_tracking
 from serve_apps.content import Content
 from serve_apps.decoders import Decoders
+from serve_apps.encoder_sets import EncoderSet, run_each
 from serve_apps.feature_row import feature_row
 from serve_apps.observe import Metrics, log_with_serve
 from serve_apps.problems import Unavailable
@@ -40,13 +40,25 @@ log = logging.getLogger(__name__)
 Array = NDArray[Any]
 Embedding = NDArray[np.float32]
 
-# During a switch of releases, some requests still need the previous tower.
-TOWERS = 2
+# During a switch of releases, some requests still need the previous one.
+RELEASES = 2
 MAX_BATCH = 32
 
 
 class WrongEncoders(Unavailable):
-    """The release was made with other encoders than those of this service."""
+    """The encoders of the release cannot be loaded in this service."""
+
+
+class LoadedRelease(NamedTuple):
+    """A release's encoders and tower."""
+
+    encoders: EncoderSet
+    tower: Embedder
+
+    @property
+    def key(self) -> EncoderKey:
+        """The key of the features that the tower reads."""
+        return self.encoders.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +71,7 @@ class Encoded:
 
 @serve.deployment(name="encode")
 class Encode:
-    """Embeds queries and new videos with the tower of the requested release.
+    """Embeds queries and new videos with the encoders and the tower of the requested release.
 
     Each network batches inputs across requests: those that arrive during a batch form the next one. By default nothing
     waits for a batch to fill; see `reconfigure`.
@@ -69,14 +81,12 @@ class Encode:
         self.settings, self.metrics = settings, Metrics()
         log_with_serve()
         use_tracking(settings.place)
-        self.encoders = load_encoders(settings.encoders, settings.weights_cache)
-        self.words = load_word_encoders(settings.encoders, settings.weights_cache, self.encoders.text)
         self.device = device_named(settings.encoders.device)
-        self.key = EncoderKey.of(self.encoders, settings.sampling)
-        self._towers: OrderedDict[int, Embedder] = OrderedDict()
+        self._sets: dict[str, EncoderSet] = {}
+        self._releases: OrderedDict[int, LoadedRelease] = OrderedDict()
         self._loading = asyncio.Lock()
-        self._decoders = Decoders(settings, self.key.frame_size, self.metrics, most_calls())
-        self._warm_up()
+        self._decoders = Decoders(settings, self.metrics, most_calls())
+        self._start()
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Set `max_batch_size` (1: no batching) and `batch_wait_timeout_s` without a restart."""
@@ -95,22 +105,25 @@ class Encode:
         self.metrics.report_queues()
 
     async def describe(self, version: int) -> dict[str, str]:
-        """Return the device and the encoders of this replica. Loads the version's tower; raises if that fails."""
-        await self._tower(version)
-        return {"device": str(self.device), **{m.value: name for m, name in self.encoders.identities.items()}}
+        """Return the device and the encoders of a release. Loads them and its tower; raises if that fails."""
+        release = await self._release(version)
+        return {"device": str(self.device), **{m.value: name for m, name in release.key.identities.items()}}
 
     async def texts(self, texts: Sequence[str], version: int) -> Embedding:
         """Return the embeddings [len(texts), dim] of queries by text."""
         return np.stack(await asyncio.gather(*(self._text(text, version) for text in texts)))
 
-    async def words_in(self, text: str, modality: Modality) -> Embedding:
+    async def words_in(self, text: str, version: int, modality: Modality) -> Embedding:
         """Return a query by text in an encoder's own space, [D]. Raises BadQuery if that has no text side."""
-        return mean_of(await self._encode_words(text), modality)
+        return mean_of(await self._encode_words(((await self._release(version)).encoders, text)), modality)
 
-    async def video_in(self, content: Content, title: str, space: Modality, seconds: float) -> Embedding | Rejected:
+    async def video_in(
+        self, content: Content, title: str, version: int, space: Modality, seconds: float
+    ) -> Embedding | Rejected:
         """Return a video file in an encoder's own space, [D], or why it cannot be used. Raises BadQuery if absent."""
-        clip = await self._decoders.decode(content, seconds)
-        return clip if isinstance(clip, Rejected) else mean_of(await self._vectors(clip, title), space)
+        release = await self._release(version)
+        clip = await self._decoders.decode(content, seconds, release.key)
+        return clip if isinstance(clip, Rejected) else mean_of(await self._vectors(release, clip, title), space)
 
     async def video(
         self, content: Content, title: str, version: int, weights: Mapping[Modality, float] | None, seconds: float
@@ -120,131 +133,135 @@ class Encode:
         With `weights`, the embedding is mixed from the single-modality embeddings of the file. Raises BadQuery if they
         leave nothing of it.
         """
-        clip = await self._decoders.decode(content, seconds)
+        release = await self._release(version)
+        clip = await self._decoders.decode(content, seconds, release.key)
         if isinstance(clip, Rejected):
             return clip
-        vectors = await self._vectors(clip, title)
+        vectors = await self._vectors(release, clip, title)
         if weights is None:
-            return await self._embedding(vectors, version)
-        return weighted_query(await self._parts(vectors, version), weights)
+            return await self._embedding(release, vectors)
+        return weighted_query(await self._parts(release, vectors), weights)
 
     async def new_video(
         self, source: Content | str, video: CatalogVideo, version: int, seconds: float
     ) -> Encoded | Rejected:
         """Encode a video to add, from its content or URI. Rejected if it has no modality that the tower reads."""
-        clip = await self._decoders.decode(source, seconds)
+        release = await self._release(version)
+        clip = await self._decoders.decode(source, seconds, release.key)
         if isinstance(clip, Rejected):
             return clip
-        features = feature_row(video, clip, await self._vectors(clip, video.text()), self.key)
-        rows = await asyncio.to_thread(embed_table, await self._tower(version), features)
+        features = feature_row(video, clip, await self._vectors(release, clip, video.text()), release.key)
+        rows = await asyncio.to_thread(embed_table, release.tower, features)
         if not rows.num_rows:
             return Rejected(Reason.NO_FRAMES, "The video has no modality that the release's tower reads.")
         return Encoded(features, rows)
 
-    async def embed_again(self, features: pa.Table, version: int) -> pa.Table:
-        """Return the rows of another release for a video that is encoded already."""
-        return await asyncio.to_thread(embed_table, await self._tower(version), features)
+    async def embed_again(self, features: pa.Table, version: int) -> pa.Table | None:
+        """Return the rows of another release for a video that is encoded already; None if that has other encoders."""
+        release = await self._release(version)
+        if features["encoder_key"][0].as_py() != str(release.key):
+            return None
+        return await asyncio.to_thread(embed_table, release.tower, features)
 
     async def _text(self, text: str, version: int) -> Embedding:
-        words, tower = await self._encode_words(text), await self._tower(version)
-        return await self._embedding(tower.centred(words), version)
+        release = await self._release(version)
+        words = await self._encode_words((release.encoders, text))
+        return await self._embedding(release, release.tower.centred(words))
 
-    async def _embedding(self, vectors: QueryVectors, version: int) -> Embedding:
-        embedding_D: Embedding = await self._run_tower((await self._tower(version), vectors))
+    async def _embedding(self, release: LoadedRelease, vectors: QueryVectors) -> Embedding:
+        embedding_D: Embedding = await self._run_tower((release.tower, vectors))
         if not embedding_D.any():
             raise EmptyQuery(
                 "The release's tower reads no modality of this query. Query by another one, such as text or video."
             )
         return embedding_D
 
-    async def _parts(self, vectors: QueryVectors, version: int) -> dict[Modality, Embedding]:
+    async def _parts(self, release: LoadedRelease, vectors: QueryVectors) -> dict[Modality, Embedding]:
         """Return the embedding [dim] of each modality alone, of those that the tower reads."""
-        tower = await self._tower(version)
-        parts = await asyncio.gather(*(self._run_tower((tower, {m: vectors[m]})) for m in vectors))
+        parts = await asyncio.gather(*(self._run_tower((release.tower, {m: vectors[m]})) for m in vectors))
         return {modality: part_D for modality, part_D in zip(vectors, parts, strict=True) if part_D.any()}
 
-    async def _vectors(self, clip: Clip, text: str) -> QueryVectors:
-        calls = {Modality.VISUAL: self._encode_frames(clip.frames)}
+    async def _vectors(self, release: LoadedRelease, clip: Clip, text: str) -> QueryVectors:
+        encoders = release.encoders
+        calls = {Modality.VISUAL: self._encode_frames((encoders, clip.frames))}
         if clip.windows is not None:
-            calls[Modality.AUDIO] = self._encode_windows(clip.windows)
+            calls[Modality.AUDIO] = self._encode_windows((encoders, clip.windows))
         if text:
-            calls[Modality.TEXT] = self._encode_text(text)
+            calls[Modality.TEXT] = self._encode_text((encoders, text))
         return dict(zip(calls, await asyncio.gather(*calls.values()), strict=True))
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.0)  # type: ignore[untyped-decorator]
-    async def _encode_frames(self, clips: list[Array]) -> list[Array]:
-        return await self._encode_clips("visual", self.encoders.visual, clips, self.encoders.visual.window)
+    async def _encode_frames(self, clips: list[tuple[EncoderSet, Array]]) -> list[Array]:
+        return await self._run("visual", clips, lambda own, frames: _clips(own.encoders.visual, frames))
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.0)  # type: ignore[untyped-decorator]
-    async def _encode_windows(self, clips: list[Array]) -> list[Array]:
-        return await self._encode_clips("audio", self.encoders.audio, clips)
-
-    async def _encode_clips(self, name: str, encoder: Any, clips: list[Array], window: int = 1) -> list[Array]:  # noqa: ANN401
-        self.metrics.batch(name, len(clips))
-        with self.metrics.stage(name):
-            vectors = await asyncio.to_thread(encoder.encode, np.concatenate(clips))
-        return np.split(vectors, np.cumsum([len(clip) // window for clip in clips])[:-1])
+    async def _encode_windows(self, clips: list[tuple[EncoderSet, Array]]) -> list[Array]:
+        return await self._run("audio", clips, lambda own, windows: _clips(own.encoders.audio, windows))
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.0)  # type: ignore[untyped-decorator]
-    async def _encode_text(self, texts: list[str]) -> list[Array]:
-        self.metrics.batch("text", len(texts))
-        with self.metrics.stage("text"):
-            vectors = await asyncio.to_thread(self.encoders.text.encode, texts)
-        return list(vectors[:, None])
+    async def _encode_text(self, texts: list[tuple[EncoderSet, str]]) -> list[Array]:
+        return await self._run("text", texts, lambda own, of: list(own.encoders.text.encode(of)[:, None]))
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.0)  # type: ignore[untyped-decorator]
-    async def _encode_words(self, texts: list[str]) -> list[QueryVectors]:
-        self.metrics.batch("text", len(texts))
-        with self.metrics.stage("text"):
-            return await asyncio.to_thread(self.words.encode, texts)
+    async def _encode_words(self, texts: list[tuple[EncoderSet, str]]) -> list[QueryVectors]:
+        return await self._run("text", texts, lambda own, of: own.words.encode(of))
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.0)  # type: ignore[untyped-decorator]
     async def _run_tower(self, queries: list[tuple[Embedder, QueryVectors]]) -> list[Embedding]:
-        self.metrics.batch("tower", len(queries))
-        with self.metrics.stage("tower"):
-            return await asyncio.to_thread(_embed_each, queries)
+        return await self._run("tower", queries, embed_queries)
 
-    async def _tower(self, version: int) -> Embedder:
-        if version not in self._towers:
+    async def _run(self, name: str, items: Sequence[Any], run: Callable[[Any, list[Any]], Iterable[Any]]) -> list[Any]:
+        self.metrics.batch(name, len(items))
+        with self.metrics.stage(name):
+            return await asyncio.to_thread(run_each, items, run)
+
+    async def _release(self, version: int) -> LoadedRelease:
+        if version not in self._releases:
             async with self._loading:
-                if version not in self._towers:
-                    self._towers[version] = await asyncio.to_thread(self._load, version)
-        self._towers.move_to_end(version)
-        while len(self._towers) > TOWERS:
-            self._towers.popitem(last=False)
-        return self._towers[version]
+                if version not in self._releases:
+                    self._releases[version] = await asyncio.to_thread(self._load, version)
+        self._releases.move_to_end(version)
+        while len(self._releases) > RELEASES:
+            self._releases.popitem(last=False)
+        return self._releases[version]
 
-    def _load(self, version: int) -> Embedder:
+    def _load(self, version: int) -> LoadedRelease:
         registered = registry.resolve(str(version))
-        if registered.encoder_key != str(self.key):
-            log.error("release %d was made with %s, not with %s", version, registered.encoder_key, self.key)
-            raise WrongEncoders(
-                f"Release {version} was made with other encoders than those of this service. Deploy the service with "
-                "the settings (encoders.*, sampling.*) that the release's features were extracted with."
-            )
-        return registry.load(registered).to(self.device)
+        encoders = self._encoders(registered)
+        return LoadedRelease(encoders, registry.load(registered).to(self.device))
 
-    def _warm_up(self) -> None:
-        """Run every network once, because the first run takes many times longer than the others."""
-        size, sampling = self.key.frame_size, self.settings.sampling
-        self.encoders.visual.encode(np.zeros((self.encoders.visual.window, size, size, 3), np.uint8))
-        self.encoders.audio.encode(np.zeros((1, round(sampling.audio_window_s * AUDIO_RATE_HZ)), np.float32))
-        self.encoders.text.encode(["warm up"])
-        self.words.encode(["warm up"])
+    def _encoders(self, version: Version) -> EncoderSet:
+        """Return the encoders of a version's features, those that are loaded if they are the same."""
+        key = version.encoder_key
+        if key not in self._sets:
+            try:
+                own = self.settings.of_release(version)
+                log.info("loading the encoders %s", key)
+                self._sets[key] = EncoderSet.load(own)
+            except RayreelError as error:
+                log.exception("the encoders of release %d cannot be loaded", version.number)
+                raise WrongEncoders(
+                    f"The encoders of release {version.number} cannot be loaded here; the service's log says why. "
+                    "Queries by id are answered."
+                ) from error
+        in_use = {id(release.encoders) for release in self._releases.values()}
+        self._sets = {k: own for k, own in self._sets.items() if k == key or id(own) in in_use}
+        return self._sets[key]
+
+    def _start(self) -> None:
+        """Load the serving release or, before the first, the encoders of the settings."""
         try:
             champion = registry.find(registry.CHAMPION)
-            if champion is not None:
-                tower = self._towers[champion.number] = self._load(champion.number)
-                _embed_each([(tower, {Modality.TEXT: np.ones((1, tower.dims[Modality.TEXT]), np.float32)})])
-        except RayreelError as error:  # no registry, or the release needs other encoders: /readyz reports it
-            log.warning("no tower could be loaded yet: %s", error)
+            if champion is None:
+                own = EncoderSet.load(self.settings)
+                self._sets[str(own.key)] = own
+                return
+            release = self._releases[champion.number] = self._load(champion.number)
+            embed_queries(release.tower, [{Modality.TEXT: np.ones((1, release.tower.dims[Modality.TEXT]), np.float32)}])
+        except RayreelError as error:  # no registry, or encoders that cannot be had: /readyz reports it
+            log.warning("no release could be loaded yet: %s", error)
 
 
-def _embed_each(queries: Sequence[tuple[Embedder, QueryVectors]]) -> list[Embedding]:
-    """Embed each query with its own tower, and those with the same tower as one batch."""
-    found: list[Embedding | None] = [None] * len(queries)
-    for tower in {id(tower): tower for tower, _ in queries}.values():
-        places = [place for place, (own, _) in enumerate(queries) if own is tower]
-        for place, embedding_D in zip(places, embed_queries(tower, [queries[p][1] for p in places]), strict=True):
-            found[place] = embedding_D
-    return [embedding_D for embedding_D in found if embedding_D is not None]
+def _clips(encoder: Any, clips: list[Array]) -> list[Array]:  # noqa: ANN401 - of frames or of sound
+    vectors = encoder.encode(np.concatenate(clips))
+    return np.split(vectors, np.cumsum([len(clip) // getattr(encoder, "window", 1) for clip in clips])[:-1])

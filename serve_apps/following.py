@@ -45,8 +45,10 @@ def start_following(settings: Settings, *, renew: bool) -> None:
 
 
 def promoting_site(settings: Settings) -> Site:
-    """The site that the reconciler promotes in, with the key of this service's encoders."""
-    return replace(settings.site(), encoder_key=settings.encoder_key)
+    """The site that the reconciler promotes in, with the encoders of the release that serves."""
+    serving = settings.site().champion()
+    own = settings if serving is None else settings.of_release(serving)
+    return replace(own.site(), encoder_key=own.encoder_key)
 
 
 def _identity(settings: Settings) -> str:

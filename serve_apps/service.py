@@ -98,7 +98,7 @@ class Service:
         """Have the encoders load a release's tower. Queries by id work without it."""
         try:
             async with asyncio.timeout(self.settings.serve.tower_wait_s):
-                self.encoder_facts, self.no_tower = await self.encode("describe", version), None
+                self.encoder_facts, self.no_tower = await self.encode.everywhere("describe", version), None
         except Busy:  # says nothing about the tower
             return
         except (RayreelError, RayError, RayServeException, TimeoutError) as error:

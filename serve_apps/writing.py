@@ -64,7 +64,12 @@ class Writing:
                     await asyncio.to_thread(self._forget, [before.uri])
                 return video.video_id
             serving = now
-            rows = await self._encode("embed_again", encoded.features, serving.version)
+            again = await self._encode("embed_again", encoded.features, serving.version)
+            if again is None:
+                encoded = await self._encode.video("new_video", source, video, serving.version)
+                if isinstance(encoded, Rejected):
+                    raise refusal(encoded)
+            rows = encoded.release_rows if again is None else again
         raise Unavailable("The serving release kept changing while the video was added. Try again.")
 
     async def delete(self, ids: Sequence[str]) -> list[str]:

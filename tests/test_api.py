@@ -26,11 +26,12 @@ from rayreel.recommendation.live import UnknownVideo
 from rayreel.recommendation.query import BadQuery
 from rayreel.release import registry
 from rayreel.release.rows import ReleaseRows
-from rayreel.settings import SettingsError, load_settings
+from rayreel.settings import OtherEncoders, SettingsError, load_settings
 from rayreel.tower.config import TowerConfig
+from rayreel.tower.embed import embed_queries
 from rayreel.tower.tower import VideoTower
 from release_rows import DIM, release_row, release_table
-from serve_apps.encode import _embed_each
+from serve_apps.encoder_sets import run_each
 
 HEAVY = {"mlflow", "numpy", "pandas", "pyarrow", "pydantic", "pymilvus", "ray", "torch", "typer"}
 
@@ -74,7 +75,7 @@ def test_a_text_is_encoded_as_in_the_service(promoted: Promoted) -> None:
     encoder = load_encoders(promoted.settings.encoders, promoted.settings.weights_cache).text
     vectors_TD = encoder.encode(["a much longer text about traffic in the city at night", "waves at the beach"])
     tower = registry.load(registry.resolve("1"))
-    _, query_D = _embed_each([(tower, {Modality.TEXT: vector_D[None]}) for vector_D in vectors_TD])
+    _, query_D = run_each([(tower, {Modality.TEXT: vector_D[None]}) for vector_D in vectors_TD], embed_queries)
     found = rayreel.recommend(text="waves at the beach", top_k=5, settings=promoted.settings)
     assert [video.video_id for video in found] == promoted.nearest(query_D, 5)
     np.testing.assert_allclose(found[0].score, promoted.embeddings[found[0].video_id] @ query_D, atol=1e-5)
@@ -118,10 +119,15 @@ def test_an_unknown_video_is_rejected(promoted: Promoted) -> None:
         promoted.recommend(video_id="nowhere")
 
 
-def test_a_text_is_rejected_if_the_settings_name_other_encoders(promoted: Promoted) -> None:
+def test_a_text_is_encoded_by_the_encoders_of_the_release_whatever_the_settings_name(promoted: Promoted) -> None:
     sets = RANDOM | {"encoders.text": "bert_base"}
-    with pytest.raises(BadQuery, match=r"bert_base.*extracted with"):
-        rayreel.recommend(text="waves", storage=promoted.settings.storage, sets=sets)
+    found = rayreel.recommend(text="waves", storage=promoted.settings.storage, sets=sets)
+    assert [video.video_id for video in found] == promoted.recommend(text="waves")
+
+
+def test_a_text_is_rejected_if_the_encoders_of_the_release_cannot_be_had_as_they_were(promoted: Promoted) -> None:
+    with pytest.raises(OtherEncoders, match=r"random0.*encoders.precision"):
+        rayreel.recommend(text="waves", storage=promoted.settings.storage, sets=RANDOM | {"encoders.precision": "bf16"})
 
 
 def test_videos_added_later_are_recommended_without_loading_the_release_again(promoted: Promoted) -> None:

@@ -1,9 +1,10 @@
 """The typed tree of settings, composed of the parts' configs."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -14,7 +15,8 @@ from pydantic_settings import SettingsError as UnreadableVariable
 from rayreel.access.config import ServeConfig
 from rayreel.catalog.sample.config import SampleConfig
 from rayreel.compat.ray_cluster import in_submitted_job
-from rayreel.encoders.config import EncodersConfig
+from rayreel.encoders.adopted import adopted_encoders
+from rayreel.encoders.config import EncodersConfig, Modality
 from rayreel.errors import RayreelError
 from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.features.config import ExtractConfig
@@ -31,6 +33,7 @@ from rayreel.training.pairs.config import PairsConfig
 
 if TYPE_CHECKING:
     from rayreel.features.pipeline import Pipeline
+    from rayreel.release.registry import Version
     from rayreel.release.site import Site
     from rayreel.storage import Storage
 
@@ -129,6 +132,32 @@ class Settings(BaseSettings):
             interactions=self.interactions,
         )
 
+    def with_encoders(self, trained: Tree, chosen: Mapping[Modality, str] = MappingProxyType({})) -> "Settings":
+        """Return these settings with the encoders and the sampling of a run's settings, and those `chosen` instead."""
+        encoders = EncodersConfig.model_validate({**trained.get("encoders", {}), "storage": self.encoders.storage})
+        names = {m.value: name for m, name in {**encoders.resolve(), **chosen}.items()}
+        # Window and shape are the visual encoder's own.
+        own = {"window": 1, "squeeze": self.sampling.squeeze}
+        sampling = {**self.sampling.model_dump(), **trained.get("sampling", {}), **own}
+        return Settings(**self.model_dump() | {"encoders": self.encoders.model_dump() | names, "sampling": sampling})
+
+    def of_release(self, version: "Version") -> "Settings":
+        """Return these settings with the encoders and the sampling that a version's features were extracted with.
+
+        Raises OtherEncoders if the settings of its training would give other features here.
+        """
+        from rayreel.training.tracking import run_config
+
+        if self.encoder_key == version.encoder_key:
+            return self
+        found = self.with_encoders(run_config(version.run_id))
+        if found.encoder_key != version.encoder_key:
+            raise OtherEncoders(
+                f"Release {version.number} reads features of {version.encoder_key}, but its encoders are "
+                f"{found.encoder_key} here. Use the same weights and encoders.precision as when it was made."
+            )
+        return found
+
     @property
     def milvus_dir(self) -> Path | None:
         """Data folder of Milvus Lite; None if the storage root is not a local folder."""
@@ -146,7 +175,7 @@ def load_settings(
 ) -> Settings:
     """Load the settings. `sets` and `defaults` are `part.key=value`, with values in YAML. Raises SettingsError.
 
-    All other sources take precedence over `defaults`.
+    All other sources take precedence over `defaults`, and over the encoders adopted below the storage root.
 
     >>> settings = load_settings(sets=["train.epochs=5", "tower.modalities=[visual, text]"], storage="demo")
     >>> settings.train.epochs, settings.encoders.preset
@@ -159,15 +188,22 @@ def load_settings(
     if storage is not None:
         overrides["storage"] = storage
     try:
-        settings = Settings(
-            **reduce(_merged, (nested(defaults), _from_file(file), EnvSettingsSource(Settings)(), overrides))
-        )
+        sources = (nested(defaults), _from_file(file), EnvSettingsSource(Settings)(), overrides)
+        settings = Settings(**_with_adopted(reduce(_merged, sources)))
     except ValidationError as error:
         raise SettingsError("\n".join(_message(problem) for problem in error.errors())) from None
     except UnreadableVariable as error:
         raise SettingsError(f"RAYREEL_ variables: {error}. Set one value each: RAYREEL_TRAIN__EPOCHS=5") from None
     _require_permanent(settings.storage)
     return settings
+
+
+def _with_adopted(tree: Tree) -> Tree:
+    """Add the encoders adopted below the storage root, unless the settings choose any."""
+    if {"preset", *Modality} & tree.get("encoders", {}).keys():
+        return tree
+    found = adopted_encoders(tree.get("storage", Settings.model_fields["storage"].default))
+    return tree if found is None else _merged({"encoders": {m.value: name for m, name in found.names.items()}}, tree)
 
 
 def _require_permanent(storage: str) -> None:
@@ -180,6 +216,10 @@ def _require_permanent(storage: str) -> None:
             "`ray job submit … -- python jobs/train.py --storage /path/to/storage`, or set RAYREEL_STORAGE in the "
             "environment of `ray start`."
         )
+
+
+class OtherEncoders(RayreelError):
+    """A release's encoders are not what they were when its features were extracted."""
 
 
 class SettingsError(RayreelError):

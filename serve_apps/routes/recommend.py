@@ -62,7 +62,7 @@ async def _encoded(
     if options.space is None:
         return await service.encode.video("video", content, title, serving.version, options.weights)  # type: ignore[no-any-return]
     serving.live.space(options.space.modality)  # before the file is decoded
-    return await service.encode.video("video_in", content, title, options.space.modality)  # type: ignore[no-any-return]
+    return await service.encode.video("video_in", content, title, serving.version, options.space.modality)  # type: ignore[no-any-return]
 
 
 async def _recommend(service: Service, serving: Serving, query: RecommendRequest) -> RankedResults:
@@ -72,7 +72,7 @@ async def _recommend(service: Service, serving: Serving, query: RecommendRequest
     if query.text is not None and space is None:
         text_D = (await service.encode("texts", [query.text], serving.version))[0]
     elif query.text is not None and space is not None:
-        text_D = await service.encode("words_in", query.text, space.modality)
+        text_D = await service.encode("words_in", query.text, serving.version, space.modality)
     return await service.search(serving, lambda release: answer(release, query, text_D))
 
 

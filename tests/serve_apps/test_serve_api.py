@@ -35,6 +35,9 @@ class NoEncoders(Encoding):
     async def __call__(self, method: str, *args: object) -> NoReturn:
         raise RayServeException("there are no encoders")
 
+    async def everywhere(self, method: str, *args: object) -> NoReturn:
+        await self(method, *args)
+
 
 @pytest.fixture(scope="module")
 def settings(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:

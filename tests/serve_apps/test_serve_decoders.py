@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rayreel.encoders.encoder import Modality
 from rayreel.failures import Reason, Rejected
+from rayreel.features.key import EncoderKey
 from rayreel.media.clip import Clip
+from rayreel.media.config import SamplingConfig
 from rayreel.settings import Settings
 from serve_apps.content import Content
 from serve_apps.decoders import Decoders
@@ -21,13 +24,19 @@ from serve_apps.problems import Busy
 FilmMaker = Callable[..., Path]
 
 
+KEY = EncoderKey(
+    identities={m: f"{m}@1+x" for m in Modality},
+    dims=dict.fromkeys(Modality, 4),
+    frame_size=32,
+    sampling=SamplingConfig(frames=2),
+)
 # Calls that Serve sends to a replica at once.
 CALLS = 8
 
 
 def decoders(serve: dict[str, object] | None = None, **limits: object) -> Decoders:
-    tree = {"limits": limits, "sampling": {"frames": 2}, "serve": serve or {}}
-    return Decoders(Settings.model_validate(tree), 32, Metrics(), CALLS)
+    tree = {"limits": limits, "serve": serve or {}}
+    return Decoders(Settings.model_validate(tree), Metrics(), CALLS)
 
 
 def content(film: Path) -> Content:
@@ -35,7 +44,7 @@ def content(film: Path) -> Content:
 
 
 async def outcome(made: Decoders, source: Content | str, seconds: float = 60) -> Clip | Rejected:
-    return await made.decode(source, seconds)
+    return await made.decode(source, seconds, KEY)
 
 
 @pytest.mark.parametrize("roots", [(), ("/nowhere/at/all",)])
@@ -59,8 +68,8 @@ def test_cancelled_calls_return_their_decoders(film: FilmMaker) -> None:
         for _ in range(4):
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.001):
-                    await made.decode(upload, 60)
-        clips = await asyncio.gather(*(made.decode(upload, 60) for _ in range(4)))
+                    await made.decode(upload, 60, KEY)
+        clips = await asyncio.gather(*(made.decode(upload, 60, KEY) for _ in range(4)))
         assert all(isinstance(clip, Clip) for clip in clips)
 
     asyncio.run(scenario())
@@ -70,7 +79,7 @@ def test_waiting_calls_count_as_ongoing(film: FilmMaker) -> None:
     made, upload = decoders({"decoders": 1}), content(film())
 
     async def scenario() -> None:
-        calls = [asyncio.create_task(made.decode(upload, 60)) for _ in range(3)]
+        calls = [asyncio.create_task(made.decode(upload, 60, KEY)) for _ in range(3)]
         await asyncio.sleep(0)
         assert made.ongoing == 3
         await asyncio.gather(*calls)
@@ -93,13 +102,13 @@ def test_downloads_take_half_of_the_calls_and_uploads_do_not_wait_for_them(film:
 
     async def scenario() -> None:
         async with silent_server() as address:
-            downloads = [asyncio.create_task(made.decode(address, 60)) for _ in range(CALLS // 2)]
+            downloads = [asyncio.create_task(made.decode(address, 60, KEY)) for _ in range(CALLS // 2)]
             await asyncio.sleep(0)
-            clips = await asyncio.gather(*(made.decode(upload, 60) for _ in range(2)))
+            clips = await asyncio.gather(*(made.decode(upload, 60, KEY) for _ in range(2)))
             assert all(isinstance(clip, Clip) for clip in clips)
             assert not any(download.done() for download in downloads)
             with pytest.raises(Busy):
-                await made.decode(address, 60)
+                await made.decode(address, 60, KEY)
         for download in downloads:
             download.cancel()
 
@@ -111,7 +120,7 @@ def test_a_download_ends_at_the_deadline_of_its_request() -> None:
 
     async def scenario() -> None:
         async with silent_server() as address:
-            short, long = (asyncio.create_task(made.decode(address, seconds)) for seconds in (0.5, 60))
+            short, long = (asyncio.create_task(made.decode(address, seconds, KEY)) for seconds in (0.5, 60))
             await asyncio.wait((short, long), return_when=asyncio.FIRST_COMPLETED)
             ended = await short
             assert isinstance(ended, Rejected) and ended.reason is Reason.UNREACHABLE
@@ -127,7 +136,7 @@ def test_a_cancelled_download_leaves_no_file(tmp_path: Path, monkeypatch: pytest
 
     async def scenario() -> None:
         async with silent_server() as address:
-            download = asyncio.create_task(made.decode(address, 1))
+            download = asyncio.create_task(made.decode(address, 1, KEY))
             while not list(tmp_path.iterdir()):
                 await asyncio.sleep(0.01)
             download.cancel()

@@ -22,6 +22,9 @@ class SilentEncoders(Encoding):
     async def __call__(self, method: str, *args: object) -> None:
         await asyncio.Event().wait()
 
+    async def everywhere(self, method: str, *args: object) -> None:
+        await self(method, *args)
+
 
 async def _announce() -> None:
     """Do nothing: there is no other replica."""

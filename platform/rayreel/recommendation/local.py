@@ -41,7 +41,7 @@ class IndexOnDemand:
 class LocalRelease:
     """The release that was promoted last. Tower, encoders and index are loaded when a query needs them.
 
-    `load_word_encoders` returns the encoders of the version's features, or raises if the caller's are others.
+    `load_word_encoders` returns the encoders of the version's features, or raises if they cannot be had.
     """
 
     version: Version

@@ -27,6 +27,9 @@ _METRICS_PER_REQUEST = 500  # a server rejects more than 1000 metrics in one req
 # Error codes of MLflow's client for a server that is unreachable or unhealthy; all others are errors of the request.
 _UNAVAILABLE_CODES = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
 
+# The settings tree, among the artifacts of a run.
+_CONFIG = "config.yaml"
+
 
 class TrackingUnavailable(RayreelError):
     """MLflow does not answer, or rejects the request."""
@@ -137,7 +140,7 @@ def _start(storage: Storage, name: str, parameters: Mapping[str, Any], config: d
     _use_experiment(storage)
     run = mlflow.start_run(run_name=name)
     mlflow.log_params(dict(parameters))
-    mlflow.log_dict(config, "config.yaml")
+    mlflow.log_dict(config, _CONFIG)
     mlflow.set_tag("git_commit", git_commit())
     return str(run.info.run_id)
 
@@ -196,9 +199,15 @@ def training_history(run_id: str) -> dict[str, list[tuple[int, float]]]:
 
 
 def run_config(run_id: str) -> dict[str, Any]:
-    """Return the settings tree of a run."""
-    uri = mlflow.get_run(run_id).info.artifact_uri
-    tree: dict[str, Any] = yaml.safe_load(mlflow.artifacts.load_text(f"{uri}/config.yaml"))
+    """Return the settings tree of a run; empty for a run without one. Raises TrackingUnavailable."""
+    try:
+        if not any(file.path == _CONFIG for file in mlflow.MlflowClient().list_artifacts(run_id)):
+            return {}
+        tree: dict[str, Any] = yaml.safe_load(
+            mlflow.artifacts.load_text(f"{mlflow.get_run(run_id).info.artifact_uri}/{_CONFIG}")
+        )
+    except MlflowException as error:
+        raise TrackingUnavailable.of(error) from error
     return tree
 
 

@@ -11,7 +11,7 @@ from rayreel.cli.steps.extract import live_progress, show_quarantine, store_of
 from rayreel.cli.steps.promote import as_dict as promotion_as_dict
 from rayreel.cli.steps.promote import promote_tower, site_of
 from rayreel.cli.steps.train import LEARNS_FROM, train_tower, trained_already
-from rayreel.encoders.config import EncodersConfig
+from rayreel.encoders.adopted import AdoptedEncoders
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.known import KnownEncoder, named_encoders
 from rayreel.errors import RayreelError
@@ -21,7 +21,7 @@ from rayreel.features.store import FeatureStore, open_store
 from rayreel.release import registry
 from rayreel.release.adopt import promote_or_restore
 from rayreel.release.registry import Version
-from rayreel.settings import Settings
+from rayreel.settings import Settings, load_settings
 from rayreel.training.tracking import run_config, use_tracking
 
 
@@ -44,11 +44,15 @@ def adopt_encoders(
     new = settings_with(settings, run_config(serving.run_id), chosen, sets)
     choice = [one.setting for one in chosen]
     note(f"Settings of the new release: {' '.join(f'--set {each}' for each in encoder_sets(new))}")
+    if new.encoder_key == serving.encoder_key:
+        _keep(new, serving)  # an earlier run may have been killed before
+        raise NotAdopted(f"The serving release has these encoders already: {serving.encoder_key}.")
     store = _extracted(new, open_store(new.place, serving.encoder_key), max_failures)
     before, version = registry.pointed_at(registry.CHALLENGER), trained_already(new, store)
     version = version or train_tower(new).version
     evaluate_tower(new, version)
     done = promote_or_restore(version, before, lambda: promote_tower(new, version, force))
+    _keep(new, version)
     _show_next(new, serving, config, sets)
     return {"adopted": choice, "settings": encoder_sets(new), **promotion_as_dict(done)}
 
@@ -72,13 +76,8 @@ def settings_with(
     """
     parts = {name for name in (*LEARNS_FROM, "interactions") if not any(s.startswith(name) for s in sets)}
     kept = {name: trained[name] for name in parts & trained.keys()}
-    encoders = EncodersConfig.model_validate({**trained.get("encoders", {}), "storage": settings.encoders.storage})
-    names = {m.value: name for m, name in encoders.resolve().items()} | {one.modality.value: one.name for one in chosen}
-    # Window and shape are the visual encoder's own.
-    own = {"window": 1, "squeeze": settings.sampling.squeeze}
-    sampling = {**settings.sampling.model_dump(), **trained.get("sampling", {}), **own}
-    tree = settings.model_dump() | kept | {"encoders": settings.encoders.model_dump() | names, "sampling": sampling}
-    return Settings(**tree)
+    changed = settings.with_encoders(trained, {one.modality: one.name for one in chosen})
+    return Settings(**changed.model_dump() | kept)
 
 
 def encoder_sets(settings: Settings) -> list[str]:
@@ -89,8 +88,6 @@ def encoder_sets(settings: Settings) -> list[str]:
 def _extracted(settings: Settings, serving: FeatureStore, max_failures: str) -> FeatureStore:
     """Extract the serving release's videos. Raises NotAdopted if more of them fail than allowed."""
     store = store_of(settings)
-    if str(store.key) == str(serving.key):
-        raise NotAdopted(f"The serving release has these encoders already: {serving.key}.")
     videos = serving.read(["video_id"]).num_rows
     step(f"Extracting the {videos} videos of the serving release into {store.key}")
     with live_progress() as progress:
@@ -106,13 +103,18 @@ def _extracted(settings: Settings, serving: FeatureStore, max_failures: str) -> 
     return store
 
 
+def _keep(settings: Settings, version: Version) -> None:
+    """Make the encoders the default of later commands below this storage root."""
+    names, key = settings.encoders.resolve(), settings.encoder_key
+    AdoptedEncoders(names=names, encoder_key=key, release=version.number).keep(settings.place)
+
+
 def _show_next(settings: Settings, before: Version, config: Path | None, sets: Sequence[str]) -> None:
-    changed = [*sets, *encoder_sets(settings)]
     rows = {
-        "restart the service with": next_command("serve", settings, config, changed),
+        "encoders": ", ".join(encoder_sets(settings)),
         "to go back": f"{next_command('promote', settings, config, sets, '--rollback')} (release {before.number})",
     }
     console.print(facts("The encoders of the release have changed", rows))
-    note(
-        "Until its restart, a running service answers queries by id; queries in words or by file need the new encoders."
-    )
+    note("A running service follows. Commands whose settings choose no encoders use these from now on.")
+    if load_settings(config, list(sets), settings.storage).encoders.resolve() != settings.encoders.resolve():
+        note(f"Your settings choose others. Remove encoders.* from {config or 'them'}, or extract for another release.")

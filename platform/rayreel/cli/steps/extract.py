@@ -10,6 +10,7 @@ from rich.table import Table
 from rayreel.catalog.read import Catalog
 from rayreel.cli.output import console, facts, note, step
 from rayreel.cli.steps.ray_session import use_ray
+from rayreel.encoders.adopted import adopted_encoders
 from rayreel.encoders.load import licences
 from rayreel.features.compact import compact
 from rayreel.features.extract import ExtractReport, extract
@@ -35,6 +36,7 @@ def extract_features(
     """Bring the feature store up to date with the catalog and show the result."""
     step(f"Extracting {len(rows)} rows of {rows.source} with preset {settings.encoders.preset}")
     show_left_out(rows)
+    _note_adopted(settings)
     use_ray()
     store = store_of(settings)
     for name, licence in licences(settings.encoders, settings.weights_cache).items():
@@ -57,6 +59,17 @@ def extract_features(
         console.print(efficiency_line(report, ideal) if ideal else "", highlight=False)
     show_quarantine(store)
     return report
+
+
+def _note_adopted(settings: Settings) -> None:
+    """Say so if the features are not for the release whose encoders were adopted."""
+    adopted = adopted_encoders(settings.place.root)
+    if adopted is not None and adopted.names != settings.encoders.resolve():
+        note(
+            f"Release {adopted.release} has other encoders, adopted with `rayreel encoders adopt`: "
+            f"{', '.join(adopted.names.values())}. It does not get these features. To extract for it, remove "
+            "encoders.* from your settings."
+        )
 
 
 def store_of(settings: Settings) -> FeatureStore:

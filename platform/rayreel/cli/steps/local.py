@@ -50,8 +50,8 @@ def _connect(settings: Settings) -> VideoIndex:
 
 
 def _word_encoders(settings: Settings, version: Version) -> WordEncoders:
-    _check_encoders(settings, version)
-    return load_word_encoders(settings.encoders, settings.weights_cache)
+    own = settings.of_release(version)
+    return load_word_encoders(own.encoders, own.weights_cache)
 
 
 def query_video(file: Path) -> CatalogVideo:
@@ -65,10 +65,10 @@ def query_video(file: Path) -> CatalogVideo:
 def encode_video(settings: Settings, release: LocalRelease, video: CatalogVideo) -> QueryVectors:
     """Return the vectors of a video for a query of a release.
 
-    Raises BadQuery if its file cannot be used, or if the encoders are not those of the release.
+    Raises BadQuery if its file cannot be used, and OtherEncoders.
     """
-    _check_encoders(settings, release.version)
-    return video_vectors(settings, open_store(settings.place, release.version.encoder_key), video)
+    store = open_store(settings.place, release.version.encoder_key)
+    return video_vectors(settings.of_release(release.version), store, video)
 
 
 def video_vectors(settings: Settings, store: FeatureStore, video: CatalogVideo) -> QueryVectors:
@@ -87,11 +87,3 @@ def _features_of(settings: Settings, store: FeatureStore, video: CatalogVideo) -
     key = store.key
     decoded = DecodeVideos(key.sampling, settings.limits, key.frame_size)(todo_rows([video], [""]))
     return EncodeVideos(settings.encoders, key, settings.weights_cache)(decoded)
-
-
-def _check_encoders(settings: Settings, version: Version) -> None:
-    if settings.encoder_key != version.encoder_key:
-        raise BadQuery(
-            f"Version {version.number} reads features of {version.encoder_key}, but these settings encode queries for "
-            f"{settings.encoder_key}. Pass the settings (encoders.*, sampling.*) that its features were extracted with."
-        )

@@ -9,8 +9,9 @@ from rich.markup import escape
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from rayreel.cli.output import console, facts, step
+from rayreel.cli.output import console, facts, note, step
 from rayreel.cli.steps.ray_session import use_ray
+from rayreel.encoders.adopted import forget_adopted
 from rayreel.errors import RayreelError
 from rayreel.index.collection import collection_name
 from rayreel.release import registry
@@ -55,6 +56,7 @@ def promote_tower(settings: Settings, version: Version, force: str | None = None
     if done.retired:
         rows["dropped"] = ", ".join(collection_name(number) for number in done.retired)
     console.print(facts("Promotion", rows))
+    _forget_adopted(settings, version)
     return done
 
 
@@ -71,8 +73,14 @@ def roll_back_release(settings: Settings) -> dict[str, Any]:
         done = roll_back(site_of(settings), on_stage, notify_service)
     console.print(gates_table(done.gates))
     console.print(facts("Roll-back", {"release": done.version.number, "before": done.left.number}))
+    _forget_adopted(settings, done.version)
     numbers = {"release": done.version.number, "previous": done.left.number}
     return numbers | {"gates": [asdict(gate) for gate in done.gates]}
+
+
+def _forget_adopted(settings: Settings, version: Version) -> None:
+    if forget_adopted(settings.place, version.encoder_key):
+        note("The adopted encoders are no longer the default: this release has others. Settings choose them again.")
 
 
 def site_of(settings: Settings) -> Site:

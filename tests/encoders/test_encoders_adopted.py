@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from rayreel.cli.steps.extract import _check_adopted
 from rayreel.encoders.adopted import AdoptedEncoders, adopted_encoders, forget_adopted
 from rayreel.encoders.encoder import Modality
-from rayreel.settings import load_settings
+from rayreel.settings import OtherEncoders, load_settings
 from rayreel.storage import Storage
 
 NAMES = {Modality.VISUAL: "efficientnet_lite2", Modality.AUDIO: "log_mel", Modality.TEXT: "bert_base"}
@@ -19,11 +20,17 @@ def adopted(any_storage: Storage) -> AdoptedEncoders:
     return made
 
 
-def test_adopted_encoders_are_the_default_below_their_storage_root(
+def test_adopted_encoders_are_the_default_below_their_folder(
     any_storage: Storage, adopted: AdoptedEncoders, tmp_path: Path
 ) -> None:
     assert adopted_encoders(any_storage.root) == adopted
-    assert load_settings(sets=["encoders.batch=3"], storage=any_storage.root).encoders.resolve() == NAMES
+    found = load_settings(sets=["encoders.batch=3"], storage=any_storage.root)
+    if any_storage.is_local:
+        assert found.encoders.resolve() == NAMES
+        _check_adopted(found)
+    else:  # settings are read without a network
+        with pytest.raises(OtherEncoders, match=r"Release 4.*--set encoders.visual=efficientnet_lite2"):
+            _check_adopted(found)
     other = load_settings(storage=str(tmp_path / "other"))
     assert other.encoders.resolve()[Modality.VISUAL] == "mobilenet_v2"
 
@@ -31,6 +38,7 @@ def test_adopted_encoders_are_the_default_below_their_storage_root(
 def test_settings_that_choose_encoders_take_precedence(any_storage: Storage, adopted: AdoptedEncoders) -> None:
     preset = load_settings(sets=["encoders.preset=laptop"], storage=any_storage.root)
     assert preset.encoders.resolve()[Modality.VISUAL] == "mobilenet_v2"
+    _check_adopted(preset)
     one = load_settings(sets=["encoders.visual=resnet50"], storage=any_storage.root)
     assert one.encoders.resolve()[Modality.TEXT] == "all_minilm_l6_v2"
 

@@ -19,7 +19,7 @@ from rayreel.features.opening import open_or_make
 from rayreel.features.pipeline import cores
 from rayreel.features.report import Throughput
 from rayreel.features.store import FeatureStore
-from rayreel.settings import Settings
+from rayreel.settings import CHOICES, OtherEncoders, Settings
 
 # Measuring the ideal takes some seconds, and a run of fewer videos has no steady state to compare with it.
 ENOUGH_FOR_EFFICIENCY = 200
@@ -36,7 +36,7 @@ def extract_features(
     """Bring the feature store up to date with the catalog and show the result."""
     step(f"Extracting {len(rows)} rows of {rows.source} with preset {settings.encoders.preset}")
     show_left_out(rows)
-    _note_adopted(settings)
+    _check_adopted(settings)
     use_ray()
     store = store_of(settings)
     for name, licence in licences(settings.encoders, settings.weights_cache).items():
@@ -61,15 +61,16 @@ def extract_features(
     return report
 
 
-def _note_adopted(settings: Settings) -> None:
-    """Say so if the features are not for the release whose encoders were adopted."""
+def _check_adopted(settings: Settings) -> None:
+    """Say so if the features are not for the release whose encoders were adopted. Raises OtherEncoders by default."""
     adopted = adopted_encoders(settings.place.root)
-    if adopted is not None and adopted.names != settings.encoders.resolve():
-        note(
-            f"Release {adopted.release} has other encoders, adopted with `rayreel encoders adopt`: "
-            f"{', '.join(adopted.names.values())}. It does not get these features. To extract for it, remove "
-            "encoders.* from your settings."
-        )
+    if adopted is None or adopted.names == settings.encoders.resolve():
+        return
+    chosen = " ".join(f"--set encoders.{modality.value}={name}" for modality, name in adopted.names.items())
+    found = f"Release {adopted.release} has other encoders than these settings, adopted with `rayreel encoders adopt`."
+    if not CHOICES & settings.encoders.model_fields_set:  # below an object store
+        raise OtherEncoders(f"{found} Pass {chosen}, or choose others with encoders.preset for another release.")
+    note(f"{found} It does not get these features. To extract for it, pass {chosen}")
 
 
 def store_of(settings: Settings) -> FeatureStore:

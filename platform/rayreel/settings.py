@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 
 Tree = dict[str, Any]
-CHOICES = {"preset", *Modality}
-"""Settings of `encoders` that choose them."""
 
 
 class Settings(BaseSettings):
@@ -203,10 +201,10 @@ def load_settings(
 def _with_adopted(tree: Tree) -> Tree:
     """Add the encoders adopted below the storage root, unless the settings choose any.
 
-    Not from an object store, so that reading settings needs no network: there, commands compare them (`extract`).
+    Not from an object store, so that reading settings needs no network: there, `rayreel extract` compares them.
     """
     root = str(tree.get("storage", Settings.model_fields["storage"].default))
-    if CHOICES & tree.get("encoders", {}).keys() or "://" in root:
+    if {"preset", *Modality} & tree.get("encoders", {}).keys() or "://" in root:
         return tree
     found = adopted_encoders(root)
     return tree if found is None else _merged({"encoders": {m.value: name for m, name in found.names.items()}}, tree)

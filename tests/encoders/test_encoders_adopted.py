@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rayreel.cli.steps.extract import _check_adopted
+from rayreel.cli.steps.extract import check_adopted
 from rayreel.encoders.adopted import AdoptedEncoders, adopted_encoders, forget_adopted
 from rayreel.encoders.encoder import Modality
 from rayreel.settings import OtherEncoders, load_settings
@@ -27,10 +27,10 @@ def test_adopted_encoders_are_the_default_below_their_folder(
     found = load_settings(sets=["encoders.batch=3"], storage=any_storage.root)
     if any_storage.is_local:
         assert found.encoders.resolve() == NAMES
-        _check_adopted(found)
+        check_adopted(found)
     else:  # settings are read without a network
-        with pytest.raises(OtherEncoders, match=r"Release 4.*--set encoders.visual=efficientnet_lite2"):
-            _check_adopted(found)
+        with pytest.raises(OtherEncoders, match=r"Release 4 .* --set encoders.visual=efficientnet_lite2"):
+            check_adopted(found)
     other = load_settings(storage=str(tmp_path / "other"))
     assert other.encoders.resolve()[Modality.VISUAL] == "mobilenet_v2"
 
@@ -38,7 +38,8 @@ def test_adopted_encoders_are_the_default_below_their_folder(
 def test_settings_that_choose_encoders_take_precedence(any_storage: Storage, adopted: AdoptedEncoders) -> None:
     preset = load_settings(sets=["encoders.preset=laptop"], storage=any_storage.root)
     assert preset.encoders.resolve()[Modality.VISUAL] == "mobilenet_v2"
-    _check_adopted(preset)
+    with pytest.raises(OtherEncoders, match=r"Release 4 .* --set encoders.visual=efficientnet_lite2 .*adopted.json"):
+        check_adopted(preset)
     one = load_settings(sets=["encoders.visual=resnet50"], storage=any_storage.root)
     assert one.encoders.resolve()[Modality.TEXT] == "all_minilm_l6_v2"
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mlflow
@@ -41,8 +42,11 @@ def promoted(tmp_path_factory: pytest.TempPathFactory) -> Promoted:
 
 
 @pytest.fixture(autouse=True)
-def _no_replica(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serve_apps.encode.most_calls", lambda: 8)  # Serve says so only within a replica
+def _in_a_replica(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray asks the replica for its limit of calls; here is none."""
+    limits = SimpleNamespace(max_ongoing_requests=8)
+    context = SimpleNamespace(_deployment_config=limits)
+    monkeypatch.setattr("ray.serve.get_replica_context", lambda: context)
 
 
 def encoding(settings: Settings) -> Any:  # noqa: ANN401 - Serve hides the class

@@ -11,7 +11,7 @@ from rayreel.encoders.config import Modality
 if TYPE_CHECKING:
     from rayreel.storage import Storage
 
-_FILE = "releases/adopted.json"
+ADOPTED = "releases/adopted.json"
 
 
 class AdoptedEncoders(BaseModel):
@@ -25,7 +25,7 @@ class AdoptedEncoders(BaseModel):
 
     def keep(self, storage: "Storage") -> None:
         """Make them the default below this storage root."""
-        storage.write(storage.path(_FILE), self.model_dump_json().encode())
+        storage.write(storage.path(ADOPTED), self.model_dump_json().encode())
 
 
 def adopted_encoders(root: str) -> AdoptedEncoders | None:
@@ -34,9 +34,9 @@ def adopted_encoders(root: str) -> AdoptedEncoders | None:
         from rayreel.storage import Storage
 
         storage = Storage(root)
-        content = storage.read_json(storage.path(_FILE))
+        content = storage.read_json(storage.path(ADOPTED))
     else:  # without the seconds that the first use of an object store takes
-        file = Path(root).expanduser() / _FILE
+        file = Path(root).expanduser() / ADOPTED
         content = json.loads(file.read_text()) if file.is_file() else None
     return None if content is None else AdoptedEncoders.model_validate(content)
 
@@ -46,5 +46,5 @@ def forget_adopted(storage: "Storage", encoder_key: str) -> bool:
     found = adopted_encoders(storage.root)
     if found is None or found.encoder_key == encoder_key:
         return False
-    storage.filesystem.delete_file(storage.path(_FILE))
+    storage.filesystem.delete_file(storage.path(ADOPTED))
     return True

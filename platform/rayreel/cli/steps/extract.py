@@ -10,7 +10,7 @@ from rich.table import Table
 from rayreel.catalog.read import Catalog
 from rayreel.cli.output import console, facts, note, step
 from rayreel.cli.steps.ray_session import use_ray
-from rayreel.encoders.adopted import adopted_encoders
+from rayreel.encoders.adopted import ADOPTED, adopted_encoders
 from rayreel.encoders.load import licences
 from rayreel.features.compact import compact
 from rayreel.features.extract import ExtractReport, extract
@@ -19,7 +19,7 @@ from rayreel.features.opening import open_or_make
 from rayreel.features.pipeline import cores
 from rayreel.features.report import Throughput
 from rayreel.features.store import FeatureStore
-from rayreel.settings import CHOICES, OtherEncoders, Settings
+from rayreel.settings import OtherEncoders, Settings
 
 # Measuring the ideal takes some seconds, and a run of fewer videos has no steady state to compare with it.
 ENOUGH_FOR_EFFICIENCY = 200
@@ -36,7 +36,7 @@ def extract_features(
     """Bring the feature store up to date with the catalog and show the result."""
     step(f"Extracting {len(rows)} rows of {rows.source} with preset {settings.encoders.preset}")
     show_left_out(rows)
-    _check_adopted(settings)
+    check_adopted(settings)
     use_ray()
     store = store_of(settings)
     for name, licence in licences(settings.encoders, settings.weights_cache).items():
@@ -61,16 +61,16 @@ def extract_features(
     return report
 
 
-def _check_adopted(settings: Settings) -> None:
-    """Say so if the features are not for the release whose encoders were adopted. Raises OtherEncoders by default."""
+def check_adopted(settings: Settings) -> None:
+    """Raise OtherEncoders if the features would not be for the release whose encoders were adopted."""
     adopted = adopted_encoders(settings.place.root)
-    if adopted is None or adopted.names == settings.encoders.resolve():
-        return
-    chosen = " ".join(f"--set encoders.{modality.value}={name}" for modality, name in adopted.names.items())
-    found = f"Release {adopted.release} has other encoders than these settings, adopted with `rayreel encoders adopt`."
-    if not CHOICES & settings.encoders.model_fields_set:  # below an object store
-        raise OtherEncoders(f"{found} Pass {chosen}, or choose others with encoders.preset for another release.")
-    note(f"{found} It does not get these features. To extract for it, pass {chosen}")
+    if adopted is not None and adopted.names != settings.encoders.resolve():
+        chosen = " ".join(f"--set encoders.{modality.value}={name}" for modality, name in adopted.names.items())
+        raise OtherEncoders(
+            f"Release {adopted.release} has other encoders than these settings, adopted with `rayreel encoders adopt`, "
+            f"and would not get these features. Pass {chosen}, or remove encoders.* from your settings. To extract for "
+            f"another release nevertheless, delete {settings.place.uri(ADOPTED)}."
+        )
 
 
 def store_of(settings: Settings) -> FeatureStore:

@@ -28,13 +28,12 @@ class Encoding:
 
     async def everywhere(self, method: str, *args: Any) -> Any:  # noqa: ANN401 - as the method
         """Call a method of every replica and return the result of one. Raises what any of them raises, Unavailable."""
+        found = await self(method, *args)  # waits for the first replica, unlike a broadcast
         try:
-            results: list[Any] = await self._handle.broadcast(method, *args).results_async()
+            await self._handle.broadcast(method, *args).results_async()
         except (RayActorError, RayServeException) as error:
             raise Unavailable("The encoders do not answer. Try again later.") from error
-        if not results:
-            raise Unavailable("The encoders are starting. Try again later.")
-        return results[0]
+        return found
 
     async def video(self, method: str, source: Content | str, *args: Any) -> Any:  # noqa: ANN401 - as the method
         """Call a method that decodes `source`, with the request's remaining seconds as last argument.

@@ -92,13 +92,14 @@ class Service:
     async def prepare(self, version: int) -> None:
         """Prepare a switch to a release."""
         self.promotions = {}
-        await self.load_tower(version)
+        await self.load_tower(version, everywhere=True)
 
-    async def load_tower(self, version: int) -> None:
-        """Have the encoders load a release's tower. Queries by id work without it."""
+    async def load_tower(self, version: int, *, everywhere: bool = False) -> None:
+        """Have a replica of the encoders, or each, load a release's encoders and tower. Queries by id work without."""
+        describe = self.encode.everywhere if everywhere else self.encode
         try:
             async with asyncio.timeout(self.settings.serve.tower_wait_s):
-                self.encoder_facts, self.no_tower = await self.encode.everywhere("describe", version), None
+                self.encoder_facts, self.no_tower = await describe("describe", version), None
         except Busy:  # says nothing about the tower
             return
         except (RayreelError, RayError, RayServeException, TimeoutError) as error:

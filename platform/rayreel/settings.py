@@ -148,10 +148,11 @@ class Settings(BaseSettings):
         """
         from rayreel.training.tracking import run_config
 
-        if self.encoder_key == version.encoder_key:
-            return self
+        # First those of the run: the weights of the settings' own may not be here, and need not be.
         found = self.with_encoders(run_config(version.run_id))
         if found.encoder_key != version.encoder_key:
+            if self.encoder_key == version.encoder_key:
+                return self
             raise OtherEncoders(
                 f"Release {version.number} reads features of {version.encoder_key}, but its encoders are "
                 f"{found.encoder_key} here. Use the same weights and encoders.precision as when it was made."

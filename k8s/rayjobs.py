@@ -1,10 +1,11 @@
 """RayJobs of one namespace over the Kubernetes API: create, watch, read logs, delete."""
 
+import logging
 import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -13,17 +14,23 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.watch import Watch
 from urllib3.util import Retry
 
-from refusals import TROUBLE, Lost, NoSuchJob, explained, is_temporary, message_of
+from refusals import PUBLISHING, TROUBLE, Lost, NoSuchJob, NotAllowed, explained, is_temporary, message_of
 from rendering import Manifest
+from waiting import causes
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 KIND = ("ray.io", "v1")
 PLURAL = "rayjobs"
 NAMESPACE = "rayreel"
 SUBMISSION = "rayreel.io/submission"
 ENDED = {"Complete", "Failed", "ValidationFailed"}
+# Reason of a job whose nodes did not start within preRunningDeadlineSeconds.
+TOO_LATE = "PreRunningDeadlineExceeded"
 # Duration of one watch request. The server ends it then, and a new one is sent.
 WATCH_S = 240
+# The same while a job waits for nodes, because the causes are in other objects.
+WAITING_WATCH_S = 10
 # A server that has never responded is more likely the wrong one than restarting.
 FIRST_RESPONSE_S = 5
 # Attempts to read the log of an ended job.
@@ -47,6 +54,7 @@ class RayJobState:
     cluster: str
     created: str
     failures: int
+    waiting: str = ""
 
     @classmethod
     def of(cls, manifest: Manifest) -> "RayJobState":
@@ -74,10 +82,17 @@ class RayJobState:
         """Whether the job has ended with success."""
         return self.ended and self.status == "SUCCEEDED"
 
+    @property
+    def prepares(self) -> bool:
+        """Whether the job's Ray cluster is being created."""
+        return self.deployment in {"New", "Initializing"} and bool(self.cluster)
+
     def line(self) -> str:
         """Return the state in one line."""
-        parts = [self.deployment, *(text for text in (self.status, self.reason) if text)]
-        return " · ".join([*parts, *([f"attempt {self.failures + 1}"] if self.failures else [])])
+        # The attempt that ended the job with a failure is among the failures.
+        attempt = self.failures + (not self.ended or self.succeeded)
+        words = [self.deployment, self.status, self.reason, f"attempt {attempt}" if self.failures else "", self.waiting]
+        return " · ".join(filter(None, words))
 
 
 class RayJobs:
@@ -112,15 +127,26 @@ class RayJobs:
         return RayJobState.of(self._call(create, "create RayJobs"))
 
     def state(self, name: str) -> RayJobState:
-        """Return the current state of the job."""
-        return RayJobState.of(self._call(lambda: self._get(name), "get RayJobs"))
+        """Return the current state of the job, with the causes if it waits for nodes."""
+        state = RayJobState.of(self._call(lambda: self._get(name), "get RayJobs"))
+        return replace(state, waiting=self._waiting(state))
 
     def all(self) -> list[RayJobState]:
         """Return the states of all jobs, newest first."""
         found: Any = self._call(
             lambda: self._jobs.list_namespaced_custom_object(*KIND, self.namespace, PLURAL), "list RayJobs"
         )
+        if not found["items"]:
+            self._check_namespace()
         return sorted(map(RayJobState.of, found["items"]), key=lambda state: state.created, reverse=True)
+
+    def _check_namespace(self) -> None:
+        """Raise NoNamespace if the namespace does not exist: the server lists nothing in it, without an error."""
+        try:
+            self._call(lambda: self._core.read_namespace(self.namespace), "get namespaces")
+        except NotAllowed:
+            # Without this permission, an empty list is all that can be known.
+            logger.debug("namespace %s cannot be read", self.namespace)
 
     def delete(self, name: str) -> None:
         """Delete the job; the operator stops it and deletes its cluster. A retry after a lost response is no error."""
@@ -142,20 +168,35 @@ class RayJobs:
 
     def states(self, name: str) -> Iterator[RayJobState]:
         """Yield the job's states as they change, up to the last one, also after disconnects."""
-        before = None
+        before, waiting = None, ""
         while True:
             manifest = self._call(lambda: self._get(name), "get RayJobs")
             for state in self._watch(manifest, before):
                 before = state
-                yield state
+                yield replace(state, waiting=waiting) if state.prepares or state.reason == TOO_LATE else state
                 if state.ended:
                     return
+            if before and (cause := self._waiting(before)) and cause != waiting:
+                waiting = cause
+                yield replace(before, waiting=waiting)
+
+    def _waiting(self, state: RayJobState) -> str:
+        """Return why a job waits for nodes, or nothing."""
+        if not state.prepares:
+            return ""
+        try:
+            found = self._call(
+                lambda: causes(self._core, self.namespace, state.name, state.cluster), "list pods and events"
+            )
+        except NotAllowed as error:
+            return f"the causes cannot be read: {error}"
+        return "; ".join(found)
 
     def _watch(self, manifest: Manifest, before: RayJobState | None) -> Iterator[RayJobState]:
         """Yield the changes that one watch request reports after this manifest."""
         if (state := RayJobState.of(manifest)) != before:
             yield state
-        name = state.name
+        name, watch_s = state.name, WAITING_WATCH_S if state.prepares else WATCH_S
         try:
             watch: Any = Watch  # untyped in the library
             for event in watch().stream(
@@ -165,8 +206,8 @@ class RayJobs:
                 PLURAL,
                 field_selector=f"metadata.name={name}",
                 resource_version=manifest["metadata"]["resourceVersion"],
-                timeout_seconds=WATCH_S,
-                _request_timeout=WATCH_S + 30,
+                timeout_seconds=watch_s,
+                _request_timeout=watch_s + 30,
             ):
                 if event["type"] == "DELETED":
                     raise NoSuchJob(f"{name} was deleted while it was followed.")
@@ -238,7 +279,7 @@ class RayJobs:
                     raise
                 self._core.create_namespaced_config_map(self.namespace, body)
 
-        self._call(write, "write ConfigMaps")
+        self._call(write, PUBLISHING)
 
     def _get(self, name: str) -> Manifest:
         found: Any = self._jobs.get_namespaced_custom_object(*KIND, self.namespace, PLURAL, name)

@@ -10,6 +10,8 @@ from urllib3.exceptions import HTTPError
 
 from rayreel.errors import RayreelError
 
+# What `submit.py publish` does; it has a role of its own, because it decides what the schedule runs.
+PUBLISHING = "write ConfigMaps"
 # Exceptions of the Kubernetes client; `explained` converts each of them.
 TROUBLE = (ApiException, ConfigException, HTTPError)
 
@@ -104,9 +106,10 @@ def _forbidden(error: ApiException, message: str, doing: str, namespace: str) ->
         return NotAllowed(f"{message}: the credentials are invalid or expired. Log in to the cluster again.")
     if "exceeded quota" in message:
         return QuotaExceeded(f"{message}. Wait, stop a job (python k8s/submit.py stop NAME) or raise the quota.")
+    role = "rayreel-publish" if doing == PUBLISHING else "rayreel-submit"
     return NotAllowed(
         f"You may not {doing} in {namespace}: {message}. An administrator grants it with: "
-        f"kubectl -n {namespace} create rolebinding NAME --role=rayreel-submit --user=YOU"
+        f"kubectl -n {namespace} create rolebinding NAME --role={role} --user=YOU"
     )
 
 

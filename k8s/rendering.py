@@ -1,11 +1,13 @@
 """RayJobs of an overlay, with additions from the command line."""
 
 import copy
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ OVERLAYS = HERE / "overlays"
 JOBS = ("extract", "train", "evaluate", "promote", "index")
 # KubeRay adds a suffix for the cluster and one for its service; the result must be a DNS label.
 LONGEST_NAME = 47
+NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
 
 class CannotRender(RayreelError):
@@ -30,14 +33,15 @@ def overlays() -> list[str]:
     return sorted(folder.parent.name for folder in OVERLAYS.glob("*/jobs"))
 
 
-def build(folder: Path) -> list[Manifest]:
-    """Return the objects of a kustomization. Raises CannotRender."""
+@cache
+def build(folder: Path) -> tuple[Manifest, ...]:
+    """Return the objects of a kustomization; change only copies of them. Raises CannotRender."""
     if not (folder / "kustomization.yaml").is_file():
         raise CannotRender(f"{folder} is not an overlay. Overlays: {', '.join(overlays())}.")
     done = subprocess.run([kubectl(), "kustomize", str(folder)], capture_output=True, text=True, check=False)
     if done.returncode:
         raise CannotRender(f"kubectl kustomize {folder}: {done.stderr.strip()}")
-    return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
+    return tuple(manifest for manifest in yaml.safe_load_all(done.stdout) if manifest)
 
 
 def kubectl() -> str:
@@ -70,9 +74,10 @@ def read_job(template: Path) -> Manifest:
 
 def tailored(manifest: Manifest, name: str, sets: Sequence[str], arguments: Sequence[str]) -> Manifest:
     """Return the RayJob with this name, and with these settings and arguments added to its command."""
-    if len(name) > LONGEST_NAME:
+    if len(name) > LONGEST_NAME or not NAME.fullmatch(name):
         raise CannotRender(
-            f"--name {name}: {len(name)} characters, but KubeRay allows at most {LONGEST_NAME}. Choose a shorter name."
+            f"--name {name}: not a valid name. Use at most {LONGEST_NAME} lower-case letters, digits and hyphens, "
+            "with a letter first and no hyphen last, such as train-2."
         )
     made = copy.deepcopy(manifest)
     job = manifest["metadata"]["name"]

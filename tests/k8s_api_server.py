@@ -20,6 +20,9 @@ _PATH = re.compile(
 )
 
 
+_NAMESPACE = re.compile(r"/api/v1/namespaces/(?P<name>[^/]+)$")
+
+
 @dataclass
 class Trouble:
     """An error for the next `times` requests with this method and path. status None: close the connection."""
@@ -126,6 +129,19 @@ class ApiServer:
         self.logs[pod] = Log()
         self.put("pods", {"metadata": {"name": pod, "namespace": "rayreel", "labels": labels}})
 
+    def pending(self, job: str, reason: str) -> None:
+        """Create a pod of the job's cluster that cannot be scheduled for this reason."""
+        labels = {"ray.io/cluster": f"{job}-abcde"}
+        condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": reason}
+        metadata = {"name": f"{job}-worker", "namespace": "rayreel", "labels": labels}
+        self.put("pods", {"metadata": metadata, "status": {"phase": "Pending", "conditions": [condition]}})
+
+    def warning(self, about: str, message: str) -> None:
+        """Create a warning about an object, as operators do."""
+        metadata = {"name": f"{about}.1", "namespace": "rayreel"}
+        event = {"metadata": metadata, "involvedObject": {"name": about}, "type": "Warning", "message": message}
+        self.put("events", event)
+
     def write_log(self, pod: str, line: str) -> None:
         """Add a line to a pod's log."""
         with self.changed:
@@ -161,6 +177,13 @@ def refusal(code: int, reason: str, message: str, **details: str) -> Object:
         "message": message,
         "details": details,
     }
+
+
+def _field(item: Object, path: str, wanted: str) -> bool:
+    """Whether the field at this path, such as `involvedObject.name`, has the wanted value."""
+    for key in path.split("."):
+        item = item.get(key, {})
+    return item == wanted  # type: ignore[comparison-overlap] # the last is a string
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -204,17 +227,20 @@ class _Handler(BaseHTTPRequestHandler):
         self, path: str, query: dict[str, str], body: Object
     ) -> tuple[int, Object | str]:
         state, found = self.server_state, _PATH.match(path)
+        if (place := _NAMESPACE.match(path)) and place["name"] in state.namespaces:
+            return 200, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": place["name"]}}
+        if place:
+            return 404, refusal(404, "NotFound", f'namespaces "{place["name"]}" not found', kind="namespaces")
         if not found or (found["plural"] == "rayjobs" and not state.knows_rayjobs):
             return 404, "404 page not found\n"
         namespace, plural, name = found["namespace"], found["plural"], found["name"]
+        if self.command == "GET" and name is None:
+            return 200, self._list(plural, namespace, query)  # without an error, also if there is no such namespace
         if namespace not in state.namespaces:
             return 404, refusal(404, "NotFound", f'namespaces "{namespace}" not found', kind="namespaces")
         key = plural, namespace, name or (body or {}).get("metadata", {}).get("name", "")
-        match self.command:
-            case "POST":
-                return self._create(key, body)
-            case "GET" if name is None:
-                return 200, self._list(plural, namespace, query)
+        if self.command == "POST":
+            return self._create(key, body)
         if key not in state.objects:
             return 404, refusal(404, "NotFound", f'{plural} "{name}" not found', kind=plural, name=name)
         if self.command == "DELETE":
@@ -243,6 +269,7 @@ class _Handler(BaseHTTPRequestHandler):
             for (kind, place, _), item in self.server_state.objects.items()
             if (kind, place) == (plural, namespace)
             and (not label or item["metadata"].get("labels", {}).get(label) == value)
+            and all(_field(item, *field.split("=")) for field in query.get("fieldSelector", "").split(",") if field)
         ]
         version = {"resourceVersion": str(self.server_state.version)}
         return {"apiVersion": "v1", "kind": "List", "metadata": version, "items": items}

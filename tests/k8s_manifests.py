@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,9 @@ RAY = {"RayService", "RayJob"}
 OF_OPERATORS = {"PodMonitor", "ServiceMonitor", "PrometheusRule", "Milvus"}
 
 
-@cache
 def rendered(name: str) -> tuple[Object, ...]:
     """Return the objects of a build such as `gpu` or `gpu/jobs`."""
-    return tuple(build(OVERLAYS / name))
+    return build(OVERLAYS / name)
 
 
 def everything(overlay: str) -> list[Object]:

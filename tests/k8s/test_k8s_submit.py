@@ -20,6 +20,8 @@ from refusals import Invalid, Lost, NameTaken, NoApiServer, NoKubeRay, NoNamespa
 
 ROOT = Path(__file__).parents[2]
 JOBS = "rayjobs"
+# No image: the pod of a test never starts.
+POD = {"containers": [{"name": "ray-head", "image": "rayreel-test.invalid/none"}]}
 
 
 def manifest(name: str = "train-1") -> dict[str, Any]:
@@ -27,7 +29,7 @@ def manifest(name: str = "train-1") -> dict[str, Any]:
         "apiVersion": "ray.io/v1",
         "kind": "RayJob",
         "metadata": {"name": name, "labels": {"rayreel.io/job": "train"}},
-        "spec": {"entrypoint": "python train.py", "rayClusterSpec": {"headGroupSpec": {}}},
+        "spec": {"entrypoint": "python train.py", "rayClusterSpec": {"headGroupSpec": {"template": {"spec": POD}}}},
     }
 
 
@@ -41,6 +43,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     """Run the submit tool in this process and return its exit status."""
     monkeypatch.setattr(sys, "argv", ["submit.py", *words])
     monkeypatch.setattr("rayjobs.FIRST_RESPONSE_S", 0)
+    monkeypatch.setattr("rayjobs.WAITING_WATCH_S", 1)
     monkeypatch.setattr(RayJobs.__init__, "__defaults__", (300, 0.02))  # seconds of patience, and between requests
     with pytest.raises(SystemExit) as end:
         submit.main()
@@ -189,6 +192,74 @@ def test_a_published_map_replaces_a_concurrent_change(server: ApiServer) -> None
     assert server.objects["configmaps", "rayreel", "rayreel-jobs"]["data"] == {"a.yaml": "2"}
 
 
+NO_ROOM = "0/1 nodes are available: 1 Insufficient memory."
+QUOTA_USED = 'pods "train-1-abcde-worker" is forbidden: exceeded quota: rayreel, requested: pods=1'
+
+
+@pytest.mark.parametrize("cause", [NO_ROOM, QUOTA_USED])
+def test_a_job_that_waits_for_nodes_shows_the_cause_while_it_waits_and_when_it_has_failed(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cause: str
+) -> None:
+    def wait_and_fail(made: dict[str, Any]) -> None:
+        server.status("train-1", "Initializing", rayClusterName="train-1-abcde")
+        if cause == NO_ROOM:
+            server.pending("train-1", cause)
+        else:
+            server.warning("train-1-abcde", cause)
+        deadline = time.monotonic() + 10
+        while server.count("GET", "watch=") < 3 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        server.status("train-1", "Failed", reason="PreRunningDeadlineExceeded", message="The deadline has passed.")
+
+    server.on_create = wait_and_fail
+    assert run(monkeypatch, "train", "--name", "train-1", "--follow") == 1
+    printed = capsys.readouterr().out
+    waiting, ended = printed.split("PreRunningDeadlineExceeded", 1)
+    assert waiting.count(cause) == 1
+    assert cause in ended
+
+
+def test_a_job_waits_without_its_cause_if_pods_may_not_be_read(server: ApiServer) -> None:
+    jobs = jobs_of(server)
+    jobs.create(manifest())
+    server.status("train-1", "Initializing", rayClusterName="train-1-abcde")
+    server.trouble("GET", "/pods", 403, refusal(403, "Forbidden", "pods is forbidden"))
+    assert "rayreel-submit" in jobs.state("train-1").line()
+
+
+@pytest.mark.parametrize(
+    ("deployment", "job", "failed", "attempt"),
+    [
+        ("Running", "RUNNING", 1, "attempt 2"),
+        ("Failed", "FAILED", 3, "attempt 3"),
+        ("Complete", "SUCCEEDED", 1, "attempt 2"),
+    ],
+)
+def test_attempts_are_counted_up_to_the_one_that_ended_the_job(
+    server: ApiServer, deployment: str, job: str, failed: int, attempt: str
+) -> None:
+    jobs = jobs_of(server)
+    jobs.create(manifest())
+    server.status("train-1", deployment, job, failed=failed)
+    assert jobs.state("train-1").line().endswith(attempt)
+
+
+def test_listing_a_missing_namespace_is_an_error_and_an_empty_one_is_not(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "list") == 0
+    assert run(monkeypatch, "list", "-n", "nowhere") == 1
+    assert 'namespaces "nowhere" not found' in capsys.readouterr().out
+
+
+def test_publishing_without_permission_names_the_role_that_grants_it(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.trouble("POST", "configmaps", 403, refusal(403, "Forbidden", "configmaps is forbidden"))
+    assert run(monkeypatch, "publish", "--overlay", "local") == 1
+    assert "--role=rayreel-publish" in capsys.readouterr().out
+
+
 FORBIDDEN = 'rayjobs.ray.io is forbidden: User "eva" cannot create resource "rayjobs"'
 QUOTA = 'rayjobs.ray.io "train-1" is forbidden: exceeded quota: rayreel, requested: count/rayjobs.ray.io=1'
 REFUSALS = [
@@ -262,7 +333,16 @@ def test_an_unknown_setting_starts_no_cluster(
     assert server.requests == []
 
 
-@pytest.mark.parametrize("words", [["--overlay", "gpuu"], ["--template", "nothing.yaml"], ["--name", "x" * 48]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--overlay", "gpuu"],
+        ["--template", "nothing.yaml"],
+        ["--name", "x" * 48],
+        ["--name", "9abc"],
+        ["--name", "a_b"],
+    ],
+)
 def test_rendering_errors_are_reported_before_the_cluster_is_contacted(
     server: ApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:

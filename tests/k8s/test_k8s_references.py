@@ -269,18 +269,24 @@ def test_disruption_budgets_are_numbers_for_existing_pods(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)
-def test_monitors_name_existing_ports(overlay: str) -> None:
+def test_monitors_select_something_and_name_its_ports(overlay: str) -> None:
     objects = everything(overlay)
     for monitor in of_kind(objects, "PodMonitor"):
-        for pod in pods(objects):
-            if selected(monitor["spec"]["selector"], pod.labels):
-                names = {port["name"] for port in pod.spec["containers"][0]["ports"]}
-                assert {endpoint["port"] for endpoint in monitor["spec"]["podMetricsEndpoints"]} <= names, pod.of
+        chosen = [pod for pod in pods(objects) if selected(monitor["spec"]["selector"], pod.labels)]
+        assert chosen, named(monitor)
+        for pod in chosen:
+            names = {port["name"] for port in pod.spec["containers"][0]["ports"]}
+            assert {endpoint["port"] for endpoint in monitor["spec"]["podMetricsEndpoints"]} <= names, pod.of
     for monitor in of_kind(objects, "ServiceMonitor"):
-        for service in of_kind(objects, "Service"):
-            if selected(monitor["spec"]["selector"], service["metadata"].get("labels", {})):
-                names = {port["name"] for port in service["spec"]["ports"]}
-                assert {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]} <= names, named(service)
+        wanted = monitor["spec"]["selector"]
+        services = [
+            item for item in of_kind(objects, "Service") if selected(wanted, item["metadata"].get("labels", {}))
+        ]
+        # The Milvus operator creates the services of its cluster.
+        assert services or (monitor["metadata"]["name"] == "milvus" and of_kind(objects, "Milvus")), named(monitor)
+        for service in services:
+            names = {port["name"] for port in service["spec"]["ports"]}
+            assert {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]} <= names, named(service)
 
 
 @pytest.mark.parametrize("overlay", OVERLAY_NAMES)

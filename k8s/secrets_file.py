@@ -13,7 +13,7 @@ NAMESPACE = "rayreel"
 CERTIFICATES = {
     "local": set[str](),
     "gpu": set[str](),
-    "production": {"rayreel-milvus-ca", "milvus-tls", "rayreel-tls"},
+    "production": {"rayreel/rayreel-milvus-ca", "rayreel-milvus/milvus-tls", "rayreel/rayreel-tls"},
 }
 CHANGE = "CHANGE"
 # Each role has its own credential: only the service can access API keys, and MLflow can access only its artifacts.
@@ -60,14 +60,26 @@ def secret(name: str, namespace: str = NAMESPACE, **values: str) -> Secret:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "stringData": values}
 
 
-def main(overlay: Annotated[str, typer.Argument(help=f"One of {', '.join(CERTIFICATES)}.")]) -> None:
+def names(overlay: str) -> list[str]:
+    """Return NAMESPACE/NAME of all secrets of an overlay, certificates included."""
+    made = [f"{item['metadata']['namespace']}/{item['metadata']['name']}" for item in secrets(overlay)]
+    return sorted({*made, *CERTIFICATES[overlay]})
+
+
+def main(
+    overlay: Annotated[str, typer.Argument(help=f"One of {', '.join(CERTIFICATES)}.")],
+    only_names: Annotated[bool, typer.Option("--names", help="Print NAMESPACE/NAME of each secret instead.")] = False,
+) -> None:
     """Print an overlay's secrets with new random values.
 
     Apply them once: stores keep the first passwords, which new secrets would not match.
     """
     if overlay not in CERTIFICATES:
         raise typer.BadParameter(f"{overlay!r} is not one of {', '.join(CERTIFICATES)}")
-    yaml.safe_dump_all(secrets(overlay), sys.stdout, sort_keys=False)
+    if only_names:
+        typer.echo("\n".join(names(overlay)))
+    else:
+        yaml.safe_dump_all(secrets(overlay), sys.stdout, sort_keys=False)
 
 
 if __name__ == "__main__":

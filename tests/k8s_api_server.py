@@ -5,6 +5,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,11 +17,28 @@ import yaml
 
 Object = dict[str, Any]
 _PATH = re.compile(
-    r"/apis?/(?:ray\.io/)?v1/namespaces/(?P<namespace>[^/]+)/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?(?P<log>/log)?$"
+    r"/(?:api/v1|apis/[^/]+/[^/]+)(?:/namespaces/(?P<namespace>[^/]+))?"
+    r"/(?P<plural>[a-z]+)(?:/(?P<name>[^/]+))?(?P<log>/log)?$"
 )
-
-
-_NAMESPACE = re.compile(r"/api/v1/namespaces/(?P<name>[^/]+)$")
+# What kubectl asks for: group and version -> kinds.
+RESOURCES = {
+    "v1": (
+        *("Namespace", "Secret", "ConfigMap", "Service", "ServiceAccount", "PersistentVolumeClaim", "Pod", "Event"),
+        *("ResourceQuota", "LimitRange"),
+    ),
+    "apps/v1": ("Deployment", "StatefulSet"),
+    "batch/v1": ("Job", "CronJob"),
+    "policy/v1": ("PodDisruptionBudget",),
+    "networking.k8s.io/v1": ("NetworkPolicy", "Ingress"),
+    "rbac.authorization.k8s.io/v1": ("Role", "RoleBinding"),
+    "scheduling.k8s.io/v1": ("PriorityClass",),
+    "apiextensions.k8s.io/v1": ("CustomResourceDefinition",),
+    "ray.io/v1": ("RayService", "RayJob", "RayCluster"),
+    "monitoring.coreos.com/v1": ("PodMonitor", "ServiceMonitor", "PrometheusRule"),
+    "milvus.io/v1beta1": ("Milvus",),
+}
+ACTIVE: Object = {"status": {"phase": "Active"}}
+CLUSTER_WIDE = {"Namespace", "PriorityClass", "CustomResourceDefinition"}
 
 
 @dataclass
@@ -48,14 +66,16 @@ class ApiServer:
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str, str], Object] = {}
-        self.events: list[tuple[int, str, Object]] = []
+        self.events: list[tuple[int, str, str, Object]] = []
         self.logs: dict[str, Log] = {}
-        self.namespaces, self.knows_rayjobs = {"rayreel"}, True
+        self.knows_rayjobs = True
         self.requests: list[str] = []
         self.troubles: list[Trouble] = []
         self.on_create: Callable[[Object], None] | None = None
         self.changed = threading.Condition()
         self.version, self.oldest, self.watches = 1, 0, 0
+        for name in ("default", "rayreel"):
+            self.put("namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}, **ACTIVE})
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"server_state": self}))
         self._http.daemon_threads = True
 
@@ -105,17 +125,40 @@ class ApiServer:
             self.version += 1
             metadata = manifest["metadata"]
             metadata["resourceVersion"] = str(self.version)
-            metadata.setdefault("creationTimestamp", datetime.now(UTC).isoformat(timespec="seconds"))
-            self.objects[plural, metadata["namespace"], metadata["name"]] = manifest
-            self.events.append((self.version, event, json.loads(json.dumps(manifest))))
+            metadata.setdefault("creationTimestamp", datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+            self.objects[plural, metadata.get("namespace", ""), metadata["name"]] = manifest
+            self.events.append((self.version, plural, event, json.loads(json.dumps(manifest))))
             self.changed.notify_all()
         return manifest
 
     def remove(self, key: tuple[str, str, str]) -> None:
         with self.changed:
             self.version += 1
-            self.events.append((self.version, "DELETED", self.objects.pop(key)))
+            self.events.append((self.version, key[0], "DELETED", self.objects.pop(key)))
             self.changed.notify_all()
+
+    def delete(self, key: tuple[str, str, str]) -> None:
+        """Delete an object: at once, or when its finalizers are gone. A namespace takes its objects along."""
+        item = self.objects[key]
+        self.put(key[0], {**item, "metadata": {**item["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}})
+        if key[0] == "namespaces":
+            self.put("namespaces", {**self.objects[key], "status": {"phase": "Terminating"}})
+            for inside in [other for other in self.objects if other[1] == key[2]]:
+                self.delete(inside)
+        if key[0] == "rayclusters" and self.objects["namespaces", "", key[1]]["status"]["phase"] == "Active":
+            # The operator's cleanup Job, which a terminating namespace refuses.
+            self.objects[key]["metadata"]["finalizers"] = []
+        self.finalize(key)
+
+    def finalize(self, key: tuple[str, str, str]) -> None:
+        """Remove a deleted object without finalizers, and a deleted namespace without objects."""
+        metadata = self.objects.get(key, {"metadata": {}})["metadata"]
+        empty = key[0] != "namespaces" or not any(other[1] == key[2] for other in self.objects)
+        if "deletionTimestamp" in metadata and not metadata.get("finalizers") and empty:
+            self.remove(key)
+            place = "namespaces", "", key[1]
+            if place in self.objects:
+                self.finalize(place)
 
     def status(self, name: str, deployment: str, job: str = "", **more: object) -> None:
         """Set a RayJob's status, as the operator does."""
@@ -179,6 +222,49 @@ def refusal(code: int, reason: str, message: str, **details: str) -> Object:
     }
 
 
+def plural_of(kind: str) -> str:
+    """Return the name of a kind in paths."""
+    word = kind.lower()
+    return word + "es" if word.endswith("s") else word[:-1] + "ies" if word.endswith("y") else word + "s"
+
+
+def discovery(path: str) -> Object:
+    """Return what the server has at `/api`, `/apis`, or in one group and version."""
+    if path == "/api":
+        return {"kind": "APIVersions", "versions": ["v1"]}
+    if path == "/apis":
+        versions = [{"groupVersion": name, "version": name.partition("/")[2]} for name in RESOURCES if "/" in name]
+        groups = [
+            {"name": v["groupVersion"].partition("/")[0], "versions": [v], "preferredVersion": v} for v in versions
+        ]
+        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+    version = path.removeprefix("/apis/").removeprefix("/api/")
+    verbs = ["create", "delete", "get", "list", "patch", "update", "watch"]
+    resources = [
+        {
+            "name": plural_of(k),
+            "singularName": k.lower(),
+            "kind": k,
+            "namespaced": k not in CLUSTER_WIDE,
+            "verbs": verbs,
+        }
+        | ({"shortNames": ["crd"]} if k == "CustomResourceDefinition" else {})
+        for k in RESOURCES.get(version, [])
+    ]
+    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources}
+
+
+def merged(there: Object, patch: Object) -> Object:
+    """Return an object with a JSON merge patch (RFC 7386) applied."""
+    result = dict(there)
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(result.get(key) or {}, value) if isinstance(value, dict) else value
+    return result
+
+
 def _field(item: Object, path: str, wanted: str) -> bool:
     """Whether the field at this path, such as `involvedObject.name`, has the wanted value."""
     for key in path.split("."):
@@ -216,49 +302,59 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(trouble.status, trouble.answer)
             return
         query = {key: values[-1] for key, values in parse_qs(address.query).items()}
-        if "watch" in query:
-            self._watch(query)
+        if "sendInitialEvents" in query:  # as servers do that do not know it; kubectl lists instead
+            self._send(422, refusal(422, "Invalid", "sendInitialEvents is forbidden"))
+        elif "watch" in query:
+            with suppress(ConnectionError):  # clients end watches when they have seen enough
+                self._watch(query)
         elif address.path.endswith("/log"):
             self._log(address.path.split("/")[-2], follow=query.get("follow") == "true")
+        elif re.fullmatch(r"/apis?|/api/v1|/apis/[^/]+/[^/]+", address.path):
+            self._send(200, discovery(address.path))
         else:
             self._send(*self._handle(address.path, query, body))
 
-    def _handle(  # noqa: PLR0911 - one return per kind of request
-        self, path: str, query: dict[str, str], body: Object
-    ) -> tuple[int, Object | str]:
+    def _handle(self, path: str, query: dict[str, str], body: Object) -> tuple[int, Object | str]:
         state, found = self.server_state, _PATH.match(path)
-        if (place := _NAMESPACE.match(path)) and place["name"] in state.namespaces:
-            return 200, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": place["name"]}}
-        if place:
-            return 404, refusal(404, "NotFound", f'namespaces "{place["name"]}" not found', kind="namespaces")
         if not found or (found["plural"] == "rayjobs" and not state.knows_rayjobs):
             return 404, "404 page not found\n"
-        namespace, plural, name = found["namespace"], found["plural"], found["name"]
+        namespace, plural, name = found["namespace"] or "", found["plural"], found["name"]
         if self.command == "GET" and name is None:
             return 200, self._list(plural, namespace, query)  # without an error, also if there is no such namespace
-        if namespace not in state.namespaces:
+        if namespace and ("namespaces", "", namespace) not in state.objects:
             return 404, refusal(404, "NotFound", f'namespaces "{namespace}" not found', kind="namespaces")
         key = plural, namespace, name or (body or {}).get("metadata", {}).get("name", "")
         if self.command == "POST":
             return self._create(key, body)
         if key not in state.objects:
             return 404, refusal(404, "NotFound", f'{plural} "{name}" not found', kind=plural, name=name)
-        if self.command == "DELETE":
-            state.remove(key)
-            return 200, refusal(200, "", "") | {"status": "Success"}
-        if self.command == "PUT":
-            if body["metadata"].get("resourceVersion") != state.objects[key]["metadata"]["resourceVersion"]:
+        return self._change(key, body)
+
+    def _change(self, key: tuple[str, str, str], body: Object) -> tuple[int, Object]:
+        """Handle a request about an object that exists."""
+        state, (plural, _, name) = self.server_state, key
+        there = state.objects[key]
+        match self.command:
+            case "DELETE":
+                state.delete(key)
+                return 200, refusal(200, "", "") | {"status": "Success"}
+            case "PUT" if body["metadata"].get("resourceVersion") != there["metadata"]["resourceVersion"]:
                 return 409, refusal(409, "Conflict", f'{plural} "{name}": the object has been modified')
-            state.put(plural, body)
+            case "PUT":
+                state.put(plural, body)
+            case "PATCH":
+                state.put(plural, merged(there, body))
+                state.finalize(key)
+                return 200, state.objects.get(key, there)
         return 200, state.objects[key]
 
     def _create(self, key: tuple[str, str, str], body: Object) -> tuple[int, Object]:
         state, (plural, namespace, name) = self.server_state, key
         if key in state.objects:
             return 409, refusal(409, "AlreadyExists", f'{plural} "{name}" already exists', kind=plural, name=name)
-        body["metadata"] |= {"namespace": namespace, "uid": f"uid-{name}"}
-        made = state.put(plural, body, "ADDED")
-        if plural == "rayjobs" and state.on_create is not None:
+        body["metadata"] |= {"uid": f"uid-{name}"} | ({"namespace": namespace} if namespace else {})
+        made = state.put(plural, {**body, **(ACTIVE if plural == "namespaces" else {})}, "ADDED")
+        if plural in {"rayjobs", "rayservices"} and state.on_create is not None:
             threading.Thread(target=state.on_create, args=(made,), daemon=True).start()
         return 201, made
 
@@ -272,12 +368,13 @@ class _Handler(BaseHTTPRequestHandler):
             and all(_field(item, *field.split("=")) for field in query.get("fieldSelector", "").split(",") if field)
         ]
         version = {"resourceVersion": str(self.server_state.version)}
-        return {"apiVersion": "v1", "kind": "List", "metadata": version, "items": items}
+        group, kind = next(((g, k) for g, kinds in RESOURCES.items() for k in kinds if plural_of(k) == plural))
+        return {"apiVersion": group, "kind": f"{kind}List", "metadata": version, "items": items}
 
     def _watch(self, query: dict[str, str]) -> None:
-        state, seen = self.server_state, int(query["resourceVersion"])
+        found, state, seen = _PATH.match(urlsplit(self.path).path), self.server_state, int(query["resourceVersion"])
         wanted, mine = query["fieldSelector"].partition("=")[2], state.watches
-        ends = time.monotonic() + float(query["timeoutSeconds"])
+        ends = time.monotonic() + float(query.get("timeoutSeconds", 300))
         self._begin()
         if seen < state.oldest:
             gone = refusal(410, "Expired", f"too old resource version: {seen}")
@@ -288,8 +385,8 @@ class _Handler(BaseHTTPRequestHandler):
                 if not new:
                     state.changed.wait(0.05)
             seen = max([seen, *(event[0] for event in new)])
-            for _, kind, item in new:
-                if item["metadata"]["name"] == wanted:
+            for _, plural, kind, item in new:
+                if found and plural == found["plural"] and item["metadata"]["name"] == wanted:
                     self._chunk(json.dumps({"type": kind, "object": item}) + "\n")
         self._chunk("")
 

@@ -185,7 +185,7 @@ def test_pin_lists_a_digest_for_every_image_that_has_only_a_tag(tmp_path: Path) 
     assert {entry["name"] for entry in pinned} == {"rayreel", "redis", "milvusdb/milvus"}
     kustomization = {"resources": [os.path.relpath(overlay, tmp_path)], "images": pinned}
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-    images = {container["image"] for pod in pods(build(tmp_path)) for container in pod.containers}
+    images = {container["image"] for pod in pods(list(build(tmp_path))) for container in pod.containers}
     assert images and all("@sha256:" in image for image in images)
 
 

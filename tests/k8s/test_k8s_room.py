@@ -13,14 +13,14 @@ OPERATOR = {"cpu": 0.1, "memory": 512 * 2**20}
 
 
 def requested(containers: list[Object], kind: str) -> float:
-    return sum(quantity(container["resources"]["requests"][kind]) for container in containers)
+    return sum((quantity(container["resources"]["requests"][kind]) for container in containers), 0.0)
 
 
 def cluster(item: Object, kind: str) -> float:
     """Return the requests of all pods of a RayService's or RayJob's cluster, with autoscaler and submitter."""
     spec = cluster_spec(item)
     groups = [(1, spec["headGroupSpec"]), *((group["maxReplicas"], group) for group in spec["workerGroupSpecs"])]
-    nodes = sum(count * requested(group["template"]["spec"]["containers"], kind) for count, group in groups)
+    nodes: float = sum(count * requested(group["template"]["spec"]["containers"], kind) for count, group in groups)
     submitter = item["spec"].get("submitterPodTemplate", {"spec": {"containers": []}})["spec"]["containers"]
     return nodes + requested([spec["autoscalerOptions"], *submitter], kind)
 

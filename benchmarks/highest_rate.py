@@ -14,7 +14,7 @@ IdLaw = Literal["uniform", "zipf"]
 
 
 def highest_rate(
-    drive: Callable[[float], LoadOutcome], start: float, p99_ms: float, *, factor: float = 1.5, precision: float = 0.1
+    drive: Callable[[float], LoadOutcome], start: float, p99_ms: float, *, factor: float = 1.25, precision: float = 0.12
 ) -> float:
     """Return the highest rate held to a relative `precision`; 0 if even a tenth of `start` is not held.
 

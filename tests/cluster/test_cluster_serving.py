@@ -47,8 +47,8 @@ def test_search_stays_off_gpu_nodes_and_encode_on_them(
     search = next(part for part in wanted["applications"][0]["deployments"] if part["name"] == "search")
     # One more replica than fits on the CPU node; it must not use the GPU node's four CPUs.
     search["autoscaling_config"]["min_replicas"] = 3
-    webui = ray.get_runtime_context().worker.node.webui_url
-    ServeSubmissionClient(f"http://{webui}").deploy_applications(wanted)
+    dashboard = ray.init(ignore_reinit_error=True).dashboard_url
+    ServeSubmissionClient(f"http://{dashboard}").deploy_applications(wanted)
     expected = Counter({("search", cpu): 2, ("encode", gpu): 1})
     deadline = time.monotonic() + 180
     while replicas() != expected and time.monotonic() < deadline:

@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 Cutoffs = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 Relevance = Literal["category", "tags", "co_watch"]
+# Probability of dropping each modality of a view, in view retrieval and by default in training.
+MODALITY_DROPOUT = 0.3
 
 
 class EvaluationConfig(BaseModel):

@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from rayreel.encoders.encoder import Modality
+from rayreel.evaluation.config import MODALITY_DROPOUT
 from rayreel.evaluation.retrieval import one_hot, shuffled
 from rayreel.evaluation.scorers import Rows, Scorer, Vectors, by_embedding
 from rayreel.features.matrix import FeatureMatrix, Ragged
 
 VIEWS = "views"
-_DROPOUT = 0.3  # as pairs.modality_dropout, by default
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def two_views(matrix: FeatureMatrix, rows_R: NDArray[np.int64], seed: int = 0) -
     random = np.random.default_rng(seed)
     first = {m: _first_view(matrix.vectors[m].counts[rows_R], random) for m in Modality}
     has_M2R = np.array([_per_view(first[m], matrix.vectors[m].counts[rows_R]) for m in Modality]) > 0
-    kept_M2R = has_M2R & (random.random(has_M2R.shape) >= _DROPOUT)
+    kept_M2R = has_M2R & (random.random(has_M2R.shape) >= MODALITY_DROPOUT)
     kept_M2R |= has_M2R & ~kept_M2R.any(axis=0)
     vectors = {m: _viewed(matrix.vectors[m], rows_R, first[m], kept_M2R[n]) for n, m in enumerate(Modality)}
     return FeatureMatrix(vectors, matrix.rows.take(np.tile(rows_R, 2)))

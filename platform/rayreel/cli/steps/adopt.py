@@ -74,7 +74,8 @@ def settings_with(
 
     Parts that `sets` names are the user's.
     """
-    parts = {name for name in (*LEARNS_FROM, "interactions") if not any(s.startswith(name) for s in sets)}
+    learned = {"interactions"}.union(*LEARNS_FROM.values())
+    parts = {name for name in learned if not any(s.startswith(name) for s in sets)}
     kept = {name: trained[name] for name in parts & trained.keys()}
     changed = settings.with_encoders(trained, {one.modality: one.name for one in chosen})
     return Settings(**changed.model_dump() | kept)

@@ -33,8 +33,7 @@ from rayreel.training.words import mean_words
 
 # Parts of the settings that change a tower, by recipe.
 _TRAINED = ("tower", "loss", "pairs", "train", "splits")
-_LEARNS_FROM = {"auto": _TRAINED, "tower": _TRAINED, "frozen": ("frozen", "splits")}
-LEARNS_FROM = (*_TRAINED, "frozen")
+LEARNS_FROM = {"auto": _TRAINED, "tower": _TRAINED, "frozen": ("frozen", "splits")}
 # Settings of `train` that choose where and how safely to train, and do not change the tower.
 _EXECUTION = {"cpus_per_worker", "ingest", "scratch", "prefetch", "keep_checkpoints", "max_failures", "device", "on"}
 
@@ -117,7 +116,7 @@ def _register_frozen(settings: Settings, inputs: TrainingInputs) -> RegisteredTo
 
 def run_parameters(settings: Settings, inputs: TrainingInputs, job: TrainJob) -> dict[str, Any]:
     """Return the parameters by which MLflow compares runs."""
-    parts = {part: getattr(job, part).model_dump(mode="json") for part in _LEARNS_FROM[settings.train.recipe]}
+    parts = {part: getattr(job, part).model_dump(mode="json") for part in LEARNS_FROM[settings.train.recipe]}
     return {**inputs.about(settings), **flat(parts), "train.recipe": settings.train.recipe}
 
 
@@ -220,7 +219,7 @@ def interactions_digest(table: pa.Table | None) -> str:
 
 def training_digest(settings: Settings, interactions: str) -> str:
     """Return a digest of all settings and interactions that change the tower."""
-    learned = set(_LEARNS_FROM[settings.train.recipe])
+    learned = set(LEARNS_FROM[settings.train.recipe])
     # That of frozen features shows in which parts there are.
     parts = settings.model_dump(mode="json", include=learned, exclude={"train": _EXECUTION})
     # Of the other parts, only the definitions of a user's vector and of co-watching influence which epoch is best.

@@ -4,6 +4,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from rayreel.evaluation.config import MODALITY_DROPOUT
+
 DAY_S = 24 * 3600.0
 
 
@@ -62,7 +64,9 @@ class PairsConfig(BaseModel):
     )
     mined_to_rank: int = Field(50, ge=1, description="mined negatives are among this many nearest videos")
 
-    modality_dropout: float = Field(0.3, ge=0, lt=1, description="probability of dropping each modality of a view")
+    modality_dropout: float = Field(
+        MODALITY_DROPOUT, ge=0, lt=1, description="probability of dropping each modality of a view"
+    )
     noise_std: float = Field(
         0.1, gt=0, description="standard deviation of the noise relative to a vector's root mean square"
     )

@@ -23,6 +23,7 @@ from rayreel.tower.tower import VideoTower
 from rayreel.training.tracking import use_tracking
 from release_rows import DIM, release_row, release_table
 from release_site import register
+from tracking_database import with_database
 
 RANDOM = {"encoders.random_weights": True, "encoders.device": "cpu"}
 
@@ -48,7 +49,7 @@ def make_promoted(folder: Path) -> Promoted:
     """Register a tower, write its rows and a snapshot with 8 neighbours of each, and record a promotion."""
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     sets = [f"{name}={json.dumps(value)}" for name, value in RANDOM.items()]
-    settings = load_settings(sets=sets, storage=str(folder / "storage"))
+    settings = load_settings(sets=sets, storage=with_database(folder / "storage").root)
     torch.manual_seed(0)
     key = EncoderKey.of(load_encoders(settings.encoders, settings.weights_cache), settings.sampling)
     FeatureStore(settings.place, key).create()

@@ -19,6 +19,7 @@ from rayreel.cli import output
 from rayreel.cli.steps import ray_session
 from rayreel.compat import ray_auth
 from rayreel.settings import load_settings
+from scripts import run_script
 
 
 @pytest.fixture(autouse=True)
@@ -126,8 +127,7 @@ def test_the_next_command_has_the_storage_root_and_settings_of_this_one(tmp_path
 
 
 def test_a_script_names_the_next_script_with_all_that_it_needs(tmp_path: Path) -> None:
-    words = ["jobs/sample.py", "--storage", str(tmp_path), "--clips", "1", "--set", "sampling.mode=exact"]
-    run = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    run = run_script("jobs/sample.py", "--storage", str(tmp_path), "--clips", "1", "--set", "sampling.mode=exact")
     following = next(line for line in run.stdout.splitlines() if line.startswith("Next:"))
     for part in (
         "jobs/extract.py",

@@ -24,6 +24,7 @@ from rayreel.tower.config import TowerConfig
 from rayreel.tower.save import save_tower
 from rayreel.tower.tower import VideoTower
 from rayreel.training.tracking import log_metrics, tracked
+from tracking_database import with_database
 from watching import watched
 
 COUNT = 80
@@ -80,6 +81,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
             patch.setenv(name, "")  # MLflow sets them; patched here, they are restored
             patch.delenv(name)
         patch.setattr(output.console, "_width", 250)
+        with_database(folder)
         trained = settings_for(folder, "splits.test=0.4", "splits.seed=5")
         store_features(trained)
         version = register_tower(trained, tower)

@@ -21,6 +21,7 @@ from rayreel.index.write import delete, stored_versions
 from rayreel.storage import Storage
 from rayreel.training.tracking import use_tracking
 from release_site import good_tower, register, store_of
+from tracking_database import with_database
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -34,7 +35,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.setenv(name, "")  # MLflow sets some; patched here, they are restored
         monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "200")
-    storage = Storage(tmp_path / "storage")
+    storage = with_database(tmp_path / "storage")
     use_tracking(storage)
     store_of(storage)
     register(storage, good_tower(), tmp_path / "tower")

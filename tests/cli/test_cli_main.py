@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from chain import ROOT
 from rayreel.cli import main, options, output
 from rayreel.settings import Settings
+from scripts import run_script
 
 HEAVY = {"av", "httpx", "mlflow", "numpy", "pandas", "pyarrow", "pymilvus", "ray", "torch", "transformers"}
 REPORT = "; import sys; print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
@@ -151,8 +152,7 @@ def test_every_command_has_a_script_in_jobs() -> None:
 
 
 def test_a_script_takes_the_options_of_its_command(tmp_path: Path) -> None:
-    words = [sys.executable, "jobs/keys.py", "list", "--json", "--storage", str(tmp_path)]
-    run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    run = run_script("jobs/keys.py", "list", "--json", "--storage", str(tmp_path))
     assert json.loads(run.stdout) == {"keys": []}
 
 

@@ -23,6 +23,7 @@ from rayreel.release import registry
 from rayreel.settings import Settings, load_settings
 from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.recipe import LABELS
+from tracking_database import with_database
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -94,7 +95,7 @@ def test_a_sweep_over_other_settings_trains_every_cell_with_the_recipe(tmp_path:
 
 @pytest.fixture(scope="module")
 def swept(ray_cluster: None, no_tracking: None, tmp_path_factory: pytest.TempPathFactory) -> SweepRun:
-    folder = str(tmp_path_factory.mktemp("storage"))
+    folder = with_database(tmp_path_factory.mktemp("storage")).root
     store_features(load_settings(None, SETS, folder))
     with pytest.MonkeyPatch.context() as patch, output.console.capture() as capture:
         patch.setattr(output.console, "_width", 250)

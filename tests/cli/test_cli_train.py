@@ -1,7 +1,5 @@
 """What `rayreel train` reports before training, and which settings are part of a training's digest."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import mlflow
@@ -9,7 +7,6 @@ import pyarrow as pa
 import pytest
 import ray
 
-from chain import ROOT
 from random_store import SETS, random_store
 from rayreel.catalog.interactions import SCHEMA
 from rayreel.cli.steps.sweep import run_sweep
@@ -17,12 +14,8 @@ from rayreel.cli.steps.train import interactions_digest, train_tower, trained_al
 from rayreel.release import registry
 from rayreel.settings import load_settings
 from rayreel.training.sweep.grid import ImpossibleGrid
-
-
-def job(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "jobs/train.py", *words], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+from scripts import run_script
+from tracking_database import with_database
 
 
 def digest(*sets: str, interactions: str = "none") -> str:
@@ -61,7 +54,7 @@ def test_frozen_features_are_registered_once_and_without_ray(tmp_path: Path, mon
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
         monkeypatch.setenv(name, "")  # MLflow sets them; patched here, they are restored
         monkeypatch.delenv(name)
-    store, was_initialised = random_store(str(tmp_path)), ray.is_initialized()
+    store, was_initialised = random_store(with_database(tmp_path).root), ray.is_initialized()
     settings = load_settings(sets=[*SETS, "train.recipe=frozen", "splits.validation=0.3"], storage=str(tmp_path))
     registered = train_tower(settings)
     assert registered.epochs is None and 0 <= registered.metrics["validation/recall@10"] <= 1
@@ -81,10 +74,10 @@ def test_a_sweep_of_a_recipe_that_trains_nothing_is_refused() -> None:
 
 
 def test_resume_accepts_no_settings(tmp_path: Path) -> None:
-    failed = job("--resume", "last", "--epochs", "3", "--storage", str(tmp_path))
+    failed = run_script("jobs/train.py", "--resume", "last", "--epochs", "3", "--storage", str(tmp_path))
     assert failed.returncode == 1 and "settings that the run started with" in failed.stdout
 
 
 def test_resuming_an_unknown_run_is_reported(tmp_path: Path) -> None:
-    failed = job("--resume", "train-9", "--storage", str(tmp_path))
+    failed = run_script("jobs/train.py", "--resume", "train-9", "--storage", str(tmp_path))
     assert failed.returncode == 1 and "train-9" in failed.stdout and "Traceback" not in failed.stdout + failed.stderr

@@ -26,6 +26,7 @@ from rayreel.training.action.clips import ClipStore
 from rayreel.training.action.register import MODEL, Registered
 from rayreel.training.progress import Diverged
 from rayreel.training.runs import NoSuchRun
+from tracking_database import with_database
 
 pytestmark = pytest.mark.slow
 
@@ -76,7 +77,7 @@ def done(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
             patch.setenv(name, "")
             patch.delenv(name)
-        settings = load_settings(None, SMALL, str(folder / "storage"))
+        settings = load_settings(None, SMALL, with_database(folder / "storage").root)
         with output.console.capture() as capture:
             encoder = train_encoder(settings, read_catalog(films), "moves")
         yield Done(settings, films, encoder, capture.get())

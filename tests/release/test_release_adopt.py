@@ -54,8 +54,7 @@ def test_a_refused_tower_of_other_encoders_leaves_the_release_and_the_challenger
     assert registry.pointed_at(registry.CHALLENGER) is None
 
 
-def test_a_better_tower_of_other_encoders_replaces_the_release(site: Site, tmp_path: Path) -> None:
-    promote(registry.resolve("1"), site)
-    version = with_other_features(site, tmp_path, good=True)
-    adopted(site, version, 3)
-    assert site.serving() == version.number == registry.pointed_at(registry.CHAMPION)
+def test_a_better_tower_of_other_encoders_replaces_the_release(one: Site, tmp_path: Path) -> None:
+    version = with_other_features(one, tmp_path, good=True)
+    adopted(one, version, 3)
+    assert one.serving() == version.number == registry.pointed_at(registry.CHAMPION)

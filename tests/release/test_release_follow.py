@@ -24,20 +24,6 @@ from release_site import point_champion
 BETTER = "category/ndcg@10, better: champion"
 
 
-@pytest.fixture
-def one(site: Site) -> Site:
-    """Version 1 serves."""
-    promote(registry.resolve("1"), site)
-    return site
-
-
-@pytest.fixture
-def two(one: Site) -> Site:
-    """Version 1 has served, version 2 serves."""
-    promote(registry.resolve("2"), one)
-    return one
-
-
 def configured(site: Site, **release: object) -> Site:
     return replace(site, release=site.release.model_copy(update=release))
 

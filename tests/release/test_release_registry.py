@@ -7,6 +7,7 @@ from rayreel.release.registry import NoSuchVersion
 from rayreel.storage import Storage
 from rayreel.training.tracking import use_tracking
 from release_site import register, weak_tower
+from tracking_database import with_database
 
 
 def test_a_registered_tower_is_the_challenger_with_all_its_tags_and_nothing_is_printed(
@@ -28,7 +29,7 @@ def test_tags_are_set_and_deleted(storage: Storage) -> None:
 
 
 def test_an_empty_registry_has_no_history_and_names_the_job_to_run(no_outside_services: None, tmp_path: Path) -> None:
-    use_tracking(Storage(tmp_path))
+    use_tracking(with_database(tmp_path))
     assert audit.history() == [] and audit.events() == []
     with pytest.raises(NoSuchVersion, match="`rayreel train`"):
         registry.resolve("1")

@@ -16,14 +16,6 @@ from release_site import VIDEOS
 IDS = set(VIDEOS["video_id"].to_pylist())
 
 
-@pytest.fixture
-def two(site: Site) -> Site:
-    """Version 1 has served, version 2 serves."""
-    for version in "12":
-        promote(registry.resolve(version), site)
-    return site
-
-
 def in_the_index(site: Site, version: int) -> set[str]:
     return set(stored_versions(site.client, f"videos_v{version}", site.index))
 

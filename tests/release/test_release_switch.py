@@ -75,16 +75,18 @@ Start = Callable[[Site, int, str], Other]
 
 
 @pytest.fixture(params=["folder", "object store"])
-def serving_one(request: pytest.FixtureRequest, site: Site) -> Site:
+def serving_one(request: pytest.FixtureRequest) -> Site:
     """Version 1 serves, with storage roots of each kind."""
-    if request.param == "object store":
-        request.getfixturevalue("monkeypatch").setenv("AWS_ACCESS_KEY_ID", "test")
-        request.getfixturevalue("monkeypatch").setenv("AWS_SECRET_ACCESS_KEY", "test")
-        options = f"scheme=http&endpoint_override={request.getfixturevalue('s3')}&region=us-east-1"
-        bucket = f"bucket{abs(hash(request.node.name))}"
-        storage = Storage(f"s3://{bucket}/prefix?{options}&allow_bucket_creation=true")
-        store_of(storage)
-        site = replace(site, storage=storage)
+    if request.param == "folder":
+        found: Site = request.getfixturevalue("one")
+        return found
+    request.getfixturevalue("monkeypatch").setenv("AWS_ACCESS_KEY_ID", "test")
+    request.getfixturevalue("monkeypatch").setenv("AWS_SECRET_ACCESS_KEY", "test")
+    options = f"scheme=http&endpoint_override={request.getfixturevalue('s3')}&region=us-east-1"
+    bucket = f"bucket{abs(hash(request.node.name))}"
+    storage = Storage(f"s3://{bucket}/prefix?{options}&allow_bucket_creation=true")
+    store_of(storage)
+    site = replace(request.getfixturevalue("site"), storage=storage)
     promote(registry.resolve("1"), site)
     return site
 
@@ -127,8 +129,7 @@ def test_of_two_concurrent_promotions_one_succeeds_and_the_other_is_overtaken(se
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_of_two_threads_that_promote_one_succeeds_at_any_stage(site: Site, stage: str) -> None:
-    promote(registry.resolve("1"), site)
+def test_of_two_threads_that_promote_one_succeeds_at_any_stage(one: Site, stage: str) -> None:
     together = Barrier(2)
 
     def race(version: str) -> Promotion | Overtaken:
@@ -140,15 +141,15 @@ def test_of_two_threads_that_promote_one_succeeds_at_any_stage(site: Site, stage
                 together.wait(120)
 
         try:
-            return promote(registry.resolve(version), site, "two at once", on_progress)
+            return promote(registry.resolve(version), one, "two at once", on_progress)
         except Overtaken as overtaken:
             return overtaken
 
     with ThreadPoolExecutor(2) as pool:
         done = list(pool.map(race, "23"))
-    (won,) = [one for one in done if isinstance(one, Promotion)]
+    (won,) = [found for found in done if isinstance(found, Promotion)]
     assert won.previous == 1
-    agree_on(site, won.version.number)
+    agree_on(one, won.version.number)
     assert switches()[1:] == [("promoted", won.version.number, "1")]
 
 
@@ -168,48 +169,43 @@ def test_a_killed_promotion_blocks_no_other_process(serving_one: Site, start: St
     agree_on(serving_one, 2)
 
 
-def test_a_roll_back_does_not_wait_for_a_build_and_is_not_undone_by_it(site: Site, start: Start) -> None:
-    for version in "12":
-        promote(registry.resolve(version), site)
-    other = start(site, 3, "embedding")
-    roll_back(site)
+def test_a_roll_back_does_not_wait_for_a_build_and_is_not_undone_by_it(two: Site, start: Start) -> None:
+    other = start(two, 3, "embedding")
+    roll_back(two)
     assert other.go_on().startswith("Overtaken Version 3 was judged against release 2, but release 1 serves now.")
-    agree_on(site, 1)
+    agree_on(two, 1)
 
 
-def test_updating_a_release_that_no_longer_serves_does_not_promote_it(site: Site) -> None:
-    promote(registry.resolve("1"), site)
+def test_updating_a_release_that_no_longer_serves_does_not_promote_it(one: Site) -> None:
     switched = Event()
 
     def meanwhile(_stage: str, _done: int) -> None:
         if not switched.is_set():
             switched.set()
-            promote(registry.resolve("2"), site)
+            promote(registry.resolve("2"), one)
 
-    site.storage.filesystem.delete_file(site.storage.path("releases", "v1", "snapshot.json"))
+    one.storage.filesystem.delete_file(one.storage.path("releases", "v1", "snapshot.json"))
     with pytest.raises(Overtaken, match="release 2 serves now"):
-        promote(registry.resolve("1"), site, progress=meanwhile)
-    agree_on(site, 2)
+        promote(registry.resolve("1"), one, progress=meanwhile)
+    agree_on(one, 2)
 
 
-def test_a_champion_moved_by_a_user_meanwhile_is_kept(site: Site) -> None:
-    promote(registry.resolve("1"), site)
+def test_a_champion_moved_by_a_user_meanwhile_is_kept(one: Site) -> None:
 
     def meanwhile(stage: str, _done: int) -> None:
         if stage == "snapshot":
             point_champion(3)
 
     with pytest.raises(Overtaken, match="champion was moved in MLflow from version 1 to version 3"):
-        promote(registry.resolve("2"), site, progress=meanwhile)
-    assert site.serving() == 1 and registry.pointed_at(registry.CHAMPION) == 3 and len(switches()) == 1
+        promote(registry.resolve("2"), one, progress=meanwhile)
+    assert one.serving() == 1 and registry.pointed_at(registry.CHAMPION) == 3 and len(switches()) == 1
 
 
-def test_a_promotion_records_a_moved_champion_and_no_other_event(site: Site) -> None:
-    promote(registry.resolve("1"), site)
+def test_a_promotion_records_a_moved_champion_and_no_other_event(one: Site) -> None:
     point_champion(3)
-    done = promote(registry.resolve("2"), site)
+    done = promote(registry.resolve("2"), one)
     assert done.taken_from == 3 and done.previous == 1
-    agree_on(site, 2)
+    agree_on(one, 2)
     assert switches() == [("promoted", 1, None), ("promoted", 2, "1")]
     assert audit.events()[-1]["champion_was"] == 3 and "promoted_at" not in registry.tags(3)
 
@@ -230,44 +226,40 @@ def test_a_refused_promotion_keeps_a_moved_champion(site: Site) -> None:
     assert registry.pointed_at(registry.CHAMPION) == 1 and site.serving() == 2 and len(audit.events()) == 1
 
 
-def test_a_switch_killed_before_it_was_made_is_forgotten(site: Site) -> None:
-    promote(registry.resolve("1"), site)
-    journal.begin(site.storage, Switch("promoted", 3, 1, 1, "ana", at="2099-01-01T00:00:00+00:00"))
-    promote(registry.resolve("2"), site)
-    agree_on(site, 2)
+def test_a_switch_killed_before_it_was_made_is_forgotten(one: Site) -> None:
+    journal.begin(one.storage, Switch("promoted", 3, 1, 1, "ana", at="2099-01-01T00:00:00+00:00"))
+    promote(registry.resolve("2"), one)
+    agree_on(one, 2)
     assert switches() == [("promoted", 1, None), ("promoted", 2, "1")] and "promoted_at" not in registry.tags(3)
 
 
 def test_a_killed_switch_is_finished_once_and_a_champion_moved_since_is_kept(
-    site: Site,
+    one: Site,
 ) -> None:
-    promote(registry.resolve("1"), site)
-    promote(registry.resolve("2"), replace(site, index=site.index.model_copy(update={"alias": "elsewhere"})))
+    promote(registry.resolve("2"), replace(one, index=one.index.model_copy(update={"alias": "elsewhere"})))
     made = Switch("promoted", 2, 1, 1, "ana", at="2099-01-01T00:00:00+00:00")
-    journal.begin(site.storage, made)
-    switch_alias(site.client, site.index.alias, "videos_v2")
+    journal.begin(one.storage, made)
+    switch_alias(one.client, one.index.alias, "videos_v2")
     audit.record(made)
     point_champion(3)
-    promote(registry.resolve("2"), site)
+    promote(registry.resolve("2"), one)
     assert [event["at"] for event in audit.events()].count(made.at) == 1
-    agree_on(site, 2)
+    agree_on(one, 2)
     assert audit.events()[-1]["event"] == "promoted"
 
 
-def test_an_empty_journal_file_is_reported_by_its_path(site: Site) -> None:
-    promote(registry.resolve("1"), site)
-    site.storage.write(site.storage.path("releases", "switch.json"), b"")
+def test_an_empty_journal_file_is_reported_by_its_path(one: Site) -> None:
+    one.storage.write(one.storage.path("releases", "switch.json"), b"")
     with pytest.raises(BadJournal, match=r"releases/switch\.json cannot be read.*delete the file"):
-        promote(registry.resolve("2"), site)
-    assert site.serving() == 1
+        promote(registry.resolve("2"), one)
+    assert one.serving() == 1
 
 
-def test_an_increment_waits_for_other_work_on_the_same_release(site: Site) -> None:
-    promote(registry.resolve("1"), site)
-    version, impatient = registry.resolve("1"), site.release.model_copy(update={"lease_wait_s": 0.0})
-    with Lease(site.storage, build_lease(1), "promotes version 1"), pytest.raises(Held, match="promotes version 1"):
-        bring_up_to_date(Candidate(version, replace(site, release=impatient)))
-    assert bring_up_to_date(Candidate(version, site)).videos == 100
+def test_an_increment_waits_for_other_work_on_the_same_release(one: Site) -> None:
+    version, impatient = registry.resolve("1"), one.release.model_copy(update={"lease_wait_s": 0.0})
+    with Lease(one.storage, build_lease(1), "promotes version 1"), pytest.raises(Held, match="promotes version 1"):
+        bring_up_to_date(Candidate(version, replace(one, release=impatient)))
+    assert bring_up_to_date(Candidate(version, one)).videos == 100
 
 
 def test_a_release_in_use_by_another_process_is_not_dropped(site: Site) -> None:

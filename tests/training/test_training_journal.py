@@ -10,6 +10,7 @@ from mlflow.exceptions import MlflowException
 from rayreel.storage import Storage
 from rayreel.training.journal import EpochMetrics, Journal
 from rayreel.training.tracking import tracked, use_tracking
+from tracking_database import with_database
 
 UNREACHABLE = "http://127.0.0.1:9"
 
@@ -21,7 +22,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
             patch.setenv(name, "")  # MLflow sets them itself; patching restores them afterwards
             patch.delenv(name)
         patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-        yield Storage(tmp_path_factory.mktemp("storage"))
+        yield with_database(tmp_path_factory.mktemp("storage"))
         mlflow.set_tracking_uri(None)
         mlflow.set_registry_uri(None)
 

@@ -1,6 +1,5 @@
 import re
 import shlex
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -25,6 +24,7 @@ from rayreel.training.tracking import (
     training_history,
     use_tracking,
 )
+from tracking_database import with_database
 
 NAMES = ("validation/recall@10", "train/loss", "TF-IDF titles/ndcg@5", "mean-pooled .7 vis .3 txt/precision@5")
 
@@ -152,30 +152,14 @@ def test_without_git_the_commit_is_unknown(monkeypatch: pytest.MonkeyPatch, tmp_
     assert git_commit() == "unknown"
 
 
-@pytest.fixture(scope="module")
-def fresh_database(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A database with MLflow's tables and no runs, to be copied: creating it takes seconds."""
-    place = Storage(tmp_path_factory.mktemp("fresh"))
-    use_tracking(place)
-    mlflow.search_experiments()
-    use_tracking(storage)
-    yield place.local("mlflow", "mlflow.db", what="MLflow")
-
-
-def place_of(root: Path, database: Path) -> Storage:
-    (root / "mlflow").mkdir(parents=True)
-    shutil.copy(database, root / "mlflow" / "mlflow.db")
-    return Storage(root)
-
-
 @pytest.mark.parametrize("name", ["what?", "a b#c", "50%", "50%25", "q?x=1#y%3F&z", "é;[x]*", "it's"])
 def test_mlflow_works_in_a_folder_of_any_name(
-    storage: Storage, fresh_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     root = tmp_path / "roots" / name
-    place = place_of(root, fresh_database)
+    place = with_database(root)
     try:
         with tracked(place, "odd", {}, {"train": {"epochs": 3}}) as run_id:
             pass
@@ -190,9 +174,9 @@ def test_mlflow_works_in_a_folder_of_any_name(
 
 
 def test_a_deleted_experiment_is_reported_with_the_command_that_restores_it(
-    storage: Storage, fresh_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = place_of(tmp_path / "what?", fresh_database)
+    place = with_database(tmp_path / "what?")
     try:
         with tracked(place, "first", {}, {}) as run_id:
             pass
@@ -229,10 +213,8 @@ def test_a_run_deleted_while_it_is_active_is_reported(storage: Storage) -> None:
         log_metrics({"late": 1.0})
 
 
-def test_a_database_error_is_not_reported_as_an_unavailable_server(
-    storage: Storage, fresh_database: Path, tmp_path: Path
-) -> None:
-    place = place_of(tmp_path, fresh_database)
+def test_a_database_error_is_not_reported_as_an_unavailable_server(storage: Storage, tmp_path: Path) -> None:
+    place = with_database(tmp_path)
     with closing(sqlite3.connect(tmp_path / "mlflow" / "mlflow.db")) as database:
         database.execute("UPDATE alembic_version SET version_num = 'of tomorrow'")
         database.commit()

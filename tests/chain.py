@@ -8,7 +8,11 @@ from typing import Any
 
 import httpx
 
+from rayreel.catalog.sample.config import SampleConfig
+from rayreel.catalog.sample.plan import plan_sample
+
 ROOT = Path(__file__).parents[1]
+CLIPS = plan_sample(SampleConfig(clips=32, categories=4, seed=3, easy=True))
 
 
 @dataclass(frozen=True)

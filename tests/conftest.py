@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 from xdist.remote import Producer
-from xdist.scheduler import LoadScopeScheduling
 
 from films import write_film
 from ray_here import running_ray
 from rayreel.ray_access import protect
 from rayreel.storage import Storage
+from scheduling import ModuleScheduling, longest_first
 
 # Every Ray of this process listens on loopback and requires its own token, not the user's.
 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
@@ -41,29 +41,16 @@ os.environ["RAY_TMPDIR"] = RAY_FOLDER
 atexit.register(shutil.rmtree, RAY_FOLDER, ignore_errors=True)
 
 
-# Modules with a Ray cluster of their own or a running service, which they share: two at once need too much memory.
-LARGE = {
-    *(f"tests/e2e/test_e2e_{name}.py" for name in ("chain", "notebook")),
-    "tests/faults/test_faults_extract.py",
-    *(f"tests/serve_apps/test_serve_{name}.py" for name in ("client", "fuzz", "nearby", "uploads")),
-}
-
-
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """Send each module to one worker, and all modules of `LARGE` to the same one.
-
-    Not with `--dist loadgroup`: pytest-xdist 3.8 appends the group to a node id that pytest 9 no longer reads.
-    """
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ModuleScheduling:
+    """Distribute modules."""
     return ModuleScheduling(config, log)
 
 
-class ModuleScheduling(LoadScopeScheduling):  # type: ignore[misc] # pytest-xdist has no types
-    """Distributes modules."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        module = nodeid.partition("::")[0]
-        return "large" if module in LARGE else module
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Start with the longest modules if they are distributed."""
+    if hasattr(config, "workerinput"):
+        longest_first(items)
 
 
 @pytest.fixture

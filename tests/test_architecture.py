@@ -11,6 +11,7 @@ import pytest
 
 import rayreel
 import serve_apps
+from scheduling import LONGEST
 
 PACKAGE = Path(rayreel.__file__).parent
 # In the order of the data flow: each part may import the parts before it, none after it. `cli` and `api` are on top.
@@ -183,3 +184,7 @@ def test_platform_is_an_import_root_and_not_a_package() -> None:
     # As a package it would shadow the standard library's module of the same name.
     assert PACKAGE.parent.name == "platform"
     assert not (PACKAGE.parent / "__init__.py").exists()
+
+
+def test_the_modules_that_tests_are_scheduled_by_exist() -> None:
+    assert not [module for module in LONGEST if not (ROOT / module).exists()]

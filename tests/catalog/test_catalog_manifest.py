@@ -248,7 +248,7 @@ def test_memory_use_does_not_grow_with_the_file(tmp_path: Path, name: str) -> No
         assert count == rows
         return traced
 
-    assert peak(4000) < 1.5 * peak(1000) + 200_000
+    assert peak(2000) < 1.5 * peak(500) + 200_000
 
 
 def test_an_unmatched_quote_in_a_tsv_title_invalidates_no_row(tmp_path: Path) -> None:

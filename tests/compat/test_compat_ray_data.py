@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
 PIPELINE = """
 import os, signal, sys
 import ray, ray.data
@@ -14,7 +16,7 @@ from rayreel.compat.ray_data import pass_by_value
 from rayreel.ray_access import protect
 
 protect()
-ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level=40, log_to_driver=False)
+ray.init(address="auto", logging_level=40, log_to_driver=False)
 if "unpatched" not in sys.argv:
     pass_by_value()
 

@@ -1,4 +1,4 @@
-"""A real quickstart with its own Ray cluster, storage and port."""
+"""A real quickstart with its own Ray cluster, storage and port, whose service all tests of this folder share."""
 
 import json
 import os
@@ -11,26 +11,24 @@ from pathlib import Path
 
 import pytest
 
-from chain import ROOT, Chain
+from chain import CLIPS, ROOT, Chain
 from films import write_film
 from ports import free_port
 from processes import kill_marked
-from rayreel.catalog.sample.config import SampleConfig
 from rayreel.catalog.sample.manifest import write_manifest
-from rayreel.catalog.sample.plan import plan_sample
 from rayreel.media.render.encode import render
 
-SAMPLE = SampleConfig(clips=32, categories=4, seed=3, easy=True)
 SMALL = ("train.epochs=3", "splits.test=0.3", "splits.validation=0.3")
+# No access to other machines, and deadlines that a slow machine can meet.
+SERVICE = ("limits.allowed_hosts=[]", "serve.timeout_s=60")
 
 
 def sample_with_trouble(folder: Path) -> Path:
     """A generated catalog with a truncated file, a text file, a video without sound and one with a single frame."""
-    clips = plan_sample(SAMPLE)
-    for clip in clips:
+    for clip in CLIPS:
         render(clip, folder / clip.file)
-    manifest = write_manifest(clips, folder)
-    whole = (folder / clips[0].file).read_bytes()
+    manifest = write_manifest(CLIPS, folder)
+    whole = (folder / CLIPS[0].file).read_bytes()
     (folder / "truncated.mp4").write_bytes(whole[: len(whole) // 2])
     (folder / "notes.mp4").write_text("these are notes, not a video\n" * 40)
     write_film(folder / "mute.mp4", tone_hz=None)
@@ -39,11 +37,11 @@ def sample_with_trouble(folder: Path) -> Path:
         for name in ("truncated", "notes", "mute", "still"):
             out.write(f"{name},{name}.mp4,A {name} thing,,,,\n")
         out.write("gone,gone.mp4,Not there,,,,\n")
-        out.write(f"{clips[1].video_id},notes.mp4,The same id again,,,,\n")
+        out.write(f"{CLIPS[1].video_id},notes.mp4,The same id again,,,,\n")
     return manifest
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     folder = tmp_path_factory.mktemp("chain")
     ray_folder = tempfile.mkdtemp(prefix="rr", dir="/tmp")  # Ray's sockets allow only short paths
@@ -60,7 +58,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT / "tests" / "forked"), os.environ.get("PYTHONPATH")])),
     }
     words = [sys.executable, "jobs/quickstart.py", "--catalog", str(catalog), "--port", str(port)]
-    words += [word for setting in SMALL for word in ("--set", setting)]
+    words += [word for setting in SMALL + SERVICE for word in ("--set", setting)]
     try:
         done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr

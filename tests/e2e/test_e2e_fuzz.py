@@ -28,8 +28,7 @@ from schemathesis.specs.openapi.checks import (
     use_after_free,
 )
 
-from chain import ROOT
-from made_service import MadeService
+from chain import CLIPS, ROOT, Chain
 
 log = logging.getLogger(__name__)
 pytestmark = pytest.mark.timeout(900)  # the first test waits for the service
@@ -43,8 +42,7 @@ CHECKS = [
     negative_data_rejection,
     use_after_free,
 ]
-IDS = [f"v{number:08d}" for number in range(100)]
-TO_DELETE = [f"v{number:08d}" for number in range(100, 150)]
+IDS, TO_DELETE = ([clip.video_id for clip in clips] for clips in (CLIPS[:20], CLIPS[20:]))
 # Values that random data hardly ever hits: existing ids, an embedding of the right dimension, valid filters.
 KNOWN: dict[str, dict[str, Any]] = {
     "video_id": {"enum": IDS},
@@ -80,7 +78,7 @@ def with_known(openapi: dict[str, Any]) -> dict[str, Any]:
     return openapi
 
 
-def described(service: MadeService, *, known: bool) -> BaseSchema:
+def described(service: Chain, *, known: bool) -> BaseSchema:
     openapi = httpx.get(f"{service.url}/openapi.json", timeout=30).raise_for_status().json()
     config = SchemathesisConfig(seed=1)
     config.projects.default.update(base_url=service.url)
@@ -90,7 +88,7 @@ def described(service: MadeService, *, known: bool) -> BaseSchema:
 
 
 @pytest.fixture(scope="module")
-def answered(fuzzed: MadeService) -> Iterator[Counter[tuple[str, int]]]:
+def answered(chain: Chain) -> Iterator[Counter[tuple[str, int]]]:
     """Number of responses by operation and status; logged at the end."""
     counts: Counter[tuple[str, int]] = Counter()
     yield counts
@@ -98,10 +96,10 @@ def answered(fuzzed: MadeService) -> Iterator[Counter[tuple[str, int]]]:
         log.info("%-32s %d x %d", operation, status, times)
     assert {status // 100 for _, status in counts} == {2, 4}, counts
     # The service still runs and has its release.
-    assert httpx.get(f"{fuzzed.url}/readyz", timeout=60).status_code == 200
+    assert httpx.get(f"{chain.url}/readyz", timeout=60).status_code == 200
 
 
-def ask_all(service: MadeService, answered: Counter[tuple[str, int]], subtests: pytest.Subtests, examples: int) -> None:
+def ask_all(service: Chain, answered: Counter[tuple[str, int]], subtests: pytest.Subtests, examples: int) -> None:
     """Test each operation with known values, and with requests that its description allows and forbids."""
     for known, mode in ((True, GenerationMode.POSITIVE), *((False, mode) for mode in GenerationMode)):
         for result in described(service, known=known).get_all_operations():
@@ -125,17 +123,17 @@ def ask_one(cases: SearchStrategy[schemathesis.Case[Any]], answered: Counter[tup
 
 @pytest.mark.slow
 def test_no_request_causes_a_server_error_or_an_undeclared_response(
-    fuzzed: MadeService, answered: Counter[tuple[str, int]], subtests: pytest.Subtests
+    chain: Chain, answered: Counter[tuple[str, int]], subtests: pytest.Subtests
 ) -> None:
-    ask_all(fuzzed, answered, subtests, examples=10)
+    ask_all(chain, answered, subtests, examples=10)
 
 
 @pytest.mark.faults
 @pytest.mark.timeout(3600)
 def test_no_request_of_many_causes_a_server_error_or_an_undeclared_response(
-    fuzzed: MadeService, answered: Counter[tuple[str, int]], subtests: pytest.Subtests
+    chain: Chain, answered: Counter[tuple[str, int]], subtests: pytest.Subtests
 ) -> None:
-    ask_all(fuzzed, answered, subtests, examples=LONG)
+    ask_all(chain, answered, subtests, examples=LONG)
 
 
 @pytest.mark.parametrize(
@@ -143,10 +141,8 @@ def test_no_request_of_many_causes_a_server_error_or_an_undeclared_response(
     [b"", b"{", b"null", b"[]", b'"text"', b"\xff\xfe", b"[" * 100_000, b'{"top_k":' + b"9" * 5000 + b"}", b"{}" * 9],
 )
 @pytest.mark.parametrize("path", ["/v1/recommend", "/v1/embed", "/v1/videos", "/v1/videos/batch"])
-def test_a_body_that_is_not_valid_json_gets_problem_details(fuzzed: MadeService, path: str, content: bytes) -> None:
-    answer = httpx.post(
-        f"{fuzzed.url}{path}", content=content, headers={"Content-Type": "application/json"}, timeout=60
-    )
+def test_a_body_that_is_not_valid_json_gets_problem_details(chain: Chain, path: str, content: bytes) -> None:
+    answer = httpx.post(f"{chain.url}{path}", content=content, headers={"Content-Type": "application/json"}, timeout=60)
     assert answer.status_code in {400, 422}, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["instance"] == answer.headers["x-request-id"]
@@ -165,8 +161,8 @@ def test_a_body_that_is_not_valid_json_gets_problem_details(fuzzed: MadeService,
         "memory://a",
     ],
 )
-def test_an_internal_address_is_refused_without_revealing_what_is_there(fuzzed: MadeService, uri: str) -> None:
+def test_an_internal_address_is_refused_without_revealing_what_is_there(chain: Chain, uri: str) -> None:
     for path, body in (("/v1/videos", {"uri": uri}), ("/v1/videos/batch", {"catalog": uri})):
-        answer = httpx.post(f"{fuzzed.url}{path}", json=body, timeout=60)
+        answer = httpx.post(f"{chain.url}{path}", json=body, timeout=60)
         assert answer.status_code == 422, answer.text
         assert "root:" not in answer.text and "no such" not in answer.text

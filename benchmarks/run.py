@@ -107,7 +107,7 @@ def main(
     ] = None,
     repeat: Annotated[int, typer.Option(help="extract: use every file this many times, as distinct ids.")] = 20,
     videos: Annotated[int, typer.Option(help="train, search, serve: number of synthetic videos.")] = 10_000,
-    seconds: Annotated[float, typer.Option(help="serve: duration of the load at each rate.")] = 3.0,
+    seconds: Annotated[float, typer.Option(help="serve: duration of the load at each rate.")] = 2.0,
     results: Annotated[
         Path | None, typer.Option(help="Write NAME.json into this folder. benchmarks/results holds the committed ones.")
     ] = None,

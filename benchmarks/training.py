@@ -66,10 +66,7 @@ def measure_training(config: TrainConfig, rows: int, encoding: float) -> list[Me
     }
     return [
         Measurement(name="training, whole epochs", unit="videos/s", value=epochs, peer=again),
-        *(
-            Measurement(name=f"training, {n}", unit="videos/s", value=v, limit=limit)
-            for n, (v, limit) in limits.items()
-        ),
+        *(Measurement(name=f"training, {n}", unit="videos/s", value=v, limit=of) for n, (v, of) in limits.items()),
     ]
 
 

@@ -200,7 +200,8 @@ def test_a_catalog_is_added_by_a_job_with_a_status(chain: Chain) -> None:
 
 def test_a_submitted_job_trains_a_version_and_its_promotion_switches_the_running_service(chain: Chain) -> None:
     before = chain.ready()["release"]
-    job = "python jobs/train.py --epochs 1 --workers 1 --set splits.test=0.3 --set splits.validation=0.3"
+    job = "python jobs/train.py --epochs 1 --workers 1 --set train.refit=false"
+    job += " --set splits.test=0.3 --set splits.validation=0.3"
     submitted = subprocess.run(
         [RAY, "job", "submit", "--address", chain.dashboard, "--working-dir", ".", "--", *job.split()],
         env=chain.environment | {"RAY_AUTH_MODE": "token"},  # as rayreel_ray.pth sets it in .venv

@@ -120,7 +120,7 @@ def collections_of_two_requests(database: MilvusLite, monkeypatch: pytest.Monkey
 
     def load(path: str) -> object:
         with suppress(BrokenBarrierError):  # a lock lets only one request in
-            both.wait(timeout=5)
+            both.wait(timeout=2)
         return load_schema(path)
 
     monkeypatch.setattr(milvus_lite.db, "load_schema", load)

@@ -86,7 +86,8 @@ def serving_one(request: pytest.FixtureRequest) -> Site:
     bucket = f"bucket{abs(hash(request.node.name))}"
     storage = Storage(f"s3://{bucket}/prefix?{options}&allow_bucket_creation=true")
     store_of(storage)
-    site = replace(request.getfixturevalue("site"), storage=storage)
+    site: Site = request.getfixturevalue("site")
+    site = replace(site, storage=storage)
     promote(registry.resolve("1"), site)
     return site
 

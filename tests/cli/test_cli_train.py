@@ -10,9 +10,18 @@ import ray
 from random_store import SETS, random_store
 from rayreel.catalog.interactions import SCHEMA
 from rayreel.cli.steps.sweep import run_sweep
-from rayreel.cli.steps.train import interactions_digest, train_tower, trained_already, training_digest
+from rayreel.cli.steps.train import (
+    RegisteredTower,
+    interactions_digest,
+    score_of,
+    train_tower,
+    trained_already,
+    training_digest,
+)
 from rayreel.release import registry
+from rayreel.release.registry import Version
 from rayreel.settings import load_settings
+from rayreel.training.smoothing import AVERAGED_SCORE
 from rayreel.training.sweep.grid import ImpossibleGrid
 from scripts import run_script
 from tracking_database import with_database
@@ -48,17 +57,29 @@ def test_of_frozen_features_only_their_settings_change_the_digest() -> None:
     assert frozen != digest() and frozen != digest("train.recipe=frozen", "frozen.audio=0")
     assert frozen == digest("train.recipe=frozen", "train.epochs=3", "tower.dim=128")
     assert digest("frozen.audio=0") == digest()
+    assert digest("train.recipe=probe") not in (frozen, digest(), digest("train.recipe=probe", "frozen.audio=0"))
 
 
-def test_frozen_features_are_registered_once_and_without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_kind_is_the_one_whose_release_has_the_best_validation_score() -> None:
+    version = Version(1, "", "", "", "")
+    own = RegisteredTower(version, 3, {"validation/recall@10": 0.9, "validation/ndcg@10": 0.6})
+    averaged = RegisteredTower(version, None, {"validation/ndcg@10": 0.5, AVERAGED_SCORE: 0.7})
+    views = RegisteredTower(version, None, {"validation/views/mrr@10": 0.4})
+    assert [score_of(made) for made in (own, averaged, views, RegisteredTower(version, None, {}))] == [0.6, 0.7, 0.4, 0]
+
+
+@pytest.mark.parametrize("recipe", ["frozen", "probe"])
+def test_features_are_registered_once_and_without_ray(
+    recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
         monkeypatch.setenv(name, "")  # MLflow sets them; patched here, they are restored
         monkeypatch.delenv(name)
     store, was_initialised = random_store(with_database(tmp_path).root), ray.is_initialized()
-    settings = load_settings(sets=[*SETS, "train.recipe=frozen", "splits.validation=0.3"], storage=str(tmp_path))
+    settings = load_settings(sets=[*SETS, f"train.recipe={recipe}", "splits.validation=0.3"], storage=str(tmp_path))
     registered = train_tower(settings)
     assert registered.epochs is None and 0 <= registered.metrics["validation/recall@10"] <= 1
-    assert registry.tags(registered.version.number)["kind"] == "frozen"
+    assert registry.tags(registered.version.number)["kind"] == recipe
     assert registered.version == trained_already(settings, store) == registry.resolve(registry.CHALLENGER)
     run = mlflow.get_run(registered.version.run_id).data
     assert run.params["frozen.text"] == "0.55" and run.metrics["validation/recall at 10"] >= 0

@@ -5,12 +5,15 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import ray
 
 from feature_rows import feature_row, feature_table
+from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore, open_store
 from rayreel.index.embedded import NAMESPACE
@@ -20,9 +23,12 @@ from rayreel.release.embed import embed_table
 from rayreel.release.fill import verify
 from rayreel.release.increment import Brought, Writer, bring_up_to_date
 from rayreel.release.promote import promote
-from rayreel.release.rows import tombstones
+from rayreel.release.rows import embeddings, tombstones
 from rayreel.release.site import Candidate, Site
 from rayreel.release.snapshot import load_snapshot, snapshot_pointer
+from rayreel.tower.config import Smoothing
+from rayreel.tower.embed import embed
+from rayreel.tower.smoothing import smoothed
 from release_site import VIDEOS
 
 WRITES = """
@@ -150,6 +156,30 @@ def test_a_writer_sees_what_other_writers_wrote(release: Candidate, store: Featu
     assert writer.delete(["new"]) == []
     add(Writer(store, release.rows, release.site.client, release.site.index), release, "new")
     assert writer.delete(["new"]) == ["new"]
+
+
+def test_changes_of_a_smoothed_release_are_averaged_at_once_and_exactly_by_the_next_update(
+    site: Site, tmp_path: Path
+) -> None:
+    smoothing = Smoothing(neighbours=3)
+    site = replace(site, release=site.release.model_copy(update={"smoothing": smoothing}))
+    promote(registry.resolve("2"), site)
+    release = Candidate(registry.resolve("2"), site)
+    writer = Writer(release.store, release.rows, site.client, site.index)
+    add(writer, release, "new")
+    writer.delete(["v000"])
+    table = release.rows.read().rows
+    own_ND = embed(release.tower, FeatureMatrix.from_table(release.store.read()))
+    exact_ND = smoothed(own_ND, smoothing)
+    place = table["video_id"].to_pylist().index("new")
+    assert embeddings(table)[place] @ exact_ND[place] > own_ND[place] @ exact_ND[place]
+    bring_up_to_date(release, snapshot=True)
+    table = release.rows.read().rows
+    np.testing.assert_allclose(embeddings(table), exact_ND, atol=1e-5)
+    np.testing.assert_allclose(load_snapshot(site.storage, 2, tmp_path).embeddings_ND, exact_ND, atol=1e-5)
+    ids = table["video_id"].to_pylist()
+    in_index = release.index.vectors(ids)
+    np.testing.assert_allclose([in_index[video_id] for video_id in ids], exact_ND, atol=1e-5)
 
 
 def test_a_write_killed_between_store_and_rows_is_embedded_later(release: Candidate, store: FeatureStore) -> None:

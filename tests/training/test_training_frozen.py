@@ -14,8 +14,11 @@ from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore
 from rayreel.storage import Storage
 from rayreel.tower.config import FrozenConfig
+from rayreel.tower.embed import embed
 from rayreel.tower.frozen import FrozenFeatures
-from rayreel.training.frozen import fit_frozen
+from rayreel.tower.probe import ProbedFeatures
+from rayreel.training.config import TrainConfig
+from rayreel.training.frozen import NoLabels, fit_frozen, fit_probe
 from rayreel.training.job import TrainJob, prepare
 
 
@@ -55,9 +58,9 @@ def test_text_unrelated_to_the_frames_keeps_a_twentieth_unless_that_is_switched_
     what = job(tmp_path, 60)  # all vectors are random
     found = fit_frozen(what)
     assert found.agreement is not None and abs(found.agreement) < 0.1
-    assert found.tower.config.text == pytest.approx(0.05 * what.frozen.text)
+    assert found.features.config.text == pytest.approx(0.05 * what.frozen.text)
     always = fit_frozen(replace(what, frozen=FrozenConfig(min_agreement=-1)))
-    assert always.tower.config.text == what.frozen.text and always.agreement == found.agreement
+    assert always.features.config.text == what.frozen.text and always.agreement == found.agreement
 
 
 def test_of_few_videos_the_agreement_is_unknown(tmp_path: Path) -> None:
@@ -72,6 +75,27 @@ def test_it_is_measured_by_the_task_that_selects_an_epoch(tmp_path: Path) -> Non
 
 def test_data_without_a_validation_task_need_none(tmp_path: Path) -> None:
     assert fit_frozen(job(tmp_path, 12, validation=0.0)).metrics == {}
+
+
+def test_a_probe_knows_validation_videos_only_if_it_is_refitted(tmp_path: Path) -> None:
+    what = job(tmp_path, 60)
+    exam = prepare(what)
+    once, again = (fit_probe(replace(what, train=TrainConfig(refit=refit))) for refit in (False, True))
+    for found, known in ((once, exam.split.train), (again, np.union1d(exam.split.train, exam.split.validation))):
+        features, names = fit_frozen(what).tower, np.array(exam.matrix.column("category"))
+        assert isinstance(found.tower, ProbedFeatures) and isinstance(features, FrozenFeatures)
+        expected = ProbedFeatures.fitted(features, embed(features, exam.matrix)[known], names[known])
+        torch.testing.assert_close(found.tower.scores.weight, expected.scores.weight, atol=1e-3, rtol=1e-2)
+    assert once.metrics == again.metrics and once.smoothing == again.smoothing
+
+
+def test_a_probe_needs_two_categories(tmp_path: Path) -> None:
+    store = FeatureStore(Storage(tmp_path), KEY)
+    store.create()
+    store.add(feature_table(*(feature_row(f"v{n}", category="") for n in range(20))), QUARANTINE.empty_table())
+    store.set_catalog([(f"v{n}", "1") for n in range(20)])
+    with pytest.raises(NoLabels, match=r"fewer than two categories.*train\.recipe=frozen"):
+        fit_probe(TrainJob(str(tmp_path), KEY, store.fingerprint()))
 
 
 def test_a_single_training_video_is_an_error(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from rayreel.features.matrix import FeatureMatrix
 from rayreel.tower.embed import embed
 from rayreel.tower.embedder import Embedder
 from rayreel.tower.frozen import FrozenFeatures
+from rayreel.tower.smoothing import smoothed
 from rayreel.tower.tower import VideoTower
 
 TOWER = "tower"
@@ -31,8 +32,8 @@ Make = Callable[[], Method]
 
 
 def towers(tower: Embedder, matrix: FeatureMatrix) -> Make:
-    """Return the tower with all its modalities."""
-    return _of_vectors(partial(embed, tower, matrix))
+    """Return the tower with all its modalities, averaged as in a release of it."""
+    return _of_vectors(partial(_embedded, tower, matrix))
 
 
 def baselines(tower: Embedder, exam: Exam, frozen: FrozenFeatures) -> dict[str, Make]:
@@ -53,7 +54,7 @@ def baselines(tower: Embedder, exam: Exam, frozen: FrozenFeatures) -> dict[str, 
 
 
 def by_few_lines(frozen: FrozenFeatures, exam: Exam) -> dict[str, Make]:
-    """Return what frozen features reach with their neighbours or with labels. No release can be made of these."""
+    """Return what frozen features reach with their neighbours or with labels."""
     return {name: _of_vectors(make) for name, make in from_frozen(frozen, exam).items()}
 
 
@@ -62,6 +63,8 @@ def others(tower: Embedder, rivals: Mapping[str, "Embedder | Vectors"], matrix: 
     ablated = {
         f"{TOWER}, {name} only": partial(embed_modalities, tower, matrix, used) for name, used in ABLATIONS.items()
     }
+    if tower.smoothing.neighbours:
+        ablated[f"{TOWER}, not averaged"] = partial(embed, tower, matrix)
     rows = {name: _of_vectors(partial(_embedded, rival, matrix)) for name, rival in rivals.items()}
     return {**rows, **{name: _of_vectors(make) for name, make in ablated.items()}}
 
@@ -74,7 +77,7 @@ def _before_training(tower: Embedder, matrix: FeatureMatrix) -> dict[str, Make]:
 
 
 def _embedded(rival: "Embedder | Vectors", matrix: FeatureMatrix) -> Vectors:
-    return embed(rival, matrix) if isinstance(rival, Embedder) else rival
+    return smoothed(embed(rival, matrix), rival.smoothing) if isinstance(rival, Embedder) else rival
 
 
 def _of_vectors(make: Callable[[], Vectors]) -> Make:

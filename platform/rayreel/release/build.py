@@ -8,6 +8,7 @@ from rayreel.index.write import make_searchable
 from rayreel.release.embed import StoreDifference, embed_with
 from rayreel.release.fill import fill
 from rayreel.release.site import Candidate
+from rayreel.release.smooth import smooth_rows
 from rayreel.release.snapshot import snapshot_pointer, spaces_of, write_snapshot
 
 Progress = Callable[[str, int], None]
@@ -34,6 +35,7 @@ def catch_up(candidate: Candidate, progress: Progress, found: StoreDifference) -
     site = candidate.site
     embedding = partial(progress, "embedding")
     embed_with(candidate.tower, candidate.store, candidate.rows, embedding, config=site.release, found=found)
+    smooth_rows(candidate.rows, candidate.tower.smoothing)
     indexing = partial(progress, "indexing")
     return fill(site.client, candidate.rows, candidate.collection, site.index, indexing)
 

@@ -9,10 +9,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, m
 from rayreel.encoders.config import Modality
 from rayreel.index.words import Language
 from rayreel.placement import NodeLabels
+from rayreel.tower.config import Smoothing
 
 Share = Annotated[float, Field(ge=0, le=1)]
 # YAML reads the word `off` as false.
 _Off = BeforeValidator(lambda given: "off" if given is False else given)
+SmoothingMode: TypeAlias = Literal["auto", "off"] | Smoothing
 FollowMode: TypeAlias = Literal["gate", "force", "off"]
 
 
@@ -80,6 +82,11 @@ class ReleaseConfig(BaseModel):
         "english",
         description="language of titles and transcripts: a search by words ignores its stop words and endings; none: "
         "all words as they are",
+    )
+    smoothing: Annotated[SmoothingMode, _Off] = Field(
+        "auto",
+        description="averages each vector of the index with those of its nearest videos; auto: as chosen for the "
+        "version on validation videos; off: never; or {neighbours: 5, alpha: 3}: always like this",
     )
     overlay_rows: int = Field(1000, ge=0, description="rows written since the snapshot before a new one is made")
     keep: int = Field(

@@ -74,6 +74,7 @@ def embed_table(tower: Embedder, features: pa.Table) -> pa.Table:
     columns = {name: features[name] for name in ROWS.names if name in features.column_names}
     columns["deleted"] = pa.array(np.zeros(len(matrix), bool))
     columns["embedding"] = _lists(whole_ND)
+    columns |= {name: pa.nulls(len(matrix), ROWS.field(name).type) for name in ("own", "nearest")}
     for modality, name in PART_COLUMNS.items():
         columns[name] = _lists(embed(tower, matrix.with_modalities([modality])).astype(np.float16))
     for modality, name in SPACE_COLUMNS.items():

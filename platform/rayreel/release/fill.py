@@ -12,7 +12,8 @@ from rayreel.index.retry import call_milvus
 from rayreel.index.write import IndexRow, create_collection, delete, stored_versions, upsert
 from rayreel.release.rows import PART_COLUMNS, ROWS, SPACE_COLUMNS, Changes, ReleaseRows, embeddings, videos
 
-_COLUMNS = [name for name in ROWS.names if name not in {*PART_COLUMNS.values(), *SPACE_COLUMNS.values()}]
+_DERIVED = {*PART_COLUMNS.values(), *SPACE_COLUMNS.values(), "own", "nearest"}
+_COLUMNS = [name for name in ROWS.names if name not in _DERIVED]
 
 
 class Difference(NamedTuple):

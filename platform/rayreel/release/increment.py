@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from rayreel.features.schema import QUARANTINE
@@ -11,12 +12,15 @@ from rayreel.features.store import VERSIONS, FeatureStore
 from rayreel.index.collection import collection_name
 from rayreel.index.config import IndexConfig
 from rayreel.index.connect import MilvusClient
+from rayreel.index.search import VideoIndex
 from rayreel.release.build import Progress, build
 from rayreel.release.fill import fill
 from rayreel.release.lease import Lease, build_lease
-from rayreel.release.rows import ReleaseRows, tombstones
+from rayreel.release.rows import ReleaseRows, embeddings, tombstones
 from rayreel.release.site import Candidate
+from rayreel.release.smooth import with_columns
 from rayreel.release.snapshot import snapshot_pointer, write_snapshot
+from rayreel.tower.smoothing import averaged
 
 
 class Brought(NamedTuple):
@@ -95,7 +99,7 @@ class Writer:
         """
         self.store.add(features, QUARANTINE.empty_table())
         self.store.amend(added=list(zip(*(features[name].to_pylist() for name in VERSIONS.names), strict=True)))
-        self.rows.add(release_rows)
+        self.rows.add(self._smoothed(release_rows))
         self._fill()
 
     def delete(self, ids: Sequence[str]) -> list[str]:
@@ -106,6 +110,24 @@ class Writer:
             self.rows.add(tombstones(there))
             self._fill()
         return there
+
+    def _smoothed(self, new: pa.Table) -> pa.Table:
+        """Average new videos with the nearest vectors of the index, at the cost of a search for each.
+
+        Those are averages already. The next `bring_up_to_date` averages own vectors, and the others' with new ones.
+        """
+        smoothing, own_QD = self.rows.smoothing(), embeddings(new)
+        if not smoothing.neighbours:
+            return new
+        patient = self._config.model_copy(update={"timeout_s": self._config.restart_s})  # survives a restart of Milvus
+        index = VideoIndex(self._client, patient, collection_name(self.rows.version))
+        smooth = []
+        for video_id, own_D in zip(new["video_id"].to_pylist(), own_QD, strict=True):
+            hits = index.search(own_D, smoothing.neighbours, [video_id])
+            near = index.vectors([hit.video_id for hit in hits])
+            near_KD = np.stack([own_D, *near.values()])
+            smooth.append(averaged(own_D[None], near_KD, np.arange(1, len(near_KD))[None], smoothing.alpha)[0])
+        return with_columns(new, {"embedding": pa.array(smooth), "own": new["embedding"].combine_chunks()})
 
     def _fill(self) -> None:
         fill(self._client, self.rows, collection_name(self.rows.version), self._config)

@@ -18,12 +18,13 @@ from rayreel.evaluation.view_retrieval import VIEWS
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.store import FeatureStore, NoFeatures, open_store
 from rayreel.release import registry
-from rayreel.release.config import GatesConfig
+from rayreel.release.config import GatesConfig, SmoothingMode
 from rayreel.release.gates import ReleaseGate
 from rayreel.release.registry import Version
 from rayreel.storage import Storage
 from rayreel.tower.embed import embed
 from rayreel.tower.embedder import Embedder
+from rayreel.tower.smoothing import smoothed
 from rayreel.training.tracking import TrackingUnavailable, run_config
 
 CHAMPION = "champion"
@@ -54,6 +55,7 @@ class Jury:
     evaluation: EvaluationConfig
     gates: GatesConfig
     interactions: str | None = None
+    smoothing: SmoothingMode = "auto"
 
 
 def judge(version: Version, champion: Version | None, jury: Jury, store: FeatureStore) -> Judgement:
@@ -70,8 +72,8 @@ def judge(version: Version, champion: Version | None, jury: Jury, store: Feature
     if champion is not None and jury.gates.champion != "off":
         try:
             table, theirs = _shared(champion, table, store)
-            tower = registry.load(champion)
-            rivals[CHAMPION] = tower if theirs is table else embed(tower, FeatureMatrix.from_table(theirs))
+            tower = registry.load(champion, jury.smoothing)
+            rivals[CHAMPION] = tower if theirs is table else _vectors(tower, theirs)
         except NoFeatures as error:
             missing = [
                 ReleaseGate(CHAMPION, False, f"cannot be compared with version {champion.number}: {error}", True)
@@ -87,6 +89,10 @@ def judge(version: Version, champion: Version | None, jury: Jury, store: Feature
     rules = _first_rules(jury.gates) if champion is None and VIEWS in evaluation.sections else jury.gates
     gates = [gate for name in _metrics(evaluation, rules) for gate in _gates(evaluation, name, rules)]
     return Judgement(missing + gates, _own(evaluation))
+
+
+def _vectors(tower: Embedder, table: pa.Table) -> NDArray[np.float32]:
+    return smoothed(embed(tower, FeatureMatrix.from_table(table)), tower.smoothing)
 
 
 def _uncompared(evaluation: Evaluation, rivals: Collection[str], champion: Version) -> list[ReleaseGate]:
@@ -120,7 +126,7 @@ def _evaluate(
     trained = run_config(version.run_id)
     views = jury.interactions or trained.get("interactions")
     return evaluate(
-        registry.load(version),
+        registry.load(version, jury.smoothing),
         FeatureMatrix.from_table(table),
         SplitConfig.model_validate(trained["splits"]),
         jury.evaluation,

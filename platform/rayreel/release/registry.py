@@ -13,7 +13,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.model import ModelInfo
 
 from rayreel.errors import RayreelError
+from rayreel.release.config import SmoothingMode
 from rayreel.release.model import ARTIFACT, input_example, signature
+from rayreel.tower.config import Smoothing
 from rayreel.tower.embedder import Embedder
 from rayreel.tower.save import load_tower
 from rayreel.training.tracking import TrackingUnavailable
@@ -57,10 +59,10 @@ def register(tower_folder: Path, tags: dict[str, str], facts: dict[str, Any]) ->
     """Log a tower saved by `save_tower` to the active run and make it the registry's newest version and challenger.
 
     `tags` need `encoder_key`, `features` (the store's fingerprint) and `training` (digest of the configuration); the
-    tag `kind` is added. `facts` go into the model card.
+    tags `kind` and `smoothing` are added. `facts` go into the model card.
     """
     tower = load_tower(tower_folder)
-    tags = {"kind": tower.kind, **tags}
+    tags = {"kind": tower.kind, "smoothing": str(tower.smoothing), **tags}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / ARTIFACT
         shutil.copytree(tower_folder, folder, ignore=shutil.ignore_patterns("*.pt", ".*"))
@@ -122,10 +124,13 @@ def trained_on(features: str, training: str) -> Version | None:
     return resolve(str(max(int(version.version) for version in found))) if found else None
 
 
-def load(version: Version) -> Embedder:
-    """The version's tower, on the CPU, ready to embed."""
+def load(version: Version, smoothing: SmoothingMode = "auto") -> Embedder:
+    """The version's tower, on the CPU, ready to embed; `smoothing` other than auto overrules what it was saved with."""
     folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=version.uri))
-    return load_tower(folder / "artifacts" / ARTIFACT)
+    tower = load_tower(folder / "artifacts" / ARTIFACT)
+    if smoothing != "auto":
+        tower.smoothing = Smoothing() if smoothing == "off" else smoothing
+    return tower
 
 
 def crown(number: int) -> None:

@@ -14,7 +14,9 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt
 from rayreel.encoders.encoder import Modality
 from rayreel.parts import NumberedParts, number_of, set_aside
 from rayreel.storage import BrokenFile, Storage
+from rayreel.tower.config import Smoothing
 
+# Of a smoothed release, `embedding` is averaged with the vectors of the videos `nearest`, and `own` is the video's own.
 # `text` is the column for full-text search, so the embedding of the text modality needs another name.
 PART_COLUMNS = {Modality.VISUAL: "visual", Modality.AUDIO: "audio", Modality.TEXT: "text_part"}
 # The mean of the encoder's own vectors. Parts of earlier versions do not have these columns.
@@ -25,6 +27,8 @@ ROWS = pa.schema(
         ("version", pa.string()),
         ("deleted", pa.bool_()),
         ("embedding", pa.list_(pa.float32())),
+        ("own", pa.list_(pa.float32())),
+        ("nearest", pa.list_(pa.string())),
         *((name, pa.list_(pa.float16())) for name in (*PART_COLUMNS.values(), *SPACE_COLUMNS.values())),
         ("title", pa.string()),
         ("description", pa.string()),
@@ -87,6 +91,11 @@ def embeddings(rows: pa.Table) -> NDArray[np.float32]:
     return values.reshape(rows.num_rows, -1)
 
 
+def own_embeddings(rows: pa.Table) -> NDArray[np.float32]:
+    """Return the embeddings of rows (not tombstones) before smoothing, [N, D]."""
+    return embeddings(pa.table({"embedding": pc.coalesce(rows["own"], rows["embedding"])}))
+
+
 Masked = tuple[NDArray[np.float16], NDArray[np.bool_]]
 """Vectors [N, D], zero if absent, and the mask [N]."""
 
@@ -139,6 +148,7 @@ class ReleaseRows:
         self.folder = storage.path("releases", f"v{version}")
         self._parts = NumberedParts(storage, f"{self.folder}/rows")
         self._marker = f"{self.folder}/index.json"
+        self._smoothing = f"{self.folder}/smoothing.json"
 
     def add(self, table: pa.Table) -> str:
         """Write one more part, whole, and return its name. Names sort by time."""
@@ -173,6 +183,19 @@ class ReleaseRows:
     def set_marker(self, name: str) -> None:
         """Record that the index has this part and all before it."""
         self.storage.write(self._marker, json.dumps({"upto": name}).encode())
+
+    def smoothing(self) -> Smoothing:
+        """Return how the embeddings are averaged. Raises BrokenFile."""
+        return Smoothing.model_validate((self.storage.read_json(self._smoothing) or {}).get("smoothing", {}))
+
+    def smoothed_upto(self) -> str:
+        """Return the last part whose rows are averaged, "" if none are. Raises BrokenFile."""
+        return str((self.storage.read_json(self._smoothing) or {}).get("upto", ""))
+
+    def set_smoothing(self, smoothing: Smoothing, upto: str) -> None:
+        """Record how the embeddings are averaged, and that all rows up to a part are."""
+        content = {"smoothing": smoothing.model_dump(), "upto": upto}
+        self.storage.write(self._smoothing, json.dumps(content).encode())
 
     def compact(self, upto: str) -> int:
         """Merge runs of small parts up to and including `upto` into one part each; returns how many parts were merged.

@@ -43,7 +43,7 @@ class Site:
     @property
     def jury(self) -> Jury:
         """What towers are judged with here."""
-        return Jury(self.storage, self.evaluation, self.release.gates, self.interactions)
+        return Jury(self.storage, self.evaluation, self.release.gates, self.interactions, self.release.smoothing)
 
     def lease(self, name: str, what: str, patience_s: float = 0.0) -> Lease:
         """The lease `name` for work here; see `Lease`."""
@@ -70,7 +70,7 @@ class Candidate:
     @cached_property
     def tower(self) -> Embedder:
         """Its tower, on the CPU."""
-        return registry.load(self.version)
+        return registry.load(self.version, self.site.release.smoothing)
 
     @cached_property
     def store(self) -> FeatureStore:

@@ -43,6 +43,18 @@ class TowerConfig(BaseModel):
         return self
 
 
+class Smoothing(BaseModel):
+    """How the vectors of the index are averaged with those of their nearest videos; 0 neighbours: not at all."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    neighbours: int = Field(0, ge=0, le=1000, description="nearest videos that a video's vector is averaged with")
+    alpha: float = Field(0.0, ge=0, description="a neighbour's weight is its cosine to this power; 0: all weigh alike")
+
+    def __str__(self) -> str:
+        return f"{self.neighbours} nearest, alpha {self.alpha:g}" if self.neighbours else "none"
+
+
 class FrozenConfig(BaseModel):
     """A release of frozen features (train.recipe=frozen)."""
 
@@ -77,3 +89,12 @@ class FrozenConfig(BaseModel):
         if not self.weights:
             raise ValueError("all weights are 0. Set one of frozen.visual, frozen.audio and frozen.text above 0.")
         return self
+
+
+class ProbeConfig(BaseModel):
+    """A release of frozen features beside the scores of a classifier (train.recipe=probe)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    features: FrozenConfig = FrozenConfig()
+    categories: tuple[str, ...] = Field((), description="the categories that the classifier tells apart")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from rayreel.encoders.encoder import Modality
 from rayreel.tower.batch import FeatureBatch
+from rayreel.tower.config import Smoothing
 
 
 class Embedder(nn.Module, ABC):
@@ -21,11 +22,13 @@ class Embedder(nn.Module, ABC):
     Evaluation, gates, index and service use only what is declared here. `kind` names the class in a saved folder and
     in the registry; `dims` is the feature dimension of each modality. A subclass is built from `config` and `dims`
     alone, and keeps everything else that it needs as parameters or buffers. `rayreel.tower.save` lists the kinds.
+    `smoothing` says how a release averages the vectors of its index; `forward` does not.
     """
 
     kind: ClassVar[str]
     config: BaseModel
     dims: dict[Modality, int]
+    smoothing: Smoothing = Smoothing()
 
     @property
     @abstractmethod

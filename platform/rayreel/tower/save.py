@@ -7,15 +7,17 @@ from pydantic import BaseModel
 from safetensors.torch import load_model, save_model
 
 from rayreel.encoders.encoder import Modality
-from rayreel.tower.config import FrozenConfig, TowerConfig
+from rayreel.tower.config import FrozenConfig, ProbeConfig, Smoothing, TowerConfig
 from rayreel.tower.embedder import Embedder
 from rayreel.tower.frozen import FrozenFeatures
+from rayreel.tower.probe import ProbedFeatures
 from rayreel.tower.tower import VideoTower
 
 WEIGHTS, CONFIG = "tower.safetensors", "tower.json"
 KINDS: dict[str, tuple[type[Embedder], type[BaseModel]]] = {
     VideoTower.kind: (VideoTower, TowerConfig),
     FrozenFeatures.kind: (FrozenFeatures, FrozenConfig),
+    ProbedFeatures.kind: (ProbedFeatures, ProbeConfig),
 }
 """The class of each kind of release and that of its configuration."""
 
@@ -24,6 +26,7 @@ def save_tower(tower: Embedder, folder: Path) -> None:
     """Write the tower into an existing folder."""
     save_model(tower, str(folder / WEIGHTS))
     content = {"kind": tower.kind, "config": tower.config.model_dump(), "dims": tower.dims}
+    content["smoothing"] = tower.smoothing.model_dump()
     (folder / CONFIG).write_text(json.dumps(content, indent=2))
 
 
@@ -35,4 +38,5 @@ def load_tower(folder: Path) -> Embedder:
     dims = {Modality(name): dim for name, dim in content["dims"].items()}
     tower = embedder(config.model_validate(content["config"]), dims)
     load_model(tower, str(folder / WEIGHTS))
+    tower.smoothing = Smoothing.model_validate(content.get("smoothing", {}))
     return tower.eval()

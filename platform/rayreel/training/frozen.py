@@ -1,7 +1,7 @@
-"""A release without training: frozen features, standardised by the training videos."""
+"""Releases without training: frozen features, standardised by the training videos, alone or beside a classifier."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,14 +17,19 @@ from rayreel.storage import Storage
 from rayreel.tower.config import FrozenConfig
 from rayreel.tower.embed import collate, embed
 from rayreel.tower.frozen import FrozenFeatures
+from rayreel.tower.probe import ProbedFeatures
 from rayreel.training.inputs import fit_inputs
 from rayreel.training.job import TrainJob, open_features
+from rayreel.training.smoothing import SmoothingChoice, choose_smoothing
 from rayreel.training.validation import NothingToSelectBy, validation
 
 log = logging.getLogger(__name__)
 
 # The mean of a single video is that video: standardised, nothing would be left of it.
 _MIN_VIDEOS = 2
+_MIN_CATEGORIES = 2
+# The time of a classifier grows with videos and categories.
+_MOST_PROBED = 5_000
 
 
 # Videos whose pairs show whether text and frames agree; 1000 have half a million pairs.
@@ -34,21 +39,70 @@ _CONSTANT = 1e-6
 _SHARE_OF_NOISE = 0.05
 
 
+class NoLabels(RayreelError):
+    """A classifier needs categories, and the training videos have fewer than two."""
+
+
 @dataclass(frozen=True, slots=True)
 class FittedFeatures:
-    """Fitted frozen features, their validation metrics, and how far text and frames agree.
+    """Fitted features, their validation metrics, how far text and frames agree, and what averaging them brings.
 
-    `metrics` is empty if the data have no validation task. `agreement` is the correlation of text cosines and frame
-    cosines over the training videos; None if it cannot be known.
+    `metrics` is empty and `smoothing` None if the data have no validation task. `agreement` is the correlation of text
+    cosines and frame cosines over the training videos; None if it cannot be known.
     """
 
-    tower: FrozenFeatures
+    tower: FrozenFeatures | ProbedFeatures
     metrics: dict[str, float]
     agreement: float | None
+    smoothing: SmoothingChoice | None
+
+    @property
+    def features(self) -> FrozenFeatures:
+        """The frozen features, without a classifier."""
+        return self.tower.features if isinstance(self.tower, ProbedFeatures) else self.tower
 
 
 def fit_frozen(job: TrainJob) -> FittedFeatures:
     """Fit frozen features to the training videos, in this process. Raises RayreelError if those are too few."""
+    exam = _exam(job)
+    tower, agreement = _features(exam, job)
+    return _validated(tower, agreement, exam, job)
+
+
+def fit_probe(job: TrainJob) -> FittedFeatures:
+    """Fit frozen features and a classifier of the training videos' categories, in this process.
+
+    The metrics are those of a classifier that knows the training videos only; with `train.refit`, the one returned
+    knows the categories of the validation videos too. Raises NoLabels.
+    """
+    exam = _exam(job)
+    features, agreement = _features(exam, job)
+    embedding_ND = embed(features, exam.matrix)
+    found = _validated(_probe(features, embedding_ND, exam.split.train, exam, job), agreement, exam, job)
+    if job.train.refit:
+        known = np.union1d(exam.split.train, exam.split.validation)
+        refitted = _probe(features, embedding_ND, known, exam, job)
+        refitted.smoothing = found.tower.smoothing
+        found = replace(found, tower=refitted)
+    return found
+
+
+def _probe(
+    features: FrozenFeatures, embedding_ND: NDArray[np.float32], known: NDArray[np.int64], exam: Exam, job: TrainJob
+) -> ProbedFeatures:
+    categories_N = np.array(exam.matrix.column("category"), dtype=np.str_)
+    labelled = known[categories_N[known] != ""]
+    if len(np.unique(categories_N[labelled])) < _MIN_CATEGORIES:
+        raise NoLabels(
+            f"The {len(known)} videos for training have fewer than two categories, and train.recipe=probe learns to "
+            "tell categories apart. Add a category column to the catalog, or use train.recipe=frozen."
+        )
+    if len(labelled) > _MOST_PROBED:
+        labelled = np.random.default_rng(job.train.seed).choice(labelled, _MOST_PROBED, replace=False)
+    return ProbedFeatures.fitted(features, embedding_ND[labelled], categories_N[labelled])
+
+
+def _exam(job: TrainJob) -> Exam:
     store = FeatureStore(Storage(job.storage), job.key)
     matrix = open_features(store, job.features, job.train)
     exam = Exam.of(matrix, job.splits, job.evaluation, job.interactions, max_videos=job.train.validation_videos)
@@ -58,11 +112,15 @@ def fit_frozen(job: TrainJob) -> FittedFeatures:
             f"{_MIN_VIDEOS} are needed to standardise features. Extract more videos, or hold out fewer with "
             "--set splits.test=0.1."
         )
+    return exam
+
+
+def _features(exam: Exam, job: TrainJob) -> tuple[FrozenFeatures, float | None]:
     tower = _fitted(job.frozen, exam, job)
     agreement = text_agreement(tower, exam, job.train.seed)
     if agreement is not None and agreement < job.frozen.min_agreement:
         tower = _fitted(job.frozen.model_copy(update={"text": _SHARE_OF_NOISE * job.frozen.text}), exam, job)
-    return FittedFeatures(tower, _measured(tower, exam, job), agreement)
+    return tower, agreement
 
 
 def text_agreement(tower: FrozenFeatures, exam: Exam, seed: int) -> float | None:
@@ -99,11 +157,17 @@ def _fitted(config: FrozenConfig, exam: Exam, job: TrainJob) -> FrozenFeatures:
     return tower
 
 
-def _measured(tower: FrozenFeatures, exam: Exam, job: TrainJob) -> dict[str, float]:
-    """The metrics by which training would select an epoch, so that MLflow can compare the runs."""
+def _validated(
+    tower: FrozenFeatures | ProbedFeatures, agreement: float | None, exam: Exam, job: TrainJob
+) -> FittedFeatures:
+    """Choose the smoothing, and measure by what training would select an epoch, so that MLflow can compare the runs."""
     try:
         task = validation(exam, job.train.select, job.pairs)
     except NothingToSelectBy as error:
         log.info("frozen features are not validated: %s", error)
-        return {}
-    return task.measure(embed(tower, task.matrix))
+        return FittedFeatures(tower, {}, agreement, None)
+    embedding_ND = embed(tower, task.matrix)
+    choice = choose_smoothing(embedding_ND, task)
+    if choice is not None:
+        tower.smoothing = choice.smoothing
+    return FittedFeatures(tower, task.measure(embedding_ND), agreement, choice)

@@ -20,10 +20,12 @@ log = logging.getLogger(__name__)
 class Trained:
     """A trained tower, the metrics of its best epoch, the number of epochs and the metric that selected the best.
 
-    With `refit`, the tower is that of the second training, on training and validation videos for this number of epochs.
+    With `refit`, `checkpoint` is that of the second training, on training and validation videos for this number of
+    epochs. `selected` is the best epoch of the first, which has not seen the validation videos.
     """
 
     checkpoint: Checkpoint
+    selected: Checkpoint
     metrics: dict[str, Any]
     epochs: int
     score: str
@@ -69,7 +71,7 @@ def _run(job: TrainJob, name: str, kept: CheckpointConfig, callbacks: Sequence[U
 def _best(result: Result, config: TrainConfig, score: str) -> Trained:
     outcome = _outcome(result, config)
     checkpoint, metrics = max(result.best_checkpoints, key=lambda kept: kept[1][score])
-    return Trained(checkpoint, metrics, outcome.epochs, score)
+    return Trained(checkpoint, checkpoint, metrics, outcome.epochs, score)
 
 
 def _outcome(result: Result, config: TrainConfig) -> TrainingOutcome:

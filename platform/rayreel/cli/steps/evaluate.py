@@ -29,7 +29,7 @@ def evaluate_tower(settings: Settings, version: Version) -> Evaluation:
     trained = run_config(version.run_id)
     matrix = FeatureMatrix.from_table(open_store(settings.place, version.encoder_key).read())
     result = evaluate(
-        registry.load(version),
+        registry.load(version, settings.release.smoothing),
         matrix,
         _splits(settings, trained),
         settings.evaluation,

@@ -21,6 +21,7 @@ from rayreel.release.promote import Promotion, promote
 from rayreel.release.promote import check as check_gates
 from rayreel.release.registry import Version
 from rayreel.release.rollback import roll_back
+from rayreel.release.rows import ReleaseRows
 from rayreel.release.site import Site
 from rayreel.settings import Settings
 from serve_apps.notify import notify_service
@@ -49,6 +50,8 @@ def promote_tower(settings: Settings, version: Version, force: str | None = None
         raise
     console.print(gates_table(done.gates))
     rows: dict[str, object] = {"release": version.number, "before": done.previous or "none"}
+    if (smoothing := ReleaseRows(settings.place, version.number).smoothing()).neighbours:
+        rows["vectors averaged with"] = smoothing
     if forced := [gate.name for gate in done.gates if not gate.passed]:
         rows |= {"forced against": ", ".join(forced), "reason": force}
     if done.taken_from:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from ray.train import Checkpoint
 
 from rayreel.catalog.interactions import read_interactions
 from rayreel.cli.output import console, facts, next_command, note, step
@@ -21,19 +22,26 @@ from rayreel.features.store import FeatureStore, open_store
 from rayreel.release import registry
 from rayreel.release.registry import Version
 from rayreel.settings import Settings
-from rayreel.tower.save import save_tower
-from rayreel.training.frozen import fit_frozen
-from rayreel.training.job import TrainJob
+from rayreel.tower.config import Smoothing
+from rayreel.tower.embed import embed
+from rayreel.tower.save import load_tower, save_tower
+from rayreel.training.frozen import FittedFeatures, NoLabels, fit_frozen, fit_probe
+from rayreel.training.job import TrainJob, prepare
 from rayreel.training.journal import EpochMetrics, Journal
 from rayreel.training.recipe import with_recipe
 from rayreel.training.runs import TowerRun, find_run
+from rayreel.training.smoothing import AVERAGED_SCORE, SmoothingChoice, choose_smoothing
 from rayreel.training.tracking import git_commit, log_metrics, tracked, use_tracking
 from rayreel.training.train import train
 from rayreel.training.words import mean_words
 
 # Parts of the settings that change a tower, by recipe.
 _TRAINED = ("tower", "loss", "pairs", "train", "splits")
-LEARNS_FROM = {"auto": _TRAINED, "tower": _TRAINED, "frozen": ("frozen", "splits")}
+_UNTRAINED_PARTS = ("frozen", "splits")
+LEARNS_FROM = {"auto": _TRAINED, "tower": _TRAINED, "frozen": _UNTRAINED_PARTS, "probe": _UNTRAINED_PARTS}
+LEARNS_FROM["best"] = (*_TRAINED, "frozen")
+# By view retrieval, if that is the only validation task; kinds are compared by what a release of them serves.
+_COMPARED_BY = (AVERAGED_SCORE, "validation/ndcg@10", "validation/views/mrr@10")
 # Settings of `train` that choose where and how safely to train, and do not change the tower.
 _EXECUTION = {"cpus_per_worker", "ingest", "scratch", "prefetch", "keep_checkpoints", "max_failures", "device", "on"}
 
@@ -73,9 +81,11 @@ class TrainingInputs:
 
 def train_tower(settings: Settings) -> RegisteredTower:
     """Make a tower by the recipe of the settings, track the run and register it; of a training, the best epoch."""
+    if settings.train.recipe == "best":
+        return _train_best(settings)
     inputs = inputs_of(settings)
-    if settings.train.recipe == "frozen":
-        return _register_frozen(settings, inputs)
+    if settings.train.recipe in _UNTRAINED:
+        return _register_untrained(settings, inputs, *_UNTRAINED[settings.train.recipe])
     name = datetime.now(UTC).strftime("train-%Y%m%d-%H%M%S")
     config = settings.model_dump(mode="json")
     job, reason = job_of(settings, inputs)
@@ -94,24 +104,56 @@ def train_tower(settings: Settings) -> RegisteredTower:
         return _train_and_register(settings, inputs, job, record)
 
 
-def _register_frozen(settings: Settings, inputs: TrainingInputs) -> RegisteredTower:
-    """Fit frozen features and register them. Needs no Ray, and is repeated rather than resumed."""
-    name = datetime.now(UTC).strftime("frozen-%Y%m%d-%H%M%S")
-    step(f"Fitting frozen features of {inputs.store.key} ({name})")
+def _train_best(settings: Settings) -> RegisteredTower:
+    """Register a version of every kind that the data allow; the best by validation becomes the challenger."""
+    found: dict[str, RegisteredTower] = {}
+    for recipe in ("frozen", "probe", "auto"):
+        train = settings.train.model_copy(update={"recipe": recipe})
+        try:
+            found[recipe] = train_tower(settings.model_copy(update={"train": train}))
+        except NoLabels as reason:
+            note(f"No version by train.recipe={recipe}: {reason}")
+    scores = {recipe: score_of(made) for recipe, made in found.items()}
+    best = max(scores, key=lambda recipe: scores[recipe])
+    registry.challenge(found[best].version.number)
+    console.print(facts("Validation score", {recipe: f"{score:.3f}" for recipe, score in scores.items()}))
+    note(f"The challenger is version {found[best].version.number}, of train.recipe={best}, the best on validation.")
+    return found[best]
+
+
+def score_of(made: RegisteredTower) -> float:
+    """Return the validation score of a version as a release would serve it; 0 without a validation task."""
+    return next((float(made.metrics[name]) for name in _COMPARED_BY if name in made.metrics), 0.0)
+
+
+_UNTRAINED = {
+    "frozen": ("Frozen features", fit_frozen),
+    "probe": ("Frozen features beside a classifier of the categories", fit_probe),
+}
+
+
+def _register_untrained(
+    settings: Settings, inputs: TrainingInputs, title: str, fit: Callable[[TrainJob], FittedFeatures]
+) -> RegisteredTower:
+    """Fit features and register them. Needs no Ray, and is repeated rather than resumed."""
+    name = datetime.now(UTC).strftime(f"{settings.train.recipe}-%Y%m%d-%H%M%S")
+    step(f"{title} of {inputs.store.key} ({name})")
     job, _ = job_of(settings, inputs)
     parameters, config = run_parameters(settings, inputs, job), settings.model_dump(mode="json")
     with tracked(settings.place, name, parameters, config), tempfile.TemporaryDirectory() as scratch:
-        fitted = fit_frozen(job)
-        found = fitted.metrics | ({} if fitted.agreement is None else {"text agreement": fitted.agreement})
+        fitted = fit(job)
+        found = {**fitted.metrics, **averaged_score(fitted.smoothing)}
+        found |= {} if fitted.agreement is None else {"text agreement": fitted.agreement}
         log_metrics(found)
         save_tower(fitted.tower, Path(scratch))
-        weights = {f"weight of {modality}": weight for modality, weight in fitted.tower.config.weights.items()}
-        about = {**weights, **found, "git commit": git_commit()}
+        weights = {f"weight of {modality}": weight for modality, weight in fitted.features.config.weights.items()}
+        about = {**weights, **found, **averaging(fitted.smoothing), "git commit": git_commit()}
         version = registry.register(Path(scratch), inputs.about(settings), about)
-    _show(f"Frozen features, {fitted.tower.dim} dimensions", {**weights, **found})
-    if fitted.tower.config != settings.frozen:
+    _show(f"{title}, {fitted.tower.dim} dimensions", {**weights, **found})
+    show_averaging(fitted.smoothing)
+    if fitted.features.config != settings.frozen:
         step("Text has little weight: it does not agree with the frames, as file names do (frozen.min_agreement)")
-    return RegisteredTower(version, None, fitted.metrics)
+    return RegisteredTower(version, None, {**fitted.metrics, **averaged_score(fitted.smoothing)})
 
 
 def run_parameters(settings: Settings, inputs: TrainingInputs, job: TrainJob) -> dict[str, Any]:
@@ -166,15 +208,42 @@ def _train_and_register(settings: Settings, inputs: TrainingInputs, job: TrainJo
     use_ray()
     trained = train(job, record.name, [EpochMetrics(journal, uri, record.run_id)])
     journal.deliver(uri, record.run_id)
-    with trained.checkpoint.as_directory() as folder:
-        version = registry.register(
-            Path(folder), about, {**trained.metrics, "selected by": trained.score, "git commit": git_commit()}
-        )
+    choice = _choose_smoothing(job, trained.selected)
+    facts_of = {**trained.metrics, "selected by": trained.score, **averaging(choice), "git commit": git_commit()}
+    with trained.checkpoint.as_directory() as folder, tempfile.TemporaryDirectory() as scratch:
+        tower = load_tower(Path(folder))
+        tower.smoothing = Smoothing() if choice is None else choice.smoothing
+        save_tower(tower, Path(scratch))
+        version = registry.register(Path(scratch), about, facts_of)
     record.done(place, version.number)
     _show(f"Best of {trained.epochs} epochs by {trained.score}", trained.metrics)
     if trained.refit is not None:
         note(f"Trained again on training and validation videos for {trained.refit} epochs (train.refit).")
-    return RegisteredTower(version, trained.epochs, trained.metrics)
+    show_averaging(choice)
+    return RegisteredTower(version, trained.epochs, {**trained.metrics, **averaged_score(choice)})
+
+
+def _choose_smoothing(job: TrainJob, selected: Checkpoint) -> SmoothingChoice | None:
+    """Choose by the tower that has not seen the validation videos."""
+    task = prepare(job).validation
+    with selected.as_directory() as folder:
+        return choose_smoothing(embed(load_tower(Path(folder)), task.matrix), task)
+
+
+def averaged_score(choice: SmoothingChoice | None) -> dict[str, float]:
+    """Return the validation score with averaged vectors, if a release will average them."""
+    return {AVERAGED_SCORE: choice.score} if choice is not None and choice.smoothing.neighbours else {}
+
+
+def averaging(choice: SmoothingChoice | None) -> dict[str, str]:
+    """Return what the model card says of the smoothing."""
+    return {} if choice is None else {"vectors averaged with": str(choice)}
+
+
+def show_averaging(choice: SmoothingChoice | None) -> None:
+    """Say how a release will average its vectors, and why."""
+    if choice is not None:
+        note(f"In a release, vectors are averaged with those of their nearest videos: {choice} (release.smoothing).")
 
 
 def _show(title: str, numbers: Mapping[str, float]) -> None:
@@ -222,6 +291,8 @@ def training_digest(settings: Settings, interactions: str) -> str:
     learned = set(LEARNS_FROM[settings.train.recipe])
     # That of frozen features shows in which parts there are.
     parts = settings.model_dump(mode="json", include=learned, exclude={"train": _EXECUTION})
+    if settings.train.recipe == "probe":
+        parts |= {"probe": settings.train.refit}
     # Of the other parts, only the definitions of a user's vector and of co-watching influence which epoch is best.
     selection = settings.evaluation.model_dump(include={"history", "co_watch_window_s"})
     text = json.dumps({**parts, "evaluation": selection, "interactions": interactions}, sort_keys=True)

@@ -22,6 +22,7 @@ from rayreel.encoders.load import load_encoders
 from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.evaluate import evaluate
 from rayreel.index.search import NoRelease
+from rayreel.recommendation.config import RecommendConfig
 from rayreel.recommendation.live import UnknownVideo
 from rayreel.recommendation.query import BadQuery
 from rayreel.release import registry
@@ -76,7 +77,8 @@ def test_a_text_is_encoded_as_in_the_service(promoted: Promoted) -> None:
     vectors_TD = encoder.encode(["a much longer text about traffic in the city at night", "waves at the beach"])
     tower = registry.load(registry.resolve("1"))
     _, query_D = run_each([(tower, {Modality.TEXT: vector_D[None]}) for vector_D in vectors_TD], embed_queries)
-    found = rayreel.recommend(text="waves at the beach", top_k=5, settings=promoted.settings)
+    settings = promoted.settings.model_copy(update={"recommend": RecommendConfig(text_neighbours=0)})
+    found = rayreel.recommend(text="waves at the beach", top_k=5, settings=settings)
     assert [video.video_id for video in found] == promoted.nearest(query_D, 5)
     np.testing.assert_allclose(found[0].score, promoted.embeddings[found[0].video_id] @ query_D, atol=1e-5)
 

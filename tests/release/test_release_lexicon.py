@@ -1,0 +1,55 @@
+"""How much words count beside embeddings, chosen on a release's own titles."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from rayreel.index.postings import Postings, matches
+from rayreel.release.lexicon import DEFAULT_WEIGHT, WEIGHTS, documents, word_weight
+from release_rows import release_row, release_table, unit
+
+CATEGORIES, EACH = 30, 5
+
+
+def rows(*, words_tell: bool, vectors_tell: bool, categories: int = CATEGORIES) -> pa.Table:
+    """Return videos whose titles share three of four words with those of their category, or else of others.
+
+    Likewise, vectors lie near those of their category, or anywhere.
+    """
+    made = []
+    for n in range(categories * EACH):
+        category, other = n % categories, n // EACH
+        words = category if words_tell else other
+        near = unit(f"category {category}") if vectors_tell else unit(f"video {n}")
+        vector = near + 0.3 * unit(f"noise {n}")
+        vector = vector / np.linalg.norm(vector)
+        title = f"a{words} b{words} c{words} only{n}"
+        text_part = vector.astype(np.float16)
+        columns = dict[str, Any](title=title, text=title, embedding=vector, text_part=text_part, tags=[])
+        made.append(release_row(f"v{n:04}", "1", sound=True, category=f"k{category}", **columns))
+    return release_table(*made)
+
+
+def weight(table: pa.Table) -> float:
+    return word_weight(table, Postings.of(documents(table, "english")), "english")
+
+
+def test_words_that_tell_the_category_count_most_and_words_that_mislead_least() -> None:
+    assert weight(rows(words_tell=True, vectors_tell=False)) == max(WEIGHTS)
+    assert weight(rows(words_tell=False, vectors_tell=True)) < DEFAULT_WEIGHT
+
+
+def test_too_few_titles_give_the_default() -> None:
+    assert weight(rows(words_tell=False, vectors_tell=True, categories=5)) == DEFAULT_WEIGHT
+
+
+def test_words_of_title_and_tags_count_more_than_those_of_a_transcript() -> None:
+    table = release_table(
+        release_row("said", title="", text="a whale", tags=[]),
+        release_row("tagged", title="", text="", tags=["whale"]),
+        release_row("titled", title="whale", text="whale", tags=[]),
+        release_row("nothing", title="", text="", tags=[]),
+    )
+    said, tagged, titled, nothing = matches([Postings.of(documents(table, "english"))], ["whale"])[0]
+    assert titled == tagged == 1 > said > nothing == 0

@@ -1,6 +1,5 @@
 """Extraction: the common ways to sample frames, and rayreel, on the same files and encoders."""
 
-import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -52,7 +51,7 @@ def measure_extraction(videos: Sequence[CatalogVideo], repeat: int, settings: Se
     with tempfile.TemporaryDirectory(prefix="rayreel-benchmark-") as folder:
         report = extract(Catalog("benchmark", copies), FeatureStore(Storage(folder), key), settings.pipeline)
     rate = report.throughput.videos_per_s
-    ideal = measure_ideal(videos, key, settings.pipeline, os.cpu_count() or 1, sample=len(videos))
+    ideal = measure_ideal(videos, key, settings.pipeline, sample=len(videos))
     if not rate or ideal is None:
         raise RayreelError(f"{report.rows} videos end before the pipeline has a steady rate. Use a larger --repeat.")
     limit = Reference(name="bare loops on all cores", value=rate / ideal.efficiency(report.throughput), floor=0.85)

@@ -43,7 +43,7 @@ def test_with_gpus_the_slower_stage_is_the_limit() -> None:
 
 
 def test_efficiency_is_the_steady_rate_over_the_ideal_one() -> None:
-    times = iter([0.0, 1.0, 2.0])
+    times = iter([0.0, 1.0, 2.0, 2.0])
     throughput = Throughput(clock=lambda: next(times))
     for _ in range(3):
         throughput.add(
@@ -52,6 +52,7 @@ def test_efficiency_is_the_steady_rate_over_the_ideal_one() -> None:
     line = efficiency_line(ExtractReport(30, 30, 0, throughput=throughput), Ideal(60, 15, 2, 0))
     # 20 videos in 2 s; bare loops need 20/60 + 20/15 s.
     assert line.startswith("efficiency 0.83: decoding 20 and encoding 20 videos took 2.0 s")
+    assert "the hardware allows 12.0 videos/s, encode limits (2 cores;" in line
 
 
 def test_the_closing_table_accounts_for_every_row() -> None:

@@ -69,7 +69,7 @@ def report_of(written: pa.Table) -> BlockReport:
 
 def test_decoding_returns_one_row_per_video_in_order_with_failures_as_values(videos: list[CatalogVideo]) -> None:
     rows = DECODE(todo(*videos))
-    timing = [("decode_s", pa.float64()), ("decoded_at", pa.float64())]
+    timing = [("decode_s", pa.float64()), ("decoded_at", pa.float64()), ("decode_cost_s", pa.float64())]
     assert rows.schema.equals(pa.schema([*todo().schema, *DECODED, *timing]))
     assert to_videos(rows) == videos
     assert rows["reason"].to_pylist() == [None, "missing_file", None, "unreadable"]
@@ -161,6 +161,8 @@ def test_storing_counts_every_row_once_and_separates_good_rows_from_failures(
     assert report.outcomes == {EXTRACTED: 2, "missing_file": 1, "unreadable": 1}
     assert report.videos == 4 and report.frames == 4
     assert report.decode_s > 0 and report.encode_s > 0 and report.waited_s >= 0
+    assert report.encode_cost_s > 0
+    assert 0 < report_of(StoreRows(store)(encode(DECODE(todo(*videos))))).decode_cost_s < 60
     store.set_catalog([(video.video_id, f"version of {video.video_id}") for video in videos])
     assert store.read(["video_id"])["video_id"].to_pylist() == ["good", "silent"]
     assert store.quarantined().select(["video_id", "stage", "reason"]).to_pylist() == [

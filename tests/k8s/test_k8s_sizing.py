@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from k8s_manifests import ROOT, cluster_spec, of_kind, quantity, rendered
+from rayreel.features.capacity import Capacity
 from rayreel.features.config import ExtractConfig
 
 TEXT = (ROOT / "k8s" / "SIZING.md").read_text()
@@ -46,7 +47,8 @@ def test_each_row_is_count_times_unit_cost(label: str, each: float) -> None:
 def test_constant_rows_are_constant(overlay: str) -> None:
     block = re.search(r"extract\.videos_per_block=(\d+)", extraction(overlay)["spec"]["entrypoint"])
     assert block is not None
-    in_flight = ExtractConfig().blocks_in_flight * int(block[1]) * DECODED
+    pod = Capacity(ExtractConfig(videos_per_block=int(block[1])), [{"CPU": 8}], 0, 8)
+    in_flight = pod.bytes_in_flight(int(int(block[1]) * DECODED))
     assert cells("decoded at any time") == pytest.approx([in_flight / GB] * 3, abs=0.05)
     assert cells("at, MB/s") == pytest.approx([CORES / CORE_S * FILE / MB] * 3, rel=0.01)
 

@@ -1,6 +1,7 @@
 """How the networks are run: device, runtime, precision, threads."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Literal
 import torch
 
 from rayreel.encoders.config import EncodersConfig
+from rayreel.encoders.passes import PassMeter, candidates
 from rayreel.errors import RayreelError
 
+FEW = 32  # rows of a pass where queries are encoded one by one
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -20,7 +23,8 @@ class Compute:
 
     Every forward pass takes exactly `rows` inputs: kernels differ with the shape of a batch, and a video's vectors must
     be the same to the last bit whichever videos share its batch, or a resumed extraction would give another store. On
-    a CPU `rows` is 1: frames and sound are fastest that way, and a video has only one text.
+    a CPU `rows` is 1: frames and sound are fastest that way, and a video has only one text. On CUDA the rows are chosen
+    among `candidates` by a measurement, which is kept in the folder `choices`; `meter` adds up what passes cost there.
 
     `mixed`: a runtime may go below `dtype` in the parts of a network that tolerate it. `int8`: the frame encoder is
     quantised, and kept in this folder.
@@ -34,12 +38,18 @@ class Compute:
     rows: int = 1
     threads: int = 1
     compile: bool = False
+    candidates: Sequence[int] = (1,)
+    choices: Path | None = None
+    meter: PassMeter = field(default_factory=PassMeter)
 
 
-def compute_of(config: EncodersConfig, cache_dir: Path | None = None) -> Compute:
+def compute_of(
+    config: EncodersConfig, cache_dir: Path | None = None, *, most: int = 0, meter: PassMeter | None = None
+) -> Compute:
     """Resolve a configuration. Its `threads` are set for torch in the whole process. Raises RayreelError.
 
-    `cache_dir` keeps what is computed once, such as networks in int8.
+    `cache_dir` keeps what is computed once, such as networks in int8. `most`: the inputs of a large call, among which
+    the rows of a pass are chosen; 0: passes are small, as for single queries.
     """
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -55,9 +65,12 @@ def compute_of(config: EncodersConfig, cache_dir: Path | None = None) -> Compute
         torch.float32 if int8 else _dtype(config.precision, device),
         mixed=config.precision in {"auto", "int8"},
         int8=cache_dir / "int8" if int8 and cache_dir else None,
-        rows=1 if device.type == "cpu" else config.batch,
+        rows=1 if device.type == "cpu" else config.batch or FEW,
         threads=torch.get_num_threads(),  # OMP_NUM_THREADS, which Ray sets to an actor's num_cpus, or the affinity
         compile=config.compile,
+        candidates=candidates(config.batch or FEW, 0 if config.batch else most),
+        choices=cache_dir / "passes" if cache_dir else None,
+        meter=meter or PassMeter(),
     )
 
 

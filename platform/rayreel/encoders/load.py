@@ -2,8 +2,10 @@
 
 import pkgutil
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ from rayreel.encoders.encoder import AudioEncoder, FrameEncoder, Modality, TextE
 from rayreel.encoders.hub import checkpoint_folder, repo_or_folder
 from rayreel.encoders.hub_files import digest_of, format_of, has_text_side, licence_of
 from rayreel.encoders.locate import locate, sha256_of
+from rayreel.encoders.passes import PassMeter
 from rayreel.encoders.trained import read_facts
 from rayreel.encoders.weights import HubRepo
 from rayreel.errors import RayreelError
@@ -23,11 +26,12 @@ SEED = 0  # for random weights: two processes must build the same network
 
 @dataclass(frozen=True, slots=True)
 class Encoders:
-    """One encoder per modality."""
+    """One encoder per modality. `meter`: what passes on CUDA have cost."""
 
     visual: FrameEncoder
     audio: AudioEncoder
     text: TextEncoder
+    meter: PassMeter
 
     @property
     def dims(self) -> dict[Modality, int]:
@@ -42,25 +46,36 @@ class Encoders:
         return {modality: encoder.identity for modality, encoder in each.items()}
 
 
-def load_encoders(config: EncodersConfig, cache_dir: Path) -> Encoders:
-    """Locate the weights, download them if needed, and build the three networks. Raises UnreachableWeights."""
-    visual, audio, text = (load_encoder(modality, config, cache_dir) for modality in Modality)
-    return Encoders(visual, audio, text)
+def load_encoders(
+    config: EncodersConfig, cache_dir: Path, most: Mapping[Modality, int] = MappingProxyType({})
+) -> Encoders:
+    """Locate the weights, download them if needed, and build the three networks. Raises UnreachableWeights.
+
+    `most`: see `compute_of`.
+    """
+    meter = PassMeter()
+    visual, audio, text = (
+        load_encoder(modality, config, cache_dir, most=most.get(modality, 0), meter=meter) for modality in Modality
+    )
+    return Encoders(visual, audio, text, meter)
 
 
-def load_encoder(modality: Modality, config: EncodersConfig, cache_dir: Path) -> Any:  # noqa: ANN401 - by modality
-    """Build the encoder of one modality, for processes that need only one."""
+def load_encoder(
+    modality: Modality, config: EncodersConfig, cache_dir: Path, *, most: int = 0, meter: PassMeter | None = None
+) -> Any:  # noqa: ANN401 - by modality
+    """Build the encoder of one modality, for processes that need only one. `most`, `meter`: see `compute_of`."""
+    compute = compute_of(config, cache_dir, most=most, meter=meter)
     name = config.resolve()[modality]
     spec = spec_of(modality, name)
     if spec is None:
         from rayreel.encoders.windows import load_trained  # torchvision's video networks take a second
 
-        return load_trained(name, config.storage, _precision_suffix(modality, config), compute_of(config))
+        return load_trained(name, config.storage, _precision_suffix(modality, config), compute)
     folder, identity = _folder_and_identity(modality, name, config, cache_dir)
     with torch.random.fork_rng(devices=[]):  # a caller's random numbers must not depend on building a network
         torch.default_generator.manual_seed(SEED)  # only the CPU's, where networks are built
         load = pkgutil.resolve_name(f"rayreel.encoders.{spec.loader}")
-        return load(folder, identity, compute_of(config, cache_dir), *spec.arguments)
+        return load(folder, identity, compute, *spec.arguments)
 
 
 def load_word_encoders(config: EncodersConfig, cache_dir: Path, text: TextEncoder | None = None) -> WordEncoders:

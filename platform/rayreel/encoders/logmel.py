@@ -12,7 +12,7 @@ from torchaudio.transforms import MelSpectrogram
 
 from rayreel.encoders.compute import Compute
 from rayreel.encoders.encoder import Vectors
-from rayreel.encoders.runtime import TorchRuntime, encode_rows
+from rayreel.encoders.runtime import encode_rows, torch_runtime
 from rayreel.media.config import AUDIO_RATE_HZ
 
 MEL_BANDS = 64
@@ -48,7 +48,7 @@ class LogMelAudio:
 
     def __init__(self, identity: str, compute: Compute) -> None:
         self.identity = identity
-        self._runtime = TorchRuntime(LogMel(), replace(compute, dtype=torch.float32, compile=False))
+        self._runtime = torch_runtime(LogMel(), replace(compute, dtype=torch.float32, compile=False))
 
     def encode(self, windows_NS: NDArray[np.float32]) -> Vectors:
         """Map [N, samples] float32 at 16 kHz in [-1, 1] to [N, 192]."""

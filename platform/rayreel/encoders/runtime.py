@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,12 +24,15 @@ AGREEMENT, AGREEMENT_BF16 = 0.999, 0.98
 
 
 class Runtime(Protocol):
-    """Forward passes of one network. Each pass takes exactly `rows` inputs."""
+    """Forward passes of one network."""
 
     rows: int
 
     def run(self, batches: Iterable[Inputs]) -> Iterable[Vectors]:
-        """Map each batch (the arguments of the network's `forward`, [rows, ...] each) to [rows, dim], in order."""
+        """Map each batch to vectors, in order; a last pass may be padded, and has then vectors for the padding.
+
+        A batch is the arguments of the network's `forward`, [B, ...] each with B <= `rows`.
+        """
         ...
 
 
@@ -37,7 +42,7 @@ def start(network: nn.Module, example: tuple[Tensor, ...], compute: Compute, *, 
     The runtime is not part of an encoder's identity: in fp32 the runtimes agree to a cosine of 0.999 or better.
     """
     if compute.runtime == "torch":
-        return TorchRuntime(network, compute)
+        return torch_runtime(network, compute)
     from rayreel.encoders.openvino_runtime import compiled_runtime  # only available on x86-64
 
     return compiled_runtime(network, example, compute, any_length=any_length)
@@ -49,7 +54,8 @@ def start_checked(
     """As `start`, for a network that is not known before its checkpoint is read. Returns its output width, too.
 
     `probes` are inputs of one row each; with `any_length`, of several lengths. A network that OpenVINO cannot convert,
-    or computes differently, runs in torch, with a warning. Raises RayreelError if the network is not deterministic.
+    or computes differently, runs in torch, and one that half precision changes, in fp32, both with a warning. Raises
+    RayreelError if the network is not deterministic.
     """
     with torch.inference_mode():
         expected, again = (torch.cat([network.eval()(*probe) for probe in probes]) for _ in range(2))
@@ -68,23 +74,54 @@ def start_checked(
         except FAILURES as error:
             problem = str(error).strip().partition("\n")[0]
         log.warning("torch runs this network, because OpenVINO cannot: %s", problem)
-    return TorchRuntime(network, compute), expected.shape[1]
+    if compute.device.type == "cuda" and compute.mixed:
+        return _start_halved(network, probes, expected, compute), expected.shape[1]
+    return torch_runtime(network, compute), expected.shape[1]
+
+
+def _start_halved(
+    network: nn.Module, probes: Sequence[tuple[Tensor, ...]], expected: Tensor, compute: Compute
+) -> Runtime:
+    """Return a runtime in half precision if its vectors are the expected ones, else in fp32, with a warning."""
+    from rayreel.encoders.staged import StagedRuntime  # imports this module
+
+    halved = StagedRuntime(deepcopy(network), compute)
+    found = [halved.forward(*(x.to(compute.device) for x in probe)).cpu() for probe in probes]
+    cosine = F.cosine_similarity(expected, torch.cat(found), dim=1).min()
+    if cosine > AGREEMENT:
+        return halved
+    log.warning("the network runs in fp32: its vectors in %s have a cosine of %.4f with fp32", compute.dtype, cosine)
+    return StagedRuntime(network, replace(compute, dtype=torch.float32))
+
+
+def torch_runtime(network: nn.Module, compute: Compute) -> Runtime:
+    """Return the runtime of a network on this device, without a check."""
+    if compute.device.type != "cuda":
+        return TorchRuntime(network, compute)
+    from rayreel.encoders.staged import StagedRuntime  # imports this module
+
+    return StagedRuntime(network, compute)
+
+
+def channels_last(network: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network to a device, with convolutions channels-last, like decoded frames."""
+    has_time = any(parameter.dim() == 5 for parameter in network.parameters())
+    order = torch.channels_last_3d if has_time else torch.channels_last
+    return network.to(device, memory_format=order)  # type: ignore[call-overload, no-any-return]
 
 
 class TorchRuntime:
-    """A network on one device, in fp32 or under autocast. Convolutions run channels-last, like decoded frames."""
+    """A network on a CPU or on Apple's GPU, in fp32 or under autocast."""
 
     def __init__(self, network: nn.Module, compute: Compute) -> None:
         self.rows = compute.rows
         self._device, self._dtype = compute.device, compute.dtype
-        has_time = any(parameter.dim() == 5 for parameter in network.parameters())
-        order = torch.channels_last_3d if has_time else torch.channels_last
-        network = network.eval().to(compute.device, memory_format=order)  # type: ignore[call-overload]
+        network = channels_last(network.eval(), compute.device)
         self._network = torch.compile(network) if compute.compile else network
 
     def run(self, batches: Iterable[Inputs]) -> Iterable[Vectors]:
-        """Map each batch to [rows, dim] float32. All GPU work is queued before the first result is read."""
-        outputs = [self._forward(inputs) for inputs in batches]
+        """Map each batch to [rows, dim] float32. All work is queued before the first result is read."""
+        outputs = [self._forward(tuple(_padded(array, self.rows) for array in inputs)) for inputs in batches]
         return [output.cpu().numpy() for output in outputs]
 
     def _forward(self, inputs: Inputs) -> Tensor:
@@ -95,10 +132,7 @@ class TorchRuntime:
 
     def _to_device(self, array: NDArray[np.generic]) -> Tensor:
         # Copied in C order: arrays from Ray are read-only, and torch rejects negative strides.
-        tensor = torch.from_numpy(array.copy(order="C"))
-        if self._device.type == "cuda":
-            return tensor.pin_memory().to(self._device, non_blocking=True)
-        return tensor.to(self._device)
+        return torch.from_numpy(array.copy(order="C")).to(self._device)
 
 
 class MixedPrecisionNetwork(nn.Module):
@@ -127,7 +161,7 @@ def encode_groups(groups: Iterable[tuple[NDArray[np.intp], Inputs]], runtime: Ru
     """Map groups of inputs to [count, dim]; a group is its output rows and arrays of equal shape."""
     batches = [batch for group in groups for batch in _batches(group, runtime.rows)]
     out_ND = np.empty((count, dim), dtype=np.float32)
-    vectors = runtime.run(tuple(_padded(array, runtime.rows) for array in arrays) for _, arrays in batches)
+    vectors = runtime.run(arrays for _, arrays in batches)
     for (rows, _), vectors_BD in zip(batches, vectors, strict=True):
         out_ND[rows] = vectors_BD[: len(rows)]
     return out_ND

@@ -16,9 +16,14 @@ class ExtractConfig(BaseModel):
         32, ge=1, description="videos per decode task and block, fewer in small runs; 8 frames are 1.2 MB per video"
     )
     blocks_in_flight: int = Field(
-        8, ge=2, description="decoded blocks held between the stages, per node; about 2 per core of the node"
+        0,
+        ge=0,
+        description="decoded blocks held between the stages, per node; 0: 8 or, if that is more, blocks of 96 videos "
+        "per CPU of the node, and at most half of the object stores",
     )
-    encoder_actors: int = Field(0, ge=0, description="encoder actors; 0: one per GPU or, without GPUs, per 2 cores")
+    encoder_actors: int = Field(
+        0, ge=0, description="encoder actors; 0: as many as free GPUs hold or, without GPUs, one per 2 cores"
+    )
     encoder_threads: int = Field(
         1,
         ge=1,
@@ -32,9 +37,17 @@ class ExtractConfig(BaseModel):
         "busy while some wait for blocks",
     )
     memory_per_decode: int = Field(512 << 20, gt=0, description="memory reserved per decode task, bytes")
-    cpus_per_encoder: float = Field(1, ge=0, description="CPUs reserved per encoder actor")
+    cpus_per_encoder: float = Field(
+        1,
+        ge=0,
+        description="CPUs reserved per encoder actor; fewer if all actors would reserve more than half of the smallest "
+        "node, so that decoding goes on when nodes are lost",
+    )
     gpus_per_encoder: float | None = Field(
-        None, ge=0, description="GPUs, whole or a fraction, reserved per encoder actor; unset: 1 if there are any"
+        None,
+        ge=0,
+        description="GPUs, whole or a fraction, reserved per encoder actor; unset: 0.5 if there are any; 0: encode on "
+        "CPUs",
     )
     decode_on: NodeLabels = Field(
         {}, description="labels of the nodes that decode and write, such as {rayreel.io/pool: cpu}; unset: any node"
@@ -47,10 +60,10 @@ class ExtractConfig(BaseModel):
         "marked as having no video",
     )
 
-    def decoding(self) -> dict[str, Any]:
-        """Return the options of a Ray Data stage that decodes."""
+    def decoding(self, cpus: float) -> dict[str, Any]:
+        """Return the options of a Ray Data stage whose tasks decode, with this many CPUs each."""
         # Ray Data fuses stages with equal requests: decoding would then run inside the encoder's actors.
-        return self._tasks(num_cpus=self.cpus_per_decode, memory=self.memory_per_decode)
+        return self._tasks(num_cpus=cpus, memory=self.memory_per_decode)
 
     def storing(self) -> dict[str, Any]:
         """Return the options of a Ray Data stage that writes."""

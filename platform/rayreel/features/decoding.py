@@ -24,13 +24,23 @@ class DecodeVideos:
     decode_with: Decode = decode_samples
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Add the columns of DECODED, `decode_s` and `decoded_at` to catalog rows; without a `uri` they stay null."""
-        started = time.time()
+        """Add the columns of DECODED, `decode_s`, `decoded_at` and `decode_cost_s` to catalog rows.
+
+        Without a `uri` the columns of DECODED stay null.
+        """
+        started, own_s = time.time(), time.thread_time()
         decoder = process_decoder(self.limits.max_memory_bytes, self.limits.allowed_roots, self.decode_with)
-        uris = block["uri"].to_pylist()
-        rows = decoded_rows(block, [self.decode(decoder, uri) if uri else None for uri in uris])
+        clips, costs = list[Clip | Rejected | None](), list[float]()
+        for uri in block["uri"].to_pylist():
+            before_s = decoder.cpu_s
+            clips.append(self.decode(decoder, uri) if uri else None)
+            if before_s and uri:  # the decoder ran before: its start is no cost of a video
+                costs.append(max(0.0, decoder.cpu_s - before_s))
+        rows = decoded_rows(block, clips)
+        mean_s = sum(costs) / len(costs) if costs else 0.0
+        cost_s = time.thread_time() - own_s + mean_s * sum(clip is not None for clip in clips)
         now = time.time()
-        return timed(rows, decode_s=now - started, decoded_at=now)
+        return timed(rows, decode_s=now - started, decoded_at=now, decode_cost_s=cost_s)
 
     def decode(self, decoder: IsolatedDecoder, uri: str) -> Clip | Rejected:
         """Decode one video with this decoder."""

@@ -22,15 +22,20 @@ from rayreel.media.config import AUDIO_RATE_HZ
 class EncodeVideos:
     """Encodes frames, sound and text to feature vectors. Batches are made of frames, not of videos."""
 
-    def __init__(self, config: EncodersConfig, key: EncoderKey, cache: Path) -> None:
-        from rayreel.encoders.load import load_encoders  # imports torch: only actors need it, and it takes seconds
+    def __init__(self, config: EncodersConfig, key: EncoderKey, cache: Path, videos: int = 1) -> None:
+        """Load the networks for blocks of `videos` videos."""
+        # These import torch: only actors need it, and it takes seconds.
+        from rayreel.encoders.compute import device_named
+        from rayreel.encoders.load import load_encoders
 
-        self.encoders = load_encoders(config, cache)
-        self.key = key
+        sampling = key.sampling
+        each = {Modality.VISUAL: sampling.frames, Modality.AUDIO: sampling.audio_windows, Modality.TEXT: 1}
+        self.encoders = load_encoders(config, cache, {modality: videos * count for modality, count in each.items()})
+        self.key, self._on_cpu = key, device_named(config.device).type == "cpu"
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Replace frames and sound by vectors, and add `waited_s` and `encode_s`; failures pass through."""
-        started, encoders = time.time(), self.encoders
+        """Replace frames and sound by vectors, and add the times of encoding; failures pass through."""
+        started, cost_s, encoders = time.time(), self._cost_s(), self.encoders
         vectors = {
             Modality.VISUAL: encoders.visual.encode(inputs_of(block, Modality.VISUAL, self.key)),
             Modality.AUDIO: encoders.audio.encode(inputs_of(block, Modality.AUDIO, self.key)),
@@ -39,7 +44,11 @@ class EncodeVideos:
         counts = {modality: counts_of(block, modality, encoders.visual.window) for modality in Modality}
         waited_s = started - (pc.max(block["decoded_at"]).as_py() or started)
         rows = encoded_rows(block, vectors, counts, self.key)
-        return timed(rows, waited_s=waited_s, encode_s=time.time() - started)
+        return timed(rows, waited_s=waited_s, encode_s=time.time() - started, encode_cost_s=self._cost_s() - cost_s)
+
+    def _cost_s(self) -> float:
+        """Return the seconds that encoding has cost so far: of a core, or of a GPU for bare passes."""
+        return time.process_time() if self._on_cpu else self.encoders.meter.seconds
 
 
 def inputs_of(block: pa.Table, modality: Modality, key: EncoderKey) -> Any:  # noqa: ANN401 - by modality

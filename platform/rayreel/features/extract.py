@@ -126,7 +126,7 @@ def extract(
         TooManyFailures: more than `max_failures` rows of this run went to quarantine.
         StorageFull: rows could not be written.
     """
-    started, throughput = time.monotonic(), Throughput()
+    started = time.monotonic()
     store.storage.sweep()
     store.create()
     plan = ExtractionPlan.of(catalog, store, retry_quarantined=retry_quarantined, adding=adding)
@@ -134,6 +134,7 @@ def extract(
     set_planned_catalog(store, plan, adding=adding, with_texts=with_texts)
     reasons = _quarantine_problems(store, plan.new_problems)
     _stop_if_too_many(reasons, max_failures)
+    throughput = pipeline.throughput() if plan.todo else Throughput()
     for block in pipeline.run(plan.todo, plan.versions, store):
         if block.storage_full:
             raise StorageFull(block.storage_full)
@@ -180,7 +181,7 @@ def extract_like(
     table, done = source.read([*CATALOG.names, "version"]), store.done(quarantined=False)
     versions = dict(zip(table["video_id"].to_pylist(), table["version"].to_pylist(), strict=True))
     todo = [video for video in to_videos(table) if (video.video_id, versions[video.video_id]) not in done]
-    throughput = Throughput()
+    throughput = pipeline.throughput() if todo else Throughput()
     for block in pipeline.run(todo, versions, store):
         if block.storage_full:
             raise StorageFull(block.storage_full)

@@ -1,4 +1,4 @@
-"""Measure the upper bound of throughput: decoding and encoding alone on this hardware, without other costs."""
+"""The upper bound of throughput: decoding and encoding alone on this hardware, without other costs."""
 
 import random
 import time
@@ -9,7 +9,8 @@ import numpy as np
 import ray
 
 from rayreel.catalog.video import CatalogVideo
-from rayreel.encoders.load import load_encoders
+from rayreel.encoders.config import EncodersConfig
+from rayreel.encoders.load import Encoders, load_encoders
 from rayreel.failures import Rejected
 from rayreel.features.key import EncoderKey
 from rayreel.features.pipeline import Pipeline
@@ -20,12 +21,29 @@ from rayreel.media.isolated import process_decoder
 
 @dataclass(frozen=True, slots=True)
 class Ideal:
-    """Rates of the bare decoding and encoding loops, videos per second."""
+    """Rates of bare decoding and encoding, videos per second."""
 
     decode_rate: float
     encode_rate: float
     cores: int
     gpus: float
+
+    @staticmethod
+    def of(run: Throughput) -> "Ideal | None":
+        """Return the rates that follow from what the videos of a run cost; None before the first.
+
+        On CPUs these are the core seconds that decoding and encoding took, so that nothing has to be measured after the
+        run; on a GPU, encoding costs what bare passes took when the number of rows was chosen.
+        """
+        if not (run.decode_cost_s and run.encode_cost_s):
+            return None
+        decode_s, encode_s = run.decode_cost_s / run.decoded, run.encode_cost_s / run.encoded
+        return Ideal(run.cores / decode_s, (run.gpus or run.cores) / encode_s, run.cores, run.gpus)
+
+    @property
+    def limit(self) -> str:
+        """The stage that limits: the slower one or, where both share the cores, the one that takes more of them."""
+        return "encode" if self.encode_rate < self.decode_rate else "decode"
 
     @property
     def videos_per_s(self) -> float:
@@ -52,7 +70,7 @@ class Ideal:
 
 
 def measure_ideal(
-    videos: Sequence[CatalogVideo], key: EncoderKey, pipeline: Pipeline, cores: int, *, sample: int = 96, seed: int = 0
+    videos: Sequence[CatalogVideo], key: EncoderKey, pipeline: Pipeline, *, sample: int = 96, seed: int = 0
 ) -> Ideal | None:
     """Run the bare loops on a sample of the videos, one process per core (and per encoder GPU), all at once.
 
@@ -62,14 +80,15 @@ def measure_ideal(
     decode, as in the pipeline. Returns None if no video can be decoded.
     """
     chosen = random.Random(seed).sample(list(videos), min(sample, len(videos)))
-    gpus = pipeline.gpus_per_encoder()
-    paces = _paces([_loop(pipeline, key, chosen, gpus=0) for _ in range(cores)], encoding=not gpus)
+    capacity = pipeline.capacity()
+    gpus, cores = capacity.gpus_per_encoder, capacity.cores
+    paces = _paces([_loop(pipeline, key, chosen, gpus=0, encoding=not gpus) for _ in range(cores)])
     if gpus:
-        encoders = [_loop(pipeline, key, chosen, gpus=gpus) for _ in range(pipeline.encoder_actors())]
-        paces = Pace(paces.decode_rate, _paces(encoders, encoding=True).encode_rate)
+        encoders = [_loop(pipeline, key, chosen, gpus=gpus, encoding=True) for _ in range(capacity.encoders)]
+        paces = Pace(paces.decode_rate, _paces(encoders).encode_rate)
     if not (paces.decode_rate and paces.encode_rate):
         return None
-    return Ideal(paces.decode_rate, paces.encode_rate, cores, gpus * pipeline.encoder_actors() if gpus else 0)
+    return Ideal(paces.decode_rate, paces.encode_rate, cores, capacity.gpus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,29 +99,34 @@ class Pace:
     encode_rate: float
 
 
-def _paces(loops: list[ray.actor.ActorHandle], *, encoding: bool) -> Pace:
+def _paces(loops: list[ray.actor.ActorHandle]) -> Pace:
     """Return the sum of the loops' rates. An untimed first round ensures that all loops have started."""
-    ray.get([loop.run.remote(1, encoding) for loop in loops])
-    paces: list[Pace] = ray.get([loop.run.remote(None, encoding) for loop in loops])
+    ray.get([loop.run.remote(1) for loop in loops])
+    paces: list[Pace] = ray.get([loop.run.remote(None) for loop in loops])
     for loop in loops:
         ray.kill(loop)
     return Pace(sum(pace.decode_rate for pace in paces), sum(pace.encode_rate for pace in paces))
 
 
-def _loop(pipeline: Pipeline, key: EncoderKey, videos: list[CatalogVideo], gpus: float) -> ray.actor.ActorHandle:
+def _loop(
+    pipeline: Pipeline, key: EncoderKey, videos: list[CatalogVideo], gpus: float, *, encoding: bool
+) -> ray.actor.ActorHandle:
     where = pipeline.config.encode_on if gpus else pipeline.config.decode_on
     options = {"num_cpus": 0, "num_gpus": gpus, "label_selector": where or None}
-    return ray.remote(_BareLoop).options(**options).remote(pipeline, key, videos)
+    config = pipeline.encoder_config(gpus) if encoding else None
+    return ray.remote(_BareLoop).options(**options).remote(pipeline, key, videos, config)
 
 
 class _BareLoop:
-    """One process of the measurement. All processes start their rounds together."""
+    """One process of the measurement; without encoders it only decodes. All processes start their rounds together."""
 
-    def __init__(self, pipeline: Pipeline, key: EncoderKey, videos: list[CatalogVideo]) -> None:
+    def __init__(
+        self, pipeline: Pipeline, key: EncoderKey, videos: list[CatalogVideo], config: EncodersConfig | None
+    ) -> None:
         self.pipeline, self.key, self.videos = pipeline, key, videos
-        self.encoders = load_encoders(pipeline.encoder_config(), pipeline.cache)
+        self.encoders = None if config is None else load_encoders(config, pipeline.cache)
 
-    def run(self, blocks: int | None, encoding: bool) -> Pace:
+    def run(self, blocks: int | None) -> Pace:
         """Decode and encode block by block; the rate of each stage is per second spent in it."""
         size = self.pipeline.config.videos_per_block
         decode_s = encode_s = 0.0
@@ -112,10 +136,11 @@ class _BareLoop:
             begun = time.perf_counter()
             clips = [clip for clip in map(self._decode, videos) if isinstance(clip, Clip)]
             between = time.perf_counter()
-            if encoding and clips:
-                self._encode(clips)
+            if self.encoders is not None and clips:
+                self._encode(self.encoders, clips)
+                encoded += len(clips)
             decode_s, encode_s = decode_s + between - begun, encode_s + time.perf_counter() - between
-            decoded, encoded = decoded + len(videos), encoded + encoding * len(clips)
+            decoded += len(videos)
         return Pace(decoded / decode_s, encoded / encode_s)
 
     def _decode(self, video: CatalogVideo) -> Clip | Rejected:
@@ -123,9 +148,9 @@ class _BareLoop:
         decoder = process_decoder(limits.max_memory_bytes, limits.allowed_roots)
         return decoder.decode(video.uri, self.key.sampling, self.key.frame_size, limits)
 
-    def _encode(self, clips: list[Clip]) -> None:
-        self.encoders.visual.encode(np.concatenate([clip.frames for clip in clips]))
+    def _encode(self, encoders: Encoders, clips: list[Clip]) -> None:
+        encoders.visual.encode(np.concatenate([clip.frames for clip in clips]))
         windows = [clip.windows for clip in clips if clip.windows is not None]
         if windows:
-            self.encoders.audio.encode(np.concatenate(windows))
-        self.encoders.text.encode([video.text() or "-" for video in self.videos[: len(clips)]])
+            encoders.audio.encode(np.concatenate(windows))
+        encoders.text.encode([video.text() or "-" for video in self.videos[: len(clips)]])

@@ -13,9 +13,12 @@ from rayreel.storage import Storage
 def open_or_make(storage: Storage, encoders: EncodersConfig, sampling: SamplingConfig, cache: Path) -> FeatureStore:
     """Open the store for these encoders and this sampling, or create it.
 
-    Creating it loads the encoders, because their output widths are part of the key. `cache` has their weights.
+    Creating it loads the encoders on the CPU, because their output widths are part of the key. `cache` has their
+    weights.
     """
     try:
         return open_store(storage, key_name(encoder_identities(encoders, cache), sampling))
     except NoFeatures:
-        return FeatureStore(storage, EncoderKey.of(load_encoders(encoders, cache), sampling))
+        precision = "auto" if encoders.precision == "fp16" else encoders.precision  # the same identity
+        on_cpu = encoders.model_copy(update={"device": "cpu", "precision": precision})
+        return FeatureStore(storage, EncoderKey.of(load_encoders(on_cpu, cache), sampling))

@@ -9,12 +9,13 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 EXTRACTED = "extracted"
+TIMES = ("decode_s", "decoded_at", "decode_cost_s", "waited_s", "encode_s", "encode_cost_s")
 # The fields of a BlockReport.
 REPORT = pa.schema(
     [
         ("outcomes", pa.map_(pa.string(), pa.int64())),
         ("frames", pa.int64()),
-        *((name, pa.float64()) for name in ("decode_s", "decoded_at", "waited_s", "encode_s")),
+        *((name, pa.float64()) for name in TIMES),
         ("storage_full", pa.string()),
     ]
 )
@@ -23,8 +24,8 @@ REPORT = pa.schema(
 class BlockReport(BaseModel):
     """One finished block. Seconds are wall time of its decode task, of its encode call, and of the wait between.
 
-    `decoded_at` is when its decoding ended, in seconds since 1970. `storage_full` is the error if its rows could not be
-    written, else empty.
+    `decoded_at` is when its decoding ended, in seconds since 1970. The costs are seconds of one core or, of encoding on
+    a GPU, of that GPU at its best. `storage_full` is the error if its rows could not be written, else empty.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -35,6 +36,8 @@ class BlockReport(BaseModel):
     decoded_at: float
     waited_s: float
     encode_s: float
+    decode_cost_s: float = 0.0
+    encode_cost_s: float = 0.0
     storage_full: str = ""
 
     @property
@@ -45,22 +48,25 @@ class BlockReport(BaseModel):
 
 @dataclass
 class Throughput:
-    """The throughput of a run, updated block by block.
+    """The throughput of a run on these cores and GPUs, updated block by block.
 
-    The clock starts with the first finished block, to exclude start-up. Decoders start earlier than encoders; videos
-    decoded before the clock started do not count as decoded, as they would inflate the rates.
+    The clock starts with the first finished block, to exclude start-up. Of a block that was in work at that moment, the
+    share after it counts: decoders start earlier than encoders, and their lead would inflate the rates.
     """
 
+    cores: int = 1
+    gpus: float = 0.0
     clock: Callable[[], float] = time
     videos: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
-    decoded: int = 0
-    encoded: int = 0
-    _frames: int = 0
+    decoded: float = 0.0
+    encoded: float = 0.0
+    decode_cost_s: float = 0.0
+    encode_cost_s: float = 0.0
+    _frames: float = 0.0
     _first: float | None = None
     _last: float = 0.0
     _waited: float = 0.0
-    _encoding: float = 0.0
 
     def add(self, block: BlockReport) -> None:
         """Add a finished block."""
@@ -70,12 +76,19 @@ class Throughput:
         if self._first is None:
             self._first = self._last
             return
-        self.encoded += block.videos
         self._waited += min(block.waited_s, self.seconds) * block.videos
-        self._encoding += block.encode_s * block.videos
-        if block.decoded_at > self._first:
-            self.decoded += block.videos
-            self._frames += block.frames
+        share = self._share(block.decoded_at, block.decode_s)
+        self.decoded += share * block.videos
+        self._frames += share * block.frames
+        self.decode_cost_s += share * block.decode_cost_s
+        share = self._share(block.decoded_at + block.waited_s + block.encode_s, block.encode_s)
+        self.encoded += share * block.videos
+        self.encode_cost_s += share * block.encode_cost_s
+
+    def _share(self, end: float, seconds: float) -> float:
+        """The share of some work that was done since the clock started."""
+        since = end - (self._first or 0.0)
+        return min(1.0, max(0.0, since / seconds)) if seconds else float(since > 0)
 
     @property
     def seconds(self) -> float:
@@ -96,8 +109,3 @@ class Throughput:
     def queue(self) -> float:
         """Mean number of decoded videos waiting for an encoder: arrival rate times waiting time (Little 1961)."""
         return self._waited / self.seconds if self.seconds else 0.0
-
-    @property
-    def limit(self) -> str:
-        """The bottleneck: "encode" if blocks wait longer for an encoder than they take to encode, else "decode"."""
-        return "encode" if self._waited > self._encoding else "decode"

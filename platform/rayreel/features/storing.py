@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rayreel.durable import StorageFull
-from rayreel.features.report import EXTRACTED, REPORT, BlockReport
+from rayreel.features.report import EXTRACTED, REPORT, TIMES, BlockReport
 from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore
 
@@ -37,7 +37,7 @@ class StoreRows:
             outcomes=outcomes,
             frames=pc.sum(block["n_frames"]).as_py() or 0,
             storage_full=full,
-            **{name: block[name][0].as_py() for name in ("decode_s", "decoded_at", "waited_s", "encode_s")},
+            **{name: block[name][0].as_py() for name in TIMES},
         )
         return pa.Table.from_pylist([report.model_dump()], schema=REPORT)
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Self
@@ -67,6 +68,13 @@ class IsolatedDecoder:
     def pid(self) -> int | None:
         """The child's process ID; None if no child is running."""
         return self._child.process.pid if self._child else None
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time that the child has used, in seconds; 0 if no child is running."""
+        with suppress(OSError):  # it has died
+            return self._child.cpu_s if self._child else 0.0
+        return 0.0
 
     def __enter__(self) -> Self:
         return self

@@ -8,14 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
-import torch
 from numpy.typing import NDArray
 
 from rayreel.compat.ray_data import pass_by_value
 from rayreel.durable import StorageFull
+from rayreel.features.capacity import GPUS_PER_ENCODER, cores
 from rayreel.features.compact import ROWS_PER_FILE
 from rayreel.features.matrix import FeatureMatrix, mean_pooled
-from rayreel.features.pipeline import cores
 from rayreel.features.store import VERSIONS, FeatureStore, distinct
 from rayreel.placement import table_on
 from rayreel.release.config import ReleaseConfig
@@ -148,8 +147,8 @@ class ReadFeatures:
 class EmbedVideos:
     """Embeds blocks of feature rows and writes their release rows; returns one row of counts per block."""
 
-    def __init__(self, tower: Embedder, rows: ReleaseRows) -> None:
-        self.tower = tower.to("cuda" if torch.cuda.is_available() else "cpu")
+    def __init__(self, tower: Embedder, rows: ReleaseRows, device: str = "cpu") -> None:
+        self.tower = tower.to(device)
         self.rows = rows
 
     def __call__(self, features: pa.Table) -> pa.Table:
@@ -181,19 +180,21 @@ def _dataset(
     work: pa.Table, read: ReadFeatures, tower: Embedder, rows: ReleaseRows, config: ReleaseConfig
 ) -> ray.data.Dataset:
     pass_by_value()
-    gpus = int(ray.cluster_resources().get("GPU", 0))
+    # Of the free GPUs: embedding is short, and must not wait for those that serving or a training holds.
+    gpus = int(ray.available_resources().get("GPU", 0) / GPUS_PER_ENCODER)
     return (
         table_on(config.read_on, work, work.num_rows)
         .map_batches(read, batch_size=None, batch_format="pyarrow", num_cpus=0.5, label_selector=config.read_on or None)
         .map_batches(
             EmbedVideos,
-            fn_constructor_kwargs={"tower": tower, "rows": rows},
+            # Ray hides no GPU from actors without one.
+            fn_constructor_kwargs={"tower": tower, "rows": rows, "device": "cuda" if gpus else "cpu"},
             # A file as it comes, which Ray Data refuses where there are GPUs: a file's rows, then.
             batch_size=ROWS_PER_FILE if gpus else None,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=gpus or max(1, min(work.num_rows, cores() // 2))),
             num_cpus=1,
-            num_gpus=min(gpus, 1),
+            num_gpus=GPUS_PER_ENCODER if gpus else 0,
             label_selector=config.embed_on or None,
         )
     )

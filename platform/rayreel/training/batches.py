@@ -18,6 +18,7 @@ from rayreel.tower.losses.global_batch import FILLER, GlobalBatch
 from rayreel.training.order import padded, positions
 from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.pairs.plan import PairPlan
+from rayreel.training.resident import ResidentFeatures
 from rayreel.training.views import draw_randomness, make_views
 
 T = TypeVar("T")
@@ -44,7 +45,8 @@ class Batches:
     """Makes the batches of one worker.
 
     All random draws of a step are made for the global batch and depend on seed, epoch and step only, so that pairs
-    and views are the same for any number of workers and after a restart.
+    and views are the same for any number of workers, on any device and after a restart. With `resident`, the features
+    are on that device, and the batches are made there.
     """
 
     matrix: FeatureMatrix
@@ -54,6 +56,7 @@ class Batches:
     log_q: bool = False
     rank: int = 0
     workers: int = 1
+    resident: ResidentFeatures | None = None
 
     def largest(self) -> dict[Modality, int]:
         """Return the largest number of vectors of each modality in any video."""
@@ -70,15 +73,19 @@ class Batches:
         a = self._features(anchors_B)
         same = np.array_equal(anchors_B, partners_B)
         b = FeatureBatch(a.vectors, a.mask, a.ids_B) if same else self._features(partners_B)
-        views = make_views(a, b, kinds_B, draw_randomness(largest, len(anchors_J), random).of(draw_B), self.config)
+        randomness = draw_randomness(largest, len(anchors_J), random).of(draw_B).to(a.ids_B.device)
+        views = make_views(a, b, kinds_B, randomness, self.config)
         negatives = None if drawn.negatives_J is None else self._negatives(drawn.negatives_J, position_B)
-        return PairBatch(
-            *views, negatives, self._global_batch(anchors_J, drawn.partners_J, drawn.negatives_J, len(position_B))
-        )
+        ids = self._global_batch(anchors_J, drawn.partners_J, drawn.negatives_J, len(position_B))
+        return PairBatch(*views, negatives, ids.to(a.ids_B.device))
+
+    def collate(self, rows: NDArray[np.int64]) -> FeatureBatch:
+        """Return these rows of the matrix as a padded batch, where the features are."""
+        return collate(self.matrix, rows) if self.resident is None else self.resident.collate(rows)
 
     def _features(self, rows_B: NDArray[np.int64]) -> FeatureBatch:
-        batch = collate(self.matrix, np.maximum(rows_B, 0))
-        return FeatureBatch(batch.vectors, batch.mask, torch.from_numpy(rows_B))
+        batch = self.collate(np.maximum(rows_B, 0))
+        return FeatureBatch(batch.vectors, batch.mask, torch.from_numpy(rows_B).to(batch.ids_B.device))
 
     def _negatives(self, negatives_JE: NDArray[np.int64], position_B: NDArray[np.int64]) -> FeatureBatch:
         each = self.config.mined_per_pair

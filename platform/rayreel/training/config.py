@@ -94,7 +94,10 @@ class TrainConfig(BaseModel):
         2, description="data-parallel workers: a number such as 2, or a range such as 1:4 that follows the cluster size"
     )
     cpus_per_worker: float = Field(1, gt=0, description="CPUs that each worker reserves")
-    use_gpu: bool | None = Field(None, description="one GPU per worker; unset: if the cluster has enough")
+    use_gpu: bool | None = Field(
+        None,
+        description="one GPU per worker; unset: if any GPU is free, and then with at most as many workers as GPUs",
+    )
     device: Literal["auto", "cpu"] = Field(
         "auto", description="device of a worker; auto: the GPU if it reserves one, else the CPU; cpu: always the CPU"
     )

@@ -3,7 +3,7 @@
 import mmap
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from rayreel.features.matrix import FeatureMatrix
+from rayreel.tower.batch import FeatureBatch
 from rayreel.tower.embed import collate
 from rayreel.tower.losses.make import make_loss
 from rayreel.tower.save import save_tower
@@ -27,11 +28,14 @@ from rayreel.training.inputs import fit_inputs
 from rayreel.training.job import Prepared, TrainJob, prepare
 from rayreel.training.order import count_steps, epoch_batches
 from rayreel.training.progress import Progress, StepResult
+from rayreel.training.resident import ResidentFeatures
 from rayreel.training.step import Learner
 
 # Score of a checkpoint within an epoch: below all others, so that Ray Train ranks it last and deletes it first.
 # Not -inf, which Ray Train writes as null and cannot resume from.
 _NOT_VALIDATED = -1.0
+# A GPU waits at each reading for the next step to be queued.
+_READ_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,10 @@ class Run:
         self.job, self.prepared, self.learner, self.progress = job, prepared, learner, progress
         self.samples_per_s = 0.0
         rank, workers = world()
-        self.batches = Batches(prepared.matrix, prepared.plan, job.pairs, job.train.seed, job.loss.log_q, rank, workers)
+        resident = ResidentFeatures.of(prepared.matrix, learner.device)
+        self.batches = Batches(
+            prepared.matrix, prepared.plan, job.pairs, job.train.seed, job.loss.log_q, rank, workers, resident
+        )
 
     def state(self) -> dict[str, Any]:
         """Return the state needed to resume, with the mined negatives within an epoch."""
@@ -109,13 +116,18 @@ class Run:
         self._mine()
         offset = self.progress.epoch * steps_per_epoch(config, self.prepared)
         first, started = self.progress.step, time.perf_counter()
+        taken: list[tuple[int, StepResult]] = []
         for step, batch in prefetch(self._batches(), config.prefetch):
-            result = self.learner.step(batch, offset + step, (config.seed, self.progress.epoch, step))
-            self.progress.add(step, result)
-            if (divergence := self._divergence(step, result)) is not None:
-                return divergence
-            if config.checkpoint_steps and (step + 1) % config.checkpoint_steps == 0:
+            taken.append((step, self.learner.step(batch, offset + step, (config.seed, self.progress.epoch, step))))
+            checkpoint = bool(config.checkpoint_steps) and (step + 1) % config.checkpoint_steps == 0
+            if checkpoint or not self.learner.deferred or len(taken) == _READ_AT_ONCE:
+                if (divergence := self._read(taken)) is not None:
+                    return divergence
+                taken.clear()
+            if checkpoint:
                 self._report({self.prepared.validation.score: _NOT_VALIDATED})
+        if (divergence := self._read(taken)) is not None:
+            return divergence
         trained_videos = len(self.prepared.split.train) - first * config.batch_size
         self.samples_per_s = max(0, trained_videos) / (time.perf_counter() - started)
         return None
@@ -135,8 +147,16 @@ class Run:
         self.progress.end_epoch(metrics[validation.score])
         self._report({"epoch": epoch, **metrics})
 
+    def _read(self, taken: Sequence[tuple[int, StepResult]]) -> str | None:
+        """Record the results of steps; return a description if training diverges, else None."""
+        for step, result in taken:
+            self.progress.add(step, result)
+            if (divergence := self._divergence(step, result)) is not None:
+                return divergence
+        return None
+
     def _divergence(self, step: int, result: StepResult) -> str | None:
-        if self.learner.broken:
+        if self.learner.broken or (self.learner.deferred and not result.finite):
             what = "The loss or its temperature is not finite"
         elif self.progress.grows(self.job.train.diverged_at):
             what = f"The smoothed loss has grown to {self.progress.smooth:.3g}"
@@ -167,7 +187,8 @@ class Run:
     def _embed(self, matrix: FeatureMatrix, rows_R: NDArray[np.int64]) -> NDArray[np.float32]:
         """[N, dim]: embeddings of these rows, and zeros for all others, which use no memory."""
         embedding_ND = lazy_zeros(len(matrix), self.job.tower.dim)
-        embedding_ND[rows_R] = embed_matrix_rows(self.learner.tower, matrix, rows_R)
+        gather = self.batches.collate if matrix is self.prepared.matrix else partial(collate, matrix)
+        embedding_ND[rows_R] = embed_rows(self.learner.tower, gather, rows_R)
         return embedding_ND
 
     def _report(self, metrics: dict[str, float]) -> None:
@@ -175,15 +196,21 @@ class Run:
 
 
 @torch.no_grad()
-def embed_matrix_rows(
-    tower: VideoTower, matrix: FeatureMatrix, rows_R: NDArray[np.int64], batch_size: int = 1024
+def embed_rows(
+    tower: VideoTower,
+    gather: Callable[[NDArray[np.int64]], FeatureBatch],
+    rows_R: NDArray[np.int64],
+    batch_size: int = 1024,
 ) -> NDArray[np.float32]:
-    """Return unit embeddings [R, dim] of these rows on every worker. All workers must pass the same rows."""
+    """Return unit embeddings [R, dim] of these rows on every worker. All workers must pass the same rows.
+
+    `gather` returns the features of some of them.
+    """
     tower.eval()
     rank, workers = world()
     mine = np.array_split(rows_R, workers)[rank]
     parts = [
-        tower(collate(matrix, mine[start : start + batch_size]).to(tower.device)).float().cpu().numpy()
+        tower(gather(mine[start : start + batch_size]).to(tower.device)).float().cpu().numpy()
         for start in range(0, len(mine), batch_size)
     ]
     return gather_rows(np.concatenate(parts) if parts else np.empty((0, tower.dim), np.float32), tower.device)

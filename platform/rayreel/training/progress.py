@@ -2,7 +2,10 @@
 
 import math
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Self
+
+from torch import Tensor
 
 from rayreel.errors import RayreelError
 from rayreel.training.action.config import ActionConfig
@@ -16,13 +19,24 @@ class Diverged(RayreelError):
     """The loss is not finite, or grows instead of falling."""
 
 
-@dataclass(frozen=True, slots=True)
 class StepResult:
-    """Result of a step: loss of the global batch, gradient norm before clipping, and learning rate."""
+    """Result of a step: loss of the global batch, gradient norm before clipping, and learning rate.
 
-    loss: float
-    norm: float
-    rate: float
+    Loss and norm may be tensors that a GPU still computes: reading them waits for it.
+    """
+
+    def __init__(self, loss: float | Tensor, norm: float | Tensor, rate: float) -> None:
+        self._loss, self._norm, self.rate = loss, norm, rate
+
+    @cached_property
+    def loss(self) -> float:
+        """Loss of the global batch."""
+        return float(self._loss)
+
+    @cached_property
+    def norm(self) -> float:
+        """Norm of the gradient before clipping."""
+        return float(self._norm)
 
     @property
     def finite(self) -> bool:

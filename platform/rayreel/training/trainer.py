@@ -1,5 +1,6 @@
 """Run a training loop on the workers of a Ray cluster."""
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,6 +12,8 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from rayreel.storage import Storage
 from rayreel.training.action.config import ActionConfig
 from rayreel.training.config import TrainConfig
+
+log = logging.getLogger(__name__)
 
 
 def run_loop(
@@ -36,7 +39,7 @@ def run_loop(
         loop,
         train_loop_config=job,
         torch_config=TorchConfig(backend=backend),
-        scaling_config=_scaling(config, *workers),
+        scaling_config=_scaling(config, *on_gpus(config, *workers, int(ray.available_resources().get("GPU", 0)))),
         run_config=RunConfig(
             name=name,
             storage_path=Storage(storage).uri("checkpoints"),
@@ -48,11 +51,22 @@ def run_loop(
     return trainer.fit()
 
 
-def _scaling(config: TrainConfig | ActionConfig, fewest: int, most: int) -> ScalingConfig:
-    """Workers get a GPU each if the configuration asks for it or, if unset, the cluster has one for each."""
-    use_gpu = config.use_gpu
-    if use_gpu is None:
-        use_gpu = ray.cluster_resources().get("GPU", 0) >= fewest
+def on_gpus(config: TrainConfig | ActionConfig, fewest: int, most: int, free: int) -> tuple[int, int, bool]:
+    """Return the workers, and whether each gets a GPU: if the configuration asks for it or, if unset, one is free.
+
+    There are then as many workers as free GPUs at most: steps give the same for any number of workers, NCCL takes one
+    worker per GPU, and one GPU is faster than all cores. GPUs that others hold, such as `rayreel serve`, do not count.
+    """
+    if config.use_gpu is True and free < fewest:
+        log.warning("training waits for %d GPUs, one per worker: %d are free", fewest, free)
+    if config.use_gpu is not None or not free:
+        return fewest, most, bool(config.use_gpu)
+    if free < fewest:
+        log.info("%d workers instead of %d: as many as there are free GPUs", free, fewest)
+    return min(fewest, free), min(most, free), True
+
+
+def _scaling(config: TrainConfig | ActionConfig, fewest: int, most: int, use_gpu: bool) -> ScalingConfig:
     return ScalingConfig(
         num_workers=fewest if fewest == most else (fewest, most),
         use_gpu=use_gpu,

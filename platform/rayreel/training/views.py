@@ -21,6 +21,7 @@ class ViewRandomness:
 
     deal_RN: per vector and modality, assigns vectors to sides; odd_RM: side that gets the extra vector; keep_R2M:
     modality dropout of each side; flip_R1: side of a cross-modal pair that contains the text; seed_R: noise seeds.
+    They are drawn on the CPU, whose generator no other device has, and take a thousandth of the features' bytes.
     """
 
     deal_RN: Masks
@@ -35,6 +36,13 @@ class ViewRandomness:
         deal = {modality: x[chosen] for modality, x in self.deal_RN.items()}
         return ViewRandomness(
             deal, self.odd_RM[chosen], self.keep_R2M[chosen], self.flip_R1[chosen], self.seed_R[chosen]
+        )
+
+    def to(self, device: torch.device) -> "ViewRandomness":
+        """Copy to another device; the seeds stay on the CPU, where the noise is drawn."""
+        deal = {modality: x.to(device) for modality, x in self.deal_RN.items()}
+        return ViewRandomness(
+            deal, self.odd_RM.to(device), self.keep_R2M.to(device), self.flip_R1.to(device), self.seed_R
         )
 
 
@@ -59,9 +67,9 @@ def make_views(
     what the moments of a video have in common. Cross-modal: images and audio on one side, text on the other; two views
     if a side would be empty. Two videos: all vectors of both. Noise: all vectors, with noise added on side b.
     Modality dropout is then applied to all but cross-modal and noise pairs; a view that would become empty keeps all.
-    FILLER kinds are treated as views. Runs on the CPU.
+    FILLER kinds are treated as views. Runs where the features are, with the same result everywhere.
     """
-    kinds = torch.from_numpy(kinds_B).unsqueeze(1)
+    kinds = torch.from_numpy(kinds_B).to(a.ids_B.device).unsqueeze(1)
     cross_B1 = (kinds == Kind.CROSS_MODAL) & _has_both_sides(a)
     noise_B1 = kinds == Kind.NOISE
     whole_B1 = noise_B1 | (kinds == Kind.CO_WATCHED) | (kinds == Kind.LABEL) | (kinds == Kind.CO_LIKED)
@@ -77,7 +85,7 @@ def make_views(
         kept_BM = (randomness.keep_R2M[:, side] >= config.modality_dropout) | cross_B1 | noise_B1
         masks = {m: visible[m] & kept_BM[:, place : place + 1] for place, m in enumerate(Modality)}
         views.append(FeatureBatch(batch.vectors, _refill(masks, visible), batch.ids_B))
-    return views[0], _add_noise(views[1], noise_B1.squeeze(1), randomness, config.noise_std)
+    return views[0], _add_noise(views[1], np.flatnonzero(kinds_B == Kind.NOISE), randomness, config.noise_std)
 
 
 def _split_view(
@@ -86,7 +94,7 @@ def _split_view(
     """The vectors of `side`: a single vector goes to both; of an odd number, one side gets one more at random."""
     mask_BN = a.mask[modality]
     number_BN = randomness.deal_RN[modality][:, : mask_BN.shape[1]].masked_fill(~mask_BN, torch.inf)
-    rank_BN = number_BN.argsort(dim=1).argsort(dim=1)
+    rank_BN = number_BN.argsort(dim=1, stable=True).argsort(dim=1, stable=True)  # ties as on every device
     count_B1 = mask_BN.sum(dim=1, keepdim=True)
     place = list(Modality).index(modality)
     first_B1 = (count_B1 + randomness.odd_RM[:, place : place + 1]) // 2
@@ -117,17 +125,17 @@ def _refill(masks: Masks, full: Masks) -> Masks:
     return {modality: mask | (full[modality] & empty_B1) for modality, mask in masks.items()}
 
 
-def _add_noise(batch: FeatureBatch, noise_B: Tensor, randomness: ViewRandomness, std: float) -> FeatureBatch:
+def _add_noise(batch: FeatureBatch, rows: NDArray[np.intp], randomness: ViewRandomness, std: float) -> FeatureBatch:
     """Add Gaussian noise to all vectors of these rows, scaled by each vector's root mean square."""
-    if not noise_B.any():
+    if not len(rows):
         return batch
     vectors = {modality: x.clone() for modality, x in batch.vectors.items()}
-    for row in noise_B.nonzero().flatten().tolist():
+    for row in rows.tolist():
         # One generator per row: a pair's noise must not depend on the other pairs of its worker.
         random = torch.Generator().manual_seed(int(randomness.seed_R[row]))
         for modality in Modality:
             x_ND = vectors[modality][row, batch.mask[modality][row]]
-            noise_ND = torch.randn(x_ND.shape, generator=random)
+            noise_ND = torch.randn(x_ND.shape, generator=random).to(x_ND.device)
             scale_N1 = std * x_ND.square().mean(dim=1, keepdim=True).sqrt()
             vectors[modality][row, batch.mask[modality][row]] = x_ND + scale_N1 * noise_ND
     return FeatureBatch(vectors, batch.mask, batch.ids_B)

@@ -14,14 +14,13 @@ from rayreel.encoders.adopted import ADOPTED, adopted_encoders
 from rayreel.encoders.load import licences
 from rayreel.features.compact import compact
 from rayreel.features.extract import ExtractReport, extract
-from rayreel.features.ideal import Ideal, measure_ideal
+from rayreel.features.ideal import Ideal
 from rayreel.features.opening import open_or_make
-from rayreel.features.pipeline import cores
 from rayreel.features.report import Throughput
 from rayreel.features.store import FeatureStore
 from rayreel.settings import OtherEncoders, Settings
 
-# Measuring the ideal takes some seconds, and a run of fewer videos has no steady state to compare with it.
+# A run of fewer videos has no steady state.
 ENOUGH_FOR_EFFICIENCY = 200
 
 
@@ -42,6 +41,8 @@ def extract_features(
     for name, licence in licences(settings.encoders, settings.weights_cache).items():
         note(f"Encoder {name}: licence {licence}.")
     pipeline = settings.pipeline
+    if shortage := pipeline.capacity().shortage:
+        note(shortage)
     with live_progress() as progress:
         report = extract(
             rows,
@@ -54,9 +55,8 @@ def extract_features(
         )
     compact(store, on=settings.extract.decode_on)
     console.print(closing_table(report))
-    if report.extracted >= ENOUGH_FOR_EFFICIENCY:
-        ideal = measure_ideal([video for video in rows.videos if video.uri], store.key, pipeline, cores())
-        console.print(efficiency_line(report, ideal) if ideal else "", highlight=False)
+    if report.extracted >= ENOUGH_FOR_EFFICIENCY and (ideal := Ideal.of(report.throughput)):
+        console.print(efficiency_line(report, ideal), highlight=False)
     show_quarantine(store)
     return report
 
@@ -94,17 +94,19 @@ def live_progress() -> Iterator[Callable[[Throughput, int], None]]:
 
 
 def rates_line(now: Throughput) -> str:
-    """Return the rates of a run in steady state, and the stage that limits it."""
-    rates = f"{now.videos_per_s:.1f} videos/s · {now.frames_per_s:.0f} frames/s"
-    return f"{rates} · {now.queue:.0f} queued · limited by {now.limit}"
+    """Return the rates of a run in steady state, the stage that limits it and how close it is to that limit."""
+    rates = f"{now.videos_per_s:.1f} videos/s · {now.frames_per_s:.0f} frames/s · {now.queue:.0f} queued"
+    ideal = Ideal.of(now)
+    return f"{rates} · {ideal.limit} limits, efficiency {ideal.efficiency(now):.2f}" if ideal else rates
 
 
 def efficiency_line(report: ExtractReport, ideal: Ideal) -> str:
     """Return how close the run came to the limit of the hardware."""
     run, where = report.throughput, f"{ideal.cores} cores" + (f", {ideal.gpus:g} GPUs" if ideal.gpus else "")
     return (
-        f"efficiency {ideal.efficiency(run):.2f}: decoding {run.decoded} and encoding {run.encoded} videos took "
-        f"{run.seconds:.1f} s in steady state; bare loops would do {ideal.videos_per_s:.1f} videos/s "
+        f"efficiency {ideal.efficiency(run):.2f}: decoding {run.decoded:.0f} and encoding {run.encoded:.0f} videos "
+        f"took {run.seconds:.1f} s in steady state; the hardware allows {ideal.videos_per_s:.1f} videos/s, "
+        f"{ideal.limit} limits "
         f"({where}; decode {ideal.decode_core_ms:.1f} ms, encode {ideal.encode_ms:.1f} ms per video)"
     )
 

@@ -76,6 +76,12 @@ class DecoderProcess:
         """Whether the process runs and has sent no unexpected message."""
         return self.process.poll() is None and not select.select([self.connection], [], [], 0)[0]
 
+    @property
+    def cpu_s(self) -> float:
+        """CPU time that the process has used, in seconds."""
+        # The clock ID that clock_getcpuclockid(3) returns; Python has no binding for another process.
+        return time.clock_gettime((~self.process.pid << 3) | 2)
+
     def ask(self, file: VideoFile, request: DecodeRequest, timeout_s: float) -> Samples | Rejected:
         """Return the outcome for one video. The process may have ended afterwards."""
         memory = self._memory(request.memory_bytes())
@@ -137,8 +143,7 @@ class DecoderProcess:
 
     def _allow_cpu(self, seconds: int) -> None:
         """Limit the CPU time from now on. The kernel sends SIGXCPU after that, even if this process is stopped."""
-        # The clock ID that clock_getcpuclockid(3) returns; Python has no binding for another process.
-        used_s = time.clock_gettime((~self.process.pid << 3) | 2)
+        used_s = self.cpu_s
         hard = resource.prlimit(self.process.pid, resource.RLIMIT_CPU)[1]
         soft = math.ceil(used_s) + seconds
         soft = soft if hard == resource.RLIM_INFINITY else min(soft, hard)

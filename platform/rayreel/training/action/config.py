@@ -34,7 +34,10 @@ class ActionConfig(BaseModel):
     )
     workers: int = Field(2, ge=1, description="data-parallel workers; loss and gradients equal those of one process")
     cpus_per_worker: float = Field(1, gt=0, description="CPUs that each worker reserves")
-    use_gpu: bool | None = Field(None, description="one GPU per worker; unset: if the cluster has enough")
+    use_gpu: bool | None = Field(
+        None,
+        description="one GPU per worker; unset: if any GPU is free, and then with at most as many workers as GPUs",
+    )
     on: NodeLabels = Field({}, description="labels of the workers' nodes; unset: any node")
     max_failures: int = Field(2, ge=0, description="restarts from the last epoch after worker failures")
     seed: int = Field(0, description="seed of weights, data order and augmentation")

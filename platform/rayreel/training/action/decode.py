@@ -60,6 +60,6 @@ def _dataset(
     size = max(1, (20 << 20) // (sampling.frames * sampling.window * network.size**2 * 3))
     return (
         table_on(config.decode_on, rows, -(-len(todo) // size))
-        .map_batches(DecodeVideos(sampling, limits, network.size), **config.decoding())
+        .map_batches(DecodeVideos(sampling, limits, network.size), **config.decoding(config.cpus_per_decode))
         .map_batches(StoreClips(store), **config.storing())
     )

@@ -1,7 +1,7 @@
 """Labels of two videos: how much they overlap, and whether the videos are alike or distinct."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -64,18 +64,24 @@ class Alike:
 
     codes: list[NDArray[np.int64]]
     edges: list[sparse.csr_array]
+    _copies: dict[torch.device, list[Tensor]] = field(default_factory=dict, compare=False, repr=False)
 
     def __call__(self, ids_X: Tensor, ids_Y: Tensor) -> Tensor:
         """Return whether the relation holds, [X, Y] bool."""
         alike_XY = ids_X.unsqueeze(1) == ids_Y.unsqueeze(0)
-        rows_X, rows_Y = ids_X.cpu().numpy(), ids_Y.cpu().numpy()
-        for code_N in self.codes:
-            code_X = torch.from_numpy(_codes_at(code_N, rows_X)).to(ids_X.device).unsqueeze(1)
-            code_Y = torch.from_numpy(_codes_at(code_N, rows_Y)).to(ids_Y.device)
+        for code_N in self._codes_on(ids_X.device):
+            code_X, code_Y = _codes_at(code_N, ids_X).unsqueeze(1), _codes_at(code_N, ids_Y)
             alike_XY |= (code_X == code_Y) & (code_X != NONE)
         for edges in self.edges:
-            alike_XY |= torch.from_numpy(_has_edge(edges, rows_X, rows_Y)).to(ids_X.device)
+            linked_XY = _has_edge(edges, ids_X.cpu().numpy(), ids_Y.cpu().numpy())
+            alike_XY |= torch.from_numpy(linked_XY).to(ids_X.device)
         return alike_XY
+
+    def _codes_on(self, device: torch.device) -> list[Tensor]:
+        """The codes on a device, where they stay: reading ids back from a GPU would wait for all its work."""
+        if device not in self._copies:
+            self._copies[device] = [torch.from_numpy(code_N).to(device) for code_N in self.codes]
+        return self._copies[device]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +100,9 @@ class Distinct:
         return torch.from_numpy(jaccard_XY <= self.max_jaccard).to(ids_X.device)
 
 
-def _codes_at(code_N: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+def _codes_at(code_N: Tensor, ids_X: Tensor) -> Tensor:
     """Codes of rows, NONE for FILLER."""
-    return np.where(rows >= 0, code_N[rows], NONE)
+    return code_N[ids_X.clamp(min=0)].masked_fill(ids_X < 0, NONE)
 
 
 def _has_edge(edges: sparse.csr_array, rows_X: NDArray[np.int64], rows_Y: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -34,7 +34,8 @@ def run_trials(
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new output ignores verbose=0
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # tracebacks of failed trials are in error.txt
     storage = Storage(trials[0].job.storage)
-    most = max_concurrent([trial.job.train for trial in trials], parallel, ray.cluster_resources())
+    resources = ray.cluster_resources() | {"GPU": ray.available_resources().get("GPU", 0)}
+    most = max_concurrent([trial.job.train for trial in trials], parallel, resources)
     trainable = tune.with_parameters(_trainable, trials=list(trials), parent=parent, uri=uri)
     tuner = tune.Tuner(
         # No CPU for the trial itself: it only waits for its workers, and a reserved CPU could be the one they need.
@@ -54,7 +55,7 @@ def run_trials(
 def max_concurrent(configs: Sequence[TrainConfig], parallel: int, resources: Mapping[str, float]) -> int:
     """Return how many trials can run at the same time with all their workers: at least one, at most `parallel`.
 
-    `resources` are those of the cluster, by Ray's names.
+    `resources` are those of the cluster and its free GPUs, by Ray's names.
     """
     cpus = max(config.most_workers * config.cpus_per_worker for config in configs)
     most = int(resources.get("CPU", 1) // cpus)

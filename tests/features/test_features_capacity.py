@@ -1,0 +1,67 @@
+"""Actors, reserved CPUs and blocks for clusters of several shapes."""
+
+import pytest
+
+from rayreel.features.capacity import Capacity
+from rayreel.features.config import ExtractConfig
+
+GB = 1e9
+
+
+def capacity(*nodes: dict[str, float], free_gpus: float = 0.0, **settings: float) -> Capacity:
+    return Capacity(ExtractConfig(**settings), nodes, free_gpus, int(sum(node["CPU"] for node in nodes)))
+
+
+def cpus(count: float, gpus: float = 0.0) -> dict[str, float]:
+    return {"CPU": count, "GPU": gpus, "object_store_memory": 4 * GB}
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 3, 10])
+@pytest.mark.parametrize("size", [2, 8])
+def test_the_smallest_node_alone_holds_all_actors_and_a_decoder(nodes: int, size: int) -> None:
+    cluster = capacity(*[cpus(size)] * nodes)
+    decode, encode = cluster.reserved_cpus()
+    assert cluster.encoders * encode + decode <= size
+    # As many decode tasks run at once as if each actor had a CPU.
+    at_once = (nodes * size - cluster.encoders * encode) / decode
+    assert at_once <= (nodes * size - cluster.encoders) / ExtractConfig().cpus_per_decode + 1e-6
+
+
+def test_on_one_machine_an_actor_reserves_what_is_set() -> None:
+    assert capacity(cpus(2)).reserved_cpus() == (0.5, 1)
+    assert capacity(cpus(16)).reserved_cpus() == (0.5, 1)
+    assert capacity(cpus(2), encoder_actors=4).reserved_cpus()[1] == 0.25
+
+
+def test_gpus_that_others_hold_are_not_counted() -> None:
+    beside_encode = capacity(cpus(16, gpus=1), free_gpus=0.75)
+    assert (beside_encode.gpus_per_encoder, beside_encode.encoders, beside_encode.shortage) == (0.5, 1, "")
+    assert capacity(cpus(16, gpus=2), free_gpus=2).encoders == 4
+    assert capacity(cpus(16, gpus=1), free_gpus=0.3, gpus_per_encoder=0.1).encoders == 3
+
+
+def test_what_an_actor_waits_for_is_said_with_a_remedy() -> None:
+    waiting = capacity(cpus(16, gpus=1), free_gpus=0.75, gpus_per_encoder=1)
+    assert waiting.encoders == 1
+    assert waiting.shortage.startswith("Waiting for 1 GPU per encoder actor: 0.75 of the cluster's 1 are free.")
+    assert "extract.gpus_per_encoder" in waiting.shortage
+
+
+def test_no_gpu_is_used_unless_there_is_one_or_with_none_per_actor() -> None:
+    assert capacity(cpus(4)).gpus == capacity(cpus(4, gpus=1), free_gpus=1, gpus_per_encoder=0).gpus == 0
+    assert capacity(cpus(4, gpus=1), free_gpus=1, gpus_per_encoder=0).encoders == 2
+    assert capacity(cpus(4)).shortage == ""
+
+
+def test_actors_of_a_small_gpu_machine_leave_half_of_it_to_decoders() -> None:
+    decode, encode = capacity(cpus(2, gpus=1), free_gpus=1).reserved_cpus()
+    assert (decode, encode) == (0.5, 0.5)
+
+
+def test_decoders_run_ahead_by_blocks_per_core_and_at_most_half_of_the_object_store() -> None:
+    block = 40_000_000
+    assert capacity(cpus(2)).bytes_in_flight(block) == 8 * block
+    assert capacity(cpus(16)).bytes_in_flight(block) == 48 * block
+    assert capacity(cpus(16), blocks_in_flight=4).bytes_in_flight(block) == 4 * block
+    assert capacity(cpus(64)).bytes_in_flight(block) == 2 * GB
+    assert capacity().bytes_in_flight(block) == 8 * block  # groups of nodes that start at zero

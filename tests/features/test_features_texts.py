@@ -19,7 +19,7 @@ from rayreel.features.extract import ExtractReport, extract
 from rayreel.features.key import EncoderKey
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.pipeline import Pipeline
-from rayreel.features.report import BlockReport
+from rayreel.features.report import BlockReport, Throughput
 from rayreel.features.rows import todo_rows
 from rayreel.features.store import FeatureStore
 from rayreel.features.storing import StoreRows
@@ -50,6 +50,9 @@ OFF, ON = ExtractConfig(), ExtractConfig(text_fallback=True)
 
 class PipelineHere(Pipeline):
     """The stages of extraction, one after the other in this process."""
+
+    def throughput(self) -> Throughput:
+        return Throughput()
 
     def run(self, todo: Sequence[CatalogVideo], versions: dict[str, str], store: FeatureStore) -> Iterator[BlockReport]:
         if todo:

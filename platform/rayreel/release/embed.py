@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
+import torch
 from numpy.typing import NDArray
 
 from rayreel.compat.ray_data import pass_by_value
@@ -147,8 +148,8 @@ class ReadFeatures:
 class EmbedVideos:
     """Embeds blocks of feature rows and writes their release rows; returns one row of counts per block."""
 
-    def __init__(self, tower: Embedder, rows: ReleaseRows, device: str = "cpu") -> None:
-        self.tower = tower.to(device)
+    def __init__(self, tower: Embedder, rows: ReleaseRows, *, on_gpu: bool = False) -> None:
+        self.tower = tower.to("cuda" if on_gpu and torch.cuda.is_available() else "cpu")
         self.rows = rows
 
     def __call__(self, features: pa.Table) -> pa.Table:
@@ -188,7 +189,7 @@ def _dataset(
         .map_batches(
             EmbedVideos,
             # Ray hides no GPU from actors without one.
-            fn_constructor_kwargs={"tower": tower, "rows": rows, "device": "cuda" if gpus else "cpu"},
+            fn_constructor_kwargs={"tower": tower, "rows": rows, "on_gpu": gpus > 0},
             # A file as it comes, which Ray Data refuses where there are GPUs: a file's rows, then.
             batch_size=ROWS_PER_FILE if gpus else None,
             batch_format="pyarrow",

@@ -1,5 +1,6 @@
 """Placement of work on cluster nodes by label selectors, which are settings of the parts."""
 
+import time
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator
@@ -24,6 +25,22 @@ NodeLabels = Annotated[dict[str, str], AfterValidator(_valid_selector)]
 
 Values may be `cpu`, `!gpu`, `in(a, b)` or `!in(a, b)`: https://docs.ray.io/en/latest/ray-core/scheduling/labels.html
 """
+
+
+# Ray frees the GPUs of actors that have just ended after a moment.
+_FREED_S = 2.0
+
+
+def free_gpus() -> float:
+    """Return the GPUs of the running cluster that nothing reserves."""
+    import ray  # settings import this module, and ray takes a second
+
+    free = ray.available_resources().get("GPU", 0.0)
+    deadline = time.monotonic() + _FREED_S
+    while free < ray.cluster_resources().get("GPU", 0.0) and time.monotonic() < deadline:
+        time.sleep(0.1)
+        free = ray.available_resources().get("GPU", 0.0)
+    return float(free)
 
 
 def table_on(labels: NodeLabels, table: "pa.Table", blocks: int) -> "ray.data.Dataset":

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import ray
 
 from rayreel.features.config import ExtractConfig
+from rayreel.placement import free_gpus
 
 # Two actors share a GPU: one prepares its inputs and its rows while the other one computes.
 GPUS_PER_ENCODER = 0.5
@@ -29,7 +30,7 @@ class Capacity:
     def of_cluster(config: ExtractConfig) -> "Capacity":
         """Return that of the running cluster."""
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-        return Capacity(config, nodes, ray.available_resources().get("GPU", 0.0), cores())
+        return Capacity(config, nodes, free_gpus(), cores())
 
     @property
     def gpus_per_encoder(self) -> float:

@@ -17,7 +17,7 @@ from rayreel.features.capacity import GPUS_PER_ENCODER, cores
 from rayreel.features.compact import ROWS_PER_FILE
 from rayreel.features.matrix import FeatureMatrix, mean_pooled
 from rayreel.features.store import VERSIONS, FeatureStore, distinct
-from rayreel.placement import table_on
+from rayreel.placement import free_gpus, table_on
 from rayreel.release.config import ReleaseConfig
 from rayreel.release.rows import PART_COLUMNS, ROWS, SPACE_COLUMNS, ReleaseRows, tombstones
 from rayreel.tower.embed import embed
@@ -182,7 +182,7 @@ def _dataset(
 ) -> ray.data.Dataset:
     pass_by_value()
     # Of the free GPUs: embedding is short, and must not wait for those that serving or a training holds.
-    gpus = int(ray.available_resources().get("GPU", 0) / GPUS_PER_ENCODER)
+    gpus = int(free_gpus() / GPUS_PER_ENCODER)
     return (
         table_on(config.read_on, work, work.num_rows)
         .map_batches(read, batch_size=None, batch_format="pyarrow", num_cpus=0.5, label_selector=config.read_on or None)

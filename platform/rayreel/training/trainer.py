@@ -5,10 +5,10 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import ray
 from ray.train import CheckpointConfig, FailureConfig, Result, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from rayreel.placement import free_gpus
 from rayreel.storage import Storage
 from rayreel.training.action.config import ActionConfig
 from rayreel.training.config import TrainConfig
@@ -39,7 +39,7 @@ def run_loop(
         loop,
         train_loop_config=job,
         torch_config=TorchConfig(backend=backend),
-        scaling_config=_scaling(config, *on_gpus(config, *workers, int(ray.available_resources().get("GPU", 0)))),
+        scaling_config=_scaling(config, *on_gpus(config, *workers, int(free_gpus()))),
         run_config=RunConfig(
             name=name,
             storage_path=Storage(storage).uri("checkpoints"),

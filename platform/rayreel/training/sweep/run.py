@@ -9,6 +9,7 @@ import ray
 from ray import tune
 from ray.exceptions import RayTaskError
 
+from rayreel.placement import free_gpus
 from rayreel.storage import Storage
 from rayreel.training.config import TrainConfig
 from rayreel.training.sweep.trial import SweepTrial, TrialOutcome, train_trial
@@ -34,7 +35,7 @@ def run_trials(
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new output ignores verbose=0
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # tracebacks of failed trials are in error.txt
     storage = Storage(trials[0].job.storage)
-    resources = ray.cluster_resources() | {"GPU": ray.available_resources().get("GPU", 0)}
+    resources = ray.cluster_resources() | {"GPU": free_gpus()}
     most = max_concurrent([trial.job.train for trial in trials], parallel, resources)
     trainable = tune.with_parameters(_trainable, trials=list(trials), parent=parent, uri=uri)
     tuner = tune.Tuner(

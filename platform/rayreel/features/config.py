@@ -41,7 +41,7 @@ class ExtractConfig(BaseModel):
         1,
         ge=0,
         description="CPUs reserved per encoder actor; fewer if all actors would reserve more than half of the smallest "
-        "node, so that decoding goes on when nodes are lost",
+        "node, so that decoding continues when nodes are lost",
     )
     gpus_per_encoder: float | None = Field(
         None,

@@ -136,7 +136,9 @@ class Lane:
         self._turn = 0
         self._computing = torch.cuda.Stream(runtime.device) if self._on_gpu else None  # type: ignore[no-untyped-call]
         self._copying = torch.cuda.Stream(runtime.device) if self._on_gpu else None  # type: ignore[no-untyped-call]
-        self._graph: Graph | None = Graph(runtime, self._slots[0].there, self._computing) if graph else None
+        self._graph: CapturedPass | None = (
+            CapturedPass(runtime, self._slots[0].there, self._computing) if graph else None
+        )
 
     def queue(self, part: Inputs) -> Tensor:
         """Queue a pass for up to `rows` rows; return the vectors in host memory, which are ready after a wait."""
@@ -199,7 +201,7 @@ class Slot:
         return vectors[:count]
 
 
-class Graph:
+class CapturedPass:
     """A pass as a CUDA graph: one launch instead of one for each kernel."""
 
     def __init__(self, runtime: StagedRuntime, example: Iterable[Tensor], stream: "torch.cuda.Stream | None") -> None:

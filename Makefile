@@ -14,7 +14,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart serve stop test test-all test-faults test-cluster benchmark check docs format clean
+.PHONY: help install quickstart serve stop test test-all test-faults test-cluster benchmark check docs page format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ check: install ## Check lint, formatting, types, documentation and, where a data
 docs: install ## Build the documentation into site/, after docs/configuration.md from the settings
 	$(BIN)/python .ci/settings_page.py
 	$(MKDOCS)
+
+page: install ## Build the web page from web/ into serve_apps/page; needs Node.js 20
+	$(BIN)/python .ci/page.py
 
 format: install ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .

@@ -20,6 +20,7 @@ from rayreel.errors import RayreelError
 from rayreel.failures import Reason, Rejected
 from rayreel.features.key import EncoderKey
 from rayreel.media.clip import Clip
+from rayreel.media.pictures import pictures_in
 from rayreel.recommendation.query import mean_of, weighted_query
 from rayreel.release import registry
 from rayreel.release.embed import embed_table
@@ -86,6 +87,7 @@ class Encode:
         self._releases: OrderedDict[int, LoadedRelease] = OrderedDict()
         self._loading = asyncio.Lock()
         self._decoders = Decoders(settings, self.metrics, most_calls())
+        self.pictures = pictures_in(settings.place, settings.extract.pictures)
         self._start()
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -150,6 +152,8 @@ class Encode:
         clip = await self._decoders.decode(source, seconds, release.key)
         if isinstance(clip, Rejected):
             return clip
+        if self.pictures is not None:
+            await asyncio.to_thread(self.pictures.keep, [clip], release.key.sampling.window)
         features = feature_row(video, clip, await self._vectors(release, clip, video.text()), release.key)
         rows = await asyncio.to_thread(embed_table, release.tower, features)
         if not rows.num_rows:

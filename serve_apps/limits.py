@@ -15,6 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serve_apps.problems import Busy, problem
 
 HEADER = b"x-request-timeout"
+# Set in the scope of a request whose response may take as long as its client reads.
+STREAMED = "rayreel_streamed"
 _DEADLINE: ContextVar[float] = ContextVar("deadline", default=math.inf)
 # Health checks are needed most under load.
 _UNLIMITED = {"/healthz", "/readyz"}
@@ -49,6 +51,8 @@ class Deadlines:
         async def send_watched(message: Message) -> None:
             nonlocal started
             started = True
+            if scope.get(STREAMED):
+                deadline.reschedule(None)
             await send(message)
 
         try:

@@ -18,6 +18,9 @@ from rayreel.index.filters import BadFilter
 from rayreel.index.search import NoRelease
 from rayreel.recommendation.live import UnknownVideo
 from rayreel.recommendation.query import BadQuery
+from rayreel.release.gates import PromotionRefused
+from rayreel.release.lease import Held
+from rayreel.release.rollback import NothingBefore
 from rayreel.release.webhook import BadDelivery
 from rayreel.tower.embed import EmptyQuery
 
@@ -48,6 +51,9 @@ _PUBLIC: dict[type[Exception], int] = {
     BadDelivery: 401,
     UnknownVideo: 404,
     NotFound: 404,
+    NothingBefore: 409,
+    PromotionRefused: 409,
+    Held: 409,
     BadFilter: 422,
     BadQuery: 422,
     BadVideo: 422,

@@ -41,6 +41,8 @@ _ANOTHER_SITE = (
     "Another site's page sent this request. Without keys only pages of this machine and of serve.cors_origins may send "
     f"requests that change something. {_CREATE}, or add the site to serve.cors_origins."
 )
+# Set by the page on sign-in, for this site only and until the browser ends. Never enough to change anything.
+COOKIE = "rayreel_key"
 _STATUSES = (400, 401, 403, 413, 429, 500, 503)
 
 
@@ -96,7 +98,7 @@ class Guarded:
         if (sign := forwarded_by(connection)) is None:
             return self._check_browser(connection)
         # A forwarded request may come from anywhere, so it needs a key.
-        if not _key_of(connection["headers"]):
+        if not _key_of(connection):
             return problem(403, _FORWARDED.format(sign=sign), Request(connection))
         return await self._check_key(connection)
 
@@ -109,7 +111,7 @@ class Guarded:
             ring = await self.keys.current()
         except BadKeys as error:
             return problem(503, str(error), Request(connection))
-        key = ring.check(_key_of(connection["headers"]), time.time())
+        key = ring.check(_key_of(connection), time.time())
         if key is None:
             detail = "This needs a valid API key: `Authorization: Bearer rr_…` or `X-API-Key: rr_…`."
             return _with(problem(401, detail, Request(connection)), "WWW-Authenticate", "Bearer")
@@ -164,14 +166,18 @@ class BodyLimit:
         await self.app(connection, receive_counted, send)
 
 
-def _key_of(headers: Headers) -> str:
-    """Return the key of a request; empty if it has none."""
+def _key_of(connection: Connection) -> str:
+    """Return the key of a request; empty if it has none.
+
+    The page's pictures and videos are loaded by elements that cannot send a header, so a cookie is enough to read.
+    """
+    headers: Headers = connection["headers"]
     for name, value in headers:
         if name == b"x-api-key":
             return value.decode("latin-1").strip()
         if name == b"authorization" and value[:7].lower() == b"bearer ":
             return value[7:].decode("latin-1").strip()
-    return ""
+    return Request(connection).cookies.get(COOKIE, "") if connection["method"] in {"GET", "HEAD"} else ""
 
 
 def _with(response: Response, name: str, value: str) -> Response:

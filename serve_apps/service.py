@@ -10,9 +10,10 @@ from fastapi import Depends, Request
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
-from rayreel.client.messages import Release
+from rayreel.client.messages import Facets, Release
 from rayreel.errors import RayreelError
 from rayreel.index.config import IndexUnavailable
+from rayreel.media.pictures import Pictures
 from rayreel.recommendation.recommend import PinnedRelease
 from rayreel.release.webhook import Deliveries
 from rayreel.settings import Settings
@@ -39,7 +40,7 @@ class Service:
     def __init__(
         self, settings: Settings, encode: Encoding, announce: Callable[[], Awaitable[Any]], job_words: list[str]
     ) -> None:
-        self.settings, self.encode = settings, encode
+        self.settings, self.encode, self.announce = settings, encode, announce
         self.metrics = Metrics()
         self.state = ReleaseState(settings, self.metrics, self.prepare)
         self.searching = Blocking("search", settings.serve.search_threads, settings.serve.queued_searches)
@@ -56,6 +57,8 @@ class Service:
         self.deliveries = Deliveries(secret) if secret else None
         self.promotions: dict[int, Release] = {}
         self.encoder_facts: dict[str, str] = {}
+        self.facets: tuple[tuple[int, str, str], Facets] | None = None
+        self.pictures = Pictures(settings.place)
         self.no_tower: str | None = "The encoders have not been checked yet."
 
     async def start(self) -> None:

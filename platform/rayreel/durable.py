@@ -26,11 +26,11 @@ class StorageFull(RayreelError):
 
 
 @contextmanager
-def replacing(path: Path, size: int = 0) -> Iterator[BinaryIO]:
+def replacing(path: Path, size: int = 0, *, sync: bool = True) -> Iterator[BinaryIO]:
     """Open a file for writing that replaces `path` when the block ends without an error.
 
-    On return, content and name are on disk. After an error the new file is removed. `size` is the number of bytes that
-    will be written, for the error message. Raises StorageFull.
+    On return, content and name are on disk, unless `sync` is False. After an error the new file is removed. `size` is
+    the number of bytes that will be written, for the error message. Raises StorageFull.
     """
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}{PARTIAL}")
     try:
@@ -39,9 +39,11 @@ def replacing(path: Path, size: int = 0) -> Iterator[BinaryIO]:
             _lock(file)  # until the file has its name: `sweep` deletes unlocked files
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
             partial.replace(path)
-        _sync_folder(path.parent)
+        if sync:
+            _sync_folder(path.parent)
     except OSError as error:
         partial.unlink(missing_ok=True)
         if error.errno in _FULL:

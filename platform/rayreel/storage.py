@@ -72,14 +72,19 @@ class Storage:
         with self.writing(path, len(content)) as out:
             out.write(content)
 
+    def write_expendable(self, path: str, content: bytes) -> None:
+        """Write a file atomically without waiting for the disk: a power cut may lose or truncate it."""
+        with self.writing(path, len(content), sync=False) as out:
+            out.write(content)
+
     @contextmanager
-    def writing(self, path: str, size: int = 0) -> Iterator[BinaryIO]:
+    def writing(self, path: str, size: int = 0, *, sync: bool = True) -> Iterator[BinaryIO]:
         """Open a file for writing that appears, or replaces the old one, when the block ends without an error.
 
         `size`, if known, is the number of bytes that will be written. Raises StorageFull.
         """
         if self.is_local:
-            with replacing(Path(path), size) as file:
+            with replacing(Path(path), size, sync=sync) as file:
                 yield file
         else:  # in an object store an object appears only after its upload
             self.filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)

@@ -2,8 +2,9 @@
 
 from fastapi import APIRouter
 
-from rayreel.client.messages import Following, Ready
+from rayreel.client.messages import Following, Operations, Ready
 from rayreel.release.following import FollowStatus
+from serve_apps.operations import operations
 from serve_apps.problems import Unavailable, answers
 from serve_apps.service import CurrentService
 from serve_apps.state import NO_INDEX
@@ -34,6 +35,12 @@ async def readyz(service: CurrentService) -> Ready:
         encoders=facts,
         following=_public(service.state.following),
     )
+
+
+@router.get("/v1/operations", responses=answers(503))
+async def operated(service: CurrentService) -> Operations:
+    """Return the audit trail of releases, and the videos in quarantine with their reasons."""
+    return await service.calling(operations, service.settings, service.state.current.version)
 
 
 def _public(found: FollowStatus | None) -> Following | None:

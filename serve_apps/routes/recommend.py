@@ -18,6 +18,7 @@ from serve_apps.content import Content, content_of
 from serve_apps.forms import file_of, form_of, message_of
 from serve_apps.problems import answers
 from serve_apps.service import CurrentService, Service
+from serve_apps.shown import links
 from serve_apps.state import Serving
 from serve_apps.writing import refusal
 
@@ -90,6 +91,7 @@ def _result(video: RankedVideo) -> dict[str, Any]:
         "tags": video.tags,
         "metadata": video.extra,
         "has_video": video.has_video,
+        **links(video.video_id, video.content_hash, has_video=video.has_video),
     }
     if video.cosine is not None:
         result["cosine"] = round(video.cosine, 6)

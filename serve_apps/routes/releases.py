@@ -4,10 +4,11 @@ import asyncio
 
 from fastapi import APIRouter, Request, Response
 
-from rayreel.client.messages import Release
+from rayreel.client.messages import GateResult, Release
 from rayreel.index.collection import collection_name
 from rayreel.release import audit
 from rayreel.release.follower import nudge_follower
+from rayreel.release.rollback import roll_back
 from rayreel.release.snapshot import snapshot_pointer
 from rayreel.settings import Settings
 from serve_apps.problems import NotFound, Unavailable, answers
@@ -37,6 +38,21 @@ async def releases(service: CurrentService) -> list[Release]:
     return [_with_state(entry, serving) for entry in await service.calling(_releases, service.settings)]
 
 
+@router.post("/v1/releases/rollback", responses=answers(409, 429, 503, 504))
+async def roll_back_release(request: Request, service: CurrentService) -> Release:
+    """Roll back to the previous release, as `rayreel promote --rollback` does, and return it."""
+    work = service.calling(_roll_back, service.settings, getattr(request.state, "key_id", None))
+    # Once started, it is completed even if the client disconnects.
+    await asyncio.shield(asyncio.ensure_future(work))
+    await service.announce()
+    service.promotions = {}
+    return await release(service)
+
+
+def _roll_back(settings: Settings, key_id: str | None) -> None:
+    roll_back(settings.site(), by=f"key {key_id}" if key_id else None)
+
+
 def _with_state(known: Release, serving: Serving) -> Release:
     """Return the release with the current state of this replica, which may be ahead of the registry."""
     if known.version != serving.version:
@@ -54,6 +70,8 @@ def _releases(settings: Settings) -> list[Release]:
             metrics=entry.metrics,
             forced_reason=entry.forced_reason,
             champion=entry.champion,
+            gates=[GateResult.model_validate(gate) for gate in entry.gates],
+            rolled_back_at=entry.rolled_back_at,
             size=(snapshot_pointer(settings.place, entry.version) or {}).get("videos"),
         )
         for entry in audit.history()

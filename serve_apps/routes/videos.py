@@ -2,20 +2,21 @@
 
 import base64
 import binascii
+import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from rayreel.catalog.source import is_remote
-from rayreel.client.messages import BatchRequest, Deleted, Job, NewVideo, Video, VideoPage
+from rayreel.client.messages import BatchRequest, Deleted, Facets, Job, NewVideo, Video, VideoPage
+from rayreel.index.filters import Filter, parse_filter
 from rayreel.media.fetch import refuse_foreign
-from rayreel.redact import public_address
-from rayreel.release.rows import VideoRow
+from rayreel.recommendation.facets import facets_of
 from serve_apps.content import content_of
 from serve_apps.forms import file_of, form_of, message_of, valid
 from serve_apps.problems import BadVideo, answers, problem
 from serve_apps.service import CurrentService
+from serve_apps.shown import video_of
 
 router = APIRouter(tags=["videos"])
 jobs = APIRouter(tags=["jobs"])
@@ -60,7 +61,7 @@ async def add(request: Request, service: CurrentService) -> Response:
             request,
         )
     live = service.state.current.live
-    video = _video(live.row(live.place(video_id)))
+    video = video_of(live.row(live.place(video_id)))
     return JSONResponse(video.model_dump(), 201, {"Location": str(request.url_for("show", video_id=video_id).path)})
 
 
@@ -95,14 +96,25 @@ async def page(
     service: CurrentService,
     limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number of videos per page.")] = 100,
     cursor: Annotated[str | None, Query(max_length=4096, description="`next_cursor` of the previous page.")] = None,
+    filter: Annotated[str | None, Query(max_length=8192, description="Conditions as JSON, as in a query.")] = None,
 ) -> VideoPage:
-    """List all videos by id, in pages.
+    """List all videos by id, or those that satisfy a filter, in pages.
 
     Videos that are added or deleted meanwhile may or may not be listed. All others are listed exactly once.
     """
-    rows = service.state.current.live.page(_decode_cursor(cursor), limit + 1)
+    live, condition = service.state.current.live, _condition(filter)
+    rows = await service.searching(live.page, _decode_cursor(cursor), limit + 1, condition)
     following = _encode_cursor(rows[limit - 1].video_id) if len(rows) > limit else None
-    return VideoPage(videos=[_video(row) for row in rows[:limit]], next_cursor=following)
+    return VideoPage(videos=[video_of(row) for row in rows[:limit]], next_cursor=following)
+
+
+@router.get("/v1/facets", responses=answers(429, 503))
+async def facets(service: CurrentService) -> Facets:
+    """Return the categories, tags, durations and metadata of all videos, for filters."""
+    live = service.state.current.live
+    if service.facets is None or service.facets[0] != live.state:
+        service.facets = live.state, await service.searching(facets_of, live)
+    return service.facets[1]
 
 
 @router.delete("/v1/videos", responses=answers(422, 429, 503, 504))
@@ -118,7 +130,7 @@ async def delete_all(
 async def show(video_id: str, service: CurrentService) -> Video:
     """Return a video."""
     live = service.state.current.live
-    return _video(live.row(live.place(video_id)))
+    return video_of(live.row(live.place(video_id)))
 
 
 @router.delete("/v1/videos/{video_id:path}", status_code=204, responses=answers(404, 429, 503, 504))
@@ -130,19 +142,11 @@ async def delete(video_id: str, service: CurrentService) -> Response:
     return Response(status_code=204)
 
 
-def _video(row: VideoRow) -> Video:
-    return Video(
-        video_id=row.video_id,
-        title=row.title or "",
-        description=row.description or "",
-        category=row.category or "",
-        tags=list(row.tags),
-        metadata=row.extra,
-        uri=public_address(row.uri) if is_remote(row.uri) else None,
-        created_at=row.created_at,
-        duration_s=row.duration_s,
-        has_video=row.has_video,
-    )
+def _condition(text: str | None) -> Filter | None:
+    try:
+        return None if text is None else parse_filter(json.loads(text))
+    except (ValueError, RecursionError):
+        raise BadVideo('filter: expected JSON, such as {"category": "sport"}.') from None
 
 
 def _encode_cursor(video_id: str) -> str:

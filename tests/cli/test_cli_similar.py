@@ -154,3 +154,12 @@ def test_a_format_that_cannot_be_written_is_refused_before_anything_is_read(tmp_
 
 def test_without_a_release_the_error_says_so(tmp_path: Path) -> None:
     assert isinstance(CliRunner().invoke(app, ["export", "--storage", str(tmp_path)]).exception, NoRelease)
+
+
+def test_map_writes_a_page_and_a_picture_for_the_service_and_to_a_file(promoted: Promoted, tmp_path: Path) -> None:
+    made = answer(promoted, "map", "--layout", "pca", "--out", str(tmp_path / "all.html"))
+    assert (made["release"], made["videos"]) == (1, 40)
+    assert "Plotly" in (tmp_path / "all.html").read_text()
+    assert (tmp_path / "all.png").read_bytes().startswith(b"\x89PNG")
+    place = promoted.settings.place
+    assert place.read(place.path("maps", "map.html")) == (tmp_path / "all.html").read_bytes()

@@ -3,8 +3,10 @@
 import asyncio
 import base64
 import hmac
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -14,9 +16,12 @@ from ray.serve.exceptions import RayServeException
 
 from rayreel.client.messages import Recommendations, VideoPage
 from rayreel.index.embedded import stop_embedded
+from rayreel.media.clip import Clip
+from rayreel.media.config import Limits, SamplingConfig
+from rayreel.media.decode import decode_file
 from rayreel.release.rows import ReleaseRows, tombstones
 from rayreel.settings import Settings
-from release_rows import DIM, unit
+from release_rows import DIM, release_row, release_table, unit
 from released import make_release, settings_in, switch_to
 from serve_apps.api import make_api
 from serve_apps.encoding import Encoding
@@ -24,6 +29,7 @@ from serve_apps.service import Service
 
 IDS = [f"{category}{n}" for category in "ab" for n in range(10)] + ["c/1 ü"]
 PROBLEM = "application/problem+json"
+FilmMaker = Callable[..., Path]
 
 
 class NoEncoders(Encoding):
@@ -194,3 +200,69 @@ def test_openapi_describes_every_endpoint_and_its_body(client: TestClient) -> No
         "application/json",
         "multipart/form-data",
     }
+
+
+@pytest.fixture
+def filmed(settings: Settings, service: Service, client: TestClient, film: FilmMaker) -> Iterator[Path]:
+    """A film that is indexed as `f/1`, with pictures."""
+    path = film("f.mp4", frames=30)
+    clip = decode_file(path, SamplingConfig(), 64, Limits())
+    assert isinstance(clip, Clip)
+    service.pictures.keep([clip])
+    rows = ReleaseRows(settings.place, 1)
+    row = release_row("f/1", uri=str(path), content_hash=clip.content_hash, category="film", extra={"mood": "calm"})
+    rows.add(release_table(row))
+    asyncio.run(service.state.refresh())
+    yield path
+    rows.add(tombstones(["f/1"]))
+    asyncio.run(service.state.refresh())
+
+
+def test_a_video_links_to_its_pictures_and_its_original(client: TestClient, filmed: Path) -> None:
+    shown = client.get("/v1/videos/f%2F1").json()
+    for name in ("poster_url", "sheet_url"):
+        answer = client.get(shown[name])
+        assert answer.status_code == 200 and answer.headers["content-type"] == "image/jpeg"
+        assert "immutable" in answer.headers["cache-control"]
+        again = client.get(shown[name], headers={"If-None-Match": answer.headers["etag"]})
+        assert again.status_code == 304 and not again.content
+    media = client.get(shown["media_url"])
+    assert media.content == filmed.read_bytes() and media.headers["content-type"] == "video/mp4"
+    part = client.get(shown["media_url"], headers={"Range": "bytes=10-19", "If-Range": media.headers["etag"]})
+    assert part.status_code == 206 and part.content == filmed.read_bytes()[10:20]
+    assert client.get(shown["media_url"], headers={"Range": "bytes=99999999-"}).status_code == 416
+    assert client.get(shown["media_url"], headers={"If-None-Match": media.headers["etag"]}).status_code == 304
+    found = client.post("/v1/recommend", json={"embedding": unit("f/1 1").tolist(), "top_k": 1}).json()["results"][0]
+    assert found["video_id"] == "f/1" and found["poster_url"] == shown["poster_url"]
+
+
+def test_only_the_indexed_content_is_sent(client: TestClient, filmed: Path) -> None:
+    filmed.write_bytes(b"something else")
+    assert client.get("/v1/videos/f%2F1/media").status_code == 404
+    filmed.unlink()
+    filmed.symlink_to("/etc/passwd")
+    answer = client.get("/v1/videos/f%2F1/media")
+    assert answer.status_code == 404 and answer.headers["content-type"] == PROBLEM
+    for path in ("a0/poster", "a0/media", "unknown/poster", "..%2F..%2Fetc%2Fpasswd/media"):
+        assert client.get(f"/v1/videos/{path}").status_code == 404
+
+
+def test_facets_count_what_videos_can_be_filtered_by(client: TestClient, filmed: Path) -> None:
+    facets = client.get("/v1/facets").json()
+    listed = client.get("/v1/videos", params={"filter": '{"category": "b"}', "limit": 1000}).json()["videos"]
+    counts = {entry["value"]: entry["videos"] for entry in facets["categories"]}
+    assert counts["b"] == len(listed) and {video["category"] for video in listed} == {"b"}
+    assert counts["film"] == 1 and sum(counts.values()) == facets["videos"]
+    assert facets["duration_s"] == {"smallest": 2.5, "largest": 2.5}
+    assert client.get("/v1/videos", params={"filter": "{"}).status_code == 422
+
+
+def test_the_page_and_its_files_load_nothing_from_elsewhere(client: TestClient) -> None:
+    page = client.get("/")
+    assert page.status_code == 200 and page.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "unsafe" not in page.headers["content-security-policy"] and "http" not in page.text
+    for path in re.findall(r'(?:src|href)="(/[^"]+)"', page.text):
+        answer = client.get(path)
+        assert answer.status_code == 200 and "immutable" in answer.headers["cache-control"]
+    assert client.get("/assets/..%2Findex.html").status_code == client.get("/assets/none.js").status_code == 404

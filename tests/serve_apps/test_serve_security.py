@@ -91,6 +91,10 @@ REQUESTS = [
     ("POST", "/v1/recommend", Scope.READ),
     ("POST", "/v1/recommend/upload", Scope.READ),
     ("POST", "/v1/embed", Scope.READ),
+    ("GET", "/v1/videos/a/poster", Scope.READ),
+    ("GET", "/v1/facets", Scope.READ),
+    ("GET", "/v1/operations", Scope.WRITE),
+    ("POST", "/v1/releases/rollback", Scope.ADMIN),
     ("GET", "/v1/jobs/x", Scope.WRITE),
     ("DELETE", "/v1/jobs/x", Scope.WRITE),
     ("POST", "/v1/videos", Scope.WRITE),
@@ -298,3 +302,11 @@ def test_an_error_during_a_response_is_raised_rather_than_answered(settings: Set
     protect(app, settings, "127.0.0.1")
     with TestClient(app) as client, pytest.raises(ValueError, match="broken"):
         client.get("/v1/stream")
+
+
+def test_a_cookie_is_a_key_for_reading_only(open_to_all: TestClient, keys: dict[Scope, str]) -> None:
+    cookie = {"Cookie": f"other=1; rayreel_key={keys[Scope.ADMIN]}"}
+    assert open_to_all.get("/v1/videos/a/poster", headers=cookie).status_code == 200
+    assert open_to_all.get("/v1/videos/a/poster", headers={"Cookie": "rayreel_key=rr_x"}).status_code == 401
+    for method in ("POST", "DELETE"):
+        assert open_to_all.request(method, "/v1/videos/a", headers=cookie).status_code == 401

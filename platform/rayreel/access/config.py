@@ -31,6 +31,9 @@ class ServeConfig(BaseModel):
         1.0, gt=0, description="Interval at which replicas check for changes of release and keys, seconds."
     )
     cors_origins: tuple[str, ...] = Field((), description="Web origins that may call the API, such as https://a.org.")
+    originals: bool = Field(
+        True, description="Let the web page and clients with a read key play the original videos of the index."
+    )
     cache_bytes: int = Field(
         64 << 20, ge=0, description="Responses to repeated queries that a replica keeps in memory, bytes in total."
     )

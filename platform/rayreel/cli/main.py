@@ -18,6 +18,7 @@ from rayreel.cli import (
     follow,
     index,
     keys,
+    map,
     promote,
     quickstart,
     sample,
@@ -49,6 +50,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
     "index": (index.main, ("storage", "index", "release")),
     "serve": (serve.main, ("storage", "serve")),
     "similar": (similar.main, ("storage", "encoders", "sampling", "limits", "recommend")),
+    "map": (map.main, ("storage",)),
     "export": (export.main, ("storage", "encoders", "sampling")),
     "settings": (settings.main, ()),
 }

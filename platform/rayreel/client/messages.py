@@ -273,6 +273,9 @@ class Result(BaseModel):
     metadata: dict[str, Any] = {}
     has_video: bool = Field(True, description="False for an item that is known by its text only.")
     cosine: float | None = Field(None, description="With hybrid, the cosine similarity within the score.")
+    poster_url: str | None = Field(None, description="A picture of it, square; null if none was kept.")
+    sheet_url: str | None = Field(None, description="Up to 8 frames side by side, square; null if none was kept.")
+    media_url: str | None = Field(None, description="The original video; null if there is none.")
     explanation: Explanation | None = Field(None, description="Only if explain is true.")
 
 
@@ -367,6 +370,9 @@ class Video(BaseModel):
     created_at: float | None = Field(None, description="Seconds since 1970.")
     duration_s: float | None = None
     has_video: bool = Field(True, description="False for an item that is known by its text only.")
+    poster_url: str | None = Field(None, description="A picture of it, square; null if none was kept.")
+    sheet_url: str | None = Field(None, description="Up to 8 frames side by side, square; null if none was kept.")
+    media_url: str | None = Field(None, description="The original video; null if there is none.")
 
 
 class VideoPage(BaseModel):
@@ -374,6 +380,38 @@ class VideoPage(BaseModel):
 
     videos: list[Video]
     next_cursor: str | None = Field(None, description="Value of ?cursor= for the next page; null on the last page.")
+
+
+class CategoryCount(BaseModel):
+    """A value of `category` or `tags`, and the number of videos that have it."""
+
+    value: str
+    videos: int
+
+
+class NumberRange(BaseModel):
+    """The smallest and the largest value of a field."""
+
+    smallest: float
+    largest: float
+
+
+class MetadataField(BaseModel):
+    """A field of `metadata`: the range of a number, or the most frequent values of a text."""
+
+    name: str
+    range: NumberRange | None = None
+    values: list[CategoryCount] = []
+
+
+class Facets(BaseModel):
+    """What the videos of the current release can be filtered by. Values are sorted by frequency, at most 100 each."""
+
+    videos: int
+    categories: list[CategoryCount]
+    tags: list[CategoryCount]
+    duration_s: NumberRange | None = None
+    metadata: list[MetadataField] = []
 
 
 class Deleted(BaseModel):
@@ -399,6 +437,14 @@ class Job(BaseModel):
     log_tail: str = Field("", description="The last lines of the job's output.")
 
 
+class GateResult(BaseModel):
+    """The result of one gate at a promotion."""
+
+    name: str
+    passed: bool
+    finding: str = Field("", description="What was measured, in words.")
+
+
 class Release(BaseModel):
     """A promoted version and the record of its promotion."""
 
@@ -410,6 +456,39 @@ class Release(BaseModel):
     forced_reason: str | None = Field(None, description="Why it was promoted although a gate failed.")
     champion: bool = Field(description="Whether it is being served.")
     size: int | None = Field(None, description="Number of videos; null if its collection has been dropped.")
+    gates: list[GateResult] = Field([], description="The gates at its promotion.")
+    rolled_back_at: str | None = Field(None, description="When it was left for an earlier release; ISO 8601, UTC.")
+
+
+class ReleaseEvent(BaseModel):
+    """An entry of the audit trail."""
+
+    event: str = Field(description="promoted, rolled back, restored, kept, refused or champion deleted")
+    at: str = Field(description="ISO 8601, UTC.")
+    by: str
+    version: int | None = None
+    before: int | None = Field(None, description="The version that served before.")
+    reason: str = Field("", description="Why it was refused, or promoted although a gate failed.")
+
+
+class Quarantined(BaseModel):
+    """A video of the catalog that could not be used."""
+
+    video_id: str
+    stage: str
+    reason: str
+    detail: str = Field("", description="Without addresses' secrets.")
+    at: str = Field(description="ISO 8601, UTC.")
+
+
+class Operations(BaseModel):
+    """What operators look at: the audit trail, newest first, and the quarantine with at most 100 of its videos."""
+
+    events: list[ReleaseEvent] = []
+    quarantined: int = 0
+    reasons: dict[str, int] = {}
+    quarantine: list[Quarantined] = []
+    links: dict[str, str] = Field({}, description="Addresses of Ray's dashboard and of MLflow, if they have one.")
 
 
 class Following(BaseModel):

@@ -1,6 +1,6 @@
 """Resources of extraction on a cluster, and what happens to videos that cannot be used."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -58,6 +58,12 @@ class ExtractConfig(BaseModel):
         False,
         description="also index quarantined videos by title, description and tags; they stay in quarantine and are "
         "marked as having no video",
+    )
+
+    pictures: Literal["jpeg", "webp", "off"] = Field(
+        "jpeg",
+        description="keep a poster and a contact sheet of each video, for the web page; webp is a fifth smaller and "
+        "takes six times as long",
     )
 
     def decoding(self, cpus: float) -> dict[str, Any]:

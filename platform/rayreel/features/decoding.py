@@ -11,17 +11,22 @@ from rayreel.media.clip import Clip
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.decode import decode_samples
 from rayreel.media.isolated import IsolatedDecoder, process_decoder
+from rayreel.media.pictures import Pictures
 from rayreel.media.sandbox.serve import Decode
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeVideos:
-    """Decodes the videos of catalog rows to frames and audio, or to the reason for a failure."""
+    """Decodes the videos of catalog rows to frames and audio, or to the reason for a failure.
+
+    `pictures` keeps pictures of them, if given.
+    """
 
     sampling: SamplingConfig
     limits: Limits
     frame_size: int
     decode_with: Decode = decode_samples
+    pictures: Pictures | None = None
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Add the columns of DECODED, `decode_s`, `decoded_at` and `decode_cost_s` to catalog rows.
@@ -36,6 +41,8 @@ class DecodeVideos:
             clips.append(self.decode(decoder, uri) if uri else None)
             if before_s and uri:  # the decoder ran before: its start is no cost of a video
                 costs.append(max(0.0, decoder.cpu_s - before_s))
+        if self.pictures is not None:
+            self.pictures.keep([clip for clip in clips if isinstance(clip, Clip)], self.sampling.window)
         rows = decoded_rows(block, clips)
         mean_s = sum(costs) / len(costs) if costs else 0.0
         cost_s = time.thread_time() - own_s + mean_s * sum(clip is not None for clip in clips)

@@ -22,6 +22,7 @@ from rayreel.features.store import FeatureStore
 from rayreel.features.storing import StoreRows
 from rayreel.media.config import AUDIO_RATE_HZ, Limits
 from rayreel.media.decode import decode_samples
+from rayreel.media.pictures import pictures_in
 from rayreel.media.sandbox.serve import Decode
 from rayreel.placement import table_on
 
@@ -86,6 +87,13 @@ class Pipeline:
         pass_by_value()
         capacity = self.capacity()
         self._bound_memory(store.key, capacity)
+        decode = DecodeVideos(
+            store.key.sampling,
+            self.limits,
+            store.key.frame_size,
+            self.decode_with,
+            pictures_in(store.storage, self.config.pictures),
+        )
         rows = todo_rows(todo, [versions[video.video_id] for video in todo])
         gpus, (decode_cpus, encode_cpus) = capacity.gpus_per_encoder, capacity.reserved_cpus()
         # A small run uses smaller blocks, so that every core has work.
@@ -93,10 +101,7 @@ class Pipeline:
         block = -(-len(todo) // blocks)
         return (
             table_on(self.config.decode_on, rows, blocks)
-            .map_batches(
-                DecodeVideos(store.key.sampling, self.limits, store.key.frame_size, self.decode_with),
-                **self.config.decoding(decode_cpus),
-            )
+            .map_batches(decode, **self.config.decoding(decode_cpus))
             .map_batches(
                 self.encode_with,
                 fn_constructor_kwargs={

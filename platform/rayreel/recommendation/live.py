@@ -1,7 +1,7 @@
 """The serving release in the memory of a replica: a snapshot and the changes since."""
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from heapq import merge
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rayreel.encoders.encoder import Modality
 from rayreel.errors import RayreelError
 from rayreel.index.filters import Filter
+from rayreel.index.filters import matches as satisfies
 from rayreel.index.postings import Postings, matches
 from rayreel.index.words import Language, words
 from rayreel.recommendation.query import BadQuery, Vector
@@ -255,12 +256,18 @@ class Live:
             )
         return self.snapshot.spaces[modality], self.overlay.spaces[modality]
 
-    def page(self, after: str, count: int) -> list[VideoRow]:
-        """Return up to `count` videos in order of id, starting after the id `after`; "" starts at the first."""
+    def page(self, after: str, count: int, condition: Filter | None = None) -> list[VideoRow]:
+        """Return up to `count` videos in order of id, starting after the id `after`; "" starts at the first.
+
+        Only those that satisfy `condition`, if given.
+        """
         added = (row for row in self._added if row.video_id > after)
         start = bisect_right(self.snapshot.ids, after)
         kept = (self.snapshot.rows[place] for place in range(start, self.base) if place not in self.hidden)
-        return list(islice(merge(kept, added, key=lambda row: row.video_id), count))
+        rows: Iterator[VideoRow] = merge(kept, added, key=lambda row: row.video_id)
+        if condition is not None:
+            rows = (row for row in rows if satisfies(condition, row.fields()))
+        return list(islice(rows, count))
 
     def verdicts(self, condition: Filter) -> bytearray:
         """Return the cached results of a filter by place of the snapshot; see `SnapshotStatistics`."""

@@ -36,6 +36,7 @@ class RankedVideo(NamedTuple):
     """One result. The score is the cosine of its embedding and the query; a hybrid search adds the match of the words.
 
     `has_video` is False for an item that is known by its text only. `cosine` is set in a hybrid search.
+    `content_hash` is the SHA-256 of its file.
     """
 
     video_id: str
@@ -47,6 +48,7 @@ class RankedVideo(NamedTuple):
     has_video: bool = True
     cosine: float | None = None
     explanation: ResultExplanation | None = None
+    content_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -153,7 +155,7 @@ def _results(live: Live, chosen: RankedCandidates, options: Options, query: Vect
     for place, score, cosine, explanation in zip(chosen.places, chosen.scores, near, explained, strict=True):
         row = live.row(place)
         known = row.video_id, score, row.title, row.category, row.tags, row.extra, row.has_video
-        results.append(RankedVideo(*known, cosine, explanation))
+        results.append(RankedVideo(*known, cosine, explanation, row.content_hash))
     return results
 
 

@@ -39,6 +39,7 @@ ROWS = pa.schema(
         ("extra", pa.string()),
         ("created_at", pa.float64()),
         ("duration_s", pa.float32()),
+        ("content_hash", pa.string()),
     ]
 )
 # Files of fewer rows are merged: 2,000 rows of 512 floats, three parts and the encoders' vectors are about 20 MB.
@@ -47,7 +48,11 @@ ROWS_PER_PART = 2000
 
 @dataclass(frozen=True, slots=True)
 class VideoRow:
-    """Metadata of a video, for results and filters. `created_at` is in seconds since 1970."""
+    """Metadata of a video, for results and filters.
+
+    `created_at` is in seconds since 1970. `content_hash` is the file's SHA-256; None without a video, and in releases
+    made before it was kept.
+    """
 
     video_id: str
     version: str
@@ -59,6 +64,7 @@ class VideoRow:
     extra: dict[str, Any]
     created_at: float | None
     duration_s: float | None
+    content_hash: str | None = None
 
     @property
     def has_video(self) -> bool:

@@ -27,6 +27,7 @@ from rayreel.parts import parquet_bytes, read_part
 from rayreel.release.lexicon import DEFAULT_WEIGHT, documents, word_weight
 from rayreel.release.neighbours import exact_neighbours
 from rayreel.release.rows import (
+    ROWS,
     Masked,
     ReleaseRows,
     VideoRow,
@@ -293,7 +294,9 @@ def _write_array(storage: Storage, path: str, array: NDArray[Any]) -> None:
 
 
 def _rows(file: Path) -> pa.Table:
-    return read_part(Storage(file.parent), str(file))
+    """The metadata of the videos; columns that the snapshot was made without are null."""
+    schema = pa.schema([ROWS.field(name) for name in VideoRow.__slots__])
+    return read_part(Storage(file.parent), str(file), schema=schema)
 
 
 def _map(folder: Path, name: str) -> NDArray[Any]:

@@ -14,6 +14,7 @@ from rayreel.cli.output import console, facts, note, print_error, step
 from rayreel.cli.steps.cluster import use_cluster
 from rayreel.cli.steps.evaluate import evaluate_tower
 from rayreel.cli.steps.extract import as_dict, extract_features
+from rayreel.cli.steps.map import make_map
 from rayreel.cli.steps.promote import promote_tower, site_of
 from rayreel.cli.steps.sample import make_sample, sample_folder
 from rayreel.cli.steps.serve import serve
@@ -21,6 +22,7 @@ from rayreel.cli.steps.similar import results_table
 from rayreel.cli.steps.train import features, train_tower, trained_already
 from rayreel.client.client import Client
 from rayreel.errors import RayreelError
+from rayreel.recommendation.layout import Layout, LayoutUnavailable
 from rayreel.release.gates import PromotionRefused
 from rayreel.release.promote import is_current
 from rayreel.release.registry import Version
@@ -83,6 +85,7 @@ def run_quickstart(
     if settings.train.recipe != "frozen":  # answers at once; the gates of the promotion measure the same
         steps.run("evaluate", lambda: evaluate_tower(settings, version))
     steps.run("promote", lambda: release(settings, version))
+    steps.run("map", lambda: _map(settings))
     url = steps.run("serve", lambda: serve(settings, config, sets, port))
     answer = steps.run("recommend", lambda: _recommend(settings, url))
     console.print(facts("Seconds", {name: f"{seconds:.1f}" for name, seconds in steps.seconds.items()}))
@@ -93,7 +96,8 @@ def run_quickstart(
 
 def _show_addresses(settings: Settings, url: str, dashboard: str) -> None:
     tracking = shlex.quote(use_tracking(settings.place))
-    note(f"Service  {url}/docs")
+    note(f"Page     {url}/")
+    note(f"API      {url}/docs")
     note(f"Ray      {dashboard}")
     note(f"MLflow   {_program('mlflow')} ui --backend-store-uri {tracking}")
     note(f"Stop     {_program('ray')} stop")
@@ -129,6 +133,13 @@ def release(settings: Settings, version: Version) -> None:
         step(f"Version {champion.number} keeps serving, with an index of exactly these features")
         if not is_current(champion, site):
             promote_tower(settings, champion)
+
+
+def _map(settings: Settings) -> None:
+    try:
+        make_map(settings, Layout.TSNE)
+    except LayoutUnavailable as error:  # of a catalog of a few videos
+        note(str(error))
 
 
 def _is_refused(settings: Settings, version: Version) -> bool:

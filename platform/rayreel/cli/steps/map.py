@@ -1,0 +1,34 @@
+"""Making a map of the promoted release."""
+
+from pathlib import Path
+from typing import Any
+
+from rayreel.cli.output import step
+from rayreel.media.pictures import PictureKind, Pictures
+from rayreel.recommendation.layout import Layout
+from rayreel.recommendation.local import load_promoted
+from rayreel.recommendation.map import map_of
+from rayreel.recommendation.map_page import page, picture
+from rayreel.settings import Settings
+from rayreel.training.tracking import use_tracking
+
+FOLDER = "maps"
+
+
+def make_map(settings: Settings, layout: Layout, out: Path | None = None) -> dict[str, Any]:
+    """Write the map below the storage root, where the service finds it, and to `out` if given."""
+    storage = settings.place
+    use_tracking(storage)
+    live = load_promoted(storage, settings.release.snapshot_cache)
+    step(f"Laying out {len(live)} videos of release {live.version} by {layout}")
+    pictures = Pictures(storage)
+    made = map_of(live, layout, lambda content_hash: pictures.read(content_hash, PictureKind.POSTER))
+    contents = {"map.html": page(made).encode(), "map.png": picture(made)}
+    for name, content in contents.items():
+        storage.write(storage.path(FOLDER, name), content)
+    places = [storage.uri(FOLDER, name) for name in contents]
+    if out is not None:
+        places = [str(out.with_suffix(suffix)) for suffix in (".html", ".png")]
+        for path, content in zip(places, contents.values(), strict=True):
+            Path(path).write_bytes(content)
+    return {"release": live.version, "videos": len(live), "page": places[0], "picture": places[1]}

@@ -1,0 +1,69 @@
+"""A map as one self-contained page, with Plotly, and as a picture for reports."""
+
+import io
+import json
+from importlib import resources
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from plotly.offline import get_plotlyjs
+
+from rayreel.recommendation.map import FUSED, VideoMap
+
+# Colour-blind safe, in this order: Okabe and Ito 2008, then lighter and darker ones of the same hues.
+COLOURS = (
+    *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c6bb1", "#b8a900", "#7f7f7f", "#1b4f72"),
+    *("#a04000", "#0b6e4f", "#7d3c98", "#5d6d7e", "#f1948a", "#82e0aa", "#85c1e9", "#d7bde2", "#a3a500", "#4a235a"),
+)
+
+
+def page(made: VideoMap) -> str:
+    """Return HTML: points with posters, a choice of space and colour, and a selection that can be saved as CSV."""
+    folder = resources.files("rayreel.recommendation")
+    content = {
+        "ids": made.ids,
+        "titles": made.titles,
+        "spaces": {name: _coordinates(places_N2) for name, places_N2 in made.spaces.items()},
+        "groups": made.groups,
+        "agreement": _numbers(made.agreement),
+        "posters": made.posters,
+        "colours": COLOURS,
+    }
+    # In a script element, only `</` could end it early.
+    data = json.dumps(content, separators=(",", ":")).replace("</", "<\\/")
+    about = f"{len(made.ids):,} videos of release {made.release}, laid out by {made.layout}"
+    return (
+        (folder / "map.html")
+        .read_text()
+        .replace("{{about}}", about)
+        .replace("{{data}}", data)
+        .replace("{{code}}", (folder / "map.js").read_text())
+        .replace("{{plotly}}", get_plotlyjs())
+    )
+
+
+def picture(made: VideoMap) -> bytes:
+    """Return a PNG of the map by all modalities, coloured by category or, without categories, by cluster."""
+    by = "category" if len(set(made.groups["category"])) > 1 else "cluster"
+    figure = Figure((10, 7.2), dpi=110, layout="constrained")
+    axes, places_N2 = figure.subplots(), made.spaces[FUSED]
+    labels = np.array(made.groups[by])
+    for number, name in enumerate(sorted(set(made.groups[by]))):
+        of = labels == name
+        x, y = places_N2[of].T
+        axes.scatter(x, y, s=26, color=COLOURS[number % len(COLOURS)], label=name, linewidths=0, alpha=0.85)
+    axes.set_axis_off()
+    axes.set_title(f"{len(made.ids):,} videos of release {made.release} by {by}, {made.layout}", loc="left")
+    figure.legend(loc="outside right center", frameon=False, fontsize=9)
+    out = io.BytesIO()
+    figure.savefig(out, format="png")
+    return out.getvalue()
+
+
+def _coordinates(places_N2: NDArray[np.float32]) -> list[list[float | None]]:
+    return [_numbers(places_N2[:, axis]) for axis in range(2)]
+
+
+def _numbers(values_N: NDArray[np.float32]) -> list[float | None]:
+    return [None if np.isnan(value) else round(float(value), 4) for value in values_N]

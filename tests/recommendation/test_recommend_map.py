@@ -1,0 +1,87 @@
+"""The map of a release: positions, colourings, page and picture."""
+
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from plotly.offline import get_plotlyjs
+
+from live_case import Release, at
+from rayreel.encoders.encoder import Modality
+from rayreel.recommendation.layout import Layout, LayoutUnavailable, lay_out
+from rayreel.recommendation.map import VideoMap, map_of
+from rayreel.recommendation.map_page import page, picture
+from rayreel.release.rows import PART_COLUMNS
+from release_rows import release_row
+
+KINDS = {"sea": 0.0, "sky": 120.0}
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """Ten videos of each of two kinds, far apart; a copy; one without a category and without sound."""
+    videos = [
+        release_row(f"{kind}{n}", embedding=at(degrees + 3 * n), category=kind, title=f"{kind} </script> {n}")
+        for kind, degrees in KINDS.items()
+        for n in range(10)
+    ]
+    videos.append(release_row("sea0 copy", embedding=at(0.1), category="sea", title="copy"))
+    videos.append(release_row("odd", embedding=at(240), category="", title="odd", sound=False))
+    return Release(tmp_path_factory.mktemp("map"), videos, neighbours=4)
+
+
+@pytest.fixture(scope="module")
+def made(release: Release) -> VideoMap:
+    return map_of(release.live, Layout.PCA, lambda _: None)
+
+
+@pytest.mark.parametrize("layout", [Layout.PCA, Layout.TSNE])
+def test_videos_that_are_alike_lie_together(release: Release, layout: Layout) -> None:
+    made = map_of(release.live, layout, lambda _: None)
+    places, kinds = made.spaces["fused"], np.array(made.groups["category"])
+    assert np.abs(places).max() == pytest.approx(1)
+    sea, sky = places[kinds == "sea"], places[kinds == "sky"]
+    within = max(np.linalg.norm(group - group.mean(0), axis=1).mean() for group in (sea, sky))
+    assert np.linalg.norm(sea.mean(0) - sky.mean(0)) > 2 * within
+
+
+def test_the_same_release_gives_the_same_map(release: Release, made: VideoMap) -> None:
+    np.testing.assert_array_equal(
+        made.spaces["fused"], map_of(release.live, Layout.PCA, lambda _: None).spaces["fused"]
+    )
+
+
+def test_copies_and_neighbours_of_another_category_stand_out(made: VideoMap) -> None:
+    near = {i for i, kind in zip(made.ids, made.groups["near-duplicate"], strict=True) if kind == "yes"}
+    assert {"sea0", "sea0 copy"} <= near and "odd" not in near
+    agreement = dict(zip(made.ids, made.agreement.tolist(), strict=True))
+    assert agreement["sky5"] > 0.8 and np.isnan(agreement["odd"])
+
+
+def test_a_video_without_a_modality_is_absent_from_its_space_only(made: VideoMap) -> None:
+    place = made.ids.index("odd")
+    assert PART_COLUMNS[Modality.AUDIO] and np.isnan(made.spaces["audio"][place]).all()
+    assert not np.isnan(made.spaces["fused"][place]).any()
+
+
+def test_the_page_is_whole_and_titles_cannot_end_its_script(made: VideoMap) -> None:
+    html = page(made)
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
+    assert found is not None
+    data = json.loads(found[1])
+    assert data["ids"] == made.ids and data["titles"][made.ids.index("sea1")] == "sea </script> 1"
+    own = html.replace(get_plotlyjs(), "")
+    assert "{{" not in own and "http" not in own
+
+
+def test_the_picture_is_a_png_with_points(made: VideoMap) -> None:
+    image = Image.open(io.BytesIO(picture(made)))
+    assert image.format == "PNG" and len(set(image.convert("RGB").getdata())) > 50
+
+
+def test_too_few_videos_are_no_map() -> None:
+    with pytest.raises(LayoutUnavailable, match="at least 4"):
+        lay_out(np.eye(3, dtype=np.float32), Layout.PCA)

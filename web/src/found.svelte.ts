@@ -1,0 +1,98 @@
+import { ApiError, list, recommend, recommendFile, type Query, type Shown } from "./api";
+import { place } from "./place.svelte";
+import { taste } from "./taste.svelte";
+
+const PAGE = 48;
+// The API takes at most 1000 ids to exclude.
+const MOST = 900;
+
+/** The videos of the current view, page by page. */
+class Found {
+  videos = $state<Shown[]>([]);
+  loading = $state(false);
+  complete = $state(false);
+  error = $state<ApiError | null>(null);
+  #cursor: string | null = null;
+  #ask = new AbortController();
+
+  /** Start again for another query. What is on screen stays until the first answer. */
+  async restart(): Promise<void> {
+    this.#ask.abort();
+    this.#ask = new AbortController();
+    this.#cursor = null;
+    this.complete = false;
+    await this.#load(true);
+  }
+
+  async more(): Promise<void> {
+    if (!this.loading && !this.complete && !this.error) await this.#load(false);
+  }
+
+  remove(id: string): void {
+    this.videos = this.videos.filter((video) => video.video_id !== id);
+  }
+
+  async #load(fresh: boolean): Promise<void> {
+    const { signal } = this.#ask;
+    this.loading = true;
+    this.error = null;
+    try {
+      const page = await this.#page(fresh ? [] : this.videos, signal);
+      if (signal.aborted) return;
+      const known = new Set(fresh ? [] : this.videos.map((video) => video.video_id));
+      const added = page.filter((video) => !known.has(video.video_id));
+      this.videos = fresh ? added : [...this.videos, ...added];
+    } catch (error) {
+      if (signal.aborted) return;
+      this.error = error instanceof ApiError ? error : new ApiError(0, String(error));
+      if (fresh) this.videos = [];
+    }
+    this.loading = false;
+  }
+
+  async #page(before: Shown[], signal: AbortSignal): Promise<Shown[]> {
+    const query = queryOf();
+    if (query === "nothing") {
+      this.complete = true;
+      return [];
+    }
+    if (query === "all") {
+      const page = await list(this.#cursor, filterOf(), signal);
+      this.#cursor = page.next_cursor ?? null;
+      this.complete = !this.#cursor;
+      const skipped = new Set(taste.skips);
+      return page.videos.filter((video) => !skipped.has(video.video_id));
+    }
+    const exclude = [...before.map((video) => video.video_id), ...taste.skips].slice(0, 1000);
+    const options = { ...optionsOf(), exclude };
+    const answer = await (query instanceof File
+      ? recommendFile(query, options, signal)
+      : recommend({ ...query, ...options }, signal));
+    this.complete = answer.results.length < PAGE || exclude.length + PAGE > MOST;
+    return answer.results;
+  }
+}
+
+function queryOf(): Query | File | "all" | "nothing" {
+  if (place.file) return place.file;
+  if (place.like) return { video_id: place.like };
+  if (place.q.trim()) return { text: place.q.trim(), hybrid: true };
+  if (place.view !== "you") return "all";
+  return taste.likes.length ? { user: { history: taste.likes.map((liked) => liked.video_id) } } : "nothing";
+}
+
+function optionsOf(): Query {
+  const filter = filterOf();
+  return { top_k: PAGE, explain: true, ...(place.variety && { diversity: place.variety }), ...(filter && { filter }) };
+}
+
+export function filterOf(): Record<string, unknown> | null {
+  const filter: Record<string, unknown> = {};
+  if (place.category) filter.category = place.category;
+  if (place.tag) filter.tags = { any: [place.tag] };
+  if (place.within) filter.duration_s = { lte: Number(place.within) };
+  for (const [name, value] of Object.entries(place.fields)) if (value) filter[`extra.${name}`] = value;
+  return Object.keys(filter).length ? filter : null;
+}
+
+export const found = new Found();

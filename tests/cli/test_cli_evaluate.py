@@ -14,7 +14,7 @@ from feature_rows import DIMS, KEY, feature_row, feature_table
 from rayreel.cli import output
 from rayreel.cli.steps.evaluate import evaluate_tower, terminal_table
 from rayreel.evaluation.evaluate import Evaluation
-from rayreel.evaluation.report import table_of
+from rayreel.evaluation.report import tables_of
 from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore
 from rayreel.release import registry
@@ -119,7 +119,7 @@ def test_the_split_of_the_training_is_used_instead_of_the_settings(done: Done) -
 
 def printed(found: Evaluation, width: int) -> str:
     console = Console(record=True, width=width, soft_wrap=True)
-    console.print(terminal_table(table_of(found.sections["category"]), width))
+    console.print(terminal_table(tables_of(found, found.sections["category"])[0], width))
     return console.export_text()
 
 

@@ -11,8 +11,9 @@ from rayreel.errors import RayreelError
 from rayreel.evaluation import report
 from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.evaluate import Evaluation, evaluate
-from rayreel.evaluation.frozen import AVERAGED, FROZEN, PROBE
+from rayreel.evaluation.frozen import FROM_LABELS, FROZEN, RERANKED, WITHOUT_LABELS
 from rayreel.evaluation.plots import page
+from rayreel.evaluation.resampling import holm
 from rayreel.evaluation.splits import groups_of, split_groups
 from rayreel.tower.config import TowerConfig
 from rayreel.tower.embed import embed
@@ -57,7 +58,7 @@ def test_the_tower_beats_random_scores_on_clear_clusters(found: Evaluation) -> N
 
 def test_the_tower_is_the_last_row_and_all_methods_have_the_same_metrics(found: Evaluation) -> None:
     content = {"random", "popularity", "TF-IDF titles", "visual alone", "audio alone", "text alone"}
-    content |= {MEAN_POOLED, "untrained tower", FROZEN, AVERAGED, PROBE}
+    content |= {MEAN_POOLED, "untrained tower", FROZEN, *WITHOUT_LABELS, *FROM_LABELS}
     ablations = {"tower, visual only", "tower, visual+audio only"}
     for name, section in found.sections.items():
         users = {"item-kNN", "matrix factorisation"} if name.startswith("users") else set()
@@ -186,12 +187,29 @@ def test_the_markdown_has_a_table_and_a_verdict_for_every_section(found: Evaluat
 
 
 def test_the_best_of_a_column_is_marked_including_ties_except_for_list_metrics(found: Evaluation) -> None:
-    table = report.table_of(found.sections["users"])
-    scores = list(found.sections["users"].scores.values())
+    users = found.sections["users"]
+    table, _ = report.tables_of(found, users)
+    scores = [row for method, row in users.scores.items() if method not in users.few_lines]
     best = max(row["ndcg@10"].mean for row in scores)
     assert table.best[1] == {n for n, row in enumerate(scores) if row["ndcg@10"].mean == best}
     marked = dict(zip(table.heads, table.best, strict=True))
     assert marked["pop@10"] == marked["cov@10"] == marked["div@10"] == marked["method"] == set()
+
+
+def test_what_a_few_lines_reach_has_a_table_of_its_own_with_the_chosen_settings(found: Evaluation) -> None:
+    main, few = report.tables_of(found, found.sections["category"])
+    assert [row[0] for row in few.rows] == [*WITHOUT_LABELS, *FROM_LABELS, FROZEN, "tower"]
+    assert RERANKED not in {row[0] for row in main.rows} and main.rows[-1][0] == "tower"
+    chosen = dict(zip((row[0] for row in few.rows), (row[few.heads.index("chosen")] for row in few.rows), strict=True))
+    assert chosen[RERANKED].startswith("k1 ") and chosen["tower"] == ""
+
+
+def test_p_values_are_adjusted_for_the_methods_of_a_table(found: Evaluation) -> None:
+    section = found.sections["category"]
+    p = {method: versus["ndcg@10"] for method, versus in section.versus.items()}
+    families = ([m for m in p if m in section.few_lines], [m for m in p if m not in section.few_lines])
+    for family in families:
+        assert [p[m].p for m in family] == pytest.approx(holm([p[m].p_alone for m in family]))
 
 
 def test_the_verdict_claims_only_significant_leads(found: Evaluation) -> None:

@@ -12,11 +12,12 @@ from planted_world import BEGIN, DAY_S, KEY, PlantedConfig, PlantedWorld
 from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.exam import Exam
 from rayreel.evaluation.frozen import FROZEN, fit_frozen_features
-from rayreel.evaluation.methods import Make, baselines, towers
+from rayreel.evaluation.methods import baselines, towers
 from rayreel.evaluation.metrics import Values, per_query
 from rayreel.evaluation.ranking import rank
 from rayreel.evaluation.resampling import intervals
 from rayreel.evaluation.scorers import Answer, Rows
+from rayreel.evaluation.task import Make
 from rayreel.evaluation.users import Period, UserTask
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.tower.config import TowerConfig

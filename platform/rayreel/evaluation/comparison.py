@@ -1,6 +1,6 @@
 """Compare methods on one task, each with the tower on the same queries."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -26,7 +26,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Versus:
-    """The tower's mean minus a method's on the same queries, its 95 % interval, and p (Holm-adjusted over methods).
+    """The tower's mean minus a method's on the same queries, its 95 % interval, and p (Holm-adjusted over a table).
 
     `p_alone` is the unadjusted p, for a comparison with this method only.
     """
@@ -40,7 +40,10 @@ class Versus:
 
 @dataclass(slots=True)
 class Section:
-    """One table of the report: scores of each method by metric, and the tower's lead over each method."""
+    """One section of the report: scores of each method by metric, and the tower's lead over each method.
+
+    `few_lines`: the methods that have a table of their own, and p-values adjusted for their own number.
+    """
 
     name: str
     about: str
@@ -51,6 +54,7 @@ class Section:
     scores: dict[str, dict[str, Score]] = field(default_factory=dict)
     versus: dict[str, dict[str, Versus]] = field(default_factory=dict)
     by_category: dict[str, dict[str, float]] = field(default_factory=dict)
+    few_lines: list[str] = field(default_factory=list)
 
     @property
     def table_metrics(self) -> list[str]:
@@ -101,10 +105,14 @@ class MethodComparison:
                     f"coverage@{k}": Score(coverage(chosen, k, section.candidates)) for k in self._ks
                 }
 
-    def finish(self) -> dict[str, Section]:
-        """Adjust the p-values for the number of compared methods and return the sections."""
+    def finish(self, few_lines: Collection[str] = ()) -> dict[str, Section]:
+        """Adjust the p-values for the number of methods in a table and return the sections."""
         for section in self.sections.values():
-            section.versus = _adjusted(section.versus)
+            section.few_lines = [method for method in section.scores if method in few_lines]
+            families: tuple[dict[str, dict[str, Versus]], ...] = ({}, {})
+            for method, versus in section.versus.items():
+                families[method in few_lines][method] = versus
+            section.versus = _adjusted(families[0]) | _adjusted(families[1])
         return self.sections
 
     @property

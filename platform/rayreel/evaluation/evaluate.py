@@ -1,7 +1,7 @@
 """Compare a tower with baselines on videos and views that neither training nor model selection has seen."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,9 +14,9 @@ from rayreel.evaluation.comparison import ListInputs, MethodComparison, Section
 from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.content import POOLED_WEIGHTS, pooled
 from rayreel.evaluation.exam import Exam, Part, Protocol
-from rayreel.evaluation.frozen import fit_frozen_features
+from rayreel.evaluation.frozen import FewLines, fit_frozen_features
 from rayreel.evaluation.leaks import LeakCheck, leak_checks
-from rayreel.evaluation.methods import TITLES, TOWER, baselines, by_few_lines, others, towers
+from rayreel.evaluation.methods import TITLES, TOWER, baselines, others, towers
 from rayreel.evaluation.scorers import Vectors
 from rayreel.evaluation.task import Task
 from rayreel.evaluation.users import UserTask
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class Evaluation:
     """Sections of the report by name, the names of the baselines, and the numbers of held-out and of all videos.
 
-    `leaks`: whether metadata give away the category.
+    `leaks`: whether metadata give away the category. `settings`: what was chosen for each baseline of a few lines.
     """
 
     sections: dict[str, Section]
@@ -40,6 +40,7 @@ class Evaluation:
     held_out: int
     videos: int
     leaks: tuple[LeakCheck, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def flat(self) -> dict[str, float]:
@@ -94,7 +95,9 @@ def evaluate(
     comparisons, leaks = list(_comparisons(exam, part)), tuple(leak_checks(exam))
     held_out = len(getattr(exam.split, part))
     frozen = fit_frozen_features(exam)
-    rivals, compared, more = dict(rivals or {}), baselines(tower, exam, frozen), by_few_lines(frozen, exam)
+    rivals, compared, few = dict(rivals or {}), baselines(tower, exam, frozen), FewLines(exam, frozen)
+    # Their settings are chosen on the validation videos.
+    more = few.methods() if part == "test" else {}
     if not comparisons and (found := exam.views(part)) is not None:
         exam, comparisons = _on_views(exam, part, *found)
         rivals = {name: rival for name, rival in rivals.items() if isinstance(rival, Embedder)}
@@ -114,10 +117,10 @@ def evaluate(
         for comparison in comparisons:
             if (scorer := method(comparison.task)) is not None:
                 comparison.add(name, scorer)
-    sections = {name: section for comparison in comparisons for name, section in comparison.finish().items()}
+    sections = {name: section for comparison in comparisons for name, section in comparison.finish(more).items()}
     for section in sections.values():
         _put_tower_last(section)
-    return Evaluation(sections, tuple(compared), held_out, len(matrix), leaks)
+    return Evaluation(sections, tuple(compared), held_out, len(matrix), leaks, few.chosen)
 
 
 def _comparisons(exam: Exam, part: Part) -> Iterator[MethodComparison]:

@@ -10,9 +10,9 @@ from rayreel.evaluation.collaborative import by_factors, by_item_knn
 from rayreel.evaluation.config import EvaluationConfig
 from rayreel.evaluation.content import ABLATIONS, POOLED_WEIGHTS, embed_modalities, pooled, titles, untrained
 from rayreel.evaluation.exam import Exam
-from rayreel.evaluation.frozen import FROZEN, from_frozen
+from rayreel.evaluation.frozen import FROZEN, of_vectors
 from rayreel.evaluation.scorers import Scorer, Vectors, by_chance, by_value
-from rayreel.evaluation.task import Task
+from rayreel.evaluation.task import Make, Task
 from rayreel.evaluation.users import UserSplit, UserTask
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.tower.embed import embed
@@ -24,11 +24,6 @@ from rayreel.tower.tower import VideoTower
 TOWER = "tower"
 TITLES = "TF-IDF titles"
 UNTRAINED = "untrained tower"
-
-Method = Callable[[Task], Scorer | None]
-"""Returns the scorer of a task; None if the method does not apply to it."""
-
-Make = Callable[[], Method]
 
 
 def towers(tower: Embedder, matrix: FeatureMatrix) -> Make:
@@ -51,11 +46,6 @@ def baselines(tower: Embedder, exam: Exam, frozen: FrozenFeatures) -> dict[str, 
         **({} if isinstance(tower, FrozenFeatures) else {FROZEN: _of_vectors(partial(embed, frozen, exam.matrix))}),
         **_before_training(tower, exam.matrix),
     }
-
-
-def by_few_lines(frozen: FrozenFeatures, exam: Exam) -> dict[str, Make]:
-    """Return what frozen features reach with their neighbours or with labels."""
-    return {name: _of_vectors(make) for name, make in from_frozen(frozen, exam).items()}
 
 
 def others(tower: Embedder, rivals: Mapping[str, "Embedder | Vectors"], matrix: FeatureMatrix) -> dict[str, Make]:
@@ -81,11 +71,7 @@ def _embedded(rival: "Embedder | Vectors", matrix: FeatureMatrix) -> Vectors:
 
 
 def _of_vectors(make: Callable[[], Vectors]) -> Make:
-    def method() -> Method:
-        vectors_ND = make()
-        return lambda task: task.by(vectors_ND)
-
-    return method
+    return lambda: of_vectors(make())
 
 
 def _of_users(users: UserSplit, config: EvaluationConfig) -> dict[str, Make]:

@@ -1,10 +1,12 @@
 """The report: tables for people, JSON for programs, and a one-sentence verdict per section."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from rayreel.evaluation.comparison import Score, Section, Versus
 from rayreel.evaluation.evaluate import Evaluation
+from rayreel.evaluation.frozen import FROZEN
 from rayreel.evaluation.leaks import LeakCheck
 from rayreel.evaluation.methods import TOWER
 from rayreel.evaluation.metrics import METRICS
@@ -34,28 +36,46 @@ class Table:
     best: list[set[int]]
 
 
-def table_of(section: Section) -> Table:
-    """Return the section's table: headline metric with interval, the tower's lead over each method, other metrics."""
+def tables_of(evaluation: Evaluation, section: Section) -> list[Table]:
+    """Return the section's tables: the version and its baselines, then what frozen features reach with a few lines.
+
+    Each has the headline metric with its interval, the tower's lead over each method, and the other metrics.
+    """
+    main = [name for name in section.scores if name not in section.few_lines]
+    title = f"{section.name}: {section.queries} queries, {section.candidates} candidates"
+    tables = [_table(section, title, main)]
+    if section.few_lines:
+        few = [*section.few_lines, *(name for name in (FROZEN, TOWER) if name in section.scores)]
+        settings = [evaluation.settings.get(name, "") for name in few]
+        tables.append(_table(section, f"{section.name}: frozen features and a few lines", few, settings))
+    return tables
+
+
+def _table(section: Section, title: str, methods: Sequence[str], settings: Sequence[str] | None = None) -> Table:
     first, *rest = section.table_metrics
     heads = ["method", f"{short(first, section)} [95 %]", "tower ahead by (p)", *(short(n, section) for n in rest)]
     rows = [
         [
             method,
-            with_interval(row[first]),
+            with_interval(section.scores[method][first]),
             _lead(section.versus.get(method, {}).get(first)),
-            *(f"{row[n].mean:.3f}" for n in rest),
+            *(f"{section.scores[method][n].mean:.3f}" for n in rest),
         ]
-        for method, row in section.scores.items()
+        for method in methods
     ]
-    best = [set[int](), _best(section, first), set[int](), *(_best(section, name) for name in rest)]
-    return Table(f"{section.name}: {section.queries} queries, {section.candidates} candidates", heads, rows, best)
+    best = [set[int](), _best(section, methods, first), set[int](), *(_best(section, methods, name) for name in rest)]
+    if settings is not None:
+        heads.insert(3, "chosen")
+        best.insert(3, set())
+        rows = [[*row[:3], setting, *row[3:]] for row, setting in zip(rows, settings, strict=True)]
+    return Table(title, heads, rows, best)
 
 
 def markdown(evaluation: Evaluation) -> str:
     """Return all tables, each with its verdict and the headline metric at every cutoff."""
     parts = [f"# Evaluation\n\n{evaluation.held_out} of {evaluation.videos} videos held out. {_NOTE}\n"]
     for section in evaluation.sections.values():
-        tables = (table_of(section), _headline_table(section))
+        tables = (*tables_of(evaluation, section), _headline_table(section))
         parts.append(f"## {section.name}\n\n{section.about} {section.queries} queries.\n")
         parts += [markdown_of(table) for table in tables if len(table.heads) > 2]
         parts.append(verdict(evaluation, section) + "\n")
@@ -100,7 +120,8 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
 
 def verdict(evaluation: Evaluation, section: Section) -> str:
     """Return a sentence on which baselines the tower beats significantly by the section's headline metric."""
-    leads = {m: section.versus[m][section.headline] for m in evaluation.baselines if m in section.versus}
+    compared = [*evaluation.baselines, *section.few_lines]
+    leads = {m: section.versus[m][section.headline] for m in compared if m in section.versus}
     ahead = [m for m, v in leads.items() if v.p < _SIGNIFICANT and v.difference > 0]
     behind = [m for m, v in leads.items() if v.p < _SIGNIFICANT and v.difference < 0]
     undecided = [f"{m} ({v.difference:+.3f}, p {v.p:.2f})" for m, v in leads.items() if v.p >= _SIGNIFICANT]
@@ -112,9 +133,10 @@ def verdict(evaluation: Evaluation, section: Section) -> str:
 
 _NOTE = (
     "In brackets: 95 % bootstrap interval of the mean over queries. p: two-sided randomisation test of the tower "
-    "against the method on the same queries, adjusted for the number of methods (Holm). Both resample all videos of "
-    "one source together. div: mean cosine distance within a list, between mean-pooled features; cov: share of the "
-    "candidates that appear in any list; pop: mean popularity percentile of the listed videos, 0.5 is unbiased."
+    "against the method on the same queries, adjusted for the number of methods in the table (Holm). Both resample all "
+    "videos of one source together. chosen: settings chosen without a test video. div: mean cosine distance within a "
+    "list, between mean-pooled features; cov: share of the candidates that appear in any list; pop: mean popularity "
+    "percentile of the listed videos, 0.5 is unbiased."
 )
 
 
@@ -123,7 +145,7 @@ def _headline_table(section: Section) -> Table:
     names = [name for name in section.scores[TOWER] if name.startswith(f"{metric}@")]
     heads = ["method", *(short(name, section) for name in names)]
     rows = [[method, *(with_interval(row[name]) for name in names)] for method, row in section.scores.items()]
-    return Table("", heads, rows, [set(), *(_best(section, name) for name in names)])
+    return Table("", heads, rows, [set(), *(_best(section, list(section.scores), name) for name in names)])
 
 
 def markdown_of(table: Table) -> str:
@@ -136,9 +158,9 @@ def markdown_of(table: Table) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def _best(section: Section, metric: str) -> set[int]:
+def _best(section: Section, methods: Sequence[str], metric: str) -> set[int]:
     """Rows with the highest mean; none for diversity, coverage and popularity, where higher is not always better."""
-    means = [row[metric].mean for row in section.scores.values()]
+    means = [section.scores[method][metric].mean for method in methods]
     if metric.partition("@")[0] not in METRICS or max(means) == min(means):
         return set()
     return {place for place, mean in enumerate(means) if mean == max(means)}

@@ -1,5 +1,6 @@
 """The interface of all tasks: queries, candidates, exclusions and relevance."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from scipy import sparse
@@ -30,3 +31,9 @@ class Task(Protocol):
 
     def by(self, vectors_ND: Vectors) -> Scorer:
         """Return a scorer of this task's queries from one vector per video."""
+
+
+Method = Callable[[Task], Scorer | None]
+"""Returns the scorer of a task; None if the method does not apply to it."""
+
+Make = Callable[[], Method]

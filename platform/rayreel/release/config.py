@@ -53,9 +53,11 @@ class GatesConfig(BaseModel):
     champion: Annotated[Literal["better", "not_worse", "off"], _Off] = Field(
         "better", description="against the champion on the same videos; not_worse: no significant loss"
     )
-    baselines: Annotated[Literal["above", "not_worse", "off"], _Off] = Field(
-        "above",
-        description="against each content baseline: a higher mean (or both perfect); not_worse: no significant loss",
+    baselines: Annotated[Literal["better", "above", "not_worse", "off"], _Off] = Field(
+        "better",
+        description="of what has learned, against each content baseline: a significant lead; above: a higher mean (or "
+        "both perfect); not_worse: no significant loss, as always for frozen features, and against baselines of a few "
+        "lines with the same information",
     )
     metrics: tuple[str, ...] = Field(
         (),

@@ -70,8 +70,9 @@ def pass_through(version: Version, gates: Sequence[ReleaseGate], force: str | No
 def _remedy(failed: Sequence[ReleaseGate]) -> str:
     if all(gate.quality for gate in failed):
         return (
-            "The previous release keeps serving. Train a better tower, change release.gates, or overrule the "
-            'gates with --force "the reason", which is stored with the version.'
+            "The previous release keeps serving. Train a better tower, serve frozen features (rayreel train --set "
+            'train.recipe=frozen), change release.gates, or overrule the gates with --force "the reason", which is '
+            "stored with the version."
         )
     fixed = ", ".join(gate.name for gate in failed if not gate.quality)
     return f"The previous release keeps serving. --force does not overrule {fixed}."

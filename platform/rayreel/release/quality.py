@@ -1,7 +1,8 @@
 """Quality gates: compare a tower with the champion and with baselines that need no tower."""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,8 @@ from rayreel.errors import RayreelError
 from rayreel.evaluation.comparison import Section, Versus
 from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.evaluate import Evaluation, evaluate
-from rayreel.evaluation.methods import TOWER, UNTRAINED
+from rayreel.evaluation.frozen import FROM_LABELS
+from rayreel.evaluation.methods import TOWER
 from rayreel.evaluation.view_retrieval import VIEWS
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.store import FeatureStore, NoFeatures, open_store
@@ -24,7 +26,9 @@ from rayreel.release.registry import Version
 from rayreel.storage import Storage
 from rayreel.tower.embed import embed
 from rayreel.tower.embedder import Embedder
+from rayreel.tower.frozen import FrozenFeatures
 from rayreel.tower.smoothing import smoothed
+from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.tracking import TrackingUnavailable, run_config
 
 CHAMPION = "champion"
@@ -63,8 +67,7 @@ def judge(version: Version, champion: Version | None, jury: Jury, store: Feature
 
     A champion with other encoders is evaluated on its own features of these videos; its gate fails if there are none.
     If it was trained with another split, it may have seen these videos, which can only help it. Without labels and
-    interactions, towers are judged by view retrieval; a first tower then only must not lose to a baseline: on a few
-    videos a lead would be chance, and nothing measured says whether viewers would see one.
+    interactions, towers are judged by view retrieval.
     """
     table = store.read()
     rivals: dict[str, Embedder | NDArray[np.float32]] = {}
@@ -72,22 +75,23 @@ def judge(version: Version, champion: Version | None, jury: Jury, store: Feature
     if champion is not None and jury.gates.champion != "off":
         try:
             table, theirs = _shared(champion, table, store)
-            tower = registry.load(champion, jury.smoothing)
-            rivals[CHAMPION] = tower if theirs is table else _vectors(tower, theirs)
+            former = registry.load(champion, jury.smoothing)
+            rivals[CHAMPION] = former if theirs is table else _vectors(former, theirs)
         except NoFeatures as error:
             missing = [
                 ReleaseGate(CHAMPION, False, f"cannot be compared with version {champion.number}: {error}", True)
             ]
     try:
-        evaluation = _evaluate(version, table, rivals, jury)
+        trained, own = run_config(version.run_id), registry.load(version, jury.smoothing)
+        evaluation = _evaluate(own, trained, table, rivals, jury)
     except TrackingUnavailable:
         raise
     except RayreelError as error:  # no protocol has a query
         return Judgement([*missing, ReleaseGate("evaluation", False, str(error), quality=True)], {})
     if champion is not None and VIEWS in evaluation.sections:
         missing += _uncompared(evaluation, rivals, champion)
-    rules = _first_rules(jury.gates) if champion is None and VIEWS in evaluation.sections else jury.gates
-    gates = [gate for name in _metrics(evaluation, rules) for gate in _gates(evaluation, name, rules)]
+    learned, metrics = _learned(own, trained), _metrics(evaluation, jury.gates)
+    gates = [gate for name in metrics for gate in _gates(evaluation, name, jury.gates, learned)]
     return Judgement(missing + gates, _own(evaluation))
 
 
@@ -103,8 +107,19 @@ def _uncompared(evaluation: Evaluation, rivals: Collection[str], champion: Versi
     return [ReleaseGate(CHAMPION, False, finding, quality=True)]
 
 
-def _first_rules(gates: GatesConfig) -> GatesConfig:
-    return gates.model_copy(update={"baselines": "not_worse"}) if gates.baselines == "above" else gates
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """Whether a version has learned anything, and whether from categories."""
+
+    anything: bool
+    categories: bool
+
+
+def _learned(tower: Embedder, trained: Mapping[str, Any]) -> Learned:
+    anything, pairs = not isinstance(tower, FrozenFeatures), PairsConfig.model_validate(trained.get("pairs", {}))
+    # Every recipe that is chosen from the data takes categories if there are some, and a probe is made of them.
+    chosen = pairs == PairsConfig() and trained.get("train", {}).get("recipe", "auto") != "tower"
+    return Learned(anything, anything and (pairs.label > 0 or chosen))
 
 
 def _shared(champion: Version, table: pa.Table, store: FeatureStore) -> tuple[pa.Table, pa.Table]:
@@ -121,12 +136,15 @@ def _shared(champion: Version, table: pa.Table, store: FeatureStore) -> tuple[pa
 
 
 def _evaluate(
-    version: Version, table: pa.Table, rivals: Mapping[str, Embedder | NDArray[np.float32]], jury: Jury
+    tower: Embedder,
+    trained: Mapping[str, Any],
+    table: pa.Table,
+    rivals: Mapping[str, Embedder | NDArray[np.float32]],
+    jury: Jury,
 ) -> Evaluation:
-    trained = run_config(version.run_id)
     views = jury.interactions or trained.get("interactions")
     return evaluate(
-        registry.load(version, jury.smoothing),
+        tower,
         FeatureMatrix.from_table(table),
         SplitConfig.model_validate(trained["splits"]),
         jury.evaluation,
@@ -149,23 +167,32 @@ def _metrics(evaluation: Evaluation, gates: GatesConfig) -> list[str]:
     return named
 
 
-def _gates(evaluation: Evaluation, metric: str, config: GatesConfig) -> Iterator[ReleaseGate]:
+def _gates(evaluation: Evaluation, metric: str, config: GatesConfig, learned: Learned) -> Iterator[ReleaseGate]:
     section, name = _section(evaluation, metric)
-    rules = {CHAMPION: config.champion} | {
-        method: config.baselines for method in evaluation.baselines if method not in _OF_USERS
-    }
-    for method, rule in rules.items():
+    for method, rule in _rules(evaluation, section, config, learned).items():
         versus = section.versus.get(method, {}).get(name)
         if rule != "off" and versus is not None:
-            # p is corrected for the number of baselines; the champion is a single comparison.
-            versus = replace(versus, p=versus.p_alone) if method == CHAMPION else versus
             own = section.scores[TOWER][name].mean
             finding = f"{own:.3f}, {method} {section.scores[method][name].mean:.3f}: {_lead(versus)}"
             passed = _passes(rule, versus, own, config.alpha)
             wanted = "" if passed else f"; {_WANTED[rule].format(alpha=config.alpha)}"
-            if passed and method == UNTRAINED and versus.difference <= 0:
-                wanted = "; no lead: these videos do not show that training helped"
             yield ReleaseGate(f"{metric}, {rule.replace('_', ' ')}: {method}", passed, finding + wanted, quality=True)
+
+
+def _rules(evaluation: Evaluation, section: Section, config: GatesConfig, learned: Learned) -> dict[str, str]:
+    """Return the rule for each method that is a gate.
+
+    What has learned replaces what needs no training, so it must show a lead over that; frozen features must not lose.
+    Baselines of a few lines cannot serve, so nothing must lose to them that had the same information.
+    """
+    content = [method for method in evaluation.baselines if method not in _OF_USERS]
+    few = [method for method in section.few_lines if learned.categories or method not in FROM_LABELS]
+    not_worse = "off" if config.baselines == "off" else "not_worse"
+    return {
+        CHAMPION: config.champion,
+        **dict.fromkeys(content, config.baselines if learned.anything else not_worse),
+        **dict.fromkeys(few if learned.anything else (), not_worse),
+    }
 
 
 _WANTED = {
@@ -176,18 +203,19 @@ _WANTED = {
 
 
 def _passes(rule: str, versus: Versus, own: float, alpha: float) -> bool:
+    # p is not corrected for the number of gates: all must pass, so none is a second chance (Berger 1982).
     match rule:
         case "better":
-            return versus.difference > 0 and versus.p < alpha
+            return versus.difference > 0 and versus.p_alone < alpha
         case "above":
             # If both are perfect, the catalog cannot distinguish them.
             return versus.difference > 0 or (own >= _PERFECT and versus.difference >= 0)
         case _:
-            return versus.difference >= 0 or versus.p >= alpha
+            return versus.difference >= 0 or versus.p_alone >= alpha
 
 
 def _lead(versus: Versus) -> str:
-    return f"{versus.difference:+.3f} [{versus.low:+.3f}, {versus.high:+.3f}], p {versus.p:.3f}"
+    return f"{versus.difference:+.3f} [{versus.low:+.3f}, {versus.high:+.3f}], p {versus.p_alone:.3f}"
 
 
 def _section(evaluation: Evaluation, metric: str) -> tuple[Section, str]:

@@ -36,8 +36,8 @@ def evaluate_tower(settings: Settings, version: Version) -> Evaluation:
         _interactions(settings, trained.get("interactions")),
     )
     _log(result, version)
-    for section in result.sections.values():
-        console.print(terminal_table(report.table_of(section), console.width))
+    for table in (table for section in result.sections.values() for table in report.tables_of(result, section)):
+        console.print(terminal_table(table, console.width))
     if (leaks := report.leak_table(result)) is not None:
         console.print(terminal_table(leaks, console.width))
     for line in (*(report.verdict(result, section) for section in result.sections.values()), *report.warnings(result)):

@@ -38,7 +38,7 @@ SAMPLE_SETTINGS = (
     "train.learning_rate=0.003",
 )
 FROZEN = "train.recipe=frozen"
-FIRST = "quickstart: the first tower, where nothing serves yet"
+FIRST = "quickstart: the first release, where nothing serves yet"
 
 
 class StepFailed(RayreelError):
@@ -84,7 +84,7 @@ def run_quickstart(
     version = steps.run("train", lambda: _tower(settings))
     if settings.train.recipe != "frozen":  # answers at once; the gates of the promotion measure the same
         steps.run("evaluate", lambda: evaluate_tower(settings, version))
-    steps.run("promote", lambda: release(settings, version))
+    version = steps.run("promote", lambda: release(settings, version))
     steps.run("map", lambda: _map(settings))
     url = steps.run("serve", lambda: serve(settings, config, sets, port))
     answer = steps.run("recommend", lambda: _recommend(settings, url))
@@ -119,20 +119,36 @@ def _tower(settings: Settings) -> Version:
     return earlier
 
 
-def release(settings: Settings, version: Version) -> None:
-    """Promote the version; if the gates prefer the champion, keep that, with an index of exactly these features."""
+def release(settings: Settings, version: Version) -> Version:
+    """Promote the version and return the one that serves.
+
+    If the gates refuse it, the champion keeps serving, with an index of exactly these features; without a champion,
+    frozen features serve, which need no training.
+    """
     site = site_of(settings)
     if is_current(version, site):
         step(f"Version {version.number} serves already, with an index of exactly these features")
-        return
-    champion, refused = site.champion(), _is_refused(settings, version)
-    if refused and champion is None:
-        step("Promoting this first tower despite its gates, because nothing serves yet")
-        promote_tower(settings, version, force=FIRST)
-    elif refused and champion:
-        step(f"Version {champion.number} keeps serving, with an index of exactly these features")
-        if not is_current(champion, site):
-            promote_tower(settings, champion)
+        return version
+    champion = site.champion()
+    if not _is_refused(settings, version):
+        return version
+    if champion is None:
+        return _first(settings, version)
+    step(f"Version {champion.number} keeps serving, with an index of exactly these features")
+    if not is_current(champion, site):
+        promote_tower(settings, champion)
+    return champion
+
+
+def _first(settings: Settings, refused: Version) -> Version:
+    """Serve frozen features instead of a refused first tower, or despite their gates: something has to."""
+    if settings.train.recipe == "frozen":
+        step("Promoting these first features despite their gates, because nothing serves yet")
+        promote_tower(settings, refused, force=FIRST)
+        return refused
+    step(f"Nothing shows that version {refused.number} is better than features without training: these serve instead")
+    frozen = settings.model_copy(update={"train": settings.train.model_copy(update={"recipe": "frozen"})})
+    return release(frozen, _tower(frozen))
 
 
 def _map(settings: Settings) -> None:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from rayreel.index.config import Language
 from rayreel.index.postings import Postings, matches
-from rayreel.index.words import Language, words
+from rayreel.index.words import words
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from plotly.offline import get_plotlyjs
 
 from live_case import Release, at
 from rayreel.encoders.encoder import Modality
-from rayreel.recommendation.layout import Layout, LayoutUnavailable, lay_out
+from rayreel.recommendation.config import Layout
+from rayreel.recommendation.layout import LayoutUnavailable, lay_out
 from rayreel.recommendation.map import VideoMap, map_of
 from rayreel.recommendation.map_page import page, picture
 from rayreel.release.rows import PART_COLUMNS

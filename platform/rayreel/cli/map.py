@@ -7,7 +7,7 @@ import typer
 
 from rayreel.cli.options import AsJson, ConfigFile, Sets, StorageRoot
 from rayreel.cli.output import finish
-from rayreel.recommendation.layout import Layout
+from rayreel.recommendation.config import Layout
 from rayreel.settings import load_settings
 
 

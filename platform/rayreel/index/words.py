@@ -3,26 +3,11 @@
 import re
 import unicodedata
 from functools import cache, lru_cache
-from typing import Literal
 
 import snowballstemmer
 from bm25s import stopwords
 
-Language = Literal[
-    "danish",
-    "dutch",
-    "english",
-    "french",
-    "german",
-    "italian",
-    "norwegian",
-    "portuguese",
-    "russian",
-    "spanish",
-    "swedish",
-    "turkish",
-    "none",
-]
+from rayreel.index.config import Language
 
 _WORD = re.compile(r"[^\W_]+")
 # Scripts written without spaces: Thai, Lao, kana and Chinese characters. Their words are not known: pairs of

@@ -1,6 +1,16 @@
 """Settings of recommendations."""
 
+from enum import StrEnum
+
 from pydantic import BaseModel, ConfigDict, Field
+
+
+class Layout(StrEnum):
+    """pca: the two directions of the largest variance. tsne, umap: neighbours stay neighbours."""
+
+    PCA = "pca"
+    TSNE = "tsne"
+    UMAP = "umap"
 
 
 class RecommendConfig(BaseModel):

@@ -1,13 +1,12 @@
 """Lay embeddings out on a plane, for maps of the videos."""
 
-from enum import StrEnum
-
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from rayreel.errors import RayreelError
+from rayreel.recommendation.config import Layout
 
 PERPLEXITY = 30.0
 _FEWEST = 4
@@ -15,14 +14,6 @@ _FEWEST = 4
 
 class LayoutUnavailable(RayreelError):
     """The videos cannot be laid out."""
-
-
-class Layout(StrEnum):
-    """pca: the two directions of the largest variance. tsne, umap: neighbours stay neighbours."""
-
-    PCA = "pca"
-    TSNE = "tsne"
-    UMAP = "umap"
 
 
 def lay_out(vectors_ND: NDArray[np.float32], layout: Layout, seed: int = 0) -> NDArray[np.float32]:

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from rayreel.encoders.encoder import Modality
 from rayreel.errors import RayreelError
+from rayreel.index.config import Language
 from rayreel.index.filters import Filter
 from rayreel.index.filters import matches as satisfies
 from rayreel.index.postings import Postings, matches
-from rayreel.index.words import Language, words
+from rayreel.index.words import words
 from rayreel.recommendation.query import BadQuery, Vector
 from rayreel.release.lexicon import documents
 from rayreel.release.rows import (

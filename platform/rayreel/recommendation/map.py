@@ -12,7 +12,8 @@ from sklearn.cluster import KMeans
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from rayreel.encoders.encoder import Modality
-from rayreel.recommendation.layout import Layout, lay_out
+from rayreel.recommendation.config import Layout
+from rayreel.recommendation.layout import lay_out
 from rayreel.recommendation.live import Live
 
 FUSED = "fused"

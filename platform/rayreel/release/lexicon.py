@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from rayreel.encoders.encoder import Modality
 from rayreel.evaluation.metrics import Ranked, ndcg
+from rayreel.index.config import Language
 from rayreel.index.postings import Postings, matches
-from rayreel.index.words import Language, words
+from rayreel.index.words import words
 from rayreel.release.rows import embeddings, part_embeddings
 
 # How much one occurrence of a word counts by its field; BM25 counts a word fully from 1.

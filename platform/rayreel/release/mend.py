@@ -8,7 +8,7 @@ from typing import NamedTuple
 from rayreel.encoders.encoder import Modality
 from rayreel.features.amend import Amendments
 from rayreel.features.store import FeatureStore
-from rayreel.index.words import Language
+from rayreel.index.config import Language
 from rayreel.parts import broken_files, set_aside
 from rayreel.release.rows import ReleaseRows
 from rayreel.release.snapshot import snapshot_damage, write_snapshot

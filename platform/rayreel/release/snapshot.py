@@ -21,8 +21,8 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
 from rayreel.encoders.encoder import Modality
 from rayreel.errors import RayreelError
+from rayreel.index.config import Language
 from rayreel.index.postings import Postings
-from rayreel.index.words import Language
 from rayreel.parts import parquet_bytes, read_part
 from rayreel.release.lexicon import DEFAULT_WEIGHT, documents, word_weight
 from rayreel.release.neighbours import exact_neighbours

@@ -5,7 +5,7 @@ from typing import Any
 
 from rayreel.cli.output import step
 from rayreel.media.pictures import PictureKind, Pictures
-from rayreel.recommendation.layout import Layout
+from rayreel.recommendation.config import Layout
 from rayreel.recommendation.local import load_promoted
 from rayreel.recommendation.map import map_of
 from rayreel.recommendation.map_page import page, picture

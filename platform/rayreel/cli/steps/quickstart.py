@@ -22,7 +22,8 @@ from rayreel.cli.steps.similar import results_table
 from rayreel.cli.steps.train import features, train_tower, trained_already
 from rayreel.client.client import Client
 from rayreel.errors import RayreelError
-from rayreel.recommendation.layout import Layout, LayoutUnavailable
+from rayreel.recommendation.config import Layout
+from rayreel.recommendation.layout import LayoutUnavailable
 from rayreel.release.gates import PromotionRefused
 from rayreel.release.promote import is_current
 from rayreel.release.registry import Version

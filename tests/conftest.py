@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import atexit
+import logging
 import multiprocessing
 import os
 import secrets
@@ -32,6 +33,15 @@ multiprocessing.set_forkserver_preload(
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 FilmMaker = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """After a test that has started a deployment in this process, log lines no longer go to Serve only."""
+    yield
+    for name in ("rayreel", "serve_apps"):
+        logging.getLogger(name).parent = logging.root
+
 
 # On a busy machine, Ray's timeout of 30 s for its first process is too short.
 os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "90")

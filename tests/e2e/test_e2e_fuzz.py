@@ -74,6 +74,7 @@ def with_known(openapi: dict[str, Any]) -> dict[str, Any]:
     for path, operations in openapi["paths"].items():
         if path.startswith("/v1/videos/{"):
             operations["get"]["parameters"][0]["schema"] = KNOWN["video_id"]
+        if path.startswith("/v1/videos/{") and "delete" in operations:
             operations["delete"]["parameters"][0]["schema"] = {"enum": TO_DELETE}
     return openapi
 

@@ -141,7 +141,7 @@ def test_the_first_release_has_to_pass_the_gates(site: Site) -> None:
     strict = configured(site, gates=GatesConfig())
     point_champion(1)
     refused = followed(strict)
-    assert refused.state is State.REFUSED and "above" in refused.gates[0] and "Nothing serves" in refused.reason
+    assert refused.state is State.REFUSED and "better" in refused.gates[0] and "Nothing serves" in refused.reason
     point_champion(2)
     assert followed(strict).state is State.IN_STEP and site.serving() == 2
 

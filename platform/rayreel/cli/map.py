@@ -13,7 +13,7 @@ from rayreel.settings import load_settings
 
 def main(
     layout: Annotated[
-        Layout, typer.Option(help="pca is quick, tsne and umap keep neighbours together; umap needs rayreel[map].")
+        Layout, typer.Option(help="pca is quick, tsne and umap keep neighbours together; umap needs rayreel\\[map].")
     ] = Layout.TSNE,
     out: Annotated[
         Path | None, typer.Option(help="Also write the page and, beside it, the picture to this .html file.")

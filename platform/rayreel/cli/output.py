@@ -60,7 +60,7 @@ def facts(title: str, rows: Mapping[str, Any]) -> Table:
     """Return a table of names and values."""
     table = Table(title=title, show_header=False, title_justify="left")
     for key, value in rows.items():
-        table.add_row(key, str(value))
+        table.add_row(key, escape(str(value)))
     return table
 
 

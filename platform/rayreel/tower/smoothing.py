@@ -13,8 +13,10 @@ def smoothed(unit_ND: Unit, smoothing: Smoothing) -> Unit:
     """Return unit vectors [N, D]: each averaged with its nearest others; exact. Time grows with N².
 
     >>> x_ND = np.array([[1, 0], [0.8, 0.6], [0, -1]], np.float32)
-    >>> smoothed(x_ND, Smoothing(neighbours=1, alpha=0)).round(3).tolist()
-    [[0.949, 0.316], [0.949, 0.316], [0.707, -0.707]]
+    >>> print(smoothed(x_ND, Smoothing(neighbours=1, alpha=0)).round(3))
+    [[ 0.949  0.316]
+     [ 0.949  0.316]
+     [ 0.    -1.   ]]
     """
     width = min(smoothing.neighbours, len(unit_ND) - 1)
     if width < 1:

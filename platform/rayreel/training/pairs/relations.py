@@ -64,7 +64,7 @@ class Alike:
 
     codes: list[NDArray[np.int64]]
     edges: list[sparse.csr_array]
-    _copies: dict[torch.device, list[Tensor]] = field(default_factory=dict, compare=False, repr=False)
+    copies: dict[torch.device, list[Tensor]] = field(default_factory=dict, compare=False, repr=False)
 
     def __call__(self, ids_X: Tensor, ids_Y: Tensor) -> Tensor:
         """Return whether the relation holds, [X, Y] bool."""
@@ -79,9 +79,9 @@ class Alike:
 
     def _codes_on(self, device: torch.device) -> list[Tensor]:
         """The codes on a device, where they stay: reading ids back from a GPU would wait for all its work."""
-        if device not in self._copies:
-            self._copies[device] = [torch.from_numpy(code_N).to(device) for code_N in self.codes]
-        return self._copies[device]
+        if device not in self.copies:
+            self.copies[device] = [torch.from_numpy(code_N).to(device) for code_N in self.codes]
+        return self.copies[device]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ PARTS = (
     "catalog",
     "media",
     "encoders",
+    "speech",
     "features",
     "tower",
     "evaluation",

@@ -39,6 +39,8 @@ class Reason(StrEnum):
     """Decoding took longer than `timeout_s`."""
     DECODER_CRASH = "decoder_crash"
     """The decoder process crashed, or exited without a result."""
+    NOT_TRANSCRIBED = "not_transcribed"
+    """Speech recognition failed on the sound."""
     INVALID_ROW = "invalid_row"
     """The catalog row is invalid: a field is missing or malformed."""
     DUPLICATE_ID = "duplicate_id"

@@ -25,6 +25,7 @@ from rayreel.index.config import IndexConfig
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.recommendation.config import RecommendConfig
 from rayreel.release.config import ReleaseConfig
+from rayreel.speech.config import SpeechConfig
 from rayreel.tower.config import FrozenConfig, TowerConfig
 from rayreel.tower.losses.config import LossConfig
 from rayreel.training.action.config import ActionConfig
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from rayreel.features.pipeline import Pipeline
     from rayreel.release.registry import Version
     from rayreel.release.site import Site
+    from rayreel.speech.find import Speech
     from rayreel.storage import Storage
 
 
@@ -57,6 +59,7 @@ class Settings(BaseSettings):
     limits: Limits = Field(Limits(), validate_default=True)
     encoders: EncodersConfig = EncodersConfig()
     sampling: SamplingConfig = SamplingConfig()
+    speech: SpeechConfig = SpeechConfig()
     extract: ExtractConfig = ExtractConfig()
     interactions: str | None = Field(None, description="users' interactions: CSV, Parquet or RecBole .inter file")
     splits: SplitConfig = SplitConfig()
@@ -107,7 +110,14 @@ class Settings(BaseSettings):
         """The extraction pipeline of these settings."""
         from rayreel.features.pipeline import Pipeline
 
-        return Pipeline(self.encoders, self.limits, self.extract, self.weights_cache)
+        return Pipeline(self.encoders, self.limits, self.extract, self.weights_cache, speech=self.found_speech)
+
+    @property
+    def found_speech(self) -> "Speech | None":
+        """The speech recognition to use; downloads its model if speech.mode is on. Raises RayreelError."""
+        from rayreel.speech.find import find_speech
+
+        return find_speech(self.speech, self.encoders.weights_dir, self.weights_cache)
 
     @property
     def encoder_key(self) -> str:

@@ -189,7 +189,7 @@ def test_a_folder_and_a_copy_named_by_open_clip_have_one_identity(
 def test_a_name_is_looked_up_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name, found = (
         OpenClipName("PE-Core-S-16-384", "meta", "abc"),
-        HubRepo("timm/PE-Core-S-16-384", "abc", open_clip=True),
+        HubRepo("timm/PE-Core-S-16-384", "abc", "open_clip"),
     )
     assert repo_or_folder(name, tmp_path) == found
     monkeypatch.setitem(sys.modules, "open_clip", None)
@@ -220,7 +220,7 @@ def test_a_folder_with_both_formats_is_transformers_unless_named_by_open_clip(wr
     spec, named = (spec_of(Modality.VISUAL, name) for name in (str(both), "open_clip:org/clip-tiny"))
     assert spec is not None and named is not None
     assert (spec.preprocessing, named.preprocessing) == ("frames1", "open_clip_frames1")
-    assert checkpoint_folder(HubRepo("org/clip-tiny", None, open_clip=True), tmp_path, tmp_path / "cache") == both
+    assert checkpoint_folder(HubRepo("org/clip-tiny", None, "open_clip"), tmp_path, tmp_path / "cache") == both
     names = [path.name for path in both.iterdir()]
     assert "open_clip_model.safetensors" in files_of(names, OPEN_CLIP)
     assert "model.safetensors" not in files_of(names, OPEN_CLIP)

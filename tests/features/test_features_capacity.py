@@ -4,12 +4,15 @@ import pytest
 
 from rayreel.features.capacity import Capacity
 from rayreel.features.config import ExtractConfig
+from rayreel.speech.config import SpeechConfig
 
 GB = 1e9
 
 
-def capacity(*nodes: dict[str, float], free_gpus: float = 0.0, **settings: float) -> Capacity:
-    return Capacity(ExtractConfig(**settings), nodes, free_gpus, int(sum(node["CPU"] for node in nodes)))
+def capacity(
+    *nodes: dict[str, float], free_gpus: float = 0.0, speech: SpeechConfig | None = None, **settings: float
+) -> Capacity:
+    return Capacity(ExtractConfig(**settings), nodes, free_gpus, int(sum(node["CPU"] for node in nodes)), speech)
 
 
 def cpus(count: float, gpus: float = 0.0) -> dict[str, float]:
@@ -18,18 +21,23 @@ def cpus(count: float, gpus: float = 0.0) -> dict[str, float]:
 
 @pytest.mark.parametrize("nodes", [1, 2, 3, 10])
 @pytest.mark.parametrize("size", [2, 8])
-def test_the_smallest_node_alone_holds_all_actors_and_a_decoder(nodes: int, size: int) -> None:
-    cluster = capacity(*[cpus(size)] * nodes)
-    decode, encode = cluster.reserved_cpus()
-    assert cluster.encoders * encode + decode <= size
-    # As many decode tasks run at once as if each actor had a CPU.
-    at_once = (nodes * size - cluster.encoders * encode) / decode
-    assert at_once <= (nodes * size - cluster.encoders) / ExtractConfig().cpus_per_decode + 1e-6
+@pytest.mark.parametrize("speech", [None, SpeechConfig()])
+def test_the_smallest_node_alone_holds_all_actors_and_a_decoder(
+    nodes: int, size: int, speech: SpeechConfig | None
+) -> None:
+    cluster, config = capacity(*[cpus(size)] * nodes, speech=speech), ExtractConfig()
+    decode, encode, transcribe = cluster.reserved_cpus()
+    reserved = cluster.encoders * encode + cluster.speech_actors * transcribe
+    assert reserved + decode <= size
+    # At most as many decode tasks run at once as if each actor had what is set.
+    wanted = cluster.encoders * config.cpus_per_encoder + cluster.speech_actors * config.cpus_per_speech
+    at_once = (nodes * size - reserved) / decode
+    assert at_once <= max(1, (nodes * size - wanted) / config.cpus_per_decode) + 1e-6
 
 
 def test_on_one_machine_an_actor_reserves_what_is_set() -> None:
-    assert capacity(cpus(2)).reserved_cpus() == (0.5, 1)
-    assert capacity(cpus(16)).reserved_cpus() == (0.5, 1)
+    assert capacity(cpus(2)).reserved_cpus()[:2] == (0.5, 1)
+    assert capacity(cpus(16)).reserved_cpus()[:2] == (0.5, 1)
     assert capacity(cpus(2), encoder_actors=4).reserved_cpus()[1] == 0.25
 
 
@@ -54,7 +62,7 @@ def test_no_gpu_is_used_unless_there_is_one_or_with_none_per_actor() -> None:
 
 
 def test_actors_of_a_small_gpu_machine_leave_half_of_it_to_decoders() -> None:
-    decode, encode = capacity(cpus(2, gpus=1), free_gpus=1).reserved_cpus()
+    decode, encode, _ = capacity(cpus(2, gpus=1), free_gpus=1).reserved_cpus()
     assert (decode, encode) == (0.5, 0.5)
 
 
@@ -65,3 +73,20 @@ def test_decoders_run_ahead_by_blocks_per_core_and_at_most_half_of_the_object_st
     assert capacity(cpus(16), blocks_in_flight=4).bytes_in_flight(block) == 4 * block
     assert capacity(cpus(64)).bytes_in_flight(block) == 2 * GB
     assert capacity().bytes_in_flight(block) == 8 * block  # groups of nodes that start at zero
+
+
+def test_speech_and_encoders_share_the_gpus() -> None:
+    both = capacity(cpus(16, gpus=2), free_gpus=2, speech=SpeechConfig())
+    assert (both.encoders, both.speech_actors, both.gpus, both.speech_gpus) == (2, 2, 1, 1)
+    on_cpu = capacity(cpus(16, gpus=2), free_gpus=2, speech=SpeechConfig(device="cpu"))
+    assert (on_cpu.encoders, on_cpu.speech_actors, on_cpu.speech_gpus) == (4, 16, 0)
+    alone = capacity(cpus(16, gpus=1), free_gpus=1, speech=SpeechConfig(), gpus_per_encoder=0)
+    assert (alone.speech_actors, alone.speech_gpus) == (2, 1)
+    assert capacity(cpus(4)).speech_actors == 0
+
+
+def test_a_gpu_that_cannot_hold_both_is_said_with_the_settings_of_both() -> None:
+    waiting = capacity(cpus(16, gpus=1), free_gpus=1, speech=SpeechConfig(), gpus_per_encoder=1)
+    assert "1.5 GPU per encoder and speech actor" in waiting.shortage
+    assert "extract.gpus_per_speech" in waiting.shortage
+    assert capacity(cpus(4, gpus=1), free_gpus=1, speech=SpeechConfig()).shortage == ""

@@ -72,6 +72,21 @@ def test_with_a_gpu_the_limit_is_the_slower_stage_however_long_blocks_wait() -> 
     assert ideal(run(*[block(cost_s=(1.0, 0.5))] * 3, cores=16, gpus=1)).limit == "encode"
 
 
+def spoken(cost_s: float) -> BlockReport:
+    times = {"speech_waited_s": 1.0, "transcribe_s": 2.0, "transcribe_cost_s": cost_s, "sound_s": 60.0}
+    return block(cost_s=(1.0, 1.0)).model_copy(update=times)
+
+
+def test_speech_is_a_stage_that_shares_the_cores_or_has_a_gpu() -> None:
+    throughput = run(*[spoken(2.0)] * 11, cores=2)  # 4 core seconds every 2 s, of 4
+    assert (ideal(throughput).limit, throughput.transcribed, throughput.sound_s) == ("speech", 100, 600)
+    assert ideal(throughput).efficiency(throughput) == pytest.approx(1)
+    assert ideal(throughput).transcribe_ms == pytest.approx(200)
+    throughput.speech_gpus = 1
+    assert ideal(throughput).efficiency(throughput) == pytest.approx(1)  # the GPU is busy, and the cores half of it
+    assert ideal(run(*[block(cost_s=(1.0, 2.0))] * 3)).transcribe_ms == 0
+
+
 def test_without_a_cost_there_is_no_limit() -> None:
     assert Ideal.of(run(block(), block())) is None
     assert Ideal.of(run()) is None

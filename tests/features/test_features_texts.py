@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from rayreel.catalog.read import read_catalog
@@ -54,7 +55,13 @@ class PipelineHere(Pipeline):
     def throughput(self) -> Throughput:
         return Throughput()
 
-    def run(self, todo: Sequence[CatalogVideo], versions: dict[str, str], store: FeatureStore) -> Iterator[BlockReport]:
+    def run(
+        self,
+        todo: Sequence[CatalogVideo],
+        versions: dict[str, str],
+        store: FeatureStore,
+        spoken: pa.Table | None = None,
+    ) -> Iterator[BlockReport]:
         if todo:
             block = todo_rows(todo, [versions[video.video_id] for video in todo])
             decoded = DecodeVideos(KEY.sampling, self.limits, KEY.frame_size)(block)

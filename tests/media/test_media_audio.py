@@ -41,7 +41,8 @@ def windows_of(path: Path, starts_s: list[float], window_s: float) -> np.ndarray
     """Return windows of a file's first audio track, at times since its start."""
     with av.open(path) as container:
         sound = next(iter(indexed_tracks(container, zero_s=0.0).values()))
-        return sample_windows(container, container.streams.audio[0], starts_s, window_s, Deadline(60), sound=sound)
+        found = sample_windows(container, container.streams.audio[0], starts_s, window_s, Deadline(60), sound=sound)
+        return None if found is None else found.windows
 
 
 @pytest.mark.parametrize("starts_s", [[0.0, 1.0, 2.0, 3.0], [0.0, 1.2, 2.4, 8.6], [5.5]])
@@ -109,3 +110,17 @@ def test_windows_are_spread_evenly_and_do_not_overlap() -> None:
     assert window_starts(11.0, 4, 2.0) == [0.0, 3.0, 6.0, 9.0]
     assert window_starts(5.0, 4, 2.0) == [0.0, 3.0]
     assert window_starts(1.0, 4, 2.0) == [0.0]
+
+
+def test_windows_cut_from_the_whole_track_equal_windows_decoded_by_seeking(tmp_path: Path) -> None:
+    path, starts_s = write_sound(tmp_path / "a.m4a", rising(10), rate=48_000), [0.0, 3.0, 8.6]
+    apart = windows_of(path, starts_s, 1.0)
+    with av.open(path) as container:
+        sound = next(iter(indexed_tracks(container, zero_s=0.0).values()))
+        stream = container.streams.audio[0]
+        found = sample_windows(container, stream, starts_s, 1.0, Deadline(60), sound=sound, track_s=6.0)
+    assert found is not None and found.track is not None and found.windows is not None and apart is not None
+    assert found.track.shape == (6 * RATE,) and found.track.dtype == np.int16
+    np.testing.assert_allclose(found.track[3 * RATE : 4 * RATE] / 32767, found.windows[1], atol=1e-4)
+    for whole, window in zip(found.windows, apart, strict=True):
+        assert np.corrcoef(whole, window)[0, 1] > 0.98  # runs begin at a frame, rounded to a sample

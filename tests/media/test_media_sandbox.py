@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -210,8 +211,9 @@ def test_a_decoder_that_closes_its_socket_is_killed(decoder: IsolatedDecoder, fi
     assert first is not None and first != decoder.pid and not members(first)
 
 
-def decode_request() -> DecodeRequest:
-    return DecodeRequest.for_file("film.mp4", 1000, SAMPLING, SIZE, Limits())
+def decode_request(track_s: float = 0) -> DecodeRequest:
+    sampling = SAMPLING.model_copy(update={"track_s": track_s})
+    return DecodeRequest.for_file("film.mp4", 1000, sampling, SIZE, Limits())
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +237,23 @@ def test_samples_are_received_unchanged(memory: int) -> None:
     assert isinstance(got, Samples) and got.facts == sent.facts
     np.testing.assert_array_equal(got.frames, sent.frames)
     np.testing.assert_array_equal(got.windows, sent.windows)
+
+
+def test_a_whole_track_is_received_unchanged_only_if_it_was_asked_for() -> None:
+    track = np.arange(-8000, 8000, dtype=np.int16)
+    sent = replace(samples(), track=track)
+    request = decode_request(track_s=1.0)
+    memory = os.memfd_create("whole")
+    os.ftruncate(memory, request.memory_bytes())
+    message = write_response(request.token, sent, memory)
+    got = read_response(request, message, memory)
+    assert isinstance(got, Samples) and got.track is not None
+    np.testing.assert_array_equal(got.track, track)
+    np.testing.assert_array_equal(got.windows, sent.windows)
+    shorter = decode_request(track_s=0.5).model_copy(update={"token": request.token})
+    with pytest.raises(ValueError, match="track"):
+        read_response(shorter, message, memory)
+    os.close(memory)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.001])

@@ -32,7 +32,7 @@ from rayreel.media.config import SamplingConfig
 Preset = Literal["laptop", "standard", "action", "clip", "modern", "thesis"]
 
 BSD, APACHE, MIT = "BSD-3-Clause", "Apache-2.0", "MIT"
-_CHECKPOINT = re.compile(r"(?P<kind>hf|open_clip):(?P<owner>\w[\w.-]*)/(?P<name>\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
+HUB_NAME = re.compile(r"(?P<kind>hf|open_clip):(?P<owner>\w[\w.-]*)/(?P<name>\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 
@@ -321,7 +321,7 @@ def checkpoint_of(modality: Modality, name: str) -> HubRepo | OpenClipName | Pat
     """Return what a name, `hf:…`, `open_clip:…` or a path says of a checkpoint; None for other encoders."""
     if name in NAMED_CHECKPOINTS[modality]:
         return NAMED_CHECKPOINTS[modality][name].repo
-    if named := _CHECKPOINT.fullmatch(name):
+    if named := HUB_NAME.fullmatch(name):
         if named["kind"] == "hf":
             return HubRepo(f"{named['owner']}/{named['name']}", named["revision"])
         return OpenClipName(named["owner"], named["name"], named["revision"]) if modality in OPEN_CLIP else None

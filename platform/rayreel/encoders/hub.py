@@ -24,7 +24,7 @@ def repo_or_folder(source: HubRepo | OpenClipName | Path, cache_dir: Path) -> Hu
         return source
     memo = cache_dir / "hub" / f"open_clip--{source.model}--{source.pretrained}.repo"
     repo_id = memo.read_text() if memo.is_file() else remember(memo, repo_of(source))
-    return HubRepo(repo_id, source.revision, open_clip=True)
+    return HubRepo(repo_id, source.revision, "open_clip")
 
 
 def checkpoint_folder(source: HubRepo | Path, weights_dir: Path | None, cache_dir: Path) -> Path:
@@ -66,7 +66,8 @@ def checkpoint_here(source: HubRepo | OpenClipName | Path, weights_dir: Path | N
 
 def _home(repo: HubRepo, cache_dir: Path) -> Path:
     """Return the folder of a repository in the cache. Those of different formats may not share one."""
-    return cache_dir / "hub" / (repo.repo_id.replace("/", "--") + ("--open_clip" if repo.open_clip else ""))
+    form = "" if repo.form == "transformers" else f"--{repo.form}"
+    return cache_dir / "hub" / (repo.repo_id.replace("/", "--") + form)
 
 
 def _places(repo: HubRepo, weights_dir: Path | None, cache_dir: Path) -> dict[str, Path]:

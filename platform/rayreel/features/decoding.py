@@ -1,6 +1,7 @@
 """The first stage of extraction: decode videos to frames and audio. Runs in CPU tasks and imports no model."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -34,21 +35,34 @@ class DecodeVideos:
         Without a `uri` the columns of DECODED stay null.
         """
         started, own_s = time.time(), time.thread_time()
-        decoder = process_decoder(self.limits.max_memory_bytes, self.limits.allowed_roots, self.decode_with)
+        clips, cost_s = self.clips(block["uri"].to_pylist())
+        if self.pictures is not None:
+            self.pictures.keep([clip for clip in clips if isinstance(clip, Clip)], self.sampling.window)
+        rows = decoded_rows(block, clips)
+        return decoding_timed(rows, started, cost_s + time.thread_time() - own_s)
+
+    def clips(self, uris: Sequence[str | None]) -> tuple[list[Clip | Rejected | None], float]:
+        """Decode videos; return them, None without an address, and the core seconds of their decoder."""
+        decoder = self.decoder()
         clips, costs = list[Clip | Rejected | None](), list[float]()
-        for uri in block["uri"].to_pylist():
+        for uri in uris:
             before_s = decoder.cpu_s
             clips.append(self.decode(decoder, uri) if uri else None)
             if before_s and uri:  # the decoder ran before: its start is no cost of a video
                 costs.append(max(0.0, decoder.cpu_s - before_s))
-        if self.pictures is not None:
-            self.pictures.keep([clip for clip in clips if isinstance(clip, Clip)], self.sampling.window)
-        rows = decoded_rows(block, clips)
         mean_s = sum(costs) / len(costs) if costs else 0.0
-        cost_s = time.thread_time() - own_s + mean_s * sum(clip is not None for clip in clips)
-        now = time.time()
-        return timed(rows, decode_s=now - started, decoded_at=now, decode_cost_s=cost_s)
+        return clips, mean_s * sum(clip is not None for clip in clips)
+
+    def decoder(self) -> IsolatedDecoder:
+        """Return the decoder of this process."""
+        return process_decoder(self.limits.max_memory_bytes, self.limits.allowed_roots, self.decode_with)
 
     def decode(self, decoder: IsolatedDecoder, uri: str) -> Clip | Rejected:
         """Decode one video with this decoder."""
         return decoder.decode(uri, self.sampling, self.frame_size, self.limits)
+
+
+def decoding_timed(rows: pa.Table, started: float, cost_s: float) -> pa.Table:
+    """Return decoded rows with the times of their decoding, which ends now."""
+    now = time.time()
+    return timed(rows, decode_s=now - started, decoded_at=now, decode_cost_s=cost_s)

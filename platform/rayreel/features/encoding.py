@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from rayreel.catalog.columns import texts_of
 from rayreel.encoders.config import EncodersConfig
 from rayreel.encoders.encoder import Modality
 from rayreel.features.key import EncoderKey
-from rayreel.features.rows import frames_of, timed, windows_of
-from rayreel.features.schema import feature_schema
+from rayreel.features.rows import frames_of, timed, waited, windows_of
+from rayreel.features.schema import SPOKEN, feature_schema
+from rayreel.features.texts import text_vectors
 from rayreel.media.config import AUDIO_RATE_HZ
 
 
@@ -36,14 +36,15 @@ class EncodeVideos:
     def __call__(self, block: pa.Table) -> pa.Table:
         """Replace frames and sound by vectors, and add the times of encoding; failures pass through."""
         started, cost_s, encoders = time.time(), self._cost_s(), self.encoders
+        texts, of_row = text_vectors(encoders.text, block)
         vectors = {
             Modality.VISUAL: encoders.visual.encode(inputs_of(block, Modality.VISUAL, self.key)),
             Modality.AUDIO: encoders.audio.encode(inputs_of(block, Modality.AUDIO, self.key)),
-            Modality.TEXT: encoders.text.encode(inputs_of(block, Modality.TEXT, self.key)),
+            Modality.TEXT: texts,
         }
         counts = {modality: counts_of(block, modality, encoders.visual.window) for modality in Modality}
-        waited_s = started - (pc.max(block["decoded_at"]).as_py() or started)
-        rows = encoded_rows(block, vectors, counts, self.key)
+        counts[Modality.TEXT] = of_row
+        rows, waited_s = encoded_rows(block, vectors, counts, self.key), waited(block, started)
         return timed(rows, waited_s=waited_s, encode_s=time.time() - started, encode_cost_s=self._cost_s() - cost_s)
 
     def _cost_s(self) -> float:
@@ -84,16 +85,18 @@ def encoded_rows(
 
     `vectors` are [sum of counts, D] per modality, `counts` the number of vectors of each row.
     """
-    rows, schema = decoded.drop_columns(["frames", "windows"]), feature_schema(key.dims)
+    media = [name for name in ("frames", "windows", "track") if name in decoded.column_names]
+    rows, schema = decoded.drop_columns(media), feature_schema(key.dims)
     for modality in Modality:
-        cells = _ragged(vectors[modality], counts[modality], key.dims[modality])
+        cells = vector_cells(vectors[modality], counts[modality], key.dims[modality])
         rows = rows.append_column(schema.field(modality.value), cells)
-    rows = rows.append_column("transcript", pa.nulls(rows.num_rows, pa.string()))
+    for field in SPOKEN if "transcript" not in rows.column_names else ():
+        rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
     return rows.append_column("encoder_key", pa.array([str(key)] * rows.num_rows, pa.string()))
 
 
-def _ragged(vectors: NDArray[np.float32], counts: Sequence[int], dim: int) -> pa.Array:
-    """Vectors [sum of counts, dim] as one list of vectors per video; null for a video without vectors."""
+def vector_cells(vectors: NDArray[np.float32], counts: Sequence[int], dim: int) -> pa.Array:
+    """Return vectors [sum of counts, dim] as one list of vectors per video; null for a video without vectors."""
     inner = pa.FixedSizeListArray.from_arrays(pa.array(vectors.astype(np.float16).ravel()), dim)
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     missing = np.array(counts, dtype=np.int64) == 0

@@ -3,8 +3,9 @@
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import pyarrow as pa
 
@@ -16,10 +17,12 @@ from rayreel.durable import StorageFull
 from rayreel.errors import RayreelError
 from rayreel.features.pipeline import Pipeline
 from rayreel.features.report import EXTRACTED, Throughput
+from rayreel.features.retelling import former_rows, located_rows
 from rayreel.features.rows import quarantine_row
-from rayreel.features.schema import QUARANTINE
+from rayreel.features.schema import QUARANTINE, SPOKEN
 from rayreel.features.store import FeatureStore
-from rayreel.features.version import version_of
+from rayreel.features.version import base_of, spoken_version, version_of
+from rayreel.speech.find import Speech
 
 
 class TooManyFailures(RayreelError):
@@ -32,7 +35,7 @@ class ExtractReport:
 
     `deleted` and `replaced` are rows of videos that were deleted or replaced over the API: an amendment overrides the
     catalog. `without_video` of the extracted rows have no address of a video. `text_fallback` of the quarantined and
-    unchanged rows were indexed by their text in this run.
+    unchanged rows were indexed by their text in this run. `retold` of the extracted rows kept their other features.
     """
 
     rows: int
@@ -45,6 +48,7 @@ class ExtractReport:
     replaced: int = 0
     without_video: int = 0
     text_fallback: int = 0
+    retold: int = 0
 
     @property
     def nothing_usable(self) -> bool:
@@ -61,7 +65,8 @@ class ExtractReport:
 class ExtractionPlan:
     """The work of a run: the catalog's rows compared with the content of the store.
 
-    `rows` has the usable rows by (video_id, version), including those whose video is missing.
+    `rows` has the usable rows by (video_id, version), including those whose video is missing. `retold` has the new
+    version of rows that exist but whose speech is to be recognised, by id and former version.
     """
 
     versions: dict[str, str]
@@ -70,26 +75,40 @@ class ExtractionPlan:
     new_problems: dict[str, RowProblem]
     amended: Counter[str] = field(default_factory=Counter)
     rows: dict[tuple[str, str], CatalogVideo] = field(default_factory=dict)
+    retold: dict[tuple[str, str], str] = field(default_factory=dict)
 
     @staticmethod
-    def of(catalog: Catalog, store: FeatureStore, *, retry_quarantined: bool, adding: bool = False) -> "ExtractionPlan":
+    def of(
+        catalog: Catalog,
+        store: FeatureStore,
+        *,
+        retry_quarantined: bool,
+        adding: bool = False,
+        speech: Speech | None = None,
+    ) -> "ExtractionPlan":
         """Determine what is new or changed. Videos that were deleted or replaced over the API are skipped.
 
-        `adding` overrides amendments: adding a catalog is an explicit request.
+        `adding` overrides amendments: adding a catalog is an explicit request. With `speech`, rows that were not
+        transcribed so are new; without it, rows are kept with or without a transcript.
         """
-        versions = {video.video_id: version_of(video) for video in catalog.videos}
         problems = {_problem_version(problem): problem for problem in catalog.problems}
         seen = store.done()
+        versions = wanted_versions(catalog.videos, speech, seen)
         done = store.done(quarantined=False) if retry_quarantined else seen
         amendments = {} if adding else store.amendments.read()
-        overridden = {i: amendments[i] for i, version in versions.items() if amendments.get(i, version) != version}
+        overridden = {
+            i: amendments[i] for i, version in versions.items() if not _same(amendments.get(i, version), version)
+        }
         amended = Counter("deleted" if version is None else "replaced" for version in overridden.values())
         rest = [video for video in catalog.videos if video.video_id not in overridden]
         todo = [video for video in rest if (video.video_id, versions[video.video_id]) not in done]
         new_problems = {v: p for v, p in problems.items() if (p.video_id, v) not in seen}
         rows = {(video.video_id, versions[video.video_id]): video for video in rest}
         rows |= {(p.video_id, v): p.video for v, p in problems.items() if p.video and p.video_id not in amendments}
-        return ExtractionPlan(versions, todo, problems, new_problems, amended, rows)
+        retold = former_rows(store, {video.video_id: versions[video.video_id] for video in todo}) if speech else {}
+        kept = {video_id for video_id, _ in retold}
+        todo = [video for video in todo if video.video_id not in kept]
+        return ExtractionPlan(versions, todo, problems, new_problems, amended, rows, retold)
 
     @property
     def catalog_rows(self) -> list[tuple[str, str]]:
@@ -129,19 +148,24 @@ def extract(
     started = time.monotonic()
     store.storage.sweep()
     store.create()
-    plan = ExtractionPlan.of(catalog, store, retry_quarantined=retry_quarantined, adding=adding)
+    speech = pipeline.speech
+    plan = ExtractionPlan.of(catalog, store, retry_quarantined=retry_quarantined, adding=adding, speech=speech)
     with_texts = pipeline.config.text_fallback
     set_planned_catalog(store, plan, adding=adding, with_texts=with_texts)
     reasons = _quarantine_problems(store, plan.new_problems)
     _stop_if_too_many(reasons, max_failures)
-    throughput = pipeline.throughput() if plan.todo else Throughput()
-    for block in pipeline.run(plan.todo, plan.versions, store):
+    count = len(plan.todo) + len(plan.retold)
+    throughput = pipeline.throughput() if count else Throughput()
+    blocks = chain(
+        pipeline.run(plan.todo, plan.versions, store), pipeline.retell(located_rows(store, plan.retold), store)
+    )
+    for block in blocks:
         if block.storage_full:
             raise StorageFull(block.storage_full)
         throughput.add(block)
-        progress(throughput, len(plan.todo))
+        progress(throughput, count)
         _stop_if_too_many(reasons + throughput.outcomes, max_failures)
-    unchanged = len(catalog) - len(plan.todo) - len(plan.new_problems) - plan.amended.total()
+    unchanged = len(catalog) - count - len(plan.new_problems) - plan.amended.total()
     reasons.update(throughput.outcomes)
     extracted = reasons.pop(EXTRACTED, 0)
     return ExtractReport(
@@ -153,6 +177,7 @@ def extract(
         without_video=sum(not video.uri for video in plan.todo),
         text_fallback=_extract_texts(plan.unusable(store), store, pipeline) if with_texts else 0,
         seconds=time.monotonic() - started,
+        retold=len(plan.retold),
         **plan.amended,
     )
 
@@ -173,16 +198,18 @@ def extract_like(
 ) -> list[str]:
     """Extract the current videos of one store into that of other encoders. The catalog and its amendments stay.
 
-    Returns the ids of the videos that failed: see the quarantine of `store`. A killed run continues; videos that failed
-    before are tried again. Needs a running Ray. Raises StorageFull.
+    Transcripts are copied. Returns the ids of the videos that failed: see the quarantine of `store`. A killed run
+    continues; videos that failed before are tried again. Needs a running Ray. Raises StorageFull.
     """
     store.storage.sweep()
     store.create()
-    table, done = source.read([*CATALOG.names, "version"]), store.done(quarantined=False)
+    table, done = source.read([*CATALOG.names, *SPOKEN.names, "version"]), store.done(quarantined=False)
     versions = dict(zip(table["video_id"].to_pylist(), table["version"].to_pylist(), strict=True))
-    todo = [video for video in to_videos(table) if (video.video_id, versions[video.video_id]) not in done]
+    missing = [(video.video_id, versions[video.video_id]) not in done for video in to_videos(table)]
+    table = table.filter(pa.array(missing, pa.bool_()))
+    todo = to_videos(table)
     throughput = pipeline.throughput() if todo else Throughput()
-    for block in pipeline.run(todo, versions, store):
+    for block in pipeline.run(todo, versions, store, spoken=table.select(SPOKEN.names)):
         if block.storage_full:
             raise StorageFull(block.storage_full)
         throughput.add(block)
@@ -201,10 +228,30 @@ def set_planned_catalog(store: FeatureStore, plan: ExtractionPlan, *, adding: bo
         new = {video_id for video_id, _ in rows}
         kept = [(row["video_id"], row["version"]) for row in store.catalog().to_pylist()]
         rows = [pair for pair in kept if pair[0] not in new] + rows
-        # An amendment overrides the catalog, so it must have the same version.
-        amendments = store.amendments.read()
-        store.amend(added=[pair for pair in plan.versions.items() if amendments.get(pair[0], pair[1]) != pair[1]])
+    # An amendment overrides the catalog, so it must have the same version.
+    amendments = store.amendments.read()
+    amended = [pair for pair in plan.versions.items() if amendments.get(pair[0], pair[1]) != pair[1]]
+    store.amend(added=amended if adding else [pair for pair in amended if _same(amendments[pair[0]], pair[1])])
     store.set_catalog(rows)
+
+
+def wanted_versions(
+    videos: Sequence[CatalogVideo], speech: Speech | None, seen: set[tuple[str, str]]
+) -> dict[str, str]:
+    """Return the version that each video's row should have. Without `speech`, a transcript that exists is kept."""
+    wanted = {video.video_id: version_of(video) for video in videos}
+    if speech is not None:
+        with_video = {video.video_id for video in videos if video.uri}
+        return {i: spoken_version(v, speech.key) if i in with_video else v for i, v in wanted.items()}
+    for video_id, version in sorted(seen):
+        if video_id in wanted and base_of(version) == base_of(wanted[video_id]):
+            wanted[video_id] = version
+    return wanted
+
+
+def _same(version: str | None, other: str) -> bool:
+    """Whether two versions differ at most in how speech is recognised; None is that of a deleted video."""
+    return version is not None and base_of(version) == base_of(other)
 
 
 def _stop_if_too_many(outcomes: Counter[str], max_failures: int | None) -> None:

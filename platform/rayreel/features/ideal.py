@@ -1,4 +1,4 @@
-"""The upper bound of throughput: decoding and encoding alone on this hardware, without other costs."""
+"""The upper bound of throughput: each stage alone on this hardware, without other costs."""
 
 import random
 import time
@@ -9,59 +9,70 @@ import numpy as np
 import ray
 
 from rayreel.catalog.video import CatalogVideo
-from rayreel.encoders.config import EncodersConfig
 from rayreel.encoders.load import Encoders, load_encoders
 from rayreel.failures import Rejected
 from rayreel.features.key import EncoderKey
 from rayreel.features.pipeline import Pipeline
 from rayreel.features.report import Throughput
 from rayreel.media.clip import Clip
-from rayreel.media.isolated import process_decoder
 
 
 @dataclass(frozen=True, slots=True)
 class Ideal:
-    """Rates of bare decoding and encoding, videos per second."""
+    """Rates of each stage alone, videos per second; that of speech recognition is 0 without any."""
 
     decode_rate: float
     encode_rate: float
     cores: int
     gpus: float
+    transcribe_rate: float = 0.0
+    speech_gpus: float = 0.0
 
     @staticmethod
     def of(run: Throughput) -> "Ideal | None":
         """Return the rates that follow from what the videos of a run cost; None before the first.
 
-        On CPUs these are the core seconds that decoding and encoding took, so that nothing has to be measured after the
-        run; on a GPU, encoding costs what bare passes took when the number of rows was chosen.
+        On CPUs these are the core seconds that each stage took, so that nothing has to be measured after the run; on a
+        GPU, encoding costs what bare passes took when the number of rows was chosen, and speech the time of its calls.
         """
         if not (run.decode_cost_s and run.encode_cost_s):
             return None
         decode_s, encode_s = run.decode_cost_s / run.decoded, run.encode_cost_s / run.encoded
-        return Ideal(run.cores / decode_s, (run.gpus or run.cores) / encode_s, run.cores, run.gpus)
+        speech_s = run.transcribe_cost_s / run.transcribed if run.transcribed else 0.0
+        transcribe_rate = (run.speech_gpus or run.cores) / speech_s if speech_s else 0.0
+        encode_rate = (run.gpus or run.cores) / encode_s
+        return Ideal(run.cores / decode_s, encode_rate, run.cores, run.gpus, transcribe_rate, run.speech_gpus)
 
     @property
     def limit(self) -> str:
-        """The stage that limits: the slower one or, where both share the cores, the one that takes more of them."""
-        return "encode" if self.encode_rate < self.decode_rate else "decode"
+        """The stage that limits: the slowest one or, where stages share the cores, the one that takes most of them."""
+        rates = {"decode": self.decode_rate, "speech": self.transcribe_rate, "encode": self.encode_rate}
+        return min((stage for stage, rate in rates.items() if rate), key=rates.__getitem__)
 
     @property
     def videos_per_s(self) -> float:
-        """With GPUs both stages run at the same time, so the slower one is the limit; on CPUs they share the cores."""
-        if self.gpus:
-            return min(self.decode_rate, self.encode_rate)
-        return 1 / (1 / self.decode_rate + 1 / self.encode_rate)
+        """Those on GPUs run at the same time as the others, so the slowest is the limit; on CPUs they share the cores."""
+        return 1 / self._needed_s(1, 1, 1)
 
     def efficiency(self, run: Throughput) -> float:
         """Return the time that the bare loops need for the videos of a run, divided by the time that it took."""
-        decode_s, encode_s = run.decoded / self.decode_rate, run.encoded / self.encode_rate
-        needed_s = max(decode_s, encode_s) if self.gpus else decode_s + encode_s
-        return needed_s / run.seconds if run.seconds else 0.0
+        return self._needed_s(run.decoded, run.transcribed, run.encoded) / run.seconds if run.seconds else 0.0
+
+    def _needed_s(self, decoded: float, transcribed: float, encoded: float) -> float:
+        on_cores_s, encode_s = decoded / self.decode_rate, encoded / self.encode_rate
+        speech_s = transcribed / self.transcribe_rate if self.transcribe_rate else 0.0
+        on_cores_s += (0 if self.gpus else encode_s) + (0 if self.speech_gpus else speech_s)
+        return max(on_cores_s, speech_s, encode_s)
 
     @property
     def decode_core_ms(self) -> float:
         """Core time of decoding one video."""
         return 1000 * self.cores / self.decode_rate
+
+    @property
+    def transcribe_ms(self) -> float:
+        """Core time (or GPU time) of recognising the speech of one video; 0 without."""
+        return 1000 * (self.speech_gpus or self.cores) / self.transcribe_rate if self.transcribe_rate else 0.0
 
     @property
     def encode_ms(self) -> float:
@@ -82,13 +93,27 @@ def measure_ideal(
     chosen = random.Random(seed).sample(list(videos), min(sample, len(videos)))
     capacity = pipeline.capacity()
     gpus, cores = capacity.gpus_per_encoder, capacity.cores
-    paces = _paces([_loop(pipeline, key, chosen, gpus=0, encoding=not gpus) for _ in range(cores)])
+    on_gpu = bool(gpus and capacity.gpus_per_speech)
+    here = Work(0.0, not gpus, 0.0 if pipeline.speech and not on_gpu else None)
+    paces = _paces([_loop(pipeline, key, chosen, here) for _ in range(cores)])
     if gpus:
-        encoders = [_loop(pipeline, key, chosen, gpus=gpus, encoding=True) for _ in range(capacity.encoders)]
-        paces = Pace(paces.decode_rate, _paces(encoders).encode_rate)
+        speaking = capacity.gpus_per_speech if on_gpu else None
+        encoders = [_loop(pipeline, key, chosen, Work(gpus, True, speaking)) for _ in range(capacity.encoders)]
+        there = _paces(encoders)
+        paces = Pace(paces.decode_rate, there.encode_rate, paces.transcribe_rate + there.transcribe_rate)
     if not (paces.decode_rate and paces.encode_rate):
         return None
-    return Ideal(paces.decode_rate, paces.encode_rate, cores, capacity.gpus)
+    speech_gpus = capacity.speech_gpus if on_gpu else 0.0
+    return Ideal(paces.decode_rate, paces.encode_rate, cores, capacity.gpus, paces.transcribe_rate, speech_gpus)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a process of the measurement does besides decoding, and the GPUs of each; None without speech."""
+
+    gpus: float
+    encoding: bool
+    speech_gpus: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +122,7 @@ class Pace:
 
     decode_rate: float
     encode_rate: float
+    transcribe_rate: float = 0.0
 
 
 def _paces(loops: list[ray.actor.ActorHandle]) -> Pace:
@@ -105,48 +131,52 @@ def _paces(loops: list[ray.actor.ActorHandle]) -> Pace:
     paces: list[Pace] = ray.get([loop.run.remote(None) for loop in loops])
     for loop in loops:
         ray.kill(loop)
-    return Pace(sum(pace.decode_rate for pace in paces), sum(pace.encode_rate for pace in paces))
+    return Pace(
+        sum(pace.decode_rate for pace in paces),
+        sum(pace.encode_rate for pace in paces),
+        sum(pace.transcribe_rate for pace in paces),
+    )
 
 
-def _loop(
-    pipeline: Pipeline, key: EncoderKey, videos: list[CatalogVideo], gpus: float, *, encoding: bool
-) -> ray.actor.ActorHandle:
-    where = pipeline.config.encode_on if gpus else pipeline.config.decode_on
-    options = {"num_cpus": 0, "num_gpus": gpus, "label_selector": where or None}
-    config = pipeline.encoder_config(gpus) if encoding else None
-    return ray.remote(_BareLoop).options(**options).remote(pipeline, key, videos, config)
+def _loop(pipeline: Pipeline, key: EncoderKey, videos: list[CatalogVideo], work: Work) -> ray.actor.ActorHandle:
+    where = pipeline.config.encode_on if work.gpus else pipeline.config.decode_on
+    options = {"num_cpus": 0, "num_gpus": work.gpus, "label_selector": where or None}
+    return ray.remote(_BareLoop).options(**options).remote(pipeline, key, videos, work)
 
 
 class _BareLoop:
-    """One process of the measurement; without encoders it only decodes. All processes start their rounds together."""
+    """One process of the measurement; it always decodes. All processes start their rounds together."""
 
-    def __init__(
-        self, pipeline: Pipeline, key: EncoderKey, videos: list[CatalogVideo], config: EncodersConfig | None
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, key: EncoderKey, videos: list[CatalogVideo], work: Work) -> None:
         self.pipeline, self.key, self.videos = pipeline, key, videos
-        self.encoders = None if config is None else load_encoders(config, pipeline.cache)
+        encoding = pipeline.encoder_config(work.gpus) if work.encoding else None
+        self.encoders = None if encoding is None else load_encoders(encoding, pipeline.cache)
+        self.transcriber = None if work.speech_gpus is None else pipeline.transcriber(work.speech_gpus)
 
     def run(self, blocks: int | None) -> Pace:
-        """Decode and encode block by block; the rate of each stage is per second spent in it."""
+        """Decode, transcribe and encode block by block; the rate of each stage is per second spent in it."""
         size = self.pipeline.config.videos_per_block
-        decode_s = encode_s = 0.0
-        decoded = encoded = 0
+        decode_s = encode_s = speech_s = 0.0
+        decoded = good = 0
         for start in range(0, len(self.videos), size)[:blocks]:
             videos = self.videos[start : start + size]
             begun = time.perf_counter()
             clips = [clip for clip in map(self._decode, videos) if isinstance(clip, Clip)]
             between = time.perf_counter()
+            if self.transcriber is not None and clips:
+                self.transcriber.transcribe([clip.track for clip in clips if clip.track is not None])
+            spoken = time.perf_counter()
             if self.encoders is not None and clips:
                 self._encode(self.encoders, clips)
-                encoded += len(clips)
-            decode_s, encode_s = decode_s + between - begun, encode_s + time.perf_counter() - between
-            decoded += len(videos)
-        return Pace(decoded / decode_s, encoded / encode_s)
+            decode_s, speech_s = decode_s + between - begun, speech_s + spoken - between
+            encode_s += time.perf_counter() - spoken
+            decoded, good = decoded + len(videos), good + len(clips)
+        encoded, transcribed = good * (self.encoders is not None), good * (self.transcriber is not None)
+        return Pace(decoded / decode_s, encoded / encode_s, transcribed / speech_s)
 
     def _decode(self, video: CatalogVideo) -> Clip | Rejected:
-        limits = self.pipeline.limits
-        decoder = process_decoder(limits.max_memory_bytes, limits.allowed_roots)
-        return decoder.decode(video.uri, self.key.sampling, self.key.frame_size, limits)
+        decode = self.pipeline.decoding(self.key, tracks=True)
+        return decode.decode(decode.decoder(), video.uri)
 
     def _encode(self, encoders: Encoders, clips: list[Clip]) -> None:
         encoders.visual.encode(np.concatenate([clip.frames for clip in clips]))

@@ -10,12 +10,13 @@ from pydantic import BaseModel, ConfigDict
 
 EXTRACTED = "extracted"
 TIMES = ("decode_s", "decoded_at", "decode_cost_s", "waited_s", "encode_s", "encode_cost_s")
+SPEECH_TIMES = ("speech_waited_s", "transcribe_s", "transcribe_cost_s")
 # The fields of a BlockReport.
 REPORT = pa.schema(
     [
         ("outcomes", pa.map_(pa.string(), pa.int64())),
         ("frames", pa.int64()),
-        *((name, pa.float64()) for name in TIMES),
+        *((name, pa.float64()) for name in (*TIMES, *SPEECH_TIMES, "sound_s")),
         ("storage_full", pa.string()),
     ]
 )
@@ -26,6 +27,8 @@ class BlockReport(BaseModel):
 
     `decoded_at` is when its decoding ended, in seconds since 1970. The costs are seconds of one core or, of encoding on
     a GPU, of that GPU at its best. `storage_full` is the error if its rows could not be written, else empty.
+    The times of speech recognition are 0 without it, as are `sound_s`, the seconds of sound that it received. Its cost
+    on a GPU is the time that it took.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -38,6 +41,10 @@ class BlockReport(BaseModel):
     encode_s: float
     decode_cost_s: float = 0.0
     encode_cost_s: float = 0.0
+    speech_waited_s: float = 0.0
+    transcribe_s: float = 0.0
+    transcribe_cost_s: float = 0.0
+    sound_s: float = 0.0
     storage_full: str = ""
 
     @property
@@ -48,7 +55,7 @@ class BlockReport(BaseModel):
 
 @dataclass
 class Throughput:
-    """The throughput of a run on these cores and GPUs, updated block by block.
+    """The throughput of a run on these cores and GPUs of encoding and of speech, updated block by block.
 
     The clock starts with the first finished block, to exclude start-up. Of a block that was in work at that moment, the
     share after it counts: decoders start earlier than encoders, and their lead would inflate the rates.
@@ -56,13 +63,17 @@ class Throughput:
 
     cores: int = 1
     gpus: float = 0.0
+    speech_gpus: float = 0.0
     clock: Callable[[], float] = time
     videos: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     decoded: float = 0.0
     encoded: float = 0.0
+    transcribed: float = 0.0
     decode_cost_s: float = 0.0
     encode_cost_s: float = 0.0
+    transcribe_cost_s: float = 0.0
+    sound_s: float = 0.0
     _frames: float = 0.0
     _first: float | None = None
     _last: float = 0.0
@@ -76,12 +87,18 @@ class Throughput:
         if self._first is None:
             self._first = self._last
             return
-        self._waited += min(block.waited_s, self.seconds) * block.videos
+        waited_s = block.speech_waited_s + block.waited_s
+        self._waited += min(waited_s, self.seconds) * block.videos
         share = self._share(block.decoded_at, block.decode_s)
         self.decoded += share * block.videos
         self._frames += share * block.frames
         self.decode_cost_s += share * block.decode_cost_s
-        share = self._share(block.decoded_at + block.waited_s + block.encode_s, block.encode_s)
+        transcribed_at = block.decoded_at + block.speech_waited_s + block.transcribe_s
+        share = self._share(transcribed_at, block.transcribe_s) if block.transcribe_s else 0.0
+        self.transcribed += share * block.videos
+        self.transcribe_cost_s += share * block.transcribe_cost_s
+        self.sound_s += share * block.sound_s
+        share = self._share(transcribed_at + block.waited_s + block.encode_s, block.encode_s)
         self.encoded += share * block.videos
         self.encode_cost_s += share * block.encode_cost_s
 
@@ -107,5 +124,5 @@ class Throughput:
 
     @property
     def queue(self) -> float:
-        """Mean number of decoded videos waiting for an encoder: arrival rate times waiting time (Little 1961)."""
+        """Mean number of decoded videos that wait for a next stage: arrival rate times waiting time (Little 1961)."""
         return self._waited / self.seconds if self.seconds else 0.0

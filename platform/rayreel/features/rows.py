@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from rayreel.catalog.columns import to_table
@@ -21,6 +22,7 @@ DECODED = pa.schema(
     [
         ("frames", pa.large_binary()),
         ("windows", pa.large_binary()),
+        ("track", pa.large_binary()),
         ("n_frames", pa.int32()),
         ("n_windows", pa.int32()),
         *FILE,
@@ -42,9 +44,21 @@ def decoded_rows(todo: pa.Table, clips: Sequence[Clip | Rejected | None]) -> pa.
     good = [clip if isinstance(clip, Clip) else None for clip in clips]
     columns["frames"] = _binary([None if clip is None else clip.frames for clip in good])
     columns["windows"] = _binary([None if clip is None else clip.windows for clip in good])
+    columns["track"] = track_cells(good)
     for name, column in columns.items():
         todo = todo.append_column(DECODED.field(name), column)
     return todo
+
+
+def track_cells(clips: Sequence[Clip | None]) -> pa.LargeBinaryArray:
+    """Return the sound of every clip as a column, null without any."""
+    return _binary([None if clip is None else clip.track for clip in clips])
+
+
+def waited(rows: pa.Table, started: float) -> float:
+    """Return the seconds that a block had waited for a stage when this started; 0 for an empty one."""
+    ready = "transcribed_at" if "transcribed_at" in rows.column_names else "decoded_at"
+    return float(started - (pc.max(rows[ready]).as_py() or started))
 
 
 def timed(rows: pa.Table, **seconds: float) -> pa.Table:

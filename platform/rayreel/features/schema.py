@@ -29,12 +29,27 @@ FILE = pa.schema(
     ]
 )
 
+# What speech recognition adds to a row. `speech` names how, and is null if speech was not recognised; the others are
+# null if nothing is said.
+SPOKEN = pa.schema(
+    [
+        ("transcript", pa.string()),
+        ("spoken_language", pa.string()),
+        (
+            "segments",
+            pa.list_(pa.struct([("start_s", pa.float32()), ("end_s", pa.float32()), ("text", pa.string())])),
+        ),
+        ("speech", pa.string()),
+    ]
+)
+
 
 def feature_schema(dims: dict[Modality, int]) -> pa.Schema:
     """Return the schema of feature rows: one row per video, vectors in float16, null if a modality is absent.
 
     visual [n_frames, Dv] and audio [n_windows, Da] keep every vector, so that views and pooling can be chosen later.
-    text is [1, Dt], not [Dt]: a Parquet file with a null among fixed-size lists cannot be read (apache/arrow#35692).
+    text is [1 or 2, Dt], of what is written and of what is said. It is a list even of one, because a Parquet file with
+    a null among fixed-size lists cannot be read (apache/arrow#35692).
     """
     return pa.schema(
         [
@@ -42,7 +57,7 @@ def feature_schema(dims: dict[Modality, int]) -> pa.Schema:
             ("version", pa.string()),
             *FILE,
             *((modality.value, pa.list_(pa.list_(pa.float16(), dims[modality]))) for modality in Modality),
-            ("transcript", pa.string()),
+            *SPOKEN,
             ("encoder_key", pa.string()),
         ]
     )

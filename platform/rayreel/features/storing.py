@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rayreel.durable import StorageFull
-from rayreel.features.report import EXTRACTED, REPORT, TIMES, BlockReport
+from rayreel.failures import Reason
+from rayreel.features.report import EXTRACTED, REPORT, SPEECH_TIMES, TIMES, BlockReport
 from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore
 
@@ -26,7 +27,7 @@ class StoreRows:
         """
         if not block.num_rows:
             return REPORT.empty_table()
-        good = pc.is_null(block["reason"])
+        good, spoken = pc.is_null(block["reason"]), "transcribe_s" in block.column_names
         features, bad = block.filter(good), block.filter(pc.invert(good))
         outcomes, full = Counter({EXTRACTED: features.num_rows}) + Counter(bad["reason"].to_pylist()), ""
         try:
@@ -37,7 +38,8 @@ class StoreRows:
             outcomes=outcomes,
             frames=pc.sum(block["n_frames"]).as_py() or 0,
             storage_full=full,
-            **{name: block[name][0].as_py() for name in TIMES},
+            sound_s=pc.sum(block["sound_s"]).as_py() if spoken else 0.0,
+            **{name: block[name][0].as_py() for name in (*TIMES, *(SPEECH_TIMES if spoken else ()))},
         )
         return pa.Table.from_pylist([report.model_dump()], schema=REPORT)
 
@@ -45,6 +47,8 @@ class StoreRows:
 def quarantine_rows(bad: pa.Table) -> pa.Table:
     """Return decoded rows that failed as rows of QUARANTINE."""
     columns = {name: bad[name] for name in ("video_id", "uri", "version", "reason", "detail")}
-    columns["stage"] = pa.array(["decode"] * bad.num_rows, pa.string())
+    speech = Reason.NOT_TRANSCRIBED.value
+    stages = ["speech" if reason == speech else "decode" for reason in bad["reason"].to_pylist()]
+    columns["stage"] = pa.array(stages, pa.string())
     columns["at"] = pa.array([datetime.now(UTC)] * bad.num_rows, pa.timestamp("us", tz="UTC"))
     return pa.table([columns[name] for name in QUARANTINE.names], schema=QUARANTINE)

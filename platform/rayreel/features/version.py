@@ -6,6 +6,18 @@ from pathlib import Path
 
 from rayreel.catalog.video import CatalogVideo
 
+_SPOKEN = "."
+
+
+def spoken_version(version: str, speech_key: str) -> str:
+    """Return the version of a row whose speech was recognised: other transcripts are another row."""
+    return f"{base_of(version)}{_SPOKEN}{hashlib.blake2b(speech_key.encode(), digest_size=4).hexdigest()}"
+
+
+def base_of(version: str) -> str:
+    """Return the version without how its speech was recognised."""
+    return version.partition(_SPOKEN)[0]
+
 
 def version_of(video: CatalogVideo) -> str:
     """Return a digest of the catalog row and, for a local file, its size and modification time (16 hex digits).

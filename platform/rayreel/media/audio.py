@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from dataclasses import dataclass
 
 import av
 import numpy as np
@@ -28,6 +28,31 @@ _PREROLL_S = 0.2
 _JOIN_S = 0.5  # up to this gap, decoding through is cheaper than a seek and its preroll
 _JUMP_S = 0.05  # a larger step between frames is a gap in the track; a smaller one is rounding
 _SILENCE = 1e-4
+_FULL_SCALE = 32767  # of int16
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """float32 [w, samples] in [-1, 1] of the windows; int16 [samples] of the beginning. None if silent."""
+
+    windows: NDArray[np.float32] | None
+    track: NDArray[np.int16] | None = None
+
+    @property
+    def loudest(self) -> float:
+        """The largest sample, of 1; 0 if all is silent."""
+        of_windows = 0.0 if self.windows is None else float(np.abs(self.windows).max())
+        of_track = 0.0 if self.track is None else float(np.abs(self.track.astype(np.int32)).max()) / _FULL_SCALE
+        return max(of_windows, of_track)
+
+
+@dataclass(slots=True)
+class _Run:
+    """A stretch that is decoded in one go, seconds, and the windows in it."""
+
+    begin_s: float
+    end_s: float
+    starts_s: list[float]
 
 
 def window_starts(duration_s: float, windows: int, window_s: float) -> list[float]:
@@ -44,37 +69,43 @@ def sample_windows(
     deadline: Deadline,
     *,
     sound: SoundTrack,
-) -> NDArray[np.float32] | None:
-    """Return float32 [w, 16000 x window_s] at `starts_s` seconds from the first picture; None if all is silent.
+    track_s: float = 0,
+) -> Sound | None:
+    """Return windows of `window_s` at `starts_s` seconds from the first picture; None if all is silent.
 
-    A window that the track covers in part is padded with silence; one outside the track is left out.
+    A window that the track covers in part is padded with silence; one outside the track is left out. With `track_s`,
+    the first seconds from the first picture are decoded as a whole, and the windows in them are cut from that.
     """
     found: list[NDArray[np.float32]] = []
-    for group in _join(starts_s, window_s):
-        length_s = group[-1] + window_s - group[0]
+    whole: NDArray[np.int16] | None = None
+    for number, run in enumerate(_join(starts_s, window_s, track_s)):
+        length_s = run.end_s - run.begin_s
         track, first, end = _track(
-            _frames(container, stream, group[0], length_s, deadline=deadline, sound=sound), group[0], length_s
+            _frames(container, stream, run.begin_s, length_s, deadline=deadline, sound=sound), run.begin_s, length_s
         )
         length = round(window_s * AUDIO_RATE_HZ)
-        begins = [round((start_s - group[0]) * AUDIO_RATE_HZ) for start_s in group]
+        begins = [round((start_s - run.begin_s) * AUDIO_RATE_HZ) for start_s in run.starts_s]
         found += [track[begin:][:length] for begin in begins if begin < end and first < begin + length]
-    if not found:
+        if track_s and number == 0:
+            picture = round(-run.begin_s * AUDIO_RATE_HZ)
+            kept = track[picture : min(end, picture + round(track_s * AUDIO_RATE_HZ))]
+            whole = np.rint(kept * _FULL_SCALE).astype(np.int16) if np.abs(kept).max(initial=0) >= _SILENCE else None
+    if not found and whole is None:
         log.error("audio track cannot be decoded", extra={"file": container.name, "stream": stream.index})
         return None
-    if max(float(np.abs(window).max()) for window in found) < _SILENCE:
-        return None
-    return np.stack(found)
+    audible = max((float(np.abs(window).max()) for window in found), default=0.0) >= _SILENCE
+    return Sound(np.stack(found) if audible else None, whole) if audible or whole is not None else None
 
 
-def _join(starts_s: Sequence[float], window_s: float) -> list[list[float]]:
-    """Group windows that are close enough to decode in one run."""
-    groups = [[starts_s[0]]]
-    for before, start_s in pairwise(starts_s):
-        if start_s - before - window_s < _JOIN_S:
-            groups[-1].append(start_s)
-        else:
-            groups.append([start_s])
-    return groups
+def _join(starts_s: Sequence[float], window_s: float, track_s: float) -> list[_Run]:
+    """Group windows that are close enough to decode in one run. The first `track_s` seconds are in one run."""
+    runs = [_Run(min(0.0, starts_s[0]), track_s, [])] if track_s else []
+    for start_s in starts_s:
+        if not runs or start_s - runs[-1].end_s >= _JOIN_S:
+            runs.append(_Run(start_s, start_s, []))
+        runs[-1].starts_s.append(start_s)
+        runs[-1].end_s = max(runs[-1].end_s, start_s + window_s)
+    return runs
 
 
 def _track(

@@ -42,9 +42,20 @@ class SamplingConfig(BaseModel):
         description="take audio windows only from the first seconds of the track, such as 5; unset: from all of it",
     )
 
+    track_s: float = Field(
+        0,
+        ge=0,
+        le=3600,
+        description="also decode the first seconds of the sound as a whole; extraction sets it to speech.first_s where "
+        "speech is recognised",
+    )
+
     def facts(self) -> dict[str, Any]:
-        """Return what identifies features. What is unset is left out, so that older features keep their name."""
-        return self.model_dump(exclude_none=True, exclude=None if self.squeeze else {"squeeze"})
+        """Return what identifies features. What is unset is left out, so that older features keep their name.
+
+        `track_s` changes no feature.
+        """
+        return self.model_dump(exclude_none=True, exclude={"track_s"} | (set() if self.squeeze else {"squeeze"}))
 
     @field_validator("audio_first_s")
     @classmethod

@@ -7,11 +7,10 @@ from pathlib import Path
 import av
 import numpy as np
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
 from rayreel.deadline import Deadline
 from rayreel.failures import Reason, Rejected
-from rayreel.media.audio import sample_windows, window_starts
+from rayreel.media.audio import Sound, sample_windows, window_starts
 from rayreel.media.clip import Clip, MediaFacts, Samples
 from rayreel.media.codecs import AUDIO_DECODERS, decoder_of
 from rayreel.media.config import Limits, SamplingConfig
@@ -100,18 +99,19 @@ def _samples(film: Film, sampling: SamplingConfig, size: int, limits: Limits) ->
     asked_s = target_times(sampling, timeline.readable_s)[-1]  # at fixed intervals, it may be in the first half
     if frames.damaged and frames.last_s < min(half_s, asked_s) - _PATIENCE_S:
         return cut
-    windows = _audio(film, timeline, sampling)
+    sound = _audio(film, timeline, sampling)
+    windows, track = (None, None) if sound is None else (sound.windows, sound.track)
     facts = _facts(film.stream, timeline.duration_s, windows is not None)
-    return Samples(np.stack(frames.squares), windows, facts)
+    return Samples(np.stack(frames.squares), windows, facts, track=track)
 
 
-def _audio(film: Film, timeline: Timeline, sampling: SamplingConfig) -> NDArray[np.float32] | None:
-    """Return windows of the first audible track, in a player's order of preference; None if there is no audio.
+def _audio(film: Film, timeline: Timeline, sampling: SamplingConfig) -> Sound | None:
+    """Return the first audible track, in a player's order of preference; None if there is no audio.
 
     A nearly silent track is used only if no other is louder. Tracks after the first audible one are not read. A broken
     track is logged and left out, and the frames are kept.
     """
-    faint: NDArray[np.float32] | None = None
+    faint: Sound | None = None
     for stream in audio_streams(film.container):
         where = {"file": film.container.name, "stream": stream.index}
         if decoder_of(stream) not in AUDIO_DECODERS:
@@ -121,15 +121,18 @@ def _audio(film: Film, timeline: Timeline, sampling: SamplingConfig) -> NDArray[
             continue
         try:
             starts_s, window_s = _starts_s(sound, timeline, sampling), sampling.audio_window_s
-            windows = sample_windows(film.container, stream, starts_s, window_s, film.deadline, sound=sound)
+            track_s = min(sampling.track_s, sound.span(timeline.declared_s, timeline.duration_s)[1])
+            found = sample_windows(
+                film.container, stream, starts_s, window_s, film.deadline, sound=sound, track_s=max(0.0, track_s)
+            )
         except MemoryError:
             raise
         except (av.FFmpegError, RefusedMedia) as error:
             log.error("audio track left out", extra={**where, "error": str(error)})
             continue
-        if windows is not None and np.abs(windows).max() >= _FAINT:
-            return windows
-        faint = windows if faint is None else faint
+        if found is not None and found.loudest >= _FAINT:
+            return found
+        faint = found if faint is None else faint
     return faint
 
 

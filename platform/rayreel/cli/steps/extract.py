@@ -19,6 +19,8 @@ from rayreel.features.opening import open_or_make
 from rayreel.features.report import Throughput
 from rayreel.features.store import FeatureStore
 from rayreel.settings import OtherEncoders, Settings
+from rayreel.speech.config import SpeechConfig
+from rayreel.speech.find import EXTRA, Speech
 
 # A run of fewer videos has no steady state.
 ENOUGH_FOR_EFFICIENCY = 200
@@ -43,6 +45,7 @@ def extract_features(
     pipeline = settings.pipeline
     if shortage := pipeline.capacity().shortage:
         note(shortage)
+    note(speech_line(settings.speech, pipeline.speech))
     with live_progress() as progress:
         report = extract(
             rows,
@@ -78,6 +81,15 @@ def store_of(settings: Settings) -> FeatureStore:
     return open_or_make(settings.place, settings.encoders, settings.sampling, settings.weights_cache)
 
 
+def speech_line(config: SpeechConfig, found: Speech | None) -> str:
+    """Say whether speech is recognised, and why not."""
+    if found is not None:
+        return f"Speech: {config.model}, mode {config.mode}."
+    if config.mode == "off":
+        return "Speech: off."
+    return f"Speech: off, as {config.model} is not here. `{EXTRA}` and --set speech.mode=on download it."
+
+
 @contextmanager
 def live_progress() -> Iterator[Callable[[Throughput, int], None]]:
     """Show a progress bar with rates, the queue before the encoders, and the stage that limits the run."""
@@ -102,12 +114,13 @@ def rates_line(now: Throughput) -> str:
 
 def efficiency_line(report: ExtractReport, ideal: Ideal) -> str:
     """Return how close the run came to the limit of the hardware."""
+    speech = f"speech {ideal.transcribe_ms:.1f} ms, " if ideal.transcribe_rate else ""
     run, where = report.throughput, f"{ideal.cores} cores" + (f", {ideal.gpus:g} GPUs" if ideal.gpus else "")
     return (
         f"efficiency {ideal.efficiency(run):.2f}: decoding {run.decoded:.0f} and encoding {run.encoded:.0f} videos "
         f"took {run.seconds:.1f} s in steady state; the hardware allows {ideal.videos_per_s:.1f} videos/s, "
         f"{ideal.limit} limits "
-        f"({where}; decode {ideal.decode_core_ms:.1f} ms, encode {ideal.encode_ms:.1f} ms per video)"
+        f"({where}; decode {ideal.decode_core_ms:.1f} ms, {speech}encode {ideal.encode_ms:.1f} ms per video)"
     )
 
 
@@ -116,6 +129,7 @@ def closing_table(report: ExtractReport) -> Table:
     rows: dict[str, int | str] = {"rows in": report.rows, "extracted": report.extracted}
     amended = {"deleted over the API": report.deleted, "replaced over the API": report.replaced}
     rows |= {"of these without a video": report.without_video} if report.without_video else {}
+    rows |= {"of these for their speech only": report.retold} if report.retold else {}
     rows["unchanged"] = report.unchanged
     rows |= {name: count for name, count in amended.items() if count}
     rows |= {f"quarantined: {reason}": count for reason, count in sorted(report.reasons.items())}
@@ -124,6 +138,9 @@ def closing_table(report: ExtractReport) -> Table:
     if report.throughput.videos_per_s:
         rows["videos/s in steady state"] = f"{report.throughput.videos_per_s:.1f}"
         rows["frames/s in steady state"] = f"{report.throughput.frames_per_s:.0f}"
+    if report.throughput.sound_s:
+        cost = report.throughput.transcribe_cost_s / report.throughput.sound_s
+        rows["speech, s per s of sound"] = f"{cost:.3f} of {report.throughput.sound_s:.0f} s"
     return facts("Extraction", rows)
 
 
@@ -139,6 +156,7 @@ def as_dict(report: ExtractReport) -> dict[str, Any]:
         "quarantined": report.quarantined,
         "without_video": report.without_video,
         "text_fallback": report.text_fallback,
+        "retold": report.retold,
         "reasons": dict(sorted(report.reasons.items())),
         "seconds": report.seconds,
         "videos_per_s": steady.videos_per_s or None,

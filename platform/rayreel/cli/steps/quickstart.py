@@ -32,6 +32,7 @@ from rayreel.training.tracking import use_tracking
 
 T = TypeVar("T")
 # For the sample set, which has categories and viewers. A step of its few videos teaches little, hence small batches.
+# Nothing is said in it.
 SAMPLE_SETTINGS = (
     "pairs.label=1",
     "pairs.co_watched=1",
@@ -39,6 +40,7 @@ SAMPLE_SETTINGS = (
     "train.learning_rate=0.003",
     # By its few viewers, a lead over frozen features of 0.05 has p 0.06.
     "release.gates.metrics=[category/ndcg@10]",
+    "speech.mode=off",
 )
 FROZEN = "train.recipe=frozen"
 FIRST = "quickstart: the first release, where nothing serves yet"

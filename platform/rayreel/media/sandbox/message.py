@@ -54,7 +54,7 @@ class DecodeRequest(_Message):
     def memory_bytes(self) -> int:
         """Return the size of the arrays of the largest valid response, bytes."""
         windows, samples = self._most_windows()
-        return self._most_frames() * self.size**2 * 3 + windows * samples * 4
+        return self._most_frames() * self.size**2 * 3 + windows * samples * 4 + self._most_track() * 2
 
     def _most_frames(self) -> int:
         return self.sampling.frames * self.sampling.window
@@ -62,8 +62,15 @@ class DecodeRequest(_Message):
     def _most_windows(self) -> tuple[int, int]:
         return self.sampling.audio_windows, round(self.sampling.audio_window_s * AUDIO_RATE_HZ)
 
-    def check(self, frames: "Array", windows: "Array | None") -> None:
+    def _most_track(self) -> int:
+        return round(self.sampling.track_s * AUDIO_RATE_HZ)
+
+    def check(self, frames: "Array", windows: "Array | None", track: "Array | None") -> None:
         """Raise ValueError if the arrays do not have the requested type and size."""
+        if track is not None and (
+            track.dtype != "int16" or len(track.shape) != 1 or track.shape[0] > self._most_track()
+        ):
+            raise ValueError(f"a track of {track.dtype} {track.shape}")
         if frames.dtype != "uint8" or frames.shape[1:] != (self.size, self.size, 3):
             raise ValueError(f"frames of {frames.dtype} {frames.shape}")
         if frames.shape[0] > self._most_frames():
@@ -78,11 +85,11 @@ class DecodeRequest(_Message):
 class Array(_Message):
     """The type and shape of an array. The arrays are in the shared memory, one after the other."""
 
-    dtype: Literal["uint8", "float32"]
+    dtype: Literal["uint8", "float32", "int16"]
     shape: Annotated[tuple[_Positive, ...], Field(min_length=1, max_length=4, strict=False)]
 
     @classmethod
-    def of(cls, array: NDArray[np.uint8] | NDArray[np.float32]) -> Self:
+    def of(cls, array: NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.int16]) -> Self:
         """Return the type and shape of an array."""
         return cls.model_validate({"dtype": array.dtype.name, "shape": array.shape})
 
@@ -109,6 +116,7 @@ class _Facts(_Message):
 class _Decoded(_Message):
     frames: Array
     windows: Array | None = None
+    track: Array | None = None
     facts: _Facts
 
 
@@ -134,14 +142,14 @@ def write_response(token: str, outcome: Samples | Rejected, memory: int, notes: 
             DecodeResponse(token=token, refused=_Rejection(reason=outcome.reason, detail=detail), notes=_short(notes))
         )
     facts = _Facts(**{name: getattr(outcome.facts, name) for name in _Facts.model_fields})
-    frames, windows = Array.of(outcome.frames), None
-    written = _write(outcome.frames, memory, 0)
-    if outcome.windows is not None:
-        windows = Array.of(outcome.windows)
-        written += _write(outcome.windows, memory, written)
-    if written != frames.count + (windows.count if windows else 0):
+    arrays = {"frames": outcome.frames, "windows": outcome.windows, "track": outcome.track}
+    present = {name: array for name, array in arrays.items() if array is not None and array.size}
+    forms, written = {name: Array.of(array) for name, array in present.items()}, 0
+    for array in present.values():
+        written += _write(array, memory, written)
+    if written != sum(form.count for form in forms.values()):
         raise OSError(f"only {written} bytes of the arrays fit into the shared memory")
-    taken = _Decoded(frames=frames, windows=windows, facts=facts)
+    taken = _Decoded(**forms, facts=facts)
     return _encoded(DecodeResponse(token=token, taken=taken, notes=_short(notes)))
 
 
@@ -173,16 +181,21 @@ def _short(notes: Sequence[str]) -> list[str]:
 
 
 def _samples(request: DecodeRequest, taken: _Decoded, memory: int) -> Samples:
-    request.check(taken.frames, taken.windows)
+    request.check(taken.frames, taken.windows, taken.track)
     if taken.facts.has_audio != (taken.windows is not None):
         raise ValueError("has_audio contradicts the windows")
     frames: NDArray[np.uint8] = _read(taken.frames, memory, 0)
     windows: NDArray[np.float32] | None = None
+    track: NDArray[np.int16] | None = None
+    start = taken.frames.count
     if taken.windows is not None:
-        windows = _read(taken.windows, memory, taken.frames.count)
+        windows = _read(taken.windows, memory, start)
+        start += taken.windows.count
         if not (np.abs(windows) <= 1).all():  # false for NaN too
             raise ValueError("audio outside [-1, 1]")
-    return Samples(frames, windows, MediaFacts(**taken.facts.model_dump()))
+    if taken.track is not None:
+        track = _read(taken.track, memory, start)
+    return Samples(frames, windows, MediaFacts(**taken.facts.model_dump()), track=track)
 
 
 def _read(form: Array, memory: int, start: int) -> NDArray:  # type: ignore[type-arg]

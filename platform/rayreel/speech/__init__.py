@@ -1,0 +1,1 @@
+"""Speech recognition: sound to a transcript with times."""

@@ -111,18 +111,21 @@ class Capacity:
         pool whose actors hold all of them. Decode tasks reserve what the actors do not, so that no more run at once.
         """
         decode, cpus = self.config.cpus_per_decode, self._total("CPU")
-        wanted = self._reserved_on(None)
+        wanted = self.encoders * self.config.cpus_per_encoder
         part = min([1.0, *(node["CPU"] / 2 / here for node in self.nodes if (here := self._reserved_on(node)))])
-        encode, speech = self.config.cpus_per_encoder * part, self.config.cpus_per_speech * part
+        encode, speech = (
+            _ray_cpus(part * each) for each in (self.config.cpus_per_encoder, self.config.cpus_per_speech)
+        )
+        left = cpus - self.encoders * encode - self.speech_actors * speech
         if not self.gpus_per_encoder and cpus > wanted:
-            decode = min(decode * (cpus - wanted * part) / (cpus - wanted), max(decode, 1))
+            decode = _ray_cpus(min(decode * left / (cpus - wanted), max(decode, 1)))
         return ReservedCpus(decode, encode, speech)
 
-    def _reserved_on(self, node: Mapping[str, float] | None) -> float:
-        """Return the CPUs that all actors that may run on a node are set to reserve; None: all actors."""
+    def _reserved_on(self, node: Mapping[str, float]) -> float:
+        """Return the CPUs that all actors that may run on a node are set to reserve."""
 
         def count(actors: int, share: float) -> int:
-            return int(node.get("GPU", 0) / share + _ROUNDING) if node is not None and share else actors
+            return int(node.get("GPU", 0) / share + _ROUNDING) if share else actors
 
         encoders = count(self.encoders, self.gpus_per_encoder)
         speech = count(self.speech_actors, self.gpus_per_speech)
@@ -141,6 +144,11 @@ class Capacity:
 
     def _total(self, resource: str) -> float:
         return sum(node.get(resource, 0.0) for node in self.nodes)
+
+
+def _ray_cpus(cpus: float) -> float:
+    """Round down: Ray counts in ten thousandths, and three actors of a rounded third would leave less than the rest."""
+    return int(cpus * 10_000 + _ROUNDING) / 10_000
 
 
 def cores() -> int:

@@ -51,7 +51,7 @@ class Ideal:
 
     @property
     def videos_per_s(self) -> float:
-        """Those on GPUs run at the same time as the others, so the slowest is the limit; on CPUs they share the cores."""
+        """Stages on GPUs run at the same time as others, so the slowest is the limit; on CPUs they share the cores."""
         return 1 / self._needed_s(1, 1, 1)
 
     def efficiency(self, run: Throughput) -> float:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from feature_rows import DIMS, KEY, feature_row, feature_table
 from rayreel.cli import output
-from rayreel.cli.steps.evaluate import evaluate_tower, terminal_table
+from rayreel.cli.steps.evaluate import evaluate_tower, report_path, terminal_table
 from rayreel.evaluation.evaluate import Evaluation
 from rayreel.evaluation.report import tables_of
 from rayreel.features.schema import QUARANTINE
@@ -53,7 +53,7 @@ def settings_for(folder: Path, *more: str) -> Settings:
 
 
 def store_features(settings: Settings) -> None:
-    rows = [feature_row(f"v{n:02}", category=f"c{n % 4}", version="1") for n in range(COUNT)]
+    rows = [feature_row(f"v{n:02}", category=f"c{n % 4}", content_hash=f"{n:064x}") for n in range(COUNT)]
     store = FeatureStore(settings.place, KEY)
     store.create()
     store.set_catalog([(row["video_id"], row["version"]) for row in rows])
@@ -93,12 +93,13 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
         mlflow.set_registry_uri(None)
 
 
-def test_the_report_is_logged_to_the_towers_run_as_markdown_json_and_plots(done: Done) -> None:
+def test_the_report_is_logged_to_the_towers_run_as_markdown_json_and_a_page(done: Done) -> None:
     assert "| tower |" in done.artifact("evaluation.md")
     tree = json.loads(done.artifact("evaluation.json"))
     assert set(tree["sections"]) == set(done.result.sections) >= {"category", "neighbours", "users"}
-    plots = done.artifact("plots.html")
-    assert "train\\u002floss" in plots or "train/loss" in plots
+    page = done.artifact("evaluation.html")
+    assert "train\\u002floss" in page or "train/loss" in page
+    assert Path(report_path(done.settings, done.version)).read_text() == page
     assert mlflow.get_run(done.version.run_id).data.metrics["test/users/item-kNN/recall at 10"] == pytest.approx(
         done.result.flat["users/item-kNN/recall@10"]
     )

@@ -26,7 +26,7 @@ def main(
     changed = [*(sets or []), *([] if interactions is None else [f"interactions={json.dumps(interactions)}"])]
     settings = load_settings(config, changed, storage)
     # Not before the settings are valid: these imports take seconds.
-    from rayreel.cli.steps.evaluate import evaluate_tower
+    from rayreel.cli.steps.evaluate import evaluate_tower, report_path
     from rayreel.evaluation import report
     from rayreel.release import registry
     from rayreel.training.tracking import use_tracking
@@ -34,8 +34,9 @@ def main(
     use_tracking(settings.place)
     chosen = registry.resolve(version)
     result = evaluate_tower(settings, chosen)
+    page = report_path(settings, chosen)
     finish(
-        {"version": chosen.number, "run_id": chosen.run_id, **report.as_json(result)},
-        f"metrics test/… and artifacts evaluation/ (Markdown, JSON, plots) of MLflow run {chosen.run_id}",
+        {"version": chosen.number, "run_id": chosen.run_id, "page": page, **report.as_json(result)},
+        f"{page}, and to MLflow run {chosen.run_id}: metrics test/… and artifacts evaluation/ (page, Markdown, JSON)",
         next_command("promote", settings, config, changed, "--version", str(chosen.number)),
     )

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayreel.evaluation.config import EvaluationConfig
+from rayreel.evaluation.examples import Examples
 from rayreel.evaluation.listing import coverage, diversity, percentiles, popularity
 from rayreel.evaluation.metrics import Ranked, Values, per_query
 from rayreel.evaluation.ranking import rank
@@ -42,7 +43,8 @@ class Versus:
 class Section:
     """One section of the report: scores of each method by metric, and the tower's lead over each method.
 
-    `few_lines`: the methods that have a table of their own, and p-values adjusted for their own number.
+    `few_lines`: the methods that have a table of their own, and p-values adjusted for their own number. `examples`: of
+    the tower, where queries are videos.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Section:
     versus: dict[str, dict[str, Versus]] = field(default_factory=dict)
     by_category: dict[str, dict[str, float]] = field(default_factory=dict)
     few_lines: list[str] = field(default_factory=list)
+    examples: Examples | None = None
 
     @property
     def table_metrics(self) -> list[str]:
@@ -87,12 +90,13 @@ class MethodComparison:
     config: EvaluationConfig
     only_hits: bool = False
     tower: dict[str, Values] = field(default_factory=dict)
+    ranked: Ranked | None = None
 
     def add(self, method: str, scorer: Scorer) -> None:
-        """Score a method in all sections. Keeps summaries, and the per-query values of the tower, which comes first."""
+        """Score a method in all sections. Keeps summaries, and rankings and values of the tower, which comes first."""
         ranked = rank(self.task, scorer, max(self._ks))
         values = self._values(ranked)
-        self.tower = self.tower or values
+        self.tower, self.ranked = self.tower or values, self.ranked or ranked
         for name, section in self.sections.items():
             chosen_Q = self.queries_of[name]
             section.scores[method], versus = self._compared(values, chosen_Q)

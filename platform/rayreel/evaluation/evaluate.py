@@ -14,6 +14,7 @@ from rayreel.evaluation.comparison import ListInputs, MethodComparison, Section
 from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.content import POOLED_WEIGHTS, pooled
 from rayreel.evaluation.exam import Exam, Part, Protocol
+from rayreel.evaluation.examples import examples_of
 from rayreel.evaluation.frozen import FewLines, fit_frozen_features
 from rayreel.evaluation.leaks import LeakCheck, leak_checks
 from rayreel.evaluation.methods import TITLES, TOWER, baselines, others, towers
@@ -117,6 +118,8 @@ def evaluate(
         for comparison in comparisons:
             if (scorer := method(comparison.task)) is not None:
                 comparison.add(name, scorer)
+    for comparison in comparisons:
+        _add_examples(comparison, exam.matrix)
     sections = {name: section for comparison in comparisons for name, section in comparison.finish(more).items()}
     for section in sections.values():
         _put_tower_last(section)
@@ -182,6 +185,17 @@ def _sections(exam: Exam, protocol: str, part: Part, rows: NDArray[np.int64]) ->
     cold = np.isin(rows, getattr(exam.split, part))
     kinds = {"users, warm": exam.users.views_N[rows] > 0, "users, cold": cold}
     return all_queries | {name: chosen for name, chosen in kinds.items() if chosen.any()}
+
+
+def _add_examples(comparison: MethodComparison, matrix: FeatureMatrix) -> None:
+    """Keep what the tower finds for videos as queries; users are more than one video."""
+    if isinstance(comparison.task, UserTask) or comparison.only_hits or comparison.ranked is None:
+        return
+    queries_Q, k = comparison.task.queries, comparison.config.at
+    ids_N, of_N = (np.array(matrix.column(name), np.str_) for name in ("video_id", "category"))
+    for section in comparison.sections.values():
+        values_Q = comparison.tower[section.headline]
+        section.examples = examples_of(queries_Q, comparison.ranked, values_Q, ids_N=ids_N, categories_N=of_N, k=k)
 
 
 def _put_tower_last(section: Section) -> None:

@@ -1,4 +1,4 @@
-"""Plots of a report and of a training run in one self-contained HTML page."""
+"""Plots of a report and of a training run, and pages of plots."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from rayreel.evaluation.comparison import Section
-from rayreel.evaluation.evaluate import Evaluation
+from rayreel.evaluation.examples import Examples
 from rayreel.evaluation.methods import TOWER
 from rayreel.evaluation.metrics import METRICS
 
@@ -15,13 +15,6 @@ Curve = Sequence[tuple[int, float]]
 
 _COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#9d755d", "#72b7b2", "#eeca3b", "#ff9da6", "#79706e")
 _COLUMNS, _MOST_CATEGORIES = 3, 40
-
-
-def page(evaluation: Evaluation, training: Mapping[str, Curve] | None = None, summary: str = "") -> str:
-    """Return HTML with metric curves over k, heat maps by category and training curves. All scripts are embedded."""
-    figures = [figure for section in evaluation.sections.values() for figure in _of_section(section)]
-    figures += [training_curves(training)] if training else []
-    return html(figures, "Evaluation", summary)
 
 
 def html(figures: Sequence[go.Figure], title: str, summary: str = "", below: str = "") -> str:
@@ -59,6 +52,16 @@ def category_map(section: Section) -> go.Figure:
     return go.Figure(cells, {"title": title, "height": 200 + 22 * len(categories)})
 
 
+def confusion_map(examples: Examples, name: str) -> go.Figure:
+    """Plot the categories of the results by that of the query: shares of the top results, 1 on the diagonal at best."""
+    asked = sorted(examples.confusion, key=lambda name: examples.confusion[name].get(name, 0.0))[:_MOST_CATEGORIES]
+    shares = [[examples.confusion[row].get(column, 0.0) for column in asked] for row in asked]
+    cells = go.Heatmap(z=shares, x=asked, y=asked, colorscale="Blues", zmin=0, zmax=1, texttemplate="%{z:.2f}")
+    figure = go.Figure(cells).update_xaxes(title="category of the results", dtick=1)
+    figure.update_yaxes(autorange="reversed", title="category of the query", dtick=1)
+    return figure.update_layout(title=f"{name}: confusion in the top results", height=220 + 26 * len(asked))
+
+
 def training_curves(history: Mapping[str, Curve]) -> go.Figure:
     """Plot every metric of a run over its steps."""
     figure = _grid(list(history))
@@ -69,9 +72,13 @@ def training_curves(history: Mapping[str, Curve]) -> go.Figure:
     return figure.update_layout(title="Training")
 
 
-def _of_section(section: Section) -> list[go.Figure]:
+def figures_of(section: Section) -> list[go.Figure]:
+    """Return the metric curves and, with several categories, the maps by category."""
     several = len(section.by_category[TOWER]) > 1
-    return [metric_curves(section), *([category_map(section)] if several else [])]
+    maps = [category_map(section)] if several else []
+    if several and section.examples is not None:
+        maps.append(confusion_map(section.examples, section.name))
+    return [metric_curves(section), *maps]
 
 
 def _grid(titles: Sequence[str]) -> go.Figure:

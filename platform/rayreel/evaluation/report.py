@@ -73,7 +73,7 @@ def _table(section: Section, title: str, methods: Sequence[str], settings: Seque
 
 def markdown(evaluation: Evaluation) -> str:
     """Return all tables, each with its verdict and the headline metric at every cutoff."""
-    parts = [f"# Evaluation\n\n{evaluation.held_out} of {evaluation.videos} videos held out. {_NOTE}\n"]
+    parts = [f"# Evaluation\n\n{evaluation.held_out} of {evaluation.videos} videos held out. {NOTE}\n"]
     for section in evaluation.sections.values():
         tables = (*tables_of(evaluation, section), _headline_table(section))
         parts.append(f"## {section.name}\n\n{section.about} {section.queries} queries.\n")
@@ -131,7 +131,7 @@ def verdict(evaluation: Evaluation, section: Section) -> str:
     return "; ".join(parts) + "." + (f" {section.about}" if section.name == VIEWS else "")
 
 
-_NOTE = (
+NOTE = (
     "In brackets: 95 % bootstrap interval of the mean over queries. p: two-sided randomisation test of the tower "
     "against the method on the same queries, adjusted for the number of methods in the table (Holm). Both resample all "
     "videos of one source together. chosen: settings chosen without a test video. div: mean cosine distance within a "

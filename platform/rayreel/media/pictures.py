@@ -1,5 +1,6 @@
 """Pictures of a video to look at: a poster and a contact sheet, from frames that extraction has decoded anyway."""
 
+import base64
 import io
 import logging
 from collections.abc import Sequence
@@ -109,6 +110,14 @@ def content_of(frame_HWC: NDArray[np.uint8]) -> float:
     counts = np.bincount(brightness.ravel())
     shares = counts[counts > 0] / brightness.size
     return float(-(shares * np.log2(shares)).sum())
+
+
+def thumbnail(picture: bytes, height: int) -> str:
+    """Return a smaller JPEG of a picture as a data URL, for pages that contain all they show."""
+    image, out = Image.open(io.BytesIO(picture)).convert("RGB"), io.BytesIO()
+    image.thumbnail((image.width, height))
+    image.save(out, "jpeg", quality=60)
+    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
 def media_type(content: bytes) -> str | None:

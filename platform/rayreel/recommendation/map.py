@@ -1,17 +1,15 @@
 """A map of a release: where its videos lie, by all modalities together and by each alone, and what they are."""
 
-import base64
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from sklearn.cluster import KMeans
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from rayreel.encoders.encoder import Modality
+from rayreel.media.pictures import thumbnail
 from rayreel.recommendation.config import Layout
 from rayreel.recommendation.layout import lay_out
 from rayreel.recommendation.live import Live
@@ -126,9 +124,4 @@ def _agreement(categories: list[str], nearest_NK: NDArray[np.int64]) -> NDArray[
 def _small(read: ReadPoster, content_hash: str | None, count: int) -> str:
     """Return a small poster as a data URL."""
     content = read(content_hash) if content_hash and count <= MOST_POSTERS else None
-    if content is None:
-        return ""
-    image, out = Image.open(io.BytesIO(content)).convert("RGB"), io.BytesIO()
-    image.thumbnail((_POSTER_SIDE, _POSTER_SIDE))
-    image.save(out, "jpeg", quality=60)
-    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
+    return thumbnail(content, _POSTER_SIDE) if content else ""

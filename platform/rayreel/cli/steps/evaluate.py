@@ -14,17 +14,20 @@ from rayreel.cli.output import console, note, step
 from rayreel.evaluation import report
 from rayreel.evaluation.config import SplitConfig
 from rayreel.evaluation.evaluate import Evaluation, evaluate
-from rayreel.evaluation.plots import page
+from rayreel.evaluation.report_page import looks_of, report_page
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.store import open_store
+from rayreel.media.pictures import Pictures
 from rayreel.release import registry
 from rayreel.release.registry import Version
 from rayreel.settings import Settings
 from rayreel.training.tracking import log_report, run_config, training_history
 
+FOLDER = "reports"
+
 
 def evaluate_tower(settings: Settings, version: Version) -> Evaluation:
-    """Evaluate a version, show the tables and log them to its MLflow run."""
+    """Evaluate a version, show the tables, write the report as a page and log both to the version's MLflow run."""
     step(f"Evaluating {registry.MODEL} version {version.number}")
     trained = run_config(version.run_id)
     matrix = FeatureMatrix.from_table(open_store(settings.place, version.encoder_key).read())
@@ -35,7 +38,8 @@ def evaluate_tower(settings: Settings, version: Version) -> Evaluation:
         settings.evaluation,
         _interactions(settings, trained.get("interactions")),
     )
-    _log(result, version)
+    looks = looks_of(result, matrix, Pictures(settings.place))
+    _log(result, version, settings, report_page(result, _title(version), looks, training_history(version.run_id)))
     for table in (table for section in result.sections.values() for table in report.tables_of(result, section)):
         console.print(terminal_table(table, console.width))
     if (leaks := report.leak_table(result)) is not None:
@@ -80,12 +84,25 @@ def _interactions(settings: Settings, trained: object) -> pa.Table | None:
     return None if path is None else read_interactions(str(path))
 
 
-def _log(result: Evaluation, version: Version) -> None:
+def report_path(settings: Settings, version: Version) -> str:
+    """Return the URI of the page with the latest report of a version."""
+    return settings.place.uri(FOLDER, _file(version))
+
+
+def _file(version: Version) -> str:
+    return f"evaluation_v{version.number}.html"
+
+
+def _title(version: Version) -> str:
+    return f"Evaluation of {registry.MODEL} version {version.number}"
+
+
+def _log(result: Evaluation, version: Version, settings: Settings, page: str) -> None:
+    """Write the page below the storage root, and all of the report to the version's run."""
+    settings.place.write(settings.place.path(FOLDER, _file(version)), page.encode())
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "evaluation.md").write_text(report.markdown(result))
         (folder / "evaluation.json").write_text(json.dumps(report.as_json(result), indent=1))
-        (folder / "plots.html").write_text(
-            page(result, training_history(version.run_id), " ".join(report.warnings(result)))
-        )
+        (folder / "evaluation.html").write_text(page)
         log_report(version.run_id, result.flat, folder)

@@ -1,5 +1,6 @@
 """NNCF without its usage reports, which it sends unless the user opted out. It makes its reporter when imported."""
 
+import logging
 import sys
 from functools import cache
 from importlib import import_module
@@ -19,5 +20,5 @@ def import_nncf() -> ModuleType:
     finally:
         del sys.modules[_REPORTER]
         sys.modules.update(before)
-    nncf.set_log_level("ERROR")
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # `nncf.set_log_level` changes handlers too, which others share
     return nncf

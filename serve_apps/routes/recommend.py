@@ -96,7 +96,7 @@ def _result(video: RankedVideo) -> dict[str, Any]:
     if video.cosine is not None:
         result["cosine"] = round(video.cosine, 6)
     if video.explanation is not None:
-        result["explanation"] = {"stage": video.explanation.stage, "modalities": video.explanation.modalities}
+        result["explanation"] = video.explanation._asdict()
     return result
 
 

@@ -9,6 +9,7 @@ from live_case import Release, at, explanation, pinned
 from rayreel.recommendation.query import BadQuery, Options
 from rayreel.recommendation.recommend import by_id, by_vector
 from rayreel.recommendation.results import RankedResults
+from rayreel.speech.transcript import SpokenSegment
 from release_rows import release_row
 
 HYBRID = Options(4, hybrid=True, explain=True)
@@ -18,7 +19,7 @@ HYBRID = Options(4, hybrid=True, explain=True)
 def release(tmp_path: Path) -> Release:
     """Ten videos at angles of 0 to 90 degrees from the query, with little in common but cars."""
     titles = ["fast cars", "old cars", "cars", "", "", "", "", "", "cars and whales", "a blue whale"]
-    rows = [release_row(f"v{n}", embedding=at(n * 10), title=t, text=t, tags=[]) for n, t in enumerate(titles)]
+    rows = [release_row(f"v{n}", embedding=at(n * 10), title=t, tags=[]) for n, t in enumerate(titles)]
     return Release(tmp_path, rows, neighbours=3)
 
 
@@ -49,8 +50,10 @@ def test_one_frequent_word_of_several_hardly_changes_the_order(release: Release)
 
 
 def test_words_follow_what_was_changed_added_and_deleted_since_the_snapshot(release: Release) -> None:
-    release.put(release_row("v2", embedding=at(20), title="a whale", text="a whale"))
-    release.put(release_row("new", embedding=at(85), title="", text="it is a blue whale", tags=["blue", "whales"]))
+    release.put(release_row("v2", embedding=at(20), title="a whale"))
+    release.put(
+        release_row("new", embedding=at(85), title="", description="it is a blue whale", tags=["blue", "whales"])
+    )
     release.delete("v9")
     found = by_vector(pinned(release.refresh()), at(61), HYBRID, "blue whale")
     assert ids(found)[0] == "new" and "v9" not in ids(found)
@@ -60,6 +63,21 @@ def test_words_follow_what_was_changed_added_and_deleted_since_the_snapshot(rele
     again = by_vector(pinned(release.live), at(61), HYBRID, "blue whale")
     assert ids(again) == ids(found)
     np.testing.assert_allclose([video.score for video in again], [video.score for video in found], rtol=1e-5)
+
+
+def test_a_word_that_is_only_spoken_finds_its_video_and_the_second_also_after_the_snapshot(release: Release) -> None:
+    said = [(0.0, 2.5, "Welcome to the whales"), (61.25, 64.0, "and here are two submarines")]
+    segments = [dict(zip(("start_s", "end_s", "text"), segment, strict=True)) for segment in said]
+    release.put(release_row("v5", embedding=at(50), title="", segments=segments, spoken_language="en"))
+    for live in (release.refresh(), release.snapshot(neighbours=3)):
+        best, *others = by_vector(pinned(live), at(30), HYBRID, "where is the submarine?")
+        assert best.video_id == "v5" and explanation(best).passage == SpokenSegment(61.25, 64.0, said[1][2])
+        assert {explanation(other).passage for other in others} == {None}
+        assert live.transcript(live.place("v5")).language == "en"
+        # Also without hybrid; a query without words has no passage.
+        dense = by_vector(pinned(live), at(50), Options(1, explain=True), "a whale")
+        assert explanation(dense[0]).passage == SpokenSegment(0, 2.5, said[0][2])
+        assert explanation(by_vector(pinned(live), at(50), Options(1, explain=True))[0]).passage is None
 
 
 def test_a_hybrid_query_by_video_uses_its_title_as_words(release: Release) -> None:

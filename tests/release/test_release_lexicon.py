@@ -4,8 +4,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from rayreel.index.postings import Postings, matches
+from rayreel.release.config import FieldBoosts, WordsConfig
 from rayreel.release.lexicon import DEFAULT_WEIGHT, WEIGHTS, documents, word_weight
 from release_rows import release_row, release_table, unit
 
@@ -32,7 +34,7 @@ def rows(*, words_tell: bool, vectors_tell: bool, categories: int = CATEGORIES) 
 
 
 def weight(table: pa.Table) -> float:
-    return word_weight(table, Postings.of(documents(table, "english")), "english")
+    return word_weight(table, Postings.of(documents(table, WordsConfig())), WordsConfig())
 
 
 def test_words_that_tell_the_category_count_most_and_words_that_mislead_least() -> None:
@@ -44,12 +46,25 @@ def test_too_few_titles_give_the_default() -> None:
     assert weight(rows(words_tell=False, vectors_tell=True, categories=5)) == DEFAULT_WEIGHT
 
 
-def test_words_of_title_and_tags_count_more_than_those_of_a_transcript() -> None:
-    table = release_table(
-        release_row("said", title="", text="a whale", tags=[]),
-        release_row("tagged", title="", text="", tags=["whale"]),
-        release_row("titled", title="whale", text="whale", tags=[]),
-        release_row("nothing", title="", text="", tags=[]),
+@pytest.fixture
+def whales() -> pa.Table:
+    """Videos with the word in one field each: titled, tagged, described, said and nowhere."""
+    segments = [{"start_s": 1.0, "end_s": 2.0, "text": "Look!"}, {"start_s": 3.0, "end_s": 4.0, "text": "A whale."}]
+    return release_table(
+        release_row("titled", title="whale", tags=[]),
+        release_row("tagged", title="", tags=["whale"]),
+        release_row("described", title="", tags=[], description="of a whale"),
+        release_row("said", title="", tags=[], segments=segments),
+        release_row("nowhere", title="", tags=[]),
     )
-    said, tagged, titled, nothing = matches([Postings.of(documents(table, "english"))], ["whale"])[0]
-    assert titled == tagged == 1 > said > nothing == 0
+
+
+def test_words_of_title_and_tags_count_more_than_those_of_a_transcript(whales: pa.Table) -> None:
+    titled, tagged, described, said, nowhere = matches([Postings.of(documents(whales, WordsConfig()))], ["whale"])[0]
+    assert titled == tagged == 1 > said == described > nowhere == 0
+
+
+def test_boosts_change_how_much_a_field_counts_and_0_leaves_it_out(whales: pa.Table) -> None:
+    config = WordsConfig(boosts=FieldBoosts(title=0.1, tags=0, transcript=1))
+    titled, tagged, described, said, nowhere = matches([Postings.of(documents(whales, config))], ["whale"])[0]
+    assert said == 1 > described > titled > tagged == nowhere == 0

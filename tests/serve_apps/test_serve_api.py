@@ -14,17 +14,21 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 from ray.serve.exceptions import RayServeException
 
-from rayreel.client.messages import Recommendations, VideoPage
+from live_case import pinned
+from rayreel.client.messages import Passage, Recommendations, VideoPage
 from rayreel.index.embedded import stop_embedded
 from rayreel.media.clip import Clip
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.decode import decode_file
+from rayreel.recommendation.query import Options
+from rayreel.recommendation.recommend import by_vector
 from rayreel.release.rows import ReleaseRows, tombstones
 from rayreel.settings import Settings
 from release_rows import DIM, release_row, release_table, unit
 from released import make_release, settings_in, switch_to
 from serve_apps.api import make_api
 from serve_apps.encoding import Encoding
+from serve_apps.routes.recommend import rendered
 from serve_apps.service import Service
 
 IDS = [f"{category}{n}" for category in "ab" for n in range(10)] + ["c/1 ü"]
@@ -216,6 +220,48 @@ def filmed(settings: Settings, service: Service, client: TestClient, film: FilmM
     yield path
     rows.add(tombstones(["f/1"]))
     asyncio.run(service.state.refresh())
+
+
+@pytest.fixture
+def said(settings: Settings, service: Service) -> Iterator[None]:
+    """A video `s/1` in which something is said, and a silent one, `s/2`."""
+    rows = ReleaseRows(settings.place, 1)
+    segments = [{"start_s": 0.5, "end_s": 2.0, "text": "Hello"}, {"start_s": 61.0, "end_s": 62.0, "text": "the <end>"}]
+    rows.add(release_table(release_row("s/1", segments=segments, spoken_language="en"), release_row("s/2")))
+    asyncio.run(service.state.refresh())
+    yield
+    rows.add(tombstones(["s/1", "s/2"]))
+    asyncio.run(service.state.refresh())
+
+
+@pytest.mark.usefixtures("said")
+def test_a_transcript_is_json_or_subtitles_as_the_client_asks(client: TestClient) -> None:
+    address = "/v1/videos/s%2F1/transcript"
+    found = client.get(address).json()
+    assert (found["video_id"], found["language"], found["text"]) == ("s/1", "en", "Hello the <end>")
+    assert found["segments"][1] == {"start_s": 61.0, "end_s": 62.0, "text": "the <end>"}
+    vtt, srt = (client.get(address, params={"format": form}) for form in ("vtt", "srt"))
+    assert vtt.headers["content-type"].startswith("text/vtt") and "00:01:01.000 --> 00:01:02.000" in vtt.text
+    assert srt.headers["content-type"].startswith("application/x-subrip") and srt.text.startswith("1\n00:00:00,500")
+    accepts = {"text/vtt": vtt.text, "text/html, application/x-subrip;q=0.9, */*": srt.text}
+    assert {kind: client.get(address, headers={"Accept": kind}).text for kind in accepts} == accepts
+    assert client.get(address, params={"format": "json"}, headers={"Accept": "text/vtt"}).json() == found
+
+
+@pytest.mark.usefixtures("said")
+def test_a_video_without_a_transcript_has_none(client: TestClient) -> None:
+    for address in ("s%2F2/transcript", "unknown/transcript"):
+        answer = client.get(f"/v1/videos/{address}")
+        assert answer.status_code == 404 and answer.headers["content-type"] == PROBLEM
+    assert client.get("/v1/videos/s%2F1/transcript?format=pdf").status_code == 422
+
+
+@pytest.mark.usefixtures("said")
+def test_an_explained_result_has_its_passage_in_the_json(service: Service) -> None:
+    options = Options(1, hybrid=True, explain=True)
+    found = by_vector(pinned(service.state.current.live), unit("s/1 1"), options, "the end")
+    shown = Recommendations.model_validate_json(rendered(found)).results[0].explanation
+    assert shown is not None and shown.passage == Passage(start_s=61, end_s=62, text="the <end>")
 
 
 def test_a_video_links_to_its_pictures_and_its_original(client: TestClient, filmed: Path) -> None:

@@ -1,4 +1,4 @@
-from rayreel.speech.captions import matching, sub_rip, web_vtt
+from rayreel.speech.captions import sub_rip, web_vtt
 from rayreel.speech.transcript import SpokenSegment
 
 SAID = [
@@ -19,9 +19,3 @@ def test_web_vtt_has_times_and_text_that_cannot_be_read_as_markup() -> None:
 def test_sub_rip_has_numbers_and_times_with_commas() -> None:
     assert sub_rip(SAID[2:]) == "1\n01:01:40,000 --> 01:01:41,000\nThe end\n"
     assert sub_rip(SAID).splitlines()[4:6] == ["2", "01:00:00,000 --> 01:01:01,000"]
-
-
-def test_the_matching_passage_has_most_words_of_the_query() -> None:
-    assert matching(SAID, "when does the TIDE rise?") == SAID[1]
-    assert matching(SAID, "the") == SAID[0]  # "there" begins with it
-    assert matching(SAID, "football") is matching([], "tide") is matching(SAID, "") is None

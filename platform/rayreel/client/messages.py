@@ -252,6 +252,14 @@ class UploadQuery(RecommendOptions):
         return self
 
 
+class Passage(BaseModel):
+    """Something that is said in a video, and when, seconds from its beginning."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+
 class Explanation(BaseModel):
     """The origin of a score."""
 
@@ -259,6 +267,9 @@ class Explanation(BaseModel):
     modalities: dict[str, float] = Field(
         description="Cosine similarity of query and video for each modality alone; missing modalities are omitted.",
         examples=[{"visual": 0.91, "text": 0.44}],
+    )
+    passage: Passage | None = Field(
+        None, description="Where most words of the query are said; of queries by text and with hybrid."
     )
 
 
@@ -373,6 +384,15 @@ class Video(BaseModel):
     poster_url: str | None = Field(None, description="A picture of it, square; null if none was kept.")
     sheet_url: str | None = Field(None, description="Up to 8 frames side by side, square; null if none was kept.")
     media_url: str | None = Field(None, description="The original video; null if there is none.")
+
+
+class VideoTranscript(BaseModel):
+    """What is said in a video, in order of time."""
+
+    video_id: str
+    language: str | None = Field(None, description="ISO 639 code.")
+    text: str = Field(description="All segments, joined.")
+    segments: list[Passage]
 
 
 class VideoPage(BaseModel):

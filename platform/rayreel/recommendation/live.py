@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from heapq import merge
 from itertools import islice
@@ -10,18 +10,20 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from rayreel.encoders.encoder import Modality
 from rayreel.errors import RayreelError
-from rayreel.index.config import Language
 from rayreel.index.filters import Filter
 from rayreel.index.filters import matches as satisfies
 from rayreel.index.postings import Postings, matches
 from rayreel.index.words import words
 from rayreel.recommendation.query import BadQuery, Vector
+from rayreel.release.config import WordsConfig
 from rayreel.release.lexicon import documents
 from rayreel.release.rows import (
+    SAID,
     Changes,
     Masked,
     ReleaseRows,
@@ -29,9 +31,11 @@ from rayreel.release.rows import (
     embeddings,
     part_embeddings,
     space_vectors,
+    transcript_of,
     videos,
 )
 from rayreel.release.snapshot import Snapshot, load_snapshot, snapshot_pointer
+from rayreel.speech.transcript import Transcript
 from rayreel.storage import Storage
 
 Parts = dict[Modality, Masked]
@@ -55,6 +59,7 @@ class Overlay:
     parts: Parts
     spaces: Parts
     documents: Sequence[Mapping[str, float]] = ()
+    said: pa.Table = field(default_factory=SAID.empty_table)
 
     @cached_property
     def postings(self) -> Postings:
@@ -66,8 +71,8 @@ class Overlay:
         """Position of each video in the overlay."""
         return {row.video_id: place for place, row in enumerate(self.rows)}
 
-    def changed(self, changes: Changes, language: Language) -> "Overlay":
-        """Return this overlay with `changes` applied; `language` is that of their words."""
+    def changed(self, changes: Changes, config: WordsConfig) -> "Overlay":
+        """Return this overlay with `changes` applied; `config`: how their words are searched."""
         gone = changes.deleted | set(changes.rows["video_id"].to_pylist())
         keep = [place for place, row in enumerate(self.rows) if row.video_id not in gone]
         parts = {m: _joined_parts(self.parts[m], keep, part_embeddings(changes.rows, m)) for m in Modality}
@@ -81,7 +86,8 @@ class Overlay:
             embeddings_MD,
             parts,
             spaces,
-            [*(self.documents[place] for place in keep), *documents(changes.rows, language)],
+            [*(self.documents[place] for place in keep), *documents(changes.rows, config)],
+            pa.concat_tables([self.said.take(pa.array(keep, pa.int64())), changes.rows.select(SAID.names)]),
         )
 
 
@@ -159,7 +165,7 @@ class Live:
             self.snapshot.place[video_id] for video_id in touched if video_id in self.snapshot.place
         }
         return Live(
-            self.snapshot, self.overlay.changed(changes, self.snapshot.language), hidden, changes.last, self._statistics
+            self.snapshot, self.overlay.changed(changes, self.snapshot.words), hidden, changes.last, self._statistics
         )
 
     @property
@@ -235,9 +241,15 @@ class Live:
     def matches(self, text: str) -> NDArray[np.float32]:
         """Return how well the words of each place match those of a text, in [0, 1]; see `rayreel.index.postings`."""
         parts = self.snapshot.postings, self.overlay.postings
-        found_P = np.concatenate(matches(parts, words(text, self.snapshot.language)))
+        found_P = np.concatenate(matches(parts, words(text, self.snapshot.words.language)))
         found_P[list(self.hidden)] = 0
         return found_P
+
+    def transcript(self, place: int) -> Transcript:
+        """Return what is said in the video at a place."""
+        if place < self.base:
+            return transcript_of(self.snapshot.said, place)
+        return transcript_of(self.overlay.said, place - self.base)
 
     def parts(self, place: int) -> dict[Modality, Vector]:
         """Return a video's single-modality embeddings, float32 [dim], for the modalities it has."""

@@ -187,9 +187,11 @@ def by_id(release: PinnedRelease, video_id: str, options: Options) -> RankedResu
         return results
     place = live.place(video_id)
     query_D = _of_video(live, place, options)
-    source = _source(release, query_D, options, live.row(place).title)
+    words = live.row(place).title
+    source = _source(release, query_D, options, words)
     home, exclude = _home(live, place), frozenset((video_id,))
-    return _not_none(choose(live, source, options, query_D, home=home, exclude=exclude))
+    text = words if options.hybrid else None
+    return _not_none(choose(live, source, options, query_D, home=home, exclude=exclude, text=text))
 
 
 def by_vector(release: PinnedRelease, query_D: Vector, options: Options, text: str | None = None) -> RankedResults:
@@ -207,7 +209,7 @@ def by_vector(release: PinnedRelease, query_D: Vector, options: Options, text: s
     home = NO_HOME
     if options.cross_category or options.serendipity:
         home = _home(live, *source.nearest(1, Constraints.of(live, options)).places)
-    return _not_none(choose(live, source, options, query_D, home=home))
+    return _not_none(choose(live, source, options, query_D, home=home, text=text))
 
 
 def by_user(

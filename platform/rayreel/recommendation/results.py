@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from rayreel.encoders.encoder import Modality
 from rayreel.recommendation.candidates import Constraints, RankedCandidates, Source
 from rayreel.recommendation.live import Live
+from rayreel.recommendation.passages import passage_of
 from rayreel.recommendation.query import Options, Vector
+from rayreel.speech.transcript import SpokenSegment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,10 +28,12 @@ class ResultExplanation(NamedTuple):
     `stage` is the last step that the result depended on: neighbours (stored with the release), overlay (added after the
     snapshot), index, bm25 (found only by its words), mmr (chosen for diversity) or serendipity (another category).
     `modalities` are the cosines of the query with the video embedded from one modality alone; absent ones are omitted.
+    `passage` is where most words of the query are said.
     """
 
     stage: str
     modalities: dict[Modality, float]
+    passage: SpokenSegment | None = None
 
 
 class RankedVideo(NamedTuple):
@@ -85,6 +89,7 @@ def _row(found: RankedVideo) -> dict[str, Any]:
     row = dict(zip(_COLUMNS, found[: len(_COLUMNS)], strict=True))
     if found.explanation is not None:
         row |= {"stage": found.explanation.stage} | {m.value: c for m, c in found.explanation.modalities.items()}
+        row |= {"passage": found.explanation.passage.text} if found.explanation.passage else {}
     return row
 
 
@@ -96,15 +101,19 @@ def choose(
     *,
     home: frozenset[str],
     exclude: frozenset[str] = frozenset(),
+    text: str | None = None,
 ) -> RankedResults | None:
-    """Return the results from a source, None if it has no answer. `query`: [dim], or one per interest [I, dim]."""
+    """Return the results from a source, None if it has no answer. `query`: [dim], or one per interest [I, dim].
+
+    `text`: its words, for the passages of explanations.
+    """
     constraints = Constraints.of(live, options, exclude, home)
     pool = _nearest(live, source, options.pool(), constraints, query)
     chosen = None if pool is None else _diverse(live, pool, options)
     if chosen is not None and options.serendipity and home:
         nearest = partial(_nearest, live, source, constraints=constraints.excluding_categories(home), query=query)
         chosen = _serendipitous(live, chosen, options, home, nearest)
-    return None if chosen is None else RankedResults(live.version, _results(live, chosen, options, query))
+    return None if chosen is None else RankedResults(live.version, _results(live, chosen, options, query, text))
 
 
 def _diverse(live: Live, pool: RankedCandidates, options: Options) -> RankedCandidates:
@@ -144,10 +153,12 @@ def _serendipitous(
     return None if others is None else with_outsiders(chosen, is_outsider, others, required)
 
 
-def _results(live: Live, chosen: RankedCandidates, options: Options, query: Vector) -> list[RankedVideo]:
+def _results(
+    live: Live, chosen: RankedCandidates, options: Options, query: Vector, text: str | None
+) -> list[RankedVideo]:
     explained: Sequence[ResultExplanation | None] = [None] * len(chosen.places)
     if options.explain:
-        explained = explanations(live, chosen.places, chosen.stages, query)
+        explained = explanations(live, chosen.places, chosen.stages, query, text)
     near: Sequence[float | None] = [None] * len(chosen.places)
     if options.hybrid:
         near = cosines(live, chosen.places, query).tolist()
@@ -165,10 +176,12 @@ def cosines(live: Live, places: Sequence[int], query: Vector) -> NDArray[np.floa
     return found_P
 
 
-def explanations(live: Live, places: Sequence[int], stages: Sequence[str], query: Vector) -> list[ResultExplanation]:
-    """Return for each video its stage and the cosines of the unit query with its single-modality embeddings.
+def explanations(
+    live: Live, places: Sequence[int], stages: Sequence[str], query: Vector, text: str | None = None
+) -> list[ResultExplanation]:
+    """Return for each video its stage, the cosines of the unit query with its single-modality embeddings, a passage.
 
-    `query`: [dim], or one per interest [I, dim], of which the nearest to the video is used.
+    `query`: [dim], or one per interest [I, dim], of which the nearest to the video is used. `text`: its words.
     """
     queries_ID = np.atleast_2d(query)
     queries_PD = queries_ID[np.argmax(live.vectors(places) @ queries_ID.T, axis=1)]
@@ -179,7 +192,9 @@ def explanations(live: Live, places: Sequence[int], stages: Sequence[str], query
         for of_video, score, present in zip(cosines, scores_P, present_P.tolist(), strict=True):
             if present:
                 of_video[modality] = score
-    return [ResultExplanation(stage, of_video) for stage, of_video in zip(stages, cosines, strict=True)]
+    language = live.snapshot.words.language
+    passages = [passage_of(live.transcript(place), text, language) if text else None for place in places]
+    return [ResultExplanation(*found) for found in zip(stages, cosines, passages, strict=True)]
 
 
 def select_diverse(

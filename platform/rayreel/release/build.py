@@ -62,4 +62,4 @@ def _keep_snapshot(candidate: Candidate, progress: Progress) -> None:
         or len(rows.read(after=pointer["upto"], columns=[])) > site.release.overlay_rows
     ):
         progress("snapshot", 0)
-        write_snapshot(site.storage, rows, site.release.neighbours, site.release.spaces, site.release.language)
+        write_snapshot(site.storage, rows, site.release.neighbours, site.release.spaces, site.release.words)

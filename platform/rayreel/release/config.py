@@ -69,6 +69,26 @@ class GatesConfig(BaseModel):
     golden: tuple[GoldenQuery, ...] = Field((), description="queries with known results")
 
 
+class FieldBoosts(BaseModel):
+    """How much one occurrence of a word counts in a search by words, by its field; a word counts fully from 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: Share = Field(1.0, description="words of the title")
+    tags: Share = Field(1.0, description="words of the tags")
+    description: Share = Field(0.5, description="words of the description")
+    transcript: Share = Field(0.5, description="words that are said")
+
+
+class WordsConfig(BaseModel):
+    """How a release's words are searched. Kept with its snapshot."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    language: Language = "english"
+    boosts: FieldBoosts = FieldBoosts()
+
+
 class ReleaseConfig(BaseModel):
     """How releases are built, judged and kept."""
 
@@ -85,6 +105,7 @@ class ReleaseConfig(BaseModel):
         description="language of titles and transcripts: a search by words ignores its stop words and endings; none: "
         "all words as they are",
     )
+    boosts: FieldBoosts = FieldBoosts()
     smoothing: Annotated[SmoothingMode, _Off] = Field(
         "auto",
         description="averages each vector of the index with those of its nearest videos; auto: as chosen for the "
@@ -125,6 +146,11 @@ class ReleaseConfig(BaseModel):
         "folder",
     )
     gates: GatesConfig = GatesConfig()
+
+    @property
+    def words(self) -> WordsConfig:
+        """How words are searched."""
+        return WordsConfig(language=self.language, boosts=self.boosts)
 
     @property
     def snapshot_cache(self) -> Path:

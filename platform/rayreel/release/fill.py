@@ -10,9 +10,9 @@ from rayreel.index.config import IndexConfig
 from rayreel.index.connect import MilvusClient
 from rayreel.index.retry import call_milvus
 from rayreel.index.write import IndexRow, create_collection, delete, stored_versions, upsert
-from rayreel.release.rows import PART_COLUMNS, ROWS, SPACE_COLUMNS, Changes, ReleaseRows, embeddings, videos
+from rayreel.release.rows import PART_COLUMNS, ROWS, SAID, SPACE_COLUMNS, Changes, ReleaseRows, embeddings, videos
 
-_DERIVED = {*PART_COLUMNS.values(), *SPACE_COLUMNS.values(), "own", "nearest"}
+_DERIVED = {*PART_COLUMNS.values(), *SPACE_COLUMNS.values(), *SAID.names, "own", "nearest"}
 _COLUMNS = [name for name in ROWS.names if name not in _DERIVED]
 
 

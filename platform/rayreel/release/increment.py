@@ -63,7 +63,7 @@ def _bring(candidate: Candidate, progress: Progress, *, snapshot: bool) -> Broug
     if snapshot and snapshot_pointer(storage, rows.version) == former:
         progress("snapshot", 0)
         config = candidate.site.release
-        write_snapshot(storage, rows, config.neighbours, config.spaces, config.language)
+        write_snapshot(storage, rows, config.neighbours, config.spaces, config.words)
     if former is not None:  # replicas have read as far as that, at least
         rows.compact(upto=former["upto"])
     now, latter = found.after(rows), snapshot_pointer(storage, rows.version)

@@ -1,7 +1,6 @@
 """A release's words: what a search by words finds, and how much it counts beside the embeddings."""
 
 from collections import defaultdict
-from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -9,13 +8,11 @@ from numpy.typing import NDArray
 
 from rayreel.encoders.encoder import Modality
 from rayreel.evaluation.metrics import Ranked, ndcg
-from rayreel.index.config import Language
 from rayreel.index.postings import Postings, matches
 from rayreel.index.words import words
-from rayreel.release.rows import embeddings, part_embeddings
+from rayreel.release.config import WordsConfig
+from rayreel.release.rows import embeddings, part_embeddings, said_text
 
-# How much one occurrence of a word counts by its field; BM25 counts a word fully from 1.
-TITLE, TAG, SAID = 1.0, 1.0, 0.5
 # How much the words add to a cosine. On 400 real clips, 0.5 leaves the ranking by category as it is; of 3000 titles of
 # MicroLens, it finds single ones by one to three of their words about as well as BM25 alone.
 DEFAULT_WEIGHT = 0.5
@@ -24,22 +21,24 @@ _MIN_QUERIES, _MAX_QUERIES = 100, 500
 _K = 10
 
 
-def documents(rows: pa.Table, language: Language) -> list[dict[str, float]]:
-    """Return the weighted words of the videos of release rows: title and tags, description and transcript."""
-    fields = zip(*(rows[name].to_pylist() for name in ("title", "tags", "text")), strict=True)
-    return [_document(title or "", tags or (), text or "", language) for title, tags, text in fields]
+def documents(rows: pa.Table, config: WordsConfig) -> list[dict[str, float]]:
+    """Return the words of the videos of release rows, each with the sum of its fields' boosts."""
+    boosts = config.boosts
+    fields = (
+        (boosts.title, rows["title"].to_pylist()),
+        (boosts.tags, ["\n".join(tags or ()) for tags in rows["tags"].to_pylist()]),
+        (boosts.description, rows["description"].to_pylist()),
+        (boosts.transcript, said_text(rows)),
+    )
+    found: list[defaultdict[str, float]] = [defaultdict(float) for _ in range(rows.num_rows)]
+    for boost, texts in fields:
+        for of_video, text in zip(found, texts if boost else (), strict=False):
+            for word in words(text or "", config.language):
+                of_video[word] += boost
+    return [dict(of_video) for of_video in found]
 
 
-def _document(title: str, tags: Iterable[str], text: str, language: Language) -> dict[str, float]:
-    found: defaultdict[str, float] = defaultdict(float)
-    # `text` is title, description and transcript, so a word of the title is in both.
-    for weight, field in ((TITLE - SAID, title), (TAG, "\n".join(tags)), (SAID, text)):
-        for word in words(field, language):
-            found[word] += weight
-    return dict(found)
-
-
-def word_weight(rows: pa.Table, postings: Postings, language: Language) -> float:
+def word_weight(rows: pa.Table, postings: Postings, config: WordsConfig) -> float:
     """Return how much a match of the words adds to the cosine of a query by text, chosen on the release's own titles.
 
     Each of up to 500 videos with a title and a category is a query by its text alone, whose own video, and those with
@@ -48,7 +47,7 @@ def word_weight(rows: pa.Table, postings: Postings, language: Language) -> float
     not show. DEFAULT_WEIGHT if there are fewer than 100 such queries.
     """
     category_N = np.asarray([name or "" for name in rows["category"].to_pylist()])
-    titles = [words(title or "", language) for title in rows["title"].to_pylist()]
+    titles = [words(title or "", config.language) for title in rows["title"].to_pylist()]
     queries_ND, present_N = part_embeddings(rows, Modality.TEXT)
     asked = np.flatnonzero(present_N & (category_N != "") & np.asarray([bool(title) for title in titles], bool))
     asked = np.random.default_rng(0).permutation(asked)[:_MAX_QUERIES]

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from rayreel.encoders.encoder import Modality
 from rayreel.features.amend import Amendments
 from rayreel.features.store import FeatureStore
-from rayreel.index.config import Language
 from rayreel.parts import broken_files, set_aside
+from rayreel.release.config import WordsConfig
 from rayreel.release.rows import ReleaseRows
 from rayreel.release.snapshot import snapshot_damage, write_snapshot
 from rayreel.storage import BrokenFile, Storage
@@ -57,11 +57,11 @@ def mend_snapshot(
     rows: ReleaseRows,
     neighbours: int,
     spaces: Collection[Modality] = (),
-    language: Language = "english",
+    words: WordsConfig = WordsConfig(),  # noqa: B008 - frozen
 ) -> BrokenFile | None:
     """Rewrite a release's snapshot if it or its pointer is damaged; returns the damage, None if there is none."""
     with tempfile.TemporaryDirectory() as fresh:  # reads an object store's content, not a cached copy
         damage = snapshot_damage(storage, rows.version, Path(fresh))
     if damage is not None:
-        write_snapshot(storage, rows, neighbours, spaces, language)
+        write_snapshot(storage, rows, neighbours, spaces, words)
     return damage

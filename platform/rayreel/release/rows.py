@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
 from rayreel.encoders.encoder import Modality
+from rayreel.features.schema import SPOKEN
 from rayreel.parts import NumberedParts, number_of, set_aside
+from rayreel.speech.transcript import SpokenSegment, Transcript
 from rayreel.storage import BrokenFile, Storage
 from rayreel.tower.config import Smoothing
 
@@ -21,6 +23,8 @@ from rayreel.tower.config import Smoothing
 PART_COLUMNS = {Modality.VISUAL: "visual", Modality.AUDIO: "audio", Modality.TEXT: "text_part"}
 # The mean of the encoder's own vectors. Parts of earlier versions do not have these columns.
 SPACE_COLUMNS = {modality: f"raw_{modality}" for modality in Modality}
+# What is said, with its times. Parts of earlier versions do not have these columns.
+SAID = pa.schema([SPOKEN.field(name) for name in ("spoken_language", "segments")])
 ROWS = pa.schema(
     [
         ("video_id", pa.string()),
@@ -40,6 +44,7 @@ ROWS = pa.schema(
         ("created_at", pa.float64()),
         ("duration_s", pa.float32()),
         ("content_hash", pa.string()),
+        *SAID,
     ]
 )
 # Files of fewer rows are merged: 2,000 rows of 512 floats, three parts and the encoders' vectors are about 20 MB.
@@ -87,6 +92,20 @@ def videos(rows: pa.Table) -> list[VideoRow]:
     columns["tags"] = [tuple(tags or ()) for tags in columns["tags"]]
     columns["extra"] = [json.loads(extra or "{}") for extra in columns["extra"]]
     return [VideoRow(*values) for values in zip(*columns.values(), strict=True)]
+
+
+def said_text(rows: pa.Table) -> list[str]:
+    """Return all that is said in each video of rows with the columns of SAID."""
+    return [" ".join(segment["text"] for segment in segments or ()) for segments in rows["segments"].to_pylist()]
+
+
+def transcript_of(said: pa.Table, row: int) -> Transcript:
+    """Return what is said in the video of a row of SAID."""
+    segments = said["segments"][row].as_py() or ()
+    return Transcript(
+        said["spoken_language"][row].as_py(),
+        tuple(SpokenSegment(round(s["start_s"], 3), round(s["end_s"], 3), s["text"]) for s in segments),
+    )
 
 
 def embeddings(rows: pa.Table) -> NDArray[np.float32]:

@@ -21,13 +21,14 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
 from rayreel.encoders.encoder import Modality
 from rayreel.errors import RayreelError
-from rayreel.index.config import Language
 from rayreel.index.postings import Postings
 from rayreel.parts import parquet_bytes, read_part
+from rayreel.release.config import WordsConfig
 from rayreel.release.lexicon import DEFAULT_WEIGHT, documents, word_weight
 from rayreel.release.neighbours import exact_neighbours
 from rayreel.release.rows import (
     ROWS,
+    SAID,
     Masked,
     ReleaseRows,
     VideoRow,
@@ -44,7 +45,8 @@ POINTER = "snapshot.json"
 POSTINGS = ("hashes_T", "starts_T", "places_P", "counts_P")
 # Unreferenced snapshots older than this are deleted: writing one never takes a day.
 ABANDONED_S = 86_400.0
-_LANGUAGE: Language = "english"
+# Metadata and transcripts, which are read from disk as they are.
+_KEPT = (*VideoRow.__slots__, *SAID.names)
 
 
 class NoSnapshot(RayreelError):
@@ -58,8 +60,9 @@ class Snapshot:
     embeddings_ND: float32 unit vectors. parts[m]: float16 [N, D], embeddings of one modality alone, unit
     vectors where present[m] (bool [N]) and zeros elsewhere. spaces[m]: the means of the encoder's own vectors,
     likewise, for the modalities of `release.spaces`. neighbours_NK: row numbers of the nearest other videos,
-    best first, and scores_NK their cosines; exact, K = min(config, N - 1). postings: the words of each video in their
-    language, and word_weight, how much they count beside the cosine. Arrays are mapped from disk, read-only.
+    best first, and scores_NK their cosines; exact, K = min(config, N - 1). postings: the words of each video as `words`
+    says, and word_weight, how much they count beside the cosine. said: a row of SAID for each video. Arrays are mapped
+    from disk, read-only.
     """
 
     version: int
@@ -75,8 +78,9 @@ class Snapshot:
     neighbours_NK: NDArray[np.int32]
     scores_NK: NDArray[np.float32]
     postings: Postings
-    language: Language
+    words: WordsConfig
     word_weight: float
+    said: pa.Table
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -87,11 +91,11 @@ def write_snapshot(
     rows: ReleaseRows,
     neighbours: int,
     spaces: Collection[Modality] = (),
-    language: Language = _LANGUAGE,
+    words: WordsConfig = WordsConfig(),  # noqa: B008 - frozen
 ) -> str:
     """Write a snapshot of the current rows with `neighbours` per video and point to it; returns its name.
 
-    `spaces` are the modalities whose encoders' own vectors it keeps; `language` is that of the words.
+    `spaces` are the modalities whose encoders' own vectors it keeps; `words`, how words are searched.
 
     The pointer is replaced last, so readers see the old snapshot or the new one. Memory: the rows and 256 MB. Raises
     NoSnapshot if there are no rows.
@@ -116,12 +120,12 @@ def write_snapshot(
                 rows.version,
                 modality,
             )
-    postings = Postings.of(documents(now.rows, language))
+    postings = Postings.of(documents(now.rows, words))
     arrays |= {name: getattr(postings, name) for name in POSTINGS}
     for key, array in arrays.items():
         _write_array(storage, f"{folder}/{key}.npy", array)
-    storage.write(f"{folder}/rows.parquet", parquet_bytes(now.rows.select(list(VideoRow.__slots__))))
-    searched = {"language": language, "word_weight": word_weight(now.rows, postings, language)}
+    storage.write(f"{folder}/rows.parquet", parquet_bytes(now.rows.select(list(_KEPT))))
+    searched = {**words.model_dump(), "word_weight": word_weight(now.rows, postings, words)}
     pointer = {"name": name, "upto": now.last, "videos": len(vectors_ND), "spaces": sorted(spaces), **searched}
     storage.write(f"{folder}/{POINTER}", json.dumps(pointer).encode())
     _replace_pointer(storage, rows.folder, pointer)
@@ -219,16 +223,16 @@ def _load(storage: Storage, version: int, pointer: dict[str, Any], cache_dir: Pa
         neighbours_NK=_map(folder, "neighbours"),
         scores_NK=_map(folder, "scores"),
         postings=_postings(folder, table),
-        language=pointer.get("language", _LANGUAGE),
+        words=WordsConfig.model_validate(pointer),
         word_weight=pointer.get("word_weight", DEFAULT_WEIGHT),
+        said=table.select(SAID.names).combine_chunks(),
     )
 
 
 def _postings(folder: Path, table: pa.Table) -> Postings:
     if (folder / f"{POSTINGS[0]}.npy").exists():
         return Postings(table.num_rows, *(_map(folder, name) for name in POSTINGS))
-    # Written before snapshots had words: those of titles and tags are known.
-    return Postings.of(documents(table.append_column("text", table["title"]), _LANGUAGE))
+    return Postings.of(documents(table, WordsConfig()))  # written before snapshots had words
 
 
 def _replace_pointer(storage: Storage, folder: str, pointer: dict[str, Any]) -> None:
@@ -294,8 +298,8 @@ def _write_array(storage: Storage, path: str, array: NDArray[Any]) -> None:
 
 
 def _rows(file: Path) -> pa.Table:
-    """The metadata of the videos; columns that the snapshot was made without are null."""
-    schema = pa.schema([ROWS.field(name) for name in VideoRow.__slots__])
+    """Metadata and transcripts of the videos; columns that the snapshot was made without are null."""
+    schema = pa.schema([ROWS.field(name) for name in _KEPT])
     return read_part(Storage(file.parent), str(file), schema=schema)
 
 

@@ -1,11 +1,8 @@
-"""Transcripts as subtitles (WebVTT, SubRip), and the passage in which words of a query are said."""
+"""Transcripts as subtitles: WebVTT and SubRip."""
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from rayreel.speech.transcript import SpokenSegment
-
-_WORD = re.compile(r"\w+")
 
 
 def web_vtt(segments: Iterable[SpokenSegment]) -> str:
@@ -28,25 +25,6 @@ def sub_rip(segments: Iterable[SpokenSegment]) -> str:
         f"{number}\n{_time(s.start_s, ',')} --> {_time(s.end_s, ',')}\n{_line(s.text)}\n"
         for number, s in enumerate(segments, 1)
     )
-
-
-def matching(segments: Sequence[SpokenSegment], query: str) -> SpokenSegment | None:
-    """Return the segment with most of the query's different words, the first of several; None if there is none.
-
-    A word also matches one that begins with it, as in "run" and "running", if it has at least three letters.
-    """
-    words = set(_words(query))
-    scores = [sum(_is_said(word, _words(segment.text)) for word in words) for segment in segments]
-    best = max(scores, default=0)
-    return segments[scores.index(best)] if best else None
-
-
-def _is_said(word: str, said: Sequence[str]) -> bool:
-    return any(other == word or (len(word) > 2 and other.startswith(word)) for other in said)
-
-
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text.casefold())
 
 
 def _time(seconds: float, mark: str) -> str:

@@ -93,7 +93,7 @@ def _mend(candidate: Candidate, broken: list[BrokenFile]) -> None:
         restored = restore_amendments(candidate.store, rows)
         for name, ids in restored._asdict().items():
             note(f"  {name} again, according to the release: {', '.join(ids) or 'nothing'}")
-    damage = mend_snapshot(site.storage, rows, site.release.neighbours, site.release.spaces, site.release.language)
+    damage = mend_snapshot(site.storage, rows, site.release.neighbours, site.release.spaces, site.release.words)
     if damage is not None:
         note(f"  snapshot rewritten: {damage.path}: {damage.cause}")
 

@@ -1,6 +1,7 @@
 """Videos similar to one of the release or to a file, from the promoted release on disk."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,10 @@ from rich.table import Table
 
 from rayreel.cli.output import console, step
 from rayreel.cli.steps.local import encode_video, local_release, query_video
-from rayreel.client.messages import RecommendRequest, Result, UploadQuery
+from rayreel.client.messages import Explanation, RecommendRequest, Result, UploadQuery
 from rayreel.recommendation.local import LocalRelease
 from rayreel.recommendation.recommend import parsed
-from rayreel.recommendation.results import RankedResults, RankedVideo
+from rayreel.recommendation.results import RankedResults, RankedVideo, ResultExplanation
 from rayreel.settings import Settings, nested
 
 
@@ -46,23 +47,31 @@ def _similar_to_file(
 
 def _shown(video: RankedVideo) -> dict[str, Any]:
     shown = {name: getattr(video, name) for name in ("video_id", "score", "title", "category", "has_video")}
-    return shown if video.explanation is None else shown | {"explanation": video.explanation._asdict()}
+    if video.explanation is None:
+        return shown
+    passage = video.explanation.passage
+    return shown | {"explanation": video.explanation._asdict() | {"passage": asdict(passage) if passage else None}}
 
 
 def results_table(title: str, results: Iterable[RankedVideo | Result], score: str = "score") -> Table:
     """Return results as a table, best first; `score` heads the column of their scores.
 
-    Explained results have their stage and the cosine of each modality.
+    Explained results have their stage, the cosine of each modality and the passage in which the words are said.
     """
     found = list(results)
     explained = any(video.explanation for video in found)
     columns = (score, "video_id", "category", "title", *(("explanation",) if explained else ()))
     table = Table(*columns, title=escape(title), title_justify="left")
     for video in found:
-        words = video.explanation and [video.explanation.stage, *map(_cosine, video.explanation.modalities.items())]
+        words = video.explanation and _explained(video.explanation)
         cells = [video.video_id, video.category, video.title, *([" ".join(words)] if words else [])]
         table.add_row(f"{video.score:.3f}", *map(escape, cells))
     return table
+
+
+def _explained(why: ResultExplanation | Explanation) -> list[str]:
+    said = [f'{why.passage.start_s:.1f} s "{why.passage.text}"'] if why.passage else []
+    return [why.stage, *map(_cosine, why.modalities.items()), *said]
 
 
 def _cosine(of: tuple[str, float]) -> str:

@@ -99,10 +99,10 @@ def test_the_quickstart_continues_with_the_champion_if_a_new_tower_is_refused(ru
     assert "serves already, with an index of exactly these features" in run.output
 
 
-def test_the_quickstart_serves_frozen_features_if_its_first_tower_is_not_better(run: JobRun, site: Site) -> None:
+def test_the_quickstart_serves_a_classifier_if_its_first_tower_is_not_better(run: JobRun, site: Site) -> None:
     gates = run.settings.release.gates.model_copy(update={"baselines": "better"})
     strict = run.settings.release.model_copy(update={"gates": gates})
     served = quickstart.release(run.settings.model_copy(update={"release": strict}), registry.resolve("1"))
-    assert site.serving() == served.number > 3 and registry.load(served).kind == "frozen"
+    assert site.serving() == served.number > 3 and registry.load(served).kind == "probe"
     assert audit.history()[0].forced_reason is None
     assert "Nothing shows that version 1 is better than features without training" in run.output

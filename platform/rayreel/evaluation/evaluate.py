@@ -101,7 +101,9 @@ def evaluate(
     more = few.methods() if part == "test" else {}
     if not comparisons and (found := exam.views(part)) is not None:
         exam, comparisons = _on_views(exam, part, *found)
-        rivals = {name: rival for name, rival in rivals.items() if isinstance(rival, Embedder)}
+        # Averaging a view with the other view of its video would be the answer.
+        tower = tower.without_averaging()
+        rivals = {name: rival.without_averaging() for name, rival in rivals.items() if isinstance(rival, Embedder)}
         # Both views of a video have its title.
         compared = {name: make for name, make in baselines(tower, exam, frozen).items() if name != TITLES}
         more = {}

@@ -2,8 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
+from copy import copy
 from itertools import chain
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -43,6 +44,12 @@ class Embedder(nn.Module, ABC):
     @abstractmethod
     def forward(self, batch: FeatureBatch) -> Tensor:
         """Return z_BD of unit length; zero for a video without any modality that this embedder reads."""
+
+    def without_averaging(self) -> Self:
+        """Return the same embedder for an index whose vectors are not averaged; both share their parameters."""
+        own = copy(self)
+        own.smoothing = Smoothing()
+        return own
 
     def gap(self, modality: Modality) -> Tensor | None:
         """Return the mean of words minus the mean of the vectors, [D], in the space of a modality; None if unknown."""

@@ -52,9 +52,10 @@ class TrainConfig(BaseModel):
     recipe: Literal["auto", "tower", "frozen", "probe", "best"] = Field(
         "auto",
         description="auto: train a network with pairs, loss and learning rate chosen from the data, if `pairs` and "
-        "`loss` have their defaults; tower: train it exactly as set; frozen: register the encoders' features without "
-        "training, with the settings of `frozen`; probe: these beside the scores of a classifier of the categories; "
-        "best: register frozen, probe and auto, and make the one with the best validation score the challenger",
+        "`loss` have their defaults, or frozen if there are neither categories nor interactions to learn from; tower: "
+        "train it exactly as set; frozen: register the encoders' features without training, with the settings of "
+        "`frozen`; probe: these beside the scores of a classifier of the categories; best: register frozen, "
+        "probe and auto, and make the one with the best validation score the challenger",
     )
     refit: bool = Field(
         True,

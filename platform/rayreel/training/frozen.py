@@ -20,7 +20,7 @@ from rayreel.tower.frozen import FrozenFeatures
 from rayreel.tower.probe import ProbedFeatures
 from rayreel.training.inputs import fit_inputs
 from rayreel.training.job import TrainJob, open_features
-from rayreel.training.smoothing import SmoothingChoice, choose_smoothing
+from rayreel.training.smoothing import SmoothingChoice, choose_smoothing, is_measurable, unmeasured
 from rayreel.training.validation import NothingToSelectBy, validation
 
 log = logging.getLogger(__name__)
@@ -165,9 +165,14 @@ def _validated(
         task = validation(exam, job.train.select, job.pairs)
     except NothingToSelectBy as error:
         log.info("frozen features are not validated: %s", error)
-        return FittedFeatures(tower, {}, agreement, None)
+        return _averaged(FittedFeatures(tower, {}, agreement, unmeasured(len(exam.matrix))))
     embedding_ND = embed(tower, task.matrix)
-    choice = choose_smoothing(embedding_ND, task)
-    if choice is not None:
-        tower.smoothing = choice.smoothing
-    return FittedFeatures(tower, task.measure(embedding_ND), agreement, choice)
+    known = is_measurable(task)
+    choice = choose_smoothing(embedding_ND, task) if known else unmeasured(len(exam.matrix))
+    return _averaged(FittedFeatures(tower, task.measure(embedding_ND), agreement, choice))
+
+
+def _averaged(fitted: FittedFeatures) -> FittedFeatures:
+    if fitted.smoothing is not None:
+        fitted.tower.smoothing = fitted.smoothing.smoothing
+    return fitted

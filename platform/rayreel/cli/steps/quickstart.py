@@ -24,10 +24,14 @@ from rayreel.client.client import Client
 from rayreel.errors import RayreelError
 from rayreel.recommendation.config import Layout
 from rayreel.recommendation.layout import LayoutUnavailable
+from rayreel.release import registry
 from rayreel.release.gates import PromotionRefused
 from rayreel.release.promote import is_current
 from rayreel.release.registry import Version
 from rayreel.settings import Settings
+from rayreel.tower.frozen import FrozenFeatures
+from rayreel.tower.tower import VideoTower
+from rayreel.training.frozen import NoLabels
 from rayreel.training.tracking import use_tracking
 
 T = TypeVar("T")
@@ -128,7 +132,7 @@ def release(settings: Settings, version: Version) -> Version:
     """Promote the version and return the one that serves.
 
     If the gates refuse it, the champion keeps serving, with an index of exactly these features; without a champion,
-    frozen features serve, which need no training.
+    features with a classifier of the categories or frozen features serve, which need no training.
     """
     site = site_of(settings)
     if is_current(version, site):
@@ -146,14 +150,27 @@ def release(settings: Settings, version: Version) -> Version:
 
 
 def _first(settings: Settings, refused: Version) -> Version:
-    """Serve frozen features instead of a refused first tower, or despite their gates: something has to."""
-    if settings.train.recipe == "frozen":
+    """Serve what needs less training instead of a refused first version; frozen features despite their gates.
+
+    Where categories have a few videos each, a classifier on frozen features is better than both.
+    """
+    kind = registry.load(refused).kind
+    if kind == FrozenFeatures.kind:
         step("Promoting these first features despite their gates, because nothing serves yet")
         promote_tower(settings, refused, force=FIRST)
         return refused
-    step(f"Nothing shows that version {refused.number} is better than features without training: these serve instead")
-    frozen = settings.model_copy(update={"train": settings.train.model_copy(update={"recipe": "frozen"})})
+    step(f"Nothing shows that version {refused.number} is better than features without training")
+    probe, frozen = (_with_recipe(settings, recipe) for recipe in ("probe", "frozen"))
+    if kind == VideoTower.kind:
+        try:
+            return release(probe, _tower(probe))
+        except NoLabels as reason:
+            note(f"No classifier: {reason}")
     return release(frozen, _tower(frozen))
+
+
+def _with_recipe(settings: Settings, recipe: str) -> Settings:
+    return settings.model_copy(update={"train": settings.train.model_copy(update={"recipe": recipe})})
 
 
 def _map(settings: Settings) -> None:

@@ -28,7 +28,7 @@ from rayreel.tower.save import load_tower, save_tower
 from rayreel.training.frozen import FittedFeatures, NoLabels, fit_frozen, fit_probe
 from rayreel.training.job import TrainJob, prepare
 from rayreel.training.journal import EpochMetrics, Journal
-from rayreel.training.recipe import with_recipe
+from rayreel.training.recipe import VIEWS, with_recipe
 from rayreel.training.runs import TowerRun, find_run
 from rayreel.training.smoothing import AVERAGED_SCORE, SmoothingChoice, choose_smoothing
 from rayreel.training.tracking import git_commit, log_metrics, tracked, use_tracking
@@ -83,12 +83,15 @@ def train_tower(settings: Settings) -> RegisteredTower:
     """Make a tower by the recipe of the settings, track the run and register it; of a training, the best epoch."""
     if settings.train.recipe == "best":
         return _train_best(settings)
-    inputs = inputs_of(settings)
-    if settings.train.recipe in _UNTRAINED:
-        return _register_untrained(settings, inputs, *_UNTRAINED[settings.train.recipe])
+    inputs, recipe = inputs_of(settings), settings.train.recipe
+    job, reason = job_of(settings, inputs)
+    if recipe == "auto" and reason == VIEWS.reason:
+        note(_NOTHING_TO_LEARN)
+        recipe = "frozen"
+    if recipe in _UNTRAINED:
+        return _register_untrained(settings, inputs, job, recipe)
     name = datetime.now(UTC).strftime("train-%Y%m%d-%H%M%S")
     config = settings.model_dump(mode="json")
-    job, reason = job_of(settings, inputs)
     parameters = run_parameters(settings, inputs, job)
     step(f"Training on {inputs.store.key}: {settings.train.epochs} epochs, {settings.train.workers} workers ({name})")
     step(f"Pairs: {reason}")
@@ -126,19 +129,20 @@ def score_of(made: RegisteredTower) -> float:
     return next((float(made.metrics[name]) for name in _COMPARED_BY if name in made.metrics), 0.0)
 
 
-_UNTRAINED = {
+_NOTHING_TO_LEARN = (
+    "The data have no interactions and no category with two videos for training. Features without training are better "
+    "than a tower that learns only from views of the same video: registering those. Train one with train.recipe=tower."
+)
+_UNTRAINED: dict[str, tuple[str, Callable[[TrainJob], FittedFeatures]]] = {
     "frozen": ("Frozen features", fit_frozen),
     "probe": ("Frozen features beside a classifier of the categories", fit_probe),
 }
 
 
-def _register_untrained(
-    settings: Settings, inputs: TrainingInputs, title: str, fit: Callable[[TrainJob], FittedFeatures]
-) -> RegisteredTower:
+def _register_untrained(settings: Settings, inputs: TrainingInputs, job: TrainJob, recipe: str) -> RegisteredTower:
     """Fit features and register them. Needs no Ray, and is repeated rather than resumed."""
-    name = datetime.now(UTC).strftime(f"{settings.train.recipe}-%Y%m%d-%H%M%S")
+    name, (title, fit) = datetime.now(UTC).strftime(f"{recipe}-%Y%m%d-%H%M%S"), _UNTRAINED[recipe]
     step(f"{title} of {inputs.store.key} ({name})")
-    job, _ = job_of(settings, inputs)
     parameters, config = run_parameters(settings, inputs, job), settings.model_dump(mode="json")
     with tracked(settings.place, name, parameters, config), tempfile.TemporaryDirectory() as scratch:
         fitted = fit(job)
@@ -232,7 +236,9 @@ def _choose_smoothing(job: TrainJob, selected: Checkpoint) -> SmoothingChoice | 
 
 def averaged_score(choice: SmoothingChoice | None) -> dict[str, float]:
     """Return the validation score with averaged vectors, if a release will average them."""
-    return {AVERAGED_SCORE: choice.score} if choice is not None and choice.smoothing.neighbours else {}
+    if choice is None or not choice.is_measured or not choice.smoothing.neighbours:
+        return {}
+    return {AVERAGED_SCORE: choice.score}
 
 
 def averaging(choice: SmoothingChoice | None) -> dict[str, str]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from feature_rows import DIMS, KEY, clusters_table, feature_row, feature_table
+from rayreel.encoders.encoder import Modality
 from rayreel.errors import RayreelError
 from rayreel.evaluation.config import SplitConfig
 from rayreel.features.schema import QUARANTINE
@@ -18,7 +19,7 @@ from rayreel.tower.embed import embed
 from rayreel.tower.frozen import FrozenFeatures
 from rayreel.tower.probe import ProbedFeatures
 from rayreel.training.config import TrainConfig
-from rayreel.training.frozen import NoLabels, fit_frozen, fit_probe
+from rayreel.training.frozen import NoLabels, NotWords, fit_frozen, fit_probe, fit_words
 from rayreel.training.job import TrainJob, prepare
 
 
@@ -71,6 +72,24 @@ def test_it_is_measured_by_the_task_that_selects_an_epoch(tmp_path: Path) -> Non
     what = job(tmp_path, 60)
     found = fit_frozen(what).metrics
     assert prepare(what).validation.score in found and all(np.isfinite(value) for value in found.values())
+
+
+def test_tf_idf_is_not_made_of_features_of_a_network(tmp_path: Path) -> None:
+    with pytest.raises(NotWords, match="--preset words"):
+        fit_words(job(tmp_path, 12))
+
+
+def test_tf_idf_reads_only_words_and_keeps_how_rare_they_are(tmp_path: Path) -> None:
+    what = job(tmp_path, 60)
+    identities = {**KEY.identities, Modality.TEXT: "hashed_words+test"}
+    store = FeatureStore(Storage(tmp_path), KEY.model_copy(update={"identities": identities}))
+    store.create()
+    rows = feature_table(*(feature_row(f"v{n:02}", category=f"c{n % 3}") for n in range(60)))
+    store.add(rows, QUARANTINE.empty_table())
+    store.set_catalog([(f"v{n:02}", "1") for n in range(60)])
+    found = fit_words(replace(what, key=store.key, features=store.fingerprint())).tower
+    assert list(found.modalities) == [Modality.TEXT] and found.dim == DIMS[Modality.TEXT]
+    assert [name for name, _ in found.named_buffers()] == ["standardise.text.idf"]
 
 
 def test_data_without_a_validation_task_need_none(tmp_path: Path) -> None:

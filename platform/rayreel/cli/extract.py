@@ -21,7 +21,8 @@ def main(
         str | None, typer.Option(metavar="N|N%", help="Fail as soon as more rows than this are quarantined.")
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="Encoders: laptop, standard, action, clip, modern or thesis (encoders.preset).")
+        str | None,
+        typer.Option(help="Encoders: laptop, standard, action, clip, modern, thesis or words (encoders.preset)."),
     ] = None,
     config: ConfigFile = None,
     sets: Sets = None,

@@ -29,11 +29,13 @@ from rayreel.encoders.weights import (
 from rayreel.errors import RayreelError
 from rayreel.media.config import SamplingConfig
 
-Preset = Literal["laptop", "standard", "action", "clip", "modern", "thesis"]
+Preset = Literal["laptop", "standard", "action", "clip", "modern", "thesis", "words"]
 
 BSD, APACHE, MIT = "BSD-3-Clause", "Apache-2.0", "MIT"
 HUB_NAME = re.compile(r"(?P<kind>hf|open_clip):(?P<owner>\w[\w.-]*)/(?P<name>\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
 
+# The text encoder of train.recipe=words.
+HASHED_WORDS = "hashed_words"
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 
 
@@ -97,6 +99,7 @@ ENCODERS: dict[Modality, dict[str, EncoderSpec]] = {
         "r2plus1d_18": EncoderSpec(
             "windows:load_r2plus1d_18", "16x112-kinetics-pooled", R2PLUS1D_18, window=16, dim=512, licence=BSD
         ),
+        "colour_layout": EncoderSpec("colour_layout:load_colour_layout", "224-8x8-mean", dim=192),
     },
     Modality.AUDIO: {
         "log_mel": EncoderSpec("logmel:load_log_mel", "mel64-125-7500-fft512-win400-hop160-mean-std-delta", dim=192),
@@ -110,6 +113,7 @@ ENCODERS: dict[Modality, dict[str, EncoderSpec]] = {
             "bert_text:load_sentence_bert", "256-unit-mean", ALL_MINILM_L6_V2, dim=384, licence=APACHE
         ),
         "bert_base": EncoderSpec("bert_text:load_bert", "512-cls", BERT_BASE, dim=768, licence=APACHE),
+        HASHED_WORDS: EncoderSpec("hashed_words:load_hashed_words", "murmur2048-unaccented-log", dim=2048),
     },
 }
 
@@ -159,6 +163,7 @@ PRESETS: dict[Preset, dict[Modality, str]] = {
     "clip": {Modality.VISUAL: "clip_vit_b32", Modality.AUDIO: "log_mel", Modality.TEXT: "clip_vit_b32"},
     "modern": {Modality.VISUAL: "siglip2_base", Modality.AUDIO: "clap_htsat", Modality.TEXT: "qwen3_embedding"},
     "thesis": {Modality.VISUAL: "dinov2_base", Modality.AUDIO: "vggish", Modality.TEXT: "all_minilm_l6_v2"},
+    "words": {Modality.VISUAL: "colour_layout", Modality.AUDIO: "log_mel", Modality.TEXT: HASHED_WORDS},
 }
 
 
@@ -171,7 +176,7 @@ class EncodersConfig(BaseModel):
         default="laptop",
         description="laptop: small, fast on a CPU. standard: larger networks. action: R(2+1)D on windows of 16 frames. "
         "clip: CLIP for frames and captions. modern: SigLIP 2, CLAP and Qwen3-Embedding. thesis: DINOv2, VGGish and "
-        "Sentence-BERT.",
+        "Sentence-BERT. words: counts of words, without any network, for train.recipe=words.",
     )
     visual: str | None = Field(
         default=None,

@@ -69,6 +69,11 @@ class FrozenConfig(BaseModel):
         description="subtract the training videos' mean and divide by their spread; false: the encoders' own vectors",
     )
 
+    inverse_frequency: bool = Field(
+        False,
+        description="multiply each place of the text's vector by how rare it is among the training videos, instead of "
+        "standardising it; for counts of words, as by train.recipe=words",
+    )
     centre_words: bool = Field(True, description="as tower.centre_words, with standardised vectors")
     min_agreement: float = Field(
         0.1,

@@ -52,7 +52,7 @@ QueryVectors = dict[Modality, NDArray[np.float32]]
 def embed_query(tower: Embedder, vectors: QueryVectors) -> NDArray[np.float32]:
     """Return the unit embedding [dim] of one query; `vectors` holds [n, D] for each modality it has.
 
-    Raises EmptyQuery if it has none of the modalities that the tower uses.
+    Raises EmptyQuery if it has none of the modalities that the tower uses, or no words where only words are compared.
 
     >>> from rayreel.tower.config import TowerConfig
     >>> from rayreel.tower.tower import VideoTower
@@ -67,6 +67,8 @@ def embed_query(tower: Embedder, vectors: QueryVectors) -> NDArray[np.float32]:
             f"A query needs frames, sound or text; this one has none of the modalities that the tower uses: {used}."
         )
     embedding_D: NDArray[np.float32] = embed_queries(tower, [vectors])[0]
+    if not embedding_D.any():
+        raise EmptyQuery("Nothing of this query can be compared: it has no words. Query by a text with words.")
     return embedding_D
 
 

@@ -7,6 +7,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.feature_extraction.text import TfidfTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,6 +17,25 @@ from rayreel.tower.batch import FeatureBatch
 from rayreel.tower.config import FrozenConfig
 from rayreel.tower.embedder import Embedder
 from rayreel.tower.tower import Standardise, masked_mean
+
+
+class InverseFrequency(nn.Module):
+    """Multiplies counts of words by the inverse of the share of texts that have them (scikit-learn's smoothed IDF)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("idf", torch.ones(dim))
+        self.idf: Tensor
+
+    def fit(self, vectors_ND: NDArray[np.float16]) -> None:
+        """Store how rare each place is among these texts. An empty array changes nothing."""
+        if len(vectors_ND):
+            fitted = TfidfTransformer().fit(sparse.csr_matrix(np.abs(vectors_ND).astype(np.float32)))
+            self.idf.copy_(torch.from_numpy(fitted.idf_))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Weight x [..., D]."""
+        return x * self.idf
 
 
 class FrozenFeatures(Embedder):
@@ -35,9 +56,12 @@ class FrozenFeatures(Embedder):
         super().__init__()
         self.config: FrozenConfig = config
         self.dims = dims
-        self.standardise = nn.ModuleDict(
-            {m.value: Standardise(dims[m]) if config.standardise else nn.Identity() for m in self.modalities}
-        )
+        self.standardise = nn.ModuleDict({m.value: self._scaling(m) for m in self.modalities})
+
+    def _scaling(self, modality: Modality) -> nn.Module:
+        if modality is Modality.TEXT and self.config.inverse_frequency:
+            return InverseFrequency(self.dims[modality])
+        return Standardise(self.dims[modality]) if self.config.standardise else nn.Identity()
 
     @property
     def dim(self) -> int:
@@ -54,9 +78,11 @@ class FrozenFeatures(Embedder):
         vectors: Mapping[Modality, NDArray[np.float16]],
         words: Mapping[Modality, NDArray[np.float32]] = MappingProxyType({}),
     ) -> None:
-        """Fit the standardisation as that of a tower."""
+        """Fit the standardisation as that of a tower, and how rare words are."""
         for modality in self.modalities:
             standardise = self.standardise[modality.value]
+            if isinstance(standardise, InverseFrequency):
+                standardise.fit(vectors[modality])
             if isinstance(standardise, Standardise):
                 standardise.fit(vectors[modality], words.get(modality) if self.config.centre_words else None)
 

@@ -49,13 +49,14 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    recipe: Literal["auto", "tower", "frozen", "probe", "best"] = Field(
+    recipe: Literal["auto", "tower", "frozen", "probe", "words", "best"] = Field(
         "auto",
         description="auto: train a network with pairs, loss and learning rate chosen from the data, if `pairs` and "
         "`loss` have their defaults, or frozen if there are neither categories nor interactions to learn from; tower: "
         "train it exactly as set; frozen: register the encoders' features without training, with the settings of "
-        "`frozen`; probe: these beside the scores of a classifier of the categories; best: register frozen, "
-        "probe and auto, and make the one with the best validation score the challenger",
+        "`frozen`; probe: these beside the scores of a classifier of the categories; words: TF-IDF of title, "
+        "description, tags and transcript, of features by encoders.preset=words; best: register frozen, probe and "
+        "auto, and make the one with the best validation score the challenger",
     )
     refit: bool = Field(
         True,

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rayreel.encoders.config import HASHED_WORDS
 from rayreel.encoders.encoder import Modality
 from rayreel.errors import RayreelError
 from rayreel.evaluation.exam import Exam
@@ -39,6 +40,14 @@ _CONSTANT = 1e-6
 _SHARE_OF_NOISE = 0.05
 
 
+# TF-IDF: of all that a release could read, only the words.
+WORDS = FrozenConfig(visual=0, audio=0, text=1, inverse_frequency=True)
+
+
+class NotWords(RayreelError):
+    """TF-IDF needs counts of words, and the text encoder of the features gives something else."""
+
+
 class NoLabels(RayreelError):
     """A classifier needs categories, and the training videos have fewer than two."""
 
@@ -67,6 +76,16 @@ def fit_frozen(job: TrainJob) -> FittedFeatures:
     exam = _exam(job)
     tower, agreement = _features(exam, job)
     return _validated(tower, agreement, exam, job)
+
+
+def fit_words(job: TrainJob) -> FittedFeatures:
+    """Fit TF-IDF to the words of the training videos, in this process. Raises NotWords."""
+    if not job.key.identities[Modality.TEXT].startswith(HASHED_WORDS):
+        raise NotWords(
+            f"train.recipe=words needs features by the text encoder {HASHED_WORDS}, and these are {job.key}. Extract "
+            "with --preset words, and train with --set encoders.preset=words."
+        )
+    return fit_frozen(replace(job, frozen=WORDS))
 
 
 def fit_probe(job: TrainJob) -> FittedFeatures:

@@ -25,7 +25,7 @@ from rayreel.settings import Settings
 from rayreel.tower.config import Smoothing
 from rayreel.tower.embed import embed
 from rayreel.tower.save import load_tower, save_tower
-from rayreel.training.frozen import FittedFeatures, NoLabels, fit_frozen, fit_probe
+from rayreel.training.frozen import FittedFeatures, NoLabels, fit_frozen, fit_probe, fit_words
 from rayreel.training.job import TrainJob, prepare
 from rayreel.training.journal import EpochMetrics, Journal
 from rayreel.training.recipe import VIEWS, with_recipe
@@ -39,6 +39,7 @@ from rayreel.training.words import mean_words
 _TRAINED = ("tower", "loss", "pairs", "train", "splits")
 _UNTRAINED_PARTS = ("frozen", "splits")
 LEARNS_FROM = {"auto": _TRAINED, "tower": _TRAINED, "frozen": _UNTRAINED_PARTS, "probe": _UNTRAINED_PARTS}
+LEARNS_FROM["words"] = ("splits",)
 LEARNS_FROM["best"] = (*_TRAINED, "frozen")
 # By view retrieval, if that is the only validation task; kinds are compared by what a release of them serves.
 _COMPARED_BY = (AVERAGED_SCORE, "validation/ndcg@10", "validation/views/mrr@10")
@@ -136,6 +137,7 @@ _NOTHING_TO_LEARN = (
 _UNTRAINED: dict[str, tuple[str, Callable[[TrainJob], FittedFeatures]]] = {
     "frozen": ("Frozen features", fit_frozen),
     "probe": ("Frozen features beside a classifier of the categories", fit_probe),
+    "words": ("TF-IDF of the words", fit_words),
 }
 
 
@@ -155,7 +157,7 @@ def _register_untrained(settings: Settings, inputs: TrainingInputs, job: TrainJo
         version = registry.register(Path(scratch), inputs.about(settings), about)
     _show(f"{title}, {fitted.tower.dim} dimensions", {**weights, **found})
     show_averaging(fitted.smoothing)
-    if fitted.features.config != settings.frozen:
+    if fitted.features.config.text < settings.frozen.text:
         step("Text has little weight: it does not agree with the frames, as file names do (frozen.min_agreement)")
     return RegisteredTower(version, None, {**fitted.metrics, **averaged_score(fitted.smoothing)})
 

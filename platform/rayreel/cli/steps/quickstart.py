@@ -19,7 +19,7 @@ from rayreel.cli.steps.promote import promote_tower, site_of
 from rayreel.cli.steps.sample import make_sample, sample_folder
 from rayreel.cli.steps.serve import serve
 from rayreel.cli.steps.similar import results_table
-from rayreel.cli.steps.train import features, train_tower, trained_already
+from rayreel.cli.steps.train import by_recipe, features, train_tower, trained_already
 from rayreel.client.client import Client
 from rayreel.errors import RayreelError
 from rayreel.recommendation.config import Layout
@@ -160,17 +160,13 @@ def _first(settings: Settings, refused: Version) -> Version:
         promote_tower(settings, refused, force=FIRST)
         return refused
     step(f"Nothing shows that version {refused.number} is better than features without training")
-    probe, frozen = (_with_recipe(settings, recipe) for recipe in ("probe", "frozen"))
+    probe, frozen = (by_recipe(settings, recipe) for recipe in ("probe", "frozen"))
     if kind == VideoTower.kind:
         try:
             return release(probe, _tower(probe))
         except NoLabels as reason:
             note(f"No classifier: {reason}")
     return release(frozen, _tower(frozen))
-
-
-def _with_recipe(settings: Settings, recipe: str) -> Settings:
-    return settings.model_copy(update={"train": settings.train.model_copy(update={"recipe": recipe})})
 
 
 def _map(settings: Settings) -> None:

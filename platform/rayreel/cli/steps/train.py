@@ -111,10 +111,12 @@ def train_tower(settings: Settings) -> RegisteredTower:
 def _train_best(settings: Settings) -> RegisteredTower:
     """Register a version of every kind that the data allow; the best by validation becomes the challenger."""
     found: dict[str, RegisteredTower] = {}
-    for recipe in ("frozen", "probe", "auto"):
-        train = settings.train.model_copy(update={"recipe": recipe})
+    each = {recipe: by_recipe(settings, recipe) for recipe in ("frozen", "probe", "auto")}
+    if job_of(each["auto"], inputs_of(settings))[1] == VIEWS.reason:
+        del each["auto"]  # it would be frozen features again
+    for recipe, own in each.items():
         try:
-            found[recipe] = train_tower(settings.model_copy(update={"train": train}))
+            found[recipe] = train_tower(own)
         except NoLabels as reason:
             note(f"No version by train.recipe={recipe}: {reason}")
     scores = {recipe: score_of(made) for recipe, made in found.items()}
@@ -123,6 +125,11 @@ def _train_best(settings: Settings) -> RegisteredTower:
     console.print(facts("Validation score", {recipe: f"{score:.3f}" for recipe, score in scores.items()}))
     note(f"The challenger is version {found[best].version.number}, of train.recipe={best}, the best on validation.")
     return found[best]
+
+
+def by_recipe(settings: Settings, recipe: str) -> Settings:
+    """Return the settings with another `train.recipe`."""
+    return settings.model_copy(update={"train": settings.train.model_copy(update={"recipe": recipe})})
 
 
 def score_of(made: RegisteredTower) -> float:

@@ -13,7 +13,7 @@ import pytest
 from feature_rows import DIMS, KEY, feature_row, feature_table
 from rayreel.cli import output, sweep
 from rayreel.cli.steps.sweep import _trials
-from rayreel.cli.steps.train import inputs_of
+from rayreel.cli.steps.train import inputs_of, train_tower
 from rayreel.encoders.load import encoder_identities
 from rayreel.errors import RayreelError
 from rayreel.features.key import EncoderKey
@@ -139,6 +139,27 @@ def test_the_table_has_the_baselines_beside_the_trials(swept: SweepRun) -> None:
     assert {"pairs.mined_from_rank=1", "random", "mean-pooled .7 vis .3 txt", "untrained tower"} <= first
     markdown = mlflow.artifacts.load_text(f"{swept.parent.info.artifact_uri}/evaluation/sweep.md")
     assert "| pairs.mined_from_rank=5 |" in markdown and "PairsImpossible" in markdown
+
+
+def test_the_best_recipe_registers_every_kind_and_challenges_with_the_best_on_validation(
+    swept: SweepRun, no_tracking: None, tmp_path: Path
+) -> None:
+    settings = load_settings(None, [*SETS, "train.recipe=best"], with_database(tmp_path).root)
+    store_features(settings)
+    with output.console.capture() as capture:
+        best = train_tower(settings)
+    kinds = {registry.tags(number)["kind"]: number for number in (1, 2, 3)}
+    assert set(kinds) == {"frozen", "probe", "tower"}
+    assert registry.resolve(registry.CHALLENGER) == best.version
+    scores = dict(zip(("frozen", "probe", "tower"), _scores(capture.get()), strict=True))
+    assert kinds[max(scores, key=lambda kind: scores[kind])] == best.version.number
+
+
+def _scores(shown: str) -> list[float]:
+    """The rows of the table of validation scores: frozen, probe and auto."""
+    table = shown[shown.rindex("Validation score") :]
+    rows = [line.split("│") for line in table.splitlines() if line.startswith("│")]
+    return [float(row[2]) for row in rows if row[1].strip() in {"frozen", "probe", "auto"}]
 
 
 def test_an_unknown_setting_is_reported_before_anything_trains(tmp_path: Path) -> None:

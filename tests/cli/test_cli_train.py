@@ -1,5 +1,6 @@
 """What `rayreel train` reports before training, and which settings are part of a training's digest."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -21,7 +22,7 @@ from rayreel.cli.steps.train import (
 from rayreel.release import registry
 from rayreel.release.registry import Version
 from rayreel.settings import load_settings
-from rayreel.training.smoothing import AVERAGED_SCORE
+from rayreel.training.smoothing import AVERAGED_SCORE, UNMEASURED
 from rayreel.training.sweep.grid import ImpossibleGrid
 from scripts import run_script
 from tracking_database import with_database
@@ -68,13 +69,18 @@ def test_the_best_kind_is_the_one_whose_release_has_the_best_validation_score() 
     assert [score_of(made) for made in (own, averaged, views, RegisteredTower(version, None, {}))] == [0.6, 0.7, 0.4, 0]
 
 
-@pytest.mark.parametrize("recipe", ["frozen", "probe"])
-def test_features_are_registered_once_and_without_ray(
-    recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def no_tracking(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
         monkeypatch.setenv(name, "")  # MLflow sets them; patched here, they are restored
         monkeypatch.delenv(name)
+    yield
+    mlflow.set_tracking_uri(None)
+    mlflow.set_registry_uri(None)
+
+
+@pytest.mark.parametrize("recipe", ["frozen", "probe"])
+def test_features_are_registered_once_and_without_ray(recipe: str, tmp_path: Path, no_tracking: None) -> None:
     store, was_initialised = random_store(with_database(tmp_path).root), ray.is_initialized()
     settings = load_settings(sets=[*SETS, f"train.recipe={recipe}", "splits.validation=0.3"], storage=str(tmp_path))
     registered = train_tower(settings)
@@ -84,8 +90,20 @@ def test_features_are_registered_once_and_without_ray(
     run = mlflow.get_run(registered.version.run_id).data
     assert run.params["frozen.text"] == "0.55" and run.metrics["validation/recall at 10"] >= 0
     assert ray.is_initialized() == was_initialised
-    mlflow.set_tracking_uri(None)
-    mlflow.set_registry_uri(None)
+
+
+@pytest.mark.parametrize("recipe", ["auto", "best"])
+def test_without_labels_and_interactions_averaged_frozen_features_are_registered(
+    recipe: str, tmp_path: Path, no_tracking: None
+) -> None:
+    store, was_initialised = random_store(with_database(tmp_path).root, categories=0), ray.is_initialized()
+    settings = load_settings(sets=[*SETS, f"train.recipe={recipe}"], storage=str(tmp_path))
+    registered = train_tower(settings)
+    tags = registry.tags(registered.version.number)
+    assert registered.version.number == 1 and (tags["kind"], tags["smoothing"]) == ("frozen", str(UNMEASURED))
+    assert AVERAGED_SCORE not in registered.metrics
+    assert recipe == "best" or trained_already(settings, store) == registered.version
+    assert ray.is_initialized() == was_initialised
 
 
 def test_a_sweep_of_a_recipe_that_trains_nothing_is_refused() -> None:

@@ -13,7 +13,7 @@ from chain import ROOT
 # Modules with a Ray cluster of their own or a running service, which they share: two at once need too much memory.
 LARGE = (
     "tests/docs/test_docs_notebook.py",
-    *(f"tests/e2e/test_e2e_{name}.py" for name in ("chain", "client", "fuzz", "nearby", "uploads")),
+    *(f"tests/e2e/test_e2e_{name}.py" for name in ("chain", "client", "fuzz", "nearby", "page", "uploads")),
     "tests/faults/test_faults_extract.py",
 )
 # What takes longest, which starts first, so that all processes end at about the same time.

@@ -54,10 +54,15 @@ def _answer(request: Request, name: str, lasting: str) -> Response:
     file = _files().get(name)
     if file is None:
         raise NotFound("Not Found")
-    headers = {"etag": file.tag, "cache-control": lasting, "vary": "accept-encoding"}
+    # Browsers take the policy of an unchanged page from the response that says so.
+    headers = {
+        "etag": file.tag,
+        "cache-control": lasting,
+        "vary": "accept-encoding",
+        "content-security-policy": _POLICY,
+    }
     if request.headers.get("if-none-match") == file.tag:
         return Response(status_code=304, headers=headers)
-    headers["content-security-policy"] = _POLICY
     if "gzip" not in request.headers.get("accept-encoding", ""):
         return Response(file.content, media_type=file.kind, headers=headers)
     return Response(file.compressed, media_type=file.kind, headers=headers | {"content-encoding": "gzip"})

@@ -94,7 +94,7 @@ const en = {
   trail: "Audit trail",
   apiDocs: "API documentation",
   linkNames: { ray: "Ray dashboard", mlflow: "MLflow" } as Record<string, string>,
-  skipToContent: "To the videos",
+  skipToContent: "To the content",
 };
 
 export const words = en;

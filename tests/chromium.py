@@ -1,0 +1,70 @@
+"""The system's Chromium, for tests of web pages."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+
+FOUND = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+needs_browser = pytest.mark.skipif(FOUND is None, reason="needs Chromium: apt-get install chromium")
+# For a machine whose cores others use. A test waits only for as long as it has to.
+PATIENCE_MS = 150_000
+_OPTIONS = (
+    "--no-sandbox",  # containers forbid its own
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Run the browser, without access to other machines, for the duration of the block."""
+    expect.set_options(timeout=PATIENCE_MS)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=FOUND, args=list(_OPTIONS))
+        yield browser
+        browser.close()
+
+
+class Watched:
+    """What a page asked for and reported: requests to other hosts, exceptions, and errors in the console."""
+
+    def __init__(self, page: Page, host: str) -> None:
+        self.host, self.elsewhere, self.errors = host, list[str](), list[str]()
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("request", self._asked)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+
+    def _asked(self, request: Request) -> None:
+        address = urlsplit(request.url)
+        if address.scheme not in {"data", "blob"} and address.netloc != self.host:
+            self.elsewhere.append(request.url)
+
+
+@contextmanager
+def opened(
+    browser: Browser, url: str, width: int = 1200, height: int = 800, *, dark: bool = False, refusals: bool = False
+) -> Iterator[Page]:
+    """Open a page for addresses below `url`. At the end, it must have asked no other host and reported no error.
+
+    With `refusals`, requests may be refused, which browsers report as errors.
+    """
+    context = browser.new_context(
+        base_url=url,
+        viewport={"width": width, "height": height},
+        has_touch=width < 600,
+        color_scheme="dark" if dark else "light",
+    )
+    page = context.new_page()
+    watched = Watched(page, urlsplit(url).netloc)
+    yield page
+    context.close()
+    assert not watched.elsewhere
+    assert not [error for error in watched.errors if not (refusals and "status of 401" in error)]

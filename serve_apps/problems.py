@@ -13,6 +13,8 @@ from starlette.exceptions import HTTPException
 
 from rayreel.client.messages import Problem
 from rayreel.errors import RayreelError
+from rayreel.events.config import EventsUnavailable
+from rayreel.events.writer import QueueFull
 from rayreel.index.config import IndexUnavailable
 from rayreel.index.filters import BadFilter
 from rayreel.index.search import NoRelease
@@ -42,6 +44,10 @@ class BadVideo(RayreelError):
     """The video cannot be used."""
 
 
+class BadEvent(RayreelError):
+    """The body has no event."""
+
+
 class Unavailable(RayreelError):
     """A part of the service that the request needs is unavailable for the moment."""
 
@@ -56,9 +62,11 @@ _PUBLIC: dict[type[Exception], int] = {
     Held: 409,
     BadFilter: 422,
     BadQuery: 422,
+    BadEvent: 422,
     BadVideo: 422,
     EmptyQuery: 422,
     Busy: 429,
+    QueueFull: 429,
     NoRelease: 503,
     Unavailable: 503,
 }
@@ -66,6 +74,7 @@ _PUBLIC: dict[type[Exception], int] = {
 _INTERNAL: dict[type[Exception], tuple[int, str]] = {
     BackPressureError: (429, "The encoders are busy and their queue is full. Try again later."),
     IndexUnavailable: (503, "The index does not answer. Try again later."),
+    EventsUnavailable: (503, "The event store does not answer. Try again later."),
     RayActorError: (503, "A part of the service is restarting. Try again later."),
     RayServeException: (503, "A part of the service is not running. Try again later."),
     RayreelError: (503, "The service cannot answer this request now. See its logs for the cause."),

@@ -11,11 +11,11 @@ def scope_of(method: str, path: str) -> Scope | None:
     if signed or not path.startswith("/v1/"):
         return None if signed or method in {"GET", "HEAD"} else Scope.ADMIN
     match method, part:
-        case ("GET" | "HEAD", "jobs" | "operations"):
-            return Scope.WRITE  # the output contains names of catalogs, storage and people
+        case ("GET" | "HEAD", "jobs" | "operations" | "users"):
+            return Scope.WRITE  # the output contains names of catalogs and storage, and what people did
         case ("GET" | "HEAD", _) | ("POST", "recommend" | "embed"):
             return Scope.READ
-        case "POST", "videos":
+        case "POST", "videos" | "events":
             return Scope.WRITE
         case "DELETE", "videos" | "jobs" if rest:
             return Scope.WRITE

@@ -22,6 +22,7 @@ from serve_apps.encoding import Encoding
 from serve_apps.following import keep_following
 from serve_apps.limits import Blocking
 from serve_apps.observe import Metrics
+from serve_apps.people import People
 from serve_apps.problems import Busy
 from serve_apps.state import ReleaseState, Serving
 from serve_apps.writing import Writing
@@ -47,6 +48,8 @@ class Service:
         self.metrics.watch("search", lambda: self.searching.ongoing)
         # Calls of the registry and of Ray's job server.
         self.calling = Blocking("call", 4, 32)
+        self.people = People(settings)
+        self.metrics.watch("events", lambda: self.people.writer.rows)
         self.writing = Writing(settings, self.state, encode, announce)
         words = [*job_words, *from_outside()]
         self.catalogs = Catalogs(settings.place, words, settings.serve.max_queued_jobs)
@@ -82,6 +85,7 @@ class Service:
                 task.cancel()
         for pool in (self.searching, self.calling):
             pool.close()
+        self.people.close()
 
     async def _keep_advancing(self) -> None:
         """Submit the next queued catalog whenever the previous one has been added."""

@@ -28,6 +28,7 @@ PARTS = (
     "index",
     "release",
     "client",
+    "events",
     "recommendation",
     "access",
     "monitoring",

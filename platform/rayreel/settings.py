@@ -19,6 +19,7 @@ from rayreel.encoders.adopted import adopted_encoders
 from rayreel.encoders.config import EncodersConfig, Modality
 from rayreel.errors import RayreelError
 from rayreel.evaluation.config import EvaluationConfig, SplitConfig
+from rayreel.events.config import EventsConfig
 from rayreel.features.config import ExtractConfig
 from rayreel.features.key import key_name
 from rayreel.index.config import IndexConfig
@@ -72,6 +73,7 @@ class Settings(BaseSettings):
     evaluation: EvaluationConfig = EvaluationConfig()
     index: IndexConfig = IndexConfig()
     release: ReleaseConfig = ReleaseConfig()
+    events: EventsConfig = EventsConfig()
     recommend: RecommendConfig = RecommendConfig()
     serve: ServeConfig = ServeConfig()
 

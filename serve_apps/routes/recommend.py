@@ -1,5 +1,6 @@
 """Recommendations by video, text, embedding, user or uploaded file, and the fast path that needs only memory."""
 
+import uuid
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -34,7 +35,7 @@ async def recommend(query: RecommendRequest, request: Request, service: CurrentS
     serving = service.state.current
     content = rendered(await _recommend(service, serving, query))
     service.state.answers.put(serving.live.state, await request.body(), content)
-    return Response(content, media_type="application/json")
+    return Response(named(content), media_type="application/json")
 
 
 @router.post(
@@ -54,7 +55,7 @@ async def recommend_upload(request: Request, service: CurrentService) -> Respons
     if isinstance(query_D, Rejected):
         raise refusal(query_D)
     found = await service.search(serving, lambda release: by_vector(release, query_D, options, query.title))
-    return Response(rendered(found), media_type="application/json")
+    return Response(named(rendered(found)), media_type="application/json")
 
 
 async def _encoded(
@@ -78,8 +79,13 @@ async def _recommend(service: Service, serving: Serving, query: RecommendRequest
 
 
 def rendered(found: RankedResults) -> bytes:
-    """Return the JSON of `rayreel.client.messages.Recommendations`."""
+    """Return the JSON of `rayreel.client.messages.Recommendations`, without the id of the answer."""
     return to_json({"release": found.release, "results": [_result(video) for video in found]})
+
+
+def named(content: bytes, recommendation_id: str | None = None) -> bytes:
+    """Return a rendered answer with its id, by default a new one: cached answers have one for each request."""
+    return b'{"recommendation_id":"%s",%s' % ((recommendation_id or uuid.uuid4().hex).encode(), content[1:])
 
 
 def _result(video: RankedVideo) -> dict[str, Any]:
@@ -120,7 +126,7 @@ class FastPath:
         content = self._from_memory(b"".join(message.get("body", b"") for message in messages))
         if content is not None:
             scope["rayreel_route"] = ROUTE
-            await _send(send, content)
+            await _send(send, named(content))
             return
         waiting = iter(messages)
 

@@ -204,3 +204,32 @@ def test_an_unsupported_type_raises_an_error_that_names_the_column(
     columns = {"user_id": pa.array(["u"]), "video_id": pa.array(["v"]), "timestamp": pa.array([1]), column: values}
     with pytest.raises(CatalogError, match=f"column {column} cannot be read"):
         read_parquet(tmp_path, columns)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("u.data", "196\t242\t3\t881250949\n"),
+        ("ratings.dat", "196::242::3::881250949\n"),
+        ("ratings.csv", "userId,movieId,rating,timestamp\n196,242,3,881250949\n"),
+    ],
+)
+def test_the_files_of_movielens_are_read_as_they_are(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    [row] = read_interactions(tmp_path / name).to_pylist()
+    assert (row["user_id"], row["video_id"], row["rating"]) == ("196", "242", 3.0)
+    assert row["timestamp"] == datetime(1997, 12, 4, 15, 55, 49, tzinfo=UTC)
+
+
+def test_a_folder_is_read_as_all_of_its_parquet_files(tmp_path: Path) -> None:
+    for month in (1, 2):
+        folder = tmp_path / f"month=2024-0{month}"
+        folder.mkdir()
+        view = {"user_id": ["u"], "video_id": [f"v{month}"], "timestamp": [datetime(2024, month, 1, tzinfo=UTC)]}
+        pq.write_table(pa.table(view), folder / "part.parquet")
+    assert read_interactions(tmp_path)["video_id"].to_pylist() == ["v1", "v2"]
+
+
+def test_further_text_columns_are_kept_on_request(tmp_path: Path) -> None:
+    (tmp_path / "i.csv").write_text("user_id,video_id,timestamp,type\nu,v,1706702400,like\nu,w,1706702400,\n")
+    assert read_interactions(tmp_path / "i.csv", more=("type",))["type"].to_pylist() == ["like", None]

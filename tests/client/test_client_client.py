@@ -16,7 +16,11 @@ import pytest
 from ports import free_port
 from rayreel.client.client import ApiError, Client
 
-FOUND = {"release": 3, "results": [{"video_id": "b", "score": 0.5, "title": "B", "category": "c"}]}
+FOUND = {
+    "recommendation_id": "r",
+    "release": 3,
+    "results": [{"video_id": "b", "score": 0.5, "title": "B", "category": "c"}],
+}
 VIDEO = {"video_id": "a", "title": "A", "category": "c"}
 BUSY = (503, {"status": 503, "title": "Service Unavailable", "detail": "Milvus is unavailable", "instance": "id-1"})
 DROP = (0, None)

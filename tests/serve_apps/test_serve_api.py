@@ -312,3 +312,61 @@ def test_the_page_and_its_files_load_nothing_from_elsewhere(client: TestClient) 
         answer = client.get(path)
         assert answer.status_code == 200 and "immutable" in answer.headers["cache-control"]
     assert client.get("/assets/..%2Findex.html").status_code == client.get("/assets/none.js").status_code == 404
+
+
+def sent(client: TestClient, *events: dict[str, Any]) -> dict[str, Any]:
+    answer = client.post("/v1/events", json={"events": list(events)})
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def test_every_answer_has_an_id_of_its_own(client: TestClient) -> None:
+    ids = {client.post("/v1/recommend", json={"video_id": "a0"}).json()["recommendation_id"] for _ in range(3)}
+    assert len(ids) == 3
+
+
+def test_events_are_kept_shown_and_deleted(client: TestClient) -> None:
+    first = {"event_id": "e1", "user_id": "ann/é", "session_id": "s", "video_id": "a0", "type": "view", "value": 2.5}
+    second = {"session_id": "s", "video_id": "a1", "type": "like", "at": 1790000000000, "recommendation_id": "r"}
+    assert sent(client, first, second) == {"stored": 2, "duplicates": 0, "refused": []}
+    assert sent(client, first, second) == {"stored": 0, "duplicates": 2, "refused": []}
+    kept = client.get("/v1/users/ann%2F%C3%A9").json()
+    assert kept["sessions"] == ["s"] and [event["video_id"] for event in kept["events"]] == ["a0", "a1"]
+    assert kept["events"][0]["value"] == 2.5 and kept["events"][1]["at"] == 1790000000.0
+    receipt = client.delete("/v1/users/ann%2F%C3%A9").json()
+    assert (receipt["events"], receipt["sessions"]) == (2, 1)
+    assert client.get("/v1/users/ann%2F%C3%A9").status_code == 404
+    assert "deleted" in sent(client, second, {**second, "session_id": "t"})["refused"][0]["error"]
+
+
+def test_each_invalid_event_has_its_own_error_and_the_others_are_stored(client: TestClient) -> None:
+    good = {"user_id": "bob", "video_id": "a0", "type": "view"}
+    wrong: dict[str, dict[str, Any]] = {
+        "unknown": good | {"video_id": "none", "event_id": "x"},
+        "of nobody": {"video_id": "a0", "type": "view"},
+        "type": good | {"type": "watch"},
+        "rating": good | {"type": "rating", "value": 7},
+        "future": good | {"at": 4e9},
+    }
+    found = sent(client, *wrong.values(), good)
+    assert found["stored"] == 1 and [refused["index"] for refused in found["refused"]] == list(range(5))
+    assert found["refused"][0] == {"index": 0, "event_id": "x", "error": "video_id: 'none' is not in release 1."}
+    words = ["user_id or session_id", "type: ", "0 to 5", "future"]
+    assert not [word for word, refused in zip(words, found["refused"][1:], strict=True) if word not in refused["error"]]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[]",
+        b'{"events": []}',
+        b'{"events": [1]}',
+        b'{"user_id": "a", "video_id": "none", "type": "view"}',
+        b'{"user_id": "a\\u0000", "video_id": "a0", "type": "view"}',
+        b'{"events": [{"user_id": "a", "video_id": "none", "type": "view"}]}',
+    ],
+)
+def test_a_request_without_a_valid_event_gets_problem_details(client: TestClient, body: bytes) -> None:
+    answer = client.post("/v1/events", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422 and answer.headers["content-type"] == PROBLEM, answer.text

@@ -1,7 +1,9 @@
 """Read interactions (who watched what): the input of training pairs, splits and user evaluation."""
 
 import csv
-from collections.abc import Mapping
+import io
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from rayreel.catalog.id_column import id_texts
 from rayreel.catalog.manifest import require
 from rayreel.catalog.problem import CatalogError
 from rayreel.catalog.recbole import read_atomic
-from rayreel.catalog.source import local_path, open_source, suffix
+from rayreel.catalog.source import is_remote, local_path, open_source, suffix
 from rayreel.catalog.times import read_numbers, read_times
 
 SCHEMA = pa.schema(
@@ -35,15 +37,19 @@ EXPECTED = {
     "dwell_s": "a number",
 }
 REQUIRED = ("user_id", "video_id", "timestamp")
+# MovieLens: our names of the columns of its CSV files, and the columns of its older files, which have no header.
+KNOWN_NAMES = {"userId": "user_id", "movieId": "video_id"}
+MOVIELENS = ("user_id", "video_id", "rating", "timestamp")
 
 
-def read_interactions(path: str | Path, names: Mapping[str, str] | None = None) -> pa.Table:
-    """Read a CSV, Parquet or RecBole .inter file into the columns of SCHEMA, in file order.
+def read_interactions(path: str | Path, names: Mapping[str, str] | None = None, more: Sequence[str] = ()) -> pa.Table:
+    """Read a CSV, Parquet, RecBole .inter or MovieLens file into the columns of SCHEMA, in file order.
 
-    `names` maps the file's column names to those of SCHEMA; the `item_id` of an .inter file is the `video_id`.
-    `timestamp` accepts all formats of `read_times`; ids converted to floats lose their .0, as in a catalog. `rating`
-    and `dwell_s` are null if the file does not have them; other columns are dropped. Raises CatalogError, which names
-    the first invalid row.
+    A folder is read as the Parquet files in it, in the order of their paths. `names` maps the file's column names to
+    those of SCHEMA; those of RecBole and MovieLens are known. `timestamp` accepts all formats of `read_times`; ids
+    converted to floats lose their .0, as in a catalog. `rating` and `dwell_s` are null if the file does not have them,
+    and so are the text columns `more`; other columns are dropped. Raises CatalogError, which names the first invalid
+    row.
 
     >>> views = pa.table({"user_id": ["ann"], "video_id": ["waves"], "timestamp": [1706702400]})
     >>> pq.write_table(views, "views.parquet")
@@ -52,25 +58,55 @@ def read_interactions(path: str | Path, names: Mapping[str, str] | None = None) 
     ('waves', '2024-01-31T12:00:00+00:00', None)
     """
     uri = local_path(str(path))
-    table = _read(uri, names or ({"item_id": "video_id"} if suffix(uri) == ".inter" else {}))
-    columns = [_column(table, field, uri) for field in SCHEMA]
-    return pa.table(columns, schema=SCHEMA)
+    schema = pa.schema([*SCHEMA, *(pa.field(name, pa.string()) for name in more)])
+    files = _parts(uri) or [uri]
+    return pa.concat_tables(_read_file(file, names or {}, schema) for file in files)
 
 
-def _read(uri: str, names: Mapping[str, str]) -> pa.Table:
-    readers = {".csv": _read_csv, ".parquet": _read_parquet, ".inter": read_atomic}
+def _parts(uri: str) -> list[str]:
+    """The Parquet files below a local folder; none if it is not a folder."""
+    return [] if is_remote(uri) else sorted(str(path) for path in Path(uri).rglob("*.parquet"))
+
+
+def _read_file(uri: str, names: Mapping[str, str], schema: pa.Schema) -> pa.Table:
+    table = _read(uri, names or ({"item_id": "video_id"} if suffix(uri) == ".inter" else {}), schema)
+    return pa.table([_column(table, field, uri) for field in schema], schema=schema)
+
+
+def _read(uri: str, names: Mapping[str, str], schema: pa.Schema) -> pa.Table:
+    readers: dict[str, Callable[[Any, list[str]], pa.Table]] = {
+        ".csv": _read_csv,
+        ".parquet": _read_parquet,
+        ".inter": read_atomic,
+        ".data": partial(_read_movielens, "\t"),
+        ".dat": partial(_read_movielens, "::"),
+    }
     if (read := readers.get(suffix(uri))) is None:
         raise CatalogError(f"{uri} is not an interactions file: its name must end in {', '.join(readers)}. Convert it.")
-    column_of = {name: name for name in SCHEMA.names} | {ours: theirs for theirs, ours in names.items()}
+    column_of = {name: name for name in schema.names} | {ours: theirs for theirs, ours in names.items()}
     with open_source(uri) as file:
         try:
-            table = read(file, list(column_of.values()))
+            table = read(file, [*column_of.values(), *KNOWN_NAMES])
         except (pa.ArrowException, OSError, ValueError) as error:
             raise CatalogError(f"{uri} cannot be read: {error}. Save it as UTF-8 text, or export it again.") from error
     if repeated := sorted(name for name in column_of.values() if table.column_names.count(name) > 1):
         raise CatalogError(f"{uri} has the column(s) {', '.join(repeated)} more than once. Rename or remove one.")
+    column_of |= {ours: theirs for theirs, ours in KNOWN_NAMES.items() if _means(table, theirs, column_of[ours])}
     require(table.column_names, [column_of[name] for name in REQUIRED], uri)
     return pa.table({ours: table[theirs] for ours, theirs in column_of.items() if theirs in table.column_names})
+
+
+def _means(table: pa.Table, known: str, ours: str) -> bool:
+    """Whether a table has the known column of another system, and not ours."""
+    return known in table.column_names and ours not in table.column_names
+
+
+def _read_movielens(separator: str, file: Any, columns: list[str]) -> pa.Table:  # noqa: ANN401
+    """Read u.data or ratings.dat of MovieLens, which have no header; a separator may have two characters."""
+    text = file.read().decode("utf-8").replace(separator, "\t")
+    options = pa_csv.ReadOptions(column_names=MOVIELENS), pa_csv.ParseOptions(delimiter="\t", quote_char=False)
+    types = pa_csv.ConvertOptions(column_types=dict.fromkeys(MOVIELENS, pa.string()))
+    return pa_csv.read_csv(io.BytesIO(text.encode()), *options, types)
 
 
 def _read_csv(file: Any, columns: list[str]) -> pa.Table:  # noqa: ANN401

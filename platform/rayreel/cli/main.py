@@ -13,9 +13,11 @@ from rayreel.cli import (
     dataset,
     encoders,
     evaluate,
+    events,
     export,
     extract,
     follow,
+    import_log,
     index,
     keys,
     map,
@@ -52,9 +54,15 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
     "similar": (similar.main, ("storage", "encoders", "sampling", "limits", "recommend")),
     "map": (map.main, ("storage",)),
     "export": (export.main, ("storage", "encoders", "sampling")),
+    "import": (import_log.main, ("storage", "events")),
     "settings": (settings.main, ()),
 }
-GROUPS: dict[str, typer.Typer] = {"dataset": dataset.app, "encoders": encoders.app, "keys": keys.app}
+GROUPS: dict[str, typer.Typer] = {
+    "dataset": dataset.app,
+    "encoders": encoders.app,
+    "events": events.app,
+    "keys": keys.app,
+}
 
 
 def _show_version(wanted: bool) -> None:

@@ -11,6 +11,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
+from rayreel.client.events import DeletionReceipt, Event, EventBatch, Person, StoredEvents
 from rayreel.client.messages import (
     Deleted,
     Embeddings,
@@ -144,6 +145,24 @@ class Client:
         """Remove a job from the queue or stop it. Videos that it has already added are kept."""
         self._send("DELETE", f"/v1/jobs/{_part(job_id)}")
 
+    def send_events(self, events: Iterable[Event | Mapping[str, Any]]) -> StoredEvents:
+        """Store up to 1000 events. Events with an `event_id` are stored once, however often they are sent."""
+        rows = [event if isinstance(event, Event) else _validated(Event, event) for event in events]
+        body = _validated(EventBatch, {"events": [_body(row) for row in rows]})
+        return self._request(StoredEvents, "POST", "/v1/events", repeatable=_once(rows), json=_body(body))
+
+    def user(self, user_id: str) -> Person:
+        """Return everything that is kept of a user. Raises ApiError with status 404 if nothing is."""
+        path, found = f"/v1/users/{_part(user_id)}", list[Person]()
+        while not found or found[-1].next_cursor is not None:
+            cursor = {"cursor": found[-1].next_cursor} if found else {}
+            found.append(self._request(Person, "GET", path, params=cursor))
+        return found[0].model_copy(update={"events": [e for part in found for e in part.events], "next_cursor": None})
+
+    def delete_user(self, user_id: str) -> DeletionReceipt:
+        """Delete everything that is kept of a user. Needs a key with the scope admin."""
+        return self._request(DeletionReceipt, "DELETE", f"/v1/users/{_part(user_id)}", repeatable=False)
+
     def videos(self, page: int = 100) -> Iterator[Video]:
         """Iterate over all videos, sorted by id; requests `page` videos at a time."""
         cursor: dict[str, str] = {}
@@ -246,6 +265,11 @@ class Client:
     def _no_response(self, path: str, error: httpx.TransportError) -> ApiError:
         cause = str(error) or type(error).__name__
         return ApiError(f"{self._url}{path} did not respond: {cause}. Check the URL and that the service is running.")
+
+
+def _once(events: Iterable[Event]) -> bool:
+    """Whether events may be sent again: without an id and a time, they would be new events."""
+    return all(event.event_id is not None or event.at is not None for event in events)
 
 
 def _wait_s(state: RetryCallState) -> float:

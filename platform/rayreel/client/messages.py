@@ -297,6 +297,7 @@ class Recommendations(BaseModel):
         json_schema_extra={
             "examples": [
                 {
+                    "recommendation_id": "5f0c6b1f9c7d4e0db6a1c2f3a4b5c6d7",
                     "release": 3,
                     "results": [
                         {
@@ -314,6 +315,7 @@ class Recommendations(BaseModel):
         }
     )
 
+    recommendation_id: str = Field(description="Names this answer in events.")
     release: int
     results: list[Result]
 

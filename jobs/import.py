@@ -1,0 +1,6 @@
+"""`rayreel import` as a script, for `ray job submit … -- python jobs/import.py`."""
+
+from rayreel.cli.main import run_script
+
+if __name__ == "__main__":
+    run_script("import")

@@ -1,0 +1,1 @@
+"""What people did with videos: kept, read, exported for training and deleted."""

@@ -1,0 +1,113 @@
+"""Exports for training: who watched what, as Parquet by month, in the columns of `catalog.interactions.SCHEMA`."""
+
+import io
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from sqlalchemy import Connection, case, func, literal, select
+
+from rayreel.catalog.interactions import SCHEMA
+from rayreel.events.database import Database
+from rayreel.events.tables import deletions, events, sessions
+from rayreel.parts import parquet_bytes
+from rayreel.storage import Storage
+
+FOLDER = ("events", "interactions")
+# What says that a person watched a video.
+WATCHED = ("view", "dwell", "like", "share", "rating")
+MOST_ATTEMPTS = 5
+ROWS_PER_READ = 50_000
+
+
+def export_interactions(database: Database, storage: Storage) -> int:
+    """Write all interactions to events/interactions/month=YYYY-MM, and return their number.
+
+    A person without a name is named by their session. A deletion that ends during the export is found by it, and one
+    that ends later finds the files, so no deleted person remains.
+    """
+    for _ in range(MOST_ATTEMPTS):
+        started = time.time()
+        rows = _write_months(database, storage)
+        with database.reading() as connection:
+            if not connection.execute(select(deletions).where(deletions.c.deleted_at >= started).limit(1)).first():
+                break
+    return rows
+
+
+def forget_exported(storage: Storage, people: Sequence[str]) -> int:
+    """Delete the rows of people from the exports and return their number; `people` are user and session names."""
+    forgotten = 0
+    for path in exported_files(storage):
+        table = pq.read_table(io.BytesIO(storage.read(path) or b""))
+        keep = table.filter(pc.invert(pc.is_in(table["user_id"], pa.array(people, pa.string()))))
+        if keep.num_rows < table.num_rows:
+            forgotten += table.num_rows - keep.num_rows
+            storage.write(path, parquet_bytes(keep))
+    return forgotten
+
+
+def exported_files(storage: Storage) -> list[str]:
+    """Return the paths of all exported files."""
+    folder = storage.path(*FOLDER)
+    return [path for month in storage.folders(folder) for path in storage.files(f"{folder}/{month}", ".parquet")]
+
+
+def name_of_session(session_id: str) -> str:
+    """Return the name of someone who has not signed in."""
+    return f"session:{session_id}"
+
+
+def _write_months(database: Database, storage: Storage) -> int:
+    written, rows = set[str](), 0
+    with database.reading() as connection:
+        for start, end in _months(connection):
+            table = pa.Table.from_pylist(list(_interactions(connection, start, end)), schema=SCHEMA)
+            if table.num_rows:
+                path = storage.path(*FOLDER, f"month={datetime.fromtimestamp(start, UTC):%Y-%m}", "part.parquet")
+                storage.write(path, parquet_bytes(table))
+                written.add(path)
+                rows += table.num_rows
+    for path in set(exported_files(storage)) - written:
+        storage.filesystem.delete_file(path)
+    return rows
+
+
+def _months(connection: Connection) -> Iterator[tuple[float, float]]:
+    first, last = connection.execute(select(func.min(events.c.at), func.max(events.c.at))).one()
+    if first is None:
+        return
+    month = datetime.fromtimestamp(first, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    while month.timestamp() <= last:
+        following = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
+        yield month.timestamp(), following.timestamp()
+        month = following
+
+
+def _interactions(connection: Connection, start: float, end: float) -> Iterator[dict[str, Any]]:
+    user = func.coalesce(events.c.user_id, sessions.c.user_id, literal(name_of_session("")) + events.c.session_id)
+    query = (
+        select(
+            user.label("user_id"),
+            events.c.video_id,
+            events.c.at,
+            case((events.c.type == "rating", events.c.value)).label("rating"),
+            case((events.c.type.in_(("view", "dwell")), events.c.value)).label("dwell_s"),
+        )
+        .select_from(events.outerjoin(sessions, events.c.session_id == sessions.c.session_id))
+        .where(events.c.type.in_(WATCHED), events.c.at >= start, events.c.at < end)
+        .order_by(events.c.at, events.c.seq)
+    )
+    for row in connection.execution_options(yield_per=ROWS_PER_READ).execute(query):
+        timestamp = datetime.fromtimestamp(row.at, UTC)
+        yield {
+            "user_id": row.user_id,
+            "video_id": row.video_id,
+            "timestamp": timestamp,
+            "rating": row.rating,
+            "dwell_s": row.dwell_s,
+        }

@@ -1,0 +1,57 @@
+"""The tables of the event store, for SQLite and PostgreSQL."""
+
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, String, Table, Text
+
+metadata = MetaData()
+
+# Append-only: a row is never changed, and deleted only with its person. `seq` is the order of arrival; `at` and
+# `received_at` are seconds since 1970.
+events = Table(
+    "events",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("event_id", String, nullable=False, unique=True),
+    Column("user_id", String),
+    Column("session_id", String),
+    Column("video_id", String, nullable=False),
+    Column("type", String, nullable=False),
+    Column("value", Double),
+    Column("at", Double, nullable=False, index=True),
+    Column("received_at", Double, nullable=False),
+    Column("recommendation_id", String),
+    sqlite_autoincrement=True,  # a deleted row's number is never used again
+)
+Index("ix_events_user", events.c.user_id, sqlite_where=events.c.user_id.is_not(None))
+Index("ix_events_session", events.c.session_id, sqlite_where=events.c.session_id.is_not(None))
+
+# A session belongs to the first user who signed in during it.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("session_id", String, primary_key=True),
+    Column("user_id", String, nullable=False, index=True),
+    Column("joined_at", Double, nullable=False),
+)
+
+# Answers for known people. `query` and `shown` are JSON; `shown` has the ids of earlier pages first.
+recommendations = Table(
+    "recommendations",
+    metadata,
+    Column("recommendation_id", String, primary_key=True),
+    Column("user_id", String, index=True),
+    Column("session_id", String, index=True),
+    Column("at", Double, nullable=False, index=True),
+    Column("release", Integer, nullable=False),
+    Column("query", Text, nullable=False),
+    Column("shown", Text, nullable=False),
+    Column("earlier", Integer, nullable=False),
+)
+
+# Digests of deleted people, so that late or imported events of the time before do not bring them back.
+deletions = Table(
+    "deletions",
+    metadata,
+    Column("digest", String, primary_key=True),
+    Column("receipt_id", String, nullable=False),
+    Column("deleted_at", Double, nullable=False),
+)

@@ -1,0 +1,54 @@
+"""The event store of a replica: writes in groups, reads in threads."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection
+
+from rayreel.client.events import DeletionReceipt
+from rayreel.events.database import Database
+from rayreel.events.forget import forget
+from rayreel.events.write import AnswerRow, EventRow, Written
+from rayreel.events.writer import EventWriter
+from rayreel.settings import Settings
+from serve_apps.limits import Blocking
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class People:
+    """What is kept of people. Opens the database at the first request that needs it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._place = settings.place
+        self._database = Database(settings.events, settings.place)
+        self.writer = EventWriter(self._database, settings.events)
+        self._threads = Blocking("people", settings.serve.search_threads, settings.serve.queued_searches)
+
+    async def add(self, events: Sequence[EventRow], answer: AnswerRow | None = None) -> Written:
+        """Store events, and an answer for a known person. They are on disk when this returns.
+
+        Raises QueueFull, EventsUnavailable, StorageFull.
+        """
+        return await asyncio.wrap_future(self.writer.add(events, answer))
+
+    async def read(self, find: Callable[Concatenate[Connection, P], T], *args: P.args, **options: P.kwargs) -> T:
+        """Call `find` with a connection in a thread and return its result. Raises Busy, EventsUnavailable."""
+        return await self._threads(self._read, lambda connection: find(connection, *args, **options))
+
+    async def forget(self, user_id: str) -> DeletionReceipt:
+        """Delete everything that is kept of a user. Once started, it is completed even if the client disconnects."""
+        work = self._threads(forget, self._database, self._place, user_id)
+        return await asyncio.shield(asyncio.ensure_future(work))
+
+    def close(self) -> None:
+        """Write what waits, and close the database."""
+        self.writer.close()
+        self._threads.close()
+        self._database.close()
+
+    def _read(self, find: Callable[[Connection], T]) -> T:
+        with self._database.reading() as connection:
+            return find(connection)

@@ -21,7 +21,10 @@ app = typer.Typer(
     help="Create, list and revoke the API keys of the service. A running service notices a change within a second.",
 )
 DAY_S = 86_400
-_SCOPES = typer.Option(help="read: recommend and look up. write: also add and delete videos. admin: also delete all.")
+_SCOPES = typer.Option(
+    help="read: recommend and look up. write: also events, and add and delete videos. "
+    "admin: also delete users and all videos."
+)
 
 
 @app.command()

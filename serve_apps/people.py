@@ -1,6 +1,7 @@
 """The event store of a replica: writes in groups, reads in threads."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -9,8 +10,11 @@ from sqlalchemy import Connection
 from rayreel.client.events import DeletionReceipt
 from rayreel.events.database import Database
 from rayreel.events.forget import forget
+from rayreel.events.popular import popular_videos
 from rayreel.events.write import AnswerRow, EventRow, Written
 from rayreel.events.writer import EventWriter
+from rayreel.recommendation.config import RecommendConfig
+from rayreel.recommendation.popular import Popularity
 from rayreel.settings import Settings
 from serve_apps.limits import Blocking
 
@@ -25,6 +29,8 @@ class People:
         self._place = settings.place
         self._database = Database(settings.events, settings.place)
         self.writer = EventWriter(self._database, settings.events)
+        self._popularity: Popularity | None = None
+        self._counting = asyncio.Lock()
         self._threads = Blocking("people", settings.serve.search_threads, settings.serve.queued_searches)
 
     async def add(self, events: Sequence[EventRow], answer: AnswerRow | None = None) -> Written:
@@ -37,6 +43,14 @@ class People:
     async def read(self, find: Callable[Concatenate[Connection, P], T], *args: P.args, **options: P.kwargs) -> T:
         """Call `find` with a connection in a thread and return its result. Raises Busy, EventsUnavailable."""
         return await self._threads(self._read, lambda connection: find(connection, *args, **options))
+
+    async def popularity(self, config: RecommendConfig) -> Popularity:
+        """Return how popular videos are, counted again every `recommend.popular_refresh_s`."""
+        async with self._counting:
+            if self._popularity is None or time.time() - self._popularity.at > config.popular_refresh_s:
+                shares = await self.read(popular_videos, config.popular_half_life_s)
+                self._popularity = Popularity(shares, time.time(), config)
+        return self._popularity
 
     async def forget(self, user_id: str) -> DeletionReceipt:
         """Delete everything that is kept of a user. Once started, it is completed even if the client disconnects."""

@@ -17,6 +17,7 @@ from rayreel.recommendation.recommend import recommend as answer
 from rayreel.recommendation.results import RankedResults, RankedVideo
 from serve_apps.content import Content, content_of
 from serve_apps.forms import file_of, form_of, message_of
+from serve_apps.known import recommend_known
 from serve_apps.problems import answers
 from serve_apps.service import CurrentService, Service
 from serve_apps.shown import links
@@ -33,6 +34,9 @@ MAX_FIELDS = 1100
 async def recommend(query: RecommendRequest, request: Request, service: CurrentService) -> Response:
     """Recommend videos similar to a video of the index (never itself), a text or an embedding, or for a user."""
     serving = service.state.current
+    if query.recommendation_id is not None or (query.user is not None and query.user.is_known):
+        found, answer_id = await recommend_known(service, serving, query)
+        return Response(named(rendered(found), answer_id), media_type="application/json")
     content = rendered(await _recommend(service, serving, query))
     service.state.answers.put(serving.live.state, await request.body(), content)
     return Response(named(content), media_type="application/json")

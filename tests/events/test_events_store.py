@@ -11,10 +11,11 @@ from event_rows import NOW, event_row
 from rayreel.catalog.interactions import read_interactions
 from rayreel.events.config import EventsConfig, EventsUnavailable
 from rayreel.events.database import Database
+from rayreel.events.done import Done
 from rayreel.events.export import FOLDER, export_interactions, exported_files
 from rayreel.events.forget import forget
 from rayreel.events.logs import import_log, read_log
-from rayreel.events.read import Done, Owner, done_by, kept_of, owner_of
+from rayreel.events.read import Owner, done_by, kept_of, owner_of
 from rayreel.events.write import AnswerRow, EventRow, Written, add_answers, add_events
 from rayreel.events.writer import EventWriter, QueueFull
 from rayreel.storage import Storage

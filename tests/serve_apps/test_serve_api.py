@@ -370,3 +370,44 @@ def test_each_invalid_event_has_its_own_error_and_the_others_are_stored(client: 
 def test_a_request_without_a_valid_event_gets_problem_details(client: TestClient, body: bytes) -> None:
     answer = client.post("/v1/events", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422 and answer.headers["content-type"] == PROBLEM, answer.text
+
+
+def asked(client: TestClient, **query: object) -> tuple[list[str], str]:
+    answer = client.post("/v1/recommend", json=query)
+    assert answer.status_code == 200, answer.text
+    return [result["video_id"] for result in answer.json()["results"]], answer.json()["recommendation_id"]
+
+
+def test_the_next_answer_for_a_user_knows_what_they_have_just_done(client: TestClient) -> None:
+    before, _ = asked(client, user={"user_id": "cara"}, top_k=30)
+    sent(client, {"user_id": "cara", "video_id": before[0], "type": "view"})
+    sent(client, {"user_id": "cara", "video_id": before[1], "type": "dislike"})
+    answer = client.post("/v1/recommend", json={"user": {"user_id": "cara"}, "top_k": 30, "explain": True}).json()
+    assert set(before[2:]) == {result["video_id"] for result in answer["results"]}
+    assert {result["explanation"]["because"]["video_id"] for result in answer["results"]} == {before[0]}
+
+
+def test_pages_for_a_user_repeat_nothing_and_are_kept(client: TestClient) -> None:
+    everything, _ = asked(client, user={"user_id": "dan"}, top_k=30)
+    pages, (page, answer_id) = list[str](), asked(client, user={"user_id": "dan"}, top_k=6)
+    while page:
+        pages += page
+        page, answer_id = asked(client, recommendation_id=answer_id, top_k=6)
+    assert pages == everything and len(set(pages)) == len(pages)
+    kept = client.get("/v1/users/dan").json()["recommendations"]
+    assert [video for answer in kept[1:] for video in answer["video_ids"]] == pages
+    client.delete("/v1/users/dan")
+    assert client.post("/v1/recommend", json={"recommendation_id": answer_id}).status_code == 404
+
+
+def test_a_session_becomes_the_users_at_their_first_request_with_both(client: TestClient) -> None:
+    seen, _ = asked(client, user={"session_id": "visit"}, top_k=2)
+    sent(client, {"session_id": "visit", "video_id": seen[0], "type": "like"})
+    assert seen[0] not in asked(client, user={"session_id": "visit", "user_id": "eve"}, top_k=30)[0]
+    assert seen[0] not in asked(client, user={"user_id": "eve"}, top_k=30)[0]
+
+
+def test_a_page_of_an_answer_takes_no_other_options(client: TestClient) -> None:
+    _, answer_id = asked(client, user={"user_id": "fay"}, top_k=2)
+    answer = client.post("/v1/recommend", json={"recommendation_id": answer_id, "diversity": 0.5})
+    assert answer.status_code == 422 and "first page" in answer.json()["detail"]

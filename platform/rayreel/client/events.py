@@ -7,14 +7,10 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
-from rayreel.client.messages import VideoId
+from rayreel.client.messages import AnswerId, PersonId, VideoId
 
 EventType = Literal["impression", "view", "dwell", "like", "dislike", "hide", "skip", "share", "rating"]
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
-# PostgreSQL has no texts with the character 0.
-PersonId = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$")
-]
 EventId = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00]+$")]
 MOST_EVENTS = 1000
 # What clocks may be ahead of ours.
@@ -53,9 +49,7 @@ class Event(BaseModel):
     at: Annotated[float, Field(ge=0, le=1e17, strict=True, allow_inf_nan=False)] | None = Field(
         None, description="Seconds, milliseconds or microseconds since 1970. Default: now."
     )
-    recommendation_id: Annotated[str, StringConstraints(max_length=64, pattern=r"^[^\x00]+$")] | None = Field(
-        None, description="Of the answer that the video was in."
-    )
+    recommendation_id: AnswerId | None = Field(None, description="Of the answer that the video was in.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

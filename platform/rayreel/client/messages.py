@@ -12,6 +12,11 @@ from pydantic_core import PydanticCustomError
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000, pattern=r"\S")]
 VideoId = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 NewId = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=512, pattern=r"\S")]
+# PostgreSQL has no texts with the character 0.
+PersonId = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$")
+]
+AnswerId = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00]+$")]
 Title = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000)]
 Description = Annotated[str, StringConstraints(strip_whitespace=True, max_length=20_000)]
 Category = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
@@ -94,25 +99,44 @@ class Watched(_Request):
 
 
 class User(_Request):
-    """A user, described by their history or, for new users, by the categories they like."""
+    """A user: known by their events, or described by their history or the categories they like."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [{"history": ["ocean_001", {"video_id": "sky_004", "weight": 2, "timestamp": 1790000000}]}],
             "anyOf": [
-                {"required": [name], "properties": {name: {"minItems": 1}}} for name in ("history", "liked_categories")
+                {"required": ["history"], "properties": {"history": {"minItems": 1}}},
+                {"required": ["liked_categories"], "properties": {"liked_categories": {"minItems": 1}}},
+                *_present("user_id", "session_id"),
             ],
         }
     )
 
+    user_id: PersonId | None = Field(
+        None, description="Use their events up to now. Watched, disliked and hidden videos are not returned."
+    )
+    session_id: PersonId | None = Field(
+        None, description="The same for someone who has not signed in; with user_id, the session becomes theirs."
+    )
+    rewatch: Flag = Field(False, description="Also return watched videos, but no disliked or hidden ones.")
     history: list[VideoId | Watched] = Field(default_factory=list, max_length=1000, description="In any order.")
     liked_categories: list[Category] = Field(default_factory=list, max_length=50)
 
     @model_validator(mode="after")
     def _check_any_preference(self) -> Self:
-        if not (self.history or self.liked_categories):
-            raise ValueError("history or liked_categories is required")
+        if self.is_empty and not self.is_known:
+            raise ValueError("user_id, session_id, history or liked_categories is required")
         return self
+
+    @property
+    def is_known(self) -> bool:
+        """Whether their events are looked up."""
+        return self.user_id is not None or self.session_id is not None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the request itself says nothing about what they like."""
+        return not (self.history or self.liked_categories)
 
     def watched(self) -> list[Watched]:
         """Return the history with plain ids converted to entries of weight 1."""
@@ -183,8 +207,11 @@ _SPACE_RULES: list[JsonValue] = [
 ]
 
 
+_OF_A_PAGE = {"recommendation_id", "top_k"}
+
+
 class RecommendRequest(RecommendOptions):
-    """Exactly one query: an indexed video, a text, an embedding of the current release, or a user."""
+    """Exactly one query: an indexed video, a text, an embedding of the current release, a user, or their last page."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -193,10 +220,12 @@ class RecommendRequest(RecommendOptions):
                 {"text": "waves at the beach", "hybrid": True, "filter": {"category": "ocean"}},
                 {"user": {"history": ["ocean_waves_001", "sky_004"]}, "diversity": 0.3, "explain": True},
                 {"user": {"liked_categories": ["ocean"]}, "serendipity": 0.2},
+                {"user": {"user_id": "ann"}, "explain": True},
+                {"recommendation_id": "5f0c6b1f9c7d4e0db6a1c2f3a4b5c6d7", "top_k": 5},
                 {"video_id": "ocean_waves_001", "weights": {"visual": 0.7, "text": 0.3}, "filter": _FILTER},
                 {"video_id": "ocean_waves_001", "space": "visual", "metric": "l2"},
             ],
-            "oneOf": _present("video_id", "text", "embedding", "user"),
+            "oneOf": _present("video_id", "text", "embedding", "user", "recommendation_id"),
             "allOf": [
                 {"anyOf": [{"properties": {"hybrid": {"const": False}}}, *_present("video_id", "text")]},
                 {"anyOf": [{"properties": {"weights": {"type": "null"}}}, *_present("video_id", "user")]},
@@ -215,11 +244,19 @@ class RecommendRequest(RecommendOptions):
         )
     )
     user: User | None = Field(None, description="Return videos for a user, excluding those in their history.")
+    recommendation_id: AnswerId | None = Field(
+        None,
+        description="Return the next page of an answer for a user_id or session_id: the same query and options without "
+        "the videos of this page and of those before. Takes only top_k.",
+    )
 
     @model_validator(mode="after")
     def _check_query(self) -> Self:
-        if [self.video_id, self.text, self.embedding, self.user].count(None) != 3:
-            raise ValueError("exactly one of video_id, text, embedding and user is required")
+        queries = [self.video_id, self.text, self.embedding, self.user, self.recommendation_id]
+        if queries.count(None) != len(queries) - 1:
+            raise ValueError("exactly one of video_id, text, embedding, user and recommendation_id is required")
+        if self.recommendation_id is not None and self.model_dump(exclude_defaults=True).keys() - _OF_A_PAGE:
+            raise ValueError("recommendation_id takes only top_k: the other options are those of the first page")
         if self.hybrid and self.text is None and self.video_id is None:
             raise ValueError("hybrid requires text or video_id, whose title is the words")
         if self.weights is not None and self.video_id is None and self.user is None:
@@ -260,10 +297,20 @@ class Passage(BaseModel):
     text: str
 
 
+class WatchedReason(BaseModel):
+    """The video of a user's history that a result is nearest to, and the cosine of the two."""
+
+    video_id: str
+    title: str
+    cosine: float
+
+
 class Explanation(BaseModel):
     """The origin of a score."""
 
-    stage: str = Field(description="neighbours, index, bm25, overlay, mmr or serendipity", examples=["neighbours"])
+    stage: str = Field(
+        description="neighbours, index, bm25, overlay, mmr, serendipity or popular", examples=["neighbours"]
+    )
     modalities: dict[str, float] = Field(
         description="Cosine similarity of query and video for each modality alone; missing modalities are omitted.",
         examples=[{"visual": 0.91, "text": 0.44}],
@@ -271,6 +318,7 @@ class Explanation(BaseModel):
     passage: Passage | None = Field(
         None, description="Where most words of the query are said; of queries by text and with hybrid."
     )
+    because: WatchedReason | None = Field(None, description="Because they watched this; for users with a history.")
 
 
 class Result(BaseModel):

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select
 
 from rayreel.client.events import KeptEvent, KeptRecommendation
 from rayreel.client.events import Person as KeptPerson
+from rayreel.events.done import Done
 from rayreel.events.tables import events, recommendations, sessions
 
 
@@ -16,15 +17,6 @@ class Owner(NamedTuple):
 
     user_id: str | None
     session_id: str | None
-
-
-class Done(NamedTuple):
-    """Something that a person did with a video; `at` in seconds since 1970."""
-
-    video_id: str
-    type: str
-    value: float | None
-    at: float
 
 
 class Answer(NamedTuple):

@@ -89,9 +89,10 @@ def join_sessions(connection: Connection, found: Iterable[tuple[str | None, str 
 def add_answers(connection: Connection, rows: Sequence[AnswerRow]) -> None:
     """Add answers for known people. Those of people who were deleted meanwhile are dropped."""
     ends = _ends(connection, rows)
-    kept = [row._asdict() for row in rows if _end_of(row, ends) < row.at]
+    kept = [row for row in rows if _end_of(row, ends) < row.at]
     if kept:
-        connection.execute(recommendations.insert(), kept)
+        connection.execute(recommendations.insert(), [row._asdict() for row in kept])
+    join_sessions(connection, ((row.session_id, row.user_id, row.at) for row in kept))
 
 
 def drop_old_answers(connection: Connection, keep_s: float) -> None:

@@ -24,6 +24,28 @@ class RecommendConfig(BaseModel):
     watched_interests: int = Field(
         3, ge=1, le=20, description="user: most groups that a watch history is split into; each costs a search"
     )
+    history: int = Field(
+        100, ge=1, le=1000, description="user_id: newest watched and liked videos that the history is made of"
+    )
+    skipped_s: float = Field(
+        86_400.0, ge=0, description="user_id: time for which skipped videos are not recommended again, seconds"
+    )
+    popular_half_life_s: float = Field(
+        7 * 86_400.0,
+        gt=0,
+        description="user_id without history: age at which a view counts half for popularity, seconds",
+    )
+    popular_refresh_s: float = Field(
+        60.0,
+        ge=0,
+        description="user_id without history: how long a replica keeps the counts of popular videos, seconds",
+    )
+    freshness: float = Field(
+        0.3, ge=0, description="user_id without history: score of a new video; the most popular video has 1"
+    )
+    fresh_half_life_s: float = Field(
+        7 * 86_400.0, gt=0, description="user_id without history: age at which a video is half as fresh, seconds"
+    )
     liked_interests: int = Field(
         5, ge=1, le=20, description="user: most groups that the liked categories are split into; each costs a search"
     )

@@ -1,15 +1,17 @@
 """Answers to requests: recommendations for a video of the release, a query vector or a user."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from rayreel.client.messages import RecommendOptions, RecommendRequest, User
 from rayreel.encoders.encoder import Modality
 from rayreel.features.metric import Metric
 from rayreel.index.filters import parse_filter
+from rayreel.recommendation.because import with_reasons
 from rayreel.recommendation.candidates import (
     Constraints,
     ExactSearch,
@@ -21,10 +23,12 @@ from rayreel.recommendation.candidates import (
 from rayreel.recommendation.config import RecommendConfig
 from rayreel.recommendation.expansion import expanded
 from rayreel.recommendation.live import Live
+from rayreel.recommendation.person import PersonState
+from rayreel.recommendation.popular import Popularity, PopularVideos
 from rayreel.recommendation.query import BadQuery, Options, Space, Vector, raw, unit, weighted_query
-from rayreel.recommendation.results import RankedResults, choose
+from rayreel.recommendation.results import RankedResults, RankedVideo, ResultExplanation, choose
 from rayreel.recommendation.space import SpaceSearch, vector_in
-from rayreel.recommendation.users import Interests, WatchedVideo, taste
+from rayreel.recommendation.users import Interests, WatchedVideo, has_taste, taste
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -81,8 +85,11 @@ def recommend(release: PinnedRelease, request: RecommendRequest, text_D: Vector 
     options = options_of(request, release.config)
     if request.video_id is not None:
         return by_id(release, request.video_id, options)
-    if request.user is not None:
-        return by_user(release, history_of(request.user), request.user.liked_categories, options)
+    if request.user is not None and not (request.user.is_known and request.user.is_empty):
+        user = request.user
+        return by_user(release, history_of(user), user.liked_categories, options, rewatch=user.rewatch)
+    if request.user is not None or request.recommendation_id is not None:
+        raise BadQuery("Only a service knows what users did. Pass a history or liked categories, or ask a service.")
     if request.embedding is not None:
         return by_vector(release, _given(release.live, request.embedding, options.space), options)
     assert text_D is not None, "the caller encodes the text"
@@ -213,9 +220,14 @@ def by_vector(release: PinnedRelease, query_D: Vector, options: Options, text: s
 
 
 def by_user(
-    release: PinnedRelease, history: Sequence[WatchedVideo], liked: Sequence[str], options: Options
+    release: PinnedRelease,
+    history: Sequence[WatchedVideo],
+    liked: Sequence[str],
+    options: Options,
+    *,
+    rewatch: bool = False,
 ) -> RankedResults:
-    """Return videos for a user's watch history and liked categories, without the watched videos. Blocks.
+    """Return videos for a user's watch history and liked categories; watched ones only with `rewatch`. Blocks.
 
     Each interest costs a search. See `users.taste`.
 
@@ -226,8 +238,36 @@ def by_user(
         raise BadQuery(NO_WORDS)
     found = taste(release.live, history, liked, release.config, options.weights)
     source = Interests([release.nearest(interest_D) for interest_D in found.queries_ID], found.shares)
-    watched = frozenset(video.video_id for video in history)
-    return _not_none(choose(release.live, source, options, found.queries_ID, home=found.home, exclude=watched))
+    watched = frozenset() if rewatch else frozenset(video.video_id for video in history)
+    chosen = choose(release.live, source, options, found.queries_ID, home=found.home, exclude=watched)
+    return with_reasons(release.live, _not_none(chosen), history) if options.explain else _not_none(chosen)
+
+
+def by_person(
+    release: PinnedRelease, person: PersonState, user: User, options: Options, popularity: Popularity
+) -> RankedResults:
+    """Return videos for someone whose events are known. Blocks.
+
+    What the request says of them is added to their history. Of people without a history in the release and without
+    liked categories, nothing is known: they get what is popular and new.
+
+    Raises:
+        BadQuery: `hybrid`, as there are no words.
+    """
+    if options.hybrid:
+        raise BadQuery(NO_WORDS)
+    options = replace(options, exclude=options.exclude | person.excluded(rewatch=user.rewatch))
+    history = [*history_of(user), *person.history]
+    if has_taste(release.live, history, user.liked_categories, options.weights):
+        return by_user(release, history, user.liked_categories, options, rewatch=user.rewatch)
+    nothing_D = np.zeros(release.live.dim, np.float32)
+    found = _not_none(choose(release.live, PopularVideos(release.live, popularity), options, nothing_D, home=NO_HOME))
+    return replace(found, results=[video._replace(explanation=_without_query(video)) for video in found])
+
+
+def _without_query(video: RankedVideo) -> ResultExplanation | None:
+    """The explanation of a result that was not compared with anything."""
+    return video.explanation and video.explanation._replace(modalities={})
 
 
 def _of_video(live: Live, place: int, options: Options) -> Vector:

@@ -22,18 +22,28 @@ if TYPE_CHECKING:
 _COLUMNS = ("video_id", "score", "title", "category", "tags", "metadata", "has_video")
 
 
+@dataclass(frozen=True, slots=True)
+class Because:
+    """The watched video that a result is nearest to, and the cosine of the two."""
+
+    video_id: str
+    title: str
+    cosine: float
+
+
 class ResultExplanation(NamedTuple):
     """Why a video is among the results.
 
     `stage` is the last step that the result depended on: neighbours (stored with the release), overlay (added after the
     snapshot), index, bm25 (found only by its words), mmr (chosen for diversity) or serendipity (another category).
     `modalities` are the cosines of the query with the video embedded from one modality alone; absent ones are omitted.
-    `passage` is where most words of the query are said.
+    `passage` is where most words of the query are said. `because` is of a user's history.
     """
 
     stage: str
     modalities: dict[Modality, float]
     passage: SpokenSegment | None = None
+    because: Because | None = None
 
 
 class RankedVideo(NamedTuple):

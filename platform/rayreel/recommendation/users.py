@@ -90,6 +90,15 @@ def taste(
     return Taste(np.asarray(queries, np.float32), [share for _, share in groups], frozenset(home - {""}))
 
 
+def has_taste(
+    live: Live, history: Sequence[WatchedVideo], liked: Sequence[str], weights: Mapping[Modality, float] | None = None
+) -> bool:
+    """Whether the release has anything of a history and of liked categories, so that `taste` finds interests."""
+    places = (live.find(video.video_id) for video in history)
+    known = any(place is not None and _vector(live, place, weights) is not None for place in places)
+    return known or any(live.category_mean(category) is not None for category in liked)
+
+
 def _history(
     live: Live, history: Sequence[WatchedVideo], weights: Mapping[Modality, float] | None, half_life_s: float
 ) -> tuple[list[int], NDArray[np.float32], NDArray[np.float64]]:

@@ -1,0 +1,81 @@
+"""Answers for people whose events are kept, and their next pages."""
+
+import json
+import time
+import uuid
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from rayreel.client.messages import RecommendRequest, User
+from rayreel.events.done import Done
+from rayreel.events.read import Owner, answer, done_by, owner_of
+from rayreel.events.write import AnswerRow, EventRow
+from rayreel.recommendation.person import state_of
+from rayreel.recommendation.recommend import by_person, check_request, options_of
+from rayreel.recommendation.results import RankedResults
+from serve_apps.problems import NotFound
+from serve_apps.service import Service
+from serve_apps.state import Serving
+
+
+class KnownRequest(NamedTuple):
+    """A request for a known person: what they did, newest first, and the videos of earlier pages."""
+
+    user: User
+    query: RecommendRequest
+    done: list[Done]
+    shown: list[str]
+
+
+async def recommend_known(service: Service, serving: Serving, query: RecommendRequest) -> tuple[RankedResults, str]:
+    """Answer a request for a known person, or for the next page of one, and keep the answer. Returns it with its id.
+
+    Raises:
+        NotFound: the earlier answer is unknown or no longer kept.
+        BadQuery, BadFilter, Busy, QueueFull, EventsUnavailable, Unavailable.
+    """
+    known = await service.people.read(_known, query)
+    check_request(serving.live, known.query)
+    popularity = await service.people.popularity(service.settings.recommend)
+    now, config = time.time(), service.settings.recommend
+    options = options_of(known.query.model_copy(update={"exclude": [*known.query.exclude, *known.shown]}), config)
+    state = state_of(serving.live, known.done, now, config)
+    found = await service.search(serving, lambda release: by_person(release, state, known.user, options, popularity))
+    row = _row(known, found, now)
+    impressions = list(_impressions(row, found)) if service.settings.events.impressions else []
+    await service.people.add(impressions, row)
+    return found, row.recommendation_id
+
+
+def _known(connection: Connection, query: RecommendRequest) -> KnownRequest:
+    """Read what is kept of the person of a request."""
+    shown: list[str] = []
+    if query.recommendation_id is not None:
+        before = answer(connection, query.recommendation_id)
+        if before is None:
+            raise NotFound("No answer with this recommendation_id is kept. Ask for the first page again.")
+        query, shown = RecommendRequest.model_validate(before.query | {"top_k": query.top_k}), before.shown
+    user = query.user
+    assert user is not None, "only answers for users are kept"
+    done = done_by(connection, owner_of(connection, user.user_id, user.session_id))
+    if user.user_id is not None and user.session_id is not None:  # it is joined when the answer is kept
+        session = owner_of(connection, None, user.session_id)
+        done += done_by(connection, session) if session.user_id is None else []
+    return KnownRequest(user, query, sorted(done, key=lambda event: -event.at), shown)
+
+
+def _row(known: KnownRequest, found: RankedResults, now: float) -> AnswerRow:
+    owner = Owner(known.user.user_id, known.user.session_id)
+    shown = [*known.shown, *(video.video_id for video in found)]
+    query = known.query.model_dump_json(exclude_defaults=True)
+    return AnswerRow(uuid.uuid4().hex, *owner, now, found.release, query, json.dumps(shown), len(known.shown))
+
+
+def _impressions(row: AnswerRow, found: RankedResults) -> list[EventRow]:
+    """Return an impression of each result."""
+    answer_id, user, session, at = row[:4]
+    return [
+        EventRow(f"{answer_id}-{rank}", user, session, video.video_id, "impression", None, at, at, answer_id)
+        for rank, video in enumerate(found)
+    ]

@@ -28,7 +28,7 @@ from release_rows import DIM, release_row, release_table, unit
 from released import make_release, settings_in, switch_to
 from serve_apps.api import make_api
 from serve_apps.encoding import Encoding
-from serve_apps.routes.recommend import rendered
+from serve_apps.routes.recommend import named, rendered
 from serve_apps.service import Service
 
 IDS = [f"{category}{n}" for category in "ab" for n in range(10)] + ["c/1 ü"]
@@ -260,7 +260,7 @@ def test_a_video_without_a_transcript_has_none(client: TestClient) -> None:
 def test_an_explained_result_has_its_passage_in_the_json(service: Service) -> None:
     options = Options(1, hybrid=True, explain=True)
     found = by_vector(pinned(service.state.current.live), unit("s/1 1"), options, "the end")
-    shown = Recommendations.model_validate_json(rendered(found)).results[0].explanation
+    shown = Recommendations.model_validate_json(named(rendered(found))).results[0].explanation
     assert shown is not None and shown.passage == Passage(start_s=61, end_s=62, text="the <end>")
 
 

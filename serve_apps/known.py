@@ -12,7 +12,7 @@ from rayreel.events.done import Done
 from rayreel.events.read import Owner, answer, done_by, owner_of
 from rayreel.events.write import AnswerRow, EventRow
 from rayreel.recommendation.person import state_of
-from rayreel.recommendation.recommend import by_person, check_request, options_of
+from rayreel.recommendation.recommend import by_person, check_request
 from rayreel.recommendation.results import RankedResults
 from serve_apps.problems import NotFound
 from serve_apps.service import Service
@@ -39,7 +39,8 @@ async def recommend_known(service: Service, serving: Serving, query: RecommendRe
     check_request(serving.live, known.query)
     popularity = await service.people.popularity(service.settings.recommend)
     now, config = time.time(), service.settings.recommend
-    options = options_of(known.query.model_copy(update={"exclude": [*known.query.exclude, *known.shown]}), config)
+    query = known.query.model_copy(update={"exclude": [*known.query.exclude, *known.shown]})
+    options = await service.scenarios.options(query, service.settings)
     state = state_of(serving.live, known.done, now, config)
     found = await service.search(serving, lambda release: by_person(release, state, known.user, options, popularity))
     row = _row(known, found, now)

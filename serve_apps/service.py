@@ -24,6 +24,7 @@ from serve_apps.limits import Blocking
 from serve_apps.observe import Metrics
 from serve_apps.people import People
 from serve_apps.problems import Busy
+from serve_apps.scenarios import WatchedScenarios
 from serve_apps.state import ReleaseState, Serving
 from serve_apps.writing import Writing
 
@@ -49,6 +50,7 @@ class Service:
         # Calls of the registry and of Ray's job server.
         self.calling = Blocking("call", 4, 32)
         self.people = People(settings)
+        self.scenarios = WatchedScenarios(settings.place, settings.serve.refresh_s)
         self.metrics.watch("events", lambda: self.people.writer.rows)
         self.writing = Writing(settings, self.state, encode, announce)
         words = [*job_words, *from_outside()]
@@ -116,7 +118,7 @@ class Service:
     async def search(self, serving: Serving, find: Callable[[PinnedRelease], T]) -> T:
         """Call `find` with the release in a thread and return its result. Raises Busy, Unavailable."""
         index = await self.state.index()
-        release = PinnedRelease(serving.live, index, serving.collection, self.settings.recommend)
+        release = PinnedRelease(serving.live, index, serving.collection, self.settings.recommend, self.scenarios.known)
         try:
             with self.metrics.stage("milvus"):
                 return await self.searching(find, release)

@@ -38,7 +38,8 @@ async def recommend(query: RecommendRequest, request: Request, service: CurrentS
         found, answer_id = await recommend_known(service, serving, query)
         return Response(named(rendered(found), answer_id), media_type="application/json")
     content = rendered(await _recommend(service, serving, query))
-    service.state.answers.put(serving.live.state, await request.body(), content)
+    if query.scenario is None:  # scenarios may change
+        service.state.answers.put(serving.live.state, await request.body(), content)
     return Response(named(content), media_type="application/json")
 
 
@@ -53,7 +54,7 @@ async def recommend_upload(request: Request, service: CurrentService) -> Respons
     serving = service.state.current
     async with request.form(max_files=1, max_fields=MAX_FIELDS) as form:
         file, query = file_of(form), message_of(UploadQuery, form)
-        options = options_of(query, service.settings.recommend)
+        options = await service.scenarios.options(query, service.settings)
         with content_of(file) as content:
             query_D = await _encoded(service, serving, content, query.title, options)
     if isinstance(query_D, Rejected):
@@ -74,6 +75,7 @@ async def _encoded(
 async def _recommend(service: Service, serving: Serving, query: RecommendRequest) -> RankedResults:
     text_D = None
     check_request(serving.live, query)
+    await service.scenarios.options(query, service.settings)  # before the encoders are asked
     space = space_of(query)
     if query.text is not None and space is None:
         text_D = (await service.encode("texts", [query.text], serving.version))[0]
@@ -148,8 +150,10 @@ class FastPath:
             if cached is not None:
                 return cached
             query = RecommendRequest.model_validate_json(body)
+            if query.video_id is None or query.scenario is not None:
+                return None
             options = options_of(query, self.service.settings.recommend)
-            found = None if query.video_id is None else by_id_fast(serving.live, query.video_id, options)
+            found = by_id_fast(serving.live, query.video_id, options)
         except (ValidationError, RayreelError):  # the application reports it
             return None
         if found is None:

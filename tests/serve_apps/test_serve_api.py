@@ -22,6 +22,7 @@ from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.decode import decode_file
 from rayreel.recommendation.query import Options
 from rayreel.recommendation.recommend import by_vector
+from rayreel.recommendation.scenarios import FILE
 from rayreel.release.rows import ReleaseRows, tombstones
 from rayreel.settings import Settings
 from release_rows import DIM, release_row, release_table, unit
@@ -29,6 +30,7 @@ from released import make_release, settings_in, switch_to
 from serve_apps.api import make_api
 from serve_apps.encoding import Encoding
 from serve_apps.routes.recommend import named, rendered
+from serve_apps.scenarios import WatchedScenarios
 from serve_apps.service import Service
 
 IDS = [f"{category}{n}" for category in "ab" for n in range(10)] + ["c/1 ü"]
@@ -411,3 +413,17 @@ def test_a_page_of_an_answer_takes_no_other_options(client: TestClient) -> None:
     _, answer_id = asked(client, user={"user_id": "fay"}, top_k=2)
     answer = client.post("/v1/recommend", json={"recommendation_id": answer_id, "diversity": 0.5})
     assert answer.status_code == 422 and "first page" in answer.json()["detail"]
+
+
+def test_scenarios_are_reloaded_without_a_restart(client: TestClient, service: Service, settings: Settings) -> None:
+    service.scenarios = WatchedScenarios(settings.place, refresh_s=0)
+    assert client.post("/v1/recommend", json={"video_id": "a0", "scenario": "home"}).status_code == 422
+    path = settings.place.path(FILE)
+    for pin in ("b1", "b2"):
+        settings.place.write(path, f"home: {{pins: [{pin}]}}".encode())
+        assert found(client, video_id="a0", scenario="home", top_k=2)[0] == pin
+    settings.place.write(path, b"home: {pins: 5}")  # invalid: the last valid one stays
+    assert found(client, video_id="a0", scenario="home", top_k=2)[0] == "b2"
+    assert asked(client, user={"user_id": "gus"}, scenario="home", top_k=2)[0][0] == "b2"
+    sent(client, {"user_id": "gus", "video_id": "b2", "type": "hide"})
+    assert "b2" not in asked(client, user={"user_id": "gus"}, scenario="home", top_k=30)[0]

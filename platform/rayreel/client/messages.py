@@ -172,6 +172,9 @@ class RecommendOptions(_Request):
         None, description="Only videos whose cosine similarity to the query is at least this."
     )
     explain: Flag = Field(False, description="Include the stage and the similarity per modality for every result.")
+    scenario: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = Field(
+        None, description="Ranking steps after the search, by their name in scenarios.yaml of the storage root."
+    )
     space: Literal["visual", "audio", "text"] | None = Field(
         None,
         description="Compare exactly in the space of one encoder's own vectors, averaged over each video, instead of "
@@ -188,6 +191,8 @@ class RecommendOptions(_Request):
             raise ValueError("metric requires space")
         if self.space is not None and (self.weights is not None or self.hybrid or self.explain or self.diversity):
             raise ValueError("space cannot be combined with weights, hybrid, explain and diversity")
+        if self.space is not None and self.scenario is not None:
+            raise ValueError("space cannot be combined with a scenario, whose steps compare the release's embeddings")
         if self.space is not None and self.threshold is not None:
             raise ValueError("space cannot be combined with threshold, which is a cosine of the release's embeddings")
         return self
@@ -200,6 +205,7 @@ _NO_SPACE: dict[str, JsonValue] = {
     "hybrid": {"const": False},
     "explain": {"const": False},
     "diversity": {"const": 0},
+    "scenario": {"type": "null"},
 }
 _SPACE_RULES: list[JsonValue] = [
     {"anyOf": [{"properties": {"space": {"type": "null"}}}, {"properties": _NO_SPACE}]},

@@ -11,6 +11,7 @@ from rayreel.encoders.encoder import Modality
 from rayreel.errors import RayreelError
 from rayreel.features.metric import Metric
 from rayreel.index.filters import Filter
+from rayreel.recommendation.scenarios import Scenario
 
 Vector = NDArray[np.float32]
 
@@ -34,6 +35,7 @@ class Options:
     share of results from other categories than the query's. `weights`: reweight the modalities of known videos.
     `hybrid`: add the match of the words to the cosine. `threshold`: the lowest cosine of a result. `candidates`: per
     result, with diversity. `space`: compare in the space of one encoder instead of the release's.
+    `scenario`: steps after the search.
     """
 
     top_k: int = 10
@@ -48,9 +50,12 @@ class Options:
     threshold: float | None = None
     candidates: int = 5
     space: Space | None = None
+    scenario: Scenario | None = None
 
     def pool(self) -> int:
-        """Return how many candidates to choose from: with diversity, more than are returned."""
+        """Return how many candidates to choose from: with diversity or a scenario, more than are returned."""
+        if self.scenario is not None:
+            return max(self.candidates if self.diversity else 1, self.scenario.candidates) * max(self.top_k, 10)
         return self.candidates * max(self.top_k, 10) if self.diversity else self.top_k
 
 

@@ -1,7 +1,8 @@
 """Answers to requests: recommendations for a video of the release, a query vector or a user."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,6 +28,7 @@ from rayreel.recommendation.person import PersonState
 from rayreel.recommendation.popular import Popularity, PopularVideos
 from rayreel.recommendation.query import BadQuery, Options, Space, Vector, raw, unit, weighted_query
 from rayreel.recommendation.results import RankedResults, RankedVideo, ResultExplanation, choose
+from rayreel.recommendation.scenarios import Scenario
 from rayreel.recommendation.space import SpaceSearch, vector_in
 from rayreel.recommendation.users import Interests, WatchedVideo, has_taste, taste
 
@@ -51,6 +53,7 @@ class PinnedRelease:
     index: Searcher
     collection: str
     config: RecommendConfig
+    scenarios: Mapping[str, Scenario] = field(default_factory=dict)
 
     def nearest(self, query_D: Vector) -> ExactSearch | IndexSearch:
         """Return a source of the videos nearest to a query."""
@@ -82,7 +85,7 @@ def recommend(release: PinnedRelease, request: RecommendRequest, text_D: Vector 
     >>> len(found), {video.category for video in found}
     (3, {'c1'})
     """
-    options = options_of(request, release.config)
+    options = options_of(request, release.config, release.scenarios)
     if request.video_id is not None:
         return by_id(release, request.video_id, options)
     if request.user is not None and not (request.user.is_known and request.user.is_empty):
@@ -140,8 +143,13 @@ def _given(live: Live, embedding: Sequence[float], space: Space | None) -> Vecto
     return raw(embedding, live.space(space.modality)[0][0].shape[1])
 
 
-def options_of(options: RecommendOptions, config: RecommendConfig) -> Options:
-    """Convert the options of a request. Raises BadFilter."""
+def options_of(
+    options: RecommendOptions, config: RecommendConfig, scenarios: Mapping[str, Scenario] = MappingProxyType({})
+) -> Options:
+    """Convert the options of a request. Raises BadFilter, and BadQuery if there is no such scenario."""
+    if options.scenario is not None and options.scenario not in scenarios:
+        known = ", ".join(sorted(scenarios)) or "none"
+        raise BadQuery(f"There is no scenario {options.scenario!r}. Known scenarios: {known}.")
     weights = None if options.weights is None else options.weights.model_dump()
     return Options(
         top_k=options.top_k,
@@ -156,6 +164,7 @@ def options_of(options: RecommendOptions, config: RecommendConfig) -> Options:
         threshold=options.threshold,
         candidates=config.diversity_candidates,
         space=space_of(options),
+        scenario=None if options.scenario is None else scenarios[options.scenario],
     )
 
 
@@ -175,7 +184,7 @@ def by_id_fast(live: Live, video_id: str, options: Options) -> RankedResults | N
     place = live.place(video_id)
     if place >= live.base or options.weights is not None or options.hybrid or options.space is not None:
         return None
-    if options.diversity and options.pool() > FAST_POOL:
+    if options.pool() > max(options.top_k, FAST_POOL):
         return None
     return choose(live, StoredNeighbours(live, place), options, live.vector(place), home=_home(live, place))
 

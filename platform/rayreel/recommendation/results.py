@@ -1,6 +1,7 @@
 """The results of a query: chosen among the candidates, for diversity and serendipity too, and explained."""
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from rayreel.recommendation.candidates import Constraints, RankedCandidates, Sou
 from rayreel.recommendation.live import Live
 from rayreel.recommendation.passages import passage_of
 from rayreel.recommendation.query import Options, Vector
+from rayreel.recommendation.steps import through_steps, with_pins
 from rayreel.speech.transcript import SpokenSegment
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ class ResultExplanation(NamedTuple):
     """Why a video is among the results.
 
     `stage` is the last step that the result depended on: neighbours (stored with the release), overlay (added after the
-    snapshot), index, bm25 (found only by its words), mmr (chosen for diversity) or serendipity (another category).
+    snapshot), index, bm25 (found only by its words), mmr (chosen for diversity), serendipity (another category),
+    popular (nothing is known of the user), or rule and pin of a scenario.
     `modalities` are the cosines of the query with the video embedded from one modality alone; absent ones are omitted.
     `passage` is where most words of the query are said. `because` is of a user's history.
     """
@@ -117,19 +120,24 @@ def choose(
 
     `text`: its words, for the passages of explanations.
     """
-    constraints = Constraints.of(live, options, exclude, home)
+    scenario = options.scenario
+    constraints = Constraints.of(live, options, exclude | (scenario.block if scenario else frozenset()), home)
     pool = _nearest(live, source, options.pool(), constraints, query)
+    if pool is not None and scenario is not None:
+        pool = through_steps(live, pool, scenario, time.time())
     chosen = None if pool is None else _diverse(live, pool, options)
     if chosen is not None and options.serendipity and home:
         nearest = partial(_nearest, live, source, constraints=constraints.excluding_categories(home), query=query)
         chosen = _serendipitous(live, chosen, options, home, nearest)
+    if chosen is not None and scenario is not None and scenario.pins:
+        chosen = with_pins(live, chosen, scenario.pins, constraints, options.top_k)
     return None if chosen is None else RankedResults(live.version, _results(live, chosen, options, query, text))
 
 
 def _diverse(live: Live, pool: RankedCandidates, options: Options) -> RankedCandidates:
     """Select the results from a pool. The stage of those not among the best by score alone is mmr."""
     if not options.diversity:
-        return pool
+        return pool if len(pool.places) <= options.top_k else pool.take(range(options.top_k))
     relevance_P = np.asarray(pool.scores, np.float32)
     order = select_diverse(relevance_P, live.vectors(pool.places), options.top_k, options.diversity)
     chosen = pool.take(order)

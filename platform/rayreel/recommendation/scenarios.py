@@ -1,0 +1,99 @@
+"""Scenarios: named chains of ranking steps, read from a file below the storage root."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+
+from rayreel.errors import RayreelError
+from rayreel.index.filters import BadFilter, Filter, parse_filter
+from rayreel.storage import Storage
+
+FILE = "scenarios.yaml"
+
+
+class BadScenarios(RayreelError):
+    """The file of scenarios is invalid, or cannot be read."""
+
+
+class Rule(BaseModel):
+    """A score for the videos that pass a filter, between two times: above 0 boosts, below 0 buries them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    filter: dict[str, Any] = Field(description="As in a query.")
+    score: float = Field(ge=-2, le=2, description="Added to the score, which is a cosine.")
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @field_validator("filter")
+    @classmethod
+    def _is_a_filter(cls, value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            parse_filter(value)
+        except BadFilter as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    @property
+    def condition(self) -> Filter:
+        """The filter."""
+        return parse_filter(self.filter)
+
+    def applies(self, now: datetime) -> bool:
+        """Whether it is its time; times without a zone are UTC."""
+        since, until = (
+            time and (time if time.tzinfo else time.replace(tzinfo=UTC)) for time in (self.since, self.until)
+        )
+        return (since is None or since <= now) and (until is None or now < until)
+
+
+class Scenario(BaseModel):
+    """The steps after retrieval, in their order: rules and freshness, near-duplicates, caps, diversity, pins."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    candidates: int = Field(5, ge=1, le=50, description="Candidates per result, for at least 10 results.")
+    block: frozenset[str] = Field(frozenset(), description="Ids never returned.")
+    rules: tuple[Rule, ...] = ()
+    freshness: float = Field(0.0, ge=0, le=2, description="Added to the score of a new video; halves with its age.")
+    fresh_half_life_s: float = Field(7 * 86_400.0, gt=0)
+    near_duplicates: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="Drop a video whose cosine with one before it is at least this."
+    )
+    caps: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        {}, description="Most results with the same category, title, or extra.KEY such as a creator or a source."
+    )
+    pins: tuple[str, ...] = Field((), description="Ids returned first, unless the user has watched or refused them.")
+
+    @field_validator("caps")
+    @classmethod
+    def _are_fields(cls, value: dict[str, int]) -> dict[str, int]:
+        wrong = [name for name in value if name not in {"category", "title"} and not name.startswith("extra.")]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)}: expected category, title or extra.KEY")
+        return value
+
+
+_SCENARIOS = TypeAdapter(dict[str, Scenario])
+
+
+def read_scenarios(storage: Storage) -> Mapping[str, Scenario]:
+    """Return the scenarios by name; none without a file.
+
+    Raises:
+        BadScenarios: the file is not valid; the message names each field.
+    """
+    path = storage.path(FILE)
+    content = storage.read(path)
+    if content is None:
+        return {}
+    try:
+        return _SCENARIOS.validate_python(yaml.safe_load(content) or {})
+    except yaml.YAMLError as error:
+        raise BadScenarios(f"{path} is not valid YAML: {error}. Correct it.") from None
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise BadScenarios(f"{path}: {problems}. Correct it; until then the last valid scenarios are used.") from None

@@ -31,6 +31,7 @@ PARTS = (
     "events",
     "recommendation",
     "access",
+    "simulation",
     "monitoring",
 )
 FOR_ALL = {"compat", "deadline", "durable", "errors", "failures", "parts", "placement", "redact", "storage"}

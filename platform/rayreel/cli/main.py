@@ -27,6 +27,7 @@ from rayreel.cli import (
     serve,
     settings,
     similar,
+    simulate,
     sweep,
     train,
     train_action,
@@ -62,6 +63,7 @@ GROUPS: dict[str, typer.Typer] = {
     "encoders": encoders.app,
     "events": events.app,
     "keys": keys.app,
+    "simulate": simulate.app,
 }
 
 

@@ -10,7 +10,7 @@ from threading import Condition, Thread
 from rayreel.errors import RayreelError
 from rayreel.events.config import EventsConfig, EventsUnavailable
 from rayreel.events.database import Database
-from rayreel.events.write import AnswerRow, EventRow, Written, add_answers, add_events, drop_old_answers
+from rayreel.events.write import AnswerRow, EventRow, Written, add_answers, add_groups, drop_old_answers
 
 # Larger transactions make other processes wait longer and are not faster.
 MOST_ROWS = 5000
@@ -106,7 +106,7 @@ class EventWriter:
 
     def _write(self, group: list[_Waiting]) -> list[Written]:
         with self._database.writing() as connection:
-            results = [add_events(connection, waiting.events) if waiting.events else Written() for waiting in group]
+            results = add_groups(connection, [waiting.events for waiting in group])
             if answers := [waiting.answer for waiting in group if waiting.answer is not None]:
                 add_answers(connection, answers)
             if time.monotonic() - self._dropped_at > DROP_EVERY_S:

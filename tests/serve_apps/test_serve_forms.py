@@ -22,6 +22,7 @@ OPTIONS: dict[str, Any] = {
     "hybrid": True,
     "threshold": -0.5,
     "explain": True,
+    "scenario": "home",
 }
 FORM = {
     "title": " Surf at dawn ",
@@ -35,6 +36,7 @@ FORM = {
     "hybrid": "true",
     "threshold": "-0.5",
     "explain": "true",
+    "scenario": "home",
 }
 
 

@@ -95,8 +95,8 @@ def test_without_a_cost_there_is_no_limit() -> None:
 def test_work_that_began_before_the_clock_counts_by_the_share_after_it() -> None:
     half = block(decoded_at=100.5, cost_s=(4.0, 1.0))  # decoding takes 1 s, and the clock starts at 100
     throughput = run(block(), half, every_s=4.0)
-    assert (throughput.decoded, throughput.decode_cost_s) == pytest.approx((5, 2.0))
-    assert (throughput.encoded, throughput.encode_cost_s) == pytest.approx((10, 1.0))
+    assert (throughput.decoded, throughput.encoded) == pytest.approx((5, 10))
+    assert ideal(throughput).decode_core_ms == pytest.approx(400)
 
 
 def test_failures_are_counted_by_reason() -> None:
@@ -108,3 +108,11 @@ def test_videos_decoded_before_the_encoders_were_ready_do_not_inflate_the_rate()
     throughput = run(early, early, early, late, late)
     assert (throughput.encoded, throughput.decoded) == (40, 20)
     assert throughput.videos_per_s == 2.5
+
+
+def test_if_all_is_decoded_before_the_clock_starts_the_rate_is_that_of_encoding() -> None:
+    throughput = run(*[block(decoded_at=90.0, waited_s=20.0, cost_s=(1.0, 1.5))] * 5, gpus=1)
+    assert (throughput.decoded, throughput.encoded) == (0, 40)
+    assert (throughput.videos_per_s, throughput.frames_per_s) == (5.0, 40.0)
+    assert ideal(throughput).limit == "encode" and ideal(throughput).decode_core_ms == pytest.approx(100)
+    assert ideal(throughput).efficiency(throughput) == pytest.approx(0.75)

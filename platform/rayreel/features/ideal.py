@@ -37,8 +37,8 @@ class Ideal:
         """
         if not (run.decode_cost_s and run.encode_cost_s):
             return None
-        decode_s, encode_s = run.decode_cost_s / run.decoded, run.encode_cost_s / run.encoded
-        speech_s = run.transcribe_cost_s / run.transcribed if run.transcribed else 0.0
+        decode_s, encode_s = run.decode_cost_s / run.costed, run.encode_cost_s / run.costed
+        speech_s = run.transcribe_cost_s / run.spoken if run.spoken else 0.0
         transcribe_rate = (run.speech_gpus or run.cores) / speech_s if speech_s else 0.0
         encode_rate = (run.gpus or run.cores) / encode_s
         return Ideal(run.cores / decode_s, encode_rate, run.cores, run.gpus, transcribe_rate, run.speech_gpus)

@@ -1,5 +1,6 @@
 """Reports of finished blocks, and the throughput of a running pipeline."""
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -58,7 +59,8 @@ class Throughput:
     """The throughput of a run on these cores and GPUs of encoding and of speech, updated block by block.
 
     The clock starts with the first finished block, to exclude start-up. Of a block that was in work at that moment, the
-    share after it counts: decoders start earlier than encoders, and their lead would inflate the rates.
+    share after it counts: decoders start earlier than encoders, and their lead would inflate the rates. Costs are
+    those of all `costed` videos, of all blocks but the first: decoders may be done before that one is finished.
     """
 
     cores: int = 1
@@ -74,9 +76,12 @@ class Throughput:
     encode_cost_s: float = 0.0
     transcribe_cost_s: float = 0.0
     sound_s: float = 0.0
-    _frames: float = 0.0
+    costed: int = 0
+    frames: int = 0
+    spoken: int = 0
     _first: float | None = None
     _last: float = 0.0
+    _decoded_until: float = 0.0
     _waited: float = 0.0
 
     def add(self, block: BlockReport) -> None:
@@ -87,20 +92,25 @@ class Throughput:
         if self._first is None:
             self._first = self._last
             return
+        self._add_costs(block)
         waited_s = block.speech_waited_s + block.waited_s
         self._waited += min(waited_s, self.seconds) * block.videos
-        share = self._share(block.decoded_at, block.decode_s)
-        self.decoded += share * block.videos
-        self._frames += share * block.frames
-        self.decode_cost_s += share * block.decode_cost_s
+        self.decoded += self._share(block.decoded_at, block.decode_s) * block.videos
         transcribed_at = block.decoded_at + block.speech_waited_s + block.transcribe_s
-        share = self._share(transcribed_at, block.transcribe_s) if block.transcribe_s else 0.0
-        self.transcribed += share * block.videos
-        self.transcribe_cost_s += share * block.transcribe_cost_s
-        self.sound_s += share * block.sound_s
-        share = self._share(transcribed_at + block.waited_s + block.encode_s, block.encode_s)
-        self.encoded += share * block.videos
-        self.encode_cost_s += share * block.encode_cost_s
+        if block.transcribe_s:
+            self.transcribed += self._share(transcribed_at, block.transcribe_s) * block.videos
+        encoded_at = transcribed_at + block.waited_s + block.encode_s
+        self.encoded += self._share(encoded_at, block.encode_s) * block.videos
+
+    def _add_costs(self, block: BlockReport) -> None:
+        self.costed += block.videos
+        self.frames += block.frames
+        self.decode_cost_s += block.decode_cost_s
+        self.encode_cost_s += block.encode_cost_s
+        self.transcribe_cost_s += block.transcribe_cost_s
+        self.sound_s += block.sound_s
+        self.spoken += block.videos if block.transcribe_s else 0
+        self._decoded_until = max(self._decoded_until, block.decoded_at)
 
     def _share(self, end: float, seconds: float) -> float:
         """The share of some work that was done since the clock started."""
@@ -114,13 +124,17 @@ class Throughput:
 
     @property
     def videos_per_s(self) -> float:
-        """Videos per second decoded and encoded since the clock started."""
-        return min(self.decoded, self.encoded) / self.seconds if self.seconds else 0.0
+        """Videos per second since the clock started: of encoding or, if that is slower, of decoding while it lasted."""
+        if not self.seconds:
+            return 0.0
+        decoding_s = min(self._decoded_until - (self._first or 0.0), self.seconds)
+        decode_rate = self.decoded / decoding_s if decoding_s > 0 else math.inf
+        return min(decode_rate, self.encoded / self.seconds)
 
     @property
     def frames_per_s(self) -> float:
-        """Frames per second decoded since the clock started."""
-        return self._frames / self.seconds if self.seconds else 0.0
+        """Frames per second, by the mean number of frames of a video."""
+        return self.videos_per_s * self.frames / self.costed if self.costed else 0.0
 
     @property
     def queue(self) -> float:

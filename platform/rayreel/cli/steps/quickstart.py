@@ -150,10 +150,7 @@ def release(settings: Settings, version: Version) -> Version:
 
 
 def _first(settings: Settings, refused: Version) -> Version:
-    """Serve what needs less training instead of a refused first version; frozen features despite their gates.
-
-    Where categories have a few videos each, a classifier on frozen features is better than both.
-    """
+    """Serve what needs less training instead of a refused first version; frozen features despite their gates."""
     kind = registry.load(refused).kind
     if kind == FrozenFeatures.kind:
         step("Promoting these first features despite their gates, because nothing serves yet")

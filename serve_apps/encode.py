@@ -15,6 +15,7 @@ from ray import serve
 from rayreel.catalog.video import CatalogVideo
 from rayreel.compat.ray_serve import most_calls
 from rayreel.encoders.compute import device_named
+from rayreel.encoders.cross_encoder import CrossEncoder, load_cross_encoder
 from rayreel.encoders.encoder import Modality
 from rayreel.errors import RayreelError
 from rayreel.failures import Reason, Rejected
@@ -85,6 +86,7 @@ class Encode:
         self.device = device_named(settings.encoders.device)
         self._sets: dict[str, EncoderSet] = {}
         self._releases: OrderedDict[int, LoadedRelease] = OrderedDict()
+        self._reranker: CrossEncoder | None = None
         self._loading = asyncio.Lock()
         self._decoders = Decoders(settings, self.metrics, most_calls())
         self.pictures = pictures_in(settings.place, settings.extract.pictures)
@@ -118,6 +120,15 @@ class Encode:
     async def words_in(self, text: str, version: int, modality: Modality) -> Embedding:
         """Return a query by text in an encoder's own space, [D]. Raises BadQuery if that has no text side."""
         return mean_of(await self._encode_words(((await self._release(version)).encoders, text)), modality)
+
+    async def rerank(self, text: str, texts: list[str]) -> Array:
+        """Return how well each text answers another one, [len(texts)]. Raises Unavailable without the cross-encoder."""
+        async with self._loading:
+            if self._reranker is None:
+                self._reranker = await asyncio.to_thread(self._load_reranker)
+        self.metrics.batch("rerank", len(texts))
+        with self.metrics.stage("rerank"):
+            return await asyncio.to_thread(self._reranker.score, text, texts)
 
     async def video_in(
         self, content: Content, title: str, version: int, space: Modality, seconds: float
@@ -233,6 +244,17 @@ class Encode:
         registered = registry.resolve(str(version))
         encoders = self._encoders(registered)
         return LoadedRelease(encoders, registry.load(registered).to(self.device))
+
+    def _load_reranker(self) -> CrossEncoder:
+        settings = self.settings
+        assert settings.recommend.reranker is not None, "requests were checked"
+        try:
+            return load_cross_encoder(
+                settings.recommend.reranker, settings.encoders.weights_dir, settings.weights_cache, self.device
+            )
+        except RayreelError as error:
+            log.exception("the reranker cannot be loaded")
+            raise Unavailable("The reranker cannot be loaded here; the service's log says why. Omit rerank.") from error
 
     def _encoders(self, version: Version) -> EncoderSet:
         """Return the encoders of a version's features, those that are loaded if they are the same."""

@@ -24,8 +24,9 @@ def words_tokenizer(*, first: bool = True, longest: int = 40) -> Savable:
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    single = "<s> $A </s>" if first else "$A </s>"
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>" if first else "$A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+        single=single, pair=f"{single} $B </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
     )
     names = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
     return tf.PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=longest, **names)
@@ -128,6 +129,10 @@ def bert(folder: Path, **pooling: bool) -> None:
     save(folder, tf.BertModel(tf.BertConfig(**TEXT), add_pooling_layer=False), words_tokenizer())
     if pooling:
         sentence_transformer(folder, {f"pooling_mode_{name}": chosen for name, chosen in pooling.items()})
+
+
+def cross_encoder(folder: Path) -> None:
+    save(folder, tf.BertForSequenceClassification(tf.BertConfig(**TEXT, num_labels=1)), words_tokenizer())
 
 
 def roberta(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Recommendations by video, text, embedding, user or uploaded file, and the fast path that needs only memory."""
 
 import uuid
+from time import perf_counter
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -14,6 +15,7 @@ from rayreel.failures import Rejected
 from rayreel.recommendation.query import Options, Vector
 from rayreel.recommendation.recommend import by_id_fast, by_vector, check_request, options_of, space_of
 from rayreel.recommendation.recommend import recommend as answer
+from rayreel.recommendation.reranking import reranked, texts_of, with_candidates
 from rayreel.recommendation.results import RankedResults, RankedVideo
 from serve_apps.content import Content, content_of
 from serve_apps.forms import file_of, form_of, message_of
@@ -76,17 +78,27 @@ async def _recommend(service: Service, serving: Serving, query: RecommendRequest
     text_D = None
     check_request(serving.live, query)
     await service.scenarios.options(query, service.settings)  # before the encoders are asked
+    wanted = with_candidates(query, service.settings.recommend) if query.rerank else query
     space = space_of(query)
     if query.text is not None and space is None:
         text_D = (await service.encode("texts", [query.text], serving.version))[0]
     elif query.text is not None and space is not None:
         text_D = await service.encode("words_in", query.text, serving.version, space.modality)
-    return await service.search(serving, lambda release: answer(release, query, text_D))
+    found = await service.search(serving, lambda release: answer(release, wanted, text_D))
+    return await _reranked(service, serving, query, found) if query.rerank else found
+
+
+async def _reranked(service: Service, serving: Serving, query: RecommendRequest, found: RankedResults) -> RankedResults:
+    started, text = perf_counter(), query.text or ""
+    texts = (await service.searching(texts_of, serving.live, found, text))[: service.settings.recommend.reranked]
+    scores = await service.encode("rerank", text, texts)
+    return reranked(found, scores.tolist(), query.top_k, perf_counter() - started)
 
 
 def rendered(found: RankedResults) -> bytes:
     """Return the JSON of `rayreel.client.messages.Recommendations`, without the id of the answer."""
-    return to_json({"release": found.release, "results": [_result(video) for video in found]})
+    took = {} if found.reranking_ms is None else {"reranking_ms": found.reranking_ms}
+    return to_json({"release": found.release, "results": [_result(video) for video in found], **took})
 
 
 def named(content: bytes, recommendation_id: str | None = None) -> bytes:
@@ -107,6 +119,8 @@ def _result(video: RankedVideo) -> dict[str, Any]:
     }
     if video.cosine is not None:
         result["cosine"] = round(video.cosine, 6)
+    if video.reranked is not None:
+        result["reranked"] = round(video.reranked, 6)
     if video.explanation is not None:
         result["explanation"] = video.explanation._asdict()
     return result

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
@@ -49,6 +50,19 @@ class NoEncoders(Encoding):
 
     async def everywhere(self, method: str, *args: object) -> NoReturn:
         await self(method, *args)
+
+
+class Reranking(NoEncoders):
+    """Calls of an encode deployment whose cross-encoder prefers texts that are late in the alphabet."""
+
+    async def __call__(self, method: str, *args: Any) -> Any:  # noqa: ANN401 - as the method
+        if method == "texts":
+            return unit("a0 1")[None]
+        if method != "rerank":
+            return await super().__call__(method, *args)
+        assert args[0] == "late"
+        ranks = {text: rank for rank, text in enumerate(sorted(args[1]))}
+        return np.asarray([ranks[text] for text in args[1]], np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +278,24 @@ def test_an_explained_result_has_its_passage_in_the_json(service: Service) -> No
     found = by_vector(pinned(service.state.current.live), unit("s/1 1"), options, "the end")
     shown = Recommendations.model_validate_json(named(rendered(found))).results[0].explanation
     assert shown is not None and shown.passage == Passage(start_s=61, end_s=62, text="the <end>")
+
+
+def test_a_query_by_text_is_reranked_and_the_answer_has_the_time_it_took(settings: Settings) -> None:
+    recommend = settings.recommend.model_copy(update={"reranker": "any", "reranked": 8})
+    service = Service(settings.model_copy(update={"recommend": recommend}), Reranking(), _announce, [])
+    with TestClient(make_api(service, 256)) as reranking:
+        query = {"text": "late", "top_k": 3}
+        plain = reranking.post("/v1/recommend", json={**query, "top_k": 8}).json()
+        found = reranking.post("/v1/recommend", json={**query, "rerank": True}).json()
+    titles = sorted((result["title"] for result in plain["results"]), reverse=True)
+    assert [result["title"] for result in found["results"]] == titles[:3]
+    assert [result["reranked"] for result in found["results"]] == [7, 6, 5] and found["reranking_ms"] > 0
+    assert "reranking_ms" not in plain and "reranked" not in plain["results"][0]
+
+
+def test_without_a_reranker_a_query_cannot_be_reranked(client: TestClient) -> None:
+    answer = client.post("/v1/recommend", json={"text": "late", "rerank": True})
+    assert answer.status_code == 422 and "recommend.reranker" in answer.json()["detail"]
 
 
 def test_a_video_links_to_its_pictures_and_its_original(client: TestClient, filmed: Path) -> None:

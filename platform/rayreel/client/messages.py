@@ -207,6 +207,13 @@ _NO_SPACE: dict[str, JsonValue] = {
     "diversity": {"const": 0},
     "scenario": {"type": "null"},
 }
+# What chooses results by more than their score.
+_AS_RANKED: dict[str, JsonValue] = {
+    "space": {"type": "null"},
+    "diversity": {"const": 0},
+    "serendipity": {"const": 0},
+    "scenario": {"type": "null"},
+}
 _SPACE_RULES: list[JsonValue] = [
     {"anyOf": [{"properties": {"space": {"type": "null"}}}, {"properties": _NO_SPACE}]},
     {"anyOf": [{"properties": {"metric": {"type": "null"}}}, *_present("space")]},
@@ -234,6 +241,8 @@ class RecommendRequest(RecommendOptions):
             "oneOf": _present("video_id", "text", "embedding", "user", "recommendation_id"),
             "allOf": [
                 {"anyOf": [{"properties": {"hybrid": {"const": False}}}, *_present("video_id", "text")]},
+                {"anyOf": [{"properties": {"rerank": {"const": False}}}, *_present("text")]},
+                {"anyOf": [{"properties": {"rerank": {"const": False}}}, {"properties": _AS_RANKED}]},
                 {"anyOf": [{"properties": {"weights": {"type": "null"}}}, *_present("video_id", "user")]},
                 {"anyOf": [{"properties": {"space": {"type": "null"}}}, {"properties": {"user": {"type": "null"}}}]},
                 *_SPACE_RULES,
@@ -243,6 +252,11 @@ class RecommendRequest(RecommendOptions):
 
     video_id: VideoId | None = Field(None, description="Return videos similar to this one, which is excluded.")
     text: Words | None = Field(None, description="Return videos that match a text.")
+    rerank: Flag = Field(
+        False,
+        description="Order the best results by a network that reads text and video's words together, if the service "
+        "has one; requires text. Not with space, scenario, diversity, serendipity.",
+    )
     embedding: Annotated[list[Number], Field(min_length=2, max_length=4096, json_schema_extra=_DIRECTION)] | None = (
         Field(
             None,
@@ -267,6 +281,10 @@ class RecommendRequest(RecommendOptions):
             raise ValueError("hybrid requires text or video_id, whose title is the words")
         if self.weights is not None and self.video_id is None and self.user is None:
             raise ValueError("weights require video_id or user, because they apply to the modalities of known videos")
+        if self.rerank and self.text is None:
+            raise ValueError("rerank requires text")
+        if self.rerank and (self.space or self.scenario or self.diversity or self.serendipity):
+            raise ValueError("rerank cannot be combined with space, scenario, diversity and serendipity")
         if self.space is not None and self.user is not None:
             raise ValueError("space cannot be combined with user")
         if self.embedding is not None and max(map(abs, self.embedding)) < SMALLEST:
@@ -338,6 +356,7 @@ class Result(BaseModel):
     metadata: dict[str, Any] = {}
     has_video: bool = Field(True, description="False for an item that is known by its text only.")
     cosine: float | None = Field(None, description="With hybrid, the cosine similarity within the score.")
+    reranked: float | None = Field(None, description="With rerank, the score that decides on the order.")
     poster_url: str | None = Field(None, description="A picture of it, square; null if none was kept.")
     sheet_url: str | None = Field(None, description="Up to 8 frames side by side, square; null if none was kept.")
     media_url: str | None = Field(None, description="The original video; null if there is none.")
@@ -372,6 +391,7 @@ class Recommendations(BaseModel):
     recommendation_id: str = Field(description="Names this answer in events.")
     release: int
     results: list[Result]
+    reranking_ms: float | None = Field(None, description="With rerank, how long that took.")
 
 
 class EmbedRequest(_Request):

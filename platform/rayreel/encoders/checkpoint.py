@@ -1,6 +1,7 @@
 """Read network parameters from a file without running code from it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,16 +60,24 @@ def load_pretrained(folder: Path) -> Any:  # noqa: ANN401 - a network of any arc
     return network
 
 
-def _from_pretrained(folder: Path) -> Any:  # noqa: ANN401
-    from transformers import AutoModel  # takes seconds
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Leave out the report of transformers, which advises to train the parameters that are dropped here."""
     from transformers.utils import logging
 
     level = logging.get_verbosity()
-    logging.set_verbosity_error()  # its report advises to train the parameters that are dropped here
+    logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        network, report = AutoModel.from_pretrained(folder, **LOCAL, dtype=torch.float32, output_loading_info=True)
+        yield
     finally:
         logging.set_verbosity(level)
+
+
+def _from_pretrained(folder: Path) -> Any:  # noqa: ANN401
+    from transformers import AutoModel  # takes seconds
+
+    with quiet():
+        network, report = AutoModel.from_pretrained(folder, **LOCAL, dtype=torch.float32, output_loading_info=True)
     network.config.use_cache = False  # one pass per text needs no cache, and OpenVINO cannot convert it
     return network, report

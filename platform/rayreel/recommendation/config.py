@@ -62,6 +62,12 @@ class RecommendConfig(BaseModel):
         le=50,
         description="diversity: candidates per result to choose from, for at least 10 results",
     )
+    reranker: str | None = Field(
+        None,
+        description="cross-encoder for queries by text with `rerank`: hf:OWNER/NAME@REVISION, such as "
+        "hf:cross-encoder/ms-marco-MiniLM-L6-v2, or the folder of a checkpoint; unset: none",
+    )
+    reranked: int = Field(50, ge=1, le=200, description="rerank: best results that are reranked")
     exact_cells: int = Field(
         1 << 25,
         ge=0,

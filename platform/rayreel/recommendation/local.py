@@ -15,6 +15,7 @@ from rayreel.recommendation.config import RecommendConfig
 from rayreel.recommendation.live import Live, load_live
 from rayreel.recommendation.query import Vector, mean_of, weighted_query
 from rayreel.recommendation.recommend import PinnedRelease, by_vector, check_request, options_of, recommend, space_of
+from rayreel.recommendation.reranking import Score, rerank, with_candidates
 from rayreel.recommendation.results import RankedResults
 from rayreel.release import audit, registry
 from rayreel.release.registry import Version
@@ -41,7 +42,8 @@ class IndexOnDemand:
 class LocalRelease:
     """The release that was promoted last. Tower, encoders and index are loaded when a query needs them.
 
-    `load_word_encoders` returns the encoders of the version's features, or raises if they cannot be had.
+    `load_word_encoders` returns the encoders of the version's features, or raises if they cannot be had;
+    `load_reranker` the reranker of the settings.
     """
 
     version: Version
@@ -49,6 +51,7 @@ class LocalRelease:
     index: Searcher
     config: RecommendConfig
     load_word_encoders: Callable[[Version], WordEncoders]
+    load_reranker: Callable[[], Score]
 
     @cached_property
     def tower(self) -> Embedder:
@@ -60,6 +63,11 @@ class LocalRelease:
         """The encoders of text queries."""
         return self.load_word_encoders(self.version)
 
+    @cached_property
+    def reranker(self) -> Score:
+        """The network that reranks results of queries by text."""
+        return self.load_reranker()
+
     def embed(self, text: str) -> Vector:
         """Return the unit embedding [dim] of a text, as the service does. Raises EmptyQuery if the tower reads none."""
         return embed_words(self.tower, self.word_encoders.encode([text])[0])
@@ -67,6 +75,7 @@ class LocalRelease:
     def recommend(self, request: RecommendRequest) -> RankedResults:
         """Answer a request. Raises UnknownVideo, BadQuery, BadFilter, EmptyQuery."""
         check_request(self.live, request)
+        wanted = with_candidates(request, self.config) if request.rerank else request
         space = space_of(request)
         if request.text is None:
             text_D = None
@@ -74,7 +83,8 @@ class LocalRelease:
             text_D = self.embed(request.text)
         else:
             text_D = mean_of(self.word_encoders.encode([request.text])[0], space.modality)
-        return recommend(self._pinned, request, text_D)
+        found = recommend(self._pinned, wanted, text_D)
+        return rerank(self.live, found, request, self.reranker, self.config.reranked) if request.rerank else found
 
     def recommend_file(self, vectors: QueryVectors, query: UploadQuery) -> RankedResults:
         """Answer a query by a file with these vectors [n, D] per modality. Raises BadQuery, BadFilter, EmptyQuery."""

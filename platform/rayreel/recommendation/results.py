@@ -53,7 +53,7 @@ class RankedVideo(NamedTuple):
     """One result. The score is the cosine of its embedding and the query; a hybrid search adds the match of the words.
 
     `has_video` is False for an item that is known by its text only. `cosine` is set in a hybrid search.
-    `content_hash` is the SHA-256 of its file.
+    `content_hash` is the SHA-256 of its file. `reranked` is the score of a reranker, by which results are then ordered.
     """
 
     video_id: str
@@ -66,14 +66,19 @@ class RankedVideo(NamedTuple):
     cosine: float | None = None
     explanation: ResultExplanation | None = None
     content_hash: str | None = None
+    reranked: float | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class RankedResults:
-    """Results from one release, best first. Can be iterated and indexed; notebooks show a table."""
+    """Results from one release, best first. Can be iterated and indexed; notebooks show a table.
+
+    `reranking_ms`: how long a reranker took, if there was one.
+    """
 
     release: int
     results: list[RankedVideo]
+    reranking_ms: float | None = None
 
     def __len__(self) -> int:
         return len(self.results)

@@ -20,6 +20,7 @@ from rayreel.index.connect import connect
 from rayreel.index.search import VideoIndex
 from rayreel.recommendation.local import IndexOnDemand, LocalRelease, load_promoted
 from rayreel.recommendation.query import BadQuery
+from rayreel.recommendation.reranking import Score
 from rayreel.release import registry
 from rayreel.release.registry import Version
 from rayreel.settings import Settings
@@ -38,7 +39,8 @@ def local_release(settings: Settings) -> LocalRelease:
     if known is None or known_settings != settings or known.version.number != live.version:
         index = IndexOnDemand(partial(_connect, settings))
         version, encoders = registry.resolve(str(live.version)), partial(_word_encoders, settings)
-        known = LocalRelease(version, live, index, settings.recommend, encoders)
+        reranker = partial(_reranker, settings)
+        known = LocalRelease(version, live, index, settings.recommend, encoders, reranker)
         _LOCAL[root] = settings, known
     known.live = live
     return known
@@ -52,6 +54,15 @@ def _connect(settings: Settings) -> VideoIndex:
 def _word_encoders(settings: Settings, version: Version) -> WordEncoders:
     own = settings.of_release(version)
     return load_word_encoders(own.encoders, own.weights_cache)
+
+
+def _reranker(settings: Settings) -> Score:
+    from rayreel.encoders.compute import device_named
+    from rayreel.encoders.cross_encoder import load_cross_encoder
+
+    name, encoders = settings.recommend.reranker, settings.encoders
+    assert name is not None, "requests were checked"
+    return load_cross_encoder(name, encoders.weights_dir, settings.weights_cache, device_named(encoders.device)).score
 
 
 def query_video(file: Path) -> CatalogVideo:

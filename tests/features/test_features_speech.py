@@ -14,6 +14,7 @@ from rayreel.encoders.config import EncodersConfig
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import encoder_identities
 from rayreel.failures import Reason, Rejected
+from rayreel.features.captioned import captioned_rows
 from rayreel.features.decoding import DecodeVideos
 from rayreel.features.encoding import EncodeVideos
 from rayreel.features.extract import ExtractionPlan, set_planned_catalog
@@ -145,3 +146,26 @@ def test_switching_speech_on_transcribes_existing_rows_and_keeps_their_other_fea
         plan = plan_of(videos, store, speech)
         assert {video.video_id for video in plan.todo} <= {"broken"} and not plan.retold
     assert store.read().to_pylist() == list(after.values())
+
+
+def test_captions_beside_a_video_are_its_transcript_with_and_without_speech_recognition(
+    videos: list[CatalogVideo], store: FeatureStore, tmp_path: Path
+) -> None:
+    (tmp_path / "silent.srt").write_text("1\n00:00:00,500 --> 00:00:01,000\nWritten by hand\n")
+    plan = plan_of(videos, store, SPEECH)
+    captioned = [video for video in plan.todo if video.video_id in plan.captions]
+    assert [video.video_id for video in captioned] == ["silent"]
+    rows = todo_rows(captioned, [plan.versions["silent"]])
+    for name, column in zip(SPOKEN.names, captioned_rows(captioned, plan.captions).columns, strict=True):
+        rows = rows.append_column(name, column)
+    decode = DecodeVideos(KEY.sampling, Limits(), KEY.frame_size)
+    StoreRows(store)(EncodeVideos(ENCODERS, KEY, tmp_path)(decode(rows)))
+    (row,) = store.read().to_pylist()
+    assert (row["transcript"], row["speech"], len(row["text"])) == ("Written by hand", "captions", 1)
+    assert row["segments"][0]["start_s"] == 0.5
+
+    for speech in (SPEECH, None):  # neither is it recognised later
+        plan = plan_of(videos, store, speech)
+        assert "silent" not in {video.video_id for video in plan.todo} and not plan.retold
+    (tmp_path / "silent.srt").write_text("1\n00:00:00,500 --> 00:00:01,000\nWritten again\n")
+    assert "silent" in {video.video_id for video in plan_of(videos, store, None).todo}

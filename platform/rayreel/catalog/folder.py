@@ -14,6 +14,8 @@ from rayreel.catalog.video import CatalogVideo
 from rayreel.failures import Reason
 
 SIDECARS = (".txt", ".json")
+# What is said; extraction reads them, of every catalog with local files.
+CAPTIONS = (".vtt", ".srt")
 
 
 def read_folder(folder: Path, left_out: LeftOut | None = None) -> Iterator[CatalogVideo | RowProblem]:
@@ -22,8 +24,9 @@ def read_folder(folder: Path, left_out: LeftOut | None = None) -> Iterator[Catal
     `video_id` is the path relative to the folder without its suffix, `category` the first sub-folder. The title is the
     file's name, unless that names the category (see `title_of_file`). Next to `clip.mp4`, `clip.txt` may contain a
     title on its first line and a description after it; `clip.json` may contain any columns except `video_id` and `uri`,
-    and takes precedence. A link that leads out of the folder is a problem. Skipped are hidden files and folders, files
-    without a video suffix, and links to sub-folders of the same folder, whose videos are listed under their real path.
+    and takes precedence; `clip.vtt` or `clip.srt` are captions. A link that leads out of the folder is a problem.
+    Skipped are hidden files and folders, files without a video suffix, and links to sub-folders of the same folder,
+    whose videos are listed under their real path.
     """
     root, left_out = folder.resolve(), left_out or LeftOut()
     pending = [root]  # not recursive: folders may be nested deeper than Python's stack
@@ -62,7 +65,7 @@ def _skip_reason(path: Path, root: Path, stems: set[str]) -> str:
     if _is_folder(path):
         inner = path.is_symlink() and not _leads_outside(path, root)
         return "links to folders already listed" if inner else ""
-    if _is_video(path) or (path.suffix in SIDECARS and path.stem in stems):
+    if _is_video(path) or (path.suffix in (*SIDECARS, *CAPTIONS) and path.stem in stems):
         return ""
     return f"unsupported suffix {path.suffix.lower()}" if path.suffix else "no suffix"
 

@@ -19,6 +19,7 @@ from rayreel.cli import (
     follow,
     import_log,
     index,
+    ingest,
     keys,
     map,
     promote,
@@ -43,6 +44,7 @@ _TOWER = ("storage", "interactions", "splits", "tower", "loss", "pairs", "train"
 COMMANDS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
     "quickstart": (quickstart.main, ("storage",)),
     "sample": (sample.main, ("storage", "sample")),
+    "ingest": (ingest.main, ("storage",)),
     "extract": (extract.main, _MEDIA),
     "train": (train.main, (*_TOWER, "frozen")),
     "train-action": (train_action.main, ("storage", "action", "splits", "limits", "extract")),

@@ -3,9 +3,11 @@
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 
@@ -15,6 +17,7 @@ from rayreel.catalog.read import Catalog
 from rayreel.catalog.video import CatalogVideo
 from rayreel.durable import StorageFull
 from rayreel.errors import RayreelError
+from rayreel.features.captioned import captioned_rows, captions_beside, captions_key
 from rayreel.features.pipeline import Pipeline
 from rayreel.features.report import EXTRACTED, Throughput
 from rayreel.features.retelling import former_rows, located_rows
@@ -66,7 +69,8 @@ class ExtractionPlan:
     """The work of a run: the catalog's rows compared with the content of the store.
 
     `rows` has the usable rows by (video_id, version), including those whose video is missing. `retold` has the new
-    version of rows that exist but whose speech is to be recognised, by id and former version.
+    version of rows that exist but whose speech is to be recognised, by id and former version. `captions` are those
+    beside videos, by id.
     """
 
     versions: dict[str, str]
@@ -76,6 +80,7 @@ class ExtractionPlan:
     amended: Counter[str] = field(default_factory=Counter)
     rows: dict[tuple[str, str], CatalogVideo] = field(default_factory=dict)
     retold: dict[tuple[str, str], str] = field(default_factory=dict)
+    captions: dict[str, Path] = field(default_factory=dict)
 
     @staticmethod
     def of(
@@ -93,7 +98,8 @@ class ExtractionPlan:
         """
         problems = {_problem_version(problem): problem for problem in catalog.problems}
         seen = store.done()
-        versions = wanted_versions(catalog.videos, speech, seen)
+        captions = captions_beside(catalog.videos)
+        versions = wanted_versions(catalog.videos, speech, seen, captions)
         done = store.done(quarantined=False) if retry_quarantined else seen
         amendments = {} if adding else store.amendments.read()
         overridden = {
@@ -105,10 +111,11 @@ class ExtractionPlan:
         new_problems = {v: p for v, p in problems.items() if (p.video_id, v) not in seen}
         rows = {(video.video_id, versions[video.video_id]): video for video in rest}
         rows |= {(p.video_id, v): p.video for v, p in problems.items() if p.video and p.video_id not in amendments}
-        retold = former_rows(store, {video.video_id: versions[video.video_id] for video in todo}) if speech else {}
+        spoken = {video.video_id: versions[video.video_id] for video in todo if video.video_id not in captions}
+        retold = former_rows(store, spoken) if speech else {}
         kept = {video_id for video_id, _ in retold}
         todo = [video for video in todo if video.video_id not in kept]
-        return ExtractionPlan(versions, todo, problems, new_problems, amended, rows, retold)
+        return ExtractionPlan(versions, todo, problems, new_problems, amended, rows, retold, captions)
 
     @property
     def catalog_rows(self) -> list[tuple[str, str]]:
@@ -156,8 +163,11 @@ def extract(
     _stop_if_too_many(reasons, max_failures)
     count = len(plan.todo) + len(plan.retold)
     throughput = pipeline.throughput() if count else Throughput()
+    captioned = [video for video in plan.todo if video.video_id in plan.captions]
     blocks = chain(
-        pipeline.run(plan.todo, plan.versions, store), pipeline.retell(located_rows(store, plan.retold), store)
+        pipeline.run([video for video in plan.todo if video.video_id not in plan.captions], plan.versions, store),
+        pipeline.run(captioned, plan.versions, store, spoken=captioned_rows(captioned, plan.captions)),
+        pipeline.retell(located_rows(store, plan.retold), store),
     )
     for block in blocks:
         if block.storage_full:
@@ -236,17 +246,24 @@ def set_planned_catalog(store: FeatureStore, plan: ExtractionPlan, *, adding: bo
 
 
 def wanted_versions(
-    videos: Sequence[CatalogVideo], speech: Speech | None, seen: set[tuple[str, str]]
+    videos: Sequence[CatalogVideo],
+    speech: Speech | None,
+    seen: set[tuple[str, str]],
+    captions: Mapping[str, Path] = MappingProxyType({}),
 ) -> dict[str, str]:
-    """Return the version that each video's row should have. Without `speech`, a transcript that exists is kept."""
+    """Return the version that each video's row should have. Without `speech`, a transcript that exists is kept.
+
+    `captions` by id replace speech recognition.
+    """
     wanted = {video.video_id: version_of(video) for video in videos}
+    written = {i: spoken_version(wanted[i], captions_key(path)) for i, path in captions.items()}
     if speech is not None:
         with_video = {video.video_id for video in videos if video.uri}
-        return {i: spoken_version(v, speech.key) if i in with_video else v for i, v in wanted.items()}
+        return {i: spoken_version(v, speech.key) if i in with_video else v for i, v in wanted.items()} | written
     for video_id, version in sorted(seen):
         if video_id in wanted and base_of(version) == base_of(wanted[video_id]):
             wanted[video_id] = version
-    return wanted
+    return wanted | written
 
 
 def _same(version: str | None, other: str) -> bool:

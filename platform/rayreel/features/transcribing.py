@@ -48,7 +48,7 @@ def tracks_of(block: pa.Table) -> list[NDArray[np.int16] | None]:
 
 def spoken_rows(rows: pa.Table, found: Sequence[Transcript | Rejected], key: str) -> pa.Table:
     """Return the rows with the columns of SPOKEN. Rows whose sound failed get the reason and keep nothing else."""
-    spoken = [_spoken(outcome, key) for outcome in found]
+    spoken = [spoken_row(outcome, key) for outcome in found]
     for name, column in zip(SPOKEN.names, pa.Table.from_pylist(spoken, schema=SPOKEN).columns, strict=True):
         rows = rows.append_column(SPOKEN.field(name), column)
     failed = {place: outcome for place, outcome in enumerate(found) if isinstance(outcome, Rejected)}
@@ -62,7 +62,8 @@ def spoken_rows(rows: pa.Table, found: Sequence[Transcript | Rejected], key: str
     return rows
 
 
-def _spoken(outcome: Transcript | Rejected, key: str) -> dict[str, object]:
+def spoken_row(outcome: Transcript | Rejected, key: str) -> dict[str, object]:
+    """Return the values of SPOKEN of one video; nothing for one whose sound failed."""
     if isinstance(outcome, Rejected):
         return {}
     segments = [{"start_s": s.start_s, "end_s": s.end_s, "text": s.text} for s in outcome.segments]

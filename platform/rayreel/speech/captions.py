@@ -1,8 +1,14 @@
-"""Transcripts as subtitles: WebVTT and SubRip."""
+"""Transcripts as subtitles, and subtitles as transcripts: WebVTT and SubRip."""
 
+import html
+import re
 from collections.abc import Iterable
 
 from rayreel.speech.transcript import SpokenSegment
+
+_MOMENT = r"(?:(\d+):)?(\d\d?):(\d\d)[.,](\d{3})"
+_TIMES = re.compile(rf"\s*{_MOMENT}\s+-->\s+{_MOMENT}")
+_MARKUP = re.compile(r"<[^>]*>|\{\\[^}]*\}")
 
 
 def web_vtt(segments: Iterable[SpokenSegment]) -> str:
@@ -25,6 +31,40 @@ def sub_rip(segments: Iterable[SpokenSegment]) -> str:
         f"{number}\n{_time(s.start_s, ',')} --> {_time(s.end_s, ',')}\n{_line(s.text)}\n"
         for number, s in enumerate(segments, 1)
     )
+
+
+def read_captions(text: str) -> tuple[SpokenSegment, ...]:
+    r"""Return the segments of WebVTT or SubRip, in order of time; without markup and lines that a cue repeats.
+
+    Live captions show the line before once more in each cue.
+
+    >>> read_captions("1\n00:00:01,500 --> 00:00:03,000\n<i>Fish</i> &amp; chips\n")
+    (SpokenSegment(start_s=1.5, end_s=3.0, text='Fish & chips'),)
+    """
+    found, shown = list[SpokenSegment](), list[str]()
+    for block in re.split(r"\n\s*\n", text.replace("\r\n", "\n")):
+        lines = block.split("\n")
+        at = next((number for number, line in enumerate(lines) if _TIMES.match(line)), None)
+        if at is None:
+            continue
+        start_s, end_s = _seconds(lines[at])
+        cue = [html.unescape(_MARKUP.sub("", line)).strip() for line in lines[at + 1 :]]
+        new = [line for line in cue if line and line not in shown]
+        shown = cue
+        if new:
+            found.append(SpokenSegment(start_s, max(start_s, end_s), " ".join(new)))
+    return tuple(sorted(found, key=lambda segment: segment.start_s))
+
+
+def _seconds(line: str) -> tuple[float, float]:
+    times = _TIMES.match(line)
+    assert times is not None, "the line was matched"
+    parts = [int(part or 0) for part in times.groups()]
+    start_s, end_s = (
+        hours * 3600 + minutes * 60 + seconds + milliseconds / 1000
+        for hours, minutes, seconds, milliseconds in (parts[:4], parts[4:])
+    )
+    return start_s, end_s
 
 
 def _time(seconds: float, mark: str) -> str:

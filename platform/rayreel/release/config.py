@@ -77,7 +77,8 @@ class FieldBoosts(BaseModel):
     title: Share = Field(1.0, description="words of the title")
     tags: Share = Field(1.0, description="words of the tags")
     description: Share = Field(0.5, description="words of the description")
-    transcript: Share = Field(0.5, description="words that are said")
+    # With 0.5, 39 of 57 words that only one real clip says find it first, with 1 55; the ranking by category stays.
+    transcript: Share = Field(1.0, description="words that are said")
 
 
 class WordsConfig(BaseModel):

@@ -40,6 +40,7 @@ const en = {
   loading: "Loading…",
   score: "Similarity",
   why: "Why",
+  said: "What is said, and when",
   whyLabel: (parts: string) => `Similar by ${parts}`,
   visual: "picture",
   audio: "sound",

@@ -30,9 +30,10 @@ class NothingFetched(RayreelError):
 class IngestRules:
     """What is fetched, and how fast.
 
-    `longest_s`: longer videos are left out; those of unknown length are not. `most`: videos per address.
-    `languages` of captions, the first that a video has is kept. `form`: yt-dlp's format selection; the default needs
-    no ffmpeg. `pause_s`: seconds before each video and between requests. `rate`: bytes per second, None: any.
+    `longest_s`: longer videos are left out; those of unknown length are not. `most`: videos per address. `languages` of
+    captions, such as en for en-GB too; the first that a video has is kept. `form`: yt-dlp's format selection; the
+    default needs no ffmpeg. `pause_s`: seconds before each video and between requests. `rate`: bytes per second, None:
+    any.
     """
 
     longest_s: float = 60
@@ -135,14 +136,15 @@ def _options(folder: Path, rules: IngestRules, found: Ingested) -> dict[str, Any
         return f"longer than {rules.longest_s:g} s"
 
     return {
-        "outtmpl": {"default": str(folder / "%(extractor)s" / "%(id)s.%(ext)s")},
+        "paths": {"home": str(folder)},
+        "outtmpl": {"default": "%(extractor)s/%(id)s.%(ext)s"},
         "restrictfilenames": True,
         "download_archive": str(folder / ARCHIVE),
         "format": rules.form,
         "match_filter": too_long,
         "playlistend": rules.most,
         "writesubtitles": True,
-        "subtitleslangs": list(rules.languages),
+        "subtitleslangs": [f"{name}(-.*)?" for name in rules.languages],
         "subtitlesformat": "/".join(suffix[1:] for suffix in CAPTIONS),
         "sleep_interval": rules.pause_s,
         "sleep_interval_requests": rules.pause_s,
@@ -181,7 +183,8 @@ def _keep_captions(video: Path, offered: Mapping[str, Mapping[str, Any]], langua
     """Rename the captions of the first language that there are to the video's name, and delete others."""
     files = {name: Path(entry["filepath"]) for name, entry in offered.items() if entry.get("filepath")}
     files = {name: path for name, path in files.items() if path.is_file() and path.suffix in CAPTIONS}
-    chosen = next((name for name in languages if name in files), None)
+    named = (name for language in languages for name in files if name.partition("-")[0] == language or name == language)
+    chosen = next(named, None)
     for name, path in files.items():
         if name == chosen:
             path.rename(video.with_suffix(path.suffix))

@@ -7,7 +7,7 @@ import typer
 
 from rayreel.cli.options import AsJson, ConfigFile, Sets, StorageRoot
 from rayreel.cli.output import console, facts, finish, next_command, note, step
-from rayreel.settings import load_settings
+from rayreel.settings import SettingsError, load_settings
 
 
 def main(
@@ -33,7 +33,9 @@ def main(
     from rayreel.catalog.ingest import IngestRules, ingest
 
     settings = load_settings(config, sets or [], storage)
-    folder = (out or Path(settings.storage) / "web").resolve()
+    if out is None and not settings.place.is_local:
+        raise SettingsError(f"{settings.storage} is no local folder to fetch videos into. Name one by --out.")
+    folder = (out or Path(settings.place.root) / "web").resolve()
     languages = [name.strip() for name in captions.split(",") if name.strip()]
     step(f"Fetching {', '.join(addresses)} into {folder}")
     found = ingest(addresses, folder, IngestRules(longest, limit, languages, form, pause, rate))

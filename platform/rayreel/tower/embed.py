@@ -67,7 +67,7 @@ def embed_query(tower: Embedder, vectors: QueryVectors) -> NDArray[np.float32]:
             f"A query needs frames, sound or text; this one has none of the modalities that the tower uses: {used}."
         )
     embedding_D: NDArray[np.float32] = embed_queries(tower, [vectors])[0]
-    if not embedding_D.any():
+    if set(tower.modalities) == {Modality.TEXT} and not embedding_D.any():
         raise EmptyQuery("Nothing of this query can be compared: it has no words. Query by a text with words.")
     return embedding_D
 

@@ -70,7 +70,10 @@ def _row(known: KnownRequest, found: RankedResults, now: float) -> AnswerRow:
     owner = Owner(known.user.user_id, known.user.session_id)
     shown = [*known.shown, *(video.video_id for video in found)]
     query = known.query.model_dump_json(exclude_defaults=True)
-    return AnswerRow(uuid.uuid4().hex, *owner, now, found.release, query, json.dumps(shown), len(known.shown))
+    chances = [video.propensity for video in found if video.propensity is not None]
+    propensities = json.dumps(chances) if chances else None
+    answer_id, earlier = uuid.uuid4().hex, len(known.shown)
+    return AnswerRow(answer_id, *owner, now, found.release, query, json.dumps(shown), earlier, propensities)
 
 
 def _impressions(row: AnswerRow, found: RankedResults) -> list[EventRow]:

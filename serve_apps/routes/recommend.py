@@ -121,6 +121,8 @@ def _result(video: RankedVideo) -> dict[str, Any]:
         result["cosine"] = round(video.cosine, 6)
     if video.reranked is not None:
         result["reranked"] = round(video.reranked, 6)
+    if video.propensity is not None:
+        result["propensity"] = round(video.propensity, 6)
     if video.explanation is not None:
         result["explanation"] = video.explanation._asdict()
     return result

@@ -73,6 +73,16 @@ def test_blocked_videos_are_not_returned_and_pinned_ones_come_first(release: Rel
     assert ids(found) == ["d8", "d2", "d3", "d4"] and explanation(found[0]).stage == "pin"
 
 
+def test_exploration_shows_other_candidates_as_often_as_their_propensity_says(release: Release) -> None:
+    assert all(video.propensity is None for video in like_d0(release))
+    shown = [like_d0(release, top_k=2, candidates=1, explore=0.4, explain=True) for _ in range(400)]
+    drawn = [video for found in shown for video in found if explanation(video).stage == "explore"]
+    others = {video.video_id for video in drawn}
+    assert 0.33 < len(drawn) / 800 < 0.47 and others == {f"d{n}" for n in range(3, 11)}
+    assert {video.propensity for found in shown for video in found} == {0.6, 0.4 / 8, 0.4 / 7}
+    assert all(len(set(ids(found))) == 2 for found in shown)
+
+
 def test_a_pin_does_not_bring_back_what_the_user_has_watched(release: Release) -> None:
     options = Options(top_k=2, scenario=Scenario(pins=("d5", "d7")))
     assert ids(by_user(pinned(release.live), [WatchedVideo("d5")], [], options))[0] == "d7"

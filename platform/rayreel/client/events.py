@@ -132,6 +132,7 @@ class KeptRecommendation(BaseModel):
     release: int
     query: dict[str, Any]
     video_ids: list[str]
+    propensities: list[float] | None = Field(None, description="The chance of each; only if a scenario explored.")
 
 
 class Person(BaseModel):

@@ -333,7 +333,8 @@ class Explanation(BaseModel):
     """The origin of a score."""
 
     stage: str = Field(
-        description="neighbours, index, bm25, overlay, mmr, serendipity or popular", examples=["neighbours"]
+        description="neighbours, index, bm25, overlay, mmr, serendipity, popular, rule, explore or pin",
+        examples=["neighbours"],
     )
     modalities: dict[str, float] = Field(
         description="Cosine similarity of query and video for each modality alone; missing modalities are omitted.",
@@ -360,6 +361,9 @@ class Result(BaseModel):
     poster_url: str | None = Field(None, description="A picture of it, square; null if none was kept.")
     sheet_url: str | None = Field(None, description="Up to 8 frames side by side, square; null if none was kept.")
     media_url: str | None = Field(None, description="The original video; null if there is none.")
+    propensity: float | None = Field(
+        None, description="The chance that it was shown at its rank; only of scenarios that explore."
+    )
     explanation: Explanation | None = Field(None, description="Only if explain is true.")
 
 

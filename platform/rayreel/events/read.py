@@ -94,4 +94,5 @@ def _answers(connection: Connection, owner: Owner) -> Iterator[KeptRecommendatio
             release=row.release,
             query=json.loads(row.query),
             video_ids=list(shown[row.earlier :]),
+            propensities=None if row.propensities is None else json.loads(row.propensities),
         )

@@ -33,7 +33,8 @@ sessions = Table(
     Column("joined_at", Double, nullable=False),
 )
 
-# Answers for known people. `query` and `shown` are JSON; `shown` has the ids of earlier pages first.
+# Answers for known people. `query` and `shown` are JSON; `shown` has the ids of earlier pages first,
+# `propensities` the chances of the ids of this page where a scenario explores.
 recommendations = Table(
     "recommendations",
     metadata,
@@ -45,6 +46,7 @@ recommendations = Table(
     Column("query", Text, nullable=False),
     Column("shown", Text, nullable=False),
     Column("earlier", Integer, nullable=False),
+    Column("propensities", Text),
 )
 
 # Digests of deleted people, so that late or imported events of the time before do not bring them back.

@@ -32,7 +32,10 @@ class EventRow(NamedTuple):
 
 
 class AnswerRow(NamedTuple):
-    """A row of the table of recommendations. The first `earlier` ids of `shown` are those of earlier pages."""
+    """A row of the table of recommendations. The first `earlier` ids of `shown` are those of earlier pages.
+
+    `propensities`: the chances of the others, as JSON.
+    """
 
     recommendation_id: str
     user_id: str | None
@@ -42,6 +45,7 @@ class AnswerRow(NamedTuple):
     query: str
     shown: str
     earlier: int
+    propensities: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from rayreel.recommendation.candidates import Constraints, RankedCandidates, Sou
 from rayreel.recommendation.live import Live
 from rayreel.recommendation.passages import passage_of
 from rayreel.recommendation.query import Options, Vector
-from rayreel.recommendation.steps import through_steps, with_pins
+from rayreel.recommendation.steps import explored, through_steps, with_pins
 from rayreel.speech.transcript import SpokenSegment
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class ResultExplanation(NamedTuple):
 
     `stage` is the last step that the result depended on: neighbours (stored with the release), overlay (added after the
     snapshot), index, bm25 (found only by its words), mmr (chosen for diversity), serendipity (another category),
-    popular (nothing is known of the user), or rule and pin of a scenario.
+    popular (nothing is known of the user), or rule, explore and pin of a scenario.
     `modalities` are the cosines of the query with the video embedded from one modality alone; absent ones are omitted.
     `passage` is where most words of the query are said. `because` is of a user's history.
     """
@@ -54,6 +54,8 @@ class RankedVideo(NamedTuple):
 
     `has_video` is False for an item that is known by its text only. `cosine` is set in a hybrid search.
     `content_hash` is the SHA-256 of its file. `reranked` is the score of a reranker, by which results are then ordered.
+    `propensity` is the chance that it was shown at this rank, where a
+    scenario explores.
     """
 
     video_id: str
@@ -67,6 +69,7 @@ class RankedVideo(NamedTuple):
     explanation: ResultExplanation | None = None
     content_hash: str | None = None
     reranked: float | None = None
+    propensity: float | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -131,12 +134,21 @@ def choose(
     if pool is not None and scenario is not None:
         pool = through_steps(live, pool, scenario, time.time())
     chosen = None if pool is None else _diverse(live, pool, options)
+    propensities: Mapping[int, float] = {}
+    if pool is not None and chosen is not None and scenario is not None and scenario.explore:
+        chosen, propensities = explored(chosen, pool, scenario.explore, np.random.default_rng())
     if chosen is not None and options.serendipity and home:
         nearest = partial(_nearest, live, source, constraints=constraints.excluding_categories(home), query=query)
         chosen = _serendipitous(live, chosen, options, home, nearest)
     if chosen is not None and scenario is not None and scenario.pins:
         chosen = with_pins(live, chosen, scenario.pins, constraints, options.top_k)
-    return None if chosen is None else RankedResults(live.version, _results(live, chosen, options, query, text))
+    if chosen is None:
+        return None
+    results = _results(live, chosen, options, query, text)
+    if propensities:  # 1 for pins and for what serendipity added
+        found = (propensities.get(place, 1.0) for place in chosen.places)
+        results = [video._replace(propensity=chance) for video, chance in zip(results, found, strict=True)]
+    return RankedResults(live.version, results)
 
 
 def _diverse(live: Live, pool: RankedCandidates, options: Options) -> RankedCandidates:

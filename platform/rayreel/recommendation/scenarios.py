@@ -51,7 +51,9 @@ class Rule(BaseModel):
 
 
 class Scenario(BaseModel):
-    """The steps after retrieval, in their order: rules and freshness, near-duplicates, caps, diversity, pins."""
+    """The steps after retrieval, in their order: rules and freshness, near-duplicates, caps, diversity, exploration,
+    pins.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -65,6 +67,9 @@ class Scenario(BaseModel):
     )
     caps: dict[str, Annotated[int, Field(ge=1)]] = Field(
         {}, description="Most results with the same category, title, or extra.KEY such as a creator or a source."
+    )
+    explore: float = Field(
+        0.0, ge=0, le=1, description="Chance of each result to be another candidate, drawn at random; see propensity."
     )
     pins: tuple[str, ...] = Field((), description="Ids returned first, unless the user has watched or refused them.")
 

@@ -6,12 +6,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 from rayreel.index.filters import matches
 from rayreel.recommendation.candidates import Constraints, RankedCandidates
 from rayreel.recommendation.live import Live
 from rayreel.recommendation.scenarios import Scenario
 from rayreel.release.rows import VideoRow
+
+EXPLORED = "explore"
 
 
 def through_steps(live: Live, pool: RankedCandidates, scenario: Scenario, now: float) -> RankedCandidates:
@@ -59,6 +62,30 @@ def capped(live: Live, pool: RankedCandidates, caps: Mapping[str, int]) -> Ranke
             counts.update(values)
             kept.append(rank)
     return pool.take(kept)
+
+
+def explored(
+    chosen: RankedCandidates, pool: RankedCandidates, share: float, rng: Generator
+) -> tuple[RankedCandidates, dict[int, float]]:
+    """Replace each result with a chance of `share` by a candidate that was not chosen; return the propensities too.
+
+    A propensity is the chance that the video was shown at its rank: 1 - share for a chosen one, share / n for one drawn
+    from the n that were left. The stage of those is explore. Without other candidates, nothing is replaced.
+    """
+    rest = [rank for rank, place in enumerate(pool.places) if place not in set(chosen.places)]
+    places, scores, stages = list(chosen.places), list(chosen.scores), list(chosen.stages)
+    propensities: dict[int, float] = {}
+    for rank in range(len(places)):
+        if not rest:
+            propensities[places[rank]] = 1.0
+            continue
+        propensity = 1 - share
+        if rng.random() < share:
+            propensity = share / len(rest)
+            drawn = rest.pop(int(rng.integers(len(rest))))
+            places[rank], scores[rank], stages[rank] = pool.places[drawn], pool.scores[drawn], EXPLORED
+        propensities[places[rank]] = propensity
+    return RankedCandidates(places, scores, stages), propensities
 
 
 def with_pins(

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -129,6 +129,19 @@ def test_a_page_of_what_is_kept_continues_where_the_last_one_ended(database: Dat
             break
         after = found[1]
     assert seen == [f"v{n}" for n in range(5)]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_replicas_that_start_together_create_one_set_of_tables(
+    kind: str, storage: Storage, request: pytest.FixtureRequest
+) -> None:
+    url = "" if kind == "sqlite" else request.getfixturevalue("postgresql_url")
+    stores = [Database(EventsConfig.model_validate({"url": url}), storage) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        stored = list(pool.map(lambda n: add(stores[n], event_row(f"e{n}", "ann", f"v{n}")).stored, range(8)))
+    assert stored == [1] * 8 and len(watched(stores[0], "ann")) == 8
+    for store in stores:
+        store.close()
 
 
 def results(futures: Sequence["Future[Written]"]) -> list[Written]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
@@ -14,6 +15,8 @@ from rayreel.storage import Storage
 
 # Writes lock SQLite at their start: a read that becomes a write could fail without waiting.
 WRITES = {"writes": True}
+# A number of our own, for PostgreSQL's lock while tables are created.
+CREATING = 7_312_017
 
 
 class Database:
@@ -22,6 +25,7 @@ class Database:
     def __init__(self, config: EventsConfig, storage: Storage) -> None:
         self._config, self._storage = config, storage
         self._engine: Engine | None = None
+        self._opening = Lock()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -52,11 +56,12 @@ class Database:
             self._engine.dispose()
 
     def _opened(self) -> Engine:
-        if self._engine is None:
-            engine = self._sqlite() if not self._config.url.get_secret_value() else self._server()
-            metadata.create_all(engine)
-            self._engine = engine
-        return self._engine
+        with self._opening:
+            if self._engine is None:
+                engine = self._sqlite() if not self._config.url.get_secret_value() else self._server()
+                _create_tables(engine)
+                self._engine = engine
+            return self._engine
 
     def _sqlite(self) -> Engine:
         if not self._storage.is_local:
@@ -94,6 +99,14 @@ class Database:
             raise EventsUnavailable(
                 f"The event store failed: {str(cause or error).strip()}. Check events.url and the database."
             ) from error
+
+
+def _create_tables(engine: Engine) -> None:
+    """Create missing tables. Replicas that start together do so one after the other."""
+    with engine.connect().execution_options(**WRITES) as connection, connection.begin():
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({CREATING})")
+        metadata.create_all(connection)
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 - of the driver

@@ -3,6 +3,7 @@
 import json
 import time
 import uuid
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -12,6 +13,7 @@ from rayreel.events.done import Done
 from rayreel.events.read import Owner, answer, done_by, owner_of
 from rayreel.events.write import AnswerRow, EventRow
 from rayreel.recommendation.person import state_of
+from rayreel.recommendation.query import Vector
 from rayreel.recommendation.recommend import by_person, check_request
 from rayreel.recommendation.results import RankedResults
 from serve_apps.problems import NotFound
@@ -42,11 +44,22 @@ async def recommend_known(service: Service, serving: Serving, query: RecommendRe
     query = known.query.model_copy(update={"exclude": [*known.query.exclude, *known.shown]})
     options = await service.scenarios.options(query, service.settings)
     state = state_of(serving.live, known.done, now, config)
-    found = await service.search(serving, lambda release: by_person(release, state, known.user, options, popularity))
+    articles = await articles_of(service, serving, known.user)
+    found = await service.search(
+        serving, lambda release: by_person(release, state, known.user, options, popularity, articles=articles)
+    )
     row = _row(known, found, now)
     impressions = list(_impressions(row, found)) if service.settings.events.impressions else []
     await service.people.add(impressions, row)
     return found, row.recommendation_id
+
+
+async def articles_of(service: Service, serving: Serving, user: User | None) -> Sequence[Vector]:
+    """Return the unit embeddings of the articles that a user read; none without any. Raises EmptyQuery, Busy."""
+    if user is None or not user.articles:
+        return ()
+    found: Sequence[Vector] = await service.encode("texts", user.articles, serving.version)
+    return found
 
 
 def _known(connection: Connection, query: RecommendRequest) -> KnownRequest:

@@ -19,7 +19,7 @@ from rayreel.recommendation.reranking import reranked, texts_of, with_candidates
 from rayreel.recommendation.results import RankedResults, RankedVideo
 from serve_apps.content import Content, content_of
 from serve_apps.forms import file_of, form_of, message_of
-from serve_apps.known import recommend_known
+from serve_apps.known import articles_of, recommend_known
 from serve_apps.problems import answers
 from serve_apps.service import CurrentService, Service
 from serve_apps.shown import links
@@ -84,7 +84,8 @@ async def _recommend(service: Service, serving: Serving, query: RecommendRequest
         text_D = (await service.encode("texts", [query.text], serving.version))[0]
     elif query.text is not None and space is not None:
         text_D = await service.encode("words_in", query.text, serving.version, space.modality)
-    found = await service.search(serving, lambda release: answer(release, wanted, text_D))
+    articles = await articles_of(service, serving, query.user)
+    found = await service.search(serving, lambda release: answer(release, wanted, text_D, articles))
     return await _reranked(service, serving, query, found) if query.rerank else found
 
 

@@ -3,13 +3,13 @@
 import pytest
 
 from live_case import Release, at, explanation, pinned
-from rayreel.client.messages import User
+from rayreel.client.messages import RecommendRequest, User
 from rayreel.events.done import Done
 from rayreel.recommendation.config import RecommendConfig
 from rayreel.recommendation.person import PersonState, state_of
 from rayreel.recommendation.popular import Popularity
 from rayreel.recommendation.query import BadQuery, Options
-from rayreel.recommendation.recommend import by_person
+from rayreel.recommendation.recommend import by_person, recommend
 from rayreel.recommendation.results import RankedResults
 from release_rows import release_row
 
@@ -111,6 +111,17 @@ def test_people_of_whom_nothing_is_known_get_popular_and_new_videos(release: Rel
     assert ids(found) == ["d7", "d8", "d0"]
     assert explanation(found[0])[:2] == ("popular", {})
     assert ids(asked(release, event("d7", "dislike"), shares={"d7": 1.0}, top_k=1)) == ["d0"]
+
+
+def test_articles_are_interests_of_people_without_a_history(release: Release) -> None:
+    live, nobody = pinned(release.live, text_neighbours=0), Popularity({}, NOW, CONFIG)
+    read = [at(88.0), at(2.0)]
+    known = by_person(live, PersonState(), ANN, Options(top_k=4), nobody, articles=read)
+    assert set(ids(known)) == {"d9", "d8", "d0", "d1"}
+    asked_once = recommend(live, RecommendRequest(user=User(articles=["a", "b"]), top_k=4), None, read)
+    assert ids(asked_once) == ids(known)
+    refused = state(release, event("d9", "dislike"))
+    assert "d9" not in ids(by_person(live, refused, ANN, Options(top_k=4), nobody, articles=read))
 
 
 def test_a_known_person_has_no_words_for_a_hybrid_search(release: Release) -> None:

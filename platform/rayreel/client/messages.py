@@ -107,6 +107,7 @@ class User(_Request):
             "anyOf": [
                 {"required": ["history"], "properties": {"history": {"minItems": 1}}},
                 {"required": ["liked_categories"], "properties": {"liked_categories": {"minItems": 1}}},
+                {"required": ["articles"], "properties": {"articles": {"minItems": 1}}},
                 *_present("user_id", "session_id"),
             ],
         }
@@ -121,11 +122,14 @@ class User(_Request):
     rewatch: Flag = Field(False, description="Also return watched videos, but no disliked or hidden ones.")
     history: list[VideoId | Watched] = Field(default_factory=list, max_length=1000, description="In any order.")
     liked_categories: list[Category] = Field(default_factory=list, max_length=50)
+    articles: list[Words] = Field(
+        default_factory=list, max_length=20, description="Texts that they read: what these are about is an interest."
+    )
 
     @model_validator(mode="after")
     def _check_any_preference(self) -> Self:
         if self.is_empty and not self.is_known:
-            raise ValueError("user_id, session_id, history or liked_categories is required")
+            raise ValueError("user_id, session_id, history, liked_categories or articles is required")
         return self
 
     @property
@@ -136,7 +140,7 @@ class User(_Request):
     @property
     def is_empty(self) -> bool:
         """Whether the request itself says nothing about what they like."""
-        return not (self.history or self.liked_categories)
+        return not (self.history or self.liked_categories or self.articles)
 
     def watched(self) -> list[Watched]:
         """Return the history with plain ids converted to entries of weight 1."""

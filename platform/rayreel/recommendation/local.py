@@ -83,7 +83,8 @@ class LocalRelease:
             text_D = self.embed(request.text)
         else:
             text_D = mean_of(self.word_encoders.encode([request.text])[0], space.modality)
-        found = recommend(self._pinned, wanted, text_D)
+        articles = [] if request.user is None else [self.embed(article) for article in request.user.articles]
+        found = recommend(self._pinned, wanted, text_D, articles)
         return rerank(self.live, found, request, self.reranker, self.config.reranked) if request.rerank else found
 
     def recommend_file(self, vectors: QueryVectors, query: UploadQuery) -> RankedResults:

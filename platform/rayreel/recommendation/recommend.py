@@ -68,10 +68,16 @@ class PinnedRelease:
         return HybridSearch(self.nearest(query_D), text, self.live.snapshot.word_weight)
 
 
-def recommend(release: PinnedRelease, request: RecommendRequest, text_D: Vector | None = None) -> RankedResults:
+def recommend(
+    release: PinnedRelease,
+    request: RecommendRequest,
+    text_D: Vector | None = None,
+    articles: Sequence[Vector] = (),
+) -> RankedResults:
     """Answer a request from one release. Blocks.
 
-    `text_D`: the request's text, embedded by the release's tower; with `space`, by that encoder.
+    `text_D`: the request's text, embedded by the release's tower; with `space`, by that encoder. `articles`: the
+    user's, embedded by the tower.
 
     Raises:
         UnknownVideo, BadQuery, BadFilter: as `check_request`; BadQuery also if the release has nothing of the user.
@@ -90,7 +96,9 @@ def recommend(release: PinnedRelease, request: RecommendRequest, text_D: Vector 
         return by_id(release, request.video_id, options)
     if request.user is not None and not (request.user.is_known and request.user.is_empty):
         user = request.user
-        return by_user(release, history_of(user), user.liked_categories, options, rewatch=user.rewatch)
+        return by_user(
+            release, history_of(user), user.liked_categories, options, rewatch=user.rewatch, articles=articles
+        )
     if request.user is not None or request.recommendation_id is not None:
         raise BadQuery("Only a service knows what users did. Pass a history or liked categories, or ask a service.")
     if request.embedding is not None:
@@ -235,9 +243,11 @@ def by_user(
     options: Options,
     *,
     rewatch: bool = False,
+    articles: Sequence[Vector] = (),
 ) -> RankedResults:
     """Return videos for a user's watch history and liked categories; watched ones only with `rewatch`. Blocks.
 
+    `articles`: unit embeddings of texts that they read, which are moved toward videos as queries by text are.
     Each interest costs a search. See `users.taste`.
 
     Raises:
@@ -245,7 +255,8 @@ def by_user(
     """
     if options.hybrid:
         raise BadQuery(NO_WORDS)
-    found = taste(release.live, history, liked, release.config, options.weights)
+    moved = [expanded(release.nearest(article_D), release.config.text_neighbours) for article_D in articles]
+    found = taste(release.live, history, liked, release.config, options.weights, articles=moved)
     source = Interests([release.nearest(interest_D) for interest_D in found.queries_ID], found.shares)
     watched = frozenset() if rewatch else frozenset(video.video_id for video in history)
     chosen = choose(release.live, source, options, found.queries_ID, home=found.home, exclude=watched)
@@ -253,7 +264,13 @@ def by_user(
 
 
 def by_person(
-    release: PinnedRelease, person: PersonState, user: User, options: Options, popularity: Popularity
+    release: PinnedRelease,
+    person: PersonState,
+    user: User,
+    options: Options,
+    popularity: Popularity,
+    *,
+    articles: Sequence[Vector] = (),
 ) -> RankedResults:
     """Return videos for someone whose events are known. Blocks.
 
@@ -267,8 +284,8 @@ def by_person(
         raise BadQuery(NO_WORDS)
     options = replace(options, exclude=options.exclude | person.excluded(rewatch=user.rewatch))
     history = [*history_of(user), *person.history]
-    if has_taste(release.live, history, user.liked_categories, options.weights):
-        return by_user(release, history, user.liked_categories, options, rewatch=user.rewatch)
+    if len(articles) or has_taste(release.live, history, user.liked_categories, options.weights):
+        return by_user(release, history, user.liked_categories, options, rewatch=user.rewatch, articles=articles)
     nothing_D = np.zeros(release.live.dim, np.float32)
     found = _not_none(choose(release.live, PopularVideos(release.live, popularity), options, nothing_D, home=NO_HOME))
     return replace(found, results=[video._replace(explanation=_without_query(video)) for video in found])

@@ -64,18 +64,21 @@ def taste(
     liked: Sequence[str],
     config: RecommendConfig,
     weights: Mapping[Modality, float] | None = None,
+    *,
+    articles: Sequence[Vector] = (),
 ) -> Taste:
-    """Return a user's interests: a few groups of watched videos and of liked categories.
+    """Return a user's interests: a few groups of watched videos, and of liked categories and articles.
 
     A watched video's weight halves for every half-life that it is older than the newest; one without a timestamp counts
-    as new. A liked category is the mean of its videos, with the weight of an average watched video. Videos and
+    as new. A liked category is the mean of its videos, and an article its unit embedding, each with the weight of an
+    average watched video. Videos and
     categories that the release does not have are skipped; `weights` reweight the modalities of the watched videos.
 
     Raises:
         BadQuery: nothing is left.
     """
     places, vectors_HD, counts_H = _history(live, history, weights, config.half_life_s)
-    liked_CD = _categories(live, liked)
+    liked_CD = np.concatenate([_categories(live, liked), np.asarray(articles, np.float32).reshape(-1, live.dim)])
     if not len(vectors_HD) and not len(liked_CD):
         raise BadQuery(
             f"Release {live.version} has none of the {len(history)} videos of the history and of the {len(liked)} "

@@ -13,6 +13,7 @@ from rayreel.catalog.video import CatalogVideo
 from rayreel.client.messages import NewVideo
 from rayreel.failures import Reason, Rejected
 from rayreel.features.store import open_store
+from rayreel.media.pictures import Pictures
 from rayreel.release import registry
 from rayreel.release.increment import Writer
 from rayreel.release.rows import ReleaseRows, VideoRow
@@ -60,8 +61,8 @@ class Writing:
             await asyncio.shield(self._threads(writer.add, encoded.features, rows))
             await self._announce()
             if (now := self._state.current).version == serving.version:
-                if before is not None and before.uri != video.uri:
-                    await asyncio.to_thread(self._forget, [before.uri])
+                if before is not None:
+                    await asyncio.to_thread(self._forget, [before], now, video.uri)
                 return video.video_id
             serving = now
             again = await self._encode("embed_again", encoded.features, serving.version)
@@ -76,13 +77,13 @@ class Writing:
         """Delete videos and return the ids that existed. Raises Busy, Unavailable."""
         deleted: set[str] = set()
         serving = self._state.current
-        uploads = [row.uri for video_id in ids if (row := _row(serving, video_id)) is not None]
+        rows = [row for video_id in ids if (row := _row(serving, video_id)) is not None]
         for _ in range(ATTEMPTS):
             writer = await self._writer(serving)
             deleted |= set(await asyncio.shield(self._threads(writer.delete, list(ids))))
             await self._announce()
             if (now := self._state.current).version == serving.version:
-                await asyncio.to_thread(self._forget, uploads)
+                await asyncio.to_thread(self._forget, rows, now)
                 return sorted(deleted)
             serving = now
         raise Unavailable("The serving release kept changing while the videos were deleted. Try again.")
@@ -124,13 +125,20 @@ class Writing:
     def _upload_path(self, uri: str) -> str:
         return self._settings.place.path(UPLOADS, uri.partition("?")[0].rpartition("/")[2])
 
-    def _forget(self, uris: Sequence[str]) -> None:
-        """Delete uploaded files. Other URIs are ignored, since those files are not ours."""
+    def _forget(self, rows: Sequence[VideoRow], now: Serving, kept: str = "") -> None:
+        """Delete the uploaded files of former rows, except `kept`, and their pictures, which copies may still need.
+
+        Other URIs are ignored, since those files are not ours.
+        """
         folder = self._settings.place.uri(UPLOADS, "").partition("?")[0]
-        for uri in uris:
+        for uri in {row.uri for row in rows} - {kept}:
             if uri.startswith(folder):
                 with suppress(FileNotFoundError):
                     self._settings.place.filesystem.delete_file(self._upload_path(uri))
+        contents = {row.content_hash for row in rows if row.content_hash}
+        pictures = Pictures(self._settings.place)
+        for content_hash in contents - now.live.contents(contents):
+            pictures.forget(content_hash)
 
 
 def refusal(rejected: Rejected) -> Exception:

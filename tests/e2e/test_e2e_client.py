@@ -1,5 +1,6 @@
 """The client with the real service."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -90,6 +91,19 @@ def test_an_added_video_is_found_at_once_and_a_deleted_one_is_not(client: Client
     with pytest.raises(ApiError) as gone:
         client.video("new / ü")
     assert gone.value.status == 404 and gone.value.request_id
+
+
+def test_pictures_are_deleted_with_the_last_video_that_has_them(client: Client, chain: Chain, film: FilmMaker) -> None:
+    path, another = film("one.mp4", frames=26), film("another.mp4", frames=27)
+    content = hashlib.sha256(path.read_bytes()).hexdigest()
+    pictures = chain.storage / "pictures" / content[:2] / f"{content}.pictures"
+    for video_id in ("one", "its copy"):
+        client.add_video(path, video_id=video_id)
+    client.add_video(another, video_id="one")
+    assert pictures.exists()
+    client.delete_video("its copy")
+    assert not pictures.exists()
+    client.delete_video("one")
 
 
 def test_the_serving_release_is_listed(client: Client) -> None:

@@ -92,3 +92,13 @@ def test_a_release_without_videos_returns_no_results(tmp_path: Path) -> None:
     assert live.page("", 5) == []
     for options in (Options(), Options(diversity=0.5, explain=True), Options(cross_category=True, serendipity=0.5)):
         assert by_vector(pinned(live), at(0), options).results == []
+
+
+def test_a_content_is_known_as_long_as_a_video_has_it(tmp_path: Path) -> None:
+    release = Release(tmp_path, [release_row(i, content_hash="one") for i in "ab"], neighbours=5)
+    release.put(release_row("c", content_hash="two"), release_row("a", content_hash="two"))
+    assert release.refresh().contents({"one", "two", "three"}) == {"one", "two"}
+    release.delete("b")
+    assert release.refresh().contents({"one", "two"}) == {"two"}
+    release.delete("a", "c")
+    assert not release.refresh().contents({"one", "two"})

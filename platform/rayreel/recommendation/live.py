@@ -1,11 +1,11 @@
 """The serving release in the memory of a replica: a snapshot and the changes since."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from heapq import merge
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Self
 
@@ -281,6 +281,12 @@ class Live:
         if condition is not None:
             rows = (row for row in rows if satisfies(condition, row.fields()))
         return list(islice(rows, count))
+
+    def contents(self, hashes: Collection[str]) -> set[str]:
+        """Return which of these content hashes videos of the release have."""
+        inside = (row for place, row in enumerate(self.snapshot.rows) if place not in self.hidden)
+        found = (row.content_hash for row in chain(inside, self.overlay.rows))
+        return {content for content in found if content is not None and content in hashes}
 
     def verdicts(self, condition: Filter) -> bytearray:
         """Return the cached results of a filter by place of the snapshot; see `SnapshotStatistics`."""

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
@@ -20,6 +21,7 @@ from rayreel.errors import RayreelError
 from rayreel.index.search import NoRelease
 from rayreel.recommendation.live import UnknownVideo
 from rayreel.recommendation.query import BadQuery
+from rayreel.release import registry
 from rayreel.release.rows import ReleaseRows
 from release_rows import release_row, release_table
 
@@ -163,3 +165,5 @@ def test_map_writes_a_page_and_a_picture_for_the_service_and_to_a_file(promoted:
     assert (tmp_path / "all.png").read_bytes().startswith(b"\x89PNG")
     place = promoted.settings.place
     assert place.read(place.path("maps", "map.html")) == (tmp_path / "all.html").read_bytes()
+    artifacts = mlflow.MlflowClient().list_artifacts(registry.resolve("1").run_id, "maps")
+    assert {artifact.path for artifact in artifacts} == {"maps/map.html", "maps/map.png"}

@@ -190,6 +190,18 @@ def log_folder(folder: Path, name: str) -> None:
     mlflow.log_artifacts(str(folder), name)
 
 
+def add_files(run_id: str, folder: Path, name: str) -> None:
+    """Add the files of a folder to an earlier run, as artifacts in `name/`.
+
+    Raises TrackingUnavailable, TrackingDeleted.
+    """
+    try:
+        _check_run(run_id)
+        mlflow.MlflowClient().log_artifacts(run_id, str(folder), name)
+    except MlflowException as error:
+        raise TrackingUnavailable.of(error) from error
+
+
 def training_history(run_id: str) -> dict[str, list[tuple[int, float]]]:
     """Return (step, value) of every metric that a run logged during training."""
     client = mlflow.MlflowClient()

@@ -1,5 +1,6 @@
 """Making a map of the promoted release."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,15 @@ from rayreel.recommendation.config import Layout
 from rayreel.recommendation.local import load_promoted
 from rayreel.recommendation.map import map_of
 from rayreel.recommendation.map_page import page, picture
+from rayreel.release import registry
 from rayreel.settings import Settings
-from rayreel.training.tracking import use_tracking
+from rayreel.training.tracking import add_files, use_tracking
 
 FOLDER = "maps"
 
 
 def make_map(settings: Settings, layout: Layout, out: Path | None = None) -> dict[str, Any]:
-    """Write the map below the storage root, where the service finds it, and to `out` if given."""
+    """Write the map below the storage root, where the service finds it, to the release's run, and to `out` if given."""
     storage = settings.place
     use_tracking(storage)
     live = load_promoted(storage, settings.release.snapshot_cache)
@@ -26,6 +28,10 @@ def make_map(settings: Settings, layout: Layout, out: Path | None = None) -> dic
     contents = {"map.html": page(made).encode(), "map.png": picture(made)}
     for name, content in contents.items():
         storage.write(storage.path(FOLDER, name), content)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in contents.items():
+            (Path(folder) / name).write_bytes(content)
+        add_files(registry.resolve(str(live.version)).run_id, Path(folder), FOLDER)
     places = [storage.uri(FOLDER, name) for name in contents]
     if out is not None:
         places = [str(out.with_suffix(suffix)) for suffix in (".html", ".png")]

@@ -54,8 +54,7 @@ class RankedVideo(NamedTuple):
 
     `has_video` is False for an item that is known by its text only. `cosine` is set in a hybrid search.
     `content_hash` is the SHA-256 of its file. `reranked` is the score of a reranker, by which results are then ordered.
-    `propensity` is the chance that it was shown at this rank, where a
-    scenario explores.
+    `propensity` is the chance that it was shown at this rank, where a scenario explores.
     """
 
     video_id: str

@@ -149,7 +149,7 @@ def test_two_training_runs_of_one_name_have_different_identities(storage: Storag
 
 def test_an_unknown_trained_encoder_is_reported_with_the_known_ones(storage: Storage) -> None:
     write_untrained(storage, "jumps-2")
-    with pytest.raises(UnknownEncoder, match=r"'jumps-3'.*r2plus1d_18, jumps-2"):
+    with pytest.raises(UnknownEncoder, match=r"'jumps-3'.*colour_layout, jumps-2"):
         EncodersConfig(visual="jumps-3", storage=storage.root)
     with pytest.raises(UnknownEncoder, match="nowhere/at/all"):
         EncodersConfig(visual="nowhere/at/all")

@@ -180,7 +180,7 @@ class _Log:
 
 
 def _keep_captions(video: Path, offered: Mapping[str, Mapping[str, Any]], languages: Sequence[str]) -> bool:
-    """Rename the captions of the first language that there are to the video's name, and delete others."""
+    """Rename the captions of the first available language to the video's name, and delete others."""
     files = {name: Path(entry["filepath"]) for name, entry in offered.items() if entry.get("filepath")}
     files = {name: path for name, path in files.items() if path.is_file() and path.suffix in CAPTIONS}
     named = (name for language in languages for name in files if name.partition("-")[0] == language or name == language)

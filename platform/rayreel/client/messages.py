@@ -123,7 +123,9 @@ class User(_Request):
     history: list[VideoId | Watched] = Field(default_factory=list, max_length=1000, description="In any order.")
     liked_categories: list[Category] = Field(default_factory=list, max_length=50)
     articles: list[Words] = Field(
-        default_factory=list, max_length=20, description="Texts that they read: what these are about is an interest."
+        default_factory=list,
+        max_length=20,
+        description="Texts that they have read; the subjects of these are interests.",
     )
 
     @model_validator(mode="after")
@@ -139,7 +141,7 @@ class User(_Request):
 
     @property
     def is_empty(self) -> bool:
-        """Whether the request itself says nothing about what they like."""
+        """Whether the request itself has no history, category or text."""
         return not (self.history or self.liked_categories or self.articles)
 
     def watched(self) -> list[Watched]:
@@ -258,8 +260,8 @@ class RecommendRequest(RecommendOptions):
     text: Words | None = Field(None, description="Return videos that match a text.")
     rerank: Flag = Field(
         False,
-        description="Order the best results by a network that reads text and video's words together, if the service "
-        "has one; requires text. Not with space, scenario, diversity, serendipity.",
+        description="Order the best results by a network that reads the query and a video's words together, if the "
+        "service has one; requires text. Not with space, scenario, diversity, serendipity.",
     )
     embedding: Annotated[list[Number], Field(min_length=2, max_length=4096, json_schema_extra=_DIRECTION)] | None = (
         Field(

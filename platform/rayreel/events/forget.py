@@ -55,9 +55,9 @@ def _record(connection: Connection, found: Sequence[str], receipt_id: str, now: 
 
 
 def _overwrite(database: Database) -> None:
-    """Empty SQLite's log. Readers of a moment ago may prevent it for a moment."""
+    """Empty SQLite's log. A reader that is still open may delay this."""
     for _ in range(TRUNCATE_ATTEMPTS):
         if database.truncate_log():
             return
         time.sleep(0.1)
-    log.warning("SQLite's write-ahead log was not emptied: it is in use. The next deletion or restart empties it.")
+    log.warning("SQLite's write-ahead log is in use and was not emptied. The next deletion or restart empties it.")

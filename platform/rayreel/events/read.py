@@ -13,7 +13,7 @@ from rayreel.events.tables import events, recommendations, sessions
 
 
 class Owner(NamedTuple):
-    """A user, or the session of someone who has not signed in. One of both is set."""
+    """A user, or the session of someone who has not signed in. Exactly one of the two is set."""
 
     user_id: str | None
     session_id: str | None

@@ -88,7 +88,7 @@ def add_groups(connection: Connection, groups: Sequence[Sequence[EventRow]]) -> 
 
 
 def _result(group: Sequence[EventRow], ends: dict[str, float], stored: set[str]) -> Written:
-    """The result of a caller, whose stored ids are removed from `stored`: a repeated id is stored for the first one."""
+    """Return a caller's result and remove its ids from `stored`: a repeated id counts for the first caller."""
     deleted = {place: end for place, row in enumerate(group) if (end := _end_of(row, ends)) >= row.at}
     found = {row.event_id for place, row in enumerate(group) if place not in deleted} & stored
     stored -= found

@@ -28,7 +28,7 @@ def captions_beside(videos: Iterable[CatalogVideo]) -> dict[str, Path]:
 
 
 def captions_key(path: Path) -> str:
-    """Return what identifies captions in a row's version: changed ones are other rows."""
+    """Return what identifies captions in a row's version: other captions make another row."""
     stat = path.stat()
     return f"{KEY} {stat.st_size} {stat.st_mtime_ns}"
 

@@ -15,7 +15,7 @@ from rayreel.simulation.rounds import simulate
 def simulate_people(
     url: str, key: str | None, people: int, rounds: int, visits: int, top_k: int, drift: float, seed: int
 ) -> None:
-    """Simulate people, print a row for each way and round, and delete their users."""
+    """Simulate people, print a row per policy and round, and delete their users."""
     name = f"simulated-{uuid.uuid4().hex[:8]}"
     step(f"{people} people visit {url} {visits} times in each of {rounds} rounds")
     table = Table("policy", "round", "CTR", "± 95 %", "coverage", "Gini", title="Views per result shown")

@@ -139,7 +139,8 @@ def score_of(made: RegisteredTower) -> float:
 
 _NOTHING_TO_LEARN = (
     "The data have no interactions and no category with two videos for training. Features without training are better "
-    "than a tower that learns only from views of the same video: registering those. Train one with train.recipe=tower."
+    "than a tower that learns only from views of the same video, so they are registered. To train one, set "
+    "train.recipe=tower."
 )
 _UNTRAINED: dict[str, tuple[str, Callable[[TrainJob], FittedFeatures]]] = {
     "frozen": ("Frozen features", fit_frozen),

@@ -58,11 +58,20 @@ def test_loading_settings_imports_no_heavy_library(preset: str) -> None:
     assert "rayreel" in loaded and not loaded & HEAVY
 
 
-def test_help_takes_less_than_a_second_of_cpu_time() -> None:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    python(RUN.format(words=["--help"]))
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
+def cpu_s(code: str) -> float:
+    """Return the CPU time in s of a new Python that runs the code: the least of three runs."""
+
+    def once() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        python(code)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    return min(once() for _ in range(3))
+
+
+def test_help_takes_little_longer_than_importing_what_prints_it() -> None:
+    assert cpu_s(RUN.format(words=["--help"])) < 3 * cpu_s("import pydantic_settings, rich.console, typer")
 
 
 @pytest.mark.parametrize("words", PATHS, ids=" ".join)

@@ -28,11 +28,12 @@ for start in range(0, 10**6, 20):
         print(number, flush=True)
 """
 ACKNOWLEDGED = 200
+TESTS = Path(__file__).parents[1]
 
 
 def test_every_acknowledged_event_survives_a_killed_writer(tmp_path: Path) -> None:
     words = [sys.executable, "-c", WRITE, str(tmp_path)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as writer:
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=TESTS) as writer:
         assert writer.stdout is not None
         acknowledged = [int(writer.stdout.readline()) for _ in range(ACKNOWLEDGED)]
         os.kill(writer.pid, signal.SIGKILL)

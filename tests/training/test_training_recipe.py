@@ -16,7 +16,7 @@ from rayreel.tower.losses.config import LossConfig
 from rayreel.training.config import TrainConfig
 from rayreel.training.job import TrainJob
 from rayreel.training.pairs.config import PairsConfig
-from rayreel.training.recipe import AS_SET, LABELS, VIEWS, WITH_INTERACTIONS, with_recipe
+from rayreel.training.recipe import LABELS, VIEWS, WITH_INTERACTIONS, PairRecipe, with_recipe
 
 IDS = [f"v{n:02}" for n in range(40)]
 
@@ -58,12 +58,12 @@ ALONE = [f"c{n}" for n in range(40)]
     ],
 )
 def test_the_first_recipe_whose_pairs_the_data_have_is_chosen(
-    tmp_path: Path, categories: list[str], interactions: pa.Table | None, expected: object
+    tmp_path: Path, categories: list[str], interactions: pa.Table | None, expected: PairRecipe
 ) -> None:
-    chosen, reason = with_recipe(job(tmp_path, categories, interactions=interactions))
-    assert reason == expected.reason  # type: ignore[attr-defined]
-    assert (chosen.pairs, chosen.loss) == (expected.pairs, expected.loss)  # type: ignore[attr-defined]
-    assert chosen.train.learning_rate == expected.learning_rate  # type: ignore[attr-defined]
+    chosen, recipe = with_recipe(job(tmp_path, categories, interactions=interactions))
+    assert recipe is expected and recipe.worthwhile is (recipe is not VIEWS)
+    assert (chosen.pairs, chosen.loss) == (expected.pairs, expected.loss)
+    assert chosen.train.learning_rate == expected.learning_rate
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,9 @@ def test_the_first_recipe_whose_pairs_the_data_have_is_chosen(
 )
 def test_what_is_set_is_trained(tmp_path: Path, parts: dict[str, object]) -> None:
     given = job(tmp_path, LABELLED, **parts)
-    assert with_recipe(given) == (given, AS_SET)
+    chosen, recipe = with_recipe(given)
+    assert chosen == given and recipe.worthwhile
+    assert (recipe.pairs, recipe.loss, recipe.learning_rate) == (given.pairs, given.loss, given.train.learning_rate)
 
 
 def test_a_learning_rate_that_is_set_is_kept(tmp_path: Path) -> None:

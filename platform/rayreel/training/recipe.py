@@ -21,15 +21,18 @@ _DEFAULT_RATE: float = TrainConfig.model_fields[_RATE].default
 
 @dataclass(frozen=True, slots=True)
 class PairRecipe:
-    """Pairs and loss that belong together, the learning rate measured with them, and why they are chosen."""
+    """Pairs and loss that belong together, the learning rate measured with them, and why they are chosen.
+
+    `worthwhile`: whether a tower that is trained by it is expected to be better than features without training.
+    """
 
     reason: str
     pairs: PairsConfig
     loss: LossConfig = field(default_factory=LossConfig)
     learning_rate: float = _DEFAULT_RATE
+    worthwhile: bool = True
 
 
-AS_SET = "as set in pairs and loss"
 WITH_INTERACTIONS = (
     PairRecipe("co-watched videos, videos of one category, and views", PairsConfig(co_watched=1, label=1)),
     PairRecipe("co-watched videos and views; no category has two training videos", PairsConfig(co_watched=1)),
@@ -43,21 +46,25 @@ LABELS = PairRecipe(
     learning_rate=1e-3,
 )
 # Towers of views alone lost to features without training: 0.56 against 0.59 on these clips, 0.02 in synthetic worlds.
-VIEWS = PairRecipe("two views of each video; there are no interactions and no category with two videos", PairsConfig())
+VIEWS = PairRecipe(
+    "two views of each video; there are no interactions and no category with two videos",
+    PairsConfig(),
+    worthwhile=False,
+)
 
 
-def with_recipe(job: TrainJob) -> tuple[TrainJob, str]:
-    """Return the job with the pairs, loss and learning rate of its recipe, and the reason for them.
+def with_recipe(job: TrainJob) -> tuple[TrainJob, PairRecipe]:
+    """Return the job with the pairs, loss and learning rate of its recipe, and the recipe.
 
     With `train.recipe=auto`, the first recipe whose pairs the training videos have. Settings that differ from their
     defaults are kept: of `pairs` and `loss` all, as one choice, and the learning rate. If there is nothing but views
-    to learn from, the reason is that of VIEWS.
+    to learn from, the recipe is VIEWS.
     """
     if job.train.recipe != "auto" or (job.pairs, job.loss) != (PairsConfig(), LossConfig()):
-        return job, AS_SET
+        return job, PairRecipe("as set in pairs and loss", job.pairs, job.loss, job.train.learning_rate)
     recipe = _possible(job)
     changed = {_RATE: recipe.learning_rate} if job.train.learning_rate == _DEFAULT_RATE else {}
-    return replace(job, pairs=recipe.pairs, loss=recipe.loss, train=job.train.model_copy(update=changed)), recipe.reason
+    return replace(job, pairs=recipe.pairs, loss=recipe.loss, train=job.train.model_copy(update=changed)), recipe
 
 
 def _possible(job: TrainJob) -> PairRecipe:

@@ -28,7 +28,7 @@ from rayreel.tower.save import load_tower, save_tower
 from rayreel.training.frozen import FittedFeatures, NoLabels, fit_frozen, fit_probe, fit_words
 from rayreel.training.job import TrainJob, prepare
 from rayreel.training.journal import EpochMetrics, Journal
-from rayreel.training.recipe import VIEWS, with_recipe
+from rayreel.training.recipe import PairRecipe, with_recipe
 from rayreel.training.runs import TowerRun, find_run
 from rayreel.training.smoothing import AVERAGED_SCORE, SmoothingChoice, choose_smoothing
 from rayreel.training.tracking import git_commit, log_metrics, tracked, use_tracking
@@ -85,8 +85,8 @@ def train_tower(settings: Settings) -> RegisteredTower:
     if settings.train.recipe == "best":
         return _train_best(settings)
     inputs, recipe = inputs_of(settings), settings.train.recipe
-    job, reason = job_of(settings, inputs)
-    if recipe == "auto" and reason == VIEWS.reason:
+    job, pairs = job_of(settings, inputs)
+    if recipe == "auto" and not pairs.worthwhile:
         note(_NOTHING_TO_LEARN)
         recipe = "frozen"
     if recipe in _UNTRAINED:
@@ -95,7 +95,7 @@ def train_tower(settings: Settings) -> RegisteredTower:
     config = settings.model_dump(mode="json")
     parameters = run_parameters(settings, inputs, job)
     step(f"Training on {inputs.store.key}: {settings.train.epochs} epochs, {settings.train.workers} workers ({name})")
-    step(f"Pairs: {reason}")
+    step(f"Pairs: {pairs.reason}")
     with tracked(settings.place, name, parameters, config, remedy=_remedy(settings, name)) as run_id:
         record = TowerRun(
             name=name,
@@ -112,7 +112,7 @@ def _train_best(settings: Settings) -> RegisteredTower:
     """Register a version of every kind that the data allow; the best by validation becomes the challenger."""
     found: dict[str, RegisteredTower] = {}
     each = {recipe: by_recipe(settings, recipe) for recipe in ("frozen", "probe", "auto")}
-    if job_of(each["auto"], inputs_of(settings))[1] == VIEWS.reason:
+    if not job_of(each["auto"], inputs_of(settings))[1].worthwhile:
         del each["auto"]  # it would be frozen features again
     for recipe, own in each.items():
         try:
@@ -268,8 +268,8 @@ def _show(title: str, numbers: Mapping[str, float]) -> None:
     console.print(facts(title, rows))
 
 
-def job_of(settings: Settings, inputs: TrainingInputs) -> tuple[TrainJob, str]:
-    """Return what is sent to the workers, with the recipe that the data allow, and why it was chosen."""
+def job_of(settings: Settings, inputs: TrainingInputs) -> tuple[TrainJob, PairRecipe]:
+    """Return what is sent to the workers, and the recipe that the data allow."""
     job = TrainJob(
         storage=settings.place.root,
         key=inputs.store.key,

@@ -60,7 +60,7 @@ def extract(options: BenchmarkOptions) -> list[Measurement]:
     from benchmarks.extraction import measure_extraction
 
     with options.clips() as videos:
-        return measure_extraction(videos, options.repeat, options.settings)
+        return measure_extraction(videos, options.repeat, options.settings, real=options.catalog is not None)
 
 
 def train(options: BenchmarkOptions) -> list[Measurement]:
@@ -117,7 +117,7 @@ def main(
 ) -> None:
     """Compare rayreel with the common way to do the same work (the peer) and with what the machine allows (the limit).
 
-    [bold]extract[/] the pipeline; peers: OpenCV with a seek per frame, PyAV; limit: bare loops on all cores.
+    [bold]extract[/] the pipeline; peers: OpenCV with a seek per frame, PyAV; limit: bare loops. Floors with --catalog.
 
     [bold]train[/] Ray Train; peer: encoding again in every epoch; limit: a bare torch loop.
 

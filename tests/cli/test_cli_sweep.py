@@ -101,7 +101,8 @@ def swept(ray_cluster: None, no_tracking: None, tmp_path_factory: pytest.TempPat
         patch.setattr(output.console, "_width", 250)
         sweep.main(grid=GRID, register_best=True, sets=SETS, storage=folder)
     runs = mlflow.search_runs(search_all_experiments=True, output_format="list")
-    parent = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
+    parents = {run.data.tags.get("mlflow.parentRunId") for run in runs}
+    parent = next(run for run in runs if run.info.run_id in parents)
     text = mlflow.artifacts.load_text(f"{parent.info.artifact_uri}/evaluation/sweep.json")
     children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     return SweepRun(capture.get(), parent, children, json.loads(text))
@@ -125,12 +126,18 @@ def test_every_trial_is_a_child_run_of_the_sweeps_run(swept: SweepRun) -> None:
             assert "test/category/ndcg at 10" in run.data.metrics
 
 
-def test_trials_are_ordered_by_validation_score_and_the_best_is_registered(swept: SweepRun) -> None:
+def test_trials_are_ordered_by_validation_score_and_the_best_cell_is_trained_and_registered(swept: SweepRun) -> None:
     through = [trial for trial in swept.tree["trials"] if trial["trouble"] is None]
     scores = [trial["validation/recall@10"] for trial in through]
     assert scores == sorted(scores, reverse=True)
     assert swept.tree["best"] == through[0]["name"]
-    assert registry.resolve(registry.CHALLENGER).run_id == through[0]["run_id"]
+    trial, trained = (
+        mlflow.get_run(run_id).data.params
+        for run_id in (through[0]["run_id"], registry.resolve(registry.CHALLENGER).run_id)
+    )
+    changed = {name for name in trial.keys() | trained.keys() if trial.get(name) != trained.get(name)}
+    # Only the trial must not train on validation videos, and says by what it is compared.
+    assert trained["train.refit"] == "True" and changed <= {"train.refit", "train.select", "training"}
 
 
 def test_the_table_has_the_baselines_beside_the_trials(swept: SweepRun) -> None:

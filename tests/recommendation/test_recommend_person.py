@@ -1,5 +1,7 @@
 """Known people: their events decide what they get, and what they never get again."""
 
+from pathlib import Path
+
 import pytest
 
 from live_case import Release, at, explanation, pinned
@@ -111,6 +113,14 @@ def test_people_of_whom_nothing_is_known_get_popular_and_new_videos(release: Rel
     assert ids(found) == ["d7", "d8", "d0"]
     assert explanation(found[0])[:2] == ("popular", {})
     assert ids(asked(release, event("d7", "dislike"), shares={"d7": 1.0}, top_k=1)) == ["d0"]
+
+
+def test_the_first_page_of_a_service_without_events_and_dates_has_every_category(tmp_path: Path) -> None:
+    rows = (release_row(f"{name}_{n:02}", category=name) for name in ("chess", "opera", "train") for n in range(20))
+    release = Release(tmp_path, rows, neighbours=4)
+    first = asked(release, top_k=12)
+    assert {video.category for video in first} == {"chess", "opera", "train"}
+    assert ids(asked(release, top_k=12)) == ids(first)
 
 
 def test_articles_are_interests_of_people_without_a_history(release: Release) -> None:

@@ -20,7 +20,9 @@ def main(
     seeds: Annotated[int, typer.Option(min=1, help="Seeds per cell; the table shows mean ± sd.")] = 1,
     parallel: Annotated[int, typer.Option(min=1, help="Maximum trials at a time, if CPUs or GPUs suffice.")] = 2,
     interactions: Interactions = None,
-    register_best: Annotated[bool, typer.Option(help="Register the best trial's tower as challenger.")] = False,
+    register_best: Annotated[
+        bool, typer.Option(help="Train the best cell as `rayreel train` does and register it as challenger.")
+    ] = False,
     config: ConfigFile = None,
     sets: Sets = None,
     storage: StorageRoot = None,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
+from zlib import crc32
 
 from rayreel.recommendation.candidates import Constraints, RankedCandidates
 from rayreel.recommendation.config import RecommendConfig
@@ -49,6 +50,11 @@ class PopularVideos:
 
 @lru_cache(2)
 def _ranked(live: Live, popularity: Popularity) -> list[tuple[int, float]]:
-    """All places with their scores, best first; ties by id, newest ids last, so that answers repeat."""
-    places = (live.place(row.video_id) for row in live.page("", len(live)))
+    """All places with their scores, best first.
+
+    Ties are in a random order that is always the same: in the order of ids, which often begin with the category, the
+    first page of a new service would show a single one.
+    """
+    ids = sorted((row.video_id for row in live.page("", len(live))), key=lambda video_id: crc32(video_id.encode()))
+    places = map(live.place, ids)
     return sorted(((place, popularity.score(live, place)) for place in places), key=lambda pair: -pair[1])

@@ -1,4 +1,4 @@
-"""Training the trials of a sweep, comparing them and registering the best."""
+"""Training the trials of a sweep, comparing them and training the best cell for the registry."""
 
 import json
 import tempfile
@@ -8,15 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ray.train import Checkpoint
-
 from rayreel.cli.output import console, note, step
 from rayreel.cli.steps.evaluate import terminal_table
 from rayreel.cli.steps.ray_session import use_ray
-from rayreel.cli.steps.train import TrainingInputs, inputs_of, job_of, run_parameters
+from rayreel.cli.steps.train import TrainingInputs, inputs_of, job_of, run_parameters, train_tower
 from rayreel.evaluation import report
 from rayreel.features.matrix import FeatureMatrix
-from rayreel.release import registry
 from rayreel.release.registry import Version
 from rayreel.settings import Settings
 from rayreel.training.sweep.compare import SweepComparison, common_select, compare
@@ -24,7 +21,7 @@ from rayreel.training.sweep.grid import Cell, ImpossibleGrid, common, labels
 from rayreel.training.sweep.run import run_trials
 from rayreel.training.sweep.table import as_json, failures, markdown, table_of
 from rayreel.training.sweep.trial import SweepTrial, TrialOutcome, log_test
-from rayreel.training.tracking import git_commit, log_report, tracked, use_tracking
+from rayreel.training.tracking import log_report, tracked, use_tracking
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +132,10 @@ def _log(result: SweepResult, cells: Sequence[Cell]) -> None:
 
 
 def register_best(result: SweepResult, settings: Settings) -> Version:
-    """Register the tower of the best trial as challenger."""
-    best = result.comparison.best
-    about = result.inputs.about(Settings(**best.trial.config))
-    metrics = {best.metric: best.score, "epochs": best.epochs, "git commit": git_commit()}
-    checkpoint = Checkpoint(best.checkpoint, settings.place.filesystem)
-    run = tracked(settings.place, best.trial.name, {}, {}, run_id=best.run_id)
-    with run, checkpoint.as_directory() as folder:
-        return registry.register(Path(folder), about, metrics)
+    """Train the best cell again as `rayreel train` does, and register that tower as challenger.
+
+    No trial trained on validation videos or chose how a release averages its vectors.
+    """
+    best = Settings(**result.comparison.best.trial.config)
+    train = best.train.model_copy(update={"refit": settings.train.refit, "select": settings.train.select})
+    return train_tower(best.model_copy(update={"train": train})).version

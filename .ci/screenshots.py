@@ -59,7 +59,7 @@ def _looking(page: Page) -> list[Image.Image]:
 def _settled(page: Page) -> None:
     """Wait for the posters that are in view."""
     page.locator(".card").first.wait_for()
-    page.locator(".grid.stale").wait_for(state="detached")
+    page.locator(".blocks.stale").wait_for(state="detached")
     page.evaluate("Promise.all([...document.querySelectorAll('.card img')].slice(0, 20).map(image => image.decode()))")
 
 

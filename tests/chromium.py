@@ -1,7 +1,7 @@
 """The system's Chromium, for tests of web pages."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -50,11 +50,17 @@ class Watched:
 
 @contextmanager
 def opened(
-    browser: Browser, url: str, width: int = 1200, height: int = 800, *, dark: bool = False, refusals: bool = False
+    browser: Browser,
+    url: str,
+    width: int = 1200,
+    height: int = 800,
+    *,
+    dark: bool = False,
+    statuses: Sequence[int] = (),
 ) -> Iterator[Page]:
     """Open a page for addresses below `url`. At the end, it must have asked no other host and reported no error.
 
-    With `refusals`, requests may be refused, which browsers report as errors.
+    Browsers report failed requests as errors; those with one of `statuses` are expected.
     """
     context = browser.new_context(
         base_url=url,
@@ -66,5 +72,6 @@ def opened(
     watched = Watched(page, urlsplit(url).netloc)
     yield page
     context.close()
-    assert not watched.elsewhere
-    assert not [error for error in watched.errors if not (refusals and "status of 401" in error)]
+    assert not watched.elsewhere, watched.elsewhere
+    errors = [error for error in watched.errors if not any(f"status of {status}" in error for status in statuses)]
+    assert not errors, errors

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hmac
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,11 +12,17 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
+from playwright.sync_api import expect
 from pydantic import SecretStr
 from ray.serve.exceptions import RayServeException
 
+from chromium import chromium, needs_browser, opened
 from live_case import pinned
+from ports import free_port
+from rayreel.access.keyfile import KeyFile
+from rayreel.access.keys import Scope, new_key
 from rayreel.client.messages import Passage, Recommendations, VideoPage
 from rayreel.index.embedded import stop_embedded
 from rayreel.media.clip import Clip
@@ -342,6 +349,9 @@ def test_the_page_and_its_files_load_nothing_from_elsewhere(client: TestClient) 
     assert page.status_code == 200 and page.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert "unsafe" not in page.headers["content-security-policy"] and "http" not in page.text
+    again = client.get("/", headers={"If-None-Match": page.headers["etag"]})
+    assert again.status_code == 304
+    assert again.headers["content-security-policy"] == page.headers["content-security-policy"]
     for path in re.findall(r'(?:src|href)="(/[^"]+)"', page.text):
         answer = client.get(path)
         assert answer.status_code == 200 and "immutable" in answer.headers["cache-control"]
@@ -459,3 +469,37 @@ def test_scenarios_are_reloaded_without_a_restart(client: TestClient, service: S
     assert asked(client, user={"user_id": "gus"}, scenario="home", top_k=2)[0][0] == "b2"
     sent(client, {"user_id": "gus", "video_id": "b2", "type": "hide"})
     assert "b2" not in asked(client, user={"user_id": "gus"}, scenario="home", top_k=30)[0]
+
+
+@pytest.fixture
+def guarded(settings: Settings) -> Iterator[str]:
+    """The URL of the same API, which needs keys, on a server of its own."""
+    strict = settings.model_copy(update={"serve": settings.serve.model_copy(update={"require_keys": True})})
+    port = free_port()
+    api = make_api(Service(strict, NoEncoders(), _announce, []), 256)
+    server = uvicorn.Server(uvicorn.Config(api, host="127.0.0.1", port=port, log_level="error"))
+    running = threading.Thread(target=server.run)
+    running.start()
+    while running.is_alive() and not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    running.join()
+
+
+@needs_browser
+def test_the_page_shows_videos_after_signing_in_with_a_valid_key(settings: Settings, guarded: str) -> None:
+    text, key = new_key("a visitor", Scope.READ, None)
+    KeyFile(settings.place, None).add(key)
+    with chromium() as browser, opened(browser, guarded, statuses=(401, 404)) as page:  # there are no originals
+        page.goto("/")
+        for typed in ("rr_wrong", text):
+            page.get_by_label("API key").fill(typed)
+            page.get_by_role("dialog").get_by_role("button", name="Sign in").click()
+            shown = page.get_by_text("This needs a valid API key") if typed != text else page.locator(".card")
+            expect(shown.first).to_be_visible()
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        page.get_by_role("button", name="Sign out").click()
+        page.reload()
+        expect(page.get_by_label("API key")).to_be_visible()
+        expect(page.locator(".card")).to_have_count(0)

@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -107,6 +108,26 @@ def test_likes_and_skips_change_the_list_at_once(page: Page) -> None:
     page.reload()
     expect(page.locator(".card .score").first).to_be_visible()
     expect(page.locator(".card .name", has_text=skipped)).to_have_count(0)
+
+
+def test_what_is_played_is_a_view_of_the_user(page: Page, chain: Chain) -> None:
+    open_view(page, "/?view=you")
+    page.get_by_label("User id").fill("page-viewer")
+    page.get_by_role("button", name="Continue as").click()
+    expect(page.get_by_text("You are page-viewer.")).to_be_visible()
+    page.get_by_role("button", name="snowfall 8").click()
+    page.locator(".card .frame").first.click()
+    page.locator(".watch video").evaluate(
+        "video => new Promise(done => (video.ontimeupdate = () => video.currentTime > 1.5 && done(), video.play()))"
+    )
+    with page.expect_request(lambda asked: "/v1/events" in asked.url and '"view"' in (asked.post_data or "")) as sent:
+        page.get_by_role("button", name="Back").click()
+    answer = sent.value.response()
+    assert answer is not None and answer.status == 200
+    kept = httpx.get(f"{chain.url}/v1/users/page-viewer", timeout=60).json()
+    (event,) = (event for event in kept["events"] if event["type"] == "view")
+    assert event["video_id"].startswith("snowfall") and event["value"] >= 1
+    assert event["recommendation_id"] in {answer["recommendation_id"] for answer in kept["recommendations"]}
 
 
 def test_filters_are_made_of_the_catalogs_own_fields(page: Page) -> None:

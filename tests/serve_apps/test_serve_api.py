@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -471,27 +472,29 @@ def test_scenarios_are_reloaded_without_a_restart(client: TestClient, service: S
     assert "b2" not in asked(client, user={"user_id": "gus"}, scenario="home", top_k=30)[0]
 
 
-@pytest.fixture
-def guarded(settings: Settings) -> Iterator[str]:
-    """The URL of the same API, which needs keys, on a server of its own."""
-    strict = settings.model_copy(update={"serve": settings.serve.model_copy(update={"require_keys": True})})
+@contextmanager
+def served(settings: Settings, *, keys: bool) -> Iterator[str]:
+    """The URL of the same API on a server of its own, which needs keys or none. Its videos have no originals."""
+    settings = settings.model_copy(update={"serve": settings.serve.model_copy(update={"require_keys": keys})})
     port = free_port()
-    api = make_api(Service(strict, NoEncoders(), _announce, []), 256)
+    api = make_api(Service(settings, NoEncoders(), _announce, []), 256)
     server = uvicorn.Server(uvicorn.Config(api, host="127.0.0.1", port=port, log_level="error"))
     running = threading.Thread(target=server.run)
     running.start()
     while running.is_alive() and not server.started:
         time.sleep(0.01)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    running.join()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        running.join()
 
 
 @needs_browser
-def test_the_page_shows_videos_after_signing_in_with_a_valid_key(settings: Settings, guarded: str) -> None:
+def test_the_page_shows_videos_after_signing_in_with_a_valid_key(settings: Settings) -> None:
     text, key = new_key("a visitor", Scope.READ, None)
     KeyFile(settings.place, None).add(key)
-    with chromium() as browser, opened(browser, guarded, statuses=(401, 404)) as page:  # there are no originals
+    with chromium() as browser, served(settings, keys=True) as url, opened(browser, url, statuses=(401, 404)) as page:
         page.goto("/")
         for typed in ("rr_wrong", text):
             page.get_by_label("API key").fill(typed)
@@ -503,3 +506,54 @@ def test_the_page_shows_videos_after_signing_in_with_a_valid_key(settings: Setti
         page.reload()
         expect(page.get_by_label("API key")).to_be_visible()
         expect(page.locator(".card")).to_have_count(0)
+
+
+@needs_browser
+def test_likes_and_skips_on_the_page_are_stored_and_change_the_next_list(
+    settings: Settings, client: TestClient
+) -> None:
+    user = "page/ann ü"
+    with chromium() as browser, served(settings, keys=False) as url, opened(browser, url, statuses=(404,)) as page:
+        page.goto("/?view=you")
+        page.get_by_role("button", name="Like: film b5", exact=True).click()  # before they say who they are
+        page.get_by_label("User id").fill(user)
+        page.get_by_role("button", name="Continue as").click()
+        expect(page.get_by_text(f"You are {user}.")).to_be_visible()
+        nearest = [result["title"] for result in _watched(client, ["b5"])]
+        expect(page.locator(".card .name")).to_have_text(nearest)
+        page.get_by_role("button", name=f"Not for me: {nearest[0]}", exact=True).click()
+        expect(page.locator(".card .name")).to_have_text(nearest[1:])
+        page.reload()
+        expect(page.locator(".card .name")).to_have_text(nearest[1:])
+    with chromium() as browser, served(settings, keys=False) as url, opened(browser, url, statuses=(404,)) as page:
+        page.goto("/?view=you")  # in another tab, nothing is known until they say who they are
+        expect(page.get_by_role("button", name="Like: film b5", exact=True)).to_be_visible()
+        page.get_by_label("User id").fill(user)
+        page.get_by_role("button", name="Continue as").click()
+        expect(page.get_by_role("button", name="Remove like: film b5", exact=True)).to_be_visible()
+        expect(page.locator(".card .name")).to_have_text(nearest[1:])
+    kept = client.get("/v1/users/page%2Fann%20%C3%BC").json()
+    done = {event["type"]: event for event in kept["events"] if event["type"] != "impression"}
+    assert {kind: event["video_id"] for kind, event in done.items()} == {"like": "b5", "skip": nearest[0][5:]}
+    shown = {answer["recommendation_id"]: answer["video_ids"] for answer in kept["recommendations"]}
+    assert all(event["video_id"] in shown[event["recommendation_id"]] for event in kept["events"])
+    assert "impression" in {event["type"] for event in kept["events"]}
+
+
+def _watched(client: TestClient, history: list[str]) -> list[dict[str, Any]]:
+    answer = client.post("/v1/recommend", json={"user": {"history": history}, "top_k": 48})
+    results: list[dict[str, Any]] = answer.json()["results"]
+    return results
+
+
+@needs_browser
+def test_two_rankings_of_a_query_are_shown_side_by_side(settings: Settings, client: TestClient) -> None:
+    with chromium() as browser, served(settings, keys=False) as url, opened(browser, url, statuses=(404,)) as page:
+        page.goto("/?like=a0")
+        page.get_by_role("button", name="Filters").click()
+        page.get_by_label("Side by side").select_option("By picture alone")
+        for name, weights in (("Everything together", {}), ("By picture alone", {"weights": {"visual": 1}})):
+            answer = client.post("/v1/recommend", json={"video_id": "a0", "top_k": 48, **weights}).json()
+            shown = page.get_by_role("region", name=name).locator(".card .name")
+            expect(shown).to_have_text([result["title"] for result in answer["results"]])
+        assert page.url.endswith("/?like=a0&beside=visual")

@@ -7,25 +7,40 @@ export type Facets = Schemas["Facets"];
 export type Ready = Schemas["Ready"];
 export type Release = Schemas["Release"];
 export type Operations = Schemas["Operations"];
+export type Recommendations = Schemas["Recommendations"];
+type Kept = Schemas["KeptEvent"];
 
 /** What the page asks for, a part of the API's RecommendRequest, whose rules between fields TypeScript cannot express. */
 export interface Query {
   video_id?: string;
   text?: string;
-  user?: { history: string[] };
+  user?: { history?: string[]; session_id?: string; user_id?: string };
+  recommendation_id?: string;
   top_k?: number;
   filter?: Record<string, unknown> | null;
   exclude?: string[];
   diversity?: number;
   hybrid?: boolean;
+  weights?: Partial<Record<"visual" | "audio" | "text", number>>;
   explain?: boolean;
 }
 
-/** A video in the grid: one of the catalog, or a result with a score. */
+/** Something that a person saw or did, as `POST /v1/events` takes it. */
+export interface PersonEvent {
+  event_id: string;
+  session_id: string;
+  user_id?: string;
+  video_id: string;
+  type: "impression" | "view" | "like" | "rating" | "skip";
+  value?: number;
+  recommendation_id?: string;
+}
+
+/** A video in the grid: one of the catalog, or a result with a score and the answer that it is in. */
 export type Shown = Pick<
   Video,
   "video_id" | "title" | "category" | "has_video" | "poster_url" | "sheet_url" | "media_url"
-> & { duration_s?: number | null; score?: number; cosine?: number | null; explanation?: Result["explanation"] };
+> & { duration_s?: number | null; score?: number; cosine?: number | null; explanation?: Result["explanation"]; recommendation_id?: string };
 
 export class ApiError extends Error {
   constructor(
@@ -37,6 +52,7 @@ export class ApiError extends Error {
 }
 
 const STORED = "rayreel_key";
+const OPINIONS = new Set(["like", "dislike", "hide", "share", "rating"]);
 
 export function key(): string {
   return sessionStorage.getItem(STORED) ?? "";
@@ -59,12 +75,40 @@ export async function call<T>(path: string, options: RequestInit = {}): Promise<
   throw new ApiError(answer.status, problem.detail ?? answer.statusText);
 }
 
-export function recommend(query: Query, signal?: AbortSignal): Promise<Schemas["Recommendations"]> {
-  const headers = { "Content-Type": "application/json" };
-  return call("/v1/recommend", { method: "POST", headers, body: JSON.stringify(query), signal });
+function json(content: unknown): RequestInit {
+  return { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(content) };
 }
 
-export function recommendFile(file: File, options: Query, signal?: AbortSignal): Promise<Schemas["Recommendations"]> {
+export function recommend(query: Query, signal?: AbortSignal): Promise<Recommendations> {
+  return call("/v1/recommend", { ...json(query), signal });
+}
+
+/** Store events. With `leaving`, the request goes on when the page is left. */
+export async function store(events: PersonEvent[], leaving: boolean): Promise<void> {
+  await call("/v1/events", { ...json({ events }), keepalive: leaving });
+}
+
+/** The last opinion that a user has of each video, oldest first; null if the key may not read what is kept of users. */
+export async function opinionsOf(user_id: string, session_id: string): Promise<Map<string, Kept> | null> {
+  await recommend({ user: { user_id, session_id }, top_k: 1 }); // from now on, the visit is theirs
+  const opinions = new Map<string, Kept>();
+  try {
+    for (let cursor: string | null | undefined = "0"; cursor; ) {
+      const page: Schemas["Person"] = await call(`/v1/users/${encodeURIComponent(user_id)}?limit=10000&cursor=${cursor}`);
+      for (const event of page.events.filter(({ type }) => OPINIONS.has(type))) {
+        opinions.delete(event.video_id);
+        opinions.set(event.video_id, event);
+      }
+      cursor = page.next_cursor;
+    }
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 403) return null;
+    throw error;
+  }
+  return opinions;
+}
+
+export function recommendFile(file: File, options: Query, signal?: AbortSignal): Promise<Recommendations> {
   const form = new FormData();
   form.set("file", file);
   for (const [name, value] of Object.entries(options)) {

@@ -1,25 +1,35 @@
-import { ApiError, list, recommend, recommendFile, type Query, type Shown } from "./api";
+import { ApiError, list, recommend, recommendFile, type Query, type Recommendations, type Shown } from "./api";
+import { events } from "./events.svelte";
 import { place } from "./place.svelte";
 import { taste } from "./taste.svelte";
+import { visitor } from "./visitor.svelte";
 
 const PAGE = 48;
 // The API takes at most 1000 ids to exclude.
 const MOST = 900;
 
-/** The videos of the current view, page by page. */
-class Found {
+/** The videos of the current view, page by page; `change` makes another ranking of it. */
+export class Found {
   videos = $state<Shown[]>([]);
   loading = $state(false);
   complete = $state(false);
   error = $state<ApiError | null>(null);
   #cursor: string | null = null;
+  /** The last answer for a known person, which the service continues. */
+  #answer: string | null = null;
   #ask = new AbortController();
+  readonly #change: () => Query;
+
+  constructor(change: () => Query = () => ({})) {
+    this.#change = change;
+  }
 
   /** Start again for another query. What is on screen stays until the first answer. */
   async restart(): Promise<void> {
     this.#ask.abort();
     this.#ask = new AbortController();
     this.#cursor = null;
+    this.#answer = null;
     this.complete = false;
     await this.#load(true);
   }
@@ -64,20 +74,33 @@ class Found {
       return page.videos.filter((video) => !skipped.has(video.video_id));
     }
     const exclude = [...before.map((video) => video.video_id), ...taste.skips].slice(0, 1000);
-    const options = { ...optionsOf(), exclude };
+    const options = { ...optionsOf(), exclude, ...this.#change() };
+    if (query === "person") {
+      await events.flush();
+      const next = { recommendation_id: this.#answer ?? "", top_k: PAGE };
+      const answer = await recommend(this.#answer ? next : { user: visitor.owner, ...options }, signal);
+      this.complete = answer.results.length < PAGE;
+      return this.#shown(answer);
+    }
     const answer = await (query instanceof File
       ? recommendFile(query, options, signal)
       : recommend({ ...query, ...options }, signal));
     this.complete = answer.results.length < PAGE || exclude.length + PAGE > MOST;
-    return answer.results;
+    return this.#shown(answer);
+  }
+
+  #shown({ recommendation_id, results }: Recommendations): Shown[] {
+    this.#answer = recommendation_id;
+    return results.map((result) => ({ ...result, recommendation_id }));
   }
 }
 
-function queryOf(): Query | File | "all" | "nothing" {
+function queryOf(): Query | File | "all" | "nothing" | "person" {
   if (place.file) return place.file;
   if (place.like) return { video_id: place.like };
   if (place.q.trim()) return { text: place.q.trim(), hybrid: true };
   if (place.view !== "you") return "all";
+  if (!taste.simulated && !events.refused) return "person";
   return taste.likes.length ? { user: { history: taste.likes.map((liked) => liked.video_id) } } : "nothing";
 }
 
@@ -95,4 +118,18 @@ export function filterOf(): Record<string, unknown> | null {
   return Object.keys(filter).length ? filter : null;
 }
 
+const RANKINGS: Record<string, Query> = {
+  meaning: { hybrid: false },
+  visual: { weights: { visual: 1 } },
+  audio: { weights: { audio: 1 } },
+  text: { weights: { text: 1 } },
+};
+
+/** The other rankings that the current query can have. */
+export function rankings(): string[] {
+  if (place.file || place.like) return ["visual", "audio", "text"];
+  return place.q.trim() ? ["meaning"] : [];
+}
+
 export const found = new Found();
+export const beside = new Found(() => RANKINGS[place.beside] ?? {});

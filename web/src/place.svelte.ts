@@ -10,6 +10,8 @@ class Place {
   within = $state("");
   fields = $state<Record<string, string>>({});
   variety = $state(0);
+  /** Another ranking of the same query, shown beside the first. */
+  beside = $state("");
   file = $state<File | null>(null);
 
   constructor() {
@@ -32,6 +34,7 @@ class Place {
     for (const name of ["q", "like", "category", "tag", "within"] as const) if (this[name]) query.set(name, this[name]);
     for (const [name, value] of Object.entries(this.fields)) if (value) query.set(`extra.${name}`, value);
     if (this.variety) query.set("variety", String(this.variety));
+    if (this.beside) query.set("beside", this.beside);
     const text = query.toString();
     return (this.view === "status" ? "/status" : "/") + (text ? `?${text}` : "");
   }
@@ -40,6 +43,7 @@ class Place {
     const query = new URLSearchParams(location.search);
     this.view = location.pathname === "/status" ? "status" : query.get("view") === "you" ? "you" : "explore";
     for (const name of ["q", "like", "category", "tag", "within"] as const) this[name] = query.get(name) ?? "";
+    this.beside = query.get("beside") ?? "";
     this.variety = Number(query.get("variety") ?? 0) || 0;
     const extra = [...query].filter(([name]) => name.startsWith("extra."));
     this.fields = Object.fromEntries(extra.map(([name, value]) => [name.slice(6), value]));

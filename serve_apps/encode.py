@@ -117,6 +117,11 @@ class Encode:
         """Return the embeddings [len(texts), dim] of queries by text."""
         return np.stack(await asyncio.gather(*(self._text(text, version) for text in texts)))
 
+    async def known(self, words: Sequence[str], version: int) -> list[bool]:
+        """Return for each word whether it is one of the text encoder's vocabulary."""
+        encoders = (await self._release(version)).encoders.words
+        return [encoders.knows(word) for word in words]
+
     async def words_in(self, text: str, version: int, modality: Modality) -> Embedding:
         """Return a query by text in an encoder's own space, [D]. Raises BadQuery if that has no text side."""
         return mean_of(await self._encode_words(((await self._release(version)).encoders, text)), modality)

@@ -48,6 +48,10 @@ class CategoryNames:
         vectors = matrix.vectors[Modality.TEXT].values.astype(np.float32)
         return np.stack([vectors[chosen].mean(axis=0) for chosen in of_category])
 
+    def knows(self, word: str) -> bool:
+        """Whether a word is a category."""
+        return word in FeatureMatrix.from_table(VIDEOS).column("category")
+
 
 def words() -> WordEncoders:
     """Return the encoders of queries in words."""

@@ -1,6 +1,7 @@
 """Recommendations by video, text, embedding, user or uploaded file, and the fast path that needs only memory."""
 
 import uuid
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -17,6 +18,7 @@ from rayreel.recommendation.recommend import by_id_fast, by_vector, check_reques
 from rayreel.recommendation.recommend import recommend as answer
 from rayreel.recommendation.reranking import reranked, texts_of, with_candidates
 from rayreel.recommendation.results import RankedResults, RankedVideo
+from rayreel.recommendation.wording import as_searched, corrections, encoded_text
 from serve_apps.content import Content, content_of
 from serve_apps.forms import file_of, form_of, message_of
 from serve_apps.known import articles_of, recommend_known
@@ -78,19 +80,30 @@ async def _recommend(service: Service, serving: Serving, query: RecommendRequest
     text_D = None
     check_request(serving.live, query)
     await service.scenarios.options(query, service.settings)  # before the encoders are asked
+    query, searched = as_searched(query, await _corrections(service, serving, query))
     wanted = with_candidates(query, service.settings.recommend) if query.rerank else query
     space = space_of(query)
     if query.text is not None and space is None:
-        text_D = (await service.encode("texts", [query.text], serving.version))[0]
+        text_D = (await service.encode("texts", [encoded_text(query)], serving.version))[0]
     elif query.text is not None and space is not None:
         text_D = await service.encode("words_in", query.text, serving.version, space.modality)
     articles = await articles_of(service, serving, query.user)
     found = await service.search(serving, lambda release: answer(release, wanted, text_D, articles))
+    found = replace(found, searched=searched)
     return await _reranked(service, serving, query, found) if query.rerank else found
 
 
+async def _corrections(service: Service, serving: Serving, query: RecommendRequest) -> dict[str, str]:
+    """Return what words of a query are replaced by: those that neither the videos nor the text encoder know."""
+    if not query.hybrid or query.text is None:
+        return {}
+    found = await service.searching(corrections, serving.live, query, service.settings.recommend)
+    known = await service.encode("known", list(found), serving.version) if found else []
+    return {word: nearest for (word, nearest), real in zip(found.items(), known, strict=True) if not real}
+
+
 async def _reranked(service: Service, serving: Serving, query: RecommendRequest, found: RankedResults) -> RankedResults:
-    started, text = perf_counter(), query.text or ""
+    started, text = perf_counter(), encoded_text(query)
     texts = (await service.searching(texts_of, serving.live, found, text))[: service.settings.recommend.reranked]
     scores = await service.encode("rerank", text, texts)
     return reranked(found, scores.tolist(), query.top_k, perf_counter() - started)
@@ -98,8 +111,9 @@ async def _reranked(service: Service, serving: Serving, query: RecommendRequest,
 
 def rendered(found: RankedResults) -> bytes:
     """Return the JSON of `rayreel.client.messages.Recommendations`, without the id of the answer."""
-    took = {} if found.reranking_ms is None else {"reranking_ms": found.reranking_ms}
-    return to_json({"release": found.release, "results": [_result(video) for video in found], **took})
+    more = {"reranking_ms": found.reranking_ms, "searched": found.searched}
+    known = {name: value for name, value in more.items() if value is not None}
+    return to_json({"release": found.release, "results": [_result(video) for video in found], **known})
 
 
 def named(content: bytes, recommendation_id: str | None = None) -> bytes:

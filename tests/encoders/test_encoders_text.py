@@ -83,6 +83,11 @@ def test_minilm_vectors_of_similar_texts_are_close(minilm: TokenEncoder) -> None
     assert dog @ puppy > dog @ stocks + 0.3
 
 
+def test_a_word_is_known_unless_it_is_put_together_of_parts(minilm: TokenEncoder) -> None:
+    assert [word for word in ("Barking", "barkng", "woods", "wooods") if minilm.knows(word)] == ["Barking", "woods"]
+    assert not load_encoder(Modality.TEXT, EncodersConfig(text="hashed_words"), Path("unused")).knows("woods")
+
+
 def test_minilm_reads_at_most_256_tokens(minilm: TokenEncoder) -> None:
     long = "dog " * 250
     cut, read, unread = minilm.encode([long, "dog " * 200 + "stocks " * 50, "dog " * 254 + "stocks " * 50])

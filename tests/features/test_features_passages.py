@@ -20,6 +20,9 @@ class Lengths:
     def encode(self, texts: list[str], *, query: bool = False) -> Vectors:
         return np.array([[len(text), 1] for text in texts], np.float32).reshape(-1, 2)
 
+    def knows(self, word: str) -> bool:
+        return bool(word)
+
 
 def rows_of(titles: list[str], transcripts: list[str | None]) -> pa.Table:
     videos = [CatalogVideo(video_id=str(i), uri="a.mp4", title=title) for i, title in enumerate(titles)]

@@ -66,6 +66,8 @@ class Reranking(NoEncoders):
     async def __call__(self, method: str, *args: Any) -> Any:  # noqa: ANN401 - as the method
         if method == "texts":
             return unit("a0 1")[None]
+        if method == "known":
+            return [word == "filmk" for word in args[0]]
         if method != "rerank":
             return await super().__call__(method, *args)
         assert args[0] == "late"
@@ -301,6 +303,19 @@ def test_a_query_by_text_is_reranked_and_the_answer_has_the_time_it_took(setting
     assert "reranking_ms" not in plain and "reranked" not in plain["results"][0]
 
 
+def test_a_typing_error_is_corrected_a_phrase_is_required_and_the_answer_says_what_was_searched(
+    settings: Settings,
+) -> None:
+    with TestClient(make_api(Service(settings, Reranking(), _announce, []), 256)) as client:
+        right, wrong, phrase, known = (
+            client.post("/v1/recommend", json={"text": text, "hybrid": True}).json()
+            for text in ("film b5", "filmm b5", '"film b5"', "filmk b5")
+        )
+    assert wrong["searched"] == "film b5" and "searched" not in right and "searched" not in known
+    assert wrong["results"] == right["results"] and len(right["results"]) == 10
+    assert [result["title"] for result in phrase["results"]] == ["film b5"]
+
+
 def test_without_a_reranker_a_query_cannot_be_reranked(client: TestClient) -> None:
     answer = client.post("/v1/recommend", json={"text": "late", "rerank": True})
     assert answer.status_code == 422 and "recommend.reranker" in answer.json()["detail"]
@@ -473,11 +488,11 @@ def test_scenarios_are_reloaded_without_a_restart(client: TestClient, service: S
 
 
 @contextmanager
-def served(settings: Settings, *, keys: bool) -> Iterator[str]:
+def served(settings: Settings, *, keys: bool = False, encoders: Encoding | None = None) -> Iterator[str]:
     """The URL of the same API on a server of its own, which needs keys or none. Its videos have no originals."""
     settings = settings.model_copy(update={"serve": settings.serve.model_copy(update={"require_keys": keys})})
     port = free_port()
-    api = make_api(Service(settings, NoEncoders(), _announce, []), 256)
+    api = make_api(Service(settings, encoders or NoEncoders(), _announce, []), 256)
     server = uvicorn.Server(uvicorn.Config(api, host="127.0.0.1", port=port, log_level="error"))
     running = threading.Thread(target=server.run)
     running.start()
@@ -513,7 +528,7 @@ def test_likes_and_skips_on_the_page_are_stored_and_change_the_next_list(
     settings: Settings, client: TestClient
 ) -> None:
     user = "page/ann ü"
-    with chromium() as browser, served(settings, keys=False) as url, opened(browser, url, statuses=(404,)) as page:
+    with chromium() as browser, served(settings) as url, opened(browser, url, statuses=(404,)) as page:
         page.goto("/?view=you")
         page.get_by_role("button", name="Like: film b5", exact=True).click()  # before they say who they are
         page.get_by_label("User id").fill(user)
@@ -525,7 +540,7 @@ def test_likes_and_skips_on_the_page_are_stored_and_change_the_next_list(
         expect(page.locator(".card .name")).to_have_text(nearest[1:])
         page.reload()
         expect(page.locator(".card .name")).to_have_text(nearest[1:])
-    with chromium() as browser, served(settings, keys=False) as url, opened(browser, url, statuses=(404,)) as page:
+    with chromium() as browser, served(settings) as url, opened(browser, url, statuses=(404,)) as page:
         page.goto("/?view=you")  # in another tab, nothing is known until they say who they are
         expect(page.get_by_role("button", name="Like: film b5", exact=True)).to_be_visible()
         page.get_by_label("User id").fill(user)
@@ -548,7 +563,7 @@ def _watched(client: TestClient, history: list[str]) -> list[dict[str, Any]]:
 
 @needs_browser
 def test_two_rankings_of_a_query_are_shown_side_by_side(settings: Settings, client: TestClient) -> None:
-    with chromium() as browser, served(settings, keys=False) as url, opened(browser, url, statuses=(404,)) as page:
+    with chromium() as browser, served(settings) as url, opened(browser, url, statuses=(404,)) as page:
         page.goto("/?like=a0")
         page.get_by_role("button", name="Filters").click()
         page.get_by_label("Side by side").select_option("By picture alone")
@@ -557,3 +572,13 @@ def test_two_rankings_of_a_query_are_shown_side_by_side(settings: Settings, clie
             shown = page.get_by_role("region", name=name).locator(".card .name")
             expect(shown).to_have_text([result["title"] for result in answer["results"]])
         assert page.url.endswith("/?like=a0&beside=visual")
+
+
+@needs_browser
+def test_the_page_says_what_was_searched_instead(settings: Settings) -> None:
+    with chromium() as browser, served(settings, encoders=Reranking()) as url, opened(browser, url) as page:
+        page.goto("/?q=filmm+b5")
+        expect(page.get_by_text("Searched for “film b5”.")).to_be_visible()
+        expect(page.locator(".card .name").first).to_be_visible()
+        page.get_by_role("searchbox").fill("film b5")
+        expect(page.get_by_text("Searched for")).to_have_count(0)

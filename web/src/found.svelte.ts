@@ -14,6 +14,8 @@ export class Found {
   loading = $state(false);
   complete = $state(false);
   error = $state<ApiError | null>(null);
+  /** The text that was searched instead of the query. */
+  searched = $state("");
   #cursor: string | null = null;
   /** The last answer for a known person, which the service continues. */
   #answer: string | null = null;
@@ -31,6 +33,7 @@ export class Found {
     this.#cursor = null;
     this.#answer = null;
     this.complete = false;
+    this.searched = "";
     await this.#load(true);
   }
 
@@ -89,8 +92,9 @@ export class Found {
     return this.#shown(answer);
   }
 
-  #shown({ recommendation_id, results }: Recommendations): Shown[] {
+  #shown({ recommendation_id, results, searched }: Recommendations): Shown[] {
     this.#answer = recommendation_id;
+    this.searched = searched ?? "";
     return results.map((result) => ({ ...result, recommendation_id }));
   }
 }

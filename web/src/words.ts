@@ -27,6 +27,7 @@ const en = {
   back: "Back",
   moreLike: "More like this",
   moreLikeFile: (name: string) => `Videos like ${name}`,
+  searched: (text: string) => `No video has all of these words. Searched for “${text}”.`,
   resultsFor: (q: string) => `Results for “${q}”`,
   allVideos: "All videos",
   countOf: (n: number) => `${n.toLocaleString("en")} ${n === 1 ? "video" : "videos"}`,

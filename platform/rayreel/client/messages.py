@@ -172,7 +172,8 @@ class RecommendOptions(_Request):
     hybrid: Flag = Field(
         False,
         description="Add the match of the words to the similarity; requires text, or a video_id or an upload with a "
-        "title. A query without a matching word is answered as without hybrid.",
+        'title. A query without a matching word is answered as without hybrid. In text, "words in quotes" must follow '
+        "each other in a result, and begin* is the beginning of a word.",
     )
     threshold: Annotated[float, Field(ge=-1, le=1, strict=True)] | None = Field(
         None, description="Only videos whose cosine similarity to the query is at least this."
@@ -402,6 +403,9 @@ class Recommendations(BaseModel):
     release: int
     results: list[Result]
     reranking_ms: float | None = Field(None, description="With rerank, how long that took.")
+    searched: str | None = Field(
+        None, description="With hybrid, the text that was searched instead, because no video has some of its words."
+    )
 
 
 class EmbedRequest(_Request):

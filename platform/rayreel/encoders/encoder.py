@@ -48,6 +48,10 @@ class TextEncoder(Protocol):
         """Map N non-empty strings to [N, dim]; `query`: they are searched with, not searched for."""
         ...
 
+    def knows(self, word: str) -> bool:
+        """Whether a word is one of the encoder's vocabulary, so that it is not a typing error."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class WordEncoders:
@@ -63,6 +67,10 @@ class WordEncoders:
     def identity(self) -> str:
         """Name, weights and preprocessing of the text encoder."""
         return self.by_modality[Modality.TEXT].identity
+
+    def knows(self, word: str) -> bool:
+        """Whether a word is one of the text encoder's vocabulary."""
+        return self.by_modality[Modality.TEXT].knows(word)
 
     def encode(self, texts: list[str]) -> list[dict[Modality, Vectors]]:
         """Map N non-empty queries to the vectors of each, [1, dim] for each modality that it fills."""

@@ -39,6 +39,11 @@ class HashedWords:
         counts_ND: Vectors = self._counts.transform(texts).toarray()
         return np.sign(counts_ND) * np.log1p(np.abs(counts_ND))
 
+    def knows(self, word: str) -> bool:
+        """Return False: there is no vocabulary."""
+        del word
+        return False
+
 
 def load_hashed_words(folder: Path | None, identity: str, compute: Compute) -> HashedWords:
     """Load the counts of words. They have no files; the signature is that of every loader."""

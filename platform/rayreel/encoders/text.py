@@ -99,6 +99,11 @@ class TokenEncoder:
         token_ids = self._tokenize([prompt + text for text in texts]) if texts else []
         return encode_groups(self._by_length(token_ids), self._runtime, len(texts), self.dim)
 
+    def knows(self, word: str) -> bool:
+        """Whether a word is a single token, as the letter a is; the others are put together of parts."""
+        counts = [sum(id_ != self._pad_id for id_ in ids) for ids in self._tokenize([word, "a"])]
+        return counts[0] <= counts[1]
+
     def _by_length(self, token_ids: Sequence[Sequence[int]]) -> Iterator[tuple[NDArray[np.intp], Inputs]]:
         """Group texts by padded length; a group is its texts' rows, ids and masks."""
         lengths_N = np.array([len(ids) for ids in token_ids], dtype=np.intp)

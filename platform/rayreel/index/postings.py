@@ -53,6 +53,17 @@ class Postings:
     def __len__(self) -> int:
         return self.size
 
+    def find_any(self, words: Iterable[str]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Return the texts that have one of several words, and the highest of their weighted counts in each."""
+        lists = [self.find(word) for word in words]
+        if len(lists) == 1:
+            return lists[0]
+        counts_N = np.zeros(self.size, np.float32)
+        for places_F, counts_F in lists:
+            counts_N[places_F] = np.maximum(counts_N[places_F], counts_F)
+        found = np.flatnonzero(counts_N).astype(np.int32)
+        return found, counts_N[found]
+
     def find(self, word: str) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Return the texts that have a word, and its weighted count in each."""
         key = np.uint64(word_hash(word))
@@ -61,20 +72,27 @@ class Postings:
         found = slice(self.starts_T[at], self.starts_T[at + 1]) if known else slice(0, 0)
         return self.places_P[found], self.counts_P[found]
 
+    def have(self, word: str) -> NDArray[np.bool_]:
+        """Return for each text whether it has a word."""
+        have_N = np.zeros(self.size, bool)
+        have_N[self.find(word)[0]] = True
+        return have_N
 
-def matches(parts: Sequence[Postings], query: Iterable[str]) -> list[NDArray[np.float32]]:
+
+def matches(parts: Sequence[Postings], query: Iterable[str | tuple[str, ...]]) -> list[NDArray[np.float32]]:
     """Return how well each text matches the query's words, in [0, 1]; one array for each of the parts.
 
-    The parts together are the texts that are searched. A text gets BM25's score (Robertson and Zaragoza 2009; without
-    its discount of long texts, so that a repeated or boosted word is as good as one in the title), as a share of the
-    highest that the query can have, to the third power. So 1 means all words, also words that no text has, and a text
-    with few of them, or only with frequent ones, gets little even if no other text has more. On scaling by theoretical
-    bounds: Bruch et al. 2023, An Analysis of Fusion Functions for Hybrid Retrieval.
+    Several words in place of one stand for any of them. The parts together are the texts that are searched. A text gets
+    BM25's score (Robertson and Zaragoza 2009; without its discount of long texts, so that a repeated or boosted word is
+    as good as one in the title), as a share of the highest that the query can have, to the third power. So 1 means all
+    words, also words that no text has, and a text with few of them, or only with frequent ones, gets little even if no
+    other text has more. On scaling by theoretical bounds: Bruch et al. 2023, An Analysis of Fusion Functions for Hybrid
+    Retrieval.
     """
     found = [np.zeros(len(part), np.float32) for part in parts]
     total, highest = sum(map(len, parts)), 0.0
     for word in dict.fromkeys(query):
-        lists = [part.find(word) for part in parts]
+        lists = [part.find_any((word,) if isinstance(word, str) else word) for part in parts]
         having = sum(len(places_F) for places_F, _ in lists)
         idf = float(np.log1p((total - having + 0.5) / (having + 0.5)))
         highest += idf

@@ -26,10 +26,24 @@ def words(text: str, language: Language = "english") -> list[str]:
     >>> words("ocean_waves 日本語")
     ['ocean', 'wave', '日本', '本語']
     """
+    return [stem(word, language) for word in whole_words(text, language)]
+
+
+def whole_words(text: str, language: Language = "english") -> list[str]:
+    """Return the words of a text as `words` does, with their endings.
+
+    >>> whole_words("The dogs are running")
+    ['dogs', 'running']
+    """
     folded = unicodedata.normalize("NFKC", text).casefold()
     stop = _stop_words(language)
     found = (word for run in _WORD.findall(folded) for part in _UNSPACED.split(run) for word in _split(part))
-    return [_stem(word, language) for word in found if word not in stop]
+    return [word for word in found if word not in stop]
+
+
+def is_spaced(word: str) -> bool:
+    """Whether a word is of a script that separates words."""
+    return not _UNSPACED.search(word)
 
 
 def _split(part: str) -> list[str]:
@@ -48,7 +62,8 @@ def _stop_words(language: Language) -> frozenset[str]:
 
 
 @lru_cache(1 << 16)
-def _stem(word: str, language: Language) -> str:
+def stem(word: str, language: Language) -> str:
+    """Return the stem of a word, as `words` does."""
     return word if language == "none" else str(_stemmer(language).stemWord(word))
 
 

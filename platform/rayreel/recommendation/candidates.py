@@ -12,8 +12,10 @@ from rayreel.index.collection import CATEGORY_BYTES
 from rayreel.index.conditions import And, Filter, Not, OneOf, shortened
 from rayreel.index.filters import matches
 from rayreel.index.search import MAX_HITS, Hit
+from rayreel.index.syntax import WordQuery
 from rayreel.recommendation.live import NO, YES, Live
 from rayreel.recommendation.query import Options, Vector
+from rayreel.recommendation.wording import with_phrases
 
 FIRST = 512
 # Cosines computed by the index and by NumPy differ by rounding.
@@ -34,6 +36,9 @@ class RankedCandidates:
         """Return the candidates at these positions, in this order."""
         columns = self.places, self.scores, self.stages
         return RankedCandidates(*([column[i] for i in order] for column in columns))  # type: ignore[arg-type]
+
+
+NOTHING = RankedCandidates([], [], [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,10 +258,11 @@ class HybridSearch:
 
     A score is cosine + weight x match, the convex combination of both up to a factor. So a video without a matching
     word keeps its cosine, and a query whose words match nothing is answered as the search by embedding answers it.
+    If the query has phrases, only videos that have them are allowed: MAX_MATCHES of those that have all their words.
     """
 
     dense: ExactSearch | IndexSearch
-    text: str
+    words: WordQuery
     weight: float
 
     def nearest(self, count: int, constraints: Constraints) -> RankedCandidates:
@@ -265,9 +271,11 @@ class HybridSearch:
         The stage of those that are not among the best by embedding is bm25.
         """
         live = self.dense.live
-        by_embedding = self.dense.nearest(count, constraints)
-        match_P = live.matches(self.text)
+        by_embedding = NOTHING if self.words.phrases else self.dense.nearest(count, constraints)
+        match_P = live.matches(self.words)
         places = [place for place in _most(match_P, MAX_MATCHES) if constraints.allows(live, place)]
+        if self.words.phrases:
+            places = with_phrases(live, self.words, places)
         cosines_M = live.vectors(places) @ self.dense.query_D
         near_M = cosines_M >= constraints.threshold
         places, cosines_M = np.asarray(places, np.int64)[near_M].tolist(), cosines_M[near_M]

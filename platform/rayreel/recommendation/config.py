@@ -56,6 +56,11 @@ class RecommendConfig(BaseModel):
         description="text: nearest videos whose mean is added to the query before the search; 0: none, which saves the "
         "first of two searches",
     )
+    correct_words: bool = Field(
+        True,
+        description="hybrid: in a text, a word of at least 5 letters that neither a video nor the vocabulary of "
+        "the text encoder has is replaced by the nearest word of the titles with one error, from 9 letters with two",
+    )
     diversity_candidates: int = Field(
         5,
         ge=1,

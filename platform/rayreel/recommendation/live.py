@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 from heapq import merge
 from itertools import chain, islice
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -18,11 +18,14 @@ from rayreel.errors import RayreelError
 from rayreel.index.filters import Filter
 from rayreel.index.filters import matches as satisfies
 from rayreel.index.postings import Postings, matches
-from rayreel.index.words import words
+from rayreel.index.syntax import WordQuery
+from rayreel.index.vocabulary import Vocabulary
+from rayreel.index.words import stem
 from rayreel.recommendation.query import BadQuery, Vector
 from rayreel.release.config import WordsConfig
-from rayreel.release.lexicon import documents
+from rayreel.release.lexicon import documents, vocabulary
 from rayreel.release.rows import (
+    ROWS,
     SAID,
     Changes,
     Masked,
@@ -44,6 +47,8 @@ CHUNK = 8192
 # Filters whose verdicts are kept; each takes a byte per video.
 FILTERS = 32
 NO, YES = 1, 2
+# Words that the beginning of a word stands for; of more, the most frequent.
+MAX_WORDS = 256
 
 
 class UnknownVideo(RayreelError):
@@ -238,12 +243,41 @@ class Live:
             found_PD[here_P], present_P[here_P] = values_ND[rows], present_N[rows]
         return found_PD, present_P
 
-    def matches(self, text: str) -> NDArray[np.float32]:
-        """Return how well the words of each place match those of a text, in [0, 1]; see `rayreel.index.postings`."""
+    def matches(self, query: WordQuery) -> NDArray[np.float32]:
+        """Return how well the words of each place match those of a query, in [0, 1]; see `rayreel.index.postings`.
+
+        0 without all words of the query's phrases.
+        """
         parts = self.snapshot.postings, self.overlay.postings
-        found_P = np.concatenate(matches(parts, words(text, self.snapshot.words.language)))
+        beginnings = (self._starting(beginning) for beginning in query.beginnings)
+        found_P = np.concatenate(matches(parts, [*query.words, *beginnings]))
         found_P[list(self.hidden)] = 0
+        for word in set(chain.from_iterable(query.phrases)):
+            found_P[~np.concatenate([part.have(word) for part in parts])] = 0
         return found_P
+
+    def has_word(self, word: str) -> bool:
+        """Whether a video has a word, given without its ending."""
+        return any(len(part.find(word)[0]) for part in (self.snapshot.postings, self.overlay.postings))
+
+    def _starting(self, beginning: str) -> tuple[str, ...]:
+        """The words, without endings, that start with a text."""
+        found = chain.from_iterable(of_part.starting(beginning, MAX_WORDS) for of_part in self.vocabularies)
+        return tuple(dict.fromkeys(stem(word, self.snapshot.words.language) for word in found))
+
+    @cached_property
+    def vocabularies(self) -> tuple[Vocabulary, Vocabulary]:
+        """The words of the snapshot and of the overlay."""
+        rows = self.overlay.rows
+        columns: dict[str, list[Any]] = {
+            "title": [row.title for row in rows],
+            "tags": [row.tags for row in rows],
+            "description": [row.description for row in rows],
+        }
+        table = self.overlay.said
+        for name, values in columns.items():
+            table = table.append_column(name, pa.array(values, ROWS.field(name).type))
+        return self.snapshot.vocabulary, vocabulary(table, self.snapshot.words)
 
     def transcript(self, place: int) -> Transcript:
         """Return what is said in the video at a place."""

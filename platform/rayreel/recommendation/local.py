@@ -1,7 +1,7 @@
 """A promoted release that answers in this process, without a service."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from rayreel.recommendation.query import Vector, mean_of, weighted_query
 from rayreel.recommendation.recommend import PinnedRelease, by_vector, check_request, options_of, recommend, space_of
 from rayreel.recommendation.reranking import Score, rerank, with_candidates
 from rayreel.recommendation.results import RankedResults
+from rayreel.recommendation.wording import as_searched, corrections, encoded_text
 from rayreel.release import audit, registry
 from rayreel.release.registry import Version
 from rayreel.storage import Storage
@@ -75,16 +76,19 @@ class LocalRelease:
     def recommend(self, request: RecommendRequest) -> RankedResults:
         """Answer a request. Raises UnknownVideo, BadQuery, BadFilter, EmptyQuery."""
         check_request(self.live, request)
+        nearest = corrections(self.live, request, self.config)
+        unknown = {word: near for word, near in nearest.items() if not self.word_encoders.knows(word)}
+        request, searched = as_searched(request, unknown)
         wanted = with_candidates(request, self.config) if request.rerank else request
         space = space_of(request)
         if request.text is None:
             text_D = None
         elif space is None:
-            text_D = self.embed(request.text)
+            text_D = self.embed(encoded_text(request))
         else:
             text_D = mean_of(self.word_encoders.encode([request.text])[0], space.modality)
         articles = [] if request.user is None else [self.embed(article) for article in request.user.articles]
-        found = recommend(self._pinned, wanted, text_D, articles)
+        found = replace(recommend(self._pinned, wanted, text_D, articles), searched=searched)
         return rerank(self.live, found, request, self.reranker, self.config.reranked) if request.rerank else found
 
     def recommend_file(self, vectors: QueryVectors, query: UploadQuery) -> RankedResults:

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ValidationError
 from rayreel.client.messages import RecommendOptions, RecommendRequest, User
 from rayreel.encoders.encoder import Modality
 from rayreel.features.metric import Metric
+from rayreel.index.config import Language
 from rayreel.index.filters import parse_filter
+from rayreel.index.syntax import WordQuery, parse_query, plain_query
 from rayreel.recommendation.because import with_reasons
 from rayreel.recommendation.candidates import (
     Constraints,
@@ -55,17 +57,22 @@ class PinnedRelease:
     config: RecommendConfig
     scenarios: Mapping[str, Scenario] = field(default_factory=dict)
 
+    @property
+    def language(self) -> Language:
+        """The language of titles and transcripts."""
+        return self.live.snapshot.words.language
+
     def nearest(self, query_D: Vector) -> ExactSearch | IndexSearch:
         """Return a source of the videos nearest to a query."""
         if self.live.embeddings_ND.size <= self.config.exact_cells:
             return ExactSearch(self.live, query_D)
         return IndexSearch(self.live, self.index, self.collection, query_D)
 
-    def hybrid(self, query_D: Vector, text: str | None) -> HybridSearch:
+    def hybrid(self, query_D: Vector, words: WordQuery) -> HybridSearch:
         """Return a source of the videos nearest to a query and its words. Raises BadQuery if there are no words."""
-        if not text:
+        if not words.text:
             raise BadQuery(NO_WORDS)
-        return HybridSearch(self.nearest(query_D), text, self.live.snapshot.word_weight)
+        return HybridSearch(self.nearest(query_D), words, self.live.snapshot.word_weight)
 
 
 def recommend(
@@ -106,7 +113,7 @@ def recommend(
     assert text_D is not None, "the caller encodes the text"
     if options.space is None:
         text_D = expanded(release.nearest(text_D), release.config.text_neighbours)
-    return by_vector(release, text_D, options, request.text)
+    return by_vector(release, text_D, options, parse_query(request.text or "", release.language))
 
 
 def parsed(kind: type[M], fields: Mapping[str, Any]) -> M:
@@ -211,15 +218,19 @@ def by_id(release: PinnedRelease, video_id: str, options: Options) -> RankedResu
         return results
     place = live.place(video_id)
     query_D = _of_video(live, place, options)
-    words = live.row(place).title
+    words = plain_query(live.row(place).title or "", release.language)
     source = _source(release, query_D, options, words)
     home, exclude = _home(live, place), frozenset((video_id,))
-    text = words if options.hybrid else None
+    text = words.text if options.hybrid else None
     return _not_none(choose(live, source, options, query_D, home=home, exclude=exclude, text=text))
 
 
-def by_vector(release: PinnedRelease, query_D: Vector, options: Options, text: str | None = None) -> RankedResults:
-    """Return videos near a unit query encoded by this release's tower; `text` is its words, for `hybrid`. Blocks.
+def by_vector(
+    release: PinnedRelease, query_D: Vector, options: Options, text: str | WordQuery | None = None
+) -> RankedResults:
+    """Return videos near a unit query encoded by this release's tower. Blocks.
+
+    `text`: its words, for `hybrid` and passages: a title, or a parsed query.
 
     With `options.space`, the query is a vector of that encoder instead, of any length.
     Such a query has no category of its own: for `cross_category` and `serendipity` it takes the nearest video's.
@@ -229,11 +240,12 @@ def by_vector(release: PinnedRelease, query_D: Vector, options: Options, text: s
         BadQuery: `hybrid` without words.
     """
     live = release.live
-    source = _source(release, query_D, options, text)
+    words = text if isinstance(text, WordQuery) else plain_query(text or "", release.language)
+    source = _source(release, query_D, options, words)
     home = NO_HOME
     if options.cross_category or options.serendipity:
         home = _home(live, *source.nearest(1, Constraints.of(live, options)).places)
-    return _not_none(choose(live, source, options, query_D, home=home, text=text))
+    return _not_none(choose(live, source, options, query_D, home=home, text=words.text))
 
 
 def by_user(
@@ -303,11 +315,11 @@ def _of_video(live: Live, place: int, options: Options) -> Vector:
 
 
 def _source(
-    release: PinnedRelease, query_D: Vector, options: Options, text: str | None
+    release: PinnedRelease, query_D: Vector, options: Options, words: WordQuery
 ) -> SpaceSearch | HybridSearch | ExactSearch | IndexSearch:
     if options.space is not None:
         return SpaceSearch(release.live, options.space, query_D)
-    return release.hybrid(query_D, text) if options.hybrid else release.nearest(query_D)
+    return release.hybrid(query_D, words) if options.hybrid else release.nearest(query_D)
 
 
 def _home(live: Live, *places: int) -> frozenset[str]:

@@ -13,6 +13,7 @@ from rayreel.recommendation.live import Live
 from rayreel.recommendation.passages import passage_of
 from rayreel.recommendation.query import BadQuery
 from rayreel.recommendation.results import RankedResults
+from rayreel.recommendation.wording import encoded_text
 
 # Scores texts for a query: see `rayreel.encoders.cross_encoder`.
 Score = Callable[[str, list[str]], NDArray[np.float32]]
@@ -51,7 +52,6 @@ def reranked(found: RankedResults, scores: Sequence[float], top_k: int, seconds:
 
 def rerank(live: Live, found: RankedResults, request: RecommendRequest, score: Score, count: int) -> RankedResults:
     """Rerank the first `count` results of a request by text, in this process."""
-    assert request.text is not None, "rerank requires text"
-    started = perf_counter()
-    scores = score(request.text, texts_of(live, found, request.text)[:count])
+    started, text = perf_counter(), encoded_text(request)
+    scores = score(text, texts_of(live, found, text)[:count])
     return reranked(found, scores.tolist(), request.top_k, perf_counter() - started)

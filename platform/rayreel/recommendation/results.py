@@ -75,12 +75,14 @@ class RankedVideo(NamedTuple):
 class RankedResults:
     """Results from one release, best first. Can be iterated and indexed; notebooks show a table.
 
-    `reranking_ms`: how long a reranker took, if there was one.
+    `reranking_ms`: how long a reranker took, if there was one. `searched`: the text that was searched instead of the
+    query's, if words of it were corrected.
     """
 
     release: int
     results: list[RankedVideo]
     reranking_ms: float | None = None
+    searched: str | None = None
 
     def __len__(self) -> int:
         return len(self.results)
@@ -93,7 +95,8 @@ class RankedResults:
 
     def __repr__(self) -> str:
         rows = [f"{found.score:7.3f}  {found.video_id}  {found.category}  {found.title}" for found in self]
-        return "\n".join([f"{len(self)} results of release {self.release}", *rows])
+        instead = f" for {self.searched!r}" if self.searched else ""
+        return "\n".join([f"{len(self)} results of release {self.release}{instead}", *rows])
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return a table with one row per result; explained results have their stage and the modalities' cosines."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from rayreel.encoders.encoder import Modality
 from rayreel.evaluation.metrics import Ranked, ndcg
 from rayreel.index.postings import Postings, matches
+from rayreel.index.vocabulary import Vocabulary
 from rayreel.index.words import words
 from rayreel.release.config import WordsConfig
 from rayreel.release.rows import embeddings, part_embeddings, said_text
@@ -23,19 +24,29 @@ _K = 10
 
 def documents(rows: pa.Table, config: WordsConfig) -> list[dict[str, float]]:
     """Return the words of the videos of release rows, each with the sum of its fields' boosts."""
-    boosts = config.boosts
-    fields = (
-        (boosts.title, rows["title"].to_pylist()),
-        (boosts.tags, ["\n".join(tags or ()) for tags in rows["tags"].to_pylist()]),
-        (boosts.description, rows["description"].to_pylist()),
-        (boosts.transcript, said_text(rows)),
-    )
     found: list[defaultdict[str, float]] = [defaultdict(float) for _ in range(rows.num_rows)]
-    for boost, texts in fields:
-        for of_video, text in zip(found, texts if boost else (), strict=False):
-            for word in words(text or "", config.language):
+    for boost, texts in _fields(rows, config):
+        for of_video, text in zip(found, texts, strict=False):
+            for word in words(text, config.language):
                 of_video[word] += boost
     return [dict(of_video) for of_video in found]
+
+
+def vocabulary(rows: pa.Table, config: WordsConfig) -> Vocabulary:
+    """Return the vocabulary of the videos of rows with a title, tags, a description and SAID."""
+    (_, titles), *others = _fields(rows, config)
+    return Vocabulary.of(titles, [text for _, texts in others for text in texts], config.language)
+
+
+def _fields(rows: pa.Table, config: WordsConfig) -> list[tuple[float, list[str]]]:
+    """The boost and the texts of title, tags, description and transcript; no texts where the boost is 0."""
+    boosts = config.boosts
+    return [
+        (boosts.title, [title or "" for title in rows["title"].to_pylist()] if boosts.title else []),
+        (boosts.tags, ["\n".join(tags or ()) for tags in rows["tags"].to_pylist()] if boosts.tags else []),
+        (boosts.description, [text or "" for text in rows["description"].to_pylist()] if boosts.description else []),
+        (boosts.transcript, said_text(rows) if boosts.transcript else []),
+    ]
 
 
 def word_weight(rows: pa.Table, postings: Postings, config: WordsConfig) -> float:

@@ -22,9 +22,10 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt
 from rayreel.encoders.encoder import Modality
 from rayreel.errors import RayreelError
 from rayreel.index.postings import Postings
+from rayreel.index.vocabulary import Vocabulary
 from rayreel.parts import parquet_bytes, read_part
 from rayreel.release.config import WordsConfig
-from rayreel.release.lexicon import DEFAULT_WEIGHT, documents, word_weight
+from rayreel.release.lexicon import DEFAULT_WEIGHT, documents, vocabulary, word_weight
 from rayreel.release.neighbours import exact_neighbours
 from rayreel.release.rows import (
     ROWS,
@@ -43,6 +44,7 @@ log = logging.getLogger(__name__)
 
 POINTER = "snapshot.json"
 POSTINGS = ("hashes_T", "starts_T", "places_P", "counts_P")
+VOCABULARY = "vocabulary.parquet"
 # Unreferenced snapshots older than this are deleted: writing one never takes a day.
 ABANDONED_S = 86_400.0
 # Metadata and transcripts, which are read from disk as they are.
@@ -61,8 +63,8 @@ class Snapshot:
     vectors where present[m] (bool [N]) and zeros elsewhere. spaces[m]: the means of the encoder's own vectors,
     likewise, for the modalities of `release.spaces`. neighbours_NK: row numbers of the nearest other videos,
     best first, and scores_NK their cosines; exact, K = min(config, N - 1). postings: the words of each video as `words`
-    says, and word_weight, how much they count beside the cosine. said: a row of SAID for each video. Arrays are mapped
-    from disk, read-only.
+    says; vocabulary: all of them; word_weight: how much they count beside the cosine. said: a row of SAID for each
+    video. Arrays are mapped from disk, read-only.
     """
 
     version: int
@@ -78,6 +80,7 @@ class Snapshot:
     neighbours_NK: NDArray[np.int32]
     scores_NK: NDArray[np.float32]
     postings: Postings
+    vocabulary: Vocabulary
     words: WordsConfig
     word_weight: float
     said: pa.Table
@@ -125,6 +128,7 @@ def write_snapshot(
     for key, array in arrays.items():
         _write_array(storage, f"{folder}/{key}.npy", array)
     storage.write(f"{folder}/rows.parquet", parquet_bytes(now.rows.select(list(_KEPT))))
+    storage.write(f"{folder}/{VOCABULARY}", parquet_bytes(_table_of(vocabulary(now.rows, words))))
     searched = {**words.model_dump(), "word_weight": word_weight(now.rows, postings, words)}
     pointer = {"name": name, "upto": now.last, "videos": len(vectors_ND), "spaces": sorted(spaces), **searched}
     storage.write(f"{folder}/{POINTER}", json.dumps(pointer).encode())
@@ -209,6 +213,7 @@ def _load(storage: Storage, version: int, pointer: dict[str, Any], cache_dir: Pa
     table = _rows(folder / "rows.parquet")
     rows = videos(table)
     ids = [row.video_id for row in rows]
+    words = WordsConfig.model_validate(pointer)
     return Snapshot(
         version=version,
         name=pointer["name"],
@@ -223,7 +228,8 @@ def _load(storage: Storage, version: int, pointer: dict[str, Any], cache_dir: Pa
         neighbours_NK=_map(folder, "neighbours"),
         scores_NK=_map(folder, "scores"),
         postings=_postings(folder, table),
-        words=WordsConfig.model_validate(pointer),
+        vocabulary=_vocabulary(folder, table, words),
+        words=words,
         word_weight=pointer.get("word_weight", DEFAULT_WEIGHT),
         said=table.select(SAID.names).combine_chunks(),
     )
@@ -233,6 +239,18 @@ def _postings(folder: Path, table: pa.Table) -> Postings:
     if (folder / f"{POSTINGS[0]}.npy").exists():
         return Postings(table.num_rows, *(_map(folder, name) for name in POSTINGS))
     return Postings.of(documents(table, WordsConfig()))  # written before snapshots had words
+
+
+def _table_of(found: Vocabulary) -> pa.Table:
+    return pa.table({"word": pa.array(found.words, pa.string()), "texts": found.texts_V, "titles": found.titles_V})
+
+
+def _vocabulary(folder: Path, rows: pa.Table, words: WordsConfig) -> Vocabulary:
+    file = folder / VOCABULARY
+    if not file.exists():  # written before snapshots had it
+        return vocabulary(rows, words)
+    table = read_part(Storage(folder), str(file))
+    return Vocabulary(table["word"].to_pylist(), table["texts"].to_numpy(), table["titles"].to_numpy())
 
 
 def _replace_pointer(storage: Storage, folder: str, pointer: dict[str, Any]) -> None:

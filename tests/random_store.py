@@ -18,17 +18,21 @@ SETS = [f"{name}={json.dumps(value)}" for name, value in RANDOM.items()]
 VIDEOS = 30
 
 
-def random_store(root: str, categories: int = 3) -> FeatureStore:
-    """Return a store of thirty videos in these categories, with two frames each and sound in every second one."""
+def random_store(root: str, categories: int = 3, videos: int = VIDEOS, kinds: int = 0) -> FeatureStore:
+    """Return a store of videos in these categories, with two frames each and sound in every second one.
+
+    With `kinds`, the vectors of video n lie around a centre of its kind, n % kinds.
+    """
     settings = load_settings(sets=SETS, storage=root)
     key = EncoderKey.of(load_encoders(settings.encoders, settings.weights_cache), settings.sampling)
     store, rng = FeatureStore(settings.place, key), np.random.default_rng(0)
     rows = []
-    for n in range(VIDEOS):
-        vectors = {m.value: list(rng.normal(size=(2, key.dims[m])).astype(np.float16)) for m in Modality}
-        row = (
-            feature_row(f"v{n:02}", category=f"c{n % categories}" if categories else "", encoder_key=str(key)) | vectors
-        )
+    centres = {m: 3 * rng.normal(size=(max(1, kinds), key.dims[m])) if kinds else np.zeros((1, 1)) for m in Modality}
+    for n in range(videos):
+        centre = {m: centres[m][n % max(1, kinds)] for m in Modality}
+        vectors = {m.value: list((centre[m] + rng.normal(size=(2, key.dims[m]))).astype(np.float16)) for m in Modality}
+        category, digest = f"c{n % categories}" if categories else "", f"{n:064x}"
+        row = feature_row(f"v{n:02}", category=category, encoder_key=str(key), content_hash=digest) | vectors
         rows.append(row if n % 2 else row | {"audio": None})
     store.create()
     store.add(pa.Table.from_pylist(rows, schema=store.schema), QUARANTINE.empty_table())

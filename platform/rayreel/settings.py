@@ -27,7 +27,7 @@ from rayreel.media.config import Limits, SamplingConfig
 from rayreel.recommendation.config import RecommendConfig
 from rayreel.release.config import ReleaseConfig
 from rayreel.speech.config import SpeechConfig
-from rayreel.tower.config import FrozenConfig, TowerConfig
+from rayreel.tower.config import FrozenConfig, TowerConfig, UserTowerConfig
 from rayreel.tower.losses.config import LossConfig
 from rayreel.training.action.config import ActionConfig
 from rayreel.training.config import TrainConfig
@@ -66,6 +66,7 @@ class Settings(BaseSettings):
     splits: SplitConfig = SplitConfig()
     tower: TowerConfig = TowerConfig()
     frozen: FrozenConfig = FrozenConfig()
+    user_tower: UserTowerConfig = UserTowerConfig()
     loss: LossConfig = LossConfig()
     pairs: PairsConfig = PairsConfig()
     train: TrainConfig = TrainConfig()

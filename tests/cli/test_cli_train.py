@@ -5,11 +5,14 @@ from pathlib import Path
 
 import mlflow
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import ray
 
+from ordered_people import EACH, KINDS, ordered_views
 from random_store import SETS, random_store
 from rayreel.catalog.interactions import SCHEMA
+from rayreel.cli.steps.evaluate import evaluate_tower
 from rayreel.cli.steps.sweep import run_sweep
 from rayreel.cli.steps.train import (
     RegisteredTower,
@@ -39,6 +42,8 @@ def digest(*sets: str, interactions: str = "none") -> str:
 def test_settings_that_change_a_tower_change_the_digest(changed: str) -> None:
     assert digest(changed) != digest()
     assert digest(interactions="some") != digest()
+    assert digest("user_tower.width=8") == digest()
+    assert digest("user_tower.width=8", interactions="some") != digest(interactions="some")
 
 
 @pytest.mark.parametrize("changed", ["train.prefetch=0", "train.max_failures=9", "train.ingest=mapped", "index={}"])
@@ -104,6 +109,26 @@ def test_without_labels_and_interactions_averaged_frozen_features_are_registered
     assert AVERAGED_SCORE not in registered.metrics
     assert recipe == "best" or trained_already(settings, store) == registered.version
     assert ray.is_initialized() == was_initialised
+
+
+def test_with_interactions_a_user_tower_is_registered_with_the_version_and_has_a_row_in_the_report(
+    tmp_path: Path, no_tracking: None
+) -> None:
+    """Of frozen features, so without Ray; people watch one kind of video after another."""
+    random_store(with_database(tmp_path).root, categories=0, videos=KINDS * EACH, kinds=KINDS)
+    pq.write_table(ordered_views(), tmp_path / "views.parquet")
+    sets = ["train.recipe=frozen", "splits.user_cut=per_user", f"interactions={tmp_path / 'views.parquet'}", *SETS]
+    sets += ["user_tower.epochs=12", "user_tower.width=16", "user_tower.learning_rate=0.01"]
+    settings = load_settings(sets=[*sets, "evaluation.bootstrap=100"], storage=str(tmp_path))
+    made = train_tower(settings)
+    tower = registry.load(made.version)
+    assert tower.users is not None
+    run = mlflow.get_run(made.version.run_id).data
+    assert run.metrics["validation/user tower/ndcg at 10"] > run.metrics["validation/served users/ndcg at 10"]
+    scores = evaluate_tower(settings, made.version).sections["users"].scores
+    assert scores["user tower"]["ndcg@10"].mean > 1.5 * scores["tower, interests"]["ndcg@10"].mean
+    off = train_tower(load_settings(sets=[*sets, "user_tower.mode=off"], storage=str(tmp_path)))
+    assert registry.load(off.version).users is None
 
 
 def test_a_sweep_of_a_recipe_that_trains_nothing_is_refused() -> None:

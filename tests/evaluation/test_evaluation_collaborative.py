@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from feature_rows import feature_matrix, feature_row
-from rayreel.evaluation.collaborative import by_factors, by_item_knn
+from rayreel.evaluation.collaborative import by_ease, by_factors, by_item_knn
 from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.retrieval import measure
 from rayreel.evaluation.scorers import Scorer, by_chance
@@ -17,7 +17,7 @@ VIDEOS = feature_matrix(*(feature_row(f"v{n:02}") for n in range(COUNT)))
 SPLIT = Split(np.arange(50), np.empty(0, np.int64), np.arange(50, COUNT))
 Maker = Callable[[UserSplit, UserQueries, EvaluationConfig], Scorer]
 CONFIG = EvaluationConfig()
-MAKERS: dict[str, Maker] = {"item-kNN": by_item_knn, "matrix factorisation": by_factors}
+MAKERS: dict[str, Maker] = {"item-kNN": by_item_knn, "matrix factorisation": by_factors, "EASE": by_ease}
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,8 @@ def test_factorisation_is_reproducible_for_a_seed(split: UserSplit) -> None:
         ("item-kNN", {"knn_neighbours": 2}),
         ("matrix factorisation", {"factors": 2}),
         ("matrix factorisation", {"view_confidence": 1}),
+        ("EASE", {"ease_regularisation": 5}),
+        ("EASE", {"ease_decay": 0.5}),
     ],
 )
 def test_the_settings_of_a_baseline_change_its_scores(name: str, changed: dict[str, int], split: UserSplit) -> None:

@@ -62,7 +62,8 @@ def test_the_tower_is_the_last_row_and_all_methods_have_the_same_metrics(found: 
     content |= {MEAN_POOLED, "untrained tower", FROZEN, *WITHOUT_LABELS, *FROM_LABELS}
     ablations = {"tower, visual only", "tower, visual+audio only"}
     for name, section in found.sections.items():
-        users = {"item-kNN", "matrix factorisation"} if name.startswith("users") else set()
+        of_users = {"item-kNN", "matrix factorisation", "EASE", "tower, interests"}
+        users = of_users if name.startswith("users") else set()
         assert set(section.scores) == content | users | ablations | {"tower"}, name
         assert list(section.scores)[-1] == "tower"
         assert len({frozenset(row) for row in section.scores.values()}) == 1
@@ -93,7 +94,7 @@ def test_only_held_out_videos_are_queries_and_all_videos_are_candidates(found: E
 def test_warm_and_cold_targets_are_separate_and_only_content_finds_cold_ones(found: Evaluation) -> None:
     all_queries, warm, cold = (found.sections[name] for name in ("users", "users, warm", "users, cold"))
     assert warm.queries > 5 and cold.queries > 5 and warm.queries + cold.queries <= all_queries.queries
-    for method in ("popularity", "item-kNN", "matrix factorisation"):
+    for method in ("popularity", "item-kNN", "matrix factorisation", "EASE"):
         assert mean(found, "users, cold", method, "recall@10") < 0.1
     assert mean(found, "users, cold", "tower", "recall@10") > 0.3
     assert mean(found, "users, warm", "item-kNN", "recall@10") > 0.5

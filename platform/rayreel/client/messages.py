@@ -340,7 +340,7 @@ class Explanation(BaseModel):
     """The origin of a score."""
 
     stage: str = Field(
-        description="neighbours, index, bm25, overlay, mmr, serendipity, popular, rule, explore or pin",
+        description="neighbours, index, bm25, overlay, mmr, serendipity, popular, user, rule, explore or pin",
         examples=["neighbours"],
     )
     modalities: dict[str, float] = Field(

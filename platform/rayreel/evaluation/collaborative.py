@@ -1,6 +1,6 @@
-"""Collaborative baselines: item-kNN and matrix factorisation from the implicit library.
+"""Collaborative baselines: item-kNN and matrix factorisation from the implicit library, and EASE.
 
-Both are fitted on training interactions only and score a user from the same history as the tower. Videos without
+All are fitted on training interactions only and score a user from the same history as the tower. Videos without
 training interactions score zero.
 """
 
@@ -16,6 +16,10 @@ from threadpoolctl import threadpool_limits
 from rayreel.evaluation.config import EvaluationConfig
 from rayreel.evaluation.scorers import Answer, Rows, Scorer
 from rayreel.evaluation.users import UserQueries, UserSplit
+from rayreel.tower.memory import memorised
+
+# The inverse of a matrix of as many rows takes a minute.
+MOST_VIDEOS = 10_000
 
 
 def by_item_knn(users: UserSplit, user_queries: UserQueries, config: EvaluationConfig) -> Scorer:
@@ -48,5 +52,21 @@ def by_factors(users: UserSplit, user_queries: UserQueries, config: EvaluationCo
     def for_candidates(candidates: Rows) -> Answer:
         factors_CF = model.item_factors[candidates]
         return lambda queries: users_QF[queries] @ factors_CF.T
+
+    return for_candidates
+
+
+def by_ease(users: UserSplit, user_queries: UserQueries, config: EvaluationConfig) -> Scorer:
+    """Score by a linear model of which videos are watched by the same people (Steck 2019, EASE).
+
+    The newest video of a history has the weight 1, and each one before it `config.ease_decay` times as much as its
+    successor. The model inverts a matrix of all videos, so there must be at most MOST_VIDEOS.
+    """
+    weights_NN = memorised(users.training_UN, config.ease_regularisation)
+    decayed_QN = user_queries.decayed(users.training_UN.shape[1], config.ease_decay)
+
+    def for_candidates(candidates: Rows) -> Answer:
+        weights_NC = weights_NN[:, candidates]
+        return lambda queries: decayed_QN[queries] @ weights_NC
 
     return for_candidates

@@ -37,6 +37,10 @@ class EvaluationConfig(BaseModel):
     view_confidence: float = Field(
         10.0, gt=0, description="matrix factorisation: weight of a view against a video that was not watched (alpha)"
     )
+    ease_regularisation: float = Field(500.0, gt=0, description="EASE: L2 regularisation of its weights")
+    ease_decay: float = Field(
+        0.8, gt=0, le=1, description="EASE: weight of a video of a history, as a share of that of the one after it"
+    )
     bootstrap: int = Field(1000, ge=100, description="resamples for 95 % intervals and p-values")
     seed: int = Field(0, description="seed of random baselines, factorisation and resampling")
 

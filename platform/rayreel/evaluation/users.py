@@ -27,17 +27,26 @@ class Period(IntEnum):
 class UserQueries:
     """Leave-one-out queries of Q users: the target is the last view, the history all views before it.
 
-    The history of query q is items[offsets[q]:offsets[q + 1]], oldest first and never empty.
+    The history of query q is items[offsets[q]:offsets[q + 1]], oldest first and never empty. `seconds` and `weights`
+    are the times and weights of its views; None: all at the same time, and of weight 1.
     """
 
     targets_Q: NDArray[np.int64]
     offsets: NDArray[np.int64]
     items: NDArray[np.int64]
+    seconds: NDArray[np.float64] | None = None
+    weights: NDArray[np.float32] | None = None
 
     def history(self, videos: int) -> sparse.csr_array:
         """[Q, N]: 1 for each video of a history."""
         ones = np.ones(len(self.items), np.float32)
         return sparse.csr_array((ones, self.items.copy(), self.offsets.copy()), (len(self.targets_Q), videos))
+
+    def decayed(self, videos: int, decay: float) -> sparse.csr_array:
+        """[Q, N]: 1 for the newest video of each history, and for the one before each `decay` times as much."""
+        from_end = np.repeat(self.offsets[1:], np.diff(self.offsets)) - 1 - np.arange(len(self.items))
+        weights = np.power(decay, from_end).astype(np.float32)
+        return sparse.csr_array((weights, self.items.copy(), self.offsets.copy()), (len(self.targets_Q), videos))
 
     def recent(self, videos: int, last: int) -> sparse.csr_array:
         """[Q, N]: equal weights for the last videos of each history; rows sum to 1."""
@@ -119,8 +128,8 @@ def _queries(views: Views, targets: NDArray[np.bool_]) -> UserQueries:
     last, start = last[chosen], start[chosen]
     lengths = last - start
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    items = views.rows[np.repeat(start - offsets[:-1], lengths) + np.arange(offsets[-1])]
-    return UserQueries(views.rows[last], offsets, items)
+    before = views.only(np.repeat(start - offsets[:-1], lengths) + np.arange(offsets[-1]))
+    return UserQueries(views.rows[last], offsets, before.rows, before.seconds, before.weights)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from rayreel.errors import RayreelError
+from rayreel.evaluation.weights import view_weights
 from rayreel.features.matrix import FeatureMatrix
 
 
@@ -17,16 +18,21 @@ class NoInteractions(RayreelError):
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """V views sorted by user, then time: user number, video row, time in seconds, and position in the table."""
+    """V views sorted by user, then time: user number, video row, time in seconds, and position in the table.
+
+    weights: how much each says about the user's taste, see `evaluation.weights`.
+    """
 
     users: NDArray[np.int64]
     rows: NDArray[np.int64]
     seconds: NDArray[np.float64]
     places: NDArray[np.int64]
+    weights: NDArray[np.float32]
 
-    def only(self, chosen: NDArray[np.bool_]) -> "Views":
-        """Return the chosen views."""
-        return Views(self.users[chosen], self.rows[chosen], self.seconds[chosen], self.places[chosen])
+    def only(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> "Views":
+        """Return the chosen views, by a mask or by their numbers."""
+        by_view = self.users[chosen], self.rows[chosen], self.seconds[chosen]
+        return Views(*by_view, self.places[chosen], self.weights[chosen])
 
 
 def read_views(table: pa.Table, matrix: FeatureMatrix) -> Views:
@@ -45,8 +51,21 @@ def read_views(table: pa.Table, matrix: FeatureMatrix) -> Views:
     users = np.asarray(known["user_id"].combine_chunks().dictionary_encode().indices).astype(np.int64)
     seconds = np.asarray(known["timestamp"].cast(pa.int64())) / 1e6
     row = np.asarray(rows.combine_chunks().take(places)).astype(np.int64)
-    order = np.lexsort((places, seconds, users))
-    return _first_views(Views(users[order], row[order], seconds[order], places[order]), len(matrix))
+    weights = view_weights(_numbers(known["rating"]), _numbers(known["dwell_s"]), _durations(matrix)[row])
+    views = Views(users, row, seconds, places, weights)
+    return _first_views(views.only(np.lexsort((places, seconds, users))), len(matrix))
+
+
+def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """Values [V], NaN where there is none."""
+    return np.asarray(column.combine_chunks().cast(pa.float64()).fill_null(np.nan))
+
+
+def _durations(matrix: FeatureMatrix) -> NDArray[np.float64]:
+    """Seconds of each video [N], NaN if unknown."""
+    if "duration_s" not in matrix.rows.column_names:
+        return np.full(len(matrix), np.nan)
+    return _numbers(matrix.rows["duration_s"])
 
 
 def _first_views(views: Views, videos: int) -> Views:

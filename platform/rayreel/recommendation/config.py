@@ -4,6 +4,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from rayreel.tower.config import HALF_LIFE_S, HISTORY, INTERESTS
+
 
 class Layout(StrEnum):
     """pca: the two directions of the largest variance. tsne, umap: neighbours stay neighbours."""
@@ -19,13 +21,13 @@ class RecommendConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     half_life_s: float = Field(
-        30 * 86_400.0, gt=0, description="user: time after which a watched video has half its weight, seconds"
+        HALF_LIFE_S, gt=0, description="user: time after which a watched video has half its weight, seconds"
     )
     watched_interests: int = Field(
-        3, ge=1, le=20, description="user: most groups that a watch history is split into; each costs a search"
+        INTERESTS, ge=1, le=20, description="user: most groups that a watch history is split into; each costs a search"
     )
     history: int = Field(
-        100, ge=1, le=1000, description="user_id: newest watched and liked videos that the history is made of"
+        HISTORY, ge=1, le=1000, description="user_id: newest watched and liked videos that the history is made of"
     )
     skipped_s: float = Field(
         86_400.0, ge=0, description="user_id: time for which skipped videos are not recommended again, seconds"

@@ -131,6 +131,12 @@ class SnapshotStatistics:
         # The square of the sum contains each pair twice, and each video's cosine with itself, which is 1.
         return float((total_D @ total_D - count) / (count * (count - 1))) if count > 1 else 0.0
 
+    @cached_property
+    def codes_N(self) -> NDArray[np.int64]:
+        """The code of each video in the user tower, 0 for one without."""
+        users = self._snapshot.users
+        return np.zeros(len(self._snapshot), np.int64) if users is None else users.codes_of(self._snapshot.ids)
+
 
 class Live:
     """All videos of one release at one point in time. Immutable: `with_changes` returns the next one.
@@ -145,6 +151,7 @@ class Live:
         self.snapshot, self.overlay, self.hidden, self.upto = snapshot, overlay, hidden, upto
         self._statistics = statistics
         self.version = snapshot.version
+        self.users = snapshot.users
         self.base = len(snapshot.ids)
         # A memory map wraps each row that is read in an object of its own; an array over the same pages does not.
         self.embeddings_ND = np.asarray(snapshot.embeddings_ND)
@@ -330,6 +337,14 @@ class Live:
     def mean_cosine(self) -> float:
         """Mean cosine of two videos of the snapshot."""
         return self._statistics.mean_cosine
+
+    @cached_property
+    def coded_places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Places of the videos that the user tower has codes for, and their codes."""
+        codes_N, added = self._statistics.codes_N, [row.video_id for row in self.overlay.rows]
+        codes_P = np.concatenate([codes_N, np.zeros(0, np.int64) if self.users is None else self.users.codes_of(added)])
+        places_K = np.flatnonzero(codes_P)
+        return places_K, codes_P[places_K]
 
     def category_mean(self, category: str) -> Vector | None:
         """Return the mean of a category's videos as a unit vector [dim]; None if it has none or they cancel out."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rayreel.evaluation.weights import LIKED, SHORTEST, rating_weight
 from rayreel.events.done import Done
 from rayreel.recommendation.config import RecommendConfig
 from rayreel.recommendation.live import Live
@@ -12,23 +13,21 @@ from rayreel.recommendation.users import WatchedVideo
 OPINIONS = frozenset({"like", "dislike", "hide", "share", "rating"})
 REFUSED = frozenset({"dislike", "hide"})
 SECONDS = frozenset({"view", "dwell"})
-# Weights in the history: a like says more than a view. Ratings up to half of the stars say nothing good.
-LIKED = 3.0
-STARS = 5.0
-SHORTEST = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class PersonState:
     """`history`: what they liked or watched, newest first. `watched`, `refused` and `skipped` are not recommended.
 
-    `refused` are disliked and hidden videos; `skipped`, those passed over within `recommend.skipped_s`.
+    `refused` are disliked and hidden videos; `skipped`, those passed over within `recommend.skipped_s`. `unloved`: what
+    they watched and gave few stars, newest first, which only a user tower reads.
     """
 
     history: tuple[WatchedVideo, ...] = ()
     watched: frozenset[str] = frozenset()
     refused: frozenset[str] = frozenset()
     skipped: frozenset[str] = frozenset()
+    unloved: tuple[WatchedVideo, ...] = ()
 
     def excluded(self, *, rewatch: bool) -> frozenset[str]:
         """Return the videos that are not recommended; with `rewatch`, watched ones are."""
@@ -51,15 +50,22 @@ def state_of(live: Live, done: Sequence[Done], now: float, config: RecommendConf
     last = {**seen, **opinions}
     newest = sorted(last.values(), key=lambda event: -event.at)
     weighted = ((event, _weight(live, event)) for event in newest if event.video_id not in refused)
-    history = [WatchedVideo(event.video_id, weight, event.at) for event, weight in weighted if weight > 0]
+    videos = [WatchedVideo(event.video_id, weight, event.at) for event, weight in weighted]
+    history, unloved = ([video for video in videos if (video.weight > 0) == liked] for liked in (True, False))
     watched = frozenset(last) - refused
-    return PersonState(tuple(history[: config.history]), watched, refused, frozenset(skipped) - watched - refused)
+    return PersonState(
+        tuple(history[: config.history]),
+        watched,
+        refused,
+        frozenset(skipped) - watched - refused,
+        tuple(unloved[: config.history]),
+    )
 
 
 def _weight(live: Live, event: Done) -> float:
     """The weight of a video in the history: 1 for one that was watched to its end."""
     if event.type == "rating":
-        return LIKED * max((event.value or 0.0) - STARS / 2, 0.0) / (STARS / 2)
+        return rating_weight(event.value or 0.0)
     if event.type not in SECONDS:
         return LIKED
     place = live.find(event.video_id)

@@ -21,18 +21,20 @@ from rayreel.recommendation.candidates import (
     HybridSearch,
     IndexSearch,
     Searcher,
+    Source,
     StoredNeighbours,
 )
 from rayreel.recommendation.config import RecommendConfig
 from rayreel.recommendation.expansion import expanded
 from rayreel.recommendation.live import Live
 from rayreel.recommendation.person import PersonState
+from rayreel.recommendation.personal import PersonalSearch
 from rayreel.recommendation.popular import Popularity, PopularVideos
 from rayreel.recommendation.query import BadQuery, Options, Space, Vector, raw, unit, weighted_query
 from rayreel.recommendation.results import RankedResults, RankedVideo, ResultExplanation, choose
 from rayreel.recommendation.scenarios import Scenario
 from rayreel.recommendation.space import SpaceSearch, vector_in
-from rayreel.recommendation.users import Interests, WatchedVideo, has_taste, taste
+from rayreel.recommendation.users import Interests, Taste, WatchedVideo, has_taste, taste
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -67,6 +69,14 @@ class PinnedRelease:
         if self.live.embeddings_ND.size <= self.config.exact_cells:
             return ExactSearch(self.live, query_D)
         return IndexSearch(self.live, self.index, self.collection, query_D)
+
+    def sources(self, found: Taste) -> list[Source]:
+        """Return a source for each interest of a user."""
+        nearest: list[Source] = [self.nearest(interest_D) for interest_D in found.queries_ID]
+        if found.personal is not None:
+            index = nearest[0] if isinstance(nearest[0], IndexSearch) else None
+            nearest[0] = PersonalSearch(self.live, found.personal, index)
+        return nearest
 
     def hybrid(self, query_D: Vector, words: WordQuery) -> HybridSearch:
         """Return a source of the videos nearest to a query and its words. Raises BadQuery if there are no words."""
@@ -256,11 +266,12 @@ def by_user(
     *,
     rewatch: bool = False,
     articles: Sequence[Vector] = (),
+    unloved: Sequence[WatchedVideo] = (),
 ) -> RankedResults:
     """Return videos for a user's watch history and liked categories; watched ones only with `rewatch`. Blocks.
 
     `articles`: unit embeddings of texts that they read, which are moved toward videos as queries by text are.
-    Each interest costs a search. See `users.taste`.
+    `unloved`: what they watched and did not like. Each interest costs a search. See `users.taste`.
 
     Raises:
         BadQuery: the release has nothing of the history and the categories; or `hybrid`, as there are no words.
@@ -268,8 +279,8 @@ def by_user(
     if options.hybrid:
         raise BadQuery(NO_WORDS)
     moved = [expanded(release.nearest(article_D), release.config.text_neighbours) for article_D in articles]
-    found = taste(release.live, history, liked, release.config, options.weights, articles=moved)
-    source = Interests([release.nearest(interest_D) for interest_D in found.queries_ID], found.shares)
+    found = taste(release.live, history, liked, release.config, options.weights, articles=moved, unloved=unloved)
+    source = Interests(release.sources(found), found.shares)
     watched = frozenset() if rewatch else frozenset(video.video_id for video in history)
     chosen = choose(release.live, source, options, found.queries_ID, home=found.home, exclude=watched)
     return with_reasons(release.live, _not_none(chosen), history) if options.explain else _not_none(chosen)
@@ -297,7 +308,15 @@ def by_person(
     options = replace(options, exclude=options.exclude | person.excluded(rewatch=user.rewatch))
     history = [*history_of(user), *person.history]
     if len(articles) or has_taste(release.live, history, user.liked_categories, options.weights):
-        return by_user(release, history, user.liked_categories, options, rewatch=user.rewatch, articles=articles)
+        return by_user(
+            release,
+            history,
+            user.liked_categories,
+            options,
+            rewatch=user.rewatch,
+            articles=articles,
+            unloved=person.unloved,
+        )
     nothing_D = np.zeros(release.live.dim, np.float32)
     found = _not_none(choose(release.live, PopularVideos(release.live, popularity), options, nothing_D, home=NO_HOME))
     return replace(found, results=[video._replace(explanation=_without_query(video)) for video in found])

@@ -38,7 +38,7 @@ class ResultExplanation(NamedTuple):
 
     `stage` is the last step that the result depended on: neighbours (stored with the release), overlay (added after the
     snapshot), index, bm25 (found only by its words), mmr (chosen for diversity), serendipity (another category),
-    popular (nothing is known of the user), or rule, explore and pin of a scenario.
+    popular (nothing is known of the user), user (by the user tower), or rule, explore and pin of a scenario.
     `modalities` are the cosines of the query with the video embedded from one modality alone; absent ones are omitted.
     `passage` is where most words of the query are said. `because` is of a user's history.
     """

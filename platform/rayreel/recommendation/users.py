@@ -1,18 +1,18 @@
 """Users as a few queries: their watch history grouped by interest, and the categories they like."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import cut_tree, linkage
-from scipy.spatial.distance import squareform
 
 from rayreel.encoders.encoder import Modality
 from rayreel.recommendation.candidates import Constraints, RankedCandidates, Source
 from rayreel.recommendation.config import RecommendConfig
 from rayreel.recommendation.live import Live
 from rayreel.recommendation.query import BadQuery, Vector, weighted_query
+from rayreel.tower.interests import decayed, interests_of
+from rayreel.tower.user import UserVector, WatchHistory
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +26,15 @@ class WatchedVideo:
 
 @dataclass(frozen=True, slots=True)
 class Taste:
-    """A user's interests: unit queries [I, dim], the weight of each, and the categories they come from."""
+    """A user's interests: unit queries [I, dim], the weight of each, and the categories they come from.
+
+    `personal`: the vector of a release's user tower, for which the first query stands.
+    """
 
     queries_ID: NDArray[np.float32]
     shares: list[float]
     home: frozenset[str]
+    personal: UserVector | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ def taste(
     weights: Mapping[Modality, float] | None = None,
     *,
     articles: Sequence[Vector] = (),
+    unloved: Sequence[WatchedVideo] = (),
 ) -> Taste:
     """Return a user's interests: a few groups of watched videos, and of liked categories and articles.
 
@@ -77,20 +82,34 @@ def taste(
     Raises:
         BadQuery: nothing is left.
     """
-    places, vectors_HD, counts_H = _history(live, history, weights, config.half_life_s)
+    places, watched = _history(live, history, weights)
+    personal = _personal(live, history, unloved) if weights is None and places else None
     liked_CD = np.concatenate([_categories(live, liked), np.asarray(articles, np.float32).reshape(-1, live.dim)])
-    if not len(vectors_HD) and not len(liked_CD):
+    if not places and not len(liked_CD):
         raise BadQuery(
             f"Release {live.version} has none of the {len(history)} videos of the history and of the {len(liked)} "
             "liked categories. Pass ids and categories of videos in the index."
         )
+    counts_H = decayed(watched.weights_H, watched.ages_H, config.half_life_s)
     groups = [
-        *_grouped(vectors_HD, counts_H, live.mean_cosine, config.watched_interests),
-        *_grouped(liked_CD, np.ones(len(liked_CD)), live.mean_cosine, config.liked_interests),
+        *(
+            interests_of(watched.vectors_HD, counts_H, live.mean_cosine, config.watched_interests)
+            if personal is None
+            else [(personal.content_D.astype(np.float64), float(counts_H.sum()))]
+        ),
+        *interests_of(liked_CD, np.ones(len(liked_CD)), live.mean_cosine, config.liked_interests),
     ]
     home = {live.row(place).category for place in places} | set(liked)
     queries = [sum_D / np.linalg.norm(sum_D) for sum_D, _ in groups]
-    return Taste(np.asarray(queries, np.float32), [share for _, share in groups], frozenset(home - {""}))
+    return Taste(np.asarray(queries, np.float32), [share for _, share in groups], frozenset(home - {""}), personal)
+
+
+def _personal(live: Live, history: Sequence[WatchedVideo], unloved: Sequence[WatchedVideo]) -> UserVector | None:
+    """Return the vector of the release's user tower; None without one."""
+    if live.users is None:
+        return None
+    found = live.users.vector(_history(live, [*history, *(replace(video, weight=0.0) for video in unloved)], None)[1])
+    return found if found.content_D.any() else None
 
 
 def has_taste(
@@ -103,23 +122,22 @@ def has_taste(
 
 
 def _history(
-    live: Live, history: Sequence[WatchedVideo], weights: Mapping[Modality, float] | None, half_life_s: float
-) -> tuple[list[int], NDArray[np.float32], NDArray[np.float64]]:
-    """Places, unit vectors [H, dim] and weights [H], 1 on average, of the watched videos in the release."""
+    live: Live, history: Sequence[WatchedVideo], weights: Mapping[Modality, float] | None
+) -> tuple[list[int], WatchHistory]:
+    """Places and unit vectors of the watched videos in the release, with their weights and ages."""
     newest = max((video.timestamp for video in history if video.timestamp is not None), default=0.0)
-    places, vectors, counts = [], [], []
+    found: list[tuple[int, Vector, WatchedVideo]] = []
     for video in history:
         place = live.find(video.video_id)
         vector = None if place is None else _vector(live, place, weights)
         if place is not None and vector is not None:
-            age = 0.0 if video.timestamp is None else newest - video.timestamp
-            places.append(place)
-            vectors.append(vector)
-            counts.append(video.weight * 0.5 ** (age / half_life_s))
-    vectors_HD = np.asarray(vectors, np.float32).reshape(-1, live.dim)
-    # Very old videos keep a positive weight: they may be all there is.
-    counts_H = np.maximum(np.asarray(counts, np.float64), 1e-9)
-    return places, vectors_HD, counts_H / counts_H.mean() if len(counts_H) else counts_H
+            found.append((place, vector, video))
+    return [place for place, _, _ in found], WatchHistory(
+        [video.video_id for _, _, video in found],
+        np.asarray([vector for _, vector, _ in found], np.float32).reshape(-1, live.dim),
+        np.array([video.weight for _, _, video in found], np.float64),
+        np.array([0.0 if v.timestamp is None else newest - v.timestamp for _, _, v in found], np.float64),
+    )
 
 
 def _vector(live: Live, place: int, weights: Mapping[Modality, float] | None) -> Vector | None:
@@ -134,52 +152,3 @@ def _vector(live: Live, place: int, weights: Mapping[Modality, float] | None) ->
 def _categories(live: Live, liked: Sequence[str]) -> NDArray[np.float32]:
     means = [live.category_mean(category) for category in dict.fromkeys(liked)]
     return np.asarray([mean for mean in means if mean is not None], np.float32).reshape(-1, live.dim)
-
-
-def _grouped(
-    vectors_HD: NDArray[np.float32], counts_H: NDArray[np.float64], mean_cosine: float, max_groups: int
-) -> list[tuple[NDArray[np.float64], float]]:
-    """The weighted sum [dim] and the share of each group, without groups whose vectors cancel out."""
-    if not len(vectors_HD):
-        return []
-    labels_H = _labels(vectors_HD, counts_H, mean_cosine, max_groups)
-    weighted_HD = vectors_HD * counts_H[:, None]
-    groups = [
-        (weighted_HD[labels_H == g].sum(axis=0), float(counts_H[labels_H == g].sum())) for g in np.unique(labels_H)
-    ]
-    return [group for group in groups if np.linalg.norm(group[0]) > 1e-9 * group[1]]
-
-
-def _labels(
-    vectors_HD: NDArray[np.float32], counts_H: NDArray[np.float64], mean_cosine: float, max_groups: int
-) -> NDArray[np.int64]:
-    """Group labels by Ward's method: the fewest groups that are all cohesive, at most `max_groups`.
-
-    Groups are cohesive if the mean cosine within them is nearer to 1 than to `mean_cosine`, that of any two videos of
-    the release. Source for Ward's groups of a user's history: Pal et al. 2020, PinnerSage.
-    """
-    labels_H = np.zeros(len(counts_H), np.int64)
-    cohesive = (1 + mean_cosine) / 2
-    if _cohesion(vectors_HD, counts_H, labels_H) >= cohesive:
-        return labels_H
-    distances_HH = np.sqrt(np.clip(2 - 2 * vectors_HD @ vectors_HD.T, 0, None))
-    np.fill_diagonal(distances_HH, 0)
-    tree = linkage(squareform(distances_HH, checks=False), "ward")
-    # All cuts, from H groups to one: for equal distances `fcluster` makes too few groups, and so does cut_tree when
-    # asked for as many groups as vectors.
-    for labels_H in cut_tree(tree).T[::-1][1:max_groups]:
-        if _cohesion(vectors_HD, counts_H, labels_H) >= cohesive:
-            break
-    return labels_H
-
-
-def _cohesion(vectors_HD: NDArray[np.float32], counts_H: NDArray[np.float64], labels_H: NDArray[np.int64]) -> float:
-    """Mean cosine of two different vectors of the same group, weighted by both; 1 if every group has one vector."""
-    total = pairs = 0.0
-    for group in np.unique(labels_H):
-        counts_G = counts_H[labels_H == group]
-        sum_D = counts_G @ vectors_HD[labels_H == group]
-        # Squares of sums contain every pair twice, and each vector with itself.
-        total += float(sum_D @ sum_D - counts_G @ counts_G)
-        pairs += float(counts_G.sum() ** 2 - counts_G @ counts_G) if len(counts_G) > 1 else 0.0
-    return total / pairs if pairs else 1.0

@@ -10,6 +10,7 @@ from rayreel.release.fill import fill
 from rayreel.release.site import Candidate
 from rayreel.release.smooth import smooth_rows
 from rayreel.release.snapshot import snapshot_pointer, spaces_of, write_snapshot
+from rayreel.release.users import write_user_tower
 
 Progress = Callable[[str, int], None]
 """Receives the stage and the number of videos that have completed it."""
@@ -23,6 +24,7 @@ def build(candidate: Candidate, progress: Progress, found: StoreDifference) -> N
     site = candidate.site
     _open_collection(candidate)
     filled = catch_up(candidate, progress, found)
+    write_user_tower(candidate.rows, candidate.tower.users)
     # A few additional rows are searched without an index; reloading would interrupt queries to this collection.
     if filled > site.release.overlay_rows or not _is_searchable(candidate):
         progress("building HNSW", 0)

@@ -38,7 +38,9 @@ from rayreel.release.rows import (
     space_vectors,
     videos,
 )
+from rayreel.release.users import read_user_tower
 from rayreel.storage import BrokenFile, Storage
+from rayreel.tower.user import UserTower
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +66,7 @@ class Snapshot:
     likewise, for the modalities of `release.spaces`. neighbours_NK: row numbers of the nearest other videos,
     best first, and scores_NK their cosines; exact, K = min(config, N - 1). postings: the words of each video as `words`
     says; vocabulary: all of them; word_weight: how much they count beside the cosine. said: a row of SAID for each
-    video. Arrays are mapped from disk, read-only.
+    video. users: the user tower, if it has one. Arrays are mapped from disk, read-only.
     """
 
     version: int
@@ -84,6 +86,7 @@ class Snapshot:
     words: WordsConfig
     word_weight: float
     said: pa.Table
+    users: UserTower | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -232,6 +235,7 @@ def _load(storage: Storage, version: int, pointer: dict[str, Any], cache_dir: Pa
         words=words,
         word_weight=pointer.get("word_weight", DEFAULT_WEIGHT),
         said=table.select(SAID.names).combine_chunks(),
+        users=read_user_tower(storage, version),
     )
 
 

@@ -6,6 +6,11 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFlo
 
 from rayreel.encoders.config import Modality
 
+# Defaults of the settings `recommend.half_life_s`, `recommend.history` and `recommend.watched_interests`.
+HALF_LIFE_S = 30 * 86_400.0
+HISTORY = 100
+INTERESTS = 3
+
 
 class TowerConfig(BaseModel):
     """The architecture of a tower."""
@@ -103,3 +108,30 @@ class ProbeConfig(BaseModel):
 
     features: FrozenConfig = FrozenConfig()
     categories: tuple[str, ...] = Field((), description="the categories that the classifier tells apart")
+
+
+class UserTowerConfig(BaseModel):
+    """The user tower, which is trained on what people watched after what (with interactions)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: Literal["auto", "off"] = Field(
+        "auto", description="auto: train one if there are interactions, and release it if it is better; off: never"
+    )
+    width: int = Field(64, ge=1, description="length of the part of a user's vector that is learnt")
+    heads: int = Field(4, ge=1, description="attentions over a history, each with its own half-life")
+    history: int = Field(50, ge=1, le=HISTORY, description="newest videos of a history that are attended to")
+    half_life_s: float = Field(HALF_LIFE_S, gt=0, description="half-life of the mean that it starts from, seconds")
+    dropout: float = Field(0.3, ge=0, lt=1, description="share of what was read that is left out in training")
+    id_dropout: float = Field(0.2, ge=0, lt=1, description="share of videos whose ids are left out of a training step")
+    memory_regularisation: float = Field(
+        500.0, gt=0, description="memory of what else people watched (EASE): L2 regularisation of its weights"
+    )
+    memory_decay: float = Field(
+        0.8, gt=0, le=1, description="memory: weight of a video of a history, as a share of that of the one after it"
+    )
+    learning_rate: float = Field(2e-3, gt=0, description="AdamW learning rate")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay, of matrices only")
+    batch_size: int = Field(512, ge=2, description="next views per step; their videos are the candidates")
+    epochs: int = Field(20, ge=1, description="most passes over all views")
+    patience: int = Field(3, ge=1, description="passes without improvement on validation views before it ends")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from rayreel.encoders.encoder import Modality
 from rayreel.tower.batch import FeatureBatch
 from rayreel.tower.config import Smoothing
+from rayreel.tower.user import UserTower
 
 
 class Embedder(nn.Module, ABC):
@@ -23,13 +24,15 @@ class Embedder(nn.Module, ABC):
     Evaluation, gates, index and service use only what is declared here. `kind` names the class in a saved folder and
     in the registry; `dims` is the feature dimension of each modality. A subclass is built from `config` and `dims`
     alone, and keeps everything else that it needs as parameters or buffers. `rayreel.tower.save` lists the kinds.
-    `smoothing` says how a release averages the vectors of its index; `forward` does not.
+    `smoothing` says how a release averages the vectors of its index; `forward` does not. `users`: the user tower that
+    was trained with the vectors of that index, if it is better than the mean of a history.
     """
 
     kind: ClassVar[str]
     config: BaseModel
     dims: dict[Modality, int]
     smoothing: Smoothing = Smoothing()
+    users: UserTower | None = None
 
     @property
     @abstractmethod

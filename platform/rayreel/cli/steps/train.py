@@ -33,6 +33,7 @@ from rayreel.training.runs import TowerRun, find_run
 from rayreel.training.smoothing import AVERAGED_SCORE, SmoothingChoice, choose_smoothing
 from rayreel.training.tracking import git_commit, log_metrics, tracked, use_tracking
 from rayreel.training.train import train
+from rayreel.training.users.choose import UserChoice, attach_users
 from rayreel.training.words import mean_words
 
 # Parts of the settings that change a tower, by recipe.
@@ -43,6 +44,8 @@ LEARNS_FROM["words"] = ("splits",)
 LEARNS_FROM["best"] = (*_TRAINED, "frozen")
 # By view retrieval, if that is the only validation task; kinds are compared by what a release of them serves.
 _COMPARED_BY = (AVERAGED_SCORE, "validation/ndcg@10", "validation/views/mrr@10")
+# In place of a digest of interactions.
+NO_INTERACTIONS = "none"
 # Settings of `train` that choose where and how safely to train, and do not change the tower.
 _EXECUTION = {"cpus_per_worker", "ingest", "scratch", "prefetch", "keep_checkpoints", "max_failures", "device", "on"}
 
@@ -156,15 +159,18 @@ def _register_untrained(settings: Settings, inputs: TrainingInputs, job: TrainJo
     parameters, config = run_parameters(settings, inputs, job), settings.model_dump(mode="json")
     with tracked(settings.place, name, parameters, config), tempfile.TemporaryDirectory() as scratch:
         fitted = fit(job)
+        users = attach_users(fitted.tower, job, settings.user_tower)
         found = {**fitted.metrics, **averaged_score(fitted.smoothing)}
         found |= {} if fitted.agreement is None else {"text agreement": fitted.agreement}
+        found |= {} if users is None else users.metrics
         log_metrics(found)
         save_tower(fitted.tower, Path(scratch))
         weights = {f"weight of {modality}": weight for modality, weight in fitted.features.config.weights.items()}
-        about = {**weights, **found, **averaging(fitted.smoothing), "git commit": git_commit()}
+        about = {**weights, **found, **averaging(fitted.smoothing), **about_users(users), "git commit": git_commit()}
         version = registry.register(Path(scratch), inputs.about(settings), about)
     _show(f"{title}, {fitted.tower.dim} dimensions", {**weights, **found})
     show_averaging(fitted.smoothing)
+    show_users(users)
     if fitted.features.config.text < settings.frozen.text:
         step("Text has little weight: it does not agree with the frames, as file names do (frozen.min_agreement)")
     return RegisteredTower(version, None, {**fitted.metrics, **averaged_score(fitted.smoothing)})
@@ -223,10 +229,13 @@ def _train_and_register(settings: Settings, inputs: TrainingInputs, job: TrainJo
     trained = train(job, record.name, [EpochMetrics(journal, uri, record.run_id)])
     journal.deliver(uri, record.run_id)
     choice = _choose_smoothing(job, trained.selected)
-    facts_of = {**trained.metrics, "selected by": trained.score, **averaging(choice), "git commit": git_commit()}
     with trained.checkpoint.as_directory() as folder, tempfile.TemporaryDirectory() as scratch:
         tower = load_tower(Path(folder))
         tower.smoothing = Smoothing() if choice is None else choice.smoothing
+        users = attach_users(tower, job, settings.user_tower)
+        log_metrics({} if users is None else users.metrics)
+        facts_of = {**trained.metrics, "selected by": trained.score, **averaging(choice), **about_users(users)}
+        facts_of["git commit"] = git_commit()
         save_tower(tower, Path(scratch))
         version = registry.register(Path(scratch), about, facts_of)
     record.done(place, version.number)
@@ -234,6 +243,7 @@ def _train_and_register(settings: Settings, inputs: TrainingInputs, job: TrainJo
     if trained.refit is not None:
         note(f"Trained again on training and validation videos for {trained.refit} epochs (train.refit).")
     show_averaging(choice)
+    show_users(users)
     return RegisteredTower(version, trained.epochs, {**trained.metrics, **averaged_score(choice)})
 
 
@@ -260,6 +270,17 @@ def show_averaging(choice: SmoothingChoice | None) -> None:
     """Say how a release will average its vectors, and why."""
     if choice is not None:
         note(f"In a release, vectors are averaged with those of their nearest videos: {choice} (release.smoothing).")
+
+
+def about_users(choice: UserChoice | None) -> dict[str, str]:
+    """Return what the model card says of the user tower."""
+    return {} if choice is None else {"user tower": str(choice)}
+
+
+def show_users(choice: UserChoice | None) -> None:
+    """Say whether a release will have a user tower, and why."""
+    if choice is not None:
+        note(f"User tower: {choice} (user_tower.mode).")
 
 
 def _show(title: str, numbers: Mapping[str, float]) -> None:
@@ -293,9 +314,9 @@ def _remedy(settings: Settings, name: str) -> str:
 
 
 def interactions_digest(table: pa.Table | None) -> str:
-    """Return a digest of all interactions, `none` if there are none."""
+    """Return a digest of all interactions, NO_INTERACTIONS if there are none."""
     if table is None:
-        return "none"
+        return NO_INTERACTIONS
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as out:
         out.write_table(table.combine_chunks())
@@ -311,6 +332,8 @@ def training_digest(settings: Settings, interactions: str) -> str:
         parts |= {"probe": settings.train.refit}
     # Of the other parts, only the definitions of a user's vector and of co-watching influence which epoch is best.
     selection = settings.evaluation.model_dump(include={"history", "co_watch_window_s"})
+    if interactions != NO_INTERACTIONS:
+        parts |= settings.model_dump(mode="json", include={"user_tower"})
     text = json.dumps({**parts, "evaluation": selection, "interactions": interactions}, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 

@@ -1,8 +1,8 @@
 """Settings of the tower, and of releases of frozen features."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from rayreel.encoders.config import Modality
 
@@ -10,6 +10,9 @@ from rayreel.encoders.config import Modality
 HALF_LIFE_S = 30 * 86_400.0
 HISTORY = 100
 INTERESTS = 3
+
+# YAML reads the word `off` as false.
+_Off = BeforeValidator(lambda given: "off" if given is False else given)
 
 
 class TowerConfig(BaseModel):
@@ -115,7 +118,7 @@ class UserTowerConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    mode: Literal["auto", "off"] = Field(
+    mode: Annotated[Literal["auto", "off"], _Off] = Field(
         "auto", description="auto: train one if there are interactions, and release it if it is better; off: never"
     )
     width: int = Field(64, ge=1, description="length of the part of a user's vector that is learnt")

@@ -1,4 +1,4 @@
-"""People who watch one kind of video after another: what comes next is told by the last one, not by the mean."""
+"""People who watch one kind of video after another: the last one decides what comes next, not the mean."""
 
 import numpy as np
 import pyarrow as pa

@@ -24,7 +24,7 @@ from rayreel.media.source import VideoFile
 
 log = logging.getLogger(__name__)
 
-_START_S = 60.0
+_START_S = 180.0  # without load it takes half a second
 _IDLE_CPU_S = 2  # for the clean-up after a response
 # The process must hold no secrets, because a video may compromise it. Once started, it clears even these variables.
 _ENVIRONMENT = ("LD_LIBRARY_PATH",)
@@ -126,6 +126,12 @@ class DecoderProcess:
         self.connection.settimeout(_START_S)
         try:
             message = self.connection.recv(MAX_BYTES)
+        except TimeoutError as error:
+            self.end()
+            raise RayreelError(
+                f"The decoder process did not start within {_START_S:g} s. This machine is overloaded: run less on it at "
+                "once, such as with fewer CPUs for Ray."
+            ) from error
         except OSError:
             return None
         return DecoderReady.model_validate_json(message) if message else None

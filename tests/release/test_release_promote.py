@@ -20,7 +20,9 @@ from rayreel.release.promote import Promotion, check, is_current, promote
 from rayreel.release.rows import ReleaseRows
 from rayreel.release.site import Candidate, Site
 from rayreel.release.snapshot import load_snapshot
-from release_site import VIDEOS, register, weak_tower
+from rayreel.tower.config import UserTowerConfig
+from rayreel.tower.user import UserTower
+from release_site import VIDEOS, good_tower, register, weak_tower
 
 IDS = set(VIDEOS["video_id"].to_pylist())
 NOW = "2099-01-01T00:00:00.000000+00:00"  # after what the test does before
@@ -84,6 +86,17 @@ def test_a_release_has_a_snapshot_and_answers_queries(site: Site, tmp_path: Path
     assert embedding is not None
     hits = index.search(embedding, 5)
     assert len(hits) == 5 and hits[0].category
+
+
+def test_a_release_has_the_user_tower_of_its_version_and_no_other(site: Site, tmp_path: Path) -> None:
+    tower = good_tower()
+    tower.users = UserTower.of(UserTowerConfig(width=4), tower.dim, ["v003", "v004"])
+    number = register(site.storage, tower, tmp_path / "with_users").number
+    promoted(site, "1")
+    assert load_snapshot(site.storage, 1, tmp_path).users is None
+    promoted(site, str(number))
+    served = load_snapshot(site.storage, number, tmp_path).users
+    assert served is not None and served.to_bytes() == tower.users.to_bytes()
 
 
 def test_a_better_version_replaces_the_champion(site: Site) -> None:

@@ -129,8 +129,8 @@ class DecoderProcess:
         except TimeoutError as error:
             self.end()
             raise RayreelError(
-                f"The decoder process did not start within {_START_S:g} s. This machine is overloaded: run less on it at "
-                "once, such as with fewer CPUs for Ray."
+                f"The decoder process did not start within {_START_S:g} s. This machine is overloaded: run less on it "
+                "at once, such as with fewer CPUs for Ray."
             ) from error
         except OSError:
             return None

@@ -43,11 +43,11 @@ def test_no_near_word_is_missed() -> None:
     rng = np.random.default_rng(3)
     made = {"".join(rng.choice(list("abcxyzé"), int(rng.integers(1, 8)))) for _ in range(400)}
     titles = Vocabulary.of(sorted(made), [], "none")
-    for word in list(made)[:40]:
-        typed = word[1:] + "q"
-        near = [edits(typed, other) for other in titles.words]
-        found = titles.nearest(typed, 2)
-        assert (found.edits if found else 3) == min([*near, 3])
+    for word, most in itertools.product(sorted(made)[:40], (1, 2)):
+        for typed in (word[1:] + "q", word[:-1] + "q", "qu" + word):
+            near = [edits(typed, other) for other in titles.words]
+            found = titles.nearest(typed, most)
+            assert (found.edits if found else most + 1) == min([*near, most + 1])
 
 
 def test_edits_are_a_metric_of_single_letters() -> None:

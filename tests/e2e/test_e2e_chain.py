@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from chain import Chain
+from chain import CLIPS, Chain
 from listeners import Listener, listeners, with_children
 from processes import marked, title
 from rayreel.client.client import Client
@@ -187,6 +187,14 @@ def test_an_embedded_text_finds_the_same_category_as_the_text(chain: Chain) -> N
         by_words = client.recommend(text="a blizzard of snow in winter", top_k=5).results
         by_embedding = client.recommend(embedding=embedded.embeddings[0], top_k=5).results
     assert by_embedding[0].category == by_words[0].category == "snowfall"
+
+
+def test_typing_errors_are_corrected_unless_the_encoders_know_the_word(chain: Chain) -> None:
+    title = next(clip.title for clip in CLIPS if "blizzard" in clip.title)
+    with Client(chain.url) as client:
+        found = client.recommend(text=f"{title.replace('blizzard', 'blizard')} setting", hybrid=True, top_k=1)
+    assert found.searched == f"{title} setting"
+    assert found.results[0].title == title
 
 
 def test_a_catalog_is_added_by_a_job_with_a_status(chain: Chain) -> None:

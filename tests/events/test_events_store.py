@@ -98,12 +98,14 @@ def test_an_export_has_what_was_watched_by_month(database: Database, storage: St
     month = 31 * 86_400.0
     add(database, event_row("e1", "ann", "a", "dwell", 3.5), event_row("e2", "ann", "b", "rating", 4.0, at=NOW + month))
     add(database, event_row("e3", "ann", "c", "impression"), event_row("e4", "ann", "d", "dislike"))
-    assert export_interactions(database, storage) == 2
+    add(database, event_row("e5", "ann", "f", "like", at=NOW + month + 1))
+    assert export_interactions(database, storage) == 3
     assert len(exported_files(storage)) == 2
     rows = read_interactions(storage.path(*FOLDER)).select(["video_id", "rating", "dwell_s"]).to_pylist()
     assert rows == [
         {"video_id": "a", "rating": None, "dwell_s": 3.5},
         {"video_id": "b", "rating": 4.0, "dwell_s": None},
+        {"video_id": "f", "rating": 5.0, "dwell_s": None},
     ]
 
 

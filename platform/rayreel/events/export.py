@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import Connection, case, func, literal, select
 
 from rayreel.catalog.interactions import SCHEMA
+from rayreel.evaluation.weights import STARS
 from rayreel.events.database import Database
 from rayreel.events.tables import deletions, events, sessions
 from rayreel.parts import parquet_bytes
@@ -95,7 +96,10 @@ def _interactions(connection: Connection, start: float, end: float) -> Iterator[
             user.label("user_id"),
             events.c.video_id,
             events.c.at,
-            case((events.c.type == "rating", events.c.value)).label("rating"),
+            # As for recommendations, a like or a share says as much as the highest rating.
+            case((events.c.type == "rating", events.c.value), (events.c.type.in_(("like", "share")), STARS)).label(
+                "rating"
+            ),
             case((events.c.type.in_(("view", "dwell")), events.c.value)).label("dwell_s"),
         )
         .select_from(events.outerjoin(sessions, events.c.session_id == sessions.c.session_id))

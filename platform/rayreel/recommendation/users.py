@@ -76,8 +76,8 @@ def taste(
 
     A watched video's weight halves for every half-life that it is older than the newest; one without a timestamp counts
     as new. A liked category is the mean of its videos, and an article its unit embedding, each with the weight of an
-    average watched video. Videos and
-    categories that the release does not have are skipped; `weights` reweight the modalities of the watched videos.
+    average watched video. Videos and categories that the release does not have are skipped; `weights` reweight the
+    modalities of the watched videos.
 
     Raises:
         BadQuery: nothing is left.

@@ -20,9 +20,8 @@ _SPREAD = 0.02
 class HistoryBatch:
     """B histories of up to L videos, newest first, padded at the end.
 
-    rows_BL: rows of an item table; -1 is padding. weights_BL: 1 for a video that was watched to
-    its end, 0 for one that was not liked, which the mean leaves out.
-    ages_BL: seconds before the newest, 0 if unknown.
+    rows_BL: rows of an item table; -1 is padding. weights_BL: 1 for a video that was watched to its end, 0 for one that
+    was not liked, which the mean leaves out. ages_BL: seconds before the newest, 0 if unknown.
     """
 
     rows_BL: Tensor

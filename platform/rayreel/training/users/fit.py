@@ -36,7 +36,7 @@ class WatchedNext:
 def fit_epochs(tower: UserTower, data: WatchedNext, config: UserTowerConfig, seed: int) -> Iterator[float]:
     """Train in place, and yield the mean loss after every pass, without end."""
     network, rng = tower.network, np.random.default_rng(seed)
-    items, log_q_N = ItemTable(torch.from_numpy(data.vectors_ND), torch.from_numpy(data.codes_N)), None
+    items = ItemTable(torch.from_numpy(data.vectors_ND), torch.from_numpy(data.codes_N))
     size = min(config.batch_size, len(data.sequences))
     log_q_N = data.log_q(size)
     optimizer = torch.optim.AdamW(_groups(network, config), lr=config.learning_rate)
@@ -92,7 +92,7 @@ def _contains(rows_BL: Tensor, candidates_C: Tensor, videos: int) -> Tensor:
 
 def _groups(network: UserNetwork, config: UserTowerConfig) -> list[dict[str, object]]:
     """Weight decay for matrices only."""
-    parts = {True: [], False: []}  # type: dict[bool, list[nn.Parameter]]
+    parts: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     for name, parameter in network.named_parameters():
         parts[parameter.ndim > 1 and not name.startswith("by_")].append(parameter)
     return [

@@ -1,10 +1,11 @@
 """Connections to the event store."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from threading import Lock
 from typing import Any
 
+from filelock import FileLock
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
@@ -103,7 +104,9 @@ class Database:
 
 def _create_tables(engine: Engine) -> None:
     """Create missing tables. Replicas that start together do so one after the other."""
-    with engine.connect().execution_options(**WRITES) as connection, connection.begin():
+    # SQLite does not wait for another connection that switches to the write-ahead log too, as the first ones do.
+    lock = FileLock(f"{engine.url.database}.lock") if engine.dialect.name == "sqlite" else nullcontext()
+    with lock, engine.connect().execution_options(**WRITES) as connection, connection.begin():
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({CREATING})")
         metadata.create_all(connection)

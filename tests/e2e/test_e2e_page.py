@@ -117,6 +117,7 @@ def test_what_is_played_is_a_view_of_the_user(page: Page, chain: Chain) -> None:
     page.get_by_role("button", name="Continue as").click()
     expect(page.get_by_text("You are page-viewer.")).to_be_visible()
     page.get_by_role("button", name="snowfall 8").click()
+    expect_all(page, "snowfall")
     page.locator(".card .frame").first.click()
     page.locator(".watch video").evaluate(
         "video => new Promise(done => (video.ontimeupdate = () => video.currentTime > 1.5 && done(), video.play()))"

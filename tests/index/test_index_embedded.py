@@ -35,6 +35,15 @@ def owner_pid(data_dir: Path) -> int:
     return int(ray.get(owner.__ray_call__.remote(lambda _: os.getpid())))
 
 
+def pause(pid: int) -> None:
+    """Stop a process and wait until each of its threads has stopped, which takes a moment."""
+    os.kill(pid, signal.SIGSTOP)
+    while any(
+        stat.read_text().rpartition(")")[2].split()[0] != "T" for stat in Path(f"/proc/{pid}/task").glob("*/stat")
+    ):
+        time.sleep(0.01)
+
+
 def test_a_killed_owner_restarts_at_its_address_with_rows_and_alias(
     embedded: MilvusClient, data_dir: Path, plain: IndexConfig, rows: list[IndexRow]
 ) -> None:
@@ -84,7 +93,7 @@ def test_a_hanging_server_raises_an_error_within_the_timeout(
     fill(embedded, 3, rows[:5], plain)
     impatient = VideoIndex(embedded, plain.model_copy(update={"timeout_s": 0.5}), "videos_v3")
     pid = owner_pid(data_dir)
-    os.kill(pid, signal.SIGSTOP)
+    pause(pid)
     try:
         with pytest.raises(IndexUnavailable, match=r"0\.5 s"):
             impatient.search(rows[0].embedding, 3)

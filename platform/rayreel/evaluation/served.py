@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from rayreel.evaluation.scorers import Answer, Rows, Scorer, Scores
 from rayreel.evaluation.users import UserQueries
 from rayreel.tower.config import HALF_LIFE_S, HISTORY, INTERESTS
-from rayreel.tower.interests import decayed, interests_of
+from rayreel.tower.interests import decayed, interests_of, mean_cosine_of
 
 Unit = NDArray[np.float32]
 
@@ -25,7 +25,8 @@ class ServedUsers:
         return self._for_candidates
 
     def _for_candidates(self, candidates: Rows) -> Answer:
-        candidates_CD, mean_cosine = self.vectors_ND[candidates], mean_cosine_of(self.vectors_ND)
+        total_D = self.vectors_ND.sum(axis=0, dtype=np.float64)
+        candidates_CD, mean_cosine = self.vectors_ND[candidates], mean_cosine_of(total_D, len(self.vectors_ND))
         return lambda queries: np.stack(
             [self._scores(int(query), candidates, candidates_CD, mean_cosine) for query in queries]
         )
@@ -58,9 +59,3 @@ def merged_scores(cosines_IC: NDArray[np.floating], shares_I: NDArray[np.float64
     scores_C = np.empty(len(order_C), np.float32)
     scores_C[order_C] = -np.arange(len(order_C))
     return scores_C
-
-
-def mean_cosine_of(vectors_ND: Unit) -> float:
-    """Return the mean cosine of two different videos; 0 if there are fewer than two."""
-    count, total_D = len(vectors_ND), vectors_ND.sum(axis=0, dtype=np.float64)
-    return float((total_D @ total_D - count) / (count * (count - 1))) if count > 1 else 0.0

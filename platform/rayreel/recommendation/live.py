@@ -40,6 +40,7 @@ from rayreel.release.rows import (
 from rayreel.release.snapshot import Snapshot, load_snapshot, snapshot_pointer
 from rayreel.speech.transcript import Transcript
 from rayreel.storage import Storage
+from rayreel.tower.interests import mean_cosine_of
 
 Parts = dict[Modality, Masked]
 # Rows summed at a time: of a large release only this much of the mapped file is touched at once.
@@ -126,10 +127,7 @@ class SnapshotStatistics:
     @cached_property
     def mean_cosine(self) -> float:
         """Mean cosine of two different videos of the snapshot; 0 if it has fewer than two."""
-        count = len(self._snapshot.ids)
-        total_D = np.sum(list(self.sums.values()), axis=0)
-        # The square of the sum contains each pair twice, and each video's cosine with itself, which is 1.
-        return float((total_D @ total_D - count) / (count * (count - 1))) if count > 1 else 0.0
+        return mean_cosine_of(np.sum(list(self.sums.values()), axis=0), len(self._snapshot.ids))
 
     @cached_property
     def codes_N(self) -> NDArray[np.int64]:

@@ -13,6 +13,12 @@ def decayed(weights_H: NDArray[np.float64], ages_H: NDArray[np.float64], half_li
     return counts_H / counts_H.mean() if len(counts_H) else counts_H
 
 
+def mean_cosine_of(total_D: NDArray[np.float64], count: int) -> float:
+    """Return the mean cosine of two different ones of `count` unit vectors, from their sum; 0 for fewer than two."""
+    # The square of the sum contains each pair twice, and each vector's cosine with itself, which is 1.
+    return float((total_D @ total_D - count) / (count * (count - 1))) if count > 1 else 0.0
+
+
 def interests_of(
     vectors_HD: NDArray[np.float32], counts_H: NDArray[np.float64], mean_cosine: float, max_groups: int
 ) -> list[tuple[NDArray[np.float64], float]]:

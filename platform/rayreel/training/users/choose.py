@@ -75,7 +75,7 @@ class UserChoice:
         lead = f"{self.score - self.served:+.3f} [{self.low:+.3f}, {self.high:+.3f}], p {self.p:.3f}"
         measured = f"{METRIC} {self.score:.3f} against {self.served:.3f} without, {lead}, {self.people} people"
         return (
-            f"{self.epochs} epochs, memory {self.memory:g}; {measured}"
+            f"memory weight {self.memory:g}, best epoch {self.epochs}; {measured}"
             if self.tower is not None
             else f"none: {self.reason} ({measured})"
         )

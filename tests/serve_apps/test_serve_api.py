@@ -578,7 +578,7 @@ def test_two_rankings_of_a_query_are_shown_side_by_side(settings: Settings, clie
 def test_the_page_says_what_was_searched_instead(settings: Settings) -> None:
     with chromium() as browser, served(settings, encoders=Reranking()) as url, opened(browser, url) as page:
         page.goto("/?q=filmm+b5")
-        expect(page.get_by_text("Searched for “film b5”.")).to_be_visible()
+        expect(page.get_by_text("Showing results for “film b5”.")).to_be_visible()
         expect(page.locator(".card .name").first).to_be_visible()
         page.get_by_role("searchbox").fill("film b5")
-        expect(page.get_by_text("Searched for")).to_have_count(0)
+        expect(page.get_by_text("Showing results for")).to_have_count(0)

@@ -156,3 +156,11 @@ def test_roles_have_no_wildcards_and_no_access_to_secrets(overlay: str) -> None:
         for rule in role["rules"]:
             assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
             assert "secrets" not in rule["resources"]
+
+
+@pytest.mark.parametrize("overlay", OVERLAY_NAMES)
+def test_images_of_stores_are_pinned_by_digest(overlay: str) -> None:
+    images = {str(container["image"]) for pod in pods(everything(overlay)) for container in pod.spec["containers"]}
+    stores = [image for image in images if image.startswith(("minio/", "postgres:", "redis:"))]
+    assert stores
+    assert [image for image in stores if "@sha256:" not in image] == []

@@ -148,6 +148,7 @@ def test_the_table_has_the_baselines_beside_the_trials(swept: SweepRun) -> None:
     assert "| pairs.mined_from_rank=5 |" in markdown and "PairsImpossible" in markdown
 
 
+@pytest.mark.slow
 def test_the_best_recipe_registers_every_kind_and_challenges_with_the_best_on_validation(
     swept: SweepRun, no_tracking: None, tmp_path: Path
 ) -> None:

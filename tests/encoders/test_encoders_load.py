@@ -44,6 +44,7 @@ def test_an_unknown_encoder_is_reported_with_the_known_ones() -> None:
         EncodersConfig(audio="resnet50")
 
 
+@pytest.mark.slow
 def test_every_encoder_builds_with_random_weights_and_marks_its_identity(tmp_path: Path) -> None:
     for modality, names in ENCODERS.items():
         for name, spec in names.items():

@@ -56,7 +56,9 @@ def create_secrets(server: ApiServer, overlay: str) -> None:
         server.put("secrets", {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": place}})
 
 
-@pytest.mark.parametrize("overlay", OVERLAY_NAMES)
+@pytest.mark.parametrize(
+    "overlay", ["local", *(pytest.param(name, marks=pytest.mark.slow) for name in OVERLAY_NAMES if name != "local")]
+)
 def test_an_overlay_is_installed_on_an_empty_cluster_twice_and_removed(
     server: ApiServer, tmp_path: Path, overlay: str
 ) -> None:

@@ -1,6 +1,7 @@
 """The web page in a browser, with the real service and its real videos."""
 
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -181,6 +182,14 @@ def test_the_map_shows_a_poster_and_lists_a_selection(page: Page) -> None:
     with page.expect_download() as download:
         chosen.get_by_role("button", name="Save as CSV").click()
     assert len(Path(download.value.path()).read_text().splitlines()) == 1 + COUNT
+    page.get_by_role("button", name="Near-duplicates").click()
+    expect(chosen.get_by_text(re.compile(r"^near-duplicate: \d+ videos$"))).to_be_visible()
+    page.get_by_label("Colour").select_option("split")
+    expect(page.locator("#map .legendtext").filter(has_text="validation")).to_be_visible()
+    page.get_by_label("Colour").select_option("cluster")
+    expect(page.locator("#map .annotation-text").first).to_be_visible()
+    page.get_by_label("Dimensions").select_option("3-D")
+    expect(page.locator("#map .gl-container canvas").first).to_be_visible()
 
 
 def test_the_status_shows_the_release_its_gates_and_the_quarantine(page: Page, chain: Chain) -> None:

@@ -36,13 +36,17 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
 
 @pytest.fixture(scope="module")
 def made(release: Release) -> VideoMap:
-    return map_of(release.live, Layout.PCA, lambda _: None)
+    """The copy is in the test part, its original and all others in train; "odd" was added later."""
+    parts = {row.video_id: "train" for row in release.live.page("", 100)} | {"sea0 copy": "test"}
+    del parts["odd"]
+    return map_of(release.live, Layout.PCA, lambda _: None, parts)
 
 
-@pytest.mark.parametrize("layout", [Layout.PCA, Layout.TSNE])
-def test_videos_that_are_alike_lie_together(release: Release, layout: Layout) -> None:
+@pytest.mark.parametrize(("layout", "axes"), [(Layout.PCA, 2), (Layout.PCA, 3), (Layout.TSNE, 2)])
+def test_videos_that_are_alike_lie_together(release: Release, layout: Layout, axes: int) -> None:
     made = map_of(release.live, layout, lambda _: None)
-    places, kinds = made.spaces["fused"], np.array(made.groups["category"])
+    places, kinds = (made.planes, made.solids)[axes - 2]["fused"], np.array(made.groups["category"])
+    assert places.shape == (22, axes)
     assert np.abs(places).max() == pytest.approx(1)
     sea, sky = places[kinds == "sea"], places[kinds == "sky"]
     within = max(np.linalg.norm(group - group.mean(0), axis=1).mean() for group in (sea, sky))
@@ -51,21 +55,41 @@ def test_videos_that_are_alike_lie_together(release: Release, layout: Layout) ->
 
 def test_the_same_release_gives_the_same_map(release: Release, made: VideoMap) -> None:
     np.testing.assert_array_equal(
-        made.spaces["fused"], map_of(release.live, Layout.PCA, lambda _: None).spaces["fused"]
+        made.planes["fused"], map_of(release.live, Layout.PCA, lambda _: None).planes["fused"]
     )
 
 
-def test_copies_and_neighbours_of_another_category_stand_out(made: VideoMap) -> None:
-    near = {i for i, kind in zip(made.ids, made.groups["near-duplicate"], strict=True) if kind == "yes"}
+def marked(made: VideoMap, group: str) -> set[str]:
+    return {i for i, kind in zip(made.ids, made.groups[group], strict=True) if kind == "yes"}
+
+
+def test_copies_stand_out_and_those_on_another_side_of_the_split_are_leaks(made: VideoMap) -> None:
+    near = marked(made, "near-duplicate")
     assert {"sea0", "sea0 copy"} <= near and "odd" not in near
-    agreement = dict(zip(made.ids, made.agreement.tolist(), strict=True))
-    assert agreement["sky5"] > 0.8 and np.isnan(agreement["odd"])
+    copies = dict(zip(made.ids, made.copies, strict=True))
+    assert copies["sea0 copy"] == "sea0" and copies["odd"] == ""
+    assert {"sea0", "sea0 copy"} <= marked(made, "leak between splits")
+    assert not any(name.startswith(("sky", "odd")) for name in marked(made, "leak between splits"))
+    assert dict(zip(made.ids, made.groups["split"], strict=True))["odd"] == "added later"
+
+
+def test_without_a_split_there_are_no_leaks_to_show(release: Release) -> None:
+    assert set(map_of(release.live, Layout.PCA, lambda _: None).groups) == {"category", "cluster", "near-duplicate"}
+
+
+def test_each_video_has_the_ndcg_of_its_own_query(made: VideoMap) -> None:
+    found = dict(zip(made.ids, made.ndcg.tolist(), strict=True))
+    assert found["sky5"] > 0.9 and np.isnan(found["odd"])  # no other video has the category of "odd"
 
 
 def test_a_video_without_a_modality_is_absent_from_its_space_only(made: VideoMap) -> None:
     place = made.ids.index("odd")
-    assert PART_COLUMNS[Modality.AUDIO] and np.isnan(made.spaces["audio"][place]).all()
-    assert not np.isnan(made.spaces["fused"][place]).any()
+    assert (
+        PART_COLUMNS[Modality.AUDIO]
+        and np.isnan(made.planes["audio"][place]).all()
+        and np.isnan(made.solids["audio"][place]).all()
+    )
+    assert not np.isnan(made.planes["fused"][place]).any()
 
 
 def test_the_page_is_whole_and_titles_cannot_end_its_script(made: VideoMap) -> None:

@@ -23,10 +23,10 @@ def main(
     storage: StorageRoot = None,
     as_json: AsJson = False,
 ) -> None:
-    """Lay out the videos of the promoted release on a plane, and write a page and a picture of it.
+    """Lay out the videos of the promoted release in two and three dimensions, and write a page and a picture.
 
-    The page shows them by all modalities together or by each alone, coloured by category, cluster, near-duplicates or
-    agreement with their neighbours. The service shows it at /map.
+    The page shows them by all modalities together or by each alone, coloured by category, cluster, split, or nDCG with
+    the video as a query. It lists near-duplicates and leaks between splits. The service shows it at /map.
     """
     settings = load_settings(config, sets or [], storage)
     from rayreel.cli.steps.map import make_map

@@ -1,4 +1,4 @@
-"""Lay embeddings out on a plane, for maps of the videos."""
+"""Lay embeddings out in two or three dimensions, for maps of the videos."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,8 @@ class LayoutUnavailable(RayreelError):
     """The videos cannot be laid out."""
 
 
-def lay_out(vectors_ND: NDArray[np.float32], layout: Layout, seed: int = 0) -> NDArray[np.float32]:
-    """Return positions [N, 2] of unit vectors, centred, the farthest coordinate at 1. Same seed, same positions.
+def lay_out(vectors_ND: NDArray[np.float32], layout: Layout, axes: int = 2, seed: int = 0) -> NDArray[np.float32]:
+    """Return positions [N, axes] of unit vectors, centred, the farthest coordinate at 1. Same seed, same positions.
 
     Raises LayoutUnavailable for fewer than 4 videos, and if UMAP is not installed. Sources: van der Maaten and Hinton
     2008, Visualizing Data using t-SNE; McInnes et al. 2018, UMAP.
@@ -26,25 +26,24 @@ def lay_out(vectors_ND: NDArray[np.float32], layout: Layout, seed: int = 0) -> N
         raise LayoutUnavailable(f"A map needs at least {_FEWEST} videos with embeddings, not {len(vectors_ND)}.")
     match layout:
         case Layout.PCA:
-            places_N2 = PCA(2, random_state=seed).fit_transform(vectors_ND)
+            places_NA = PCA(axes, random_state=seed).fit_transform(vectors_ND)
         case Layout.TSNE:
             # Of unit vectors, Euclidean distances are in the order of the cosines.
             perplexity = min(PERPLEXITY, (len(vectors_ND) - 1) / 3)
-            places_N2 = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(vectors_ND)
+            places_NA = TSNE(axes, perplexity=perplexity, init="pca", random_state=seed).fit_transform(vectors_ND)
         case Layout.UMAP:
-            places_N2 = _umap(vectors_ND, seed)
-    places_N2 = places_N2 - places_N2.mean(axis=0)
-    spread = float(np.abs(places_N2).max())
-    return np.asarray(places_N2 / (spread or 1.0), np.float32)
+            places_NA = _umap(vectors_ND, axes, seed)
+    places_NA = places_NA - places_NA.mean(axis=0)
+    spread = float(np.abs(places_NA).max())
+    return np.asarray(places_NA / (spread or 1.0), np.float32)
 
 
-def _umap(vectors_ND: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+def _umap(vectors_ND: NDArray[np.float32], axes: int, seed: int) -> NDArray[np.float32]:
     try:
         import umap
     except ImportError as error:
         raise LayoutUnavailable("UMAP is not installed. Run `pip install rayreel[map]`, or use tsne.") from error
     neighbours = min(15, len(vectors_ND) - 1)
-    found: NDArray[np.float32] = umap.UMAP(n_neighbors=neighbours, metric="cosine", random_state=seed).fit_transform(
-        vectors_ND
-    )
+    model = umap.UMAP(n_neighbors=neighbours, n_components=axes, metric="cosine", random_state=seed)
+    found: NDArray[np.float32] = model.fit_transform(vectors_ND)
     return found

@@ -1,6 +1,7 @@
 """A map of a release: where its videos lie, by all modalities together and by each alone, and what they are."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,75 +10,91 @@ from sklearn.cluster import KMeans
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from rayreel.encoders.encoder import Modality
+from rayreel.evaluation.metrics import Ranked, ndcg
 from rayreel.media.pictures import thumbnail
 from rayreel.recommendation.config import Layout
 from rayreel.recommendation.layout import lay_out
 from rayreel.recommendation.live import Live
 
 FUSED = "fused"
+DUPLICATE = "near-duplicate"
+LEAK = "leak between splits"
 # Cosines above this are those of copies: other encodings, cuts of a few frames.
 NEAR_DUPLICATE = 0.98
 NEIGHBOURS = 10
 _MOST_CLUSTERS = 12
-# With more videos, posters would make the page too large.
-MOST_POSTERS = 20_000
+# With more videos, posters would make the page too large, and three dimensions the layout too slow.
+MOST_DETAILED = 20_000
 _POSTER_SIDE = 72
 ReadPoster = Callable[[str], bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
 class VideoMap:
-    """N videos: positions [N, 2] by space (-1 to 1, NaN where the modality is absent) and values [N] by colouring.
+    """N videos: positions [N, axes] by space (-1 to 1, NaN where the modality is absent) and values [N] by colouring.
 
-    `agreement` is the share of a video's nearest others that have its category, NaN without one. `posters` are data
-    URLs, "" where there is none.
+    `planes` have two axes, `solids` three; there are no solids of more than 20,000 videos. `copies` is the nearest
+    video by cosine if that is at least NEAR_DUPLICATE, else "". `ndcg` is nDCG@10 by category with the video as the
+    query and all others as candidates, NaN if no other has its category. `posters` are data URLs, "" without a poster.
     """
 
     release: int
     layout: Layout
     ids: list[str]
     titles: list[str]
-    spaces: dict[str, NDArray[np.float32]]
+    planes: dict[str, NDArray[np.float32]]
+    solids: dict[str, NDArray[np.float32]]
     groups: dict[str, list[str]]
-    agreement: NDArray[np.float32]
+    copies: list[str]
+    ndcg: NDArray[np.float32]
     posters: list[str]
 
 
-def map_of(live: Live, layout: Layout, poster: ReadPoster, seed: int = 0) -> VideoMap:
-    """Lay out the videos of a release. `poster` returns the poster of a content hash. Raises LayoutUnavailable."""
+def map_of(
+    live: Live, layout: Layout, poster: ReadPoster, parts: Mapping[str, str] | None = None, seed: int = 0
+) -> VideoMap:
+    """Lay out the videos of a release. `poster` returns the poster of a content hash. Raises LayoutUnavailable.
+
+    `parts`: the side of the training split of each video; those that are not in it were added later.
+    """
     rows = live.page("", len(live))
-    places = [live.place(row.video_id) for row in rows]
+    ids = [row.video_id for row in rows]
+    places = [live.place(video_id) for video_id in ids]
     vectors_ND = live.vectors(places)
     categories = [row.category for row in rows]
     nearest_NK, cosines_NK = _nearest(vectors_ND)
+    copied_NK = cosines_NK >= NEAR_DUPLICATE
     groups = {
         "category": [category or "none" for category in categories],
         "cluster": _clusters(vectors_ND, [row.title for row in rows], seed),
-        "near-duplicate": ["yes" if near else "no" for near in cosines_NK[:, 0] >= NEAR_DUPLICATE],
+        DUPLICATE: _yes_or_no(copied_NK[:, 0]),
     }
+    if parts:
+        of_N = [parts.get(video_id, "added later") for video_id in ids]
+        groups |= {"split": of_N, LEAK: _yes_or_no(_leaks(np.array(of_N), nearest_NK, copied_NK))}
     return VideoMap(
         release=live.version,
         layout=layout,
-        ids=[row.video_id for row in rows],
+        ids=ids,
         titles=[row.title for row in rows],
-        spaces=_spaces(live, places, vectors_ND, layout, seed),
+        planes=_spaces(live, places, layout, 2, seed),
+        solids=_spaces(live, places, layout, 3, seed) if len(rows) <= MOST_DETAILED else {},
         groups=groups,
-        agreement=_agreement(categories, nearest_NK),
+        copies=[ids[near] if copied else "" for near, copied in zip(nearest_NK[:, 0], copied_NK[:, 0], strict=True)],
+        ndcg=_ndcg(categories, nearest_NK),
         posters=[_small(poster, row.content_hash, len(rows)) for row in rows],
     )
 
 
-def _spaces(
-    live: Live, places: list[int], vectors_ND: NDArray[np.float32], layout: Layout, seed: int
-) -> dict[str, NDArray[np.float32]]:
+def _spaces(live: Live, places: list[int], layout: Layout, axes: int, seed: int) -> dict[str, NDArray[np.float32]]:
     """Return positions by all modalities, and by each one alone that at least 4 videos have."""
-    spaces = {FUSED: lay_out(vectors_ND, layout, seed)}
+    spaces = {FUSED: lay_out(live.vectors(places), layout, axes, seed)}
     for modality in Modality:
         alone_ND, present_N = live.modality_vectors(places, modality)
         if present_N.sum() >= 4:
-            positions_N2 = np.full((len(places), 2), np.nan, np.float32)
-            positions_N2[present_N] = lay_out(alone_ND[present_N], layout, seed)
-            spaces[modality.value] = positions_N2
+            positions_NA = np.full((len(places), axes), np.nan, np.float32)
+            positions_NA[present_N] = lay_out(alone_ND[present_N], layout, axes, seed)
+            spaces[modality.value] = positions_NA
     return spaces
 
 
@@ -114,14 +131,28 @@ def _distinctive(texts: list[str]) -> list[str]:
     return [" ".join(words[w] for w in row if weights[n, w] > 0) for n, row in enumerate(best)]
 
 
-def _agreement(categories: list[str], nearest_NK: NDArray[np.int64]) -> NDArray[np.float32]:
+def _yes_or_no(values_N: NDArray[np.bool_]) -> list[str]:
+    return ["yes" if value else "no" for value in values_N]
+
+
+def _leaks(parts_N: NDArray[np.str_], nearest_NK: NDArray[np.int64], copied_NK: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether a near-duplicate of each video is on another side of the split."""
+    leaks_N: NDArray[np.bool_] = ((parts_N[nearest_NK] != parts_N[:, None]) & copied_NK).any(axis=1)
+    return leaks_N
+
+
+def _ndcg(categories: list[str], nearest_NK: NDArray[np.int64]) -> NDArray[np.float32]:
     own_N = np.array(categories, object)
-    share_N: NDArray[np.float32] = (own_N[nearest_NK] == own_N[:, None]).mean(axis=1).astype(np.float32)
-    share_N[own_N == ""] = np.nan
-    return share_N
+    counts = Counter(categories)
+    relevant_N = np.array([counts[category] - 1 if category else 0 for category in categories])
+    found_N = np.full(len(own_N), np.nan, np.float32)
+    asked = np.flatnonzero(relevant_N)
+    hits_QK = own_N[nearest_NK[asked]] == own_N[asked, None]
+    found_N[asked] = ndcg(Ranked(nearest_NK[asked], hits_QK, relevant_N[asked]), NEIGHBOURS)
+    return found_N
 
 
 def _small(read: ReadPoster, content_hash: str | None, count: int) -> str:
     """Return a small poster as a data URL."""
-    content = read(content_hash) if content_hash and count <= MOST_POSTERS else None
+    content = read(content_hash) if content_hash and count <= MOST_DETAILED else None
     return thumbnail(content, _POSTER_SIDE) if content else ""

@@ -24,9 +24,13 @@ def page(made: VideoMap) -> str:
     content = {
         "ids": made.ids,
         "titles": made.titles,
-        "spaces": {name: _coordinates(places_N2) for name, places_N2 in made.spaces.items()},
+        "spaces": {
+            "2-D": {name: _coordinates(places_N2) for name, places_N2 in made.planes.items()},
+            "3-D": {name: _coordinates(places_N3) for name, places_N3 in made.solids.items()},
+        },
         "groups": made.groups,
-        "agreement": _numbers(made.agreement),
+        "copies": made.copies,
+        "ndcg": _numbers(made.ndcg),
         "posters": made.posters,
         "colours": COLOURS,
     }
@@ -47,7 +51,7 @@ def picture(made: VideoMap) -> bytes:
     """Return a PNG of the map by all modalities, coloured by category or, without categories, by cluster."""
     by = "category" if len(set(made.groups["category"])) > 1 else "cluster"
     figure = Figure((10, 7.2), dpi=110, layout="constrained")
-    axes, places_N2 = figure.subplots(), made.spaces[FUSED]
+    axes, places_N2 = figure.subplots(), made.planes[FUSED]
     labels = np.array(made.groups[by])
     for number, name in enumerate(sorted(set(made.groups[by]))):
         of = labels == name
@@ -61,8 +65,8 @@ def picture(made: VideoMap) -> bytes:
     return out.getvalue()
 
 
-def _coordinates(places_N2: NDArray[np.float32]) -> list[list[float | None]]:
-    return [_numbers(places_N2[:, axis]) for axis in range(2)]
+def _coordinates(places_NA: NDArray[np.float32]) -> list[list[float | None]]:
+    return [_numbers(values_N) for values_N in places_NA.T]
 
 
 def _numbers(values_N: NDArray[np.float32]) -> list[float | None]:

@@ -33,5 +33,8 @@ def video_of(row: VideoRow) -> Video:
         created_at=row.created_at,
         duration_s=row.duration_s,
         has_video=row.has_video,
+        summary=row.summary,
+        topics=list(row.topics),
+        rewritten_title=row.rewritten_title,
         **links(row.video_id, row.content_hash, has_video=row.has_video),
     )

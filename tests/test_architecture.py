@@ -22,6 +22,7 @@ PARTS = (
     "encoders",
     "speech",
     "features",
+    "enrichment",
     "tower",
     "evaluation",
     "training",
@@ -37,6 +38,7 @@ PARTS = (
 FOR_ALL = {"compat", "deadline", "durable", "errors", "failures", "parts", "placement", "redact", "storage"}
 ONLY_IN = {
     "av": {"media"},
+    "openai": {"enrichment"},
     "mlflow": {"training", "release"},
     "pymilvus": {"index", "compat"},
 }

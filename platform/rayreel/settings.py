@@ -17,6 +17,7 @@ from rayreel.catalog.sample.config import SampleConfig
 from rayreel.compat.ray_cluster import in_submitted_job
 from rayreel.encoders.adopted import adopted_encoders
 from rayreel.encoders.config import EncodersConfig, Modality
+from rayreel.enrichment.config import EnrichConfig
 from rayreel.errors import RayreelError
 from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.events.config import EventsConfig
@@ -62,6 +63,7 @@ class Settings(BaseSettings):
     sampling: SamplingConfig = SamplingConfig()
     speech: SpeechConfig = SpeechConfig()
     extract: ExtractConfig = ExtractConfig()
+    enrich: EnrichConfig = EnrichConfig()
     interactions: str | None = Field(None, description="users' interactions: CSV, Parquet or RecBole .inter file")
     splits: SplitConfig = SplitConfig()
     tower: TowerConfig = TowerConfig()

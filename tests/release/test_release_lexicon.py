@@ -8,7 +8,7 @@ import pytest
 
 from rayreel.index.postings import Postings, matches
 from rayreel.release.config import FieldBoosts, WordsConfig
-from rayreel.release.lexicon import DEFAULT_WEIGHT, WEIGHTS, documents, word_weight
+from rayreel.release.lexicon import DEFAULT_WEIGHT, WEIGHTS, documents, vocabulary, word_weight
 from release_rows import release_row, release_table, unit
 
 CATEGORIES, EACH = 30, 5
@@ -68,3 +68,18 @@ def test_boosts_change_how_much_a_field_counts_and_0_leaves_it_out(whales: pa.Ta
     config = WordsConfig(boosts=FieldBoosts(title=0.1, tags=0))
     titled, tagged, described, said, nowhere = matches([Postings.of(documents(whales, config))], ["whale"])[0]
     assert said == 1 > described > titled > tagged == nowhere == 0
+
+
+def test_what_a_language_model_wrote_is_found_and_counts_less_than_a_title() -> None:
+    rows = release_table(
+        release_row("a", title="whale"),
+        release_row("b", title="film", summary="A whale swims past."),
+        release_row("c", title="film", topics=["whales", "sea"]),
+        release_row("d", title="film", rewritten_title="Whale beside a boat"),
+        release_row("e", title="film"),
+    )
+    titled, *written, nowhere = matches([Postings.of(documents(rows, WordsConfig()))], ["whale"])[0].tolist()
+    assert len(set(written)) == 1 and titled > written[0] > nowhere == 0
+    without = WordsConfig(boosts=FieldBoosts(summary=0))
+    assert not any(matches([Postings.of(documents(rows, without))], ["whale"])[0][1:])
+    assert "swims" in vocabulary(rows, WordsConfig()).words and "swims" not in vocabulary(rows, without).words

@@ -12,6 +12,7 @@ from rayreel import __version__
 from rayreel.cli import (
     dataset,
     encoders,
+    enrich,
     evaluate,
     events,
     export,
@@ -46,6 +47,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
     "sample": (sample.main, ("storage", "sample")),
     "ingest": (ingest.main, ("storage",)),
     "extract": (extract.main, _MEDIA),
+    "enrich": (enrich.main, ("storage", "interactions", "enrich")),
     "train": (train.main, (*_TOWER, "frozen")),
     "train-action": (train_action.main, ("storage", "action", "splits", "limits", "extract")),
     "sweep": (sweep.main, _TOWER),

@@ -474,6 +474,9 @@ class Video(BaseModel):
     poster_url: str | None = Field(None, description="A picture of it, square; null if none was kept.")
     sheet_url: str | None = Field(None, description="Up to 8 frames side by side, square; null if none was kept.")
     media_url: str | None = Field(None, description="The original video; null if there is none.")
+    summary: str = Field("", description="What a language model wrote about it; empty if none was asked.")
+    topics: list[str] = Field([], description="Topics by a language model.")
+    rewritten_title: str = Field("", description="A title by a language model; `title` is the original.")
 
 
 class VideoTranscript(BaseModel):

@@ -14,7 +14,7 @@ from rayreel.encoders.config import EncodersConfig
 from rayreel.encoders.encoder import Modality
 from rayreel.features.key import EncoderKey
 from rayreel.features.rows import frames_of, timed, waited, windows_of
-from rayreel.features.schema import SPOKEN, feature_schema
+from rayreel.features.schema import ENRICHED, SPOKEN, feature_schema
 from rayreel.features.texts import text_vectors
 from rayreel.media.config import AUDIO_RATE_HZ
 
@@ -90,8 +90,9 @@ def encoded_rows(
     for modality in Modality:
         cells = vector_cells(vectors[modality], counts[modality], key.dims[modality])
         rows = rows.append_column(schema.field(modality.value), cells)
-    for field in SPOKEN if "transcript" not in rows.column_names else ():
-        rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+    for field in (*SPOKEN, *ENRICHED):
+        if field.name not in rows.column_names:
+            rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
     return rows.append_column("encoder_key", pa.array([str(key)] * rows.num_rows, pa.string()))
 
 

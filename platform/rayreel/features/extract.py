@@ -22,9 +22,9 @@ from rayreel.features.pipeline import Pipeline
 from rayreel.features.report import EXTRACTED, Throughput
 from rayreel.features.retelling import former_rows, located_rows
 from rayreel.features.rows import quarantine_row
-from rayreel.features.schema import QUARANTINE, SPOKEN
+from rayreel.features.schema import ENRICHED, QUARANTINE, SPOKEN
 from rayreel.features.store import FeatureStore
-from rayreel.features.version import base_of, spoken_version, version_of
+from rayreel.features.version import base_of, plain_of, spoken_version, version_of
 from rayreel.speech.find import Speech
 
 
@@ -99,7 +99,9 @@ class ExtractionPlan:
         problems = {_problem_version(problem): problem for problem in catalog.problems}
         seen = store.done()
         captions = captions_beside(catalog.videos)
-        versions = wanted_versions(catalog.videos, speech, seen, captions)
+        plain = {(video_id, plain_of(version)) for video_id, version in seen}
+        versions = wanted_versions(catalog.videos, speech, plain, captions)
+        versions |= _enriched(store, versions, seen)
         done = store.done(quarantined=False) if retry_quarantined else seen
         amendments = {} if adding else store.amendments.read()
         overridden = {
@@ -208,18 +210,20 @@ def extract_like(
 ) -> list[str]:
     """Extract the current videos of one store into that of other encoders. The catalog and its amendments stay.
 
-    Transcripts are copied. Returns the ids of the videos that failed: see the quarantine of `store`. A killed run
-    continues; videos that failed before are tried again. Needs a running Ray. Raises StorageFull.
+    Transcripts and what a language model wrote are copied. Returns the ids of the videos that failed: see the
+    quarantine of `store`. A killed run continues; videos that failed before are tried again. Needs a running Ray.
+    Raises StorageFull.
     """
     store.storage.sweep()
     store.create()
-    table, done = source.read([*CATALOG.names, *SPOKEN.names, "version"]), store.done(quarantined=False)
+    kept = [*SPOKEN.names, *ENRICHED.names]
+    table, done = source.read([*CATALOG.names, *kept, "version"]), store.done(quarantined=False)
     versions = dict(zip(table["video_id"].to_pylist(), table["version"].to_pylist(), strict=True))
     missing = [(video.video_id, versions[video.video_id]) not in done for video in to_videos(table)]
     table = table.filter(pa.array(missing, pa.bool_()))
     todo = to_videos(table)
     throughput = pipeline.throughput() if todo else Throughput()
-    for block in pipeline.run(todo, versions, store, spoken=table.select(SPOKEN.names)):
+    for block in pipeline.run(todo, versions, store, spoken=table.select(kept)):
         if block.storage_full:
             raise StorageFull(block.storage_full)
         throughput.add(block)
@@ -264,6 +268,13 @@ def wanted_versions(
         if video_id in wanted and base_of(version) == base_of(wanted[video_id]):
             wanted[video_id] = version
     return wanted | written
+
+
+def _enriched(store: FeatureStore, versions: Mapping[str, str], seen: set[tuple[str, str]]) -> dict[str, str]:
+    """Return the current versions with a language model's answer of videos that are otherwise as they were."""
+    current = store.amendments.applied(store.catalog())
+    pairs = seen.intersection(zip(current["video_id"].to_pylist(), current["version"].to_pylist(), strict=True))
+    return {i: version for i, version in pairs if versions.get(i) == plain_of(version) != version}
 
 
 def _same(version: str | None, other: str) -> bool:

@@ -21,7 +21,6 @@ from rayreel.features.key import EncoderKey
 from rayreel.features.report import BlockReport, Throughput
 from rayreel.features.retelling import DecodeTracks, EncodeTexts, ReadRows
 from rayreel.features.rows import todo_rows
-from rayreel.features.schema import SPOKEN
 from rayreel.features.store import FeatureStore
 from rayreel.features.storing import StoreRows
 from rayreel.features.transcribing import TranscribeVideos
@@ -61,7 +60,7 @@ class Pipeline:
     ) -> Iterator[BlockReport]:
         """Extract the videos into the store; yield a report for each block written.
 
-        `spoken` has the columns of SPOKEN, if speech was recognised before.
+        `spoken` has the columns of SPOKEN, if speech was recognised before, and perhaps those of ENRICHED.
         """
         if todo:
             yield from _reports(self._dataset(todo, versions, store, spoken))
@@ -131,7 +130,7 @@ class Pipeline:
         self._bound_memory(store.key, capacity)
         rows = todo_rows(todo, [versions[video.video_id] for video in todo])
         if spoken is not None:
-            for name in SPOKEN.names:
+            for name in spoken.column_names:
                 rows = rows.append_column(name, spoken[name])
         gpus, reserved = capacity.gpus_per_encoder, capacity.reserved_cpus()
         tracks = self.speech is not None and spoken is None

@@ -15,7 +15,7 @@ from rayreel.failures import Rejected
 from rayreel.features.decoding import DecodeVideos, decoding_timed
 from rayreel.features.encoding import vector_cells
 from rayreel.features.rows import timed, track_cells, waited
-from rayreel.features.schema import SPOKEN
+from rayreel.features.schema import ENRICHED, SPOKEN
 from rayreel.features.store import FeatureStore
 from rayreel.features.texts import text_vectors
 from rayreel.features.version import base_of
@@ -66,7 +66,10 @@ class ReadRows:
             table = table.set_column(
                 table.schema.get_field_index("version"), "version", pa.array(versions, pa.string())
             )
-            yield table.filter(table["version"].is_valid()).drop_columns(SPOKEN.names)
+            rows = table.filter(table["version"].is_valid()).drop_columns([*SPOKEN.names, *ENRICHED.names])
+            for field in ENRICHED:  # it was written of another transcript
+                rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+            yield rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,17 @@ SPOKEN = pa.schema(
     ]
 )
 
+# What a language model has written about a video (`rayreel.enrichment`). `enrichment` names the model and the prompt,
+# and is null if none was asked.
+ENRICHED = pa.schema(
+    [
+        ("summary", pa.string()),
+        ("topics", pa.list_(pa.string())),
+        ("rewritten_title", pa.string()),
+        ("enrichment", pa.string()),
+    ]
+)
+
 
 def feature_schema(dims: dict[Modality, int]) -> pa.Schema:
     """Return the schema of feature rows: one row per video, vectors in float16, null if a modality is absent.
@@ -58,6 +69,7 @@ def feature_schema(dims: dict[Modality, int]) -> pa.Schema:
             *FILE,
             *((modality.value, pa.list_(pa.list_(pa.float16(), dims[modality]))) for modality in Modality),
             *SPOKEN,
+            *ENRICHED,
             ("encoder_key", pa.string()),
         ]
     )

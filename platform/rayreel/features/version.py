@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rayreel.catalog.video import CatalogVideo
 
-_SPOKEN = "."
+_SPOKEN, _ENRICHED = ".", "+"
 
 
 def spoken_version(version: str, speech_key: str) -> str:
@@ -14,9 +14,19 @@ def spoken_version(version: str, speech_key: str) -> str:
     return f"{base_of(version)}{_SPOKEN}{hashlib.blake2b(speech_key.encode(), digest_size=4).hexdigest()}"
 
 
+def enriched_version(version: str, key: str) -> str:
+    """Return the version of a row with a language model's answer: another answer is another row."""
+    return f"{plain_of(version)}{_ENRICHED}{hashlib.blake2b(key.encode(), digest_size=4).hexdigest()}"
+
+
+def plain_of(version: str) -> str:
+    """Return the version without a language model's answer."""
+    return version.partition(_ENRICHED)[0]
+
+
 def base_of(version: str) -> str:
-    """Return the version without how its speech was recognised."""
-    return version.partition(_SPOKEN)[0]
+    """Return the version without how its speech was recognised and without a language model's answer."""
+    return plain_of(version).partition(_SPOKEN)[0]
 
 
 def version_of(video: CatalogVideo) -> str:

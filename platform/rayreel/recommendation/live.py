@@ -27,6 +27,7 @@ from rayreel.release.lexicon import documents, vocabulary
 from rayreel.release.rows import (
     ROWS,
     SAID,
+    WRITTEN,
     Changes,
     Masked,
     ReleaseRows,
@@ -278,6 +279,7 @@ class Live:
             "title": [row.title for row in rows],
             "tags": [row.tags for row in rows],
             "description": [row.description for row in rows],
+            **{name: [getattr(row, name) for row in rows] for name in WRITTEN.names},
         }
         table = self.overlay.said
         for name, values in columns.items():

@@ -61,6 +61,7 @@ def _has_phrases(live: Live, place: int, phrases: Sequence[tuple[str, ...]]) -> 
         *((boosts.tags, tag) for tag in row.tags),
         (boosts.description, row.description),
         (boosts.transcript, live.transcript(place).text),
+        *((boosts.summary, text) for text in (row.summary, row.rewritten_title, *row.topics)),
     )
     texts = [words(text, language) for boost, text in fields if boost and text]
     return all(any(_follows(text, phrase) for text in texts) for phrase in phrases)

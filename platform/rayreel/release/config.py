@@ -79,6 +79,7 @@ class FieldBoosts(BaseModel):
     description: Share = Field(0.5, description="words of the description")
     # With 0.5, 39 of 57 words that only one real clip says find it first, with 1 55; the ranking by category stays.
     transcript: Share = Field(1.0, description="words that are said")
+    summary: Share = Field(0.5, description="words of summary, topics and title by a language model (rayreel enrich)")
 
 
 class WordsConfig(BaseModel):

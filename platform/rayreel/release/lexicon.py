@@ -12,7 +12,7 @@ from rayreel.index.postings import Postings, matches
 from rayreel.index.vocabulary import Vocabulary
 from rayreel.index.words import words
 from rayreel.release.config import WordsConfig
-from rayreel.release.rows import embeddings, part_embeddings, said_text
+from rayreel.release.rows import embeddings, part_embeddings, said_text, written_text
 
 # How much the words add to a cosine. On 400 real clips, 0.5 leaves the ranking by category as it is; of 3000 titles of
 # MicroLens, it finds single ones by one to three of their words about as well as BM25 alone.
@@ -33,19 +33,20 @@ def documents(rows: pa.Table, config: WordsConfig) -> list[dict[str, float]]:
 
 
 def vocabulary(rows: pa.Table, config: WordsConfig) -> Vocabulary:
-    """Return the vocabulary of the videos of rows with a title, tags, a description and SAID."""
+    """Return the vocabulary of the videos of rows with a title, tags, a description, SAID and WRITTEN."""
     (_, titles), *others = _fields(rows, config)
     return Vocabulary.of(titles, [text for _, texts in others for text in texts], config.language)
 
 
 def _fields(rows: pa.Table, config: WordsConfig) -> list[tuple[float, list[str]]]:
-    """The boost and the texts of title, tags, description and transcript; no texts where the boost is 0."""
+    """The boost and the texts of title, tags, description, transcript and summary; none where the boost is 0."""
     boosts = config.boosts
     return [
         (boosts.title, [title or "" for title in rows["title"].to_pylist()] if boosts.title else []),
         (boosts.tags, ["\n".join(tags or ()) for tags in rows["tags"].to_pylist()] if boosts.tags else []),
         (boosts.description, [text or "" for text in rows["description"].to_pylist()] if boosts.description else []),
         (boosts.transcript, said_text(rows) if boosts.transcript else []),
+        (boosts.summary, written_text(rows) if boosts.summary else []),
     ]
 
 

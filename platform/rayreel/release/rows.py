@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
 from rayreel.encoders.encoder import Modality
-from rayreel.features.schema import SPOKEN
+from rayreel.features.schema import ENRICHED, SPOKEN
 from rayreel.parts import NumberedParts, number_of, set_aside
 from rayreel.speech.transcript import SpokenSegment, Transcript
 from rayreel.storage import BrokenFile, Storage
@@ -25,6 +25,8 @@ PART_COLUMNS = {Modality.VISUAL: "visual", Modality.AUDIO: "audio", Modality.TEX
 SPACE_COLUMNS = {modality: f"raw_{modality}" for modality in Modality}
 # What is said, with its times. Parts of earlier versions do not have these columns.
 SAID = pa.schema([SPOKEN.field(name) for name in ("spoken_language", "segments")])
+# What a language model wrote. Parts of earlier versions do not have these columns.
+WRITTEN = pa.schema([ENRICHED.field(name) for name in ("summary", "topics", "rewritten_title")])
 ROWS = pa.schema(
     [
         ("video_id", pa.string()),
@@ -45,6 +47,7 @@ ROWS = pa.schema(
         ("duration_s", pa.float32()),
         ("content_hash", pa.string()),
         *SAID,
+        *WRITTEN,
     ]
 )
 # Files of fewer rows are merged: 2,000 rows of 512 floats, three parts and the encoders' vectors are about 20 MB.
@@ -56,7 +59,7 @@ class VideoRow:
     """Metadata of a video, for results and filters.
 
     `created_at` is in seconds since 1970. `content_hash` is the file's SHA-256; None without a video, and in releases
-    made before it was kept.
+    made before it was kept. `summary`, `topics` and `rewritten_title` are a language model's.
     """
 
     video_id: str
@@ -70,6 +73,9 @@ class VideoRow:
     created_at: float | None
     duration_s: float | None
     content_hash: str | None = None
+    summary: str = ""
+    topics: tuple[str, ...] = ()
+    rewritten_title: str = ""
 
     @property
     def has_video(self) -> bool:
@@ -89,7 +95,10 @@ def tombstones(video_ids: Iterable[str]) -> pa.Table:
 def videos(rows: pa.Table) -> list[VideoRow]:
     """Return the metadata of rows (not tombstones), in their order."""
     columns = {name: rows[name].to_pylist() for name in VideoRow.__slots__}
-    columns["tags"] = [tuple(tags or ()) for tags in columns["tags"]]
+    for name in ("tags", "topics"):
+        columns[name] = [tuple(some or ()) for some in columns[name]]
+    for name in ("summary", "rewritten_title"):
+        columns[name] = [text or "" for text in columns[name]]
     columns["extra"] = [json.loads(extra or "{}") for extra in columns["extra"]]
     return [VideoRow(*values) for values in zip(*columns.values(), strict=True)]
 
@@ -97,6 +106,15 @@ def videos(rows: pa.Table) -> list[VideoRow]:
 def said_text(rows: pa.Table) -> list[str]:
     """Return all that is said in each video of rows with the columns of SAID."""
     return [" ".join(segment["text"] for segment in segments or ()) for segments in rows["segments"].to_pylist()]
+
+
+def written_text(rows: pa.Table) -> list[str]:
+    """Return all that a language model wrote about each video of rows with the columns of WRITTEN."""
+    columns = (rows[name].to_pylist() for name in WRITTEN.names)
+    return [
+        "\n".join(part for part in (title, summary, *(topics or ())) if part)
+        for summary, topics, title in zip(*columns, strict=True)
+    ]
 
 
 def transcript_of(said: pa.Table, row: int) -> Transcript:

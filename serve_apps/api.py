@@ -10,7 +10,19 @@ import rayreel
 from serve_apps import problems
 from serve_apps.limits import Admission, Deadlines
 from serve_apps.observe import Measured
-from serve_apps.routes import embed, events, operation, page, pictures, recommend, releases, transcripts, users, videos
+from serve_apps.routes import (
+    embed,
+    events,
+    experiments,
+    operation,
+    page,
+    pictures,
+    recommend,
+    releases,
+    transcripts,
+    users,
+    videos,
+)
 from serve_apps.routes.recommend import FastPath
 from serve_apps.security import protect
 from serve_apps.service import Service
@@ -35,7 +47,19 @@ def make_api(service: Service, most_calls: int) -> FastAPI:
     api: FastAPI = FastAPIOffline(title="rayreel", version=rayreel.__version__, description=ABOUT, lifespan=lifespan)
     api.state.service = service
     # `pictures` and `transcripts` before `videos`, whose ids may contain slashes.
-    for part in (recommend, embed, events, users, pictures, transcripts, videos, releases, operation, page):
+    for part in (
+        recommend,
+        embed,
+        events,
+        users,
+        pictures,
+        transcripts,
+        videos,
+        releases,
+        experiments,
+        operation,
+        page,
+    ):
         api.include_router(part.router)
     api.include_router(videos.jobs)
     problems.install(api)

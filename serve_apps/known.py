@@ -3,7 +3,7 @@
 import json
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -12,6 +12,8 @@ from rayreel.client.messages import RecommendRequest, User
 from rayreel.events.done import Done
 from rayreel.events.read import Owner, answer, done_by, owner_of
 from rayreel.events.write import AnswerRow, EventRow
+from rayreel.experiments.plan import Experiment
+from rayreel.experiments.taking_part import TakenPart, part_of
 from rayreel.recommendation.person import state_of
 from rayreel.recommendation.query import Vector
 from rayreel.recommendation.recommend import by_person, check_request
@@ -22,27 +24,32 @@ from serve_apps.state import Serving
 
 
 class KnownRequest(NamedTuple):
-    """A request for a known person: what they did, newest first, and the videos of earlier pages."""
+    """A request for a known person: what they did, newest first, the videos of earlier pages, and their experiment."""
 
     user: User
     query: RecommendRequest
     done: list[Done]
     shown: list[str]
+    part: TakenPart | None
 
 
-async def recommend_known(service: Service, serving: Serving, query: RecommendRequest) -> tuple[RankedResults, str]:
-    """Answer a request for a known person, or for the next page of one, and keep the answer. Returns it with its id.
+async def recommend_known(
+    service: Service, serving: Serving, query: RecommendRequest
+) -> tuple[RankedResults, AnswerRow]:
+    """Answer a request for a known person, or for the next page of one, and keep the answer. Returns both.
 
     Raises:
         NotFound: the earlier answer is unknown or no longer kept.
         BadQuery, BadFilter, Busy, QueueFull, EventsUnavailable, Unavailable.
     """
-    known = await service.people.read(_known, query)
+    scenarios = service.scenarios
+    known = await service.people.read(_known, query, await scenarios.refresh() if _has_steps(query) else {})
     check_request(serving.live, known.query)
     popularity = await service.people.popularity(service.settings.recommend)
     now, config = time.time(), service.settings.recommend
-    query = known.query.model_copy(update={"exclude": [*known.query.exclude, *known.shown]})
-    options = await service.scenarios.options(query, service.settings)
+    scenario = known.query.scenario if known.part is None else known.part.scenario
+    query = known.query.model_copy(update={"exclude": [*known.query.exclude, *known.shown], "scenario": scenario})
+    options = await scenarios.options(query, service.settings)
     state = state_of(serving.live, known.done, now, config)
     articles = await articles_of(service, serving, known.user)
     found = await service.search(
@@ -51,7 +58,12 @@ async def recommend_known(service: Service, serving: Serving, query: RecommendRe
     row = _row(known, found, now)
     impressions = list(_impressions(row, found)) if service.settings.events.impressions else []
     await service.people.add(impressions, row)
-    return found, row.recommendation_id
+    return found, row
+
+
+def _has_steps(query: RecommendRequest) -> bool:
+    """Whether a request may have a scenario; the next page has that of the first."""
+    return query.scenario is not None or query.recommendation_id is not None
 
 
 async def articles_of(service: Service, serving: Serving, user: User | None) -> Sequence[Vector]:
@@ -62,7 +74,7 @@ async def articles_of(service: Service, serving: Serving, user: User | None) -> 
     return found
 
 
-def _known(connection: Connection, query: RecommendRequest) -> KnownRequest:
+def _known(connection: Connection, query: RecommendRequest, experiments: Mapping[str, Experiment]) -> KnownRequest:
     """Read what is kept of the person of a request."""
     shown: list[str] = []
     if query.recommendation_id is not None:
@@ -72,11 +84,13 @@ def _known(connection: Connection, query: RecommendRequest) -> KnownRequest:
         query, shown = RecommendRequest.model_validate(before.query | {"top_k": query.top_k}), before.shown
     user = query.user
     assert user is not None, "only answers for users are kept"
-    done = done_by(connection, owner_of(connection, user.user_id, user.session_id))
+    owner = owner_of(connection, user.user_id, user.session_id)
+    part = part_of(connection, experiments, query.scenario, owner)
+    done = done_by(connection, owner)
     if user.user_id is not None and user.session_id is not None:  # it is joined when the answer is kept
         session = owner_of(connection, None, user.session_id)
         done += done_by(connection, session) if session.user_id is None else []
-    return KnownRequest(user, query, sorted(done, key=lambda event: -event.at), shown)
+    return KnownRequest(user, query, sorted(done, key=lambda event: -event.at), shown, part)
 
 
 def _row(known: KnownRequest, found: RankedResults, now: float) -> AnswerRow:
@@ -86,7 +100,8 @@ def _row(known: KnownRequest, found: RankedResults, now: float) -> AnswerRow:
     chances = [video.propensity for video in found if video.propensity is not None]
     propensities = json.dumps(chances) if chances else None
     answer_id, earlier = uuid.uuid4().hex, len(known.shown)
-    return AnswerRow(answer_id, *owner, now, found.release, query, json.dumps(shown), earlier, propensities)
+    kept = AnswerRow(answer_id, *owner, now, found.release, query, json.dumps(shown), earlier, propensities)
+    return kept if known.part is None else kept._replace(experiment=known.part.experiment, arm=known.part.arm)
 
 
 def _impressions(row: AnswerRow, found: RankedResults) -> list[EventRow]:

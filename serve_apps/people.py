@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
@@ -13,8 +13,12 @@ from rayreel.events.forget import forget
 from rayreel.events.popular import popular_videos
 from rayreel.events.write import AnswerRow, EventRow, Written
 from rayreel.events.writer import EventWriter
+from rayreel.experiments.guard import guard
+from rayreel.experiments.plan import Experiment
 from rayreel.recommendation.config import RecommendConfig
+from rayreel.recommendation.live import Live
 from rayreel.recommendation.popular import Popularity
+from rayreel.release.process import who
 from rayreel.settings import Settings
 from serve_apps.limits import Blocking
 
@@ -56,6 +60,10 @@ class People:
         """Delete everything that is kept of a user. Once started, it is completed even if the client disconnects."""
         work = self._threads(forget, self._database, self._place, user_id)
         return await asyncio.shield(asyncio.ensure_future(work))
+
+    async def guard(self, live: Live, experiments: Mapping[str, Experiment]) -> None:
+        """End the arms of experiments that are out of bounds. Raises Busy, EventsUnavailable."""
+        await self._threads(guard, self._database, live, experiments, who())
 
     def close(self) -> None:
         """Write what waits, and close the database."""

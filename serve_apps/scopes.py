@@ -11,12 +11,13 @@ def scope_of(method: str, path: str) -> Scope | None:
     if signed or not path.startswith("/v1/"):
         return None if signed or method in {"GET", "HEAD"} else Scope.ADMIN
     match method, part:
-        case ("GET" | "HEAD", "jobs" | "operations" | "users"):
-            return Scope.WRITE  # the output contains names of catalogs and storage, and what people did
+        case ("GET" | "HEAD", "experiments"):
+            return Scope.ADMIN
+        # The output of `jobs` and others contains names of catalogs and storage, and what people did.
+        case ("GET" | "HEAD", "jobs" | "operations" | "users") | ("POST", "videos" | "events"):
+            return Scope.WRITE
         case ("GET" | "HEAD", _) | ("POST", "recommend" | "embed"):
             return Scope.READ
-        case "POST", "videos" | "events":
-            return Scope.WRITE
         case "DELETE", "videos" | "jobs" if rest:
             return Scope.WRITE
     return Scope.ADMIN

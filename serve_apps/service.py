@@ -58,6 +58,7 @@ class Service:
         self._looking: asyncio.Task[None] | None = None
         self._advancing: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
+        self._guarding: asyncio.Task[None] | None = None
         secret = settings.release.webhook_secret.get_secret_value()
         self.deliveries = Deliveries(secret) if secret else None
         self.promotions: dict[int, Release] = {}
@@ -74,6 +75,7 @@ class Service:
         self._looking = asyncio.create_task(self.state.keep_looking())
         self._advancing = asyncio.create_task(self._keep_advancing())
         self._following = asyncio.create_task(keep_following(self.settings))
+        self._guarding = asyncio.create_task(self._keep_guarding())
 
     @property
     def is_looking(self) -> bool:
@@ -82,7 +84,7 @@ class Service:
 
     def stop(self) -> None:
         """Cancel all tasks and close the thread pools."""
-        for task in (self._looking, self._advancing, self._following):
+        for task in (self._looking, self._advancing, self._following, self._guarding):
             if task is not None:
                 task.cancel()
         for pool in (self.searching, self.calling):
@@ -97,6 +99,16 @@ class Service:
                 await self.calling(self.catalogs.advance)
             except Exception:  # the next round tries again
                 log.exception("queued catalogs could not be submitted")
+
+    async def _keep_guarding(self) -> None:
+        """Check the guardrails of experiments from time to time."""
+        while True:
+            await asyncio.sleep(self.settings.recommend.guardrails_s)
+            try:
+                if experiments := await self.scenarios.refresh():
+                    await self.people.guard(self.state.current.live, experiments)
+            except Exception:  # the next round tries again
+                log.exception("the guardrails of experiments could not be checked")
 
     async def prepare(self, version: int) -> None:
         """Prepare a switch to a release."""

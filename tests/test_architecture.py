@@ -31,6 +31,7 @@ PARTS = (
     "client",
     "events",
     "recommendation",
+    "experiments",
     "access",
     "simulation",
     "monitoring",

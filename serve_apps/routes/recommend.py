@@ -39,8 +39,9 @@ async def recommend(query: RecommendRequest, request: Request, service: CurrentS
     """Recommend videos similar to a video of the index (never itself), a text or an embedding, or for a user."""
     serving = service.state.current
     if query.recommendation_id is not None or (query.user is not None and query.user.is_known):
-        found, answer_id = await recommend_known(service, serving, query)
-        return Response(named(rendered(found), answer_id), media_type="application/json")
+        found, kept = await recommend_known(service, serving, query)
+        content = rendered(found, experiment=kept.experiment, arm=kept.arm)
+        return Response(named(content, kept.recommendation_id), media_type="application/json")
     content = rendered(await _recommend(service, serving, query))
     if query.scenario is None:  # scenarios may change
         service.state.answers.put(serving.live.state, await request.body(), content)
@@ -109,10 +110,10 @@ async def _reranked(service: Service, serving: Serving, query: RecommendRequest,
     return reranked(found, scores.tolist(), query.top_k, perf_counter() - started)
 
 
-def rendered(found: RankedResults) -> bytes:
+def rendered(found: RankedResults, **more: str | None) -> bytes:
     """Return the JSON of `rayreel.client.messages.Recommendations`, without the id of the answer."""
-    more = {"reranking_ms": found.reranking_ms, "searched": found.searched}
-    known = {name: value for name, value in more.items() if value is not None}
+    every = {**more, "reranking_ms": found.reranking_ms, "searched": found.searched}
+    known = {name: value for name, value in every.items() if value is not None}
     return to_json({"release": found.release, "results": [_result(video) for video in found], **known})
 
 

@@ -25,6 +25,9 @@ from ports import free_port
 from rayreel.access.keyfile import KeyFile
 from rayreel.access.keys import Scope, new_key
 from rayreel.client.messages import Passage, Recommendations, VideoPage
+from rayreel.events.database import Database
+from rayreel.events.write import add_end
+from rayreel.experiments.plan import FILE as EXPERIMENTS
 from rayreel.index.embedded import stop_embedded
 from rayreel.media.clip import Clip
 from rayreel.media.config import Limits, SamplingConfig
@@ -485,6 +488,38 @@ def test_scenarios_are_reloaded_without_a_restart(client: TestClient, service: S
     assert asked(client, user={"user_id": "gus"}, scenario="home", top_k=2)[0][0] == "b2"
     sent(client, {"user_id": "gus", "video_id": "b2", "type": "hide"})
     assert "b2" not in asked(client, user={"user_id": "gus"}, scenario="home", top_k=30)[0]
+
+
+def test_an_experiment_answers_users_by_arm_until_the_arm_ends(
+    client: TestClient, service: Service, settings: Settings
+) -> None:
+    service.scenarios = WatchedScenarios(settings.place, refresh_s=0)
+    settings.place.write(settings.place.path(FILE), b"home: {pins: [a1]}\nnarrow: {pins: [a1], caps: {category: 1}}")
+    arms = "{old: {share: .5}, new: {share: .5, scenario: %s}}"
+    plan = f"x: {{scenario: home, arms: {arms}}}"
+    settings.place.write(settings.place.path(EXPERIMENTS), (plan % "gone").encode())  # invalid: there is none yet
+    assert "arm" not in client.post("/v1/recommend", json={"user": {"user_id": "x0"}, "scenario": "home"}).json()
+    settings.place.write(settings.place.path(EXPERIMENTS), (plan % "narrow").encode())
+
+    def answer(user: str) -> dict[str, Any]:
+        response = client.post("/v1/recommend", json={"user": {"user_id": user}, "scenario": "home", "top_k": 8})
+        return dict(response.json())
+
+    answers = {user: answer(user) for user in (f"x{n}" for n in range(24))}
+    assert {found["experiment"] for found in answers.values()} == {"x"}
+    assert {(found["arm"], len(found["results"])) for found in answers.values()} == {("old", 8), ("new", 4)}
+    user = next(user for user, found in answers.items() if found["arm"] == "new")
+    page = client.post("/v1/recommend", json={"recommendation_id": answers[user]["recommendation_id"]}).json()
+    assert page["arm"] == "new" and client.get(f"/v1/users/{user}").json()["recommendations"][0]["arm"] == "new"
+    rows = {row["arm"]: row for row in client.get("/v1/experiments/x").json()["arms"]}
+    assert rows["old"]["waiting"] + rows["new"]["waiting"] == 24 and rows["new"]["drift"] > 0.01
+    other = Database(settings.events, settings.place)  # of another replica, which ends the arm
+    with other.writing() as connection:
+        add_end(connection, "x", "new", "replica", "too narrow")
+    other.close()
+    assert client.get("/v1/experiments/x").json()["arms"][1]["ended"] == "too narrow"
+    assert answer(user)["arm"] == "old" and len(answer(user)["results"]) == 8
+    assert client.get("/v1/experiments/y").status_code == 404
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from rayreel.cli import (
     enrich,
     evaluate,
     events,
+    experiment,
     export,
     extract,
     follow,
@@ -66,6 +67,7 @@ GROUPS: dict[str, typer.Typer] = {
     "dataset": dataset.app,
     "encoders": encoders.app,
     "events": events.app,
+    "experiment": experiment.app,
     "keys": keys.app,
     "simulate": simulate.app,
 }

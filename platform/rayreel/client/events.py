@@ -133,6 +133,8 @@ class KeptRecommendation(BaseModel):
     query: dict[str, Any]
     video_ids: list[str]
     propensities: list[float] | None = Field(None, description="The chance of each; only if a scenario explored.")
+    experiment: str | None = None
+    arm: str | None = None
 
 
 class Person(BaseModel):

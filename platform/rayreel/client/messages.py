@@ -403,6 +403,8 @@ class Recommendations(BaseModel):
     release: int
     results: list[Result]
     reranking_ms: float | None = Field(None, description="With rerank, how long that took.")
+    experiment: str | None = Field(None, description="The experiment that the user takes part in with this scenario.")
+    arm: str | None = Field(None, description="The arm of the experiment that answered.")
     searched: str | None = Field(
         None, description="With hybrid, the text that was searched instead, because no video has some of its words."
     )
@@ -576,12 +578,12 @@ class Release(BaseModel):
 class ReleaseEvent(BaseModel):
     """An entry of the audit trail."""
 
-    event: str = Field(description="promoted, rolled back, restored, kept, refused or champion deleted")
+    event: str = Field(description="promoted, rolled back, restored, kept, refused, champion deleted or arm ended")
     at: str = Field(description="ISO 8601, UTC.")
     by: str
     version: int | None = None
     before: int | None = Field(None, description="The version that served before.")
-    reason: str = Field("", description="Why it was refused, or promoted although a gate failed.")
+    reason: str = Field("", description="Why it was refused, promoted although a gate failed, or an arm was ended.")
 
 
 class Quarantined(BaseModel):

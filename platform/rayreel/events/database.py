@@ -6,7 +6,7 @@ from threading import Lock
 from typing import Any
 
 from filelock import FileLock
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from rayreel.durable import full_disk
@@ -109,7 +109,20 @@ def _create_tables(engine: Engine) -> None:
     with lock, engine.connect().execution_options(**WRITES) as connection, connection.begin():
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({CREATING})")
+        _add_columns(connection)
         metadata.create_all(connection)
+
+
+def _add_columns(connection: Connection) -> None:
+    """Add the columns that tables of an earlier version lack; all new ones may be null."""
+    found = inspect(connection)
+    for table in metadata.sorted_tables:
+        known = {column["name"] for column in found.get_columns(table.name)} if found.has_table(table.name) else set()
+        for column in (column for column in table.columns if known and column.name not in known):
+            kind = column.type.compile(connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
+            for index in (index for index in table.indexes if column in set(index.columns)):
+                index.create(connection)
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 - of the driver

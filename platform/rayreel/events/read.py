@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select
 from rayreel.client.events import KeptEvent, KeptRecommendation
 from rayreel.client.events import Person as KeptPerson
 from rayreel.events.done import Done
-from rayreel.events.tables import events, recommendations, sessions
+from rayreel.events.tables import ended_arms, events, recommendations, sessions
 
 
 class Owner(NamedTuple):
@@ -67,6 +67,12 @@ def answer(connection: Connection, recommendation_id: str) -> Answer | None:
     )
 
 
+def ends_of(connection: Connection, experiment: str) -> dict[str, str]:
+    """Return the reasons of an experiment's arms that were ended, by arm."""
+    query = select(ended_arms.c.arm, ended_arms.c.reason).where(ended_arms.c.experiment == experiment)
+    return {row.arm: row.reason for row in connection.execute(query)}
+
+
 def kept_of(connection: Connection, user_id: str, after: int, limit: int) -> tuple[KeptPerson, int | None] | None:
     """Return what is kept of a user, with up to `limit` events numbered above `after`, and the last number.
 
@@ -95,4 +101,6 @@ def _answers(connection: Connection, owner: Owner) -> Iterator[KeptRecommendatio
             query=json.loads(row.query),
             video_ids=list(shown[row.earlier :]),
             propensities=None if row.propensities is None else json.loads(row.propensities),
+            experiment=row.experiment,
+            arm=row.arm,
         )

@@ -47,6 +47,19 @@ recommendations = Table(
     Column("shown", Text, nullable=False),
     Column("earlier", Integer, nullable=False),
     Column("propensities", Text),
+    Column("experiment", String, index=True),
+    Column("arm", String),
+)
+
+# Arms of experiments that were ended, whose users are answered like those of the control since then.
+ended_arms = Table(
+    "ended_arms",
+    metadata,
+    Column("experiment", String, primary_key=True),
+    Column("arm", String, primary_key=True),
+    Column("ended_at", Double, nullable=False),
+    Column("ended_by", String, nullable=False),
+    Column("reason", Text, nullable=False),
 )
 
 # Digests of deleted people, so that late or imported events of the time before do not bring them back.

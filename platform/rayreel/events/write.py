@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Table, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from rayreel.client.events import Event
-from rayreel.events.tables import deletions, events, recommendations, sessions
+from rayreel.events.tables import deletions, ended_arms, events, recommendations, sessions
 
 # SQLite 3.40 takes 32,766 parameters in a statement; a row has nine.
 ROWS_PER_STATEMENT = 2000
@@ -34,7 +34,7 @@ class EventRow(NamedTuple):
 class AnswerRow(NamedTuple):
     """A row of the table of recommendations. The first `earlier` ids of `shown` are those of earlier pages.
 
-    `propensities`: the chances of the others, as JSON.
+    `propensities`: the chances of the others, as JSON. `arm`: of the experiment that the answer is of.
     """
 
     recommendation_id: str
@@ -46,6 +46,8 @@ class AnswerRow(NamedTuple):
     shown: str
     earlier: int
     propensities: str | None = None
+    experiment: str | None = None
+    arm: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,14 @@ def drop_old_answers(connection: Connection, keep_s: float) -> None:
     connection.execute(delete(recommendations).where(recommendations.c.at < time.time() - keep_s))
 
 
+def add_end(connection: Connection, experiment: str, arm: str, by: str, reason: str) -> bool:
+    """End an arm of an experiment for good; return whether it had not been ended before."""
+    columns = (ended_arms.c.experiment, ended_arms.c.arm)
+    row = {"experiment": experiment, "arm": arm, "ended_at": time.time(), "ended_by": by, "reason": reason}
+    insert = _insert_new(connection, ended_arms, *(column.name for column in columns)).returning(*columns)
+    return connection.execute(insert, [row]).first() is not None
+
+
 def digests(user_id: str | None, session_ids: Iterable[str | None]) -> Iterator[str]:
     """Yield the digests by which the store knows that a user and their sessions were deleted."""
     for kind, identity in (("user", user_id), *(("session", session) for session in session_ids)):
@@ -135,11 +145,11 @@ def _insert(connection: Connection, rows: Sequence[EventRow]) -> Sequence[str]:
     return connection.execute(insert, [row._asdict() for row in rows]).scalars().all()
 
 
-def _insert_new(connection: Connection, table: Table, key: str) -> "postgresql.Insert | sqlite.Insert":
+def _insert_new(connection: Connection, table: Table, *key: str) -> "postgresql.Insert | sqlite.Insert":
     """An insert that skips rows whose key exists."""
     if connection.dialect.name == "sqlite":
-        return sqlite.insert(table).on_conflict_do_nothing(index_elements=[key])
-    return postgresql.insert(table).on_conflict_do_nothing(index_elements=[key])
+        return sqlite.insert(table).on_conflict_do_nothing(index_elements=key)
+    return postgresql.insert(table).on_conflict_do_nothing(index_elements=key)
 
 
 def _ends(connection: Connection, rows: Iterable[EventRow | AnswerRow]) -> dict[str, float]:

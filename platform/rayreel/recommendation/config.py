@@ -75,6 +75,9 @@ class RecommendConfig(BaseModel):
         "hf:cross-encoder/ms-marco-MiniLM-L6-v2, or the folder of a checkpoint; unset: none",
     )
     reranked: int = Field(50, ge=1, le=200, description="rerank: best results that are reranked")
+    guardrails_s: float = Field(
+        300.0, gt=0, description="how often a replica checks the guardrails of experiments, seconds"
+    )
     exact_cells: int = Field(
         1 << 25,
         ge=0,

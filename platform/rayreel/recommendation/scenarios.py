@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
@@ -12,6 +12,7 @@ from rayreel.index.filters import BadFilter, Filter, parse_filter
 from rayreel.storage import Storage
 
 FILE = "scenarios.yaml"
+T = TypeVar("T")
 
 
 class BadScenarios(RayreelError):
@@ -91,14 +92,16 @@ def read_scenarios(storage: Storage) -> Mapping[str, Scenario]:
     Raises:
         BadScenarios: the file is not valid; the message names each field.
     """
-    path = storage.path(FILE)
-    content = storage.read(path)
-    if content is None:
-        return {}
+    return read_named(storage, FILE, _SCENARIOS, BadScenarios)
+
+
+def read_named(storage: Storage, file: str, kind: TypeAdapter[T], bad: type[RayreelError]) -> T:
+    """Return the content of a YAML file below the storage root that names things; `bad` is raised if it is invalid."""
+    path = storage.path(file)
     try:
-        return _SCENARIOS.validate_python(yaml.safe_load(content) or {})
+        return kind.validate_python(yaml.safe_load(storage.read(path) or b"") or {})
     except yaml.YAMLError as error:
-        raise BadScenarios(f"{path} is not valid YAML: {error}. Correct it.") from None
+        raise bad(f"{path} is not valid YAML: {error}. Correct it.") from None
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise BadScenarios(f"{path}: {problems}. Correct it; until then the last valid scenarios are used.") from None
+        raise bad(f"{path}: {problems}. Correct it; until then the last valid one is used.") from None

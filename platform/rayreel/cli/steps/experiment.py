@@ -1,0 +1,63 @@
+"""Reports of experiments."""
+
+import time
+
+from rich.table import Table
+
+from rayreel.cli.output import console, emit, note
+from rayreel.client.experiments import ArmReport, ExperimentReport, MeasuredDifference
+from rayreel.events.database import Database
+from rayreel.experiments.plan import named_experiment, read_experiments
+from rayreel.experiments.report import report
+from rayreel.recommendation.local import load_promoted
+from rayreel.recommendation.scenarios import read_scenarios
+from rayreel.settings import Settings
+from rayreel.training.tracking import use_tracking
+
+
+def print_report(settings: Settings, name: str) -> None:
+    """Print the report of an experiment. Raises BadExperiments, BadScenarios, NoRelease, EventsUnavailable."""
+    experiment = named_experiment(read_experiments(settings.place, read_scenarios(settings.place)), name)
+    use_tracking(settings.place)
+    live = load_promoted(settings.place, settings.release.snapshot_cache)
+    database = Database(settings.events, settings.place)
+    with database.reading() as connection:
+        found = report(connection, live, name, experiment, time.time())
+    database.close()
+    console.print(_table(found))
+    for arm in found.arms:
+        if arm.ended is not None:
+            note(f"{arm.arm} has ended: {arm.ended}")
+    emit(found.model_dump())
+
+
+def _table(found: ExperimentReport) -> Table:
+    rows = {
+        "scenario": [arm.scenario for arm in found.arms],
+        "share of the users": [f"{arm.share:.2f}" for arm in found.arms],
+        "users": [f"{arm.users:,}" for arm in found.arms],
+        "still observed": [f"{arm.waiting:,}" for arm in found.arms],
+        f"seen ({found.seen_by})": [f"{arm.shown:,}" for arm in found.arms],
+        "CTR": [_shown(arm.ctr) for arm in found.arms],
+        "CTR, to control": [_interval(arm, arm.ctr_difference) for arm in found.arms],
+        "seconds watched": [_shown(arm.dwell_s, 1) for arm in found.arms],
+        "log(1 + seconds), to control": [_interval(arm, arm.log_dwell_difference) for arm in found.arms],
+        "coverage": [_shown(arm.coverage) for arm in found.arms],
+        "novelty, bits": [_shown(arm.novelty, 2) for arm in found.arms],
+        "category drift, bits": [_shown(arm.drift) for arm in found.arms],
+        "repeated creators": [_shown(arm.repeated_creators) for arm in found.arms],
+    }
+    table = Table("", *(arm.arm for arm in found.arms), title=f"Experiment {found.experiment}", title_justify="left")
+    for name, values in rows.items():
+        table.add_row(name, *values)
+    return table
+
+
+def _shown(value: float | None, digits: int = 4) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _interval(arm: ArmReport, found: MeasuredDifference | None) -> str:
+    if found is None:
+        return "" if arm.drift is None else "too few users"
+    return f"{found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"

@@ -1,4 +1,4 @@
-"""`rayreel similar` and `rayreel export`, from a promoted release on disk."""
+"""`rayreel similar`, `rayreel export` and `rayreel experiment`, from a promoted release on disk."""
 
 import json
 import re
@@ -13,14 +13,22 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
+from event_rows import event_row
 from films import write_film
 from promoted import RANDOM, Promoted, make_promoted
 from rayreel.cli.main import app
 from rayreel.cli.steps.export import UnknownFormat
 from rayreel.errors import RayreelError
+from rayreel.events.config import EventsConfig
+from rayreel.events.database import Database
+from rayreel.events.write import AnswerRow, add_answers, add_events
+from rayreel.experiments.offline import NoPropensities
+from rayreel.experiments.plan import FILE as EXPERIMENTS
+from rayreel.experiments.plan import BadExperiments
 from rayreel.index.search import NoRelease
 from rayreel.recommendation.live import UnknownVideo
 from rayreel.recommendation.query import BadQuery
+from rayreel.recommendation.scenarios import FILE as SCENARIOS
 from rayreel.release import registry
 from rayreel.release.rows import ReleaseRows
 from release_rows import release_row, release_table
@@ -167,3 +175,30 @@ def test_map_writes_a_page_and_a_picture_for_the_service_and_to_a_file(promoted:
     assert place.read(place.path("maps", "map.html")) == (tmp_path / "all.html").read_bytes()
     artifacts = mlflow.MlflowClient().list_artifacts(registry.resolve("1").run_id, "maps")
     assert {artifact.path for artifact in artifacts} == {"maps/map.html", "maps/map.png"}
+
+
+def test_an_experiment_is_reported_and_a_scenario_estimated_before_anyone_sees_it(promoted: Promoted) -> None:
+    place = promoted.settings.place
+    place.write(place.path(SCENARIOS), b"home: {explore: 0.5}\nfirst: {pins: [v00]}")
+    place.write(
+        place.path(EXPERIMENTS), b"x: {scenario: home, arms: {old: {share: 0.5}, new: {share: 0.5, scenario: first}}}"
+    )
+    assert isinstance(invoke(promoted, "experiment", "estimate", "--scenario", "home").exception, NoPropensities)
+    assert isinstance(invoke(promoted, "experiment", "report", "y").exception, BadExperiments)
+    database, query = Database(EventsConfig(), place), '{"user": {"user_id": "u"}, "top_k": 1, "scenario": "home"}'
+    with database.writing() as connection:
+        for n in range(400):  # half of the people get v00, which half of them watch, and half another video
+            shown = "v00" if n % 2 else "v01"
+            row = AnswerRow(f"r{n}", f"u{n}", None, 1e9 + n, 1, query, f'["{shown}"]', 0, "[0.5]", "x", "old")
+            add_answers(connection, [row])
+            if n % 4 == 1:
+                add_events(
+                    connection, [event_row(f"e{n}", f"u{n}", "v00", at=1e9 + n)._replace(recommendation_id=f"r{n}")]
+                )
+    database.close()
+    found = answer(promoted, "experiment", "estimate", "--scenario", "first")
+    assert found["overlap"] == 1 and found["logged"]["value"] == 0.25 and found["ips"]["value"] == 0.5
+    old, new = answer(promoted, "experiment", "report", "x")["arms"]
+    assert (old["users"], old["ctr"], old["coverage"], new["users"]) == (400, 0.25, 0.05, 0)
+    shown = invoke(promoted, "experiment", "report", "x").output
+    assert "Experiment x" in shown and "first" in shown and "0.2500" in shown

@@ -1,16 +1,20 @@
 """Scenarios: rules, freshness, near-duplicates, caps and pins, read from a file."""
 
 import time
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from live_case import Release, at, explanation, pinned
 from rayreel.client.messages import RecommendRequest
+from rayreel.recommendation.candidates import RankedCandidates
 from rayreel.recommendation.query import BadQuery, Options
 from rayreel.recommendation.recommend import PinnedRelease, by_id, by_user, recommend
 from rayreel.recommendation.results import RankedResults
 from rayreel.recommendation.scenarios import FILE, BadScenarios, Scenario, read_scenarios
+from rayreel.recommendation.steps import explored
 from rayreel.recommendation.users import WatchedVideo
 from rayreel.storage import Storage
 from release_rows import release_row
@@ -79,8 +83,27 @@ def test_exploration_shows_other_candidates_as_often_as_their_propensity_says(re
     drawn = [video for found in shown for video in found if explanation(video).stage == "explore"]
     others = {video.video_id for video in drawn}
     assert 0.33 < len(drawn) / 800 < 0.47 and others == {f"d{n}" for n in range(3, 11)}
-    assert {video.propensity for found in shown for video in found} == {0.6, 0.4 / 8, 0.4 / 7}
+    assert {video.propensity for found in shown for video in found} == {0.6, 2 * 0.4 / 8}
     assert all(len(set(ids(found))) == 2 for found in shown)
+
+
+def test_propensities_are_the_shares_of_answers_that_have_a_video_even_without_candidates_left() -> None:
+    def ranked(*places: int) -> RankedCandidates:
+        return RankedCandidates(list(places), [1.0] * len(places), [""] * len(places))
+
+    rng, counts, expected = np.random.default_rng(0), Counter[int](), dict[int, float]()
+    for _ in range(20_000):
+        found, propensities = explored(ranked(0, 1, 2, 3), ranked(*range(6)), 0.5, rng, frozenset({0}))
+        counts.update(found.places)
+        expected |= {place: propensities[place] for place in found.places}
+    assert {place: counts[place] / 20_000 for place in expected} == pytest.approx(expected, abs=0.015)
+    assert expected[0] == 1 and expected[1] == 0.5 and expected[3] > 0.6 and expected[4] == expected[5]
+    assert sum(expected.values()) == pytest.approx(4)
+
+
+def test_pins_are_never_replaced_by_exploration(release: Release) -> None:
+    shown = [like_d0(release, top_k=3, pins=["d8"], explore=0.9) for _ in range(30)]
+    assert {(found[0].video_id, found[0].propensity) for found in shown} == {("d8", 1.0)}
 
 
 def test_a_pin_does_not_bring_back_what_the_user_has_watched(release: Release) -> None:

@@ -1,4 +1,4 @@
-"""`rayreel experiment`: what the arms of an experiment have reached, without a service."""
+"""`rayreel experiment`: what scenarios reach or would reach, without a service."""
 
 from typing import Annotated
 
@@ -29,3 +29,20 @@ def report(
     from rayreel.cli.steps.experiment import print_report
 
     print_report(load_settings(config, sets or [], storage), name)
+
+
+@app.command()
+def estimate(
+    scenario: Annotated[str, typer.Option(help="A scenario of scenarios.yaml that nobody needs to have seen.")],
+    config: ConfigFile = None,
+    sets: Sets = None,
+    storage: StorageRoot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Estimate what a scenario would reach, from kept answers of one that explored, before anyone sees it.
+
+    Views per result by IPS, SNIPS and DR, with intervals, beside what was reached. Fails if the answers say too little.
+    """
+    from rayreel.cli.steps.experiment import print_estimate
+
+    print_estimate(load_settings(config, sets or [], storage), scenario)

@@ -369,7 +369,7 @@ class Result(BaseModel):
     sheet_url: str | None = Field(None, description="Up to 8 frames side by side, square; null if none was kept.")
     media_url: str | None = Field(None, description="The original video; null if there is none.")
     propensity: float | None = Field(
-        None, description="The chance that it was shown at its rank; only of scenarios that explore."
+        None, description="The chance that it is among the results; only of scenarios that explore."
     )
     explanation: Explanation | None = Field(None, description="Only if explain is true.")
 

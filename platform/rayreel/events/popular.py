@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 
-from sqlalchemy import Connection, Integer, cast, func, select
+from sqlalchemy import Connection, Integer, cast, func, select, true
 
 from rayreel.events.export import WATCHED
 from rayreel.events.tables import events
@@ -12,19 +12,21 @@ DAY_S = 86_400
 HALF_LIVES = 10
 
 
-def popular_videos(connection: Connection, half_life_s: float) -> dict[str, float]:
+def popular_videos(connection: Connection, half_life_s: float, until: float | None = None) -> dict[str, float]:
     """Return for each video the people who watched or liked it, by day, as a share of the most popular video.
 
     A day counts half for every half-life that it is older than the newest event, so that a pause changes nothing.
+    `until`: without what happened from this time on.
     """
-    newest = connection.execute(select(func.max(events.c.at))).scalar()
+    before = true() if until is None else events.c.at < until
+    newest = connection.execute(select(func.max(events.c.at)).where(before)).scalar()
     if newest is None:
         return {}
     day = cast((newest - events.c.at) / DAY_S, Integer).label("day")
     person = func.coalesce(events.c.user_id, events.c.session_id)
     query = (
         select(events.c.video_id, day, func.count(person.distinct()).label("people"))
-        .where(events.c.at > newest - HALF_LIVES * half_life_s, events.c.type.in_(WATCHED))
+        .where(before, events.c.at > newest - HALF_LIVES * half_life_s, events.c.type.in_(WATCHED))
         .group_by(events.c.video_id, day)
     )
     counts: defaultdict[str, float] = defaultdict(float)

@@ -35,7 +35,7 @@ class Options:
     share of results from other categories than the query's. `weights`: reweight the modalities of known videos.
     `hybrid`: add the match of the words to the cosine. `threshold`: the lowest cosine of a result. `candidates`: per
     result, with diversity. `space`: compare in the space of one encoder instead of the release's.
-    `scenario`: steps after the search.
+    `scenario`: steps after the search, at the time `now`, by default the present.
     """
 
     top_k: int = 10
@@ -51,6 +51,7 @@ class Options:
     candidates: int = 5
     space: Space | None = None
     scenario: Scenario | None = None
+    now: float | None = None
 
     def pool(self) -> int:
         """Return how many candidates to choose from: with diversity or a scenario, more than are returned."""

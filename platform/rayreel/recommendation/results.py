@@ -15,7 +15,7 @@ from rayreel.recommendation.candidates import Constraints, RankedCandidates, Sou
 from rayreel.recommendation.live import Live
 from rayreel.recommendation.passages import passage_of
 from rayreel.recommendation.query import Options, Vector
-from rayreel.recommendation.steps import explored, through_steps, with_pins
+from rayreel.recommendation.steps import PINNED, explored, through_steps, with_pins
 from rayreel.speech.transcript import SpokenSegment
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class RankedVideo(NamedTuple):
 
     `has_video` is False for an item that is known by its text only. `cosine` is set in a hybrid search.
     `content_hash` is the SHA-256 of its file. `reranked` is the score of a reranker, by which results are then ordered.
-    `propensity` is the chance that it was shown at this rank, where a scenario explores.
+    `propensity` is the chance that it is among the results, where a scenario explores.
     """
 
     video_id: str
@@ -134,21 +134,22 @@ def choose(
     constraints = Constraints.of(live, options, exclude | (scenario.block if scenario else frozenset()), home)
     pool = _nearest(live, source, options.pool(), constraints, query)
     if pool is not None and scenario is not None:
-        pool = through_steps(live, pool, scenario, time.time())
+        pool = through_steps(live, pool, scenario, time.time() if options.now is None else options.now)
     chosen = None if pool is None else _diverse(live, pool, options)
-    propensities: Mapping[int, float] = {}
-    if pool is not None and chosen is not None and scenario is not None and scenario.explore:
-        chosen, propensities = explored(chosen, pool, scenario.explore, np.random.default_rng())
     if chosen is not None and options.serendipity and home:
         nearest = partial(_nearest, live, source, constraints=constraints.excluding_categories(home), query=query)
         chosen = _serendipitous(live, chosen, options, home, nearest)
     if chosen is not None and scenario is not None and scenario.pins:
         chosen = with_pins(live, chosen, scenario.pins, constraints, options.top_k)
+    propensities: Mapping[int, float] = {}
+    if pool is not None and chosen is not None and scenario is not None and scenario.explore:
+        pinned = frozenset(place for place, stage in zip(chosen.places, chosen.stages, strict=True) if stage == PINNED)
+        chosen, propensities = explored(chosen, pool, scenario.explore, np.random.default_rng(), pinned)
     if chosen is None:
         return None
     results = _results(live, chosen, options, query, text)
-    if propensities:  # 1 for pins and for what serendipity added
-        found = (propensities.get(place, 1.0) for place in chosen.places)
+    if propensities:
+        found = (propensities[place] for place in chosen.places)
         results = [video._replace(propensity=chance) for video, chance in zip(results, found, strict=True)]
     return RankedResults(live.version, results)
 

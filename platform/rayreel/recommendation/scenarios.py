@@ -52,8 +52,8 @@ class Rule(BaseModel):
 
 
 class Scenario(BaseModel):
-    """The steps after retrieval, in their order: rules and freshness, near-duplicates, caps, diversity, exploration,
-    pins.
+    """The steps after retrieval, in their order: rules and freshness, near-duplicates, caps, diversity, pins,
+    exploration.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

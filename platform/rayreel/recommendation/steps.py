@@ -1,5 +1,6 @@
 """The steps of a scenario, each of which takes candidates, best first, and returns fewer or reordered ones."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from rayreel.recommendation.live import Live
 from rayreel.recommendation.scenarios import Scenario
 from rayreel.release.rows import VideoRow
 
-EXPLORED = "explore"
+EXPLORED, PINNED = "explore", "pin"
 
 
 def through_steps(live: Live, pool: RankedCandidates, scenario: Scenario, now: float) -> RankedCandidates:
@@ -65,27 +66,39 @@ def capped(live: Live, pool: RankedCandidates, caps: Mapping[str, int]) -> Ranke
 
 
 def explored(
-    chosen: RankedCandidates, pool: RankedCandidates, share: float, rng: Generator
+    chosen: RankedCandidates,
+    pool: RankedCandidates,
+    share: float,
+    rng: Generator,
+    fixed: frozenset[int] = frozenset(),
 ) -> tuple[RankedCandidates, dict[int, float]]:
     """Replace each result with a chance of `share` by a candidate that was not chosen; return the propensities too.
 
-    A propensity is the chance that the video was shown at its rank: 1 - share for a chosen one, share / n for one drawn
-    from the n that were left. The stage of those is explore. Without other candidates, nothing is replaced.
+    A propensity is the chance that the video is among the results at all: nearly 1 - share for a chosen one, and
+    share x results / candidates for one that was drawn from those that were left. Places in `fixed` are not replaced.
+    The stage of those that were drawn is explore.
     """
     rest = [rank for rank, place in enumerate(pool.places) if place not in set(chosen.places)]
+    slots = [rank for rank, place in enumerate(chosen.places) if place not in fixed]
+    # The chance that candidates are left at each of them, which is 1 unless there are fewer than results.
+    left_S = [_at_most(len(rest) - 1, number, share) for number in range(len(slots))]
+    of_drawn = share * sum(left_S) / max(len(rest), 1)
     places, scores, stages = list(chosen.places), list(chosen.scores), list(chosen.stages)
-    propensities: dict[int, float] = {}
-    for rank in range(len(places)):
-        if not rest:
-            propensities[places[rank]] = 1.0
-            continue
-        propensity = 1 - share
-        if rng.random() < share:
-            propensity = share / len(rest)
+    propensities = dict.fromkeys(places, 1.0)
+    for rank, left in zip(slots, left_S, strict=True):
+        propensities[places[rank]] = 1 - share * left
+        if rest and rng.random() < share:
             drawn = rest.pop(int(rng.integers(len(rest))))
             places[rank], scores[rank], stages[rank] = pool.places[drawn], pool.scores[drawn], EXPLORED
-        propensities[places[rank]] = propensity
+            propensities[places[rank]] = of_drawn
     return RankedCandidates(places, scores, stages), propensities
+
+
+def _at_most(most: int, tries: int, chance: float) -> float:
+    """Return the chance that at most this many of independent tries succeed."""
+    if most >= tries:
+        return 1.0
+    return sum(math.comb(tries, n) * chance**n * (1 - chance) ** (tries - n) for n in range(most + 1))
 
 
 def with_pins(
@@ -99,7 +112,7 @@ def with_pins(
     return RankedCandidates(
         [*places, *others.places][:top_k],
         [*([best] * len(places)), *others.scores][:top_k],
-        [*(["pin"] * len(places)), *others.stages][:top_k],
+        [*([PINNED] * len(places)), *others.stages][:top_k],
     )
 
 

@@ -1,15 +1,22 @@
-"""Reports of experiments."""
+"""Reports of experiments, and estimates before them."""
 
 import time
+from dataclasses import asdict
 
 from rich.table import Table
 
-from rayreel.cli.output import console, emit, note
+from rayreel.cli.output import console, emit, facts, note, step
+from rayreel.cli.steps.local import local_release
 from rayreel.client.experiments import ArmReport, ExperimentReport, MeasuredDifference
+from rayreel.client.messages import RecommendOptions
 from rayreel.events.database import Database
+from rayreel.experiments.offline import estimates
 from rayreel.experiments.plan import named_experiment, read_experiments
+from rayreel.experiments.replayed import Replay
 from rayreel.experiments.report import report
+from rayreel.index.collection import collection_name
 from rayreel.recommendation.local import load_promoted
+from rayreel.recommendation.recommend import PinnedRelease, options_of
 from rayreel.recommendation.scenarios import read_scenarios
 from rayreel.settings import Settings
 from rayreel.training.tracking import use_tracking
@@ -29,6 +36,27 @@ def print_report(settings: Settings, name: str) -> None:
         if arm.ended is not None:
             note(f"{arm.arm} has ended: {arm.ended}")
     emit(found.model_dump())
+
+
+def print_estimate(settings: Settings, scenario: str) -> None:
+    """Print what a scenario would reach. Raises NoPropensities, NoOverlap, BadQuery, EventsUnavailable."""
+    local, scenarios = local_release(settings), read_scenarios(settings.place)
+    target = options_of(RecommendOptions(scenario=scenario), settings.recommend, scenarios).scenario
+    assert target is not None, "the scenario was found"
+    release = PinnedRelease(local.live, local.index, collection_name(local.live.version), settings.recommend)
+    step(f"Asking {scenario} instead, for the kept answers of release {local.live.version} that explored")
+    database = Database(settings.events, settings.place)
+    with database.reading() as connection:
+        found = estimates(list(Replay(connection, release, target).answers()))
+    database.close()
+    known = {"answers": f"{found.answers:,}", "people": f"{found.people:,}", "overlap": f"{found.overlap:.3f}"}
+    known |= {"effective number of results": f"{found.effective:,.0f}"}
+    values = {"logged": found.logged, "IPS": found.ips, "SNIPS": found.snips, "DR": found.dr}
+    shown = {
+        f"views per result, {name}": f"{of.value:.4f} [{of.low:.4f}, {of.high:.4f}]" for name, of in values.items()
+    }
+    console.print(facts(f"Scenario {scenario}", known | shown))
+    emit(asdict(found) | {name: getattr(found, name)._asdict() for name in ("logged", "ips", "snips", "dr")})
 
 
 def _table(found: ExperimentReport) -> Table:

@@ -15,11 +15,13 @@ from ray import serve
 from rayreel.catalog.video import CatalogVideo
 from rayreel.compat.ray_serve import most_calls
 from rayreel.encoders.compute import device_named
+from rayreel.encoders.config import TextWeights, weights_in
 from rayreel.encoders.cross_encoder import CrossEncoder, load_cross_encoder
 from rayreel.encoders.encoder import Modality
 from rayreel.errors import RayreelError
 from rayreel.failures import Reason, Rejected
 from rayreel.features.key import EncoderKey
+from rayreel.features.texts import means_of, parts_of
 from rayreel.media.clip import Clip
 from rayreel.media.pictures import pictures_in
 from rayreel.recommendation.query import mean_of, weighted_query
@@ -170,7 +172,10 @@ class Encode:
             return clip
         if self.pictures is not None:
             await asyncio.to_thread(self.pictures.keep, [clip], release.key.sampling.window)
-        features = feature_row(video, clip, await self._vectors(release, clip, video.text()), release.key)
+        vectors = await self._vectors(release, clip, video.text())
+        if (weights := weights_in(release.key.identities[Modality.TEXT])) is not None:
+            vectors |= await self._weighted_text(release, video, weights)
+        features = feature_row(video, clip, vectors, release.key)
         rows = await asyncio.to_thread(embed_table, release.tower, features)
         if not rows.num_rows:
             return Rejected(Reason.NO_FRAMES, "The video has no modality that the release's tower reads.")
@@ -209,6 +214,14 @@ class Encode:
         if text:
             calls[Modality.TEXT] = self._encode_text((encoders, text))
         return dict(zip(calls, await asyncio.gather(*calls.values()), strict=True))
+
+    async def _weighted_text(self, release: LoadedRelease, video: CatalogVideo, weights: TextWeights) -> QueryVectors:
+        """Return the vector of what is written about a video [1, D], as extraction with weights gives it."""
+        fields = {"title": video.title, "description": video.description, "tags": " ".join(video.tags)}
+        if not (parts := parts_of(fields, weights)):
+            return {Modality.TEXT: np.empty((0, release.key.dims[Modality.TEXT]), np.float32)}
+        found = await asyncio.gather(*(self._encode_text((release.encoders, text)) for _, text in parts))
+        return {Modality.TEXT: means_of(np.concatenate(found), [parts])}
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.0)  # type: ignore[untyped-decorator]
     async def _encode_frames(self, clips: list[tuple[EncoderSet, Array]]) -> list[Array]:

@@ -150,7 +150,8 @@ class Settings(BaseSettings):
     def with_encoders(self, trained: Tree, chosen: Mapping[Modality, str] = MappingProxyType({})) -> "Settings":
         """Return these settings with the encoders and the sampling of a run's settings, and those `chosen` instead."""
         encoders = EncodersConfig.model_validate({**trained.get("encoders", {}), "storage": self.encoders.storage})
-        names = {m.value: name for m, name in {**encoders.resolve(), **chosen}.items()}
+        names: Tree = {m.value: name for m, name in {**encoders.resolve(), **chosen}.items()}
+        names["text_weights"] = encoders.text_weights
         # Window and shape are the visual encoder's own.
         own = {"window": 1, "squeeze": self.sampling.squeeze}
         sampling = {**self.sampling.model_dump(), **trained.get("sampling", {}), **own}

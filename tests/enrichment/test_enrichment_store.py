@@ -1,7 +1,8 @@
 """Answers beside features: what they change, and what they never do."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import pyarrow as pa
 
@@ -9,10 +10,11 @@ from feature_rows import KEY, feature_row, feature_table
 from language_model import ANSWER, Body, LanguageModel, texts_of
 from rayreel.catalog.read import Catalog
 from rayreel.catalog.video import CatalogVideo
+from rayreel.encoders.config import Modality, TextWeights
 from rayreel.enrichment.answers import Answers
 from rayreel.enrichment.config import EnrichConfig
 from rayreel.enrichment.enrich import EnrichmentPlan, enrich
-from rayreel.enrichment.store import store_answers
+from rayreel.enrichment.store import Encode, reads_answers, store_answers
 from rayreel.enrichment.subjects import read_subjects
 from rayreel.features.extract import ExtractionPlan, set_planned_catalog
 from rayreel.features.key import EncoderKey
@@ -25,12 +27,12 @@ from rayreel.media.config import SamplingConfig
 Configure = Callable[..., EnrichConfig]
 
 
-def enriched(store: FeatureStore, config: EnrichConfig) -> int:
+def enriched(store: FeatureStore, config: EnrichConfig, encode: Mapping[str, Encode] = MappingProxyType({})) -> int:
     """Ask about all videos and store the answers; returns how many rows changed."""
     answers = Answers(store.storage)
     subjects = read_subjects(store.storage)
     enrich(EnrichmentPlan.of(subjects, config, answers), config, store.storage)
-    return store_answers(store.storage, EnrichmentPlan.of(subjects, config, answers).found, config)
+    return store_answers(store.storage, EnrichmentPlan.of(subjects, config, answers).found, config, encode)
 
 
 def others(table: pa.Table) -> pa.Table:
@@ -153,3 +155,26 @@ def test_another_transcript_makes_a_row_without_the_answer(
         if rows.num_rows
     ]
     assert rows["version"].to_pylist() == [wanted["a"]] and rows["summary"].to_pylist() == [None]
+
+
+def test_only_stores_with_a_weight_for_summaries_encode_texts_again(
+    store: FeatureStore, endpoint: LanguageModel, configured: Configure
+) -> None:
+    text = KEY.identities[Modality.TEXT] + TextWeights(summary=0.5).suffix
+    reading = FeatureStore(
+        store.storage, KEY.model_copy(update={"identities": {**KEY.identities, Modality.TEXT: text}})
+    )
+    reading.create()
+    reading.add(feature_table(*map(feature_row, "abcd")), QUARANTINE.empty_table())
+    assert reads_answers(reading) and not reads_answers(store)
+    before = store.read()
+    seen: list[pa.Table] = []
+
+    def encode(rows: pa.Table) -> pa.Table:
+        seen.append(rows)
+        return rows.set_column(rows.schema.get_field_index("text"), "text", pa.nulls(rows.num_rows, rows["text"].type))
+
+    enriched(store, configured(), {str(reading.key): encode})
+    assert [row for rows in seen for row in rows["summary"].to_pylist()] == [ANSWER["summary"]] * 4
+    assert reading.read(["text"])["text"].null_count == 4
+    assert others(store.read()) == others(before)

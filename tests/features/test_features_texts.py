@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from feature_rows import feature_row, feature_table
 from rayreel.catalog.read import read_catalog
 from rayreel.catalog.video import CatalogVideo
-from rayreel.encoders.config import EncodersConfig
+from rayreel.encoders.config import EncodersConfig, TextWeights, weights_in
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import encoder_identities
 from rayreel.features.config import ExtractConfig
@@ -24,6 +25,7 @@ from rayreel.features.report import BlockReport, Throughput
 from rayreel.features.rows import todo_rows
 from rayreel.features.store import FeatureStore
 from rayreel.features.storing import StoreRows
+from rayreel.features.texts import text_vectors
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.release.embed import embed_table
 from rayreel.release.rows import part_embeddings, videos
@@ -187,3 +189,50 @@ def test_a_release_has_text_alone_as_an_item_without_a_video(films: Path, store:
     assert present_N.all() and not part_embeddings(rows, Modality.VISUAL)[1][[0, 2, 3]].any()
     sighted = embed_table(VideoTower(TowerConfig(dim=16, modalities=(Modality.VISUAL,)), KEY.dims), store.read())
     assert len(FeatureMatrix.from_table(store.read())) == 4 and sighted["video_id"].to_pylist() in ([], ["good"])
+
+
+class Letters:
+    """A text encoder whose vectors are counts of the letters a to d."""
+
+    identity, dim = "letters", 4
+
+    def encode(self, texts: list[str], *, query: bool = False) -> np.ndarray:
+        del query
+        return np.array([[text.count(letter) for letter in "abcd"] for text in texts], np.float32).reshape(-1, 4)
+
+    def knows(self, word: str) -> bool:
+        return bool(word)
+
+
+def test_weights_give_one_vector_of_the_fields_that_a_video_has() -> None:
+    rows = feature_table(
+        feature_row("all", title="aaaa", description="bbbb", tags=["cc", "cc"], transcript="dddd"),
+        feature_row("title", title="aaaa"),
+        feature_row("described", title="", summary="dd", topics=["d"], rewritten_title="d"),
+        feature_row("nothing", title=""),
+    )
+    weights = TextWeights(title=2, description=0, tags=1, transcript=1, summary=0.5)
+    vectors, counts = text_vectors(Letters(), rows, weights)
+    assert counts == [1, 1, 1, 0]
+    np.testing.assert_allclose(vectors, [[2, 0, 1, 1], [4, 0, 0, 0], [0, 0, 0, 4]])
+    unweighted, counts = text_vectors(Letters(), rows)
+    assert counts == [2, 1, 0, 0] and unweighted[1].tolist() == [0, 0, 0, 4]
+
+
+def test_a_long_text_counts_as_much_as_its_field() -> None:
+    long = " ".join(["b" * 20 + "."] * 100)
+    (vector,), _ = text_vectors(Letters(), feature_table(feature_row("x", title="a", transcript=long)), TextWeights())
+    once, _ = text_vectors(Letters(), feature_table(feature_row("x", title="", transcript=long)))
+    np.testing.assert_allclose(vector, (np.array([1, 0, 0, 0]) + once[0]) / 2, rtol=1e-6)
+
+
+def test_weights_are_part_of_the_encoder_key_and_can_be_read_from_it() -> None:
+    weights = TextWeights(title=1, transcript=0.25, summary=1 / 3)
+    weighted = ENCODERS.model_copy(update={"text_weights": weights})
+    named = encoder_identities(weighted, Path("unused"))
+    assert weights_in(named[Modality.TEXT]) == weights and weights_in(KEY.identities[Modality.TEXT]) is None
+    assert {m for m in Modality if named[m] != KEY.identities[m]} == {Modality.TEXT}
+    words = EncodersConfig(preset="words", text_weights=weights)
+    assert weights_in(encoder_identities(words, Path("unused"))[Modality.TEXT]) == weights
+    with pytest.raises(ValueError, match="positive"):
+        TextWeights(title=0, description=0, tags=0, transcript=0)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from rayreel.encoders.trained import UnknownEncoder, read_facts, trained_names
 from rayreel.encoders.weights import (
@@ -167,6 +167,44 @@ PRESETS: dict[Preset, dict[Modality, str]] = {
 }
 
 
+TextWeight = Annotated[float, Field(ge=0, le=100), AfterValidator(lambda weight: round(weight, 3))]
+_WEIGHTED = "+texts"
+
+
+class TextWeights(BaseModel):
+    """How much each source of text counts in the vector of a video's texts; 0 leaves it out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: TextWeight = Field(1, description="the title")
+    description: TextWeight = Field(1, description="the description")
+    tags: TextWeight = Field(1, description="the tags")
+    transcript: TextWeight = Field(1, description="what is said")
+    summary: TextWeight = Field(0, description="summary, topics and title by a language model")
+
+    @model_validator(mode="after")
+    def _something_counts(self) -> Self:
+        if not any(weight for _, weight in self):
+            raise ValueError("all text_weights are 0: give one of them a positive weight")
+        return self
+
+    @property
+    def suffix(self) -> str:
+        """What is added to the identity of a text encoder."""
+        return "-".join([_WEIGHTED, *(f"{weight:g}" for _, weight in self)])
+
+
+def weights_in(identity: str) -> TextWeights | None:
+    """Return the weights that a text encoder's identity names; None without any.
+
+    >>> weights_in("all_minilm_l6_v2@53aa51172d14+256-unit-mean+texts-1-0.5-1-0.25-0").transcript
+    0.25
+    """
+    _, found, weights = identity.partition(f"{_WEIGHTED}-")
+    names = TextWeights.model_fields
+    return TextWeights(**dict(zip(names, map(float, weights.split("-")), strict=True))) if found else None
+
+
 class EncodersConfig(BaseModel):
     """Which frozen encoders to use, how to run them and where to find their weights."""
 
@@ -192,6 +230,12 @@ class EncodersConfig(BaseModel):
         default=None,
         description="Text encoder to use instead of the preset's: a name, hf:OWNER/NAME@REVISION, "
         "open_clip:MODEL/PRETRAINED or a folder.",
+    )
+    text_weights: TextWeights | None = Field(
+        default=None,
+        description="Weights of title, description, tags, transcript and summary, such as {title: 1, transcript: 0.5}: "
+        "each is encoded by itself, and a video's text is their weighted mean. Not named: 1, summary 0. Unset: what is "
+        "written is encoded as one text, and what is said gives a second vector.",
     )
     weights_dir: Path | None = Field(
         default=None, description="Folder with your copies of the weights, searched first."

@@ -137,15 +137,17 @@ def _folder_and_identity(
     modality: Modality, name: str, config: EncodersConfig, cache_dir: Path
 ) -> tuple[Path | None, str]:
     spec, checkpoint = spec_of(modality, name), _checkpoint(modality, name, cache_dir)
+    # Last, see `weights_in`.
+    weighted = config.text_weights.suffix if modality is Modality.TEXT and config.text_weights else ""
     if spec is None:
         facts = read_facts(name, config.storage)
         assert facts is not None, f"{name} was resolved"
         return None, facts.identity + _precision_suffix(modality, config)
-    processing = spec.preprocessing + _precision_suffix(modality, config)
+    processing = spec.preprocessing + _precision_suffix(modality, config) + weighted
     if checkpoint is not None:
         return _checkpoint_and_identity(checkpoint, processing, config, cache_dir)
     if spec.weights is None:
-        return None, f"{name}+{spec.preprocessing}"
+        return None, f"{name}+{spec.preprocessing}{weighted}"
     name = _plain(name)
     if config.random_weights:
         return None, f"{name}@random{SEED}+{processing}"

@@ -28,7 +28,7 @@ class EnrichConfig(BaseModel):
     transcript_characters: int = Field(6000, ge=0, description="first characters of a transcript that are sent")
     answer_tokens: int = Field(500, ge=50, description="most tokens of an answer")
     structured: Annotated[
-        Literal["json_schema", "json_object", "off"], BeforeValidator(lambda given: given or "off")
+        Literal["json_schema", "json_object", "off"], BeforeValidator(lambda given: "off" if given is False else given)
     ] = Field(
         "json_schema",
         description="how the endpoint is made to answer in JSON; answers are validated in any case",

@@ -62,6 +62,8 @@ class Compared:
         A checkpoint without a name here may be downloaded to learn its window. On a CPU, let `config` have one thread:
         threads of torch spin while they wait, which would count as work. Raises UnreachableWeights.
         """
+        # Encoders are compared on the same text, so that no weight hides what one reads.
+        config = config.model_copy(update={"text_weights": None})
         own, base = known.config(config), base.model_copy(update={"window": 1})
         sampling = own.sampled(base, lambda: cache) if known.modality is Modality.VISUAL else base
         return Compared(known, own, cache, Storage(root.uri(FOLDER)), sampling)

@@ -1,8 +1,8 @@
 """Resources of extraction on a cluster, and what happens to videos that cannot be used."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from rayreel.placement import NodeLabels
 
@@ -79,7 +79,10 @@ class ExtractConfig(BaseModel):
         "marked as having no video",
     )
 
-    pictures: Literal["jpeg", "webp", "off"] = Field(
+    # YAML reads the word `off` as false.
+    pictures: Annotated[
+        Literal["jpeg", "webp", "off"], BeforeValidator(lambda given: "off" if given is False else given)
+    ] = Field(
         "jpeg",
         description="keep a poster and a contact sheet of each video, for the web page; webp is a fifth smaller and "
         "takes six times as long",

@@ -10,8 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rayreel.catalog.columns import texts_of
-from rayreel.encoders.config import EncodersConfig
-from rayreel.encoders.encoder import Modality
+from rayreel.encoders.config import EncodersConfig, TextWeights
+from rayreel.encoders.encoder import Modality, TextEncoder
 from rayreel.features.key import EncoderKey
 from rayreel.features.rows import frames_of, timed, waited, windows_of
 from rayreel.features.schema import ENRICHED, SPOKEN, feature_schema
@@ -31,12 +31,13 @@ class EncodeVideos:
         sampling = key.sampling
         each = {Modality.VISUAL: sampling.frames, Modality.AUDIO: sampling.audio_windows, Modality.TEXT: 1}
         self.encoders = load_encoders(config, cache, {modality: videos * count for modality, count in each.items()})
+        self.text_weights = config.text_weights
         self.key, self._on_cpu = key, device_named(config.device).type == "cpu"
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Replace frames and sound by vectors, and add the times of encoding; failures pass through."""
         started, cost_s, encoders = time.time(), self._cost_s(), self.encoders
-        texts, of_row = text_vectors(encoders.text, block)
+        texts, of_row = text_vectors(encoders.text, block, self.text_weights)
         vectors = {
             Modality.VISUAL: encoders.visual.encode(inputs_of(block, Modality.VISUAL, self.key)),
             Modality.AUDIO: encoders.audio.encode(inputs_of(block, Modality.AUDIO, self.key)),
@@ -94,6 +95,13 @@ def encoded_rows(
         if field.name not in rows.column_names:
             rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
     return rows.append_column("encoder_key", pa.array([str(key)] * rows.num_rows, pa.string()))
+
+
+def with_text_vectors(rows: pa.Table, encoder: TextEncoder, weights: TextWeights | None) -> pa.Table:
+    """Return feature rows with their texts encoded again."""
+    vectors, counts = text_vectors(encoder, rows, weights)
+    cells = vector_cells(vectors, counts, encoder.dim)
+    return rows.set_column(rows.schema.get_field_index("text"), "text", cells)
 
 
 def vector_cells(vectors: NDArray[np.float32], counts: Sequence[int], dim: int) -> pa.Array:

@@ -13,11 +13,10 @@ from rayreel.encoders.config import EncodersConfig
 from rayreel.encoders.encoder import Modality
 from rayreel.failures import Rejected
 from rayreel.features.decoding import DecodeVideos, decoding_timed
-from rayreel.features.encoding import vector_cells
+from rayreel.features.encoding import with_text_vectors
 from rayreel.features.rows import timed, track_cells, waited
 from rayreel.features.schema import ENRICHED, SPOKEN
 from rayreel.features.store import FeatureStore
-from rayreel.features.texts import text_vectors
 from rayreel.features.version import base_of
 from rayreel.media.clip import Clip
 
@@ -100,14 +99,13 @@ class EncodeTexts:
         from rayreel.encoders.passes import PassMeter
 
         self._meter, self._on_cpu = PassMeter(), device_named(config.device).type == "cpu"
+        self.text_weights = config.text_weights
         self.text = load_encoder(Modality.TEXT, config, cache, meter=self._meter)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Replace the text's vectors."""
         started, cost_s = time.time(), self._cost_s()
-        vectors, counts = text_vectors(self.text, rows)
-        cells = vector_cells(vectors, counts, self.text.dim)
-        rows = rows.set_column(rows.schema.get_field_index("text"), "text", cells)
+        rows = with_text_vectors(rows, self.text, self.text_weights)
         rows = rows.append_column("n_frames", pa.nulls(rows.num_rows, pa.int32()))
         waited_s = waited(rows, started)
         return timed(rows, waited_s=waited_s, encode_s=time.time() - started, encode_cost_s=self._cost_s() - cost_s)

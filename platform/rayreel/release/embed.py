@@ -17,9 +17,10 @@ from rayreel.features.capacity import GPUS_PER_ENCODER, cores
 from rayreel.features.compact import ROWS_PER_FILE
 from rayreel.features.matrix import FeatureMatrix, mean_pooled
 from rayreel.features.store import VERSIONS, FeatureStore, distinct
+from rayreel.features.texts import enriched_texts
 from rayreel.placement import free_gpus, table_on
 from rayreel.release.config import ReleaseConfig
-from rayreel.release.rows import PART_COLUMNS, ROWS, SPACE_COLUMNS, ReleaseRows, tombstones, written_text
+from rayreel.release.rows import PART_COLUMNS, ROWS, SPACE_COLUMNS, ReleaseRows, tombstones
 from rayreel.tower.embed import embed
 from rayreel.tower.embedder import Embedder
 
@@ -225,7 +226,7 @@ def _among(table: pa.Table, pairs: set[tuple[str, str]]) -> pa.Array:
 def _text(features: pa.Table) -> pa.ChunkedArray:
     """What a search by words reads: what is written about a video and what is said in it."""
     parts = [features[name].fill_null("") for name in ("title", "description", "transcript")]
-    parts.append(pa.chunked_array([written_text(features)], pa.string()))
+    parts.append(pa.chunked_array([enriched_texts(features)], pa.string()))
     return pc.utf8_trim_whitespace(pc.binary_join_element_wise(*parts, "\n"))
 
 

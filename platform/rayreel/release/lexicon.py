@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from rayreel.encoders.encoder import Modality
 from rayreel.evaluation.metrics import Ranked, ndcg
+from rayreel.features.texts import enriched_texts
 from rayreel.index.postings import Postings, matches
 from rayreel.index.vocabulary import Vocabulary
 from rayreel.index.words import words
 from rayreel.release.config import WordsConfig
-from rayreel.release.rows import embeddings, part_embeddings, said_text, written_text
+from rayreel.release.rows import embeddings, part_embeddings, said_text
 
 # How much the words add to a cosine. On 400 real clips, 0.5 leaves the ranking by category as it is; of 3000 titles of
 # MicroLens, it finds single ones by one to three of their words about as well as BM25 alone.
@@ -46,7 +47,7 @@ def _fields(rows: pa.Table, config: WordsConfig) -> list[tuple[float, list[str]]
         (boosts.tags, ["\n".join(tags or ()) for tags in rows["tags"].to_pylist()] if boosts.tags else []),
         (boosts.description, [text or "" for text in rows["description"].to_pylist()] if boosts.description else []),
         (boosts.transcript, said_text(rows) if boosts.transcript else []),
-        (boosts.summary, written_text(rows) if boosts.summary else []),
+        (boosts.summary, enriched_texts(rows) if boosts.summary else []),
     ]
 
 

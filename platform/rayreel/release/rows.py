@@ -108,15 +108,6 @@ def said_text(rows: pa.Table) -> list[str]:
     return [" ".join(segment["text"] for segment in segments or ()) for segments in rows["segments"].to_pylist()]
 
 
-def written_text(rows: pa.Table) -> list[str]:
-    """Return all that a language model wrote about each video of rows with the columns of WRITTEN."""
-    columns = (rows[name].to_pylist() for name in WRITTEN.names)
-    return [
-        "\n".join(part for part in (title, summary, *(topics or ())) if part)
-        for summary, topics, title in zip(*columns, strict=True)
-    ]
-
-
 def transcript_of(said: pa.Table, row: int) -> Transcript:
     """Return what is said in the video of a row of SAID."""
     segments = said["segments"][row].as_py() or ()

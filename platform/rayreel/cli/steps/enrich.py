@@ -6,13 +6,14 @@ from typing import Any
 from rayreel.catalog.interactions import read_interactions
 from rayreel.cli.output import console, emit, facts, note, step
 from rayreel.cli.steps.counted import counted
+from rayreel.encoders.config import Modality
 from rayreel.enrichment.answers import Answers
 from rayreel.enrichment.config import EnrichConfig
 from rayreel.enrichment.enrich import EnrichmentPlan, EnrichReport, enrich
-from rayreel.enrichment.store import store_answers
-from rayreel.enrichment.subjects import read_subjects
+from rayreel.enrichment.store import Encode, reads_answers, store_answers
+from rayreel.enrichment.subjects import read_subjects, stores_of
 from rayreel.media.pictures import Pictures
-from rayreel.settings import Settings, SettingsError
+from rayreel.settings import OtherEncoders, Settings, SettingsError
 
 _SHOWN_FAILURES = 10
 
@@ -23,12 +24,12 @@ def enrich_videos(settings: Settings, limit: int | None) -> dict[str, Any]:
     Raises EndpointStopped after storing, if the endpoint ended the run.
     """
     config, place = settings.enrich, settings.place
-    plan = _plan(settings)
+    encode, plan = _encode_texts(settings), _plan(settings)
     count = min(len(plan.todo), limit or len(plan.todo))
     step(f"Asking {config.model} at {config.url} about {count} videos")
     with counted("asking") as progress:
         report = enrich(plan, config, place, limit=limit, progress=progress)
-    written = store_answers(place, EnrichmentPlan.of(plan.subjects, config, Answers(place)).found, config)
+    written = store_answers(place, EnrichmentPlan.of(plan.subjects, config, Answers(place)).found, config, encode)
     _show(report, config)
     if report.stopped is not None:
         raise report.stopped
@@ -47,6 +48,24 @@ def estimate_costs(settings: Settings, limit: int | None) -> None:
         facts("Estimate", {**rows, **({"cost, at most": f"{result['cost']:.2f}"} if _priced(config) else {})})
     )
     emit(result)
+
+
+def _encode_texts(settings: Settings) -> dict[str, Encode]:
+    """Return how texts are encoded again in the stores that read answers. Raises OtherEncoders for other settings."""
+    keys = [str(store.key) for store in stores_of(settings.place) if reads_answers(store)]
+    if not keys:
+        return {}
+    if others := set(keys) - {settings.encoder_key}:
+        raise OtherEncoders(
+            f"The features of {', '.join(sorted(others))} read what a language model writes, and these settings have "
+            "other encoders: pass the encoders.* that they were extracted with, or delete their folder in features/."
+        )
+    from rayreel.encoders.load import load_encoder
+    from rayreel.features.encoding import with_text_vectors
+
+    encoder = load_encoder(Modality.TEXT, settings.encoders, settings.weights_cache)
+    weights = settings.encoders.text_weights
+    return {settings.encoder_key: lambda rows: with_text_vectors(rows, encoder, weights)}
 
 
 def _plan(settings: Settings) -> EnrichmentPlan:

@@ -34,7 +34,7 @@ def evaluate_tower(settings: Settings, version: Version) -> Evaluation:
     result = evaluate(
         registry.load(version, settings.release.smoothing),
         matrix,
-        _splits(settings, trained),
+        splits_of(settings, trained),
         settings.evaluation,
         _interactions(settings, trained.get("interactions")),
     )
@@ -69,7 +69,7 @@ def _columns_that_fit(table: report.Table, width: int) -> int:
     return max(2, sum(end < width for end in accumulate(widths)))
 
 
-def _splits(settings: Settings, trained: dict[str, object]) -> SplitConfig:
+def splits_of(settings: Settings, trained: dict[str, object]) -> SplitConfig:
     """Return the split of the training: another one would put videos that the tower was trained on into the test."""
     splits = SplitConfig.model_validate(trained["splits"])
     if splits != settings.splits:

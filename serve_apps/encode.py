@@ -21,7 +21,7 @@ from rayreel.encoders.encoder import Modality
 from rayreel.errors import RayreelError
 from rayreel.failures import Reason, Rejected
 from rayreel.features.key import EncoderKey
-from rayreel.features.texts import means_of, parts_of
+from rayreel.features.texts import means_of, parts_of, written_fields
 from rayreel.media.clip import Clip
 from rayreel.media.pictures import pictures_in
 from rayreel.recommendation.query import mean_of, weighted_query
@@ -217,8 +217,7 @@ class Encode:
 
     async def _weighted_text(self, release: LoadedRelease, video: CatalogVideo, weights: TextWeights) -> QueryVectors:
         """Return the vector of what is written about a video [1, D], as extraction with weights gives it."""
-        fields = {"title": video.title, "description": video.description, "tags": " ".join(video.tags)}
-        if not (parts := parts_of(fields, weights)):
+        if not (parts := parts_of(written_fields(video), weights)):
             return {Modality.TEXT: np.empty((0, release.key.dims[Modality.TEXT]), np.float32)}
         found = await asyncio.gather(*(self._encode_text((release.encoders, text)) for _, text in parts))
         return {Modality.TEXT: means_of(np.concatenate(found), [parts])}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -13,9 +14,13 @@ from rich.console import Console
 from feature_rows import DIMS, KEY, feature_row, feature_table
 from rayreel.cli import output
 from rayreel.cli.steps.evaluate import evaluate_tower, report_path, terminal_table
+from rayreel.cli.steps.text_sources import show_text_sources
+from rayreel.encoders.encoder import Modality
+from rayreel.encoders.load import encoder_identities
 from rayreel.evaluation.evaluate import Evaluation
 from rayreel.evaluation.report import tables_of
-from rayreel.features.schema import QUARANTINE
+from rayreel.features.key import EncoderKey
+from rayreel.features.schema import QUARANTINE, feature_schema
 from rayreel.features.store import FeatureStore
 from rayreel.release import registry
 from rayreel.release.registry import Version
@@ -135,3 +140,22 @@ def test_a_narrow_terminal_gets_fewer_columns_uncut(done: Done) -> None:
     assert "mean-pooled .7 vis .3 txt" in narrow and "nDCG@10 [95 %]" in narrow and "…" not in narrow
     assert "8 more columns in the Markdown" in narrow
     assert "Markdown" not in wide and "cov@10" in wide
+
+
+def test_sources_of_text_are_compared_with_the_text_encoder_of_the_version(done: Done, tmp_path: Path) -> None:
+    settings = settings_for(Path(done.settings.storage), "encoders.preset=words")
+    identities = encoder_identities(settings.encoders, settings.weights_cache)
+    dims = {Modality.VISUAL: 192, Modality.AUDIO: 192, Modality.TEXT: 2048}
+    key = EncoderKey(identities=identities, dims=dims, frame_size=224, sampling=settings.sampling)
+    said = {"visual": None, "audio": None, "text": None, "encoder_key": str(key)}
+    rows = [feature_row(f"v{n:02}", category=f"c{n % 4}", transcript=f"word{n % 4}") | said for n in range(COUNT)]
+    store = FeatureStore(settings.place, key)
+    store.create()
+    store.add(pa.Table.from_pylist(rows, schema=feature_schema(dims)), QUARANTINE.empty_table())
+    save_tower(VideoTower(TowerConfig(dim=16), dims), tmp_path)
+    with tracked(settings.place, "train", {}, settings.model_dump(mode="json")):
+        version = registry.register(tmp_path, {"encoder_key": str(key), "features": "f", "training": "t"}, {})
+    with output.console.capture() as capture:
+        found = {row["name"]: row for row in show_text_sources(settings, version)}
+    assert "without transcript" in capture.get() and json.dumps(found)
+    assert found["transcript only"]["text"]["mean"] > 0.9 > found["without transcript"]["text"]["mean"]

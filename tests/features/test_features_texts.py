@@ -25,7 +25,7 @@ from rayreel.features.report import BlockReport, Throughput
 from rayreel.features.rows import todo_rows
 from rayreel.features.store import FeatureStore
 from rayreel.features.storing import StoreRows
-from rayreel.features.texts import text_vectors
+from rayreel.features.texts import means_of, parts_of, text_vectors, written_fields
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.release.embed import embed_table
 from rayreel.release.rows import part_embeddings, videos
@@ -236,3 +236,11 @@ def test_weights_are_part_of_the_encoder_key_and_can_be_read_from_it() -> None:
     assert weights_in(encoder_identities(words, Path("unused"))[Modality.TEXT]) == weights
     with pytest.raises(ValueError, match="positive"):
         TextWeights(title=0, description=0, tags=0, transcript=0)
+
+
+def test_a_video_that_is_added_later_gets_the_same_weighted_text() -> None:
+    video = CatalogVideo(video_id="x", title="a", description="bb. " * 200, tags=("c", "d d"))
+    weights = TextWeights(title=2, description=0.5)
+    expected, _ = text_vectors(Letters(), todo_rows([video], ["1"]), weights)
+    parts = parts_of(written_fields(video), weights)
+    np.testing.assert_array_equal(means_of(Letters().encode([text for _, text in parts]), [parts]), expected)

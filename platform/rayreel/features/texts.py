@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from rayreel.catalog.columns import texts_of
+from rayreel.catalog.video import CatalogVideo
 from rayreel.encoders.config import TextWeights
 from rayreel.encoders.encoder import TextEncoder, Vectors
 
@@ -46,6 +47,11 @@ def parts_of(fields: Mapping[str, str], weights: TextWeights) -> Parts:
         pieces = passages(fields.get(name, "")) if weight else []
         found += [(weight / len(pieces), piece) for piece in pieces]
     return found
+
+
+def written_fields(video: CatalogVideo) -> dict[str, str]:
+    """Return the fields of a video of which only what is written is known."""
+    return {"title": video.title, "description": video.description, "tags": " ".join(video.tags)}
 
 
 def means_of(vectors_ND: Vectors, parts: Sequence[Parts]) -> Vectors:

@@ -5,6 +5,8 @@ It accepts the same settings as the commands in jobs/. `GET /v1/jobs/{id}` shows
 
 import logging
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +19,7 @@ from rayreel.errors import RayreelError
 from rayreel.features.compact import compact
 from rayreel.features.extract import ExtractReport, extract
 from rayreel.features.opening import open_or_make
+from rayreel.features.report import Throughput
 from rayreel.features.store import FeatureStore
 from rayreel.release.site import Candidate
 from rayreel.settings import Settings, load_settings
@@ -24,6 +27,7 @@ from rayreel.training.tracking import use_tracking
 from serve_apps.notify import bring_service_up_to_date
 
 MOST_SHOWN = 10
+PROGRESS_S = 5.0
 
 
 class NothingAdded(RayreelError):
@@ -55,11 +59,24 @@ def _join_ray() -> None:
 
 def _extract(settings: Settings, rows: Catalog) -> None:
     store = open_or_make(settings.place, settings.encoders, settings.sampling, settings.weights_cache)
-    report = extract(rows, store, settings.pipeline, adding=True)
+    report = extract(rows, store, settings.pipeline, adding=True, progress=_progress())
     compact(store, on=settings.extract.decode_on)
     _report(report, store)
     if report.nothing_usable:
         raise NothingAdded(f"None of the {report.rows} rows is usable. See the reasons above.")
+
+
+def _progress() -> Callable[[Throughput, int], None]:
+    """Return a function that prints how far the extraction is, at most every few seconds."""
+    printed = time.monotonic()
+
+    def show(throughput: Throughput, count: int) -> None:
+        nonlocal printed
+        if time.monotonic() - printed >= PROGRESS_S:
+            printed = time.monotonic()
+            typer.echo(f"{throughput.videos} of {count} videos, {throughput.videos_per_s:.1f} a second")
+
+    return show
 
 
 def _report(report: ExtractReport, store: FeatureStore) -> None:

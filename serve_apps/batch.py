@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 
 from ray.job_submission import JobDetails, JobSubmissionClient
 
-from rayreel.client.messages import Job
+from rayreel.client.operation import Job
 from rayreel.compat.ray_cluster import job_server_url
 from rayreel.redact import redacted
 from rayreel.storage import Storage
@@ -29,6 +29,8 @@ PREFIX = "add-"
 # Folder of the queued catalogs, below the storage root.
 QUEUE = "jobs"
 TAIL_LINES = 40
+# Ended jobs that operators see.
+MOST_ENDED = 10
 # A local path, but not the path of a URI.
 _PATH = re.compile(r"(?<![\w.:/])/(?:[\w.@+-]+/)+(?=[\w.@+-])")
 _COMMAND = re.compile(r"Running entrypoint for job |.*\bINFO job_manager\.py")
@@ -74,12 +76,23 @@ class Catalogs:
         info = jobs_by_id().get(job_id)
         if info is not None:
             tail = presentable(_client().get_job_logs(job_id))
-            # The lines after the first repeat the output.
-            message = presentable((info.message or "").partition("\n")[0])
-            return Job(id=job_id, status=info.status.value, message=message, log_tail=tail)
+            return Job(id=job_id, status=info.status.value, message=_message(info), log_tail=tail)
         if job_id in waiting:
             return _queued(job_id, waiting.index(job_id))
         raise _unknown(job_id)
+
+    def listed(self) -> list[Job]:
+        """Return running jobs with their output, queued ones, and the last that ended, newest first."""
+        waiting = [_job_of(path) for path in self._waiting()]
+        known = sorted(jobs_by_id().items(), key=lambda item: item[1].start_time or 0, reverse=True)
+        running = [self.look(job_id) for job_id, info in known if _is_running(info)]
+        ended = [
+            Job(id=job_id, status=info.status.value, message=_message(info))
+            for job_id, info in known
+            if not _is_running(info)
+        ]
+        queued = [_queued(job_id, before) for before, job_id in enumerate(waiting) if job_id not in dict(known)]
+        return [*running, *queued, *ended[:MOST_ENDED]]
 
     def cancel(self, job_id: str) -> None:
         """Remove a catalog from the queue or stop its job; videos added so far stay. Raises NotFound."""
@@ -153,6 +166,11 @@ def _check_is_ours(job_id: str) -> None:
 
 def _unknown(job_id: str) -> NotFound:
     return NotFound(f"There is no job {job_id!r}.")
+
+
+def _message(job: JobDetails) -> str:
+    """Return the first line of a message; the others repeat the output."""
+    return presentable((job.message or "").partition("\n")[0])
 
 
 def _is_running(job: JobDetails) -> bool:

@@ -3,14 +3,17 @@
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
 from opentelemetry import trace
 from ray.serve.metrics import Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rayreel.access.keys import Scope as KeyScope
+from rayreel.client.operation import ReplicaLoad
 from rayreel.redact import redacted
 from serve_apps.scopes import scope_of
 
@@ -19,6 +22,9 @@ log = logging.getLogger(__name__)
 BUCKETS_MS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_000]
 BUCKETS_BATCH = [1, 2, 4, 8, 16, 32, 64]
 
+
+# Requests of which times are kept for the last minute's figures: at 2,000 a second, those of ten seconds.
+_KEPT, _MINUTE_S = 20_000, 60.0
 
 # Thousands a second, and they are in the event store. A deleted user's id should not remain in a log.
 _EVENTS, _USERS = "/v1/events", "/v1/users/"
@@ -55,11 +61,14 @@ class Metrics:
         self._size = Gauge("rayreel_index_size", "Videos of the serving release.")
         self._index_up = Gauge("rayreel_index_up", "1 if Milvus answers, else 0.")
         self._queues: dict[str, Callable[[], int]] = {}
+        self._recent: deque[tuple[float, float, int]] = deque(maxlen=_KEPT)
+        self._since = time.monotonic()
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request and its latency."""
         self._requests.inc(1, {"route": route, "method": method, "status": str(status)})
         self._latency.observe(seconds * 1e3, {"route": route})
+        self._recent.append((time.monotonic(), seconds, status))
 
     def looked_up(self, *, hit: bool) -> None:
         """Count a lookup in the response cache."""
@@ -94,6 +103,22 @@ class Metrics:
         """Report the queues' lengths. Call it as often as Ray collects metrics: Ray drops values not renewed."""
         for queue, length in self._queues.items():
             self._queue.set(length(), {"queue": queue})
+
+    def load(self, looked_s: float | None) -> ReplicaLoad:
+        """Return the last minute's figures, since the start of a younger replica; `looked_s` is the caller's."""
+        now = time.monotonic()
+        recent = [each for each in self._recent.copy() if now - each[0] <= _MINUTE_S]
+        full = len(recent) == _KEPT
+        span_s = now - recent[0][0] if full else min(_MINUTE_S, now - self._since)
+        p50, p99 = np.percentile([seconds for _, seconds, _ in recent], (50, 99)).tolist() if recent else (None, None)
+        return ReplicaLoad(
+            requests_per_s=round(len(recent) / max(span_s, 1.0), 2),
+            p50_ms=None if p50 is None else round(p50 * 1e3, 2),
+            p99_ms=None if p99 is None else round(p99 * 1e3, 2),
+            failed=sum(status >= 500 for _, _, status in recent),
+            queues={name: length() for name, length in self._queues.items()},
+            looked_s=None if looked_s is None else round(looked_s, 1),
+        )
 
     def serving(self, release: int, size: int) -> None:
         """Report the serving release and its number of videos."""

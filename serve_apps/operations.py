@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from rayreel.client.messages import Operations, Quarantined, ReleaseEvent
+from rayreel.client.operation import Job, Operations, Quarantined, ReleaseEvent, ReplicaLoad
 from rayreel.compat.ray_cluster import job_server_url
 from rayreel.features.store import open_store
 from rayreel.redact import redacted
@@ -15,8 +15,8 @@ MOST_EVENTS = 100
 MOST_QUARANTINED = 100
 
 
-def operations(settings: Settings, version: int) -> Operations:
-    """Read the audit trail and the quarantine of the encoders of a release. Blocks."""
+def operations(settings: Settings, version: int, jobs: list[Job] | None, replica: ReplicaLoad) -> Operations:
+    """Read the audit trail and the quarantine of the encoders of a release, and add the given figures. Blocks."""
     rows = open_store(settings.place, registry.resolve(str(version)).encoder_key).quarantined()
     reasons = Counter(rows["reason"].to_pylist())
     newest = rows.sort_by([("at", "descending")]).slice(0, MOST_QUARANTINED)
@@ -25,6 +25,8 @@ def operations(settings: Settings, version: int) -> Operations:
         quarantined=rows.num_rows,
         reasons=dict(reasons.most_common()),
         quarantine=[_quarantined(row) for row in newest.to_pylist()],
+        jobs=jobs,
+        replica=replica,
         links=_links(settings),
     )
 
@@ -47,5 +49,6 @@ def _quarantined(row: dict[str, Any]) -> Quarantined:
 
 
 def _links(settings: Settings) -> dict[str, str]:
-    addresses = {"ray": job_server_url(), "mlflow": use_tracking(settings.place)}
+    grafana = settings.serve.grafana_url or ""
+    addresses = {"ray": job_server_url(), "mlflow": use_tracking(settings.place), "grafana": grafana}
     return {name: address for name, address in addresses.items() if address.startswith("http")}

@@ -10,7 +10,8 @@ from fastapi import Depends, Request
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
-from rayreel.client.messages import Facets, Release
+from rayreel.client.messages import Facets
+from rayreel.client.operation import Release
 from rayreel.errors import RayreelError
 from rayreel.index.config import IndexUnavailable
 from rayreel.media.pictures import Pictures

@@ -53,6 +53,7 @@ class ReleaseState:
         self._serving: Serving | None = None
         self._why_not = "The service is starting. Try again in a few seconds."
         self._following: FollowStatus | None = None
+        self._looked_at: float | None = None
         self._status_at = time.monotonic()
         self._index_up = asyncio.Event()
         self._looking = asyncio.Lock()
@@ -69,6 +70,11 @@ class ReleaseState:
     def index_is_up(self) -> bool:
         """Whether Milvus answered the last call."""
         return self._index_up.is_set()
+
+    @property
+    def looked_s(self) -> float | None:
+        """Seconds since this replica last looked for changes with success; None before."""
+        return None if self._looked_at is None else time.monotonic() - self._looked_at
 
     @property
     def following(self) -> FollowStatus | None:
@@ -138,7 +144,7 @@ class ReleaseState:
         if self._serving is None or self._serving.version != found.version:
             await self._prepare(found.version)
             log.info("release %d serves, %d videos", found.version, len(found.live))
-        self._serving = found
+        self._serving, self._looked_at = found, time.monotonic()
         self.answers.switch(found.live.state)
         self._metrics.serving(found.version, len(found.live))
 

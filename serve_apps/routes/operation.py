@@ -2,11 +2,11 @@
 
 from fastapi import APIRouter
 
-from rayreel.client.messages import Following, Operations, Ready
+from rayreel.client.operation import Following, Job, Operations, Ready
 from rayreel.release.following import FollowStatus
 from serve_apps.operations import operations
 from serve_apps.problems import Unavailable, answers
-from serve_apps.service import CurrentService
+from serve_apps.service import CurrentService, Service
 from serve_apps.state import NO_INDEX
 
 router = APIRouter(tags=["operation"])
@@ -39,8 +39,17 @@ async def readyz(service: CurrentService) -> Ready:
 
 @router.get("/v1/operations", responses=answers(503))
 async def operated(service: CurrentService) -> Operations:
-    """Return the audit trail of releases, and the videos in quarantine with their reasons."""
-    return await service.calling(operations, service.settings, service.state.current.version)
+    """Return jobs, load, the audit trail of releases, and the videos in quarantine with their reasons."""
+    version, load = service.state.current.version, service.metrics.load(service.state.looked_s)
+    return await service.calling(operations, service.settings, version, await _jobs(service), load)
+
+
+async def _jobs(service: Service) -> list[Job] | None:
+    """Return the jobs; None while Ray does not list them, which is no reason to hide everything else."""
+    try:
+        return await service.calling(service.catalogs.listed)
+    except Unavailable:  # logged
+        return None
 
 
 def _public(found: FollowStatus | None) -> Following | None:

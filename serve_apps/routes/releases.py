@@ -4,7 +4,7 @@ import asyncio
 
 from fastapi import APIRouter, Request, Response
 
-from rayreel.client.messages import GateResult, Release
+from rayreel.client.operation import GateResult, Release
 from rayreel.index.collection import collection_name
 from rayreel.release import audit
 from rayreel.release.follower import nudge_follower

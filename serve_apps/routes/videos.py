@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from rayreel.client.messages import BatchRequest, Deleted, Facets, Job, NewVideo, Video, VideoPage
+from rayreel.client.messages import BatchRequest, Deleted, Facets, NewVideo, Video, VideoPage
+from rayreel.client.operation import Job
 from rayreel.index.filters import Filter, parse_filter
 from rayreel.media.fetch import refuse_foreign
 from rayreel.recommendation.facets import facets_of

@@ -15,6 +15,7 @@ from chain import CLIPS, Chain
 from listeners import Listener, listeners, with_children
 from processes import marked, title
 from rayreel.client.client import Client
+from rayreel.client.operation import Operations
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -209,6 +210,9 @@ def test_a_catalog_is_added_by_a_job_with_a_status(chain: Chain) -> None:
             time.sleep(0.5)
         assert job.status == "SUCCEEDED", job
         assert client.video("followed").title == "By a job"
+        seen = Operations.model_validate(httpx.get(f"{chain.url}/v1/operations", timeout=60).json())
+        assert {each.id: each.status for each in seen.jobs or []}[job.id] == "SUCCEEDED"
+        assert seen.replica is not None and seen.replica.looked_s is not None
         client.delete_video("followed")
 
 

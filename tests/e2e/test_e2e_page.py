@@ -200,6 +200,8 @@ def test_the_status_shows_the_release_its_gates_and_the_quarantine(page: Page, c
     expect(page.locator(".gates .verdict").first).to_be_visible()
     expect(page.locator(".trail li", has_text="promoted").first).to_be_visible()
     expect(page.locator(".trail li", has_text="truncated").first).to_be_visible()
+    expect(tile.nth(4)).to_have_text(re.compile(r"^[\d.,]+/s$"))
+    expect(page.get_by_role("list", name="Jobs").locator("li").first).to_be_visible()
 
 
 def test_the_page_fits_a_phone(browser: Browser, chain: Chain) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rayreel.client.messages import Job
+from rayreel.client.operation import Job
 from rayreel.failures import Reason, Rejected
 from rayreel.media.fetch import local_copy
 from rayreel.settings import load_settings
@@ -55,6 +55,7 @@ def test_allowed_folders_stay_readable(tmp_path: Path) -> None:
 def test_catalogs_are_added_one_at_a_time_by_any_replica(catalogs: Catalogs, tmp_path: Path) -> None:
     first, second = catalogs.add("/no/catalog.csv"), catalogs.add("/no/catalog.csv")
     assert (first.status, second.status) == ("PENDING", "QUEUED")
+    assert [job.id for job in catalogs.listed()] == [first.id, second.id]
     catalogs.advance()
     assert catalogs.look(second.id).status == "QUEUED"
     failed = ended(catalogs, first)
@@ -64,6 +65,7 @@ def test_catalogs_are_added_one_at_a_time_by_any_replica(catalogs: Catalogs, tmp
     assert catalogs.look(second.id).status != "QUEUED"
     catalogs.cancel(second.id)
     assert ended(catalogs, second).status == "STOPPED"
+    assert [(job.id, job.status) for job in catalogs.listed()] == [(second.id, "STOPPED"), (first.id, "FAILED")]
 
 
 @pytest.mark.faults

@@ -109,3 +109,15 @@ def test_reads_are_not_logged(client: TestClient, keys: dict[Scope, str], lines:
     for method, path in (("GET", "/v1/videos"), ("POST", "/v1/recommend"), ("POST", "/v1/embed"), ("GET", "/healthz")):
         send(client, method, path, keys[Scope.ADMIN])
     assert not lines
+
+
+def test_operators_see_the_rate_the_latency_and_the_failures_of_the_last_minute() -> None:
+    metrics = Metrics()
+    assert metrics.load(None).p50_ms is None
+    metrics.watch("search", lambda: 3)
+    for number in range(100):
+        metrics.request("/v1/recommend", "POST", 503 if number == 7 else 200, 1.0 if number == 50 else 0.01)
+    load = metrics.load(2.04)
+    assert (load.p50_ms, load.failed, load.queues, load.looked_s) == (10.0, 1, {"search": 3}, 2.0)
+    assert load.p99_ms is not None and load.p99_ms > 10
+    assert 0 < load.requests_per_s <= 100  # a replica younger than a minute counts from its start, at least a second

@@ -7,6 +7,7 @@ export type Facets = Schemas["Facets"];
 export type Ready = Schemas["Ready"];
 export type Release = Schemas["Release"];
 export type Operations = Schemas["Operations"];
+export type Load = Schemas["ReplicaLoad"];
 export type Recommendations = Schemas["Recommendations"];
 type Kept = Schemas["KeptEvent"];
 

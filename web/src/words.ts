@@ -109,8 +109,15 @@ const en = {
   serving: "serving",
   dropped: "dropped",
   trail: "Audit trail",
+  jobs: "Jobs",
+  noJobs: "Ray does not list its jobs at the moment.",
+  load: "Last minute",
+  perSecond: (rate: number) => `${rate.toLocaleString()}/s`,
+  latency: (p50: number, p99: number) => `median ${p50.toLocaleString()} ms, p99 ${p99.toLocaleString()} ms`,
+  queue: (name: string, calls: number) => `${name}: ${calls} running or waiting`,
+  looked: (seconds: number) => `looked for changes ${seconds.toLocaleString()} s ago`,
   apiDocs: "API documentation",
-  linkNames: { ray: "Ray dashboard", mlflow: "MLflow" } as Record<string, string>,
+  linkNames: { ray: "Ray dashboard", mlflow: "MLflow", grafana: "Grafana" } as Record<string, string>,
   skipToContent: "To the content",
 };
 

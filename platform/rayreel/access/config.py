@@ -31,6 +31,7 @@ class ServeConfig(BaseModel):
         1.0, gt=0, description="Interval at which replicas check for changes of release and keys, seconds."
     )
     cors_origins: tuple[str, ...] = Field((), description="Web origins that may call the API, such as https://a.org.")
+    grafana_url: str | None = Field(None, description="Address of Grafana, which the page at /status links to.")
     originals: bool = Field(
         True, description="Let the web page and clients with a read key play the original videos of the index."
     )

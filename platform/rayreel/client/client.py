@@ -15,18 +15,16 @@ from rayreel.client.events import DeletionReceipt, Event, EventBatch, Person, St
 from rayreel.client.messages import (
     Deleted,
     Embeddings,
-    Job,
     NewVideo,
     Problem,
-    Ready,
     Recommendations,
     RecommendRequest,
-    Release,
     UploadQuery,
     User,
     Video,
     VideoPage,
 )
+from rayreel.client.operation import Job, Ready, Release
 from rayreel.errors import RayreelError
 
 T = TypeVar("T")

@@ -21,13 +21,14 @@ def texts_of(body: Body) -> dict[str, Any]:
 
 
 class LanguageModel(ThreadingHTTPServer):
-    """Responds as `respond` says, with USED tokens; keeps all requests and the most that ran at the same time."""
+    """Responds as `respond` says, with `used` tokens; keeps all requests and the most that ran at the same time."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Completions)
         self.respond: Respond = lambda _: (200, json.dumps(ANSWER))
+        self.used = USED
         self.asked: list[Body] = []
         self.keys: list[str] = []
         self.running = self.most_running = 0
@@ -58,7 +59,7 @@ class _Completions(BaseHTTPRequestHandler):
         finally:
             with server.lock:
                 server.running -= 1
-        self._send(status, _completion(text) if status == 200 else {"error": {"message": text}})
+        self._send(status, _completion(text, server.used) if status == 200 else {"error": {"message": text}})
 
     def _send(self, status: int, content: Body) -> None:
         data = json.dumps(content).encode()
@@ -73,10 +74,10 @@ class _Completions(BaseHTTPRequestHandler):
         pass
 
 
-def _completion(text: str) -> Body:
+def _completion(text: str, used: tuple[int, int]) -> Body:
     message = {"role": "assistant", "content": text}
     choices = [{"index": 0, "finish_reason": "stop", "message": message}]
-    usage = dict(zip(("prompt_tokens", "completion_tokens"), USED, strict=True))
+    usage = dict(zip(("prompt_tokens", "completion_tokens"), used, strict=True))
     return {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": choices, "usage": usage}
 
 

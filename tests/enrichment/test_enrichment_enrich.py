@@ -160,6 +160,19 @@ def test_a_run_ends_before_it_exceeds_its_budget(
     assert report.budget_used_up and 0 < report.sent + report.received <= 1500
 
 
+def test_concurrent_requests_that_use_all_that_was_reserved_stay_within_the_budget(
+    store: FeatureStore, endpoint: LanguageModel, configured: Configure
+) -> None:
+    config = configured(answer_tokens=60, concurrency=8)
+    plan = plan_of(store, config, several(30))
+    endpoint.used = plan.estimate(config, Pictures(store.storage), limit=1)
+    each = sum(endpoint.used)
+    for budget in ({"max_tokens": 3 * each + 1}, {"max_cost": 3.1 * endpoint.used[0] / 1e6, "price_in": 1}):
+        config = configured(answer_tokens=60, concurrency=8, **budget)
+        report = enrich(plan_of(store, config, several(30)), config, store.storage)
+        assert report.budget_used_up and report.sent + report.received == 3 * each
+
+
 def test_requests_run_at_the_same_time_but_no_more_than_allowed(
     store: FeatureStore, endpoint: LanguageModel, configured: Configure
 ) -> None:

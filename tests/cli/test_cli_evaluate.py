@@ -158,4 +158,4 @@ def test_sources_of_text_are_compared_with_the_text_encoder_of_the_version(done:
     with output.console.capture() as capture:
         found = {row["name"]: row for row in show_text_sources(settings, version)}
     assert "without transcript" in capture.get() and json.dumps(found)
-    assert found["transcript only"]["text"]["mean"] > 0.9 > found["without transcript"]["text"]["mean"]
+    assert found["without title"]["text"]["mean"] > 0.9 > found["without transcript"]["text"]["mean"]

@@ -43,21 +43,26 @@ def saying_nothing(n: int) -> str:
 
 def test_a_source_that_tells_the_category_is_missed_and_another_one_is_not() -> None:
     found = compared(planted(title=saying_nothing, transcript=telling))
-    assert list(found) == [ALL, "without title", "without transcript", "title only", "transcript only"]
+    assert list(found) == [ALL, "without title", "without transcript"]
     lost = found["without transcript"].text_lost
     assert lost is not None and lost.low > 0.2 and lost.p < 0.05
     other = found["without title"].text_lost
     assert other is not None and other.difference < 0.05 < lost.difference
-    assert found["transcript only"].text.mean > 0.9 and found["title only"].text.mean < 0.6
+    assert found["without title"].text.mean > 0.9 and found["without transcript"].text.mean < 0.6
     assert found[ALL].text_lost is None and found[ALL].videos == VIDEOS
     assert found["without transcript"].mix.mean < found[ALL].mix.mean
 
 
 def test_videos_without_a_source_are_counted() -> None:
     found = compared(
-        planted(title=lambda n: telling(n) if n % 2 else "", tags=lambda n: [telling(n)] if n < 12 else [])
+        planted(
+            title=lambda n: telling(n) if n % 2 else "",
+            tags=lambda n: [telling(n)] if n < 12 else [],
+            transcript=telling,
+        )
     )
     assert found["tags only"].videos == 12 and found["title only"].videos == VIDEOS // 2
+    assert found["without transcript"].videos == VIDEOS // 2 + 6
 
 
 def test_a_summary_that_the_features_lack_is_added_for_comparison() -> None:

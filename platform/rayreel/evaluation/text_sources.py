@@ -100,7 +100,7 @@ def _selections(rows: pa.Table, weights: TextWeights | None) -> Iterator[tuple[s
     yield ALL, rows, weights
     for source in used if len(used) > 1 else ():
         yield f"without {source}", _without(rows, [source]), weights
-    for source in used if len(used) > 1 else ():
+    for source in used if len(used) > 2 else ():  # of two, each is alone without the other
         yield f"{source} only", _without(rows, [other for other in _COLUMNS if other != source]), weights
     if "summary" in set(present) - set(used):
         weights = weights or TextWeights()

@@ -42,4 +42,4 @@ def main(
         return
     report = enrich_videos(settings, limit)
     wrote = f"summaries, topics and titles of {report['written']} videos below {settings.place.root}"
-    finish(report, wrote, next_command("index", settings, config, changed))
+    finish(report, wrote, next_command("index", settings, config, sets or []))

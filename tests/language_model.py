@@ -70,6 +70,12 @@ class _Completions(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except OSError:  # the client did not wait
+            self.close_connection = True
+
     def log_message(self, *_: object) -> None:
         pass
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rayreel.encoders.locate import locate
 from rayreel.encoders.weights import WHISPER_TINY_EN
 from rayreel.speech.config import SpeechConfig
-from rayreel.speech.transcriber import Transcriber
+from rayreel.speech.transcriber import Transcriber, load_transcriber
 
 # Downloaded once and kept between runs. Not in the folder of other weights, where `auto` would find it.
 SPEECH_WEIGHTS = Path(__file__).parents[1] / ".rayreel-test" / "speech"
@@ -22,7 +22,7 @@ RATE = 16_000
 def made_transcriber() -> Transcriber:
     """Load the model."""
     folder = locate(WHISPER_TINY_EN, None, SPEECH_WEIGHTS)
-    return Transcriber(folder, SpeechConfig(beam=1, device="cpu"), threads=1)
+    return load_transcriber(folder, SpeechConfig(beam=1, device="cpu"), threads=1)
 
 
 @cache

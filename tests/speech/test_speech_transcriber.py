@@ -5,6 +5,7 @@ import numpy as np
 from rayreel.failures import Reason, Rejected
 from rayreel.speech.transcript import Transcript
 from rayreel.speech.voice import find_voice
+from rayreel.speech.whisper import Whisper
 from speaking import WORDS, chord, made_transcriber, silence, spoken_track, transcriber
 
 
@@ -38,7 +39,8 @@ def test_long_speech_is_read_in_stretches_of_at_most_thirty_seconds() -> None:
 
 def test_sound_on_which_the_model_fails_is_rejected_and_other_videos_are_not() -> None:
     broken = made_transcriber()
-    broken.whisper.model.unload_model()
+    assert isinstance(broken.model, Whisper)
+    broken.model.network.model.unload_model()
     failed, silent = broken.transcribe([spoken_track(), silence(2)])
     assert isinstance(failed, Rejected) and failed.reason is Reason.NOT_TRANSCRIBED
     assert silent == Transcript()

@@ -93,14 +93,15 @@ class Pipeline:
 
     def transcriber(self, gpus: float) -> "Transcriber":
         """Load the model of speech recognition in an actor that reserves this many GPUs. Raises UnreachableWeights."""
-        from rayreel.speech.transcriber import Transcriber  # NumPy only; it imports CTranslate2 when it is made
+        # NumPy only; the model's library is imported when it is loaded
+        from rayreel.speech.transcriber import load_transcriber
 
         assert self.speech is not None, "speech is recognised"
         config = self.speech.config
         folder = model_folder(config, self.encoders.weights_dir, self.cache)
         if not gpus and config.device == "auto":
             config = config.model_copy(update={"device": "cpu"})  # as in `encoder_config`
-        return Transcriber(folder, config, self.config.speech_threads)
+        return load_transcriber(folder, config, self.config.speech_threads)
 
     def decoding(self, key: EncoderKey, *, tracks: bool, pictures: Pictures | None = None) -> DecodeVideos:
         """Return the stage that decodes; with `tracks` also the sound for speech recognition, if there is one."""

@@ -18,8 +18,12 @@ HUB_MODELS = {
     "distil-small.en": HubRepo("Systran/faster-distil-whisper-small.en", None, "ctranslate2"),
     "distil-large-v3": HubRepo("Systran/faster-distil-whisper-large-v3", None, "ctranslate2"),
 }
+# In the format of transformers. The names of repositories in this format contain "parakeet".
+PARAKEETS = {
+    name: HubRepo(f"nvidia/{name}", None) for name in ("parakeet-ctc-0.6b", "parakeet-ctc-1.1b", "parakeet-tdt-0.6b-v3")
+}
 KNOWN_MODELS = {WHISPER_TINY_EN.name: WHISPER_TINY_EN}
-MODELS = (*KNOWN_MODELS, *HUB_MODELS)
+MODELS = (*KNOWN_MODELS, *HUB_MODELS, *PARAKEETS)
 
 
 class SpeechConfig(BaseModel):
@@ -34,8 +38,8 @@ class SpeechConfig(BaseModel):
     )
     model: str = Field(
         "tiny.en",
-        description=f"Whisper model: {', '.join(MODELS)}, hf:OWNER/NAME@REVISION or a folder in CTranslate2's format. "
-        "Names that end in .en understand English only.",
+        description=f"Whisper or Parakeet: {', '.join(MODELS)}, hf:OWNER/NAME@REVISION or a folder, in CTranslate2's "
+        "format or, for Parakeet, that of transformers. Names that end in .en and those with ctc know English only.",
     )
     language: str | None = Field(
         None,
@@ -76,11 +80,13 @@ def source_of(model: str) -> NetworkWeights | HubRepo | Path:
     """Return where a model comes from. Raises ValueError for an unknown name."""
     if model in KNOWN_MODELS:
         return KNOWN_MODELS[model]
-    if model in HUB_MODELS:
-        return HUB_MODELS[model]
+    if model in HUB_MODELS | PARAKEETS:
+        return (HUB_MODELS | PARAKEETS)[model]
     named = HUB_NAME.fullmatch(model)
     if named and named["kind"] == "hf":
-        return HubRepo(f"{named['owner']}/{named['name']}", named["revision"], "ctranslate2")
+        form: Literal["transformers", "ctranslate2"]
+        form = "transformers" if "parakeet" in named["name"].lower() else "ctranslate2"
+        return HubRepo(f"{named['owner']}/{named['name']}", named["revision"], form)
     if "/" in model:
         return Path(model)
     raise ValueError(

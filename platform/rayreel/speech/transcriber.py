@@ -1,41 +1,35 @@
-"""Whisper on CTranslate2: the tracks of many videos to transcripts, in common batches."""
+"""The tracks of many videos to transcripts: where there is a voice, a model of speech recognition reads it."""
 
 import logging
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rayreel.encoders.hub_files import CTRANSLATE2, format_of
 from rayreel.failures import Reason, Rejected
-from rayreel.media.config import AUDIO_RATE_HZ
-from rayreel.speech.confidence import believable
 from rayreel.speech.config import SpeechConfig
-from rayreel.speech.transcript import SpokenSegment, Transcript
+from rayreel.speech.transcript import Transcript
 from rayreel.speech.voice import Voice, find_voice
 
 log = logging.getLogger(__name__)
 
-_PRECISIONS = {"int8": "int8", "fp16": "float16", "fp32": "float32"}
-_MOST_TOKENS = 224  # of a stretch, Whisper's own limit; more is a repetition
+
+class SpeechModel(Protocol):
+    """A loaded model of speech recognition."""
+
+    def transcripts(self, voices: Mapping[int, Voice]) -> dict[int, Transcript]:
+        """Return what each voice says, with the same keys. Raises RuntimeError if the model fails."""
+        ...
 
 
 class Transcriber:
-    """A loaded model. `threads` of a CPU; 0: OMP_NUM_THREADS, or 4 (CTranslate2)."""
+    """Transcribes tracks by one model."""
 
-    def __init__(self, folder: Path, config: SpeechConfig, threads: int = 0) -> None:
-        from ctranslate2 import get_cuda_device_count
-        from faster_whisper import BatchedInferencePipeline, WhisperModel
-
-        device = config.device if config.device != "auto" else "cuda" if get_cuda_device_count() else "cpu"
-        precision = config.precision if config.precision != "auto" else "fp16" if device == "cuda" else "int8"
-        self.config = config
-        self.whisper = WhisperModel(
-            str(folder), device=device, compute_type=_PRECISIONS[precision], cpu_threads=threads, local_files_only=True
-        )
-        self._batched = BatchedInferencePipeline(self.whisper)
+    def __init__(self, model: SpeechModel) -> None:
+        self.model = model
 
     def transcribe(self, tracks: Sequence[NDArray[np.int16]]) -> list[Transcript | Rejected]:
         """Return what is said in each track, int16 [n] at 16 kHz, or why it cannot be transcribed.
@@ -45,7 +39,7 @@ class Transcriber:
         voices = {place: voice for place, track in enumerate(tracks) if (voice := find_voice(track)) is not None}
         found: dict[int, Transcript | Rejected] = {}
         try:
-            found |= self._of(voices)
+            found |= self.model.transcripts(voices) if voices else {}
         except RuntimeError as error:
             log.warning("transcribing track by track: %s", error)
             found |= {place: self._alone(voice) for place, voice in voices.items()}
@@ -53,74 +47,20 @@ class Transcriber:
 
     def _alone(self, voice: Voice) -> Transcript | Rejected:
         try:
-            return self._of({0: voice})[0]
+            return self.model.transcripts({0: voice})[0]
         except RuntimeError as error:
             return Rejected(Reason.NOT_TRANSCRIBED, f"speech recognition failed: {error}")
 
-    def _of(self, voices: Mapping[int, Voice]) -> dict[int, Transcript]:
-        languages = {place: self._language(voice) for place, voice in voices.items()}
-        segments = dict[int, list[SpokenSegment]]()
-        for language in sorted(set(languages.values())):
-            spoken = {place: voice for place, voice in voices.items() if languages[place] == language}
-            segments |= self._segments(spoken, language)
-        return {
-            place: Transcript(languages[place] if found else None, tuple(found)) for place, found in segments.items()
-        }
 
-    def _language(self, voice: Voice) -> str:
-        """Return the language of a voice, by its first stretch."""
-        if not self.whisper.model.is_multilingual:
-            return "en"
-        begin, end = voice.stretches[0]
-        return self.config.language or str(self.whisper.detect_language(voice.samples[begin:end])[0])
+def load_transcriber(folder: Path, config: SpeechConfig, threads: int = 0) -> Transcriber:
+    """Load the model of a folder: Whisper in CTranslate2's format, or Parakeet in that of transformers.
 
-    def _segments(self, voices: Mapping[int, Voice], language: str) -> dict[int, list[SpokenSegment]]:
-        """Transcribe voices of one language as one sound, whose stretches are read in batches."""
-        bases = dict(zip(voices, np.cumsum([0, *(len(voice.samples) for voice in voices.values())]), strict=False))
-        stretches = [
-            (place, int(bases[place]) + begin, int(bases[place]) + end)
-            for place, voice in voices.items()
-            for begin, end in voice.stretches
-        ]
-        found, _ = self._batched.transcribe(
-            np.concatenate([voice.samples for voice in voices.values()]),
-            language=language,
-            beam_size=self.config.beam,
-            temperature=0,
-            max_new_tokens=_MOST_TOKENS,
-            without_timestamps=False,
-            clip_timestamps=[
-                {"start": begin / AUDIO_RATE_HZ, "end": end / AUDIO_RATE_HZ} for _, begin, end in stretches
-            ],
-            batch_size=self.config.batch,
-        )
-        said: dict[int, list[SpokenSegment]] = {place: [] for place in voices}
-        for (place, _, end), of_stretch in _by_stretch(list(found), stretches, self.whisper.frames_per_second):
-            base_s, end_s = bases[place] / AUDIO_RATE_HZ, end / AUDIO_RATE_HZ
-            kept = believable(of_stretch)
-            said[place] += [
-                _timed(segment, voices[place], base_s, end_s)
-                for segment, keep in zip(of_stretch, kept, strict=True)
-                if keep and segment.start < end_s
-            ]
-        return said
+    `threads` of a CPU; 0: OMP_NUM_THREADS, or the library's default. Raises RayreelError for another model.
+    """
+    if format_of(folder) is CTRANSLATE2:
+        from rayreel.speech.whisper import Whisper
 
+        return Transcriber(Whisper(folder, config, threads))
+    from rayreel.speech.parakeet import Parakeet
 
-def _by_stretch(
-    segments: Sequence[Any], stretches: Sequence[tuple[int, int, int]], frames_per_s: int
-) -> Iterator[tuple[tuple[int, int, int], list[Any]]]:
-    """Yield each stretch with its segments, which name it by its first frame in `seek`."""
-    of = defaultdict[int, list[Any]](list)
-    for segment in segments:
-        of[segment.seek].append(segment)
-    for stretch in stretches:
-        begin = int(stretch[1] / AUDIO_RATE_HZ * AUDIO_RATE_HZ)  # as faster-whisper rounds it
-        yield stretch, of[int(begin / AUDIO_RATE_HZ * frames_per_s)]
-
-
-def _timed(segment: Any, voice: Voice, base_s: float, end_s: float) -> SpokenSegment:  # noqa: ANN401
-    """Return a segment with times of its track. Whisper rounds them up, past the end of the stretch."""
-    begin_s = voice.at(max(0.0, segment.start - base_s))
-    return SpokenSegment(
-        begin_s, max(begin_s, voice.at(min(segment.end, end_s) - base_s, end=True)), segment.text.strip()
-    )
+    return Transcriber(Parakeet(folder, config, threads))

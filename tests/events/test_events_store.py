@@ -194,3 +194,14 @@ def test_an_owner_is_a_user_or_a_session(database: Database) -> None:
     with database.reading() as connection:
         assert owner_of(connection, "ann", "s") == Owner("ann", None)
         assert owner_of(connection, None, "s") == Owner(None, "s")
+
+
+def test_sqlite_writes_to_disk_at_every_commit_and_overwrites_what_is_deleted(storage: Storage) -> None:
+    database = Database(EventsConfig(), storage)
+    with database.reading() as connection:
+        found = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "secure_delete")
+        }
+    database.close()
+    assert found == {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1}  # 2 is FULL

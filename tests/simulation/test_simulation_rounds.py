@@ -7,7 +7,7 @@ import pytest
 from rayreel.simulation.people import Reaction, SimulatedPerson, World
 from rayreel.simulation.policies import MostWatched, RandomChoice
 from rayreel.simulation.replay import summed
-from rayreel.simulation.rounds import RoundResult, gini, one_round
+from rayreel.simulation.rounds import gini, ndcg_of, one_round
 
 CATEGORIES = {f"{category}{n}": category for category in ("sea", "sky", "city", "farm") for n in range(30)}
 
@@ -28,13 +28,14 @@ def world() -> World:
 def test_people_watch_more_of_what_they_like(world: World) -> None:
     videos = sorted(CATEGORIES)
     reached = {
-        type(policy).__name__: RoundResult(
-            "x", 1, *one_round(policy, world.people(40, "p", seed=1), world, visits=2, top_k=10)
+        type(policy).__name__: one_round(
+            policy, world.people(40, "p", seed=1), world, name="x", number=1, visits=2, top_k=10
         )
         for policy in (RandomChoice(videos, 1), MostWatched(videos, 1), Knows(videos, 1))
     }
     assert reached["Knows"].ctr - reached["Knows"].margin > reached["RandomChoice"].ctr + reached["RandomChoice"].margin
     assert reached["MostWatched"].gini > reached["RandomChoice"].gini
+    assert reached["Knows"].ndcg > reached["RandomChoice"].ndcg + 0.2
     assert reached["RandomChoice"].coverage > reached["MostWatched"].coverage
 
 
@@ -57,6 +58,15 @@ def test_nothing_is_watched_twice_and_opinions_follow_tastes(world: World) -> No
         liked = CATEGORIES[reaction.video_id] in person.favourites
         assert reaction.opinion in ({"like", None} if liked else {"dislike", None})
         assert 0 <= reaction.seconds <= 10
+
+
+def test_ndcg_is_1_for_the_best_unseen_videos_and_less_in_another_order(world: World) -> None:
+    person = world.people(1, "a", seed=0)[0]
+    best = sorted(CATEGORIES, key=lambda video: -person.interest(video, world))
+    assert ndcg_of(best[:10], person, world) == pytest.approx(1)
+    assert ndcg_of(best[9::-1], person, world) < 0.999
+    person.seen.add(best[0])
+    assert ndcg_of(best[1:11], person, world) == pytest.approx(1) and ndcg_of(best[:10], person, world) < 0.8
 
 
 def test_favourites_drift_but_keep_their_number(world: World) -> None:

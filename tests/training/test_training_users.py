@@ -75,6 +75,8 @@ def test_a_tower_that_is_not_better_is_refused() -> None:
     choice = train_users(unit(), world(in_order=False), CONFIG.model_copy(update={"epochs": 2}))
     assert choice.tower is None and "not significantly better" in choice.reason
     assert choice.people > 40 and choice.metrics
+    always = train_users(unit(), world(in_order=False), CONFIG.model_copy(update={"epochs": 2}), gate=False)
+    assert always.tower is not None and always.score == choice.score
 
 
 def test_too_few_people_are_not_enough_to_decide() -> None:

@@ -1,15 +1,16 @@
-"""`rayreel simulate`: simulated people, or a log of real ones, who use a running service."""
+"""`rayreel simulate`: simulated people, or a log of real ones, who use a running service or a release."""
 
 from typing import Annotated
 
 import typer
 
-from rayreel.cli.options import AsJson
+from rayreel.cli.options import AsJson, ConfigFile, Sets, StorageRoot
+from rayreel.settings import load_settings
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="Let simulated people, or those of a log, use a running service over HTTP, and measure what it recommends.",
+    help="Let simulated people, or those of a log, use a service or a release, and measure what it recommends.",
 )
 Url = Annotated[str, typer.Option(help="Address of the service.")]
 ApiKey = Annotated[str | None, typer.Option(envvar="RAYREEL_API_KEY", help="A key with the scope write.")]
@@ -39,6 +40,37 @@ def people(
     from rayreel.cli.steps.simulate import simulate_people
 
     simulate_people(url, key, count, rounds, visits, top_k, drift, seed)
+
+
+@app.command()
+def rounds(
+    people: Annotated[int, typer.Option(help="People, each with favourite categories.", min=2)] = 200,
+    count: Annotated[int, typer.Option("--rounds", help="Rounds after one with any videos.", min=1)] = 5,
+    visits: Annotated[int, typer.Option(help="Visits of each person in a round.", min=1)] = 3,
+    top_k: TopK = 10,
+    drift: Annotated[
+        float, typer.Option(help="Chance to change a favourite category after a round.", min=0, max=1)
+    ] = 0.1,
+    explore: Annotated[
+        float, typer.Option(help="Closed loop: chance of each result to be another candidate.", min=0, max=1)
+    ] = 0.1,
+    gate: Annotated[bool, typer.Option(help="Whether a tower serves only if it is better on its own views.")] = True,
+    seed: Seed = 0,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    storage: StorageRoot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Retrain after every round on what the loop's own people did. Compares it with policies that do not learn so.
+
+    Runs on the promoted release in this process, without a service. All begin with a round of any videos. The closed
+    loop trains a user tower after every round, on what came before; `user tower` only after the first one.
+    """
+    from rayreel.cli.steps.simulate import simulate_rounds
+    from rayreel.simulation.retraining import Retraining
+
+    plan = Retraining(people, count, visits, top_k, drift, explore, seed, gate)
+    simulate_rounds(load_settings(config, sets or [], storage), plan)
 
 
 @app.command()

@@ -39,13 +39,17 @@ class SimulatedPerson:
         reactions, watched = [], Counter[str]()
         for rank, video_id in enumerate(shown):
             category = world.categories[video_id]
-            chance = FAVOURITE if category in self.favourites else OTHER
-            chance *= world.appeal[video_id] * PATIENCE**rank * TIRED ** watched[category]
+            chance = self.interest(video_id, world) * PATIENCE**rank * TIRED ** watched[category]
             if self.rng.random() < chance and video_id not in self.seen:
                 watched[category] += 1
                 self.seen.add(video_id)
                 reactions.append(self._watch(video_id, category, world))
         return reactions
+
+    def interest(self, video_id: str, world: "World") -> float:
+        """Return the chance to watch a video that is the first result."""
+        chance = FAVOURITE if world.categories[video_id] in self.favourites else OTHER
+        return chance * world.appeal[video_id]
 
     def drift(self, chance: float, world: "World") -> None:
         """With this chance, give up one favourite category for another."""

@@ -22,7 +22,8 @@ class RoundResult(NamedTuple):
     """What a policy reached in a round.
 
     `ctr`: views per result shown, mean of people, with half of its 95 % interval; `coverage`: share of all videos
-    shown; `gini`: of the views per video, 1 if all are of one video.
+    shown; `gini`: of the views per video, 1 if all are of one video; `ndcg`: of the results by the people's true
+    interest, 1 if nothing unseen interests them more. `shares`: the CTR of each person.
     """
 
     policy: str
@@ -31,6 +32,8 @@ class RoundResult(NamedTuple):
     margin: float
     coverage: float
     gini: float
+    ndcg: float
+    shares: tuple[float, ...]
 
 
 def simulate(
@@ -53,8 +56,7 @@ def simulate(
     arms = {arm: world.people(people, f"{name}-{arm}", seed) for arm in policies}
     for number in range(1, rounds + 1):
         for arm, policy in policies.items():
-            result = one_round(policy, arms[arm], world, visits, top_k)
-            yield RoundResult(arm, number, *result)
+            yield one_round(policy, arms[arm], world, name=arm, number=number, visits=visits, top_k=top_k)
             for person in arms[arm]:
                 person.drift(drift, world)
 
@@ -69,14 +71,15 @@ def world_of(client: Client, seed: int) -> World:
 
 
 def one_round(
-    policy: Policy, people: Sequence[SimulatedPerson], world: World, visits: int, top_k: int
-) -> tuple[float, float, float, float]:
-    """Let everyone visit a policy; return CTR, margin, coverage and Gini, as in `RoundResult`."""
-    shown_to, views, shares = set[str](), Counter[str](), []
+    policy: Policy, people: Sequence[SimulatedPerson], world: World, *, name: str, number: int, visits: int, top_k: int
+) -> RoundResult:
+    """Let everyone visit a policy; return what it reached."""
+    shown_to, views, shares, gains = set[str](), Counter[str](), list[float](), list[float]()
     for person in people:
         shown_count = watched = 0
         for _ in range(visits):
             shown = policy.show(person, top_k)
+            gains.append(ndcg_of(shown, person, world))
             reactions = person.react(shown, world)
             policy.learn(person, shown, reactions)
             shown_to.update(shown)
@@ -85,7 +88,19 @@ def one_round(
         shares.append(watched / max(shown_count, 1))
     margin = 1.96 * float(np.std(shares)) / len(shares) ** 0.5
     counts = [views[video] for video in world.categories]
-    return float(np.mean(shares)), margin, len(shown_to) / len(world.categories), gini(counts)
+    coverage = len(shown_to) / len(world.categories)
+    figures = float(np.mean(shares)), margin, coverage, gini(counts), float(np.mean(gains))
+    return RoundResult(name, number, *figures, tuple(shares))
+
+
+def ndcg_of(shown: Sequence[str], person: SimulatedPerson, world: World) -> float:
+    """Return the nDCG of results by a person's interest in them, among all videos that they have not seen."""
+    interest = sorted(person.interest(video, world) for video in world.categories if video not in person.seen)
+    best_K = np.asarray(interest[::-1][: len(shown)])
+    found_K = np.asarray([0.0 if video in person.seen else person.interest(video, world) for video in shown])
+    discount_K = 1 / np.log2(np.arange(len(shown)) + 2)
+    ideal = float(best_K @ discount_K[: len(best_K)])
+    return float(found_K @ discount_K) / ideal if ideal else 0.0
 
 
 def gini(counts: Sequence[int]) -> float:

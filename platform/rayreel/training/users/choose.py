@@ -96,11 +96,14 @@ def attach_users(tower: Embedder, job: TrainJob, config: UserTowerConfig) -> Use
     return choice
 
 
-def train_users(vectors_ND: NDArray[np.float32], exam: Exam, config: UserTowerConfig, seed: int = 0) -> UserChoice:
+def train_users(
+    vectors_ND: NDArray[np.float32], exam: Exam, config: UserTowerConfig, seed: int = 0, *, gate: bool = True
+) -> UserChoice:
     """Train a user tower on the vectors that a release would serve, [N, D], and decide whether to release it.
 
     The best epoch is chosen by one half of the people with a view in the validation period; on the other half, the
-    tower must be significantly better than today's answers. Then it is trained again with the validation period.
+    tower must be significantly better than today's answers, unless `gate` is False. Then it is trained again with the
+    validation period.
     """
     task = exam.task(Protocol.USERS, "validation") if exam.users is not None else None
     if exam.users is None or not isinstance(task, UserTask):
@@ -116,7 +119,7 @@ def train_users(vectors_ND: NDArray[np.float32], exam: Exam, config: UserTowerCo
     clusters_G = task.clusters[gate_Q]
     low, high = (float(bound[0]) for bound in intervals(lead_G1, clusters_G, times=2000))
     p = float(p_values(lead_G1, clusters_G, times=2000)[0])
-    better = bool(lead_G1.mean() > 0 and p < _ALPHA)
+    better = not gate or bool(lead_G1.mean() > 0 and p < _ALPHA)
     found = trial.again(fitted) if better else None
     means = float(values_Q[gate_Q].mean()), float(served_Q[gate_Q].mean())
     reason = "" if better else "it is not significantly better than the interests of a history"

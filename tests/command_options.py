@@ -8,5 +8,5 @@ def options_of(*commands: object) -> set[str]:
     words = {"--help"}
     for command in commands:
         assert isinstance(command, typer.core.TyperCommand)
-        words |= {word for option in command.params for word in option.opts}
+        words |= {word for option in command.params for word in (*option.opts, *option.secondary_opts)}
     return words

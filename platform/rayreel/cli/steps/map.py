@@ -8,7 +8,7 @@ from rayreel.cli.output import step
 from rayreel.evaluation.config import SplitConfig
 from rayreel.evaluation.splits import groups_of, named_test, split_named
 from rayreel.features.matrix import FeatureMatrix
-from rayreel.features.store import open_store
+from rayreel.features.store import NoFeatures, open_store
 from rayreel.media.pictures import PictureKind, Pictures
 from rayreel.recommendation.config import Layout
 from rayreel.recommendation.local import load_promoted
@@ -48,11 +48,18 @@ def make_map(settings: Settings, layout: Layout, out: Path | None = None) -> dic
 
 
 def parts_of(settings: Settings, version: Version) -> dict[str, str]:
-    """Return train, validation or test for each video that a version was trained and evaluated with."""
+    """Return train, validation or test for each video that a version was trained and evaluated with.
+
+    None are known if their features have been deleted, as they may be once the release is built.
+    """
     splits = SplitConfig.model_validate(run_config(version.run_id)["splits"])
     store = open_store(settings.place, version.encoder_key)
     named = [splits.group_by] if splits.group_by in store.schema.names else []
-    matrix = FeatureMatrix({}, store.read(["video_id", "content_hash", "extra", *named]))
+    try:
+        matrix = FeatureMatrix({}, store.read(["video_id", "content_hash", "extra", *named]))
+    except NoFeatures:
+        step("Their features are gone, so the map does not show which were trained with and which were held out")
+        return {}
     ids = matrix.column("video_id")
     split = split_named(groups_of(matrix, splits), named_test(matrix), splits)
     return {ids[row]: part for part in ("train", "validation", "test") for row in getattr(split, part)}

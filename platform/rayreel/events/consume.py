@@ -78,8 +78,8 @@ def consume(
 ) -> ConsumeReport:
     """Store the events of a topic until stopped or, with `until_end`, until every partition has been read.
 
-    A message is a JSON object like an event of the HTTP API. Without event_id it has its place in the topic as id, and
-    without `at` its message's time. Invalid messages are logged with their places, and stay in Kafka only. Offsets are
+    A message is a JSON object like an event of the HTTP API. Without `at`, its time is the message's, and without
+    event_id too, its id is the message's place in the topic. Invalid messages are logged with their places, and stay in Kafka only. Offsets are
     committed after the events are on disk: after a kill, messages come again and are duplicates. While the database is
     away, the same messages are tried again.
 
@@ -116,9 +116,10 @@ def _rows(messages: Sequence["Message"], report: ConsumeReport) -> list[EventRow
 
 def _row(message: "Message") -> EventRow:
     event = Event.model_validate_json(message.value() or b"")
-    _, milliseconds = message.timestamp()
-    row = row_of(event, milliseconds / 1000)._replace(received_at=time.time())
-    return row if event.event_id is not None else row._replace(event_id=f"kafka:{_place(message)}")
+    now, (_, milliseconds) = time.time(), message.timestamp()
+    row = row_of(event, milliseconds / 1000 if milliseconds > 0 else now)._replace(received_at=now)
+    known = event.event_id is not None or event.at is not None
+    return row if known else row._replace(event_id=f"kafka:{_place(message)}")
 
 
 def _store(database: Database, rows: Sequence[EventRow], report: ConsumeReport, is_stopped: Callable[[], bool]) -> bool:

@@ -79,9 +79,9 @@ def consume(
     """Store the events of a topic until stopped or, with `until_end`, until every partition has been read.
 
     A message is a JSON object like an event of the HTTP API. Without `at`, its time is the message's, and without
-    event_id too, its id is the message's place in the topic. Invalid messages are logged with their places, and stay in Kafka only. Offsets are
-    committed after the events are on disk: after a kill, messages come again and are duplicates. While the database is
-    away, the same messages are tried again.
+    event_id too, its id is the message's place in the topic. Invalid messages are logged with their places, and stay in
+    Kafka only. Offsets are committed after the events are on disk: after a kill, messages come again and are
+    duplicates. While the database is away, the same messages are tried again.
 
     Raises KafkaUnavailable for errors that Kafka's client does not recover from.
     """

@@ -51,7 +51,8 @@ def send(kafka: tuple[Producer, str], topic: str, *values: bytes) -> None:
 
 
 def consumer(kafka: tuple[Producer, str], topic: str) -> Consumer:
-    return connect(kafka[1], topic, "tests", {})
+    # In the classic protocol, this broker takes a consumer that has closed for a member until its session ends.
+    return connect(kafka[1], topic, topic, {"group.protocol": "consumer"})
 
 
 def watched(database: Database) -> dict[str, float]:

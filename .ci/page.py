@@ -11,18 +11,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from serve_apps.routes import (
-    embed,
-    events,
-    experiments,
-    operation,
-    pictures,
-    recommend,
-    releases,
-    transcripts,
-    users,
-    videos,
-)
+from serve_apps.api import ROUTERS
 from serve_apps.security import describe_middleware
 
 ROOT = Path(__file__).parents[1]
@@ -54,8 +43,8 @@ def build() -> None:
 
 def _described() -> str:
     api = FastAPI(title="rayreel")
-    for part in (recommend, embed, pictures, transcripts, videos, events, users, releases, experiments, operation):
-        api.include_router(part.router)
+    for router in ROUTERS:
+        api.include_router(router)
     describe_middleware(api)
     return json.dumps(api.openapi())
 

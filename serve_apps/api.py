@@ -28,6 +28,9 @@ from serve_apps.security import protect
 from serve_apps.service import Service
 from serve_apps.uploads import UploadBudget
 
+# `pictures` and `transcripts` before `videos`, whose ids may contain slashes.
+_PARTS = (recommend, embed, events, users, pictures, transcripts, videos, releases, experiments, operation, page)
+ROUTERS = (*(part.router for part in _PARTS), videos.jobs)
 ABOUT = "Content-based video recommendations."
 
 
@@ -46,22 +49,8 @@ def make_api(service: Service, most_calls: int) -> FastAPI:
 
     api: FastAPI = FastAPIOffline(title="rayreel", version=rayreel.__version__, description=ABOUT, lifespan=lifespan)
     api.state.service = service
-    # `pictures` and `transcripts` before `videos`, whose ids may contain slashes.
-    for part in (
-        recommend,
-        embed,
-        events,
-        users,
-        pictures,
-        transcripts,
-        videos,
-        releases,
-        experiments,
-        operation,
-        page,
-    ):
-        api.include_router(part.router)
-    api.include_router(videos.jobs)
+    for router in ROUTERS:
+        api.include_router(router)
     problems.install(api)
     # From the innermost to the outermost.
     api.add_middleware(FastPath, service=service)

@@ -105,7 +105,7 @@ class Metrics:
             self._queue.set(length(), {"queue": queue})
 
     def load(self, looked_s: float | None) -> ReplicaLoad:
-        """Return the last minute's figures, since the start of a younger replica; `looked_s` is the caller's."""
+        """Return figures of the last minute, or since a later start; `looked_s` is `ReleaseState.looked_s`."""
         now = time.monotonic()
         recent = [each for each in self._recent.copy() if now - each[0] <= _MINUTE_S]
         full = len(recent) == _KEPT

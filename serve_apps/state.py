@@ -73,7 +73,7 @@ class ReleaseState:
 
     @property
     def looked_s(self) -> float | None:
-        """Seconds since this replica last looked for changes with success; None before."""
+        """Seconds since this replica last looked for changes successfully; None before the first time."""
         return None if self._looked_at is None else time.monotonic() - self._looked_at
 
     @property

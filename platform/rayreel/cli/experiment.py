@@ -22,9 +22,10 @@ def report(
     storage: StorageRoot = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print what each arm has reached, and its difference to the control. May be called as often as you like.
+    """Print what each arm has reached, and its difference to the control.
 
-    The intervals hold at every look. Means are of users who have been observed for the experiment's window_s.
+    The intervals stay valid however often you look. Means are of users who have been observed for the experiment's
+    window_s.
     """
     from rayreel.cli.steps.experiment import print_report
 
@@ -33,7 +34,7 @@ def report(
 
 @app.command()
 def estimate(
-    scenario: Annotated[str, typer.Option(help="A scenario of scenarios.yaml that nobody needs to have seen.")],
+    scenario: Annotated[str, typer.Option(help="A scenario of scenarios.yaml, which need not have been served yet.")],
     config: ConfigFile = None,
     sets: Sets = None,
     storage: StorageRoot = None,

@@ -61,7 +61,7 @@ def rounds(
     storage: StorageRoot = None,
     as_json: AsJson = False,
 ) -> None:
-    """Retrain after every round on what the loop's own people did. Compares it with policies that do not learn so.
+    """Retrain after every round on what the loop's own people did, and compare with policies that do not.
 
     Runs on the promoted release in this process, without a service. All begin with a round of any videos. The closed
     loop trains a user tower after every round, on what came before; `user tower` only after the first one.

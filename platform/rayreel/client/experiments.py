@@ -23,7 +23,7 @@ class ArmReport(BaseModel):
     videos: int = Field(description="Different videos among them.")
     ctr: float | None = Field(description="Share of the seen results that were watched, mean of users.")
     dwell_s: float | None = Field(description="Seconds watched, mean of users.")
-    ctr_difference: MeasuredDifference | None = Field(None, description="Null of the control and of few users.")
+    ctr_difference: MeasuredDifference | None = Field(None, description="Null for the control, and with too few users.")
     log_dwell_difference: MeasuredDifference | None = Field(
         None, description="Of log(1 + seconds), about the relative change; means of seconds have too heavy tails."
     )

@@ -9,7 +9,7 @@ _MILLION = 1_000_000
 
 
 class EnrichConfig(BaseModel):
-    """The endpoint of a language model, and how it is asked. The API key is no setting, so that no dump has it."""
+    """The endpoint of a language model, and how it is asked. The API key is not a setting, so no dump contains it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

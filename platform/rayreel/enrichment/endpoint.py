@@ -1,4 +1,4 @@
-"""The edge to a language model: an OpenAI-compatible endpoint, asked by OpenAI's client."""
+"""Requests to an OpenAI-compatible endpoint, by OpenAI's client."""
 
 import os
 from collections.abc import Mapping

@@ -58,7 +58,7 @@ def _shown() -> Callable[[ConsumeReport], None]:
 
 
 def _stopped_by_signals() -> Callable[[], bool]:
-    """Return whether SIGINT or SIGTERM has arrived; events in work are stored first."""
+    """Return a function that says whether SIGINT or SIGTERM has arrived. Events that were read are stored first."""
     seen = list[int]()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda signum, _: seen.append(signum))

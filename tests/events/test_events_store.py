@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from event_rows import NOW, event_row
-from rayreel.catalog.interactions import read_interactions
+from rayreel.catalog.interactions import read_behaviour, read_interactions
 from rayreel.events.config import EventsConfig, EventsUnavailable
 from rayreel.events.database import Database
 from rayreel.events.done import Done
@@ -19,6 +19,8 @@ from rayreel.events.read import Owner, done_by, kept_of, owner_of
 from rayreel.events.write import AnswerRow, EventRow, Written, add_answers, add_events
 from rayreel.events.writer import EventWriter, QueueFull
 from rayreel.storage import Storage
+
+DAY_S = 86_400.0
 
 
 @pytest.fixture
@@ -99,7 +101,7 @@ def test_an_export_has_what_was_watched_by_month(database: Database, storage: St
     add(database, event_row("e1", "ann", "a", "dwell", 3.5), event_row("e2", "ann", "b", "rating", 4.0, at=NOW + month))
     add(database, event_row("e3", "ann", "c", "impression"), event_row("e4", "ann", "d", "dislike"))
     add(database, event_row("e5", "ann", "f", "like", at=NOW + month + 1))
-    assert export_interactions(database, storage) == 3
+    assert export_interactions(database, storage) == 5
     assert len(exported_files(storage)) == 2
     rows = read_interactions(storage.path(*FOLDER)).select(["video_id", "rating", "dwell_s"]).to_pylist()
     assert rows == [
@@ -107,6 +109,26 @@ def test_an_export_has_what_was_watched_by_month(database: Database, storage: St
         {"video_id": "b", "rating": 4.0, "dwell_s": None},
         {"video_id": "f", "rating": 5.0, "dwell_s": None},
     ]
+
+
+def test_an_export_says_where_videos_were_shown_and_what_was_not_watched(database: Database, storage: Storage) -> None:
+    with database.writing() as connection:
+        shown = [AnswerRow("r1", "ann", None, NOW, 1, "{}", '["x", "a", "b"]', 1, "[0.9, 0.1]")]
+        add_answers(connection, shown)
+    rows = [event_row("e1", "ann", "a", "impression"), event_row("e2", "ann", "b", "view", at=NOW + 1)]
+    add(
+        database,
+        *(row._replace(recommendation_id="r1") for row in rows),
+        event_row("e3", "ann", "c", "skip", at=NOW + 2),
+    )
+    export_interactions(database, storage)
+    found = read_behaviour(storage.path(*FOLDER)).select(["video_id", "type", "position", "propensity"]).to_pylist()
+    assert [tuple(row.values()) for row in found] == [
+        ("a", "impression", 1.0, pytest.approx(0.9)),
+        ("b", "view", 2.0, pytest.approx(0.1)),
+        ("c", "skip", None, None),
+    ]
+    assert read_interactions(storage.path(*FOLDER))["video_id"].to_pylist() == ["b"]
 
 
 def test_a_log_is_imported_once_and_gives_the_export_back(database: Database, storage: Storage, tmp_path: Path) -> None:
@@ -159,6 +181,18 @@ def test_a_writer_gives_each_caller_the_result_of_their_own_events(database: Dat
     assert len(watched(database, "ann")) == 10
     with pytest.raises(EventsUnavailable):
         writer.add([event_row("e11", "ann", "v")])
+
+
+def test_a_writer_deletes_events_that_are_older_than_configured(database: Database) -> None:
+    writer = EventWriter(database, EventsConfig(keep_events_s=90 * DAY_S))
+    now = time.time()
+    old = [event_row(f"e{n}", "ann", f"v{n}", at=now - 40 * DAY_S * n) for n in range(6)]
+    results([writer.add(old)])
+    writer.close()
+    kept = watched(database, "ann")
+    assert kept[:3] == ["v0", "v1", "v2"] and "v4" not in kept  # PostgreSQL keeps the rest of a month
+    again = add(database, *old)
+    assert again.duplicates == len(kept) and again.stored == 6 - len(kept)
 
 
 def test_a_writer_refuses_what_it_cannot_keep_up_with(storage: Storage) -> None:

@@ -31,3 +31,6 @@ class EventsConfig(BaseModel):
     keep_recommendations_s: float = Field(
         30 * 86_400.0, gt=0, description="How long answers for known users are kept for their next pages, seconds."
     )
+    keep_events_s: float | None = Field(
+        None, gt=0, description="How long events are kept, seconds; in PostgreSQL, by whole months. Unset: for good."
+    )

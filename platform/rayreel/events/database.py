@@ -11,7 +11,8 @@ from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from rayreel.durable import full_disk
 from rayreel.events.config import EventsConfig, EventsUnavailable
-from rayreel.events.tables import metadata
+from rayreel.events.partitions import create_partitioned
+from rayreel.events.tables import events, metadata
 from rayreel.storage import Storage
 
 # Writes lock SQLite at their start: a read that becomes a write could fail without waiting.
@@ -80,9 +81,9 @@ class Database:
     def _server(self) -> Engine:
         try:
             url = make_url(self._config.url.get_secret_value())
-            if url.drivername == "postgresql":  # SQLAlchemy's default is psycopg 3, MLflow's image has psycopg2
+            if url.get_backend_name() == "postgresql":  # MLflow's image has it, and its COPY is used
                 url = url.set(drivername="postgresql+psycopg2")
-            return create_engine(url, pool_pre_ping=True)
+            return create_engine(url, pool_pre_ping=True, client_encoding="utf8")
         except (ArgumentError, ImportError) as error:
             raise EventsUnavailable(
                 f"events.url cannot be used: {error}. Write it as postgresql://user:password@host/name, and install "
@@ -109,8 +110,10 @@ def _create_tables(engine: Engine) -> None:
     with lock, engine.connect().execution_options(**WRITES) as connection, connection.begin():
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({CREATING})")
+            create_partitioned(connection)
         _add_columns(connection)
-        metadata.create_all(connection)
+        own = [table for table in metadata.sorted_tables if table is not events or connection.dialect.name == "sqlite"]
+        metadata.create_all(connection, tables=own)
 
 
 def _add_columns(connection: Connection) -> None:

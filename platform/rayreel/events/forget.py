@@ -10,6 +10,7 @@ from sqlalchemy import Connection, delete, select
 from rayreel.client.events import DeletionReceipt
 from rayreel.events.database import Database
 from rayreel.events.export import forget_exported, name_of_session
+from rayreel.events.partitions import forget_keys
 from rayreel.events.read import Owner, belongs_to
 from rayreel.events.tables import deletions, events, recommendations, sessions
 from rayreel.events.write import digests
@@ -28,6 +29,7 @@ def forget(database: Database, storage: Storage, user_id: str) -> DeletionReceip
     receipt_id, now = uuid.uuid4().hex, time.time()
     with database.writing() as connection:
         joined = connection.execute(select(sessions.c.session_id).where(sessions.c.user_id == user_id)).scalars().all()
+        forget_keys(connection, belongs_to(events, Owner(user_id, None)))
         owned = {
             table.name: connection.execute(delete(table).where(belongs_to(table, Owner(user_id, None)))).rowcount
             for table in (events, recommendations)

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Table, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from rayreel.client.events import Event
+from rayreel.events.partitions import copy_new, drop_months
 from rayreel.events.tables import deletions, ended_arms, events, recommendations, sessions
 
 # SQLite 3.40 takes 32,766 parameters in a statement; a row has nine.
@@ -84,7 +85,7 @@ def add_groups(connection: Connection, groups: Sequence[Sequence[EventRow]]) -> 
     rows = [row for group in groups for row in group]
     ends = _ends(connection, rows)
     kept = [row for row in rows if _end_of(row, ends) < row.at]
-    stored = {event_id for part in _parts(kept) for event_id in _insert(connection, part)}
+    stored = set(_insert(connection, kept))
     join_sessions(connection, ((row.session_id, row.user_id, row.received_at) for row in kept))
     return [_result(group, ends, stored) for group in groups]
 
@@ -119,6 +120,15 @@ def drop_old_answers(connection: Connection, keep_s: float) -> None:
     connection.execute(delete(recommendations).where(recommendations.c.at < time.time() - keep_s))
 
 
+def drop_old_events(connection: Connection, keep_s: float) -> None:
+    """Delete events that are older than `keep_s` seconds; in PostgreSQL, whole months that are."""
+    before = time.time() - keep_s
+    if connection.dialect.name == "postgresql":
+        drop_months(connection, before)
+    else:
+        connection.execute(delete(events).where(events.c.at < before))
+
+
 def add_end(connection: Connection, experiment: str, arm: str, by: str, reason: str) -> bool:
     """End an arm of an experiment for good; return whether it had not been ended before."""
     columns = (ended_arms.c.experiment, ended_arms.c.arm)
@@ -141,8 +151,11 @@ def _parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:
 
 def _insert(connection: Connection, rows: Sequence[EventRow]) -> Sequence[str]:
     """Insert rows with new ids and return these."""
+    if connection.dialect.name == "postgresql":
+        return copy_new(connection, rows) if rows else []
     insert = _insert_new(connection, events, "event_id").returning(events.c.event_id)
-    return connection.execute(insert, [row._asdict() for row in rows]).scalars().all()
+    parts = (connection.execute(insert, [row._asdict() for row in part]) for part in _parts(rows))
+    return [event_id for stored in parts for event_id in stored.scalars()]
 
 
 def _insert_new(connection: Connection, table: Table, *key: str) -> "postgresql.Insert | sqlite.Insert":

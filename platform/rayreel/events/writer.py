@@ -1,5 +1,6 @@
 """A thread that writes what many requests add in few transactions (group commit)."""
 
+import logging
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -10,7 +11,17 @@ from threading import Condition, Thread
 from rayreel.errors import RayreelError
 from rayreel.events.config import EventsConfig, EventsUnavailable
 from rayreel.events.database import Database
-from rayreel.events.write import AnswerRow, EventRow, Written, add_answers, add_groups, drop_old_answers
+from rayreel.events.write import (
+    AnswerRow,
+    EventRow,
+    Written,
+    add_answers,
+    add_groups,
+    drop_old_answers,
+    drop_old_events,
+)
+
+log = logging.getLogger(__name__)
 
 # Larger transactions make other processes wait longer and are not faster.
 MOST_ROWS = 5000
@@ -88,6 +99,7 @@ class EventWriter:
             else:
                 for waiting, result in zip(group, results, strict=True):
                     waiting.done.set_result(result)
+            self._drop_old()
 
     def _next(self) -> list[_Waiting]:
         """Wait for the next group; an empty one is the end."""
@@ -109,7 +121,17 @@ class EventWriter:
             results = add_groups(connection, [waiting.events for waiting in group])
             if answers := [waiting.answer for waiting in group if waiting.answer is not None]:
                 add_answers(connection, answers)
-            if time.monotonic() - self._dropped_at > DROP_EVERY_S:
-                drop_old_answers(connection, self._config.keep_recommendations_s)
-                self._dropped_at = time.monotonic()
         return results
+
+    def _drop_old(self) -> None:
+        """Now and then, delete what is older than configured, in a transaction of its own: it locks whole months."""
+        if time.monotonic() - self._dropped_at < DROP_EVERY_S:
+            return
+        self._dropped_at = time.monotonic()
+        try:
+            with self._database.writing() as connection:
+                drop_old_answers(connection, self._config.keep_recommendations_s)
+                if self._config.keep_events_s is not None:
+                    drop_old_events(connection, self._config.keep_events_s)
+        except EventsUnavailable as error:
+            log.warning("old events are deleted in an hour, not now: %s", error)

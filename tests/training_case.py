@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import pyarrow as pa
 import torch
 import torch.distributed as dist
 
 from feature_rows import DIMS, clusters
+from rayreel.catalog.interactions import BEHAVIOUR, behaviour_schema
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.tower.config import TowerConfig
 from rayreel.tower.losses.config import LossConfig
@@ -20,10 +22,12 @@ from rayreel.training.distributed import world
 from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.pairs.plan import PairPlan
 from rayreel.training.step import Learner
+from watching import START
 from worker_processes import spawn_workers
 
 T = TypeVar("T")
 
+BEHAVING = PairsConfig(views=0, behaviour=1, negatives="skipped", mined_per_pair=2)
 MIXED = PairsConfig(label=1, cross_modal=1, negatives="mined", mined_per_pair=2, mined_from_rank=2, mined_to_rank=12)
 
 
@@ -43,11 +47,28 @@ def learner(matrix: FeatureMatrix, loss: LossConfig | None = None, dropout: floa
 def batches(matrix: FeatureMatrix, pairs: PairsConfig | None = None, *, log_q: bool = False) -> Batches:
     """Return the batches of this process's rank; mined negatives come from fixed random embeddings."""
     rows = np.arange(len(matrix))
-    plan = PairPlan.of(matrix, rows, pairs or PairsConfig(), None)
+    plan = PairPlan.of(matrix, rows, pairs or PairsConfig(), None, behaviour())
     if plan.config.negatives == "mined":
         embedding = np.random.default_rng(0).normal(size=(len(matrix), 8)).astype(np.float32)
         plan.mine(embedding / np.linalg.norm(embedding, axis=1, keepdims=True))
     return Batches(matrix, plan, plan.config, 0, log_q, *world())
+
+
+def behaviour() -> pa.Table:
+    """Return what 40 people were shown, in lists of four: each watches videos of one of four categories."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "user_id": f"u{user}",
+            "video_id": f"v{video:03}",
+            "timestamp": START,
+            "type": "view" if video % 4 == user % 4 else "impression",
+            "position": place % 4,
+        }
+        for user in range(40)
+        for place, video in enumerate(rng.permutation(60)[:20])
+    ]
+    return pa.Table.from_pylist(rows, schema=behaviour_schema(BEHAVIOUR))
 
 
 def gradients_of(learner: Learner) -> dict[str, torch.Tensor]:

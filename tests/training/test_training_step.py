@@ -15,19 +15,19 @@ from rayreel.training.config import Precision, Schedule, TrainConfig
 from rayreel.training.order import epoch_batches
 from rayreel.training.progress import learning_rate
 from rayreel.training.step import compute_type
-from training_case import MIXED, batches, gradients_of, learner, small_matrix, with_workers
+from training_case import BEHAVING, MIXED, batches, gradients_of, learner, small_matrix, with_workers
 
 KINDS = ["infonce", "supcon", "triplet", "contrastive"]
 
 
 Step = tuple[Tensor, dict[str, Tensor]]
-CASES = [(kind, rows) for kind in KINDS for rows in (16, 15, 13, 5)]
+CASES = [(kind, rows) for kind in KINDS for rows in (16, 15, 13, 5)] + [("behaviour", 13)]
 
 
 def gradients_of_a_step(kind: str, rows: int) -> Step:
     matrix = small_matrix()
-    taught = learner(matrix, LossConfig(kind=kind, log_q=True))
-    many = batches(matrix, MIXED, log_q=True)
+    taught = learner(matrix, LossConfig.model_validate({"kind": kind if kind in KINDS else KINDS[0], "log_q": True}))
+    many = batches(matrix, MIXED if kind in KINDS else BEHAVING, log_q=True)
     taught.tower.train()
     loss = taught.gradients(many.make(np.arange(rows), 0, 0, many.largest()))
     return loss, gradients_of(taught)

@@ -35,11 +35,18 @@ EXPECTED = {
     "timestamp": "an ISO date or epoch seconds",
     "rating": "a number",
     "dwell_s": "a number",
+    "position": "a number",
+    "propensity": "a number",
 }
+# Columns that only logs of what was shown have. `position` counts from 0; `propensity`: the chance to be shown at all.
+BEHAVIOUR = ("type", "position", "propensity")
+# Types of rows that are no views. Every other type is, and so are rows without one.
+NOT_WATCHED = ("impression", "skip", "dislike", "hide")
 REQUIRED = ("user_id", "video_id", "timestamp")
 # MovieLens: our names of the columns of its CSV files, and the columns of its older files, which have no header.
 KNOWN_NAMES = {"userId": "user_id", "movieId": "video_id"}
 MOVIELENS = ("user_id", "video_id", "rating", "timestamp")
+_TYPES = {"position": pa.float32(), "propensity": pa.float32()}
 
 
 def read_interactions(path: str | Path, names: Mapping[str, str] | None = None, more: Sequence[str] = ()) -> pa.Table:
@@ -48,8 +55,8 @@ def read_interactions(path: str | Path, names: Mapping[str, str] | None = None, 
     A folder is read as the Parquet files in it, in the order of their paths. `names` maps the file's column names to
     those of SCHEMA; those of RecBole and MovieLens are known. `timestamp` accepts all formats of `read_times`; ids
     converted to floats lose their .0, as in a catalog. `rating` and `dwell_s` are null if the file does not have them,
-    and so are the text columns `more`; other columns are dropped. Raises CatalogError, which names the first invalid
-    row.
+    and so are the columns `more`; other columns are dropped. Without `more`, rows with a `type` of NOT_WATCHED are left
+    out. Raises CatalogError, which names the first invalid row.
 
     >>> views = pa.table({"user_id": ["ann"], "video_id": ["waves"], "timestamp": [1706702400]})
     >>> pq.write_table(views, "views.parquet")
@@ -58,9 +65,25 @@ def read_interactions(path: str | Path, names: Mapping[str, str] | None = None, 
     ('waves', '2024-01-31T12:00:00+00:00', None)
     """
     uri = local_path(str(path))
-    schema = pa.schema([*SCHEMA, *(pa.field(name, pa.string()) for name in more)])
+    schema = behaviour_schema(more or BEHAVIOUR[:1])
     files = _parts(uri) or [uri]
-    return pa.concat_tables(_read_file(file, names or {}, schema) for file in files)
+    table = pa.concat_tables(_read_file(file, names or {}, schema) for file in files)
+    return table if more else table.filter(is_watched(table)).select(SCHEMA.names).cast(SCHEMA)
+
+
+def behaviour_schema(more: Sequence[str]) -> pa.Schema:
+    """Return the columns of SCHEMA and some more."""
+    return pa.schema([*SCHEMA, *(pa.field(name, _TYPES.get(name, pa.string())) for name in more)])
+
+
+def read_behaviour(path: str | Path) -> pa.Table:
+    """Read interactions with everything that people were shown: all rows, and the columns BEHAVIOUR. See above."""
+    return read_interactions(path, more=BEHAVIOUR)
+
+
+def is_watched(behaviour: pa.Table) -> pa.ChunkedArray:
+    """Return which rows are views, by their type."""
+    return pc.invert(pc.is_in(behaviour["type"], pa.array(NOT_WATCHED)))
 
 
 def _parts(uri: str) -> list[str]:

@@ -1,8 +1,9 @@
 """Settings of the evaluation: metrics, relevance and statistics."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
 Cutoffs = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 Relevance = Literal["category", "tags", "co_watch"]
@@ -65,6 +66,9 @@ class SplitConfig(BaseModel):
     test: float = Field(0.2, ge=0, lt=1, description="share of videos for the report, unused before it")
     group_by: str = Field("source", description="catalog column; videos with equal values stay on one side")
     seed: int = Field(0, description="seed of the split")
+    before: datetime | None = Field(
+        None, description="views from this time on are not read, in training and in reports; UTC without an offset"
+    )
     user_cut: Literal["global", "per_user"] = Field(
         "global",
         description="global: the same time cuts for all users, so that training has no future views; per_user: each "
@@ -72,3 +76,8 @@ class SplitConfig(BaseModel):
     )
     validation_period: float = Field(0.1, gt=0, lt=0.5, description="share of views: the latest before the test period")
     test_period: float = Field(0.1, gt=0, lt=0.5, description="share of views: the latest")
+
+    @field_validator("before")
+    @classmethod
+    def _has_an_offset(cls, before: datetime | None) -> datetime | None:
+        return before.replace(tzinfo=UTC) if before is not None and before.tzinfo is None else before

@@ -5,6 +5,7 @@ from enum import IntEnum
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -83,9 +84,10 @@ class UserSplit:
 def split_interactions(table: pa.Table, matrix: FeatureMatrix, split: Split, config: SplitConfig) -> UserSplit:
     """Split the interactions (columns of catalog.interactions.SCHEMA) by time according to `config.user_cut`.
 
-    Only a user's first view of a video is used. Validation queries contain neither test videos nor views of the test
-    period. Raises NoInteractions if no row is with a video of the matrix.
+    Only a user's first view of a video before `config.before` is used. Validation queries contain neither test videos
+    nor views of the test period. Raises NoInteractions if no row is with a video of the matrix.
     """
+    table = table if config.before is None else table.filter(pc.less(table["timestamp"], pa.scalar(config.before)))
     views = read_views(table, matrix)
     periods = _global_periods(views, config) if config.user_cut == "global" else _own_periods(views)
     trained = (periods == Period.TRAINING) & np.isin(views.rows, split.train)
@@ -100,6 +102,20 @@ def split_interactions(table: pa.Table, matrix: FeatureMatrix, split: Split, con
         views,
         periods,
     )
+
+
+def before_cuts(behaviour: pa.Table, table: pa.Table, users: UserSplit, config: SplitConfig) -> pa.Table:
+    """Return the rows of a log from before the validation period; `table` are the interactions that were split."""
+    if config.before is not None:
+        table, behaviour = (
+            rows.filter(pc.less(rows["timestamp"], pa.scalar(config.before))) for rows in (table, behaviour)
+        )
+    later = table.take(users.views.places[users.periods > Period.TRAINING])
+    if config.user_cut == "global":
+        return behaviour.filter(pc.less(behaviour["timestamp"], pc.min(later["timestamp"])))
+    cuts = later.group_by("user_id").aggregate([("timestamp", "min")])
+    cut = cuts["timestamp_min"].take(pc.index_in(behaviour["user_id"], cuts["user_id"].combine_chunks()))
+    return behaviour.filter(pc.fill_null(pc.less(behaviour["timestamp"], cut), True))
 
 
 def _global_periods(views: Views, config: SplitConfig) -> NDArray[np.int64]:

@@ -51,21 +51,21 @@ def read_views(table: pa.Table, matrix: FeatureMatrix) -> Views:
     users = np.asarray(known["user_id"].combine_chunks().dictionary_encode().indices).astype(np.int64)
     seconds = np.asarray(known["timestamp"].cast(pa.int64())) / 1e6
     row = np.asarray(rows.combine_chunks().take(places)).astype(np.int64)
-    weights = view_weights(_numbers(known["rating"]), _numbers(known["dwell_s"]), _durations(matrix)[row])
+    weights = view_weights(numbers_of(known["rating"]), numbers_of(known["dwell_s"]), durations_of(matrix)[row])
     views = Views(users, row, seconds, places, weights)
     return _first_views(views.only(np.lexsort((places, seconds, users))), len(matrix))
 
 
-def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """Values [V], NaN where there is none."""
+def numbers_of(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """Return the values [V], NaN where there is none."""
     return np.asarray(column.combine_chunks().cast(pa.float64()).fill_null(np.nan))
 
 
-def _durations(matrix: FeatureMatrix) -> NDArray[np.float64]:
-    """Seconds of each video [N], NaN if unknown."""
+def durations_of(matrix: FeatureMatrix) -> NDArray[np.float64]:
+    """Return the seconds of each video [N], NaN if unknown."""
     if "duration_s" not in matrix.rows.column_names:
         return np.full(len(matrix), np.nan)
-    return _numbers(matrix.rows["duration_s"])
+    return numbers_of(matrix.rows["duration_s"])
 
 
 def _first_views(views: Views, videos: int) -> Views:

@@ -1,20 +1,25 @@
-"""Exports for training: who watched what, as Parquet by month, in the columns of `catalog.interactions.SCHEMA`."""
+"""Exports for training: who watched what, and passed over what, as Parquet by month.
+
+The columns are those of `catalog.interactions`, SCHEMA and BEHAVIOUR.
+"""
 
 import io
+import json
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from sqlalchemy import Connection, case, func, literal, select
+from sqlalchemy import Connection, Row, case, func, literal, select
 
-from rayreel.catalog.interactions import SCHEMA
+from rayreel.catalog.interactions import BEHAVIOUR, behaviour_schema
 from rayreel.evaluation.weights import STARS
 from rayreel.events.database import Database
-from rayreel.events.tables import deletions, events, sessions
+from rayreel.events.tables import deletions, events, recommendations, sessions
 from rayreel.parts import parquet_bytes
 from rayreel.storage import Storage
 
@@ -26,7 +31,10 @@ ROWS_PER_READ = 50_000
 
 
 def export_interactions(database: Database, storage: Storage) -> int:
-    """Write all interactions to events/interactions/month=YYYY-MM, and return their number.
+    """Write all events to events/interactions/month=YYYY-MM, and return their number.
+
+    Those with the id of an answer that is still kept have their position in it, from 0 over all pages, and the chance
+    that the video was among the results if the scenario explored.
 
     A person without a name is named by their session. A deletion that ends during the export is found by it, and one
     that ends later finds the files, so no deleted person remains.
@@ -67,7 +75,9 @@ def _write_months(database: Database, storage: Storage) -> int:
     written, rows = set[str](), 0
     with database.reading() as connection:
         for start, end in _months(connection):
-            table = pa.Table.from_pylist(list(_interactions(connection, start, end)), schema=SCHEMA)
+            table = pa.Table.from_pylist(
+                list(_interactions(connection, start, end)), schema=behaviour_schema(BEHAVIOUR)
+            )
             if table.num_rows:
                 path = storage.path(*FOLDER, f"month={datetime.fromtimestamp(start, UTC):%Y-%m}", "part.parquet")
                 storage.write(path, parquet_bytes(table))
@@ -101,9 +111,17 @@ def _interactions(connection: Connection, start: float, end: float) -> Iterator[
                 "rating"
             ),
             case((events.c.type.in_(("view", "dwell")), events.c.value)).label("dwell_s"),
+            events.c.type,
+            recommendations.c.shown,
+            recommendations.c.earlier,
+            recommendations.c.propensities,
         )
-        .select_from(events.outerjoin(sessions, events.c.session_id == sessions.c.session_id))
-        .where(events.c.type.in_(WATCHED), events.c.at >= start, events.c.at < end)
+        .select_from(
+            events.outerjoin(sessions, events.c.session_id == sessions.c.session_id).outerjoin(
+                recommendations, events.c.recommendation_id == recommendations.c.recommendation_id
+            )
+        )
+        .where(events.c.at >= start, events.c.at < end)
         .order_by(events.c.at, events.c.seq)
     )
     for row in connection.execution_options(yield_per=ROWS_PER_READ).execute(query):
@@ -114,4 +132,19 @@ def _interactions(connection: Connection, start: float, end: float) -> Iterator[
             "timestamp": timestamp,
             "rating": row.rating,
             "dwell_s": row.dwell_s,
+            "type": row.type,
+            **_place(row),
         }
+
+
+def _place(row: Row[*tuple[Any, ...]]) -> dict[str, float | None]:
+    """Return where a video was in its answer, and the chance that it was in it."""
+    place = None if row.shown is None else _places(row.shown).get(row.video_id)
+    if place is None or row.propensities is None or place < row.earlier:
+        return {"position": place, "propensity": None}
+    return {"position": place, "propensity": json.loads(row.propensities)[place - row.earlier]}
+
+
+@lru_cache(1000)
+def _places(shown: str) -> dict[str, int]:
+    return {video: place for place, video in enumerate(json.loads(shown))}

@@ -15,6 +15,7 @@ from rayreel.errors import RayreelError
 from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.exam import Exam
 from rayreel.evaluation.splits import Split
+from rayreel.evaluation.users import before_cuts
 from rayreel.features.key import EncoderKey
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.store import FeatureStore
@@ -38,7 +39,8 @@ class TrainJob:
     """Complete description of a run, sent to every worker. `features` is the store's fingerprint.
 
     With `refit`, the run trains on validation videos too, for this number of epochs and without validation.
-    `words`: see `rayreel.training.words`.
+    `behaviour`: the log of the interactions with what was not watched, only if the pairs need it. `words`: see
+    `rayreel.training.words`.
     """
 
     storage: str
@@ -54,6 +56,7 @@ class TrainJob:
     refit: int | None = None
     frozen: FrozenConfig = field(default_factory=FrozenConfig)
     words: dict[Modality, NDArray[np.float32]] = field(default_factory=dict)
+    behaviour: pa.Table | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +88,19 @@ def prepare(job: TrainJob, workers_here: int = 1) -> Prepared:
         split.train,
         job.pairs,
         None if exam.users is None else exam.users.training,
+        _known_behaviour(job, exam),
         labels_matter=job.loss.kind == "supcon",
     )
     selection = validation(exam, job.train.select, job.pairs)
     # Arrow keeps memory from reading for reuse; for a million videos that is more than training itself needs.
     pa.default_memory_pool().release_unused()
     return Prepared(matrix, split, plan, selection)
+
+
+def _known_behaviour(job: TrainJob, exam: Exam) -> pa.Table | None:
+    if job.behaviour is None or job.interactions is None or exam.users is None:
+        return None
+    return before_cuts(job.behaviour, job.interactions, exam.users, job.splits)
 
 
 def _with_validation(split: Split) -> Split:

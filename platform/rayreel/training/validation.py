@@ -72,7 +72,7 @@ def _choices(select: Select, pairs: PairsConfig) -> list[Select]:
     if select is not Select.AUTO:
         return [select]
     item = [Select.CATEGORY, Select.TAGS]
-    labels = [Select.USERS, *item] if pairs.co_watched or pairs.co_liked else [*item, Select.USERS]
+    labels = [Select.USERS, *item] if pairs.of_users else [*item, Select.USERS]
     return [*labels, Select.VIEWS]
 
 

@@ -73,6 +73,7 @@ def make_views(
     cross_B1 = (kinds == Kind.CROSS_MODAL) & _has_both_sides(a)
     noise_B1 = kinds == Kind.NOISE
     whole_B1 = noise_B1 | (kinds == Kind.CO_WATCHED) | (kinds == Kind.LABEL) | (kinds == Kind.CO_LIKED)
+    whole_B1 |= kinds == Kind.BEHAVIOUR
     views = []
     for side, batch in enumerate((a, b)):
         visible = {

@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from ray.train import Checkpoint
 
-from rayreel.catalog.interactions import read_interactions
+from rayreel.catalog.interactions import read_behaviour, read_interactions
 from rayreel.cli.output import console, facts, next_command, note, step
 from rayreel.cli.steps.ray_session import use_ray
 from rayreel.encoders.encoder import Modality
@@ -205,17 +205,28 @@ def inputs_of(settings: Settings) -> TrainingInputs:
     """Return the features and interactions that the settings name. Raises NoFeatures."""
     store, table = features(settings), _interactions(settings)
     words = mean_words(store, settings.encoders, settings.weights_cache, settings.splits)
-    return TrainingInputs(store, store.fingerprint(), table, interactions_digest(table), words)
+    return TrainingInputs(store, store.fingerprint(), table, _digest(settings, table), words)
 
 
 def trained_already(settings: Settings, store: FeatureStore) -> Version | None:
     """Return the latest version trained on exactly these features, settings and interactions, if any."""
-    training = training_digest(settings, interactions_digest(_interactions(settings)))
+    training = training_digest(settings, _digest(settings, _interactions(settings)))
     return registry.trained_on(store.fingerprint(), training)
 
 
 def _interactions(settings: Settings) -> pa.Table | None:
     return None if settings.interactions is None else read_interactions(settings.interactions)
+
+
+def _behaviour(settings: Settings) -> pa.Table | None:
+    """Return the interactions with what was shown and not watched, if the pairs need it."""
+    needed = settings.interactions is not None and settings.pairs.of_behaviour
+    return read_behaviour(str(settings.interactions)) if needed else None
+
+
+def _digest(settings: Settings, interactions: pa.Table | None) -> str:
+    behaviour = _behaviour(settings)
+    return interactions_digest(interactions if behaviour is None else behaviour)
 
 
 def _train_and_register(settings: Settings, inputs: TrainingInputs, job: TrainJob, record: TowerRun) -> RegisteredTower:
@@ -304,6 +315,7 @@ def job_of(settings: Settings, inputs: TrainingInputs) -> tuple[TrainJob, PairRe
         interactions=inputs.interactions,
         frozen=settings.frozen,
         words=inputs.words,
+        behaviour=_behaviour(settings),
     )
     return with_recipe(job)
 

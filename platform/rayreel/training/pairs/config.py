@@ -9,6 +9,10 @@ from rayreel.evaluation.config import MODALITY_DROPOUT
 DAY_S = 24 * 3600.0
 
 
+# The settings that are weights of pair sources.
+SOURCES = ("views", "co_watched", "cross_modal", "label", "co_liked", "noise", "behaviour")
+
+
 class PairsConfig(BaseModel):
     """The mixture of pair sources and their thresholds.
 
@@ -24,6 +28,12 @@ class PairsConfig(BaseModel):
     cross_modal: float = Field(0, ge=0, description="weight of a video's images and audio paired with its text")
     label: float = Field(0, ge=0, description="weight of another video of the same category")
     co_liked: float = Field(0, ge=0, description="weight of a similar video that the same users rated highly")
+    behaviour: float = Field(
+        0,
+        ge=0,
+        description="weight of another video that the same users watched around that time, more if they liked it and "
+        "less if it was shown where everything is watched",
+    )
     noise: float = Field(
         0, ge=0, description="weight of the video with added noise; for ablations only, not useful for training"
     )
@@ -53,12 +63,16 @@ class PairsConfig(BaseModel):
         200, ge=1, description="co-liked: maximum number of partners per video, most co-liked first; bounds memory"
     )
 
-    negatives: Literal["batch", "mined"] = Field(
+    max_debiasing: float = Field(
+        10.0, ge=1, description="behaviour: maximum weight of a watch for being shown where few look; 1: no debiasing"
+    )
+
+    negatives: Literal["batch", "mined", "skipped"] = Field(
         "batch",
         description="batch: the other videos of the batch; mined: also nearby videos that are not alike, mined every "
-        "epoch",
+        "epoch; skipped: also videos that were shown to users who watched the video, and watched less than expected",
     )
-    mined_per_pair: int = Field(1, ge=1, description="mined negatives per pair")
+    mined_per_pair: int = Field(1, ge=1, description="mined or skipped negatives per pair")
     mined_from_rank: int = Field(
         10, ge=0, description="number of nearest videos left out as likely unlabelled positives"
     )
@@ -73,10 +87,20 @@ class PairsConfig(BaseModel):
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
-        if not any((self.views, self.co_watched, self.cross_modal, self.label, self.co_liked, self.noise)):
+        if not any(getattr(self, name) for name in SOURCES):
             raise ValueError("all pair sources have weight 0. Set the weight of one, such as pairs.views=1.")
         if self.mined_to_rank <= self.mined_from_rank:
             raise ValueError("pairs.mined_to_rank must be above pairs.mined_from_rank")
         if self.max_jaccard_negative >= self.min_jaccard:
             raise ValueError("pairs.max_jaccard_negative must be below pairs.min_jaccard")
         return self
+
+    @property
+    def of_users(self) -> bool:
+        """Whether pairs come from what users watched."""
+        return any((self.co_watched, self.co_liked, self.behaviour))
+
+    @property
+    def of_behaviour(self) -> bool:
+        """Whether it matters what users were shown."""
+        return self.behaviour > 0 or self.negatives == "skipped"

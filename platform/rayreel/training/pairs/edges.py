@@ -24,16 +24,24 @@ def training_interactions(
     return interactions.filter(pa.array(kept)), rows[kept]
 
 
-def co_watched(interactions: pa.Table, rows_I: NDArray[np.int64], count: int, config: PairsConfig) -> sparse.csr_array:
+def co_watched(
+    interactions: pa.Table,
+    rows_I: NDArray[np.int64],
+    count: int,
+    config: PairsConfig,
+    weight_I: NDArray[np.float64] | None = None,
+) -> sparse.csr_array:
     """Return how often two videos were watched together, over all users: [count, count], symmetric.
 
     Together means by one user within `co_watch_window_s` or, with `session_gap_s`, in one session; and at most
-    `co_watch_reach` watches apart. At most 2 · reach · interactions entries.
+    `co_watch_reach` watches apart. With `weight_I`, two watches count as the product of their weights. At most
+    2 · reach · interactions entries.
     """
     user_I = codes_of(interactions["user_id"])
     moment_I = np.asarray(pc.cast(interactions["timestamp"], pa.timestamp("us", tz="UTC")).cast(pa.int64())) / 1e6
     order = np.lexsort((rows_I, moment_I, user_I))
     row_I, moment_I = rows_I[order], moment_I[order]
+    weight_I = np.ones(len(order)) if weight_I is None else weight_I[order]
     session_I = _sessions(user_I[order], moment_I, config.session_gap_s)
     window_s = config.co_watch_window_s if config.session_gap_s is None else np.inf
     edges = sparse.csr_array((count, count), dtype=np.float32)
@@ -45,7 +53,8 @@ def co_watched(interactions: pa.Table, rows_I: NDArray[np.int64], count: int, co
             break
         together &= earlier_I != later_I
         pairs = (earlier_I[together], later_I[together])
-        edges = edges + sparse.csr_array((np.ones(len(pairs[0]), np.float32), pairs), shape=(count, count))
+        weights = (weight_I[:-lag] * weight_I[lag:])[together].astype(np.float32)
+        edges = edges + sparse.csr_array((weights, pairs), shape=(count, count))
     return sparse.csr_array(edges + edges.T)
 
 
@@ -75,7 +84,7 @@ def co_liked(
     parts = []
     for first in range(0, count, chunk):
         together = sparse.csr_array(likes_NU[first : first + chunk] @ likes_UN)
-        parts.append(_heaviest(labels.overlapping(together, first, config.min_jaccard), first, config))
+        parts.append(heaviest(labels.overlapping(together, first, config.min_jaccard), first, config))
     edges = sparse.csr_array(sparse.vstack(parts))
     return sparse.csr_array(edges.maximum(edges.T))
 
@@ -91,7 +100,7 @@ def _likes(interactions: pa.Table, rows_I: NDArray[np.int64], count: int, min_ra
     return likes
 
 
-def _heaviest(edges: sparse.csr_array, first: int, config: PairsConfig) -> sparse.csr_array:
+def heaviest(edges: sparse.csr_array, first: int, config: PairsConfig) -> sparse.csr_array:
     """The heaviest edges of each row without self-loops; the first row is row `first` of the matrix."""
     coo = sparse.coo_array(edges)
     row, column = coo.coords

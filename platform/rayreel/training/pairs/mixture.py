@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from rayreel.encoders.encoder import Modality
 from rayreel.features.matrix import FeatureMatrix
+from rayreel.training.pairs.behaviour import Behaviour
 from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.pairs.edges import co_liked, co_watched, training_interactions
 from rayreel.training.pairs.relations import LabelSets
@@ -15,6 +16,8 @@ _NO_PAIRS = {
     Kind.CROSS_MODAL: "no training video has text and images or audio. Extract text features",
     Kind.LABEL: "no category has two training videos. Add a `category` column to the catalog",
     Kind.CO_WATCHED: "no user watched two training videos together. Increase pairs.co_watch_window_s",
+    Kind.BEHAVIOUR: "no two training videos were watched together more often than by chance. Increase "
+    "pairs.co_watch_window_s",
     Kind.CO_LIKED: "no user rated two training videos with overlapping categories or tags at pairs.min_rating or "
     "higher. Lower pairs.min_rating or pairs.min_jaccard",
 }
@@ -26,10 +29,13 @@ def sources_of(
     config: PairsConfig,
     interactions: pa.Table | None,
     labels: LabelSets | None,
+    *,
+    behaviour: Behaviour | None = None,
 ) -> dict[Kind, PairSource]:
     """Return every source with a weight, and VIEWS as the fallback of all anchors, in the order of `Kind`.
 
-    `labels` are needed for CO_LIKED only. Raises PairsImpossible if a source has no partner for any training row.
+    `labels` are needed for CO_LIKED only, `behaviour` for BEHAVIOUR. Raises PairsImpossible if a source has no partner
+    for any training row.
     """
     sources: dict[Kind, PairSource] = {Kind.VIEWS: SelfPairs(in_train_N)}
     if config.co_watched > 0:
@@ -45,10 +51,38 @@ def sources_of(
         sources[Kind.CO_LIKED] = Graph.of(co_liked(_require_ratings(rated), rows, labels, config))
     if config.noise > 0:
         sources[Kind.NOISE] = SelfPairs(in_train_N)
+    if config.behaviour > 0:
+        assert behaviour is not None
+        sources[Kind.BEHAVIOUR] = Graph.of(behaviour.edges(config))
     for kind, why in _NO_PAIRS.items():
         if kind in sources and not sources[kind].has_N().any():
             raise _impossible(kind, why)
     return sources
+
+
+def behaviour_of(
+    matrix: FeatureMatrix, in_train_N: NDArray[np.bool_], config: PairsConfig, table: pa.Table | None
+) -> Behaviour | None:
+    """Return what users were shown and watched, if a setting needs it. Raises PairsImpossible without interactions."""
+    if not config.of_behaviour:
+        return None
+    if table is None:
+        raise PairsImpossible(
+            "pairs.behaviour and pairs.negatives=skipped need what users were shown and watched. Pass --interactions "
+            "FILE, or set pairs.behaviour=0 and pairs.negatives=batch."
+        )
+    return Behaviour.of(table, matrix, in_train_N, config)
+
+
+def skipped_of(behaviour: Behaviour, config: PairsConfig) -> Graph:
+    """Return the videos that users passed over more often than expected. Raises PairsImpossible if there are none."""
+    edges = behaviour.skipped(config)
+    if edges.nnz == 0:
+        raise PairsImpossible(
+            "pairs.negatives is skipped, but no video was watched less than expected by users who watched another one. "
+            "Pass interactions with impressions and their positions, or set pairs.negatives=batch."
+        )
+    return Graph.of(edges)
 
 
 def watch_shares(

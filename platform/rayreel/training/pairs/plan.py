@@ -12,7 +12,7 @@ from torch import Tensor
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.tower.losses.global_batch import FILLER, Relation
 from rayreel.training.pairs.config import PairsConfig
-from rayreel.training.pairs.mixture import sources_of, watch_shares
+from rayreel.training.pairs.mixture import behaviour_of, skipped_of, sources_of, watch_shares
 from rayreel.training.pairs.relations import Alike, Distinct, LabelSets
 from rayreel.training.pairs.sources import NONE, Graph, Kind, PairsImpossible, PairSource, codes_of
 
@@ -26,8 +26,8 @@ class DrawnPairs:
     """Partners and negatives of the J anchors of a step; FILLER for an anchor that is FILLER.
 
     partners_J: row numbers. kinds_J: the source of each pair, a `Kind`. negatives_J: [J · E], E = `mined_per_pair`
-    mined negatives per anchor, so those of anchors first .. last are at first · E .. last · E; FILLER if none was
-    mined; None unless negatives are mined.
+    explicit negatives per anchor, so those of anchors first .. last are at first · E .. last · E; FILLER if there is
+    none; None if negatives are those of the batch.
     """
 
     partners_J: NDArray[np.int64]
@@ -45,7 +45,7 @@ class PairPlan:
     each other; None: all that are not alike. log_q_N: log probability that a row is the partner of a random training
     anchor, for the logQ correction (finite for rows that are never drawn). position_N: position among the T training
     rows, NONE for others. cumulative_TK: cumulative probability of each source. mined_TR: mined negatives, None until
-    `mine`; part of a checkpoint within an epoch.
+    `mine`; part of a checkpoint within an epoch. skipped: what negatives are drawn from instead, if configured.
     """
 
     train_rows: NDArray[np.int64]
@@ -58,6 +58,7 @@ class PairPlan:
     log_q_N: NDArray[np.float32]
     anchor_T: NDArray[np.float64] | None = None
     mined_TR: NDArray[np.int32] | None = None
+    skipped: Graph | None = None
 
     @staticmethod
     def of(
@@ -65,12 +66,14 @@ class PairPlan:
         train_rows: NDArray[np.int64],
         config: PairsConfig,
         interactions: pa.Table | None,
+        behaviour: pa.Table | None = None,
         *,
         labels_matter: bool = False,
     ) -> "PairPlan":
         """Build the plan of a mixture. With `labels_matter`, videos of one category are alike for any mixture.
 
-        `interactions` must be limited to the training period; those with videos outside `train_rows` are ignored.
+        `interactions` and `behaviour`, with the columns of `catalog.interactions.BEHAVIOUR`, must be limited to the
+        training period; rows with videos outside `train_rows` are ignored.
         Raises PairsImpossible if a source with a weight has no pairs.
         """
         if config.negatives == "mined" and len(train_rows) <= config.mined_from_rank + 1:
@@ -81,7 +84,8 @@ class PairPlan:
         position_N = np.full(len(matrix), NONE)
         position_N[train_rows] = np.arange(len(train_rows))
         labels = LabelSets.of(matrix.column("category"), matrix.column("tags")) if config.co_liked > 0 else None
-        sources = sources_of(matrix, position_N != NONE, config, interactions, labels)
+        shown = behaviour_of(matrix, position_N != NONE, config, behaviour)
+        sources = sources_of(matrix, position_N != NONE, config, interactions, labels, behaviour=shown)
         chance_TK = _chances(sources, train_rows, config)
         anchor_T = watch_shares(matrix, train_rows, interactions) if config.anchors == "watches" else None
         codes = [codes_of(matrix.rows["content_hash"])]
@@ -97,6 +101,7 @@ class PairPlan:
             None if labels is None else Distinct(labels, config.max_jaccard_negative),
             _log_q(sources, train_rows, chance_TK, anchor_T, len(matrix)),
             anchor_T,
+            skipped=skipped_of(shown, config) if shown is not None and config.negatives == "skipped" else None,
         )
 
     def draw(self, anchors_J: NDArray[np.int64], rng: np.random.Generator) -> DrawnPairs:
@@ -110,7 +115,7 @@ class PairPlan:
             raise ValueError("anchors must be training rows")
         kinds, partners = self._pairs(anchors, rng)
         per_pair = self.config.mined_per_pair
-        negatives = self._negatives(anchors, rng).reshape(-1) if self.config.negatives == "mined" else None
+        negatives = None if self.config.negatives == "batch" else self._negatives(anchors, rng).reshape(-1)
         return DrawnPairs(
             _padded(partners, real_J),
             _padded(kinds, real_J),
@@ -134,8 +139,10 @@ class PairPlan:
         return kinds, partners
 
     def _negatives(self, anchors: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """[J, E]: mined negatives of each anchor, drawn with replacement; FILLER if none was mined."""
+        """[J, E]: explicit negatives of each anchor, drawn with replacement; FILLER if it has none."""
         per_pair = self.config.mined_per_pair
+        if self.skipped is not None:
+            return self.skipped.partners(np.repeat(anchors, per_pair), rng).reshape(-1, per_pair)
         if self.mined_TR is None:
             return np.full((len(anchors), per_pair), FILLER)
         mined_JR = self.mined_TR[self.position_N[anchors]].astype(np.int64)

@@ -24,6 +24,7 @@ class Kind(IntEnum):
     LABEL = 3
     CO_LIKED = 4
     NOISE = 5
+    BEHAVIOUR = 6
 
 
 class PairSource(Protocol):

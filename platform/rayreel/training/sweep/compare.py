@@ -100,7 +100,7 @@ def common_select(cells: Sequence[tuple[TrainConfig, PairsConfig]], *, users: bo
             f"--grid train.select={','.join(sorted(named))}: all trials must use the same validation task. Set it with "
             "--set train.select."
         )
-    if users and named == {Select.AUTO} and any(pairs.co_watched or pairs.co_liked for _, pairs in cells):
+    if users and named == {Select.AUTO} and any(pairs.of_users for _, pairs in cells):
         return Select.USERS
     return named.pop()
 

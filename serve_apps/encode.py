@@ -15,9 +15,9 @@ from ray import serve
 from rayreel.catalog.video import CatalogVideo
 from rayreel.compat.ray_serve import most_calls
 from rayreel.encoders.compute import device_named
-from rayreel.encoders.config import TextWeights, weights_in
 from rayreel.encoders.cross_encoder import CrossEncoder, load_cross_encoder
 from rayreel.encoders.encoder import Modality
+from rayreel.encoders.text_weights import TextWeights, weights_in
 from rayreel.errors import RayreelError
 from rayreel.failures import Reason, Rejected
 from rayreel.features.key import EncoderKey

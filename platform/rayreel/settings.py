@@ -16,7 +16,8 @@ from rayreel.access.config import ServeConfig
 from rayreel.catalog.sample.config import SampleConfig
 from rayreel.compat.ray_cluster import in_submitted_job
 from rayreel.encoders.adopted import adopted_encoders
-from rayreel.encoders.config import EncodersConfig, Modality
+from rayreel.encoders.config import EncodersConfig
+from rayreel.encoders.registry import Modality
 from rayreel.enrichment.config import EnrichConfig
 from rayreel.errors import RayreelError
 from rayreel.evaluation.config import EvaluationConfig, SplitConfig
@@ -97,6 +98,14 @@ class Settings(BaseSettings):
         encoders: EncodersConfig | None = info.data.get("encoders")
         root = str(info.data.get("storage"))
         return sampling if encoders is None else encoders.sampled(sampling, lambda: _weights_cache(encoders, root))
+
+    @field_validator("extract")
+    @classmethod
+    def _nvdec_runs_outside_the_sandbox(cls, extract: ExtractConfig, info: ValidationInfo) -> ExtractConfig:
+        limits: Limits | None = info.data.get("limits")
+        if extract.nvdec and limits is not None and limits.require_sandbox:
+            raise ValueError("nvdec decodes outside the sandbox, and limits.require_sandbox is set; unset one")
+        return extract
 
     @property
     def place(self) -> "Storage":

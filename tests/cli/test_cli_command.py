@@ -97,6 +97,7 @@ print(json.dumps([asdict(listener) | {"loopback": listener.is_on_loopback} for l
 """
 
 
+@pytest.mark.slow
 def test_the_ray_of_a_command_listens_on_loopback_and_requires_a_token(ray_folder: str) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     environment |= {"RAY_TMPDIR": ray_folder, "RAY_AUTH_TOKEN_PATH": f"{ray_folder}/auth_token"}

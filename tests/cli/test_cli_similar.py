@@ -76,6 +76,7 @@ def test_a_file_that_is_in_no_catalog_is_a_query(promoted: Promoted, tmp_path: P
     assert [video["video_id"] for video in one] == [video["video_id"] for video in other]
 
 
+@pytest.mark.slow
 def test_a_query_by_file_takes_every_option(promoted: Promoted, tmp_path: Path) -> None:
     film = str(write_film(tmp_path / "film.mp4"))
     plain = [video["video_id"] for video in answer(promoted, "similar", film, "--k", "40")["results"]]

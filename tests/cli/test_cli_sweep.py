@@ -25,7 +25,7 @@ from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.recipe import LABELS
 from tracking_database import with_database
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 EPOCHS = 2
 GRID = ["pairs.mined_from_rank=1,5,80"]  # of fewer training videos than 80
@@ -148,7 +148,6 @@ def test_the_table_has_the_baselines_beside_the_trials(swept: SweepRun) -> None:
     assert "| pairs.mined_from_rank=5 |" in markdown and "PairsImpossible" in markdown
 
 
-@pytest.mark.slow
 def test_the_best_recipe_registers_every_kind_and_challenges_with_the_best_on_validation(
     swept: SweepRun, no_tracking: None, tmp_path: Path
 ) -> None:

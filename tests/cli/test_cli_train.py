@@ -111,6 +111,7 @@ def test_without_labels_and_interactions_averaged_frozen_features_are_registered
     assert ray.is_initialized() == was_initialised
 
 
+@pytest.mark.slow
 def test_with_interactions_a_user_tower_is_registered_with_the_version_and_has_a_row_in_the_report(
     tmp_path: Path, no_tracking: None
 ) -> None:
@@ -137,6 +138,7 @@ def test_a_sweep_of_a_recipe_that_trains_nothing_is_refused() -> None:
         run_sweep(settings, [("train.recipe=frozen",)], [settings], seeds=1, parallel=1)
 
 
+@pytest.mark.slow
 def test_resume_accepts_no_settings(tmp_path: Path) -> None:
     failed = run_script("jobs/train.py", "--resume", "last", "--epochs", "3", "--storage", str(tmp_path))
     assert failed.returncode == 1 and "settings that the run started with" in failed.stdout

@@ -17,7 +17,7 @@ from processes import marked, title
 from rayreel.client.client import Client
 from rayreel.client.operation import Operations
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PROBLEM = "application/problem+json"
 RAY = Path(sys.executable).with_name("ray")

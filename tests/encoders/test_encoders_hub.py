@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 import checkpoints
-from rayreel.encoders.config import EncodersConfig, checkpoint_of
+from rayreel.encoders.config import EncodersConfig
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.hub import checkpoint_folder
 from rayreel.encoders.hub_files import digest_of, files_of, licence_of, problem_of
 from rayreel.encoders.load import encoder_identities, licences, load_encoder, load_word_encoders
+from rayreel.encoders.registry import checkpoint_of
 from rayreel.encoders.trained import UnknownEncoder
 from rayreel.encoders.weights import HubRepo, UnreachableWeights
 from rayreel.errors import RayreelError

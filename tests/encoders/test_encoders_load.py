@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from rayreel.encoders.compute import best_device, device_named
-from rayreel.encoders.config import ENCODERS, PRESETS, EncodersConfig
+from rayreel.encoders.config import EncodersConfig
 from rayreel.encoders.encoder import FrameEncoder, Modality
 from rayreel.encoders.load import encoder_identities, load_encoder, load_encoders
+from rayreel.encoders.registry import ENCODERS, PRESETS
 from rayreel.encoders.trained import UnknownEncoder
 from rayreel.errors import RayreelError
 

@@ -14,13 +14,14 @@ from PIL import Image
 
 import checkpoints
 from rayreel.encoders.compute import Compute
-from rayreel.encoders.config import EncodersConfig, checkpoint_of, is_open_clip, spec_of
+from rayreel.encoders.config import EncodersConfig
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.hub import checkpoint_folder, repo_or_folder
 from rayreel.encoders.hub_files import OPEN_CLIP, digest_of, files_of, problem_of, squeezes
 from rayreel.encoders.hub_open_clip import load_open_clip_frames, load_open_clip_text
 from rayreel.encoders.load import encoder_identities, licences, load_encoder, load_word_encoders
 from rayreel.encoders.open_clip_names import repo_of
+from rayreel.encoders.registry import checkpoint_of, is_open_clip, spec_of
 from rayreel.encoders.trained import UnknownEncoder
 from rayreel.encoders.weights import HubRepo, OpenClipName, UnreachableWeights
 from rayreel.errors import RayreelError

@@ -9,10 +9,11 @@ from threading import Thread
 import pytest
 
 from rayreel.encoders import reach as reaching
-from rayreel.encoders.config import ENCODERS, EncodersConfig, EncoderSpec
+from rayreel.encoders.config import EncodersConfig
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.known import named_encoders
 from rayreel.encoders.reach import reach
+from rayreel.encoders.registry import ENCODERS, EncoderSpec
 from rayreel.encoders.weights import NetworkWeights, Package, WeightsFile
 
 CONTENT = b"the genuine parameters"

@@ -10,7 +10,8 @@ from feature_rows import KEY, feature_row, feature_table
 from language_model import ANSWER, Body, LanguageModel, texts_of
 from rayreel.catalog.read import Catalog
 from rayreel.catalog.video import CatalogVideo
-from rayreel.encoders.config import Modality, TextWeights
+from rayreel.encoders.registry import Modality
+from rayreel.encoders.text_weights import TextWeights
 from rayreel.enrichment.answers import Answers
 from rayreel.enrichment.config import EnrichConfig
 from rayreel.enrichment.enrich import EnrichmentPlan, enrich

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from feature_rows import feature_matrix, feature_row
-from rayreel.encoders.config import TextWeights
 from rayreel.encoders.hashed_words import HashedWords
+from rayreel.encoders.text_weights import TextWeights
 from rayreel.errors import RayreelError
 from rayreel.evaluation.config import EvaluationConfig, SplitConfig
 from rayreel.evaluation.exam import Exam

@@ -14,7 +14,7 @@ from rayreel.features.extract import ExtractReport, TooManyFailures
 from rayreel.settings import load_settings
 from run import WEIGHTS, quarantine, rows
 
-pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
 
 
 def films(folder: Path) -> Path:

@@ -24,7 +24,7 @@ from rayreel.storage import Storage
 
 WEIGHTS = ROOT / ".rayreel-test" / "weights"
 ENCODERS = EncodersConfig(cache_dir=WEIGHTS)
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ import pytest
 from feature_rows import feature_row, feature_table
 from rayreel.catalog.read import read_catalog
 from rayreel.catalog.video import CatalogVideo
-from rayreel.encoders.config import EncodersConfig, TextWeights, weights_in
+from rayreel.encoders.config import EncodersConfig
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import encoder_identities
+from rayreel.encoders.text_weights import TextWeights, weights_in
 from rayreel.features.config import ExtractConfig
 from rayreel.features.decoding import DecodeVideos
 from rayreel.features.encoding import EncodeVideos

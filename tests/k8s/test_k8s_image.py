@@ -20,6 +20,8 @@ from films import write_film
 from k8s_manifests import ROOT, pods
 from rendering import build
 
+pytestmark = pytest.mark.slow
+
 DOCKERFILE = (ROOT / "k8s" / "Dockerfile").read_text()
 STEPS = ROOT / "k8s" / "image.sh"
 

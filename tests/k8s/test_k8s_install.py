@@ -16,6 +16,8 @@ from k8s_api_server import ApiServer, plural_of
 from k8s_manifests import OVERLAY_NAMES, ROOT, rendered
 from rendering import kubectl
 
+pytestmark = pytest.mark.slow
+
 CRDS = ["rayservices.ray.io", "podmonitors.monitoring.coreos.com", "gateways.gateway.networking.k8s.io"]
 CRDS += ["milvuses.milvus.io"]
 
@@ -56,9 +58,7 @@ def create_secrets(server: ApiServer, overlay: str) -> None:
         server.put("secrets", {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": place}})
 
 
-@pytest.mark.parametrize(
-    "overlay", ["local", *(pytest.param(name, marks=pytest.mark.slow) for name in OVERLAY_NAMES if name != "local")]
-)
+@pytest.mark.parametrize("overlay", OVERLAY_NAMES)
 def test_an_overlay_is_installed_on_an_empty_cluster_twice_and_removed(
     server: ApiServer, tmp_path: Path, overlay: str
 ) -> None:

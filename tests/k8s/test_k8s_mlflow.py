@@ -14,6 +14,8 @@ from mlflow import MlflowClient
 from k8s_manifests import ROOT, of_kind, pods, rendered
 from ports import free_port
 
+pytestmark = pytest.mark.slow
+
 LOGIN = ("rayreel", "a password of the test's")
 SECRETS = ("MLFLOW_AUTH_ADMIN_USERNAME", "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY")
 

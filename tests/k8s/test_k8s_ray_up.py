@@ -52,6 +52,7 @@ def test_a_key_unknown_to_ray_is_detected(config: Config) -> None:
         validate_config(config)
 
 
+@pytest.mark.slow
 def test_rays_provider_launches_the_machines(config: Config, aws: None) -> None:
     filled = AWSNodeProvider.fillout_available_node_types_resources(copy.deepcopy(config))
     resources = {name: kind["resources"] for name, kind in filled["available_node_types"].items()}

@@ -92,6 +92,7 @@ def test_replicas_share_one_reconciler_and_newer_settings_replace_it(site: Site,
     pytest.fail("the old reconciler is still running")
 
 
+@pytest.mark.slow
 def test_a_nudge_makes_the_reconciler_judge_a_refused_champion_again(site: Site, start: Start) -> None:
     promote(registry.resolve("2"), site)
     point_champion(3)

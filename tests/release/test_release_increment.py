@@ -195,6 +195,7 @@ def test_a_write_killed_between_rows_and_index_is_indexed_by_the_next_write(rele
     assert "v000" not in in_the_index(release) and "new" in in_the_index(release)
 
 
+@pytest.mark.slow
 def test_a_kill_loses_no_acknowledged_video_and_store_rows_and_index_agree(
     release: Candidate, store: FeatureStore
 ) -> None:

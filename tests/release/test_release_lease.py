@@ -125,6 +125,7 @@ def test_the_lease_of_a_killed_local_process_is_free_at_once(storage: Storage, h
         assert time.monotonic() - before < 300
 
 
+@pytest.mark.slow
 def test_a_renewed_lease_outlives_its_ttl(storage: Storage, holder: Start) -> None:
     process = holder()
     with pytest.raises(Held):
@@ -132,6 +133,7 @@ def test_a_renewed_lease_outlives_its_ttl(storage: Storage, holder: Start) -> No
     assert checked(process) == "still held"
 
 
+@pytest.mark.slow
 def test_a_process_suspended_beyond_the_ttl_loses_the_lease_and_changes_nothing(
     storage: Storage, holder: Start
 ) -> None:

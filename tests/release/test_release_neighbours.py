@@ -65,6 +65,7 @@ def test_a_small_catalog_has_fewer_neighbours(count: int, width: int) -> None:
     assert nearest.shape == cosines.shape == (count, width)
 
 
+@pytest.mark.slow
 def test_a_gpu_of_another_node_gives_the_same_neighbours(tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", unit_rows(50))
     subprocess.run([sys.executable, "-c", ELSEWHERE, str(tmp_path)], check=True)

@@ -118,6 +118,7 @@ def agree_on(site: Site, version: int) -> None:
     assert site.serving() == registry.pointed_at(registry.CHAMPION) == made.version == version
 
 
+@pytest.mark.slow
 def test_of_two_concurrent_promotions_one_succeeds_and_the_other_is_overtaken(serving_one: Site, start: Start) -> None:
     other = start(serving_one, 3, "snapshot")
     assert promote(registry.resolve("2"), serving_one).previous == 1
@@ -154,6 +155,7 @@ def test_of_two_threads_that_promote_one_succeeds_at_any_stage(one: Site, stage:
     assert switches()[1:] == [("promoted", won.version.number, "1")]
 
 
+@pytest.mark.slow
 def test_a_version_is_promoted_by_one_process_at_a_time(serving_one: Site, start: Start) -> None:
     other = start(serving_one, 2, "indexing")
     with pytest.raises(Held, match=rf"\(process {other.process.pid}\) promotes version 2 since"):

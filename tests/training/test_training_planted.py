@@ -137,6 +137,7 @@ def found() -> NextViewScores:
     return NextViewScores(scores, {"all": np.ones(len(targets_Q), np.bool_), "warm": warm, "cold": cold})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["all", "cold"])
 def test_co_watching_teaches_what_similarity_of_content_cannot_show(part: str) -> None:
     best = found().best(CONTENT, part)

@@ -118,12 +118,14 @@ def test_a_killed_worker_changes_no_result(
     assert_same(result, uninterrupted)
 
 
+@pytest.mark.slow
 def test_a_completed_run_of_the_same_name_returns_its_result(
     uninterrupted: tuple[Trained, list[dict[str, float]]], storage: Storage
 ) -> None:
     assert_same(run(storage, "uninterrupted"), uninterrupted)
 
 
+@pytest.mark.slow
 def test_mapped_features_without_prefetching_train_the_same_tower(
     uninterrupted: tuple[Trained, list[dict[str, float]]], storage: Storage, tmp_path: Path
 ) -> None:
@@ -131,6 +133,7 @@ def test_mapped_features_without_prefetching_train_the_same_tower(
     assert_same(other, uninterrupted)
 
 
+@pytest.mark.slow
 def test_a_diverging_run_stops_and_names_the_last_good_checkpoint(ray_cluster: None, storage: Storage) -> None:
     with pytest.raises(Diverged, match=r"epoch \d, step \d, at learning rate .*checkpoint_.*train\.learning_rate"):
         run(storage, "diverging", learning_rate=300, warmup=0.9, workers=1)

@@ -38,6 +38,8 @@ from rayreel.training.pairs.plan import PairPlan
 from rayreel.training.recipe import LABELS
 from rayreel.training.validation import validation
 
+pytestmark = pytest.mark.slow
+
 FEW, MANY = range(5), range(5, 40)
 ALPHA = GatesConfig().alpha
 SPLITS = SplitConfig(validation=0.15, test=0.3)
@@ -150,6 +152,5 @@ def test_what_serves_is_not_worse_than_frozen_features() -> None:
     check([lead_in(seed) for seed in FEW])
 
 
-@pytest.mark.slow
 def test_what_serves_is_not_worse_than_frozen_features_in_many_worlds() -> None:
     check([lead_in(seed) for seed in MANY])

@@ -7,7 +7,7 @@ import typer
 
 from rayreel.cli.described import matching, setting_lines
 from rayreel.cli.output import print_json
-from rayreel.encoders.config import Modality
+from rayreel.encoders.registry import Modality
 from rayreel.errors import RayreelError
 from rayreel.features.metric import Metric
 

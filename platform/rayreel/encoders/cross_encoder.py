@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 
 from rayreel.encoders.checkpoint import LOCAL, quiet
-from rayreel.encoders.config import checkpoint_of
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.hub import checkpoint_folder
+from rayreel.encoders.registry import checkpoint_of
 from rayreel.encoders.trained import UnknownEncoder
 from rayreel.encoders.weights import HubRepo
 from rayreel.errors import RayreelError

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rayreel.encoders.config import Modality
+from rayreel.encoders.registry import Modality
 
 __all__ = ["AudioEncoder", "FrameEncoder", "Modality", "TextEncoder", "Vectors", "WordEncoders"]
 

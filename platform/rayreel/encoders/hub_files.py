@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rayreel.encoders.config import OPEN_CLIP_CONFIG, is_checkpoint, is_open_clip, read_json
 from rayreel.encoders.locate import sha256_of
+from rayreel.encoders.registry import OPEN_CLIP_CONFIG, is_checkpoint, is_open_clip, read_json
 from rayreel.encoders.weights import HubRepo
 
 CARD = "README.md"

@@ -11,10 +11,10 @@ from torchvision.transforms.functional import to_pil_image
 
 from rayreel.encoders.checkpoint import LOCAL
 from rayreel.encoders.compute import Compute
-from rayreel.encoders.config import OPEN_CLIP_CONFIG, read_json
 from rayreel.encoders.hub_frames import Pixels, check_pixels, random_frames
 from rayreel.encoders.open_clip_names import library
 from rayreel.encoders.pictures import PictureEncoder
+from rayreel.encoders.registry import OPEN_CLIP_CONFIG, read_json
 from rayreel.encoders.runtime import start_checked
 from rayreel.encoders.text import TokenEncoder
 from rayreel.errors import RayreelError

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rayreel.encoders.checkpoint import LOCAL, load_pretrained, read_state
 from rayreel.encoders.compute import Compute
-from rayreel.encoders.config import read_json
+from rayreel.encoders.registry import read_json
 from rayreel.encoders.runtime import start_checked
 from rayreel.encoders.text import POOLINGS, PooledText, Pooling, Prompts, TokenEncoder, Tokenize, UnitLength
 from rayreel.errors import RayreelError

@@ -3,18 +3,11 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rayreel.encoders.config import (
-    BUNDLES,
-    ENCODERS,
-    NAMED_CHECKPOINTS,
-    PRESETS,
-    EncodersConfig,
-    EncoderSpec,
-    checkpoint_of,
-)
+from rayreel.encoders.config import EncodersConfig
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.hub import checkpoint_here
 from rayreel.encoders.hub_files import licence_of
+from rayreel.encoders.registry import BUNDLES, ENCODERS, NAMED_CHECKPOINTS, PRESETS, EncoderSpec, checkpoint_of
 from rayreel.encoders.trained import UnknownEncoder, read_facts, trained_names
 
 YOURS = "yours"

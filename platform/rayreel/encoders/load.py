@@ -11,12 +11,13 @@ from typing import Any
 import torch
 
 from rayreel.encoders.compute import compute_of, quantiser
-from rayreel.encoders.config import EncodersConfig, checkpoint_of, spec_of
+from rayreel.encoders.config import EncodersConfig
 from rayreel.encoders.encoder import AudioEncoder, FrameEncoder, Modality, TextEncoder, WordEncoders
 from rayreel.encoders.hub import checkpoint_folder, repo_or_folder
 from rayreel.encoders.hub_files import digest_of, format_of, has_text_side, licence_of
 from rayreel.encoders.locate import locate, sha256_of
 from rayreel.encoders.passes import PassMeter
+from rayreel.encoders.registry import checkpoint_of, spec_of
 from rayreel.encoders.trained import read_facts
 from rayreel.encoders.weights import HubRepo
 from rayreel.errors import RayreelError

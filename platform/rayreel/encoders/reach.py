@@ -8,10 +8,11 @@ from pathlib import Path
 
 import httpx
 
-from rayreel.encoders.config import EncodersConfig, checkpoint_of, spec_of
+from rayreel.encoders.config import EncodersConfig
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.hub import checkpoint_here, repo_or_folder
 from rayreel.encoders.locate import READ_TIMEOUT_S, located_here
+from rayreel.encoders.registry import checkpoint_of, spec_of
 from rayreel.encoders.weights import HubRepo, NetworkWeights, OpenClipName, Package
 
 NO_WEIGHTS, TRAINED = "needs no weights", "trained here"

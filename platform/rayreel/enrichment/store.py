@@ -5,7 +5,8 @@ from types import MappingProxyType
 
 import pyarrow as pa
 
-from rayreel.encoders.config import Modality, weights_in
+from rayreel.encoders.registry import Modality
+from rayreel.encoders.text_weights import weights_in
 from rayreel.enrichment.answer import Enrichment
 from rayreel.enrichment.config import EnrichConfig
 from rayreel.enrichment.prompt import PROMPT_VERSION

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rayreel.encoders.config import TextWeights
 from rayreel.encoders.encoder import Modality, TextEncoder, Vectors
+from rayreel.encoders.text_weights import TextWeights
 from rayreel.errors import RayreelError
 from rayreel.evaluation.comparison import MethodComparison, Score, Section, Versus
 from rayreel.evaluation.content import pooled

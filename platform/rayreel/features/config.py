@@ -73,6 +73,12 @@ class ExtractConfig(BaseModel):
     )
     encode_on: NodeLabels = Field({}, description="labels of the nodes that encode; unset: any node")
 
+    nvdec: bool = Field(
+        False,
+        description="decode long and large H.264, HEVC and VP9 videos, which take a CPU core more than half a second, "
+        "with NVDEC on nodes that have an NVIDIA GPU. For trusted videos only: their decoders run outside the sandbox",
+    )
+
     text_fallback: bool = Field(
         False,
         description="also index quarantined videos by title, description and tags; they stay in quarantine and are "

@@ -1,8 +1,10 @@
 """The first stage of extraction: decode videos to frames and audio. Runs in CPU tasks and imports no model."""
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import pyarrow as pa
 
@@ -12,15 +14,18 @@ from rayreel.media.clip import Clip
 from rayreel.media.config import Limits, SamplingConfig
 from rayreel.media.decode import decode_samples
 from rayreel.media.isolated import IsolatedDecoder, process_decoder
+from rayreel.media.nvdec import decode_with_nvdec, nvidia_gpus
 from rayreel.media.pictures import Pictures
 from rayreel.media.sandbox.serve import Decode
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeVideos:
     """Decodes the videos of catalog rows to frames and audio, or to the reason for a failure.
 
-    `pictures` keeps pictures of them, if given.
+    `pictures` keeps pictures of them, if given. With `nvdec`, GPUs decode costly videos, outside the sandbox.
     """
 
     sampling: SamplingConfig
@@ -28,6 +33,7 @@ class DecodeVideos:
     frame_size: int
     decode_with: Decode = decode_samples
     pictures: Pictures | None = None
+    nvdec: bool = False
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Add the columns of DECODED, `decode_s`, `decoded_at` and `decode_cost_s` to catalog rows.
@@ -55,11 +61,22 @@ class DecodeVideos:
 
     def decoder(self) -> IsolatedDecoder:
         """Return the decoder of this process."""
-        return process_decoder(self.limits.max_memory_bytes, self.limits.allowed_roots, self.decode_with)
+        limits = self.limits.max_memory_bytes, self.limits.allowed_roots
+        if self.nvdec and has_gpu():
+            return process_decoder(*limits, decode_with_nvdec, confined=False)
+        return process_decoder(*limits, self.decode_with)
 
     def decode(self, decoder: IsolatedDecoder, uri: str) -> Clip | Rejected:
         """Decode one video with this decoder."""
         return decoder.decode(uri, self.sampling, self.frame_size, self.limits)
+
+
+@cache
+def has_gpu() -> bool:
+    """Whether this node has an NVIDIA GPU; logs a warning if not, once per process."""
+    if not nvidia_gpus():
+        log.warning("extract.nvdec is set, but this node has no NVIDIA GPU: it decodes on CPUs, in the sandbox.")
+    return bool(nvidia_gpus())
 
 
 def decoding_timed(rows: pa.Table, started: float, cost_s: float) -> pa.Table:

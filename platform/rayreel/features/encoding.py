@@ -10,8 +10,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rayreel.catalog.columns import texts_of
-from rayreel.encoders.config import EncodersConfig, TextWeights
+from rayreel.encoders.config import EncodersConfig
 from rayreel.encoders.encoder import Modality, TextEncoder
+from rayreel.encoders.text_weights import TextWeights
 from rayreel.features.key import EncoderKey
 from rayreel.features.rows import frames_of, timed, waited, windows_of
 from rayreel.features.schema import ENRICHED, SPOKEN, feature_schema

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from rayreel.encoders.config import Modality
+from rayreel.encoders.registry import Modality
 from rayreel.media.config import SamplingConfig
 
 if TYPE_CHECKING:

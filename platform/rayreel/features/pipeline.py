@@ -108,7 +108,8 @@ class Pipeline:
         sampling, speech = key.sampling, self.speech
         if tracks and speech is not None:
             sampling = sampling.model_copy(update={"track_s": speech.config.first_s})
-        return DecodeVideos(sampling, self.limits, key.frame_size, self.decode_with, pictures)
+        nvdec = self.config.nvdec
+        return DecodeVideos(sampling, self.limits, key.frame_size, self.decode_with, pictures, nvdec=nvdec)
 
     def _bound_memory(self, key: EncoderKey, capacity: Capacity) -> None:
         """Limit how many blocks decoding runs ahead of encoding, so that memory stays flat and nothing spills."""

@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from rayreel.catalog.columns import texts_of
 from rayreel.catalog.video import CatalogVideo
-from rayreel.encoders.config import TextWeights
 from rayreel.encoders.encoder import TextEncoder, Vectors
+from rayreel.encoders.text_weights import TextWeights
 
 # About half of the 256 tokens that all-MiniLM-L6-v2 reads.
 PASSAGE_CHARACTERS = 500

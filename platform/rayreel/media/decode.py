@@ -1,11 +1,14 @@
 """Decode one video file to a clip, or to the reason why it cannot be used."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import av
 import numpy as np
+from av.codec.hwaccel import HWAccel
 from av.video.stream import VideoStream
 
 from rayreel.deadline import Deadline
@@ -25,6 +28,10 @@ from rayreel.media.source import VideoFile, open_file
 from rayreel.media.streams import audio_streams
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+# Returns the hardware that should decode a film; None for the CPU.
+Accelerate = Callable[[Film, SamplingConfig], HWAccel | None]
 
 _FAINT = 0.003  # 50 dB below full scale: the hiss of an unconnected input
 _HEAD_BYTES = 4096  # enough for the size that Matroska declares
@@ -54,23 +61,40 @@ def decode_file(path: Path, sampling: SamplingConfig, size: int, limits: Limits)
             return Rejected(Reason.TIMEOUT, f"{file.name}: {error}")
 
 
-def decode_samples(file: VideoFile, sampling: SamplingConfig, size: int, limits: Limits) -> Samples | Rejected:
-    """Decode an open file, as `decode` does, without hashing it. Runs in the sandbox; opens no other file."""
-    outcome = _decode(file, sampling, size, limits)
+def decode_samples(
+    file: VideoFile, sampling: SamplingConfig, size: int, limits: Limits, accelerate: Accelerate | None = None
+) -> Samples | Rejected:
+    """Decode an open file, as `decode` does, without hashing it. Runs in the sandbox; opens no other file.
+
+    `accelerate` chooses hardware for costly videos, which needs devices that the sandbox forbids.
+    """
+    deadline = Deadline(limits.timeout_s)
+
+    def sample(film: Film) -> Samples | Rejected:
+        return _samples(film, sampling, size, limits)
+
+    def sample_or_accelerate(film: Film) -> Samples | Rejected | HWAccel:
+        return (None if accelerate is None else accelerate(film, sampling)) or sample(film)
+
+    outcome = _with_film(file, limits, deadline, sample_or_accelerate)
+    if isinstance(outcome, HWAccel):
+        outcome = _with_film(file, limits, deadline, sample, outcome)
     if isinstance(outcome, Rejected):
         return replace(outcome, detail=f"{file.name}: {outcome.detail}")
     return outcome
 
 
-def _decode(file: VideoFile, sampling: SamplingConfig, size: int, limits: Limits) -> Samples | Rejected:
-    opened = open_video(file, limits)
+def _with_film(
+    file: VideoFile, limits: Limits, deadline: Deadline, work: Callable[[Film], T], hardware: HWAccel | None = None
+) -> T | Rejected:
+    """Return what `work` makes of an open file, or why it cannot be decoded."""
+    opened = open_video(file, limits, hardware)
     if isinstance(opened, Rejected):
         return opened
     container, stream = opened
     with container:
         try:
-            film = film_in(container, stream, Deadline(limits.timeout_s), head=file.head(_HEAD_BYTES))
-            return _samples(film, sampling, size, limits)
+            return work(film_in(container, stream, deadline, head=file.head(_HEAD_BYTES)))
         except RefusedMedia as refused:
             return Rejected(refused.reason, str(refused))
         except TimeoutError as error:

@@ -28,8 +28,9 @@ class IsolatedDecoder:
 
     The child receives each video as an open descriptor and has access to nothing else: see
     `rayreel.media.sandbox.confine`. It may allocate `max_memory_bytes`; `allowed_roots` is passed to `local_copy`.
-    `decode_with` must be a top-level function of a module that the child can import. Safe to share between threads, but
-    not across a fork.
+    `decode_with` must be a top-level function of a module that the child can import. Without `confined`, which only
+    decoding on a GPU needs, the child is a process of its own and no more. Safe to share between threads, but not
+    across a fork.
     """
 
     def __init__(
@@ -37,8 +38,10 @@ class IsolatedDecoder:
         max_memory_bytes: int = MAX_MEMORY_BYTES,
         allowed_roots: Sequence[Path] = (),
         decode_with: Decode = decode_samples,
+        *,
+        confined: bool = True,
     ) -> None:
-        self.max_memory_bytes = max_memory_bytes
+        self.max_memory_bytes, self.confined = max_memory_bytes, confined
         self.allowed_roots = tuple(allowed_roots)
         self.decode_with = f"{decode_with.__module__}:{decode_with.__qualname__}"
         self._child: DecoderProcess | None = None
@@ -102,7 +105,7 @@ class IsolatedDecoder:
         if child is not None and not child.usable:
             child.end()
             child = None
-        child = child or DecoderProcess(self.max_memory_bytes, self.decode_with)
+        child = child or DecoderProcess(self.max_memory_bytes, self.decode_with, confined=self.confined)
         try:
             if request.limits.require_sandbox and child.missing:
                 raise RayreelError(
@@ -123,6 +126,8 @@ def process_decoder(
     max_memory_bytes: int = MAX_MEMORY_BYTES,
     allowed_roots: tuple[Path, ...] = (),
     decode_with: Decode = decode_samples,
+    *,
+    confined: bool = True,
 ) -> IsolatedDecoder:
     """Return the decoder of this process, which the tasks on a Ray worker share. It lives as long as the process."""
-    return IsolatedDecoder(max_memory_bytes, allowed_roots, decode_with)
+    return IsolatedDecoder(max_memory_bytes, allowed_roots, decode_with, confined=confined)

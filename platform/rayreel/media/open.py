@@ -1,6 +1,9 @@
 """Open a video file for decoding and check it against the limits."""
 
+import logging
+
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
@@ -10,15 +13,20 @@ from rayreel.media.config import Limits
 from rayreel.media.source import VideoFile
 from rayreel.media.streams import count_streams, is_encrypted, pick_video
 
+log = logging.getLogger(__name__)
+
 # Demuxers that read one self-contained file. Playlists (hls, concat, dash) and image sequences open other files.
 ALLOWED_FORMATS = ("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf", "ogg")
 _EINVAL = 22
 
 
-def open_video(file: VideoFile, limits: Limits) -> tuple[InputContainer, VideoStream] | Rejected:
+def open_video(
+    file: VideoFile, limits: Limits, hardware: HWAccel | None = None
+) -> tuple[InputContainer, VideoStream] | Rejected:
     """Return the container and its main video stream, or the reason why the video cannot be decoded.
 
-    Never follows a playlist to another file. The caller closes the container.
+    Never follows a playlist to another file. The caller closes the container. `hardware` decodes the video stream; if
+    it cannot be used, that is logged as an error and the CPU decodes.
     """
     # With no protocol allowed, FFmpeg cannot open the other files that a file may name.
     options = {
@@ -28,10 +36,14 @@ def open_video(file: VideoFile, limits: Limits) -> tuple[InputContainer, VideoSt
     }
     if file.size > limits.max_bytes:
         return Rejected(Reason.TOO_LARGE, f"{file.size:,} bytes; limits.max_bytes is {limits.max_bytes:,}")
+    file.seek(0)  # it may have been opened before
     try:
-        container = av.open(file, "r", options=options, timeout=limits.timeout_s)
+        container = av.open(file, "r", options=options, timeout=limits.timeout_s, hwaccel=hardware)
     except (av.FFmpegError, OSError, ValueError) as error:
-        return _why_not_open(error)
+        if hardware is None:
+            return _why_not_open(error)
+        log.error("NVDEC cannot be used, decoded on the CPU", extra={"file": file.name, "error": str(error)})
+        return open_video(file, limits)
     stream = _checked(container, limits)
     if isinstance(stream, Rejected):
         container.close()

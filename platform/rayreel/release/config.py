@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
-from rayreel.encoders.config import Modality
+from rayreel.encoders.registry import Modality
 from rayreel.index.config import Language
 from rayreel.placement import NodeLabels
 from rayreel.tower.config import Smoothing

@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from rayreel.encoders.config import HUB_NAME
+from rayreel.encoders.registry import HUB_NAME
 from rayreel.encoders.weights import WHISPER_TINY_EN, HubRepo, NetworkWeights
 
 # Checkpoints in CTranslate2's format by the names that faster-whisper gives them (its utils.py).

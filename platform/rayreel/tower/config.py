@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, PositiveFloat, model_validator
 
-from rayreel.encoders.config import Modality
+from rayreel.encoders.registry import Modality
 
 # Defaults of the settings `recommend.half_life_s`, `recommend.history` and `recommend.watched_interests`.
 HALF_LIFE_S = 30 * 86_400.0

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rayreel.encoders.config import HASHED_WORDS
 from rayreel.encoders.encoder import Modality
+from rayreel.encoders.registry import HASHED_WORDS
 from rayreel.errors import RayreelError
 from rayreel.evaluation.exam import Exam
 from rayreel.evaluation.splits import coded

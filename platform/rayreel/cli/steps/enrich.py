@@ -6,7 +6,7 @@ from typing import Any
 from rayreel.catalog.interactions import read_interactions
 from rayreel.cli.output import console, emit, facts, note, step
 from rayreel.cli.steps.counted import counted
-from rayreel.encoders.config import Modality
+from rayreel.encoders.registry import Modality
 from rayreel.enrichment.answers import Answers
 from rayreel.enrichment.config import EnrichConfig
 from rayreel.enrichment.enrich import EnrichmentPlan, EnrichReport, enrich

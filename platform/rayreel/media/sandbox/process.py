@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 _START_S = 180.0  # without load it takes half a second
 _IDLE_CPU_S = 2  # for the clean-up after a response
 # The process must hold no secrets, because a video may compromise it. Once started, it clears even these variables.
-_ENVIRONMENT = ("LD_LIBRARY_PATH",)
+_ENVIRONMENT = ("LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 # Otherwise glibc returns a video's memory to the system and faults it in again for the next: 1.5 ms per video.
 _TUNING = {
     "OPENBLAS_NUM_THREADS": "1",
@@ -35,19 +35,19 @@ _TUNING = {
     "MALLOC_MMAP_THRESHOLD_": str(16 << 20),
     "PYTHONUTF8": "1",
 }
-_PROGRAM = "import sys; from rayreel.media.sandbox.serve import serve; serve(*map(int, sys.argv[1:3]), sys.argv[3])"
+_PROGRAM = "import sys; from rayreel.media.sandbox.serve import serve; serve(*map(int, sys.argv[1:4]), sys.argv[4])"
 
 
 class DecoderProcess:
     """A running process. Receives a request and two descriptors over a socket; returns arrays in shared memory."""
 
-    def __init__(self, max_memory_bytes: int, decode_with: str) -> None:
+    def __init__(self, max_memory_bytes: int, decode_with: str, *, confined: bool = True) -> None:
         if sys.platform != "linux":
             raise RayreelError("Videos are decoded in a sandbox that needs Linux. Run this on Linux.")
         self.max_memory_bytes = max_memory_bytes
         self.memory: int | None = None
         self.connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        arguments = (theirs.fileno(), max_memory_bytes, decode_with)
+        arguments = (theirs.fileno(), max_memory_bytes, int(confined), decode_with)
         # Not multiprocessing, which would import the parent's __main__ and with it Ray.
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-c", _PROGRAM, *map(str, arguments)],
@@ -69,7 +69,7 @@ class DecoderProcess:
             )
         self.missing = tuple(ready.missing)
         if self.missing:
-            _warn(self.missing)
+            _warn(self.missing, "this kernel or container lacks" if confined else "extract.nvdec gives up")
 
     @property
     def usable(self) -> bool:
@@ -170,11 +170,12 @@ class DecoderProcess:
 
 
 @cache
-def _warn(missing: tuple[str, ...]) -> None:
+def _warn(missing: tuple[str, ...], why: str) -> None:
     """Log a warning, once per process."""
     log.warning(
-        "Videos are decoded without the whole sandbox: this kernel or container lacks %s. A malicious video that "
-        "compromises the decoder could access what this user can. Set limits.require_sandbox=true to forbid this.",
+        "Videos are decoded without the whole sandbox: %s %s. A malicious video that compromises the decoder could "
+        "access what this user can. Set limits.require_sandbox=true to forbid this.",
+        why,
         ", ".join(missing),
     )
 

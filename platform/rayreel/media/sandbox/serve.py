@@ -26,6 +26,8 @@ from rayreel.media.source import VideoFile
 Decode = Callable[[VideoFile, SamplingConfig, int, Limits], Samples | Rejected]
 
 OUT_OF_MEMORY = 77
+# Layers that a process without a sandbox lacks.
+UNCONFINED = ("Landlock", "seccomp", "a limit of memory")
 _NICER = 5
 # All but the development tools.
 _NUMPY_PARTS = [
@@ -60,10 +62,14 @@ class _Notes(logging.Handler):
 _notes = _Notes()
 
 
-def serve(connection: int, max_memory_bytes: int, decode_with: str) -> None:
-    """Answer requests with samples or a rejection until this process or its parent dies."""
+def serve(connection: int, max_memory_bytes: int, confined: int, decode_with: str) -> None:
+    """Answer requests with samples or a rejection until this process or its parent dies.
+
+    Without `confined` (0), this process may use devices, and its memory is not limited.
+    """
     _die_with_parent()
-    limit_memory(max_memory_bytes)
+    if confined:
+        limit_memory(max_memory_bytes)
     # Encoders have priority on shared cores: once their queues are full, decoding has to wait anyway.
     os.nice(_NICER)
     logging.basicConfig(level=logging.ERROR, handlers=[_notes])
@@ -72,7 +78,7 @@ def serve(connection: int, max_memory_bytes: int, decode_with: str) -> None:
     _import_numpy()
     _redirect_output()
     parent = socket.socket(fileno=connection)
-    missing = confine(max_memory_bytes)
+    missing = confine(max_memory_bytes) if confined else list(UNCONFINED)
     sys.stderr.close()
     sys.stderr = sys.__stderr__  # descriptor 2, now /dev/null: Python warnings are written there
     os.write(connection, DecoderReady(missing=missing).model_dump_json().encode())

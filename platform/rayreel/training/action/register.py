@@ -12,8 +12,8 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema
 from mlflow.types.schema import TensorSpec
 
-from rayreel.encoders.config import ENCODERS, NAMED_CHECKPOINTS
 from rayreel.encoders.encoder import Modality
+from rayreel.encoders.registry import ENCODERS, NAMED_CHECKPOINTS
 from rayreel.encoders.trained import CONFIG, FOLDER, NAME, WEIGHTS, read_facts, write_trained
 from rayreel.errors import RayreelError
 from rayreel.storage import Storage

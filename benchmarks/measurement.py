@@ -48,7 +48,6 @@ class BenchmarkRun(BaseModel):
     command: str
     date: str
     machine: str
-    note: str = ""
     measurements: list[Measurement]
 
     def below_floor(self) -> list[Measurement]:

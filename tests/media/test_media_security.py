@@ -19,7 +19,7 @@ from rayreel.media.isolated import IsolatedDecoder
 
 FilmMaker = Callable[..., Path]
 SECRET = "correct horse battery staple"
-SOON_S = 2
+SOON_S = 10  # a decoder that hangs would take minutes
 NO_ENTRY = (Reason.CONTAINER_NOT_ALLOWED, Reason.UNREADABLE)
 
 

@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 Array = NDArray[Any]
 Embedding = NDArray[np.float32]
 
-# During a switch of releases, some requests still need the previous one.
+# During a switch of releases, some requests still need the previous one. `serve.beside_releases` come on top.
 RELEASES = 2
 MAX_BATCH = 32
 
@@ -253,7 +253,7 @@ class Encode:
                 if version not in self._releases:
                     self._releases[version] = await asyncio.to_thread(self._load, version)
         self._releases.move_to_end(version)
-        while len(self._releases) > RELEASES:
+        while len(self._releases) > RELEASES + self.settings.serve.beside_releases:
             self._releases.popitem(last=False)
         return self._releases[version]
 

@@ -15,7 +15,7 @@ from rayreel.client.messages import Problem
 from rayreel.errors import RayreelError
 from rayreel.events.config import EventsUnavailable
 from rayreel.events.writer import QueueFull
-from rayreel.index.config import IndexUnavailable
+from rayreel.index.config import CollectionGone, IndexUnavailable
 from rayreel.index.filters import BadFilter
 from rayreel.index.search import NoRelease
 from rayreel.recommendation.live import UnknownVideo
@@ -68,6 +68,7 @@ _PUBLIC: dict[type[Exception], int] = {
     Busy: 429,
     QueueFull: 429,
     NoRelease: 503,
+    CollectionGone: 503,
     Unavailable: 503,
 }
 # Errors whose messages may contain internal addresses and paths: they are only logged.

@@ -13,6 +13,7 @@ from ray.serve.exceptions import RayServeException
 from rayreel.client.messages import Facets
 from rayreel.client.operation import Release
 from rayreel.errors import RayreelError
+from rayreel.experiments.taking_part import TakenPart
 from rayreel.index.config import IndexUnavailable
 from rayreel.media.pictures import Pictures
 from rayreel.recommendation.recommend import PinnedRelease
@@ -26,7 +27,8 @@ from serve_apps.observe import Metrics
 from serve_apps.people import People
 from serve_apps.problems import Busy
 from serve_apps.scenarios import WatchedScenarios
-from serve_apps.state import ReleaseState, Serving
+from serve_apps.serving import Serving
+from serve_apps.state import ReleaseState
 from serve_apps.writing import Writing
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,8 @@ class Service:
         self.people = People(settings)
         self.scenarios = WatchedScenarios(settings.place, settings.serve.refresh_s)
         self.metrics.watch("events", lambda: self.people.writer.rows)
+        # When it was last logged that an arm answers as the control.
+        self.fallen_back: dict[TakenPart, float] = {}
         self.writing = Writing(settings, self.state, encode, announce)
         words = [*job_words, *from_outside()]
         self.catalogs = Catalogs(settings.place, words, settings.serve.max_queued_jobs)

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Lock
 
 from cachetools import LRUCache
@@ -14,11 +14,13 @@ from rayreel.index.collection import collection_name, version_of
 from rayreel.index.config import IndexUnavailable
 from rayreel.index.connect import MilvusClient, connect
 from rayreel.index.search import NoRelease, VideoIndex
-from rayreel.recommendation.live import Live, load_live
+from rayreel.recommendation.live import load_live
 from rayreel.release.following import FollowStatus, State, read_following
 from rayreel.settings import Settings
+from serve_apps.beside import BesideReleases
 from serve_apps.observe import Metrics
 from serve_apps.problems import Unavailable
+from serve_apps.serving import Serving
 
 log = logging.getLogger(__name__)
 NO_INDEX = "The index does not answer. Try again later."
@@ -30,15 +32,6 @@ SILENT_S = 180.0
 _EXPLAINED = (State.FOLLOWING, State.REFUSED, State.FAILED)
 # An entry's key, its slots in the tables and Python's own objects.
 ENTRY_BYTES = 400
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """The state of a release at one time. A request reads it once and uses it to the end."""
-
-    version: int
-    collection: str
-    live: Live
 
 
 class ReleaseState:
@@ -58,6 +51,7 @@ class ReleaseState:
         self._index_up = asyncio.Event()
         self._looking = asyncio.Lock()
         self.answers = AnswerCache(settings.serve.cache_bytes)
+        self._beside = BesideReleases(settings, lambda: self.client)
 
     @property
     def current(self) -> Serving:
@@ -65,6 +59,28 @@ class ReleaseState:
         if self._serving is None:
             raise Unavailable(self._why_not)
         return self._serving
+
+    async def at(self, version: int | None, *, of_arm: bool = False) -> Serving:
+        """Return the release that a request names, or an arm of an experiment; by default the serving one.
+
+        Raises ReleaseNotKept, Busy, IndexUnavailable, Unavailable.
+        """
+        current = self.current
+        if version is None or version == current.version:
+            return current
+        return await self._beside.at(version, current, of_arm=of_arm)
+
+    def ready(self, version: int | None) -> Serving | None:
+        """Return the release that a request names if that needs only memory, else None. Raises Unavailable."""
+        current = self.current
+        if version is None or version == current.version:
+            return current
+        return self._beside.ready(version, current)
+
+    async def kept(self) -> list[int]:
+        """Return the versions that requests may name. Raises IndexUnavailable, Unavailable."""
+        serving = self.current.version
+        return sorted({serving, *(await self._beside.kept())}) if self._settings.serve.beside_releases else [serving]
 
     @property
     def index_is_up(self) -> bool:
@@ -147,6 +163,8 @@ class ReleaseState:
         self._serving, self._looked_at = found, time.monotonic()
         self.answers.switch(found.live.state)
         self._metrics.serving(found.version, len(found.live))
+        if self.index_is_up:
+            await self._beside.refresh(found)
 
     async def _read_following(self) -> None:
         """Read the reconciler's status; keep the last one if it cannot be read."""

@@ -22,7 +22,8 @@ from serve_apps.content import Content
 from serve_apps.encoding import Encoding
 from serve_apps.limits import Blocking
 from serve_apps.problems import BadVideo, Unavailable
-from serve_apps.state import ReleaseState, Serving
+from serve_apps.serving import Serving
+from serve_apps.state import ReleaseState
 
 log = logging.getLogger(__name__)
 

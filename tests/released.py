@@ -21,10 +21,13 @@ def settings_in(folder: Path, *sets: str) -> Settings:
     return load_settings(None, ["serve.refresh_s=0.05", "release.follow=off", *sets], str(folder / "storage"))
 
 
-def make_release(settings: Settings, version: int, ids: Sequence[str]) -> ReleaseRows:
-    """Write rows, collection and snapshot of a version with these videos, without pointing the alias to it."""
+def make_release(settings: Settings, version: int, ids: Sequence[str], tower: str = "1") -> ReleaseRows:
+    """Write rows, collection and snapshot of a version with these videos, without pointing the alias to it.
+
+    `tower` chooses the embeddings: those of a video are `unit(f"{video_id} {tower}")`.
+    """
     rows, client, collection = ReleaseRows(settings.place, version), client_of(settings), collection_name(version)
-    rows.add(release_table(*(release_row(video_id, category=video_id[0]) for video_id in ids)))
+    rows.add(release_table(*(release_row(video_id, tower, category=video_id[0]) for video_id in ids)))
     fill(client, rows, collection, settings.index)
     make_searchable(client, collection, settings.index)
     write_snapshot(settings.place, rows, neighbours=8)

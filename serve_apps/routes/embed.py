@@ -1,4 +1,4 @@
-"""Embeddings by the serving release's tower."""
+"""Embeddings by the tower of the serving release, or of another one."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ router = APIRouter(tags=["embed"])
 @router.post("/v1/embed", responses=answers(422, 429, 503, 504))
 async def embed(query: EmbedRequest, service: CurrentService) -> Embeddings:
     """Embed up to 64 texts. The embeddings are in the order of the texts."""
-    version = service.state.current.version
+    version = (await service.state.at(query.release)).version
     embeddings_BD = await service.encode("texts", query.texts, version)
     return Embeddings(release=version, dim=embeddings_BD.shape[1], embeddings=embeddings_BD.tolist())
 

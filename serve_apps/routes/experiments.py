@@ -19,4 +19,5 @@ async def show_experiment(name: Annotated[str, Path(max_length=256)], service: C
     experiment = (await service.scenarios.refresh()).get(name)
     if experiment is None:
         raise NotFound("There is no experiment of this name.")
-    return await service.people.read(report, service.state.current.live, name, experiment, time.time())
+    kept, live = await service.state.kept(), service.state.current.live
+    return await service.people.read(report, live, name, experiment, time.time(), kept=kept)

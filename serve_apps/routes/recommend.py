@@ -24,8 +24,8 @@ from serve_apps.forms import file_of, form_of, message_of
 from serve_apps.known import articles_of, recommend_known
 from serve_apps.problems import answers
 from serve_apps.service import CurrentService, Service
+from serve_apps.serving import Serving
 from serve_apps.shown import links
-from serve_apps.state import Serving
 from serve_apps.writing import refusal
 
 router = APIRouter(tags=["recommend"])
@@ -37,13 +37,13 @@ MAX_FIELDS = 1100
 @router.post("/v1/recommend", response_model=Recommendations, responses=answers(404, 422, 429, 503, 504))
 async def recommend(query: RecommendRequest, request: Request, service: CurrentService) -> Response:
     """Recommend videos similar to a video of the index (never itself), a text or an embedding, or for a user."""
-    serving = service.state.current
     if query.recommendation_id is not None or (query.user is not None and query.user.is_known):
-        found, kept = await recommend_known(service, serving, query)
+        found, kept = await recommend_known(service, query)
         content = rendered(found, experiment=kept.experiment, arm=kept.arm)
         return Response(named(content, kept.recommendation_id), media_type="application/json")
+    serving = await service.state.at(query.release)
     content = rendered(await _recommend(service, serving, query))
-    if query.scenario is None:  # scenarios may change
+    if query.scenario is None and query.release is None:  # scenarios may change, and which release serves
         service.state.answers.put(serving.live.state, await request.body(), content)
     return Response(named(content), media_type="application/json")
 
@@ -56,9 +56,9 @@ async def recommend(query: RecommendRequest, request: Request, service: CurrentS
 )
 async def recommend_upload(request: Request, service: CurrentService) -> Response:
     """Recommend videos similar to an uploaded one, which is not stored. Takes the same options as other queries."""
-    serving = service.state.current
     async with request.form(max_files=1, max_fields=MAX_FIELDS) as form:
         file, query = file_of(form), message_of(UploadQuery, form)
+        serving = await service.state.at(query.release)
         options = await service.scenarios.options(query, service.settings)
         with content_of(file) as content:
             query_D = await _encoded(service, serving, content, query.title, options)
@@ -184,14 +184,18 @@ class FastPath:
             query = RecommendRequest.model_validate_json(body)
             if query.video_id is None or query.scenario is not None:
                 return None
+            pinned = self.service.state.ready(query.release)
+            if pinned is None:
+                return None
             options = options_of(query, self.service.settings.recommend)
-            found = by_id_fast(serving.live, query.video_id, options)
+            found = by_id_fast(pinned.live, query.video_id, options)
         except (ValidationError, RayreelError):  # the application reports it
             return None
         if found is None:
             return None
         content = rendered(found)
-        cache.put(state, body, content)
+        if query.release is None:
+            cache.put(state, body, content)
         return content
 
 

@@ -4,16 +4,16 @@ import asyncio
 
 from fastapi import APIRouter, Request, Response
 
-from rayreel.client.operation import GateResult, Release
+from rayreel.client.operation import GateResult, KeptRelease, Release
 from rayreel.index.collection import collection_name
-from rayreel.release import audit
+from rayreel.release import audit, registry
 from rayreel.release.follower import nudge_follower
 from rayreel.release.rollback import roll_back
 from rayreel.release.snapshot import snapshot_pointer
 from rayreel.settings import Settings
 from serve_apps.problems import NotFound, Unavailable, answers
 from serve_apps.service import CurrentService
-from serve_apps.state import Serving
+from serve_apps.serving import Serving
 
 router = APIRouter(tags=["releases"])
 
@@ -36,6 +36,22 @@ async def releases(service: CurrentService) -> list[Release]:
     """List all releases that have served, most recently promoted first."""
     serving = service.state.current
     return [_with_state(entry, serving) for entry in await service.calling(_releases, service.settings)]
+
+
+@router.get("/v1/releases/kept", responses=answers(503))
+async def kept_releases(service: CurrentService) -> list[KeptRelease]:
+    """List the releases that requests can name in `release`, newest version first."""
+    kept, serving = await service.state.kept(), service.state.current.version
+    tags = await service.calling(registry.tags_of_all) if len(kept) > 1 else {}
+    return [
+        KeptRelease(
+            version=version,
+            serving=version == serving,
+            kind=tags.get(version, {}).get("kind", ""),
+            promoted_at=tags.get(version, {}).get("promoted_at"),
+        )
+        for version in reversed(kept)
+    ]
 
 
 @router.post("/v1/releases/rollback", responses=answers(409, 429, 503, 504))

@@ -100,6 +100,7 @@ def test_a_query_by_file_takes_every_option(promoted: Promoted, tmp_path: Path) 
         ("colour=red", "colour: "),
         ("filter={colour: red}", r"filter\.colour: "),
         ("diversity", "expected name=value"),
+        ("release=7", "Release 1 is loaded here. Ask a service for release 7"),
     ],
 )
 def test_an_invalid_option_is_named(promoted: Promoted, tmp_path: Path, option: str, message: str) -> None:
@@ -182,7 +183,8 @@ def test_an_experiment_is_reported_and_a_scenario_estimated_before_anyone_sees_i
     place = promoted.settings.place
     place.write(place.path(SCENARIOS), b"home: {explore: 0.5}\nfirst: {pins: [v00]}")
     place.write(
-        place.path(EXPERIMENTS), b"x: {scenario: home, arms: {old: {share: 0.5}, new: {share: 0.5, scenario: first}}}"
+        place.path(EXPERIMENTS),
+        b"x: {scenario: home, arms: {old: {share: 0.5}, new: {share: 0.5, scenario: first, release: 7}}}",
     )
     assert isinstance(invoke(promoted, "experiment", "estimate", "--scenario", "home").exception, NoPropensities)
     assert isinstance(invoke(promoted, "experiment", "report", "y").exception, BadExperiments)
@@ -203,3 +205,4 @@ def test_an_experiment_is_reported_and_a_scenario_estimated_before_anyone_sees_i
     assert (old["users"], old["ctr"], old["coverage"], new["users"]) == (400, 0.25, 0.05, 0)
     shown = invoke(promoted, "experiment", "report", "x").output
     assert "Experiment x" in shown and "first" in shown and "0.2500" in shown
+    assert "Release 7 of new is not kept: its users get the answers of the control." in " ".join(shown.split())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from chain import CLIPS, Chain
@@ -16,6 +17,8 @@ from listeners import Listener, listeners, with_children
 from processes import marked, title
 from rayreel.client.client import Client
 from rayreel.client.operation import Operations
+from rayreel.recommendation.live import load_live
+from rayreel.storage import Storage
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -231,7 +234,29 @@ def test_a_submitted_job_trains_a_version_and_its_promotion_switches_the_running
     promoted = chain.job("jobs/promote.py", "--version", "challenger", "--force", "a test of the switch")
     assert promoted.returncode == 0, promoted.stdout + promoted.stderr
     assert chain.ready()["release"] == before + 1
-    assert chain.recommend(video_id="ocean_waves_001", top_k=3)
+    answers = {version: _exact_answers(chain, version) for version in (before, before + 1)}
+    assert answers[before] != answers[before + 1]
+    assert chain.recommend(video_id="ocean_waves_001", top_k=20) == answers[before + 1]
+
+
+def _exact_answers(chain: Chain, version: int) -> list[dict[str, Any]]:
+    """Return the answer of one release to a query by id, after comparing it, and one by text, with all its vectors."""
+    live = load_live(Storage(chain.storage), version, Path(chain.storage) / "cache")
+    assert live is not None
+
+    def ranked(query_D: np.ndarray, without: str = "") -> list[str]:
+        scores = {row.video_id: float(live.vector(live.place(row.video_id)) @ query_D) for row in live.page("", 100)}
+        return sorted(scores.keys() - {without}, key=lambda video_id: -scores[video_id])[:20]
+
+    asked = "ocean_waves_001"
+    found = chain.recommend(video_id=asked, top_k=20, release=version)
+    assert [video["video_id"] for video in found] == ranked(live.vector(live.place(asked)), without=asked)
+    embed = {"texts": ["a blizzard of snow"], "release": version}
+    embedded = httpx.post(f"{chain.url}/v1/embed", json=embed, timeout=60).raise_for_status().json()
+    assert embedded["release"] == version
+    by_text = chain.recommend(embedding=embedded["embeddings"][0], top_k=20, release=version)
+    assert [video["video_id"] for video in by_text] == ranked(np.asarray(embedded["embeddings"][0], np.float32))
+    return found
 
 
 def test_a_second_extraction_changes_nothing(chain: Chain) -> None:

@@ -15,7 +15,11 @@ SCENARIOS = {"home": Scenario(), "new": Scenario()}
 
 def experiment(salt: str = "", **shares: float) -> Experiment:
     return Experiment.model_validate(
-        {"scenario": "home", "salt": salt, "arms": {arm: {"share": share} for arm, share in shares.items()}}
+        {
+            "scenario": "home",
+            "salt": salt,
+            "arms": {arm: {"share": share, "release": n + 1} for n, (arm, share) in enumerate(shares.items())},
+        }
     )
 
 
@@ -69,6 +73,11 @@ def test_experiments_are_read_from_a_file(tmp_path: Path) -> None:
         ("x: {scenario: home, arms: {a: {share: 1}}}", "at least 2"),
         ("x: {scenario: home, arms: {a: {share: 0.6}, b: {share: 0.6}}}", "shares sum to 1.2"),
         ("x: {scenario: home, arms: {a: {share: 0.6}, b: {share: 0.1, scenario: gone}}}", "no scenario gone"),
+        (
+            "x: {scenario: home, arms: {a: {share: .5}, b: {share: .3, release: 2}, c: {share: .1, scenario: home}}}",
+            "the arms a and c have the same scenario and the same release",
+        ),
+        ("x: {scenario: home, arms: {a: {share: 0.6}, b: {share: 0.1, release: 0}}}", "greater than or equal to 1"),
         (
             "x: &x {scenario: home, arms: {a: {share: 0.5}, b: {share: 0.5, scenario: new}}}\ny: *x",
             "two experiments for scenario home",

@@ -19,7 +19,7 @@ from rayreel.events.write import AnswerRow, EventRow, add_answers, add_end, add_
 from rayreel.experiments.guard import guard, out_of_bounds
 from rayreel.experiments.plan import Experiment
 from rayreel.experiments.report import report
-from rayreel.experiments.taking_part import TakenPart, part_of
+from rayreel.experiments.taking_part import TakenPart, instead_of, part_of
 from rayreel.recommendation.live import Live
 from rayreel.release import audit
 from rayreel.release.registry import MODEL
@@ -212,6 +212,22 @@ def test_users_of_an_ended_arm_return_to_the_control_and_it_ends_once(database: 
     answered(database, "r2", people["new"], "control", 1, at=NOW + 1)
     rows = reported(database, live)
     assert rows["new"].ended == "too narrow" and rows["control"].users == 0
+
+
+def test_an_arm_has_a_release_and_without_it_the_answers_of_the_control(database: Database, live: Live) -> None:
+    arms = {"control": {"share": 0.5, "release": 3}, "new": {"share": 0.5, "release": 4}}
+    plan = Experiment.model_validate(PLAN | {"arms": arms})
+    person = next(f"u{n}" for n in range(50) if plan.arm_of("x", f"u{n}") == "new")
+    with database.reading() as connection:
+        part = part_of(connection, {"x": plan}, "home", Owner(person, None))
+        found = report(connection, live, "x", plan, NOW, kept=[3])
+        unknown = report(connection, live, "x", plan, NOW)
+    assert part == TakenPart("x", "new", "home", 4)
+    control = instead_of(part, {"x": plan})
+    assert control == TakenPart("x", "control", "home", 3)
+    assert instead_of(control, {"x": plan}) == TakenPart("x", "control", "home", None)
+    assert [(arm.release, arm.lacks_release) for arm in found.arms] == [(3, False), (4, True)]
+    assert not any(arm.lacks_release for arm in unknown.arms)
 
 
 def test_a_deleted_person_is_in_no_report(database: Database, live: Live, tmp_path: Path) -> None:

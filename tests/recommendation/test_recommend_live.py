@@ -26,6 +26,22 @@ def test_an_older_state_of_the_release_is_not_affected_by_changes(tmp_path: Path
     assert [{found.video_id for found in answer.results} for answer in answers if answer] == [{"b", "c"}, {"c", "d"}]
 
 
+def test_a_release_without_some_videos_answers_as_if_they_had_never_been_there(tmp_path: Path) -> None:
+    mine = Release(tmp_path / "mine", some("a", "b", "c", "d", "e"), neighbours=5)
+    theirs = Release(tmp_path / "theirs", some("a", "b", "c"), neighbours=5)
+    mine.put(*some("f", "g"))
+    theirs.put(*some("d", "f"))
+    theirs.delete("b")
+    live = mine.refresh()
+    gone = live.absent_from(theirs.refresh())
+    assert gone == {"b", "e", "g"} and theirs.live.absent_from(live) == set()
+    shown = live.without(gone)
+    assert [row.video_id for row in shown.page("", 10)] == ["a", "c", "d", "f"] and shown.state != live.state
+    answer = by_vector(pinned(shown), mine.vector("a"), Options())
+    assert answer.results[0].video_id == "a" and len(answer.results) == 4
+    assert live.without(set()) is live and "b" in live
+
+
 def test_pages_have_no_gaps_or_duplicates_after_changes(tmp_path: Path) -> None:
     release = Release(tmp_path, some("b", "d", "f", "h"), neighbours=5)
     release.put(*some("a", "e", "d", "i"))

@@ -11,7 +11,7 @@ from rayreel.encoders.encoder import Modality
 from rayreel.release.mend import mend_snapshot
 from rayreel.release.neighbours import exact_neighbours
 from rayreel.release.rows import ReleaseRows, embeddings, tombstones, videos
-from rayreel.release.snapshot import NoSnapshot, load_snapshot, snapshot_pointer, write_snapshot
+from rayreel.release.snapshot import NoSnapshot, kept_versions, load_snapshot, snapshot_pointer, write_snapshot
 from rayreel.storage import Storage
 from release_rows import DIM, release_row, release_table
 
@@ -152,11 +152,15 @@ def test_a_single_video_has_a_snapshot_without_neighbours(storage: Storage, tmp_
 
 
 def test_the_pointer_describes_the_snapshot_without_loading_it(rows: ReleaseRows) -> None:
-    assert snapshot_pointer(rows.storage, 3) is None
+    assert snapshot_pointer(rows.storage, 3) is None and kept_versions(rows.storage) == []
     name = write_snapshot(rows.storage, rows, 5)
     pointer = snapshot_pointer(rows.storage, 3)
     assert pointer is not None and json.loads(json.dumps(pointer)) == pointer
     assert (pointer["name"], pointer["upto"], pointer["videos"]) == (name, rows.parts()[-1], 30)
+    rows.storage.write(rows.storage.path("releases", "leases", "v4", "1.json"), b"{}")
+    assert kept_versions(rows.storage) == [3]
+    rows.drop()
+    assert kept_versions(rows.storage) == []
 
 
 def test_without_a_snapshot_or_rows_the_error_names_the_remedy(storage: Storage, tmp_path: Path) -> None:

@@ -4,24 +4,20 @@ import asyncio
 import base64
 import hmac
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pytest
-import uvicorn
 from fastapi.testclient import TestClient
 from playwright.sync_api import expect
 from pydantic import SecretStr
-from ray.serve.exceptions import RayServeException
 
+from api_alone import NoEncoders, announce, served
 from chromium import chromium, needs_browser, opened
 from live_case import pinned
-from ports import free_port
 from rayreel.access.keyfile import KeyFile
 from rayreel.access.keys import Scope, new_key
 from rayreel.client.messages import Passage, Recommendations, VideoPage
@@ -40,7 +36,6 @@ from rayreel.settings import Settings
 from release_rows import DIM, release_row, release_table, unit
 from released import make_release, settings_in, switch_to
 from serve_apps.api import make_api
-from serve_apps.encoding import Encoding
 from serve_apps.routes.recommend import named, rendered
 from serve_apps.scenarios import WatchedScenarios
 from serve_apps.service import Service
@@ -48,19 +43,6 @@ from serve_apps.service import Service
 IDS = [f"{category}{n}" for category in "ab" for n in range(10)] + ["c/1 ü"]
 PROBLEM = "application/problem+json"
 FilmMaker = Callable[..., Path]
-
-
-class NoEncoders(Encoding):
-    """Calls of an encode deployment that does not exist."""
-
-    def __init__(self) -> None:
-        pass
-
-    async def __call__(self, method: str, *args: object) -> NoReturn:
-        raise RayServeException("there are no encoders")
-
-    async def everywhere(self, method: str, *args: object) -> NoReturn:
-        await self(method, *args)
 
 
 class Reranking(NoEncoders):
@@ -91,13 +73,9 @@ def settings(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
         stop_embedded(made.milvus_dir)
 
 
-async def _announce() -> None:
-    """Do nothing: there is no other replica."""
-
-
 @pytest.fixture(scope="module")
 def service(settings: Settings) -> Service:
-    return Service(settings, NoEncoders(), _announce, [])
+    return Service(settings, NoEncoders(), announce, [])
 
 
 @pytest.fixture(scope="module")
@@ -295,7 +273,7 @@ def test_an_explained_result_has_its_passage_in_the_json(service: Service) -> No
 
 def test_a_query_by_text_is_reranked_and_the_answer_has_the_time_it_took(settings: Settings) -> None:
     recommend = settings.recommend.model_copy(update={"reranker": "any", "reranked": 8})
-    service = Service(settings.model_copy(update={"recommend": recommend}), Reranking(), _announce, [])
+    service = Service(settings.model_copy(update={"recommend": recommend}), Reranking(), announce, [])
     with TestClient(make_api(service, 256)) as reranking:
         query = {"text": "late", "top_k": 3}
         plain = reranking.post("/v1/recommend", json={**query, "top_k": 8}).json()
@@ -309,7 +287,7 @@ def test_a_query_by_text_is_reranked_and_the_answer_has_the_time_it_took(setting
 def test_a_typing_error_is_corrected_a_phrase_is_required_and_the_answer_says_what_was_searched(
     settings: Settings,
 ) -> None:
-    with TestClient(make_api(Service(settings, Reranking(), _announce, []), 256)) as client:
+    with TestClient(make_api(Service(settings, Reranking(), announce, []), 256)) as client:
         right, wrong, phrase, known = (
             client.post("/v1/recommend", json={"text": text, "hybrid": True}).json()
             for text in ("film b5", "filmm b5", '"film b5"', "filmk b5")
@@ -522,24 +500,6 @@ def test_an_experiment_answers_users_by_arm_until_the_arm_ends(
     assert client.get("/v1/experiments/y").status_code == 404
 
 
-@contextmanager
-def served(settings: Settings, *, keys: bool = False, encoders: Encoding | None = None) -> Iterator[str]:
-    """The URL of the same API on a server of its own, which needs keys or none. Its videos have no originals."""
-    settings = settings.model_copy(update={"serve": settings.serve.model_copy(update={"require_keys": keys})})
-    port = free_port()
-    api = make_api(Service(settings, encoders or NoEncoders(), _announce, []), 256)
-    server = uvicorn.Server(uvicorn.Config(api, host="127.0.0.1", port=port, log_level="error"))
-    running = threading.Thread(target=server.run)
-    running.start()
-    while running.is_alive() and not server.started:
-        time.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        running.join()
-
-
 @needs_browser
 def test_the_page_shows_videos_after_signing_in_with_a_valid_key(settings: Settings) -> None:
     text, key = new_key("a visitor", Scope.READ, None)
@@ -601,7 +561,7 @@ def test_two_rankings_of_a_query_are_shown_side_by_side(settings: Settings, clie
     with chromium() as browser, served(settings) as url, opened(browser, url, statuses=(404,)) as page:
         page.goto("/?like=a0")
         page.get_by_role("button", name="Filters").click()
-        page.get_by_label("Side by side").select_option("By picture alone")
+        page.get_by_label("Compare with").select_option("By picture alone")
         for name, weights in (("Everything together", {}), ("By picture alone", {"weights": {"visual": 1}})):
             answer = client.post("/v1/recommend", json={"video_id": "a0", "top_k": 48, **weights}).json()
             shown = page.get_by_role("region", name=name).locator(".card .name")

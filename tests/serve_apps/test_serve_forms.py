@@ -23,6 +23,7 @@ OPTIONS: dict[str, Any] = {
     "threshold": -0.5,
     "explain": True,
     "scenario": "home",
+    "release": 2,
 }
 FORM = {
     "title": " Surf at dawn ",
@@ -37,6 +38,7 @@ FORM = {
     "threshold": "-0.5",
     "explain": "true",
     "scenario": "home",
+    "release": "2",
 }
 
 

@@ -7,6 +7,7 @@ export type Facets = Schemas["Facets"];
 export type Ready = Schemas["Ready"];
 export type Release = Schemas["Release"];
 export type Operations = Schemas["Operations"];
+export type KeptRelease = Schemas["KeptRelease"];
 export type Load = Schemas["ReplicaLoad"];
 export type Recommendations = Schemas["Recommendations"];
 type Kept = Schemas["KeptEvent"];
@@ -24,6 +25,7 @@ export interface Query {
   hybrid?: boolean;
   weights?: Partial<Record<"visual" | "audio" | "text", number>>;
   explain?: boolean;
+  release?: number;
 }
 
 /** Something that a person saw or did, as `POST /v1/events` takes it. */
@@ -42,6 +44,9 @@ export type Shown = Pick<
   Video,
   "video_id" | "title" | "category" | "has_video" | "poster_url" | "sheet_url" | "media_url"
 > & { duration_s?: number | null; score?: number; cosine?: number | null; explanation?: Result["explanation"]; recommendation_id?: string };
+
+/** How a result stands in comparison with the other side: nowhere there, or this many places higher (below 0: lower). */
+export type Moved = "only" | number | null;
 
 export class ApiError extends Error {
   constructor(

@@ -1,4 +1,4 @@
-import { ApiError, list, recommend, recommendFile, type Query, type Recommendations, type Shown } from "./api";
+import { ApiError, list, recommend, recommendFile, type Moved, type Query, type Recommendations, type Shown } from "./api";
 import { events } from "./events.svelte";
 import { place } from "./place.svelte";
 import { taste } from "./taste.svelte";
@@ -16,6 +16,8 @@ export class Found {
   error = $state<ApiError | null>(null);
   /** The text that was searched instead of the query. */
   searched = $state("");
+  /** The release that answered; 0 for what no release has ranked. */
+  release = $state(0);
   #cursor: string | null = null;
   /** The last answer for a known person, which the service continues. */
   #answer: string | null = null;
@@ -40,6 +42,15 @@ export class Found {
   async more(): Promise<void> {
     if (!this.loading && !this.complete && !this.error) await this.#load(false);
   }
+
+  /** Compare the video at a place with its place in other results; null while those are not known that far. */
+  moved(place: number, other: Found): Moved {
+    const there = other.places.get(this.videos[place]?.video_id ?? "");
+    if (there !== undefined) return there - place;
+    return other.complete || place < other.videos.length ? "only" : null;
+  }
+
+  readonly places = $derived(new Map(this.videos.map((video, n) => [video.video_id, n])));
 
   remove(id: string): void {
     this.videos = this.videos.filter((video) => video.video_id !== id);
@@ -92,7 +103,8 @@ export class Found {
     return this.#shown(answer);
   }
 
-  #shown({ recommendation_id, results, searched }: Recommendations): Shown[] {
+  #shown({ recommendation_id, results, searched, release }: Recommendations): Shown[] {
+    this.release = release;
     this.#answer = recommendation_id;
     this.searched = searched ?? "";
     return results.map((result) => ({ ...result, recommendation_id }));
@@ -135,5 +147,20 @@ export function rankings(): string[] {
   return place.q.trim() ? ["meaning"] : [];
 }
 
+/** Whether the current view is an answer, and not a list. */
+export function answered(): boolean {
+  return !["all", "nothing"].includes(queryOf() as string);
+}
+
+/** The release that the visitor compares with; 0 for none. */
+export function releaseBeside(): number {
+  return Number(/^release-([1-9]\d{0,8})$/.exec(place.beside)?.[1] ?? 0);
+}
+
+/** Whether the current view is shown in two versions. */
+export function compared(): boolean {
+  return place.view !== "status" && (rankings().includes(place.beside) || (releaseBeside() > 0 && answered()));
+}
+
 export const found = new Found();
-export const beside = new Found(() => RANKINGS[place.beside] ?? {});
+export const beside = new Found(() => RANKINGS[place.beside] ?? { release: releaseBeside() });

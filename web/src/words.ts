@@ -42,8 +42,16 @@ const en = {
   leave: "Leave",
   stored: "Your likes, skips and plays are stored and change this list.",
   notStored: "Your likes stay in this tab.",
-  beside: "Side by side",
-  nothingBeside: "One ranking",
+  beside: "Compare with",
+  nothingBeside: "Nothing",
+  sideOf: (version: number, kind: string) => `Release ${version}${kind && ` · ${kind}`}`,
+  kinds: { tower: "trained", frozen: "frozen baseline", probe: "classifier on frozen features" } as Record<string, string>,
+  alike: (n: number, shared: number, still: number) =>
+    n ? `Of the first ${n}, both sides have ${shared}, ${still} of them in the same place.` : "",
+  onlyHere: "only here",
+  samePlace: "in the same place on the other side",
+  moved: (places: number) =>
+    `${Math.abs(places)} ${Math.abs(places) === 1 ? "place" : "places"} ${places > 0 ? "higher" : "lower"} than on the other side`,
   rankings: {
     together: "Everything together",
     meaning: "By meaning alone",

@@ -38,6 +38,13 @@ class ServeConfig(BaseModel):
     cache_bytes: int = Field(
         64 << 20, ge=0, description="Responses to repeated queries that a replica keeps in memory, bytes in total."
     )
+    beside_releases: int = Field(
+        2,
+        ge=0,
+        description="Releases besides the serving one that a replica loads because requests name them; 0: none. Those "
+        "of an experiment's arms come on top. Each takes memory for the metadata of its videos, and for its tower in "
+        "the encoders, whose own networks are loaded as well if they differ.",
+    )
     search_threads: int = Field(8, ge=1, description="Searches that a replica runs at once.")
     queued_searches: int = Field(128, ge=0, description="Searches that wait for them; more are rejected with 429.")
     write_threads: int = Field(4, ge=1, description="Additions and deletions that a replica writes at once.")

@@ -16,6 +16,10 @@ class ArmReport(BaseModel):
 
     arm: str
     scenario: str
+    release: int | None = Field(None, description="The release that answers; null for the one that serves.")
+    lacks_release: bool = Field(
+        False, description="The release is not kept, so users of the arm get the answers of the control."
+    )
     share: float
     users: int
     waiting: int = Field(description="Users who have not been observed for long enough, or have seen nothing.")

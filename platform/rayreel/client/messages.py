@@ -58,6 +58,9 @@ def _reject_text_and_bool(value: object) -> object:
     return value
 
 
+ReleaseNumber = Annotated[int, BeforeValidator(_reject_text_and_bool), Field(ge=1, le=2**31 - 1)]
+
+
 class _Request(BaseModel):
     """A request body. Unknown fields are errors."""
 
@@ -190,6 +193,10 @@ class RecommendOptions(_Request):
     )
     metric: Literal["cosine", "l2", "l1"] | None = Field(
         None, description="Metric of `space`, cosine by default. With l2 and l1, scores are negative distances."
+    )
+    release: ReleaseNumber | None = Field(
+        None,
+        description="Answer from this release instead of the one that serves; one of GET /v1/releases/kept.",
     )
 
     @model_validator(mode="after")
@@ -411,11 +418,12 @@ class Recommendations(BaseModel):
 
 
 class EmbedRequest(_Request):
-    """Texts to embed with the model of the current release."""
+    """Texts to embed with the tower of a release."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"texts": ["waves at the beach", "city at night"]}]})
 
     texts: list[Words] = Field(min_length=1, max_length=64)
+    release: ReleaseNumber | None = Field(None, description="By default, the release that serves.")
 
 
 class Embeddings(BaseModel):

@@ -37,6 +37,15 @@ class Release(BaseModel):
     rolled_back_at: str | None = Field(None, description="When it was left for an earlier release; ISO 8601, UTC.")
 
 
+class KeptRelease(BaseModel):
+    """A release that requests can name: it serves, has served, or is a version built beside."""
+
+    version: int
+    serving: bool
+    kind: str = Field("", description="tower; frozen or probe: features without a trained tower")
+    promoted_at: str | None = Field(None, description="ISO 8601, UTC; null if it has never served.")
+
+
 class ReleaseEvent(BaseModel):
     """An entry of the audit trail."""
 

@@ -21,12 +21,13 @@ class BadExperiments(RayreelError):
 
 
 class Arm(BaseModel):
-    """A share of the users, and the scenario that answers them."""
+    """A share of the users, and the scenario and the release that answer them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     share: float = Field(gt=0, le=1, description="Of the users.")
     scenario: str | None = Field(None, description="By default, that of the experiment.")
+    release: int | None = Field(None, ge=1, description="By default, the one that serves.")
 
 
 class Guardrails(BaseModel):
@@ -50,7 +51,10 @@ class Guardrails(BaseModel):
 
 
 class Experiment(BaseModel):
-    """Scenarios side by side. Users whose requests name `scenario` take part; the first arm is the control."""
+    """Scenarios or releases side by side. Users whose requests name `scenario` take part.
+
+    The first arm is the control.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -68,6 +72,11 @@ class Experiment(BaseModel):
     def _check(self) -> Self:
         if (total := sum(arm.share for arm in self.arms.values())) > 1 + 1e-9:
             raise ValueError(f"the shares sum to {total:g}, more than 1")
+        seen: dict[tuple[str, int | None], str] = {}
+        for name, arm in self.arms.items():
+            first = seen.setdefault((self.scenario_of(name), arm.release), name)
+            if first != name:
+                raise ValueError(f"the arms {first} and {name} have the same scenario and the same release")
         return self
 
     @property

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,15 +20,23 @@ from rayreel.recommendation.live import Live
 from rayreel.release.rows import VideoRow
 
 
-def report(connection: Connection, live: Live, name: str, experiment: Experiment, now: float) -> ExperimentReport:
+def report(
+    connection: Connection,
+    live: Live,
+    name: str,
+    experiment: Experiment,
+    now: float,
+    *,
+    kept: Collection[int] | None = None,
+) -> ExperimentReport:
     """Return what each arm has reached until now.
 
     Means and intervals are of people whose time is over, so that every person is one finished observation; the rest
-    is of everything that was shown.
+    is of everything that was shown. `kept`: the releases that can answer, None if that is unknown.
     """
     found = observed(connection, name, experiment.window_s)
     look = _Look(live, experiment, found, _watchers(connection, found), ends_of(connection, name), now)
-    rows = [look.row(arm) for arm in experiment.arms]
+    rows = [_with_release(look.row(arm), experiment.arms[arm].release, kept) for arm in experiment.arms]
     drawn = min((row.shown for row in rows if row.shown), default=0)
     rows = [_with_coverage(row, _shown(look.people(row.arm)), drawn, len(live)) for row in rows]
     return ExperimentReport(
@@ -101,6 +109,11 @@ class _Look:
         return repeated_creators(
             _named(self.live, answer, lambda row: row.extra.get(field)) for answer in _answers(people)
         )
+
+
+def _with_release(row: ArmReport, release: int | None, kept: Collection[int] | None) -> ArmReport:
+    lacks = release is not None and kept is not None and release not in kept
+    return row.model_copy(update={"release": release, "lacks_release": lacks})
 
 
 def _with_coverage(row: ArmReport, shown: Counter[str], drawn: int, videos: int) -> ArmReport:

@@ -11,11 +11,15 @@ from rayreel.experiments.plan import Experiment
 
 
 class TakenPart(NamedTuple):
-    """The arm of a person, and the scenario that answers them: the control's once their arm has ended."""
+    """The arm of a person, and what answers them: that of the control once their arm has ended.
+
+    `release` is None for the one that serves.
+    """
 
     experiment: str
     arm: str
     scenario: str
+    release: int | None = None
 
 
 def part_of(
@@ -29,5 +33,16 @@ def part_of(
         if arm is None:
             return None
         arm = experiment.control if arm in ends_of(connection, name) else arm
-        return TakenPart(name, arm, experiment.scenario_of(arm))
+        return _part(name, experiment, arm)
     return None
+
+
+def instead_of(part: TakenPart, experiments: Mapping[str, Experiment]) -> TakenPart:
+    """Return what answers if the release of a part cannot: the control, and for the control the serving release."""
+    experiment = experiments[part.experiment]
+    control = _part(part.experiment, experiment, experiment.control)
+    return control._replace(release=None) if control == part else control
+
+
+def _part(name: str, experiment: Experiment, arm: str) -> TakenPart:
+    return TakenPart(name, arm, experiment.scenario_of(arm), experiment.arms[arm].release)

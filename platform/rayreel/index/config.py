@@ -31,6 +31,10 @@ class IndexUnavailable(RayreelError):
     """Milvus cannot be reached."""
 
 
+class CollectionGone(RayreelError):
+    """The release's collection was dropped."""
+
+
 class IndexConfig(BaseModel):
     """Address, HNSW parameters and limits of the Milvus index. HNSW: Malkov and Yashunin 2016."""
 

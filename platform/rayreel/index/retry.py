@@ -6,9 +6,10 @@ from typing import Any
 import grpc
 from pymilvus import MilvusException
 from pymilvus.client.types import Status
+from pymilvus.exceptions import ErrorCode
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
-from rayreel.index.config import IndexUnavailable
+from rayreel.index.config import CollectionGone, IndexUnavailable
 
 
 def is_disconnected(error: BaseException) -> bool:
@@ -35,11 +36,14 @@ def call_milvus(retry_s: float, call: Callable[..., Any], *args: Any, timeout: f
     """Call Milvus with `timeout` seconds per attempt, retrying for `retry_s` seconds while it is unreachable.
 
     Raises:
-        IndexUnavailable: the server did not answer. Errors reported by the server pass through.
+        IndexUnavailable: the server did not answer.
+        CollectionGone: the collection does not exist. Other errors reported by the server pass through.
     """
     try:
         return retrying(retry_s)(call, *args, **options, timeout=timeout)
     except (MilvusException, grpc.RpcError) as error:
+        if isinstance(error, MilvusException) and error.code == ErrorCode.COLLECTION_NOT_FOUND:
+            raise CollectionGone("The release was dropped while it was searched. Send the request again.") from error
         if isinstance(error, MilvusException) and not is_disconnected(error):
             raise
         raise IndexUnavailable(

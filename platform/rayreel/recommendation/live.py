@@ -179,6 +179,19 @@ class Live:
             self.snapshot, self.overlay.changed(changes, self.snapshot.words), hidden, changes.last, self._statistics
         )
 
+    def absent_from(self, other: "Live") -> set[str]:
+        """Return the ids of the videos that another release does not have."""
+        added, theirs = self.overlay.place.keys(), other.overlay.place.keys()
+        unknown = (self.snapshot.place.keys() | added) - other.snapshot.place.keys()
+        hidden = {other.snapshot.ids[place] for place in other.hidden}
+        return {video_id for video_id in unknown | hidden if video_id in self and video_id not in theirs}
+
+    def without(self, ids: set[str]) -> "Live":
+        """Return the release without some videos, for answers. Later changes apply to this state, not to the result."""
+        if not ids:
+            return self
+        return self.with_changes(Changes(ROWS.empty_table(), ids, f"{self.upto} without {len(ids)}"))
+
     @property
     def state(self) -> tuple[int, str, str]:
         """What answers depend on besides the query: release, snapshot and overlay."""

@@ -14,7 +14,15 @@ from rayreel.recommendation.candidates import Searcher
 from rayreel.recommendation.config import RecommendConfig
 from rayreel.recommendation.live import Live, load_live
 from rayreel.recommendation.query import Vector, mean_of, weighted_query
-from rayreel.recommendation.recommend import PinnedRelease, by_vector, check_request, options_of, recommend, space_of
+from rayreel.recommendation.recommend import (
+    PinnedRelease,
+    by_vector,
+    check_release,
+    check_request,
+    options_of,
+    recommend,
+    space_of,
+)
 from rayreel.recommendation.reranking import Score, rerank, with_candidates
 from rayreel.recommendation.results import RankedResults
 from rayreel.recommendation.wording import as_searched, corrections, encoded_text
@@ -93,6 +101,7 @@ class LocalRelease:
 
     def recommend_file(self, vectors: QueryVectors, query: UploadQuery) -> RankedResults:
         """Answer a query by a file with these vectors [n, D] per modality. Raises BadQuery, BadFilter, EmptyQuery."""
+        check_release(self.live, query)
         options = options_of(query, self.config)
         if options.space is not None:
             query_D = mean_of(vectors, options.space.modality)

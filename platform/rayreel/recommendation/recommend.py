@@ -141,8 +141,10 @@ def check_request(live: Live, request: RecommendRequest) -> None:
     Raises:
         BadFilter: the filter is invalid.
         UnknownVideo: the release does not have the video.
-        BadQuery: the embedding does not fit the release, or it does not keep the vectors of the requested space.
+        BadQuery: the embedding does not fit the release, or it does not keep the vectors of the requested space; or
+            the request names another release.
     """
+    check_release(live, request)
     if request.filter is not None:
         parse_filter(request.filter)
     place = None if request.video_id is None else live.place(request.video_id)
@@ -153,6 +155,12 @@ def check_request(live: Live, request: RecommendRequest) -> None:
         vector_in(live, space, place)
     if request.embedding is not None:
         _given(live, request.embedding, space)
+
+
+def check_release(live: Live, options: RecommendOptions) -> None:
+    """Check that a request names this release or none. Raises BadQuery."""
+    if options.release not in {None, live.version}:
+        raise BadQuery(f"Release {live.version} is loaded here. Ask a service for release {options.release}.")
 
 
 def space_of(options: RecommendOptions) -> Space | None:

@@ -155,6 +155,13 @@ def snapshot_pointer(storage: Storage, version: int) -> dict[str, Any] | None:
         return copies[-1]
 
 
+def kept_versions(storage: Storage) -> list[int]:
+    """Return the versions that have a snapshot below the storage root: built, and not dropped since."""
+    folders = (name for name in storage.folders(storage.path("releases")) if name[1:].isdigit() and name[0] == "v")
+    found = (int(name[1:]) for name in folders if storage.exists(storage.path("releases", name, POINTER)))
+    return sorted(found)
+
+
 # A missing snapshot was replaced twice after the pointer was read: read the pointer again.
 @retry(retry=retry_if_exception_type(FileNotFoundError), stop=stop_after_attempt(5), reraise=True)
 def load_snapshot(storage: Storage, version: int, cache_dir: Path) -> Snapshot:

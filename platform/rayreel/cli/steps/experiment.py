@@ -18,6 +18,7 @@ from rayreel.index.collection import collection_name
 from rayreel.recommendation.local import load_promoted
 from rayreel.recommendation.recommend import PinnedRelease, options_of
 from rayreel.recommendation.scenarios import read_scenarios
+from rayreel.release.snapshot import kept_versions
 from rayreel.settings import Settings
 from rayreel.training.tracking import use_tracking
 
@@ -29,12 +30,14 @@ def print_report(settings: Settings, name: str) -> None:
     live = load_promoted(settings.place, settings.release.snapshot_cache)
     database = Database(settings.events, settings.place)
     with database.reading() as connection:
-        found = report(connection, live, name, experiment, time.time())
+        found = report(connection, live, name, experiment, time.time(), kept=kept_versions(settings.place))
     database.close()
     console.print(_table(found))
     for arm in found.arms:
         if arm.ended is not None:
             note(f"{arm.arm} has ended: {arm.ended}")
+        if arm.lacks_release:
+            note(f"Release {arm.release} of {arm.arm} is not kept: its users get the answers of the control.")
     emit(found.model_dump())
 
 
@@ -62,6 +65,7 @@ def print_estimate(settings: Settings, scenario: str) -> None:
 def _table(found: ExperimentReport) -> Table:
     rows = {
         "scenario": [arm.scenario for arm in found.arms],
+        "release": [str(arm.release or "serving") for arm in found.arms],
         "share of the users": [f"{arm.share:.2f}" for arm in found.arms],
         "users": [f"{arm.users:,}" for arm in found.arms],
         "still observed": [f"{arm.waiting:,}" for arm in found.arms],

@@ -50,12 +50,13 @@ def measure_training(config: TrainConfig, rows: int, encoding: float) -> list[Me
 
         def ray_train(workers: int, threads: int) -> tuple[float, float]:
             job = training_job(store, config, workers=workers, cpus_per_worker=threads, **place)
-            return through_ray(job, f"{workers}-workers-{threads}-threads")
+            return through_ray(job, f"{workers}-workers-{threads}-threads", train_videos)
 
         def torch_alone(threads: int) -> float:
             task = ray.remote(num_cpus=threads, max_retries=0)(bare_loop)
             return float(statistics.median(ray.get(task.remote(training_job(store, config), threads))[1:]))
 
+        train_videos = len(prepare(training_job(store, config)).split.train)
         bare, (one, epochs), (two, _) = torch_alone(1), ray_train(1, 1), ray_train(2, 1)
         bare_wide, (wide, _) = torch_alone(cores), ray_train(1, cores)
     again = Reference(name="encoding again in every epoch", value=encoding, floor=200)
@@ -77,12 +78,12 @@ def training_job(store: FeatureStore, config: TrainConfig, **changes: Any) -> Tr
     return TrainJob(store.storage.root, store.key, store.fingerprint(), train=train_config, splits=splits)
 
 
-def through_ray(job: TrainJob, name: str) -> tuple[float, float]:
+def through_ray(job: TrainJob, name: str, train_videos: int) -> tuple[float, float]:
     """Train as the command does; return the videos per second after the first epoch, of steps and of whole epochs."""
     journal = Journal(job.storage, name)
     train(job, name, [EpochClock(journal)])
     first, *later = journal.read()
-    videos, seconds = len(prepare(job).split.train) * len(later), (later[-1].time_ms - first.time_ms) / 1000
+    videos, seconds = train_videos * len(later), (later[-1].time_ms - first.time_ms) / 1000
     return statistics.median(entry.metrics["train/samples_per_s"] for entry in later), videos / seconds
 
 

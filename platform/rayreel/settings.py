@@ -101,10 +101,16 @@ class Settings(BaseSettings):
 
     @field_validator("extract")
     @classmethod
-    def _nvdec_runs_outside_the_sandbox(cls, extract: ExtractConfig, info: ValidationInfo) -> ExtractConfig:
+    def _nvdec_is_possible(cls, extract: ExtractConfig, info: ValidationInfo) -> ExtractConfig:
         limits: Limits | None = info.data.get("limits")
+        sampling: SamplingConfig | None = info.data.get("sampling")
         if extract.nvdec and limits is not None and limits.require_sandbox:
             raise ValueError("nvdec decodes outside the sandbox, and limits.require_sandbox is set; unset one")
+        if extract.nvdec and sampling is not None and not sampling.is_exact:
+            raise ValueError(
+                "nvdec needs sampling.mode=exact or keyframe: in mode auto CPUs skip deblocking, which NVDEC cannot, "
+                "so features would depend on the node"
+            )
         return extract
 
     @property

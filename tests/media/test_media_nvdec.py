@@ -130,6 +130,12 @@ def test_only_visible_gpus_are_used(monkeypatch: pytest.MonkeyPatch, visible: st
 
 
 def test_nvdec_and_a_required_sandbox_exclude_each_other() -> None:
+    exact = ["sampling.mode=exact", "extract.nvdec=true"]
     with pytest.raises(SettingsError, match="nvdec decodes outside the sandbox"):
-        load_settings(None, ["extract.nvdec=true", "limits.require_sandbox=true"])
-    assert load_settings(None, ["extract.nvdec=true"]).extract.nvdec
+        load_settings(None, [*exact, "limits.require_sandbox=true"])
+    assert load_settings(None, exact).extract.nvdec
+
+
+def test_nvdec_needs_a_mode_in_which_cpus_decode_bit_exactly() -> None:
+    with pytest.raises(SettingsError, match=r"nvdec needs sampling\.mode=exact or keyframe"):
+        load_settings(None, ["extract.nvdec=true"])

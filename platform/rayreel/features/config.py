@@ -76,7 +76,8 @@ class ExtractConfig(BaseModel):
     nvdec: bool = Field(
         False,
         description="decode long and large H.264, HEVC and VP9 videos, which take a CPU core more than half a second, "
-        "with NVDEC on nodes that have an NVIDIA GPU. For trusted videos only: their decoders run outside the sandbox",
+        "with NVDEC on nodes that have an NVIDIA GPU; needs sampling.mode=exact or keyframe. For trusted videos only: "
+        "their decoders run outside the sandbox",
     )
 
     text_fallback: bool = Field(

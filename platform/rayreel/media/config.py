@@ -50,6 +50,11 @@ class SamplingConfig(BaseModel):
         "speech is recognised",
     )
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether pictures are decoded bit-exactly; otherwise deblocking is skipped."""
+        return self.mode != "auto" or self.window > 1
+
     def facts(self) -> dict[str, Any]:
         """Return what identifies features. What is unset is left out, so that older features keep their name.
 

@@ -53,7 +53,7 @@ def sample_frames(film: Film, timeline: Timeline, sampling: SamplingConfig, size
     A frame that is on screen at several of these times is returned once. A picture that cannot be decoded is replaced
     by the previous one.
     """
-    decoder = Decoder(film, exact=sampling.mode != "auto" or sampling.window > 1)
+    decoder = Decoder(film, exact=sampling.is_exact)
     squares = Squares(size, film.stream.sample_aspect_ratio, announced_turn(film), squeeze=sampling.squeeze)
     taken: dict[int, NDArray[np.uint8]] = {}
     windows: list[Window] = []

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from rayreel.catalog.read import read_catalog
 from rayreel.cli.output import console, facts, note, print_error, step
+from rayreel.cli.results import results_table
 from rayreel.cli.steps.cluster import use_cluster
 from rayreel.cli.steps.evaluate import evaluate_tower
 from rayreel.cli.steps.extract import as_dict, extract_features
@@ -18,7 +19,7 @@ from rayreel.cli.steps.map import make_map
 from rayreel.cli.steps.promote import promote_tower, site_of
 from rayreel.cli.steps.sample import make_sample, sample_folder
 from rayreel.cli.steps.serve import serve
-from rayreel.cli.steps.similar import results_table
+from rayreel.cli.steps.similar import poster_of
 from rayreel.cli.steps.train import by_recipe, features, train_tower, trained_already
 from rayreel.client.client import Client
 from rayreel.errors import RayreelError
@@ -187,12 +188,20 @@ def _is_refused(settings: Settings, version: Version) -> bool:
 
 def _recommend(settings: Settings, url: str) -> dict[str, Any]:
     """Ask for videos like the first one, and show the answer and the same request for curl."""
-    query = features(settings).read(["video_id", "title", "category"]).slice(0, 1).to_pylist()[0]
+    videos = features(settings).read(["video_id", "title", "category", "content_hash"])
+    query = videos.slice(0, 1).to_pylist()[0]
     with Client(url) as client:
         answer = client.recommend(video_id=query["video_id"], top_k=5)
     about = f"{query['video_id']} ({query['category']})" if query["category"] else query["video_id"]
     about += f": {query['title']}" if query["category"] and query["title"] else ""
-    console.print(results_table(f"More like {about} · release {answer.release}", answer.results))
+    hashes = dict(zip(videos["video_id"].to_pylist(), videos["content_hash"].to_pylist(), strict=True))
+    console.print(
+        results_table(
+            f"More like {about} · release {answer.release}",
+            answer.results,
+            poster=lambda found: poster_of(settings.place, hashes.get(found.video_id)),
+        )
+    )
     body = json.dumps({"video_id": query["video_id"], "top_k": 5})
     note(f"curl -s {url}/v1/recommend -H 'Content-Type: application/json' -d '{body}'")
     results = [{"video_id": found.video_id, "score": found.score} for found in answer.results]

@@ -1,20 +1,20 @@
 """Videos similar to one of the release or to a file, from the promoted release on disk."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-from rich.table import Table
-
 from rayreel.cli.output import console, step
+from rayreel.cli.results import results_table
 from rayreel.cli.steps.local import encode_video, local_release, query_video
-from rayreel.client.messages import Explanation, RecommendRequest, Result, UploadQuery
+from rayreel.client.messages import RecommendRequest, UploadQuery
+from rayreel.media.pictures import PictureKind, Pictures
 from rayreel.recommendation.local import LocalRelease
 from rayreel.recommendation.recommend import parsed
-from rayreel.recommendation.results import RankedResults, RankedVideo, ResultExplanation
+from rayreel.recommendation.results import RankedResults, RankedVideo
 from rayreel.settings import Settings, nested
+from rayreel.storage import Storage
 
 
 def query_options(items: Sequence[str]) -> dict[str, Any]:
@@ -32,7 +32,8 @@ def find_similar(settings: Settings, query: str, options: Mapping[str, Any]) -> 
         found = _similar_to_file(settings, release, Path(query), options)
     else:
         found = release.recommend(parsed(RecommendRequest, {"video_id": query, **options}))
-    console.print(results_table(f"Similar to {query} · release {found.release}", found))
+    title = f"Similar to {query} · release {found.release}"
+    console.print(results_table(title, found, poster=lambda video: poster_of(settings.place, video.content_hash)))
     return {"release": found.release, "query": query, "results": [_shown(video) for video in found]}
 
 
@@ -53,27 +54,6 @@ def _shown(video: RankedVideo) -> dict[str, Any]:
     return shown | {"explanation": video.explanation._asdict() | {"passage": asdict(passage) if passage else None}}
 
 
-def results_table(title: str, results: Iterable[RankedVideo | Result], score: str = "score") -> Table:
-    """Return results as a table, best first; `score` heads the column of their scores.
-
-    Explained results have their stage, the cosine of each modality and the passage in which the words are said.
-    """
-    found = list(results)
-    explained = any(video.explanation for video in found)
-    columns = (score, "video_id", "category", "title", *(("explanation",) if explained else ()))
-    table = Table(*columns, title=escape(title), title_justify="left")
-    for video in found:
-        words = video.explanation and _explained(video.explanation)
-        cells = [video.video_id, video.category, video.title, *([" ".join(words)] if words else [])]
-        table.add_row(f"{video.score:.3f}", *map(escape, cells))
-    return table
-
-
-def _explained(why: ResultExplanation | Explanation) -> list[str]:
-    said = [f'{why.passage.start_s:.1f} s "{why.passage.text}"'] if why.passage else []
-    return [why.stage, *map(_cosine, why.modalities.items()), *said]
-
-
-def _cosine(of: tuple[str, float]) -> str:
-    modality, cosine = of
-    return f"{modality} {cosine:.2f}"
+def poster_of(storage: Storage, content_hash: str | None) -> bytes | None:
+    """Return the poster of a video below a storage root; None if there is none."""
+    return Pictures(storage).read(content_hash, PictureKind.POSTER) if content_hash else None

@@ -8,8 +8,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rayreel.cli.output import console, step
+from rayreel.cli.results import results_table
 from rayreel.cli.steps.local import query_video, video_vectors
-from rayreel.cli.steps.similar import results_table
+from rayreel.cli.steps.similar import poster_of
 from rayreel.cli.steps.train import features
 from rayreel.encoders.encoder import Modality
 from rayreel.features.matrix import FeatureMatrix
@@ -37,7 +38,8 @@ def find_in_space(settings: Settings, query: str, k: int, modality: Modality, me
         found = _ranked(space, rows_K[rows_K != own][:k], scores_K[rows_K != own][:k])
     else:
         found = _ranked(space, *space.nearest(_of_file(settings, store, query, modality), k))
-    console.print(results_table(f"Similar to {query} · {modality}, {metric}", found, name))
+    title = f"Similar to {query} · {modality}, {metric}"
+    console.print(results_table(title, found, name, lambda video: poster_of(settings.place, video.content_hash)))
     results = [{"video_id": v.video_id, name: v.score, "title": v.title, "category": v.category} for v in found]
     return {"encoder": store.key.identities[modality], "metric": metric, "query": query, "results": results}
 
@@ -75,8 +77,12 @@ def _of_file(settings: Settings, store: FeatureStore, query: str, modality: Moda
 
 
 def _ranked(space: EncoderSpace, rows_K: NDArray[np.int64], scores_K: NDArray[np.float64]) -> list[RankedVideo]:
-    columns = [space.rows[name].take(pa.array(rows_K)).to_pylist() for name in ("video_id", "title", "category")]
-    return [RankedVideo(i, score, t, c, (), {}) for i, t, c, score in zip(*columns, scores_K.tolist(), strict=True)]
+    names = ("video_id", "title", "category", "content_hash")
+    columns = [space.rows[name].take(pa.array(rows_K)).to_pylist() for name in names]
+    return [
+        RankedVideo(video_id, score, title, category, (), {}, content_hash=content)
+        for video_id, title, category, content, score in zip(*columns, scores_K.tolist(), strict=True)
+    ]
 
 
 def _score(metric: Metric) -> str:

@@ -8,8 +8,7 @@ from benchmarks.measurement import RESULTS, BenchmarkRun, Measurement, Reference
 
 _ROW, _WIDTH, _LEFT, _RIGHT = 22, 250, 180, 610
 # Ratios to peers differ by orders of magnitude, hence a logarithmic axis.
-_PEER_RANGE = (0.1, 2_000.0)
-_LIMIT_MAX = 1.2
+_PEER_RANGE, _LIMIT_MAX = (0.1, 2_000.0), 1.2
 _STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#444}.value{fill:#111}.bar{fill:#3b82c4}.missed{fill:#c0392b}"
     ".floor{stroke:#111;stroke-width:2}.one{stroke:#999;stroke-dasharray:3 3}"

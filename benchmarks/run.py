@@ -106,7 +106,7 @@ def main(
         typer.Option(help="Videos of extract and train: folder or manifest.", show_default="24 rendered clips"),
     ] = None,
     repeat: Annotated[int, typer.Option(help="extract: use every file this many times, as distinct ids.")] = 20,
-    videos: Annotated[int, typer.Option(help="train, search, serve: number of synthetic videos.")] = 10_000,
+    videos: Annotated[int, typer.Option(help="train, search, serve: synthetic videos; 100,000 on a GPU.")] = 10_000,
     seconds: Annotated[float, typer.Option(help="serve: duration of the load at each rate.")] = 2.0,
     results: Annotated[
         Path | None, typer.Option(help="Write NAME.json into this folder. benchmarks/results holds the committed ones.")

@@ -78,12 +78,10 @@ def _compare(name: str, queries_QD: Embeddings, search: Search, exact: Search) -
     """Return the rate of a search (1 / median latency) and its recall."""
     (found, rate), (truth, exact_rate) = _timed(search, queries_QD), _timed(exact, queries_QD)
     common = sum(len({*ours} & {*best}) for ours, best in zip(found, truth, strict=True))
+    recall, limit = common / sum(map(len, truth)), Reference(name="exact", value=1, floor=0.98)
     peer = Reference(name="exact, in memory", value=exact_rate)
-    limit = Reference(name="exact", value=1, floor=0.98)
-    return [
-        Measurement(name=name, unit="searches/s", value=rate, peer=peer),
-        Measurement(name=f"{name}, recall@{TOP}", unit="", value=common / sum(map(len, truth)), limit=limit),
-    ]
+    rate_of = Measurement(name=name, unit="searches/s", value=rate, peer=peer)
+    return [rate_of, Measurement(name=f"{name}, recall@{TOP}", unit="", value=recall, limit=limit)]
 
 
 def _timed(search: Search, queries_QD: Embeddings) -> tuple[list[list[str]], float]:

@@ -36,8 +36,7 @@ LAPTOP_KEY = EncoderKey(
     frame_size=1,
     sampling=SamplingConfig(),
 )
-_CATEGORIES = 50
-_BLOCK = 4096
+_CATEGORIES, _BLOCK = 50, 4096
 
 
 def write_rows(

@@ -4,7 +4,7 @@ import os
 import statistics
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,48 +26,49 @@ from rayreel.training.loop import make_learner
 from rayreel.training.train import train
 
 
+@dataclass
 class EpochClock(UserCallback):  # type: ignore[misc]
     """Writes the metrics of each epoch and its time into the run's journal."""
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+    journal: Journal
 
     def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Checkpoint | None) -> None:  # noqa: ANN401
         """Write one epoch; Ray Train calls this."""
         first = dict(metrics[0])
-        self._journal.add(int(first.pop("epoch")), first)
+        self.journal.add(int(first.pop("epoch")), first)
 
 
 def measure_training(config: TrainConfig, rows: int, encoding: float) -> list[Measurement]:
     """Train on `rows` synthetic videos of preset laptop's size; `encoding` is the peer's videos/s. Needs a Ray.
 
     Rates are those of the steps after the first epoch; the peer's is compared with whole epochs, which include
-    validation, checkpoint and report.
+    validation, checkpoint and report. With GPUs, workers and bare loops have one each.
     """
-    cores = os.cpu_count() or 1
+    cores, gpus = os.cpu_count() or 1, int(ray.cluster_resources().get("GPU", 0))
+    runs = {"1 thread": (1, 1, config.batch_size), f"{cores} threads": (1, cores, config.batch_size)}
+    if gpus:
+        runs = {f"batch {size:,}": (1, 1, size) for size in (1024, 4096)}
+    if gpus != 1:
+        runs["2 workers"] = 2, 1, config.batch_size
+    found, alone = dict[str, tuple[float, float]](), dict[str, float]()
     with tempfile.TemporaryDirectory(prefix="rayreel-benchmark-") as folder:
-        store, place = write_rows(folder, rows), {"use_gpu": False, "scratch": Path(folder)}
-
-        def ray_train(workers: int, threads: int) -> tuple[float, float]:
-            job = training_job(store, config, workers=workers, cpus_per_worker=threads, **place)
-            return through_ray(job, f"{workers}-workers-{threads}-threads", train_videos)
-
-        def torch_alone(threads: int) -> float:
-            task = ray.remote(num_cpus=threads, max_retries=0)(bare_loop)
-            return float(statistics.median(ray.get(task.remote(training_job(store, config), threads))[1:]))
-
+        store = write_rows(folder, rows)
         train_videos = len(prepare(training_job(store, config)).split.train)
-        bare, (one, epochs), (two, _) = torch_alone(1), ray_train(1, 1), ray_train(2, 1)
-        bare_wide, (wide, _) = torch_alone(cores), ray_train(1, cores)
-    again = Reference(name="encoding again in every epoch", value=encoding, floor=200)
-    limits = {
-        "1 thread": (one, Reference(name="bare torch loop, 1 thread", value=bare, floor=0.8)),
-        f"{cores} threads": (wide, Reference(name=f"bare torch loop, {cores} threads", value=bare_wide, floor=0.8)),
-        "2 workers": (two, Reference(name="2 x one worker", value=2 * one, floor=0.7)),
-    }
+        for name, (workers, threads, size) in runs.items():
+            sized = config.model_copy(update={"batch_size": size, "use_gpu": gpus > 0, "scratch": Path(folder)})
+            job = training_job(store, sized, workers=workers, cpus_per_worker=threads)
+            found[name] = through_ray(job, name.replace(" ", "-"), train_videos)
+            if workers == 1:
+                task = ray.remote(num_cpus=threads, num_gpus=min(gpus, 1), max_retries=0)(bare_loop)
+                alone[name] = statistics.median(ray.get(task.remote(job, threads))[1:])
+    first, epochs = next(iter(found.values()))
+    peer = Reference(name="encoding again in every epoch", value=encoding, floor=200)
+    two = Reference(name="2 x one worker", value=2 * first, floor=0.7)
+    limits = {name: Reference(name=f"bare torch loop, {name}", value=rate, floor=0.8) for name, rate in alone.items()}
+    rates = {f"training, {name}": (rate, limits.get(name, two)) for name, (rate, _) in found.items()}
     return [
-        Measurement(name="training, whole epochs", unit="videos/s", value=epochs, peer=again),
-        *(Measurement(name=f"training, {n}", unit="videos/s", value=v, limit=of) for n, (v, of) in limits.items()),
+        Measurement(name="training, whole epochs", unit="videos/s", value=epochs, peer=peer),
+        *(Measurement(name=name, unit="videos/s", value=rate, limit=limit) for name, (rate, limit) in rates.items()),
     ]
 
 
@@ -90,29 +91,33 @@ def through_ray(job: TrainJob, name: str, train_videos: int) -> tuple[float, flo
 def bare_loop(job: TrainJob, threads: int) -> list[float]:
     """Train with the same tower, loss and optimiser and nothing else; return the videos per second of each epoch.
 
-    Features are in memory, the two views of a video are its even and odd vectors (a single one is in both), and nothing
-    is drawn, checked or reported. All videos must have the same number of vectors.
+    Features are in memory, of the GPU if there is one; the two views of a video are its even and odd vectors (a single
+    one is in both), and nothing is drawn, checked or reported. All videos must have the same number of vectors.
     """
     torch.set_num_threads(threads)
+    device = "cuda" if ray.get_gpu_ids() else "cpu"
     ready = prepare(replace(job, train=job.train.model_copy(update={"ingest": Ingest.MEMORY})))
-    rows, count = torch.from_numpy(ready.split.train), len(ready.matrix)
-    x_NVD = {m: torch.tensor(v.values).view(count, -1, v.values.shape[1]) for m, v in ready.matrix.vectors.items()}
-    learner, rates = make_learner(job, ready), []
+    rows, count = torch.from_numpy(ready.split.train).to(device), len(ready.matrix)
+    vectors = ready.matrix.vectors.items()
+    x_NVD = {m: torch.tensor(v.values, device=device).view(count, -1, v.values.shape[1]) for m, v in vectors}
+    learner, rates = make_learner(job, ready, device), []
     learner.tower.train()
 
     def view(chosen: Tensor, parity: int) -> FeatureBatch:
         x_BVD = {m: x[chosen].float() for m, x in x_NVD.items()}
-        sizes = {m: x.shape[1] for m, x in x_BVD.items()}
-        masks = {m: ((torch.arange(n) % 2 == parity) | (n == 1)).expand(len(chosen), n) for m, n in sizes.items()}
+        places = {m: torch.arange(x.shape[1], device=device) for m, x in x_BVD.items()}
+        masks = {m: ((p % 2 == parity) | (len(p) == 1)).expand(len(chosen), -1) for m, p in places.items()}
         return FeatureBatch(x_BVD, masks, chosen)
 
     for _ in range(job.train.epochs):
         started = time.perf_counter()
-        for chosen in torch.split(rows[torch.randperm(len(rows))], job.train.batch_size):
+        for chosen in torch.split(rows[torch.randperm(len(rows), device=device)], job.train.batch_size):
             a, b = learner.tower(view(chosen, 0)), learner.tower(view(chosen, 1))
             learner.optimizer.zero_grad()
             learner.loss(a, b, GlobalBatch.of_one(chosen)).backward()
             nn.utils.clip_grad_norm_(learner.parameters, job.train.clip_norm)
             learner.optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
         rates.append(len(rows) / (time.perf_counter() - started))
     return rates

@@ -4,9 +4,9 @@ import pytest
 from live_case import Release, pinned, random_options, random_video
 from rayreel.index.filters import parse_filter
 from rayreel.recommendation.candidates import Constraints, ExactSearch
-from rayreel.recommendation.live import SnapshotStatistics
 from rayreel.recommendation.query import Options
 from rayreel.recommendation.recommend import by_vector
+from rayreel.recommendation.snapshot_statistics import SnapshotStatistics
 
 
 @pytest.fixture(scope="module")

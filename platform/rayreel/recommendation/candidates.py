@@ -13,8 +13,9 @@ from rayreel.index.conditions import And, Filter, Not, OneOf, shortened
 from rayreel.index.filters import matches
 from rayreel.index.search import MAX_HITS, Hit
 from rayreel.index.syntax import WordQuery
-from rayreel.recommendation.live import NO, YES, Live
+from rayreel.recommendation.live import Live
 from rayreel.recommendation.query import Options, Vector
+from rayreel.recommendation.snapshot_statistics import NO, YES
 from rayreel.recommendation.wording import with_phrases
 
 FIRST = 512

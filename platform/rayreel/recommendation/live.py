@@ -1,9 +1,8 @@
 """The serving release in the memory of a replica: a snapshot and the changes since."""
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
 from heapq import merge
 from itertools import chain, islice
 from pathlib import Path
@@ -17,124 +16,33 @@ from rayreel.encoders.encoder import Modality
 from rayreel.errors import RayreelError
 from rayreel.index.filters import Filter
 from rayreel.index.filters import matches as satisfies
-from rayreel.index.postings import Postings, matches
+from rayreel.index.postings import matches
 from rayreel.index.syntax import WordQuery
 from rayreel.index.vocabulary import Vocabulary
 from rayreel.index.words import stem
+from rayreel.recommendation.overlay import Overlay, Parts
 from rayreel.recommendation.query import BadQuery, Vector
-from rayreel.release.config import WordsConfig
-from rayreel.release.lexicon import documents, vocabulary
+from rayreel.recommendation.snapshot_statistics import SnapshotStatistics
+from rayreel.release.lexicon import vocabulary
 from rayreel.release.rows import (
     ROWS,
-    SAID,
     WRITTEN,
     Changes,
     Masked,
     ReleaseRows,
     VideoRow,
-    embeddings,
-    part_embeddings,
-    space_vectors,
     transcript_of,
-    videos,
 )
 from rayreel.release.snapshot import Snapshot, load_snapshot, snapshot_pointer
 from rayreel.speech.transcript import Transcript
 from rayreel.storage import Storage
-from rayreel.tower.interests import mean_cosine_of
 
-Parts = dict[Modality, Masked]
-# Rows summed at a time: of a large release only this much of the mapped file is touched at once.
-CHUNK = 8192
-# Filters whose verdicts are kept; each takes a byte per video.
-FILTERS = 32
-NO, YES = 1, 2
 # Words that the beginning of a word stands for; of more, the most frequent.
 MAX_WORDS = 256
 
 
 class UnknownVideo(RayreelError):
     """The release has no video with this id."""
-
-
-@dataclass(frozen=True, eq=False)
-class Overlay:
-    """The M videos added or changed after the snapshot; few enough to compare a query with all of them."""
-
-    rows: Sequence[VideoRow]
-    embeddings_MD: NDArray[np.float32]
-    parts: Parts
-    spaces: Parts
-    documents: Sequence[Mapping[str, float]] = ()
-    said: pa.Table = field(default_factory=SAID.empty_table)
-
-    @cached_property
-    def postings(self) -> Postings:
-        """The words of the videos."""
-        return Postings.of(self.documents)
-
-    @cached_property
-    def place(self) -> dict[str, int]:
-        """Position of each video in the overlay."""
-        return {row.video_id: place for place, row in enumerate(self.rows)}
-
-    def changed(self, changes: Changes, config: WordsConfig) -> "Overlay":
-        """Return this overlay with `changes` applied; `config`: how their words are searched."""
-        gone = changes.deleted | set(changes.rows["video_id"].to_pylist())
-        keep = [place for place, row in enumerate(self.rows) if row.video_id not in gone]
-        parts = {m: _joined_parts(self.parts[m], keep, part_embeddings(changes.rows, m)) for m in Modality}
-        spaces = {
-            m: _joined_parts(own, keep, space_vectors(changes.rows, m, own[0].shape[1]))
-            for m, own in self.spaces.items()
-        }
-        embeddings_MD = _joined(self.embeddings_MD[keep], embeddings(changes.rows))
-        return Overlay(
-            [*(self.rows[place] for place in keep), *videos(changes.rows)],
-            embeddings_MD,
-            parts,
-            spaces,
-            [*(self.documents[place] for place in keep), *documents(changes.rows, config)],
-            pa.concat_tables([self.said.take(pa.array(keep, pa.int64())), changes.rows.select(SAID.names)]),
-        )
-
-
-class SnapshotStatistics:
-    """A snapshot's embedding sums by category, its mean cosine, and cached filter results."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
-        self.verdicts = lru_cache(FILTERS)(self._empty_verdicts)
-
-    def _empty_verdicts(self, _: Filter) -> bytearray:
-        """Cached results of a filter for each video: 0 for unknown, 1 for no, 2 for yes.
-
-        Callers add their results, so that frequent filters become free and no filter is applied to all videos at once.
-        """
-        return bytearray(len(self._snapshot))
-
-    @cached_property
-    def sums(self) -> dict[str, NDArray[np.float64]]:
-        """The sum of the embeddings of each category, [dim]."""
-        names, codes_N = np.unique([row.category for row in self._snapshot.rows], return_inverse=True)
-        sums_CD = np.zeros((len(names), self._snapshot.embeddings_ND.shape[1]))
-        for start in range(0, len(codes_N), CHUNK):
-            codes_R = codes_N[start : start + CHUNK]
-            order_R = np.argsort(codes_R, kind="stable")
-            present, firsts = np.unique(codes_R[order_R], return_index=True)
-            rows_RD = np.asarray(self._snapshot.embeddings_ND[start : start + CHUNK], np.float64)
-            sums_CD[present] += np.add.reduceat(rows_RD[order_R], firsts, axis=0)
-        return dict(zip(names.tolist(), sums_CD, strict=True))
-
-    @cached_property
-    def mean_cosine(self) -> float:
-        """Mean cosine of two different videos of the snapshot; 0 if it has fewer than two."""
-        return mean_cosine_of(np.sum(list(self.sums.values()), axis=0), len(self._snapshot.ids))
-
-    @cached_property
-    def codes_N(self) -> NDArray[np.int64]:
-        """The code of each video in the user tower, 0 for one without."""
-        users = self._snapshot.users
-        return np.zeros(len(self._snapshot), np.int64) if users is None else users.codes_of(self._snapshot.ids)
 
 
 class Live:
@@ -392,17 +300,3 @@ def load_live(storage: Storage, version: int, cache_dir: Path, before: Live | No
     if before is None or before.version != version or before.snapshot.name != pointer["name"]:
         before = Live.of(load_snapshot(storage, version, cache_dir))
     return before.with_changes(ReleaseRows(storage, version).read(after=before.upto))
-
-
-def _joined(one_ND: NDArray[np.float32], other_ND: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.concatenate([one_ND, other_ND]) if len(other_ND) else one_ND
-
-
-def _joined_parts(
-    old: tuple[NDArray[np.float16], NDArray[np.bool_]],
-    keep: Sequence[int],
-    new: tuple[NDArray[np.float16], NDArray[np.bool_]],
-) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
-    if not len(new[1]):
-        return old[0][keep], old[1][keep]
-    return np.concatenate([old[0][keep], new[0]]), np.concatenate([old[1][keep], new[1]])

@@ -62,7 +62,7 @@ def test_exact_search_never_returns_deleted_videos(large: Release) -> None:
 def test_category_sums_do_not_depend_on_the_chunk_size(large: Release, monkeypatch: pytest.MonkeyPatch) -> None:
     at_once = SnapshotStatistics(large.live.snapshot)
     at_once_sums, at_once_mean = at_once.sums, at_once.mean_cosine
-    monkeypatch.setattr("rayreel.recommendation.live.CHUNK", 7)
+    monkeypatch.setattr("rayreel.recommendation.snapshot_statistics.CHUNK", 7)
     in_steps = SnapshotStatistics(large.live.snapshot)
     assert in_steps.sums.keys() == at_once_sums.keys() == {"sea", "sky", "city", ""}
     for category, total in at_once_sums.items():

@@ -131,6 +131,22 @@ def test_an_export_says_where_videos_were_shown_and_what_was_not_watched(databas
     assert read_interactions(storage.path(*FOLDER))["video_id"].to_pylist() == ["b"]
 
 
+def test_an_opinion_that_was_taken_back_is_not_exported(database: Database, storage: Storage) -> None:
+    month = 31 * DAY_S
+    add(database, event_row("e1", "ann", "a", "view"), event_row("e2", None, "a", "like", session="s", at=NOW + 1))
+    add(
+        database,
+        event_row("e3", "ann", "a", "unlike", session="s", at=NOW + month),
+        event_row("e4", "bob", "a", "like"),
+    )
+    add(database, event_row("e5", "ann", "b", "like"), event_row("e6", "ann", "b", "unlike", at=NOW + 1))
+    add(database, event_row("e7", "ann", "b", "like", at=NOW + 2))
+    export_interactions(database, storage)
+    rows = read_interactions(storage.path(*FOLDER)).select(["user_id", "video_id", "rating"]).to_pylist()
+    assert sorted(tuple(row.values()) for row in rows if row["rating"]) == [("ann", "b", 5.0), ("bob", "a", 5.0)]
+    assert [row["user_id"] for row in rows if not row["rating"]] == ["ann"]
+
+
 def test_a_log_is_imported_once_and_gives_the_export_back(database: Database, storage: Storage, tmp_path: Path) -> None:
     log = tmp_path / "u.data"
     log.write_text("196\t242\t3\t881250949\n186\t302\t4\t891717742\n")

@@ -6,6 +6,7 @@ import pytest
 
 from live_case import Release, at, explanation, pinned
 from rayreel.client.messages import RecommendRequest, User
+from rayreel.evaluation.weights import LIKED
 from rayreel.events.done import Done
 from rayreel.recommendation.config import RecommendConfig
 from rayreel.recommendation.person import PersonState, state_of
@@ -59,6 +60,15 @@ def event(video_id: str, kind: str = "view", value: float | None = None, age: fl
 def test_videos_near_the_watched_one_come_first_and_it_never_returns(release: Release) -> None:
     assert ids(asked(release, event("d3")))[:2] in (["d2", "d4"], ["d4", "d2"])
     assert "d3" not in ids(asked(release, event("d3")))
+
+
+def test_after_a_like_is_taken_back_only_the_view_counts(release: Release) -> None:
+    liked, back = event("d3", "like", age=20), event("d3", "unlike")
+    assert state(release, liked, back) == PersonState()
+    seen = state(release, event("d3", age=30), liked, back)
+    assert [video.weight for video in seen.history] == [1.0] and seen.watched == {"d3"}
+    assert "d3" in ids(asked(release, event("d3", "dislike", age=20), back))
+    assert [video.weight for video in state(release, back, event("d3", "like", age=1)).history] == [LIKED]
 
 
 def test_disliked_and_hidden_videos_do_not_return_even_with_rewatch(release: Release) -> None:

@@ -34,7 +34,7 @@ export interface PersonEvent {
   session_id: string;
   user_id?: string;
   video_id: string;
-  type: "impression" | "view" | "like" | "rating" | "skip";
+  type: "impression" | "view" | "like" | "unlike" | "skip";
   value?: number;
   recommendation_id?: string;
 }
@@ -58,7 +58,7 @@ export class ApiError extends Error {
 }
 
 const STORED = "rayreel_key";
-const OPINIONS = new Set(["like", "dislike", "hide", "share", "rating"]);
+const OPINIONS = new Set(["like", "dislike", "hide", "share", "rating", "unlike"]);
 
 export function key(): string {
   return sessionStorage.getItem(STORED) ?? "";

@@ -5,7 +5,7 @@ import { visitor } from "./visitor.svelte";
 const STORED = "rayreel_taste";
 // The most videos whose titles and pictures are loaded for a user.
 const SHOWN = 12;
-// An event that says nothing good or bad: the last opinion of a video is valid, and none takes a like back.
+// Ratings up to half of the stars are no likes.
 const NEUTRAL = 2.5;
 type Liked = Pick<Shown, "video_id" | "title" | "category" | "poster_url">;
 
@@ -34,7 +34,7 @@ class Taste {
   toggle(video: Shown): void {
     const { video_id, title, category, poster_url } = video;
     const liked = this.has(video_id);
-    this.#tell(liked ? "rating" : "like", video, liked ? NEUTRAL : undefined);
+    this.#tell(liked ? "unlike" : "like", video);
     this.likes = liked
       ? this.likes.filter((other) => other.video_id !== video_id)
       : [...this.likes, { video_id, title, category, poster_url }];

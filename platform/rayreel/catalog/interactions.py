@@ -41,7 +41,7 @@ EXPECTED = {
 # Columns that only logs of what was shown have. `position` counts from 0; `propensity`: the chance to be shown at all.
 BEHAVIOUR = ("type", "position", "propensity")
 # Types of rows that are no views. Every other type is, and so are rows without one.
-NOT_WATCHED = ("impression", "skip", "dislike", "hide")
+NOT_WATCHED = ("impression", "skip", "dislike", "hide", "unlike")
 REQUIRED = ("user_id", "video_id", "timestamp")
 # MovieLens: our names of the columns of its CSV files, and the columns of its older files, which have no header.
 KNOWN_NAMES = {"userId": "user_id", "movieId": "video_id"}

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints,
 
 from rayreel.client.messages import AnswerId, PersonId, VideoId
 
-EventType = Literal["impression", "view", "dwell", "like", "dislike", "hide", "skip", "share", "rating"]
+EventType = Literal["impression", "view", "dwell", "like", "dislike", "hide", "skip", "share", "rating", "unlike"]
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 EventId = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00]+$")]
 MOST_EVENTS = 1000

@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+# Takes back what the person said of a video before.
+UNLIKE = "unlike"
+
 
 class Done(NamedTuple):
     """Something that a person did with a video; `at` in seconds since 1970."""

@@ -5,8 +5,9 @@ The columns are those of `catalog.interactions`, SCHEMA and BEHAVIOUR.
 
 import io
 import json
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -19,6 +20,8 @@ from sqlalchemy import Connection, Row, case, func, literal, select
 from rayreel.catalog.interactions import BEHAVIOUR, behaviour_schema
 from rayreel.evaluation.weights import STARS
 from rayreel.events.database import Database
+from rayreel.events.done import UNLIKE
+from rayreel.events.partitions import month_of
 from rayreel.events.tables import deletions, events, recommendations, sessions
 from rayreel.parts import parquet_bytes
 from rayreel.storage import Storage
@@ -26,6 +29,7 @@ from rayreel.storage import Storage
 FOLDER = ("events", "interactions")
 # What says that a person watched a video.
 WATCHED = ("view", "dwell", "like", "share", "rating")
+_OPINIONS = ("like", "share", "rating", "dislike", "hide")
 MOST_ATTEMPTS = 5
 ROWS_PER_READ = 50_000
 
@@ -34,7 +38,7 @@ def export_interactions(database: Database, storage: Storage) -> int:
     """Write all events to events/interactions/month=YYYY-MM, and return their number.
 
     Those with the id of an answer that is still kept have their position in it, from 0 over all pages, and the chance
-    that the video was among the results if the scenario explored.
+    that the video was among the results if the scenario explored. Opinions that were taken back are left out.
 
     A person without a name is named by their session. A deletion that ends during the export is found by it, and one
     that ends later finds the files, so no deleted person remains.
@@ -74,10 +78,10 @@ def name_of_session(session_id: str) -> str:
 def _write_months(database: Database, storage: Storage) -> int:
     written, rows = set[str](), 0
     with database.reading() as connection:
+        taken_back = _taken_back(connection)
         for start, end in _months(connection):
-            table = pa.Table.from_pylist(
-                list(_interactions(connection, start, end)), schema=behaviour_schema(BEHAVIOUR)
-            )
+            found = list(_interactions(connection, start, end, taken_back))
+            table = pa.Table.from_pylist(found, schema=behaviour_schema(BEHAVIOUR))
             if table.num_rows:
                 path = storage.path(*FOLDER, f"month={datetime.fromtimestamp(start, UTC):%Y-%m}", "part.parquet")
                 storage.write(path, parquet_bytes(table))
@@ -92,18 +96,29 @@ def _months(connection: Connection) -> Iterator[tuple[float, float]]:
     first, last = connection.execute(select(func.min(events.c.at), func.max(events.c.at))).one()
     if first is None:
         return
-    month = datetime.fromtimestamp(first, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    while month.timestamp() <= last:
-        following = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
-        yield month.timestamp(), following.timestamp()
-        month = following
+    start, end = month_of(first)
+    while start <= last:
+        yield start, end
+        start, end = month_of(end)
 
 
-def _interactions(connection: Connection, start: float, end: float) -> Iterator[dict[str, Any]]:
-    user = func.coalesce(events.c.user_id, sessions.c.user_id, literal(name_of_session("")) + events.c.session_id)
+_WITH_SESSIONS = events.outerjoin(sessions, events.c.session_id == sessions.c.session_id)
+_USER = func.coalesce(events.c.user_id, sessions.c.user_id, literal(name_of_session("")) + events.c.session_id)
+
+
+def _taken_back(connection: Connection) -> dict[tuple[str, str], float]:
+    """When each user last took back an opinion of a video."""
+    query = select(_USER, events.c.video_id, func.max(events.c.at)).select_from(_WITH_SESSIONS)
+    found = connection.execute(query.where(events.c.type == UNLIKE).group_by(_USER, events.c.video_id))
+    return {(user, video): at for user, video, at in found}
+
+
+def _interactions(
+    connection: Connection, start: float, end: float, taken_back: Mapping[tuple[str, str], float]
+) -> Iterator[dict[str, Any]]:
     query = (
         select(
-            user.label("user_id"),
+            _USER.label("user_id"),
             events.c.video_id,
             events.c.at,
             # As for recommendations, a like or a share says as much as the highest rating.
@@ -117,14 +132,14 @@ def _interactions(connection: Connection, start: float, end: float) -> Iterator[
             recommendations.c.propensities,
         )
         .select_from(
-            events.outerjoin(sessions, events.c.session_id == sessions.c.session_id).outerjoin(
-                recommendations, events.c.recommendation_id == recommendations.c.recommendation_id
-            )
+            _WITH_SESSIONS.outerjoin(recommendations, events.c.recommendation_id == recommendations.c.recommendation_id)
         )
         .where(events.c.at >= start, events.c.at < end)
         .order_by(events.c.at, events.c.seq)
     )
     for row in connection.execution_options(yield_per=ROWS_PER_READ).execute(query):
+        if row.type in _OPINIONS and row.at <= taken_back.get((row.user_id, row.video_id), -math.inf):
+            continue
         timestamp = datetime.fromtimestamp(row.at, UTC)
         yield {
             "user_id": row.user_id,

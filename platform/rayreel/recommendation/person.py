@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rayreel.evaluation.weights import LIKED, SHORTEST, rating_weight
-from rayreel.events.done import Done
+from rayreel.events.done import UNLIKE, Done
 from rayreel.recommendation.config import RecommendConfig
 from rayreel.recommendation.live import Live
 from rayreel.recommendation.users import WatchedVideo
 
-# The last of these that a person did with a video is their opinion of it.
-OPINIONS = frozenset({"like", "dislike", "hide", "share", "rating"})
+# The last of these that a person did with a video is their opinion of it; after UNLIKE they have none.
+OPINIONS = frozenset({"like", "dislike", "hide", "share", "rating", UNLIKE})
 REFUSED = frozenset({"dislike", "hide"})
 SECONDS = frozenset({"view", "dwell"})
 
@@ -46,6 +46,7 @@ def state_of(live: Live, done: Sequence[Done], now: float, config: RecommendConf
             seen.setdefault(event.video_id, event)
         elif event.type == "skip" and now - event.at < config.skipped_s:
             skipped.add(event.video_id)
+    opinions = {video: event for video, event in opinions.items() if event.type != UNLIKE}
     refused = frozenset(video for video, event in opinions.items() if event.type in REFUSED)
     last = {**seen, **opinions}
     newest = sorted(last.values(), key=lambda event: -event.at)

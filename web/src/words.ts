@@ -49,7 +49,6 @@ const en = {
   alike: (n: number, shared: number, still: number) =>
     n ? `Of the first ${n}, both sides have ${shared}, ${still} of them in the same place.` : "",
   onlyHere: "only here",
-  samePlace: "in the same place on the other side",
   moved: (places: number) =>
     `${Math.abs(places)} ${Math.abs(places) === 1 ? "place" : "places"} ${places > 0 ? "higher" : "lower"} than on the other side`,
   rankings: {

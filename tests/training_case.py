@@ -11,17 +11,21 @@ import torch.distributed as dist
 
 from feature_rows import DIMS, clusters
 from rayreel.catalog.interactions import BEHAVIOUR, behaviour_schema
+from rayreel.evaluation.sequences import Sequences
 from rayreel.features.matrix import FeatureMatrix
-from rayreel.tower.config import TowerConfig
+from rayreel.tower.config import TowerConfig, UserTowerConfig
 from rayreel.tower.losses.config import LossConfig
 from rayreel.tower.losses.make import make_loss
 from rayreel.tower.tower import VideoTower
+from rayreel.tower.user_network import UserNetwork
 from rayreel.training.batches import Batches
 from rayreel.training.config import TrainConfig
 from rayreel.training.distributed import world
 from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.pairs.plan import PairPlan
 from rayreel.training.step import Learner
+from rayreel.training.users.fit import WatchedNext
+from rayreel.training.users.fit import gradients as user_gradients
 from watching import START
 from worker_processes import spawn_workers
 
@@ -75,6 +79,29 @@ def gradients_of(learner: Learner) -> dict[str, torch.Tensor]:
     """Return the gradients by parameter name."""
     named = [*learner.tower.named_parameters(), *learner.loss.named_parameters()]
     return {name: parameter.grad.clone() for name, parameter in named if parameter.grad is not None}
+
+
+def user_step(session: str, rows: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Return loss and gradients of a step of the user tower on `rows` next views of ten videos."""
+    rng = np.random.default_rng(0)
+    begin = np.repeat(np.arange(0, 400, 20), 10)
+    sequences = Sequences(
+        rows_V=rng.integers(0, 10, 400),
+        seconds_V=np.arange(400.0) * 3600,
+        weights_V=rng.choice([0.1, 1.0, 3.0], 400).astype(np.float32),
+        first_E=begin,
+        last_E=begin + np.tile(np.arange(2, 12), 20),
+        targets_E=rng.integers(0, 10, 200),
+    )
+    vectors = np.eye(10, 12, dtype=np.float32)
+    torch.manual_seed(0)
+    network = UserNetwork(UserTowerConfig.model_validate({"session": session, "width": 8, "heads": 2}), 12, 10)
+    torch.nn.init.normal_(network.out.weight)  # zero at first, and then nothing before it has a gradient
+    data = WatchedNext(sequences, vectors, np.arange(1, 11))
+    loss = user_gradients(
+        network, data, rng.permutation(200)[:rows], data.log_q(rows), torch.Generator().manual_seed(0)
+    )
+    return loss, {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
 
 
 def with_workers(workers: int, act: Callable[..., T], folder: Path, *words: object) -> T:

@@ -15,13 +15,14 @@ from rayreel.training.config import Precision, Schedule, TrainConfig
 from rayreel.training.order import epoch_batches
 from rayreel.training.progress import learning_rate
 from rayreel.training.step import compute_type
-from training_case import BEHAVING, MIXED, batches, gradients_of, learner, small_matrix, with_workers
+from training_case import BEHAVING, MIXED, batches, gradients_of, learner, small_matrix, user_step, with_workers
 
 KINDS = ["infonce", "supcon", "triplet", "contrastive"]
 
 
 Step = tuple[Tensor, dict[str, Tensor]]
 CASES = [(kind, rows) for kind in KINDS for rows in (16, 15, 13, 5)] + [("behaviour", 13)]
+USERS = [(session, rows) for session in ("attention", "gru", "transformer") for rows in (13, 2)]
 
 
 def gradients_of_a_step(kind: str, rows: int) -> Step:
@@ -34,7 +35,7 @@ def gradients_of_a_step(kind: str, rows: int) -> Step:
 
 
 def all_steps() -> dict[tuple[str, int], Step]:
-    return {case: gradients_of_a_step(*case) for case in CASES}
+    return {case: gradients_of_a_step(*case) for case in CASES} | {case: user_step(*case) for case in USERS}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def steps_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], dict[t
     return cache(lambda workers: with_workers(workers, all_steps, tmp_path_factory.mktemp("steps")))
 
 
-@pytest.mark.parametrize(("kind", "rows"), CASES)
+@pytest.mark.parametrize(("kind", "rows"), CASES + USERS)
 @pytest.mark.parametrize("workers", [2, 4])
 def test_a_step_of_many_workers_equals_that_of_one(
     workers: int, kind: str, rows: int, steps_of: Callable[[int], dict[tuple[str, int], Step]]

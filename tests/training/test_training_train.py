@@ -4,19 +4,22 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.preprocessing import normalize
 
 from feature_rows import DIMS, KEY, feature_row, feature_table
+from ordered_people import ordered_views
 from processes import marked, title
 from rayreel.errors import RayreelError
 from rayreel.evaluation.config import SplitConfig
 from rayreel.features.schema import QUARANTINE
 from rayreel.features.store import FeatureStore
 from rayreel.storage import Storage
-from rayreel.tower.config import TowerConfig
+from rayreel.tower.config import TowerConfig, UserTowerConfig
 from rayreel.tower.save import load_tower
 from rayreel.training.config import TrainConfig
 from rayreel.training.job import TrainJob
@@ -24,6 +27,8 @@ from rayreel.training.journal import EpochMetrics, Journal
 from rayreel.training.pairs.config import PairsConfig
 from rayreel.training.progress import Diverged
 from rayreel.training.train import Trained, train
+from rayreel.training.users.choose import choose_users
+from rayreel.training.users.parallel import choose_in_parallel
 from rayreel.training.validation import SCORE
 
 pytestmark = pytest.mark.timeout(600)
@@ -88,6 +93,18 @@ def test_the_best_epoch_is_the_one_with_the_best_validation_score(
     assert trained.epochs == 3 == len(epochs)
     assert trained.metrics[SCORE] == max(metrics[SCORE] for metrics in epochs)
     assert {"train/loss", "train/gradient_norm", "train/learning_rate", "train/temperature"} <= set(epochs[0])
+
+
+@pytest.mark.slow
+def test_a_user_tower_of_two_workers_equals_that_of_this_process(ray_cluster: None, storage: Storage) -> None:
+    rng = np.random.default_rng(0)
+    vectors = np.asarray(normalize(rng.normal(size=(90, 12))), np.float32)
+    splits = SplitConfig(user_cut="per_user", validation=0, test=0)
+    own = replace(job(storage), interactions=ordered_views(100), splits=splits)
+    config = UserTowerConfig(width=16, heads=2, epochs=3, batch_size=60, learning_rate=0.01)
+    alone, many = choose_users(vectors, own, config), choose_in_parallel(vectors, own, config, name="two", fewest=1)
+    assert many.score == pytest.approx(alone.score, abs=0.02) and many.people == alone.people == 50
+    assert (many.tower is None) == (alone.tower is None)
 
 
 @pytest.mark.slow

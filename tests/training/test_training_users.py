@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
+from safetensors.torch import load, save
 from sklearn.preprocessing import normalize
 
 from feature_rows import feature_matrix, feature_row
@@ -20,11 +22,14 @@ from rayreel.evaluation.user_tower import by_user_tower
 from rayreel.evaluation.users import UserTask
 from rayreel.tower.config import UserTowerConfig
 from rayreel.tower.user import UserTower
-from rayreel.tower.user_network import HistoryBatch, ItemTable, UserNetwork
+from rayreel.tower.user_history import HistoryBatch
+from rayreel.tower.user_network import ItemTable, UserNetwork
 from rayreel.training.users.choose import UserChoice, train_users
-from rayreel.training.users.fit import step_loss
+from rayreel.training.users.fit import NextBatch, step_loss
 
 DIM = 12
+SESSIONS = ("attention", "gru", "transformer")
+SMALL = {"width": 8, "heads": 2, "history": 5}
 CONFIG = UserTowerConfig(width=16, heads=2, history=8, epochs=12, batch_size=256, learning_rate=0.01)
 
 
@@ -108,7 +113,8 @@ def test_logq_keeps_popular_videos_from_being_pushed_away(corrected: bool) -> No
         optimizer.zero_grad()
         for chance, rare in batches:
             targets_B = torch.tensor([1] * rare + [0] * (4 - rare))
-            (chance * step_loss(network, items, nothing, targets_B, log_q_N)).backward()  # type: ignore[no-untyped-call]
+            batch = NextBatch(nothing, targets_B, torch.unique(targets_B))
+            (chance * step_loss(network, items, batch, log_q_N).mean()).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     odds = float((network.popularity.weight[1, 0] - network.popularity.weight[2, 0]).detach())
     true_odds = log(0.9 / 0.1)
@@ -120,5 +126,60 @@ def test_what_is_in_a_history_is_no_negative_of_it() -> None:
     items = ItemTable(torch.eye(2), torch.zeros(2, dtype=torch.int64))
     history = HistoryBatch(torch.tensor([[0, -1], [0, -1]]), torch.ones(2, 2), torch.zeros(2, 2))
     # The first person rewatches 0, and 1 stays a candidate for them; to the second, 0 is no alternative to 1.
-    first = step_loss(network, items, history.newest(1), torch.tensor([0, 1]), None)
+    both = torch.tensor([0, 1])
+    first = step_loss(network, items, NextBatch(history.newest(1), both, both), None).mean()
     torch.testing.assert_close(first, torch.log1p(torch.exp(-network.scale)).detach() / 2, check_dtype=False)
+
+
+@pytest.mark.parametrize("session", SESSIONS)
+def test_padding_and_the_rest_of_a_batch_change_nothing(session: str) -> None:
+    torch.manual_seed(0)
+    network = UserNetwork(UserTowerConfig.model_validate({"session": session, **SMALL}), DIM, 10).eval()
+    torch.nn.init.normal_(network.out.weight)
+    items = ItemTable(torch.from_numpy(unit()[:10]), torch.arange(1, 11))
+    alone = HistoryBatch(torch.tensor([[3, 1]]), torch.tensor([[1.0, 3.0]]), torch.tensor([[0.0, 60.0]]))
+    longer = HistoryBatch(
+        torch.tensor([[3, 1, -1, -1], [-1, -1, -1, -1], [5, 4, 3, 2]]),
+        torch.tensor([[1.0, 3.0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]]),
+        torch.tensor([[0.0, 60, 0, 0], [0, 0, 0, 0], [0, 1, 2, 3]]),
+    )
+    one, several = network(items, alone), network(items, longer)
+    torch.testing.assert_close(several.content_BD[:1], one.content_BD)
+    assert torch.equal(several.residual_BW[1, :-1], network.out.bias / network.scale)  # nothing was read
+    assert all(vectors.isfinite().all() for vectors in (several.content_BD, several.residual_BW))
+
+
+@pytest.mark.parametrize("session", SESSIONS)
+def test_the_order_of_a_history_matters(session: str) -> None:
+    torch.manual_seed(0)
+    network = UserNetwork(UserTowerConfig.model_validate({"session": session, **SMALL}), DIM, 10).eval()
+    for weight in (network.out.weight, *(value for value in network.reader.parameters() if value.ndim > 1)):
+        torch.nn.init.normal_(weight)
+    items, none = ItemTable(torch.from_numpy(unit()[:10]), torch.arange(1, 11)), torch.zeros(1, 3)
+    forth, back = (
+        network(items, HistoryBatch(torch.tensor([rows]), none + 1, none)) for rows in ([1, 2, 3], [1, 3, 2])
+    )
+    assert float((forth.residual_BW - back.residual_BW).abs().detach().max()) > 1e-4
+
+
+@pytest.mark.parametrize("session", ["gru", "transformer"])
+def test_each_reader_learns_what_follows_what_and_is_saved(session: str) -> None:
+    exam = world()
+    choice = train_users(unit(), exam, CONFIG.model_copy(update={"session": session}))
+    assert choice.tower is not None and exam.users is not None
+    served = ServedUsers(unit(), exam.users.test).scorer()
+    assert score(exam, tower_scorer(exam, choice.tower)) > 1.5 * score(exam, served)
+    again = UserTower.from_bytes(choice.tower.to_bytes())
+    assert score(exam, tower_scorer(exam, again)) == pytest.approx(score(exam, tower_scorer(exam, choice.tower)))
+
+
+def test_towers_that_were_saved_before_there_were_other_readers_can_be_loaded() -> None:
+    tower = UserTower.of(CONFIG, DIM, ["a", "b"])
+    tensors = load(tower.to_bytes())
+    before = save({name.removeprefix("reader."): tensor for name, tensor in tensors.items()})
+    assert UserTower.from_bytes(before).to_bytes() == tower.to_bytes()
+
+
+def test_the_heads_of_a_transformer_divide_its_width() -> None:
+    with pytest.raises(ValidationError, match=r"user_tower\.heads"):
+        UserTowerConfig(session="transformer", width=10, heads=4)

@@ -42,6 +42,11 @@ class EvaluationConfig(BaseModel):
     ease_decay: float = Field(
         0.8, gt=0, le=1, description="EASE: weight of a video of a history, as a share of that of the one after it"
     )
+    sasrec_epochs: int = Field(
+        0,
+        ge=0,
+        description="SASRec by ids: most passes over the training views; 0: no such row, for it takes minutes",
+    )
     bootstrap: int = Field(1000, ge=100, description="resamples for 95 % intervals and p-values")
     seed: int = Field(0, description="seed of random baselines, factorisation and resampling")
 

@@ -12,6 +12,7 @@ from rayreel.evaluation.config import EvaluationConfig
 from rayreel.evaluation.content import ABLATIONS, POOLED_WEIGHTS, embed_modalities, pooled, titles, untrained
 from rayreel.evaluation.exam import Exam
 from rayreel.evaluation.frozen import FROZEN, of_vectors
+from rayreel.evaluation.sasrec import by_sasrec
 from rayreel.evaluation.scorers import Scorer, Vectors, by_chance, by_value
 from rayreel.evaluation.served import ServedUsers
 from rayreel.evaluation.task import Make, Method, Task
@@ -112,9 +113,13 @@ def _of_users(users: UserSplit, config: EvaluationConfig) -> dict[str, Make]:
     def ease(task: Task) -> Scorer | None:
         return by_ease(users, task.user_queries, config) if isinstance(task, UserTask) else None
 
+    def sasrec(task: Task) -> Scorer | None:
+        return by_sasrec(users, task.user_queries, config) if isinstance(task, UserTask) else None
+
     return {
         "popularity": lambda: lambda _: by_value(users.views_N.astype(np.float32)),
         "item-kNN": lambda: item_knn,
         "matrix factorisation": lambda: factors,
         **({"EASE": lambda: ease} if users.training_UN.shape[1] <= MOST_VIDEOS else {}),
+        **({"SASRec": lambda: sasrec} if config.sasrec_epochs and users.training_UN.shape[1] <= MOST_VIDEOS else {}),
     }

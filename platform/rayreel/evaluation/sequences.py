@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rayreel.evaluation.users import UserQueries
 from rayreel.evaluation.views import Views
 from rayreel.tower.config import HISTORY
-from rayreel.tower.user_network import HistoryBatch
+from rayreel.tower.user_history import HistoryBatch
 
 
 @dataclass(frozen=True, slots=True)

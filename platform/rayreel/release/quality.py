@@ -35,7 +35,7 @@ CHAMPION = "champion"
 # Without release.gates.metrics, the first of these sections decides: what users watch before what metadata says.
 _FIRST = ("users", "co_watch", "category", "tags")
 # These use only views and know nothing of new videos, so a content tower need not beat them.
-_OF_USERS = {"popularity", "item-kNN", "matrix factorisation", "EASE"}
+_OF_USERS = {"popularity", "item-kNN", "matrix factorisation", "EASE", "SASRec"}
 _PERFECT = 1 - 1e-9
 
 

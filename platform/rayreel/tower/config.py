@@ -121,8 +121,15 @@ class UserTowerConfig(BaseModel):
     mode: Annotated[Literal["auto", "off"], _Off] = Field(
         "auto", description="auto: train one if there are interactions, and release it if it is better; off: never"
     )
+    session: Literal["attention", "gru", "transformer"] = Field(
+        "attention",
+        description="how the newest videos are read; attention: by several attentions with half-lives; gru: one after "
+        "the other; transformer: by self-attention with positions, as in SASRec",
+    )
     width: int = Field(64, ge=1, description="length of the part of a user's vector that is learnt")
-    heads: int = Field(4, ge=1, description="attentions over a history, each with its own half-life")
+    heads: int = Field(
+        4, ge=1, description="attention and transformer: attentions over a history; transformer: must divide width"
+    )
     history: int = Field(50, ge=1, le=HISTORY, description="newest videos of a history that are attended to")
     half_life_s: float = Field(HALF_LIFE_S, gt=0, description="half-life of the mean that it starts from, seconds")
     dropout: float = Field(0.3, ge=0, lt=1, description="share of what was read that is left out in training")
@@ -138,3 +145,9 @@ class UserTowerConfig(BaseModel):
     batch_size: int = Field(512, ge=2, description="next views per step; their videos are the candidates")
     epochs: int = Field(20, ge=1, description="most passes over all views")
     patience: int = Field(3, ge=1, description="passes without improvement on validation views before it ends")
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> Self:
+        if self.session == "transformer" and self.width % self.heads:
+            raise ValueError(f"user_tower.heads ({self.heads}) must divide user_tower.width ({self.width}).")
+        return self

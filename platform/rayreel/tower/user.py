@@ -14,9 +14,12 @@ from safetensors.torch import load, save
 from rayreel.errors import RayreelError
 from rayreel.tower.config import UserTowerConfig
 from rayreel.tower.memory import WatchMemory
-from rayreel.tower.user_network import HistoryBatch, ItemTable, UserNetwork
+from rayreel.tower.user_history import HistoryBatch
+from rayreel.tower.user_network import ItemTable, UserNetwork
 
 _ABOUT, _MEMORY = "about", "memory"
+# Names in towers that were saved when attention was the only reader.
+_READ_BY = {name: f"reader.{name}" for name in ("log_half_life", "by_rank", "by_kind", "query.weight")}
 
 
 class NotAUserTower(RayreelError):
@@ -112,7 +115,7 @@ class UserTower:
             about = json.loads(tensors.pop(_ABOUT).numpy().tobytes())
             remembered = tensors.pop(_MEMORY, None)
             tower = cls.of(UserTowerConfig.model_validate(about["config"]), about["dim"], about["ids"])
-            tower.network.load_state_dict(tensors)
+            tower.network.load_state_dict({_READ_BY.get(name, name): tensor for name, tensor in tensors.items()})
             if remembered is not None:
                 memory = WatchMemory(remembered.numpy(), about["decay"], about["weight"])
                 tower = replace(tower, memory=memory)

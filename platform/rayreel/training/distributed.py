@@ -65,6 +65,15 @@ def sum_gradients(parameters: Iterable[nn.Parameter], share: Tensor) -> Tensor:
     return total[0]
 
 
+def of_first(value: float) -> float:
+    """Return the first worker's value on all: what they decide by must not differ, not even by rounding."""
+    if world()[1] == 1:
+        return value
+    shared = torch.tensor(value, dtype=torch.float64)
+    dist.broadcast(shared, 0)
+    return float(shared)
+
+
 def gather_rows(mine: NDArray[np.float32], device: torch.device) -> NDArray[np.float32]:
     """Concatenate the rows [n, D] of all workers in rank order; n may differ between workers."""
     rank, workers = world()

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from rayreel.training.smoothing import AVERAGED_SCORE, SmoothingChoice, choose_s
 from rayreel.training.tracking import git_commit, log_metrics, tracked, use_tracking
 from rayreel.training.train import train
 from rayreel.training.users.choose import UserChoice, attach_users
+from rayreel.training.users.parallel import choose_in_parallel
 from rayreel.training.words import mean_words
 
 # Parts of the settings that change a tower, by recipe.
@@ -243,7 +245,7 @@ def _train_and_register(settings: Settings, inputs: TrainingInputs, job: TrainJo
     with trained.checkpoint.as_directory() as folder, tempfile.TemporaryDirectory() as scratch:
         tower = load_tower(Path(folder))
         tower.smoothing = Smoothing() if choice is None else choice.smoothing
-        users = attach_users(tower, job, settings.user_tower)
+        users = attach_users(tower, job, settings.user_tower, partial(choose_in_parallel, name=record.name))
         log_metrics({} if users is None else users.metrics)
         facts_of = {**trained.metrics, "selected by": trained.score, **averaging(choice), **about_users(users)}
         facts_of["git commit"] = git_commit()

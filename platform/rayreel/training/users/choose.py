@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -21,6 +22,7 @@ from rayreel.evaluation.served import ServedUsers
 from rayreel.evaluation.user_tower import by_user_tower
 from rayreel.evaluation.users import Period, UserSplit, UserTask
 from rayreel.evaluation.views import Views
+from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.store import FeatureStore
 from rayreel.storage import Storage
 from rayreel.tower.config import UserTowerConfig
@@ -29,6 +31,7 @@ from rayreel.tower.embedder import Embedder
 from rayreel.tower.memory import MOST_REMEMBERED, WatchMemory, memorised
 from rayreel.tower.smoothing import smoothed
 from rayreel.tower.user import UserTower
+from rayreel.training.distributed import of_first
 from rayreel.training.job import TrainJob, open_features
 from rayreel.training.users.fit import WatchedNext, fit_epochs
 
@@ -81,19 +84,32 @@ class UserChoice:
         )
 
 
-def attach_users(tower: Embedder, job: TrainJob, config: UserTowerConfig) -> UserChoice | None:
+Choose = Callable[[NDArray[np.float32], TrainJob, UserTowerConfig], UserChoice]
+
+
+def choose_users(vectors_ND: NDArray[np.float32], job: TrainJob, config: UserTowerConfig) -> UserChoice:
+    """Train a user tower on the vectors that a release of this job's videos would serve, [N, D]. See `train_users`."""
+    exam = Exam.of(_features(job), job.splits, job.evaluation, job.interactions)
+    with torch.random.fork_rng(devices=[]):
+        return train_users(vectors_ND, exam, config, job.train.seed)
+
+
+def attach_users(
+    tower: Embedder, job: TrainJob, config: UserTowerConfig, choose: Choose = choose_users
+) -> UserChoice | None:
     """Train a user tower on the vectors that a release of the tower serves; the tower has it if it is better.
 
     None without interactions, or if that is switched off.
     """
     if job.interactions is None or config.mode == "off":
         return None
-    matrix = open_features(FeatureStore(Storage(job.storage), job.key), job.features, job.train)
-    exam = Exam.of(matrix, job.splits, job.evaluation, job.interactions)
-    with torch.random.fork_rng(devices=[]):
-        choice = train_users(smoothed(embed(tower, matrix), tower.smoothing), exam, config, job.train.seed)
+    choice = choose(smoothed(embed(tower, _features(job)), tower.smoothing), job, config)
     tower.users = choice.tower
     return choice
+
+
+def _features(job: TrainJob) -> FeatureMatrix:
+    return open_features(FeatureStore(Storage(job.storage), job.key), job.features, job.train)
 
 
 def train_users(
@@ -119,7 +135,7 @@ def train_users(
     clusters_G = task.clusters[gate_Q]
     low, high = (float(bound[0]) for bound in intervals(lead_G1, clusters_G, times=2000))
     p = float(p_values(lead_G1, clusters_G, times=2000)[0])
-    better = not gate or bool(lead_G1.mean() > 0 and p < _ALPHA)
+    better = not gate or bool(of_first(float(lead_G1.mean() > 0 and p < _ALPHA)))
     found = trial.again(fitted) if better else None
     means = float(values_Q[gate_Q].mean()), float(served_Q[gate_Q].mean())
     reason = "" if better else "it is not significantly better than the interests of a history"
@@ -167,7 +183,8 @@ class _Trial:
         return by_user_tower(tower, self.vectors_ND, self.exam.matrix.column("video_id"), self.task.user_queries)
 
     def _even(self, tower: UserTower) -> float:
-        return float(self.scores(self.scorer(tower))[np.arange(len(self.task.queries)) % 2 == 0].mean())
+        even_Q = np.arange(len(self.task.queries)) % 2 == 0
+        return of_first(float(self.scores(self.scorer(tower))[even_Q].mean()))
 
     def _start(self, views: Views) -> tuple[UserTower, WatchedNext]:
         torch.manual_seed(self.seed)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import torch
@@ -11,8 +12,12 @@ from torch.nn import functional as F
 
 from rayreel.evaluation.sequences import Sequences
 from rayreel.tower.config import UserTowerConfig
+from rayreel.tower.losses.global_batch import FILLER
 from rayreel.tower.user import UserTower
-from rayreel.tower.user_network import HistoryBatch, ItemTable, UserNetwork
+from rayreel.tower.user_history import HistoryBatch
+from rayreel.tower.user_network import ItemTable, UserNetwork
+from rayreel.training.distributed import sum_gradients, world
+from rayreel.training.order import positions
 
 _CLIP_NORM = 5.0
 _NEVER = -1e9
@@ -33,52 +38,92 @@ class WatchedNext:
         return torch.from_numpy(np.log(np.maximum(chances_N, 1e-12)).astype(np.float32))
 
 
+@dataclass(frozen=True, slots=True)
+class NextBatch:
+    """B histories, the video that followed each, and the C candidates in order, which have all of these.
+
+    `kept_BX`: see `UserNetwork.forward`.
+    """
+
+    history: HistoryBatch
+    targets_B: Tensor
+    candidates_C: Tensor
+    kept_BX: Tensor | None = None
+
+
 def fit_epochs(tower: UserTower, data: WatchedNext, config: UserTowerConfig, seed: int) -> Iterator[float]:
     """Train in place, and yield the mean loss after every pass, without end."""
     network, rng = tower.network, np.random.default_rng(seed)
-    items = ItemTable(torch.from_numpy(data.vectors_ND), torch.from_numpy(data.codes_N))
     size = min(config.batch_size, len(data.sequences))
     log_q_N = data.log_q(size)
     optimizer = torch.optim.AdamW(_groups(network, config), lr=config.learning_rate)
-    while True:
+    for epoch in count():
         network.train()
         order_E = rng.permutation(len(data.sequences))
         losses = []
         for start in range(0, len(order_E) - size + 1, size):
-            chosen_B = order_E[start : start + size]
-            targets_B = torch.from_numpy(data.sequences.targets_E[chosen_B])
-            loss = step_loss(network, items, data.sequences.histories(chosen_B), targets_B, log_q_N)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            random = torch.Generator().manual_seed(_seed(seed, epoch, start))
+            loss = gradients(network, data, order_E[start : start + size], log_q_N, random)
             nn.utils.clip_grad_norm_(network.parameters(), _CLIP_NORM)
             optimizer.step()
-            losses.append(float(loss.detach()))
+            losses.append(float(loss))
         network.eval()
         yield float(np.mean(losses))
 
 
-def step_loss(
-    network: UserNetwork, items: ItemTable, history: HistoryBatch, targets_B: Tensor, log_q_N: Tensor | None
+def gradients(
+    network: UserNetwork,
+    data: WatchedNext,
+    examples_J: NDArray[np.int64],
+    log_q_N: Tensor | None,
+    random: torch.Generator,
 ) -> Tensor:
-    """Return the cross-entropy of the video watched next among all different targets of the batch.
+    """Compute the gradients of the global batch of these examples on every worker, and return its loss.
+
+    Each worker reads the histories of its share. The candidates, which are the targets of all, it computes itself: they
+    need no history. Dropout is drawn for the global batch, so any number of workers gives the same.
+    """
+    place_B = positions(len(examples_J), *world())
+    real_B = place_B != FILLER
+    place_B = np.maximum(place_B, 0)
+    targets_J = torch.from_numpy(data.sequences.targets_E[examples_J])
+    left_N = torch.rand(len(data.codes_N), generator=random) < network.config.id_dropout
+    kept_JX = torch.rand(len(examples_J), network.reader.width, generator=random) >= network.config.dropout
+    items = ItemTable(torch.from_numpy(data.vectors_ND), torch.from_numpy(data.codes_N).masked_fill(left_N, 0))
+    kept_BX = kept_JX[place_B] / (1 - network.config.dropout)
+    batch = NextBatch(
+        data.sequences.histories(examples_J[place_B]), targets_J[place_B], torch.unique(targets_J), kept_BX
+    )
+    network.zero_grad()
+    loss_B = step_loss(network, items, batch, log_q_N)
+    share = (loss_B * torch.from_numpy(real_B)).sum() / len(examples_J)
+    share.backward()  # type: ignore[no-untyped-call]
+    return sum_gradients(network.parameters(), share)
+
+
+def step_loss(network: UserNetwork, items: ItemTable, batch: NextBatch, log_q_N: Tensor | None) -> Tensor:
+    """Return the cross-entropies of the videos watched next among the candidates, [B].
 
     With log_q_N [N], logits are corrected for how often a video is a candidate: otherwise popular videos would be
-    pushed away for being popular. What is in a history is no negative of it. Ids of some videos are left out at random,
-    so that videos without one are ranked well, too. Sources: Yi et al. 2019, Sampling-Bias-Corrected Neural Modeling;
-    Volkovs et al. 2017, DropoutNet.
+    pushed away for being popular. What is in a history is no negative of it. In training, ids of some videos are left
+    out of `items` at random, so that videos without one are ranked well, too. Sources: Yi et al. 2019,
+    Sampling-Bias-Corrected Neural Modeling; Volkovs et al. 2017, DropoutNet.
     """
-    dropped_N = torch.rand(len(items.codes_N)) < network.config.id_dropout
-    items = ItemTable(items.content_ND, items.codes_N.masked_fill(dropped_N, 0))
-    candidates_C, target_B = torch.unique(targets_B, return_inverse=True)
-    users = network(items, history)
+    candidates_C = batch.candidates_C
+    target_B = torch.searchsorted(candidates_C, batch.targets_B)
+    users = network(items, batch.history, batch.kept_BX)
     residuals_CW = network.residuals(items.codes_N[candidates_C])
     logits_BC = users.content_BD @ items.content_ND[candidates_C].T + users.residual_BW @ residuals_CW.T
     logits_BC = network.scale * logits_BC
     if log_q_N is not None:
         logits_BC = logits_BC - log_q_N[candidates_C]
-    watched_BC = _contains(history.rows_BL, candidates_C, len(items.codes_N))
+    watched_BC = _contains(batch.history.rows_BL, candidates_C, len(items.codes_N))
     watched_BC[torch.arange(len(target_B)), target_B] = False
-    return F.cross_entropy(logits_BC.masked_fill(watched_BC, _NEVER), target_B)
+    return F.cross_entropy(logits_BC.masked_fill(watched_BC, _NEVER), target_B, reduction="none")
+
+
+def _seed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _contains(rows_BL: Tensor, candidates_C: Tensor, videos: int) -> Tensor:

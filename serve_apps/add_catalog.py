@@ -1,4 +1,4 @@
-"""The job that `POST /v1/videos/batch` submits: `python -m serve_apps.add_catalog --catalog …`.
+"""The job that `POST /v1/videos/batch` and `POST /v1/quarantine/retry` submit: `python -m serve_apps.add_catalog …`.
 
 It accepts the same settings as the commands in jobs/. `GET /v1/jobs/{id}` shows its output.
 """
@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 import ray.data
 import typer
@@ -20,6 +22,7 @@ from rayreel.features.compact import compact
 from rayreel.features.extract import ExtractReport, extract
 from rayreel.features.opening import open_or_make
 from rayreel.features.report import Throughput
+from rayreel.features.retrying import quarantined_catalog
 from rayreel.features.store import FeatureStore
 from rayreel.release.site import Candidate
 from rayreel.settings import Settings, load_settings
@@ -35,18 +38,26 @@ class NothingAdded(RayreelError):
 
 
 def main(
-    catalog: Annotated[str, typer.Option(help="Folder of videos, or a .csv, .tsv, .jsonl or .parquet manifest.")],
+    catalog: Annotated[
+        str | None, typer.Option(help="Folder of videos, or a .csv, .tsv, .jsonl or .parquet manifest.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Without a catalog: a video_id in quarantine, by default all."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with settings.")] = None,
     sets: Annotated[list[str] | None, typer.Option("--set", help="One setting: part.key=value.")] = None,
     storage: Annotated[str | None, typer.Option(help="Folder or s3:// URI of all state.")] = None,
 ) -> None:
-    """Extract the catalog's videos and bring the serving release up to date with them."""
+    """Extract the videos of a catalog or, without one, of the quarantine; bring the serving release up to date."""
     settings = load_settings(config, sets or [], storage)
-    rows = read_catalog(catalog, settings.limits)
+    rows = None if catalog is None else read_catalog(catalog, settings.limits)
     _join_ray()
     use_tracking(settings.place)
     version = settings.site().champion()
-    _extract(settings if version is None else settings.of_release(version), rows)
+    settings = settings if version is None else settings.of_release(version)
+    store = open_or_make(settings.place, settings.encoders, settings.sampling, settings.weights_cache)
+    _extract(settings, store, quarantined_catalog(store, only or []) if rows is None else rows, retry=rows is None)
     _update_release(settings)
 
 
@@ -57,11 +68,10 @@ def _join_ray() -> None:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
-def _extract(settings: Settings, rows: Catalog) -> None:
-    store = open_or_make(settings.place, settings.encoders, settings.sampling, settings.weights_cache)
-    report = extract(rows, store, settings.pipeline, adding=True, progress=_progress())
+def _extract(settings: Settings, store: FeatureStore, rows: Catalog, *, retry: bool) -> None:
+    report = extract(rows, store, settings.pipeline, retry_quarantined=retry, adding=True, progress=_progress())
     compact(store, on=settings.extract.decode_on)
-    _report(report, store)
+    _report(report, rows, store)
     if report.nothing_usable:
         raise NothingAdded(f"None of the {report.rows} rows is usable. See the reasons above.")
 
@@ -79,11 +89,13 @@ def _progress() -> Callable[[Throughput, int], None]:
     return show
 
 
-def _report(report: ExtractReport, store: FeatureStore) -> None:
+def _report(report: ExtractReport, rows: Catalog, store: FeatureStore) -> None:
     counts = {"extracted": report.extracted, "unchanged": report.unchanged, **report.reasons}
     counts |= {"indexed by text": report.text_fallback} if report.text_fallback else {}
     typer.echo(f"{report.rows} rows: {', '.join(f'{count} {name}' for name, count in counts.items())}")
-    for row in store.quarantined().slice(0, MOST_SHOWN if report.quarantined else 0).to_pylist():
+    ids = pa.array([row.video_id for part in (rows.videos, rows.problems) for row in part], pa.string())
+    failed = store.quarantined()
+    for row in failed.filter(pc.is_in(failed["video_id"], value_set=ids)).slice(0, MOST_SHOWN).to_pylist():
         typer.echo(f"quarantined {row['video_id'] or '(no id)'}: {row['reason']}: {row['detail']}")
 
 

@@ -1,4 +1,4 @@
-"""Adding whole catalogs as Ray jobs, one at a time for the whole service; others wait in a queue.
+"""Adding whole catalogs, or quarantined videos again, as Ray jobs: one at a time for the whole service; others wait.
 
 The queue is below the storage root, one file `jobs/TIME-ID.json` per catalog. There is no leader among the replicas:
 any of them submits the first catalog under its ID once no job is running. Ray accepts an id only once, so two replicas
@@ -12,8 +12,10 @@ import shlex
 import sys
 import time
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import PurePosixPath
+from typing import Any
 
 from ray.job_submission import JobDetails, JobSubmissionClient
 
@@ -48,9 +50,16 @@ class Catalogs:
 
     def add(self, catalog: str) -> Job:
         """Queue a catalog; its job starts at once if no other is running. Raises Busy if the queue is full."""
+        return self._add({"catalog": catalog})
+
+    def retry(self, only: Sequence[str] = ()) -> Job:
+        """Queue another try of all quarantined videos or `only` these, as `add` queues a catalog. Raises Busy."""
+        return self._add({"only": list(only)})
+
+    def _add(self, queued: dict[str, Any]) -> Job:
         job_id = f"{PREFIX}{uuid.uuid4().hex}"
         path = self._storage.path(QUEUE, f"{time.time_ns():020}-{job_id}.json")
-        self._storage.write(path, json.dumps({"catalog": catalog}).encode())
+        self._storage.write(path, json.dumps(queued).encode())
         try:
             self.advance()
         except Unavailable:
@@ -110,7 +119,7 @@ class Catalogs:
         content = self._storage.read(path)
         if content is None:  # submitted by another replica, or cancelled
             return
-        words = ["--catalog", json.loads(content)["catalog"], *self._words]
+        words = [*task(json.loads(content)), *self._words]
         # -P: a folder `serve_apps` in the working directory must not shadow the package.
         command = shlex.join([sys.executable, "-P", "-m", "serve_apps.add_catalog", *words])
         job_id = _job_of(path)
@@ -129,6 +138,13 @@ class Catalogs:
     def _forget(self, path: str) -> None:
         with suppress(FileNotFoundError):
             self._storage.filesystem.delete_file(path)
+
+
+def task(queued: dict[str, Any]) -> list[str]:
+    """Return the options for what a job does. Quarantined rows were accepted before, many of them not from clients."""
+    if "catalog" in queued:
+        return ["--catalog", queued["catalog"], *from_outside()]
+    return [f"--only={video_id}" for video_id in queued["only"]]
 
 
 def from_outside() -> list[str]:

@@ -19,7 +19,7 @@ from rayreel.media.pictures import Pictures
 from rayreel.recommendation.recommend import PinnedRelease
 from rayreel.release.webhook import Deliveries
 from rayreel.settings import Settings
-from serve_apps.batch import Catalogs, from_outside
+from serve_apps.batch import Catalogs
 from serve_apps.encoding import Encoding
 from serve_apps.following import keep_following
 from serve_apps.limits import Blocking
@@ -58,8 +58,7 @@ class Service:
         # When it was last logged that an arm answers as the control.
         self.fallen_back: dict[TakenPart, float] = {}
         self.writing = Writing(settings, self.state, encode, announce)
-        words = [*job_words, *from_outside()]
-        self.catalogs = Catalogs(settings.place, words, settings.serve.max_queued_jobs)
+        self.catalogs = Catalogs(settings.place, job_words, settings.serve.max_queued_jobs)
         self._looking: asyncio.Task[None] | None = None
         self._advancing: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None

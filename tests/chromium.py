@@ -1,7 +1,8 @@
 """The system's Chromium, for tests of web pages."""
 
+import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -23,11 +24,13 @@ _OPTIONS = (
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
+def chromium(environment: Mapping[str, str] | None = None) -> Iterator[Browser]:
     """Run the browser, without access to other machines, for the duration of the block."""
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=FOUND, args=list(_OPTIONS))
+        browser = playwright.chromium.launch(
+            executable_path=FOUND, args=list(_OPTIONS), env={**os.environ, **(environment or {})}
+        )
         yield browser
         browser.close()
 
@@ -66,6 +69,8 @@ def opened(
         base_url=url,
         viewport={"width": width, "height": height},
         has_touch=width < 600,
+        locale="en-GB",
+        timezone_id="UTC",
         color_scheme="dark" if dark else "light",
     )
     page = context.new_page()

@@ -1,10 +1,10 @@
-"""Health and readiness of the service."""
+"""Health and readiness of the service, and what operators look at and do."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
 
-from rayreel.client.operation import Following, Job, Operations, Ready
+from rayreel.client.operation import Following, Job, Operations, Ready, RetryRequest
 from rayreel.release.following import FollowStatus
-from serve_apps.operations import operations
+from serve_apps.operations import operations, retry_quarantined
 from serve_apps.problems import Unavailable, answers
 from serve_apps.service import CurrentService, Service
 from serve_apps.state import NO_INDEX
@@ -42,6 +42,18 @@ async def operated(service: CurrentService) -> Operations:
     """Return jobs, load, the audit trail of releases, and the videos in quarantine with their reasons."""
     version, load = service.state.current.version, service.metrics.load(service.state.looked_s)
     return await service.calling(operations, service.settings, version, await _jobs(service), load)
+
+
+@router.post("/v1/quarantine/retry", status_code=202, responses=answers(404, 422, 429, 503, 504))
+async def retry(which: RetryRequest, request: Request, response: Response, service: CurrentService) -> Job:
+    """Start a job that tries quarantined videos again and adds those that can be used now.
+
+    Titles and other columns are those of the catalog that they came from. `GET /v1/jobs/{id}` shows its progress.
+    """
+    key, version = getattr(request.state, "key_id", None), service.state.current.version
+    job = await service.calling(retry_quarantined, service.settings, version, service.catalogs, which.video_ids, key)
+    response.headers["Location"] = str(request.url_for("job", job_id=job.id).path)
+    return job
 
 
 async def _jobs(service: Service) -> list[Job] | None:

@@ -2,8 +2,11 @@
 
 import io
 import re
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -202,6 +205,33 @@ def test_the_status_shows_the_release_its_gates_and_the_quarantine(page: Page, c
     expect(page.locator(".trail li", has_text="truncated").first).to_be_visible()
     expect(tile.nth(4)).to_have_text(re.compile(r"^[\d.,]+/s$"))
     expect(page.get_by_role("list", name="Jobs").locator("li").first).to_be_visible()
+
+
+def test_a_repaired_video_is_served_after_it_is_tried_again(page: Page, chain: Chain) -> None:
+    whole, folder = chain.catalog.parent / CLIPS[0].file, chain.catalog.parent / "again"
+    folder.mkdir()
+    (broken := folder / "repaired.mp4").write_bytes(whole.read_bytes()[:4000])
+    (folder / "catalog.csv").write_text("video_id,uri,title\nrepaired,repaired.mp4,A repaired thing\n")
+    with httpx.Client(base_url=chain.url, timeout=60) as client:
+        job = client.post("/v1/videos/batch", json={"catalog": str(folder / "catalog.csv")}).raise_for_status().json()
+        assert ended(client, job["id"])["status"] == "FAILED"
+        page.goto("/status")
+        again = page.get_by_role("button", name="Try again: repaired")
+        shutil.copy(whole, broken)
+        again.click()
+        expect(page.locator(".told")).to_contain_text(re.compile(r"release \d+: 1 new"))
+        expect(again).to_have_count(0)
+        expect(page.locator(".trail li", has_text="quarantine retried").first).to_contain_text("repaired")
+        assert client.get("/v1/videos/repaired").json()["title"] == "A repaired thing"
+        client.delete("/v1/videos/repaired").raise_for_status()
+
+
+def ended(client: httpx.Client, job_id: str) -> dict[str, Any]:
+    """Wait for a job and return it."""
+    while (job := client.get(f"/v1/jobs/{job_id}").raise_for_status().json())["status"] in {"PENDING", "RUNNING"}:
+        time.sleep(0.2)
+    found: dict[str, Any] = job
+    return found
 
 
 def test_the_page_fits_a_phone(browser: Browser, chain: Chain) -> None:

@@ -15,6 +15,7 @@ from rayreel.encoders.config import EncodersConfig
 from rayreel.encoders.encoder import Modality
 from rayreel.encoders.load import encoder_identities
 from rayreel.encoders.text_weights import TextWeights, weights_in
+from rayreel.failures import Reason
 from rayreel.features.config import ExtractConfig
 from rayreel.features.decoding import DecodeVideos
 from rayreel.features.encoding import EncodeVideos
@@ -23,7 +24,8 @@ from rayreel.features.key import EncoderKey
 from rayreel.features.matrix import FeatureMatrix
 from rayreel.features.pipeline import Pipeline
 from rayreel.features.report import BlockReport, Throughput
-from rayreel.features.rows import todo_rows
+from rayreel.features.retrying import quarantined_catalog
+from rayreel.features.rows import quarantine_row, todo_rows
 from rayreel.features.store import FeatureStore
 from rayreel.features.storing import StoreRows
 from rayreel.features.texts import means_of, parts_of, text_vectors, written_fields
@@ -160,6 +162,41 @@ def test_a_failed_video_is_retried_although_its_text_is_indexed(films: Path, sto
     report = run(films, store, ON, retry=True)
     assert report.reasons == Counter(unreadable=2) and report.text_fallback == 0
     assert present(store)["broken"] == ["text"]
+
+
+def test_quarantined_videos_are_tried_again_with_the_columns_of_their_catalog(
+    films: Path, store: FeatureStore, film: Callable[..., Path]
+) -> None:
+    run(films, store, OFF)
+    waiting = quarantined_catalog(store)
+    assert {video.video_id: video.title for video in waiting.videos} == {
+        "broken": "torn",
+        "missing": "gone",
+        "silent": "",
+    }, "the invalid row cannot be tried again"
+    assert [video.video_id for video in quarantined_catalog(store, ["missing", "good"]).videos] == ["missing"]
+    film("missing.mp4", frames=4)
+    pipeline = PipelineHere(ENCODERS, Limits(), OFF, films)
+    report = extract(waiting, store, pipeline, retry_quarantined=True, adding=True)
+    assert (report.extracted, report.reasons) == (1, Counter(unreadable=2))
+    decoded = ["visual", "audio", "text"]
+    assert present(store) == {"good": decoded, "missing": decoded, "title": ["text"]}
+    assert reasons(store) == {"broken": "unreadable", "silent": "unreadable", "nothing": "invalid_row"}
+
+
+def test_a_duplicate_and_a_forbidden_address_are_not_tried_again(films: Path, store: FeatureStore) -> None:
+    (films / "catalog.csv").write_text("video_id,uri,title\ngood,good.mp4,a\ngood,good.mp4,b\nno,no.mp4,c\n")
+    limits = Limits(allowed_roots=(films / "elsewhere",))
+    catalog = read_catalog(films / "catalog.csv", limits)
+    extract(catalog, store, PipelineHere(ENCODERS, limits, OFF, films))
+    assert set(reasons(store).values()) >= {"path_not_allowed"} and not quarantined_catalog(store).videos
+
+
+def test_quarantine_from_before_its_rows_had_titles_is_shown_and_not_tried_again(store: FeatureStore) -> None:
+    store.set_catalog([("old", "1")])
+    row = quarantine_row("old", "/old.mp4", "1", "decode", Reason.UNREADABLE, "cut short")
+    store.write_part(store.quarantine, pa.Table.from_pylist([row]))
+    assert reasons(store) == {"old": "unreadable"} and not quarantined_catalog(store).videos
 
 
 def test_a_duplicate_id_does_not_index_the_text_of_a_good_video(films: Path, store: FeatureStore) -> None:

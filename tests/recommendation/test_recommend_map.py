@@ -1,5 +1,6 @@
 """The map of a release: positions, colourings, page and picture."""
 
+import base64
 import io
 import json
 import re
@@ -97,7 +98,12 @@ def test_the_page_is_whole_and_titles_cannot_end_its_script(made: VideoMap) -> N
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
     assert found is not None
     data = json.loads(found[1])
-    assert data["ids"] == made.ids and data["titles"][made.ids.index("sea1")] == "sea </script> 1"
+    assert data["ids"].split("\n") == made.ids
+    assert data["titles"].split("\n")[made.ids.index("sea1")] == "sea </script> 1"
+    codes = np.frombuffer(base64.b64decode(data["groups"]["category"]["of"]), "<u4")
+    assert [data["groups"]["category"]["names"][code] for code in codes] == made.groups["category"]
+    x_N, y_N = (np.frombuffer(base64.b64decode(axis), "<f4") for axis in data["spaces"]["2-D"]["audio"])
+    np.testing.assert_array_equal(np.stack([x_N, y_N], axis=1), made.planes["audio"])
     own = html.replace(get_plotlyjs(), "")
     assert "{{" not in own and "http" not in own
 

@@ -12,7 +12,7 @@ from rayreel.failures import Reason, Rejected
 from rayreel.media.fetch import local_copy
 from rayreel.settings import load_settings
 from rayreel.storage import Storage
-from serve_apps.batch import Catalogs, from_outside, jobs_by_id
+from serve_apps.batch import Catalogs, from_outside, jobs_by_id, task
 from serve_apps.problems import Busy, NotFound
 
 MOST = 2
@@ -49,6 +49,11 @@ def test_allowed_folders_stay_readable(tmp_path: Path) -> None:
     limits = load_settings(None, [*from_outside()[1::2], f"limits.allowed_roots=[{tmp_path}]"]).limits
     with local_copy(str(film), limits, limits.allowed_roots) as found:
         assert found == film
+
+
+def test_only_a_job_that_adds_a_catalog_has_the_limits_of_clients() -> None:
+    assert task({"catalog": "s3://b/c.csv"}) == ["--catalog", "s3://b/c.csv", "--set", "limits.from_outside=true"]
+    assert task({"only": ["a", "--b"]}) == ["--only=a", "--only=--b"]
 
 
 @pytest.mark.faults

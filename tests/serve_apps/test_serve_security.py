@@ -95,6 +95,7 @@ REQUESTS = [
     ("GET", "/v1/facets", Scope.READ),
     ("GET", "/v1/operations", Scope.WRITE),
     ("POST", "/v1/releases/rollback", Scope.ADMIN),
+    ("POST", "/v1/quarantine/retry", Scope.ADMIN),
     ("GET", "/v1/jobs/x", Scope.WRITE),
     ("DELETE", "/v1/jobs/x", Scope.WRITE),
     ("POST", "/v1/videos", Scope.WRITE),

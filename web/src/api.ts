@@ -6,6 +6,7 @@ export type Result = Schemas["Result"];
 export type Facets = Schemas["Facets"];
 export type Ready = Schemas["Ready"];
 export type Release = Schemas["Release"];
+export type Job = Schemas["Job"];
 export type Operations = Schemas["Operations"];
 export type KeptRelease = Schemas["KeptRelease"];
 export type Load = Schemas["ReplicaLoad"];
@@ -81,7 +82,7 @@ export async function call<T>(path: string, options: RequestInit = {}): Promise<
   throw new ApiError(answer.status, problem.detail ?? answer.statusText);
 }
 
-function json(content: unknown): RequestInit {
+export function json(content: unknown): RequestInit {
   return { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(content) };
 }
 

@@ -16,6 +16,8 @@ class Events {
   #sending: Promise<void> = Promise.resolve();
   #timer: ReturnType<typeof setTimeout> | undefined;
   readonly #cards = new WeakMap<Element, Subject>();
+  /** Cards are made again when they come back into view, which is not another impression. */
+  readonly #counted = new Set<string>();
   readonly #sight = new IntersectionObserver((entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => this.#seen(entry.target)), { threshold: 0.5 });
 
   constructor() {
@@ -68,7 +70,10 @@ class Events {
   #seen(card: Element): void {
     const video = this.#cards.get(card);
     this.#sight.unobserve(card);
-    if (video) this.record("impression", video);
+    const offer = video && `${video.recommendation_id} ${video.video_id}`;
+    if (!offer || this.#counted.has(offer)) return;
+    this.#counted.add(offer);
+    this.record("impression", video);
   }
 }
 

@@ -10,7 +10,7 @@ const MOST = 900;
 
 /** The videos of the current view, page by page; `change` makes another ranking of it. */
 export class Found {
-  videos = $state<Shown[]>([]);
+  videos = $state.raw<Shown[]>([]);
   loading = $state(false);
   complete = $state(false);
   error = $state<ApiError | null>(null);

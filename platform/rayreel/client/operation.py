@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Job(BaseModel):
@@ -49,12 +49,16 @@ class KeptRelease(BaseModel):
 class ReleaseEvent(BaseModel):
     """An entry of the audit trail."""
 
-    event: str = Field(description="promoted, rolled back, restored, kept, refused, champion deleted or arm ended")
+    event: str = Field(
+        description="promoted, rolled back, restored, kept, refused, champion deleted, arm ended or quarantine retried"
+    )
     at: str = Field(description="ISO 8601, UTC.")
     by: str
     version: int | None = None
     before: int | None = Field(None, description="The version that served before.")
-    reason: str = Field("", description="Why it was refused, promoted although a gate failed, or an arm was ended.")
+    reason: str = Field(
+        "", description="Why it was refused, promoted although a gate failed, or ended; or which videos."
+    )
 
 
 class Quarantined(BaseModel):
@@ -65,6 +69,15 @@ class Quarantined(BaseModel):
     reason: str
     detail: str = Field("", description="Without addresses' secrets.")
     at: str = Field(description="ISO 8601, UTC.")
+    retriable: bool = Field(False, description="Whether the service can try it again.")
+
+
+class RetryRequest(BaseModel):
+    """Which quarantined videos to try again."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    video_ids: list[str] = Field([], max_length=100, description="By default, all that can be tried again.")
 
 
 class ReplicaLoad(BaseModel):

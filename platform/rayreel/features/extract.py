@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pyarrow as pa
 
-from rayreel.catalog.columns import CATALOG, to_videos
+from rayreel.catalog.columns import CATALOG, to_table, to_videos
 from rayreel.catalog.problem import RowProblem
 from rayreel.catalog.read import Catalog
 from rayreel.catalog.video import CatalogVideo
@@ -301,9 +302,16 @@ def _problem_version(problem: RowProblem) -> str:
     return digest.hexdigest()
 
 
+def _row_of(problem: RowProblem) -> dict[str, Any]:
+    """Return the columns of a catalog row of which only the video cannot be used."""
+    rows: list[dict[str, Any]] = to_table([problem.video]).to_pylist() if problem.video else [{}]
+    return rows[0]
+
+
 def _quarantine_problems(store: FeatureStore, problems: dict[str, RowProblem]) -> Counter[str]:
     rows = [
-        quarantine_row(problem.video_id, problem.uri, version, "catalog", problem.reason, problem.detail)
+        _row_of(problem)
+        | quarantine_row(problem.video_id, problem.uri, version, "catalog", problem.reason, problem.detail)
         for version, problem in problems.items()
     ]
     store.add(store.schema.empty_table(), pa.Table.from_pylist(rows, schema=QUARANTINE))

@@ -5,6 +5,7 @@ import pyarrow as pa
 from rayreel.catalog.columns import CATALOG
 from rayreel.encoders.encoder import Modality
 
+# The other columns of the catalog are null if the row itself is invalid, and in files from before they were kept.
 QUARANTINE = pa.schema(
     [
         ("video_id", pa.string()),
@@ -14,6 +15,7 @@ QUARANTINE = pa.schema(
         ("reason", pa.string()),
         ("detail", pa.string()),
         ("at", pa.timestamp("us", tz="UTC")),
+        *(field for field in CATALOG if field.name not in {"video_id", "uri"}),
     ]
 )
 

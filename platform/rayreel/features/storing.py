@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rayreel.catalog.columns import CATALOG
 from rayreel.durable import StorageFull
 from rayreel.failures import Reason
 from rayreel.features.report import EXTRACTED, REPORT, SPEECH_TIMES, TIMES, BlockReport
@@ -46,7 +47,7 @@ class StoreRows:
 
 def quarantine_rows(bad: pa.Table) -> pa.Table:
     """Return decoded rows that failed as rows of QUARANTINE."""
-    columns = {name: bad[name] for name in ("video_id", "uri", "version", "reason", "detail")}
+    columns = {name: bad[name] for name in (*CATALOG.names, "version", "reason", "detail")}
     speech = Reason.NOT_TRANSCRIBED.value
     stages = ["speech" if reason == speech else "decode" for reason in bad["reason"].to_pylist()]
     columns["stage"] = pa.array(stages, pa.string())

@@ -100,12 +100,14 @@ def _spaces(live: Live, places: list[int], layout: Layout, axes: int, seed: int)
 
 def _nearest(vectors_ND: NDArray[np.float32], chunk: int = 1024) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return row numbers and cosines of the nearest others, best first, [N, K]."""
-    count = len(vectors_ND)
+    count, kept = len(vectors_ND), min(NEIGHBOURS, len(vectors_ND) - 1)
     nearest, cosines = [], []
     for start in range(0, count, chunk):
         scores_RN = vectors_ND[start : start + chunk] @ vectors_ND.T
         scores_RN[np.arange(len(scores_RN)), np.arange(start, start + len(scores_RN))] = -np.inf
-        order_RK = np.argsort(-scores_RN, axis=1)[:, : min(NEIGHBOURS, count - 1)]
+        first_RK = np.argpartition(-scores_RN, kept - 1, axis=1)[:, :kept]
+        best_RK = np.argsort(-np.take_along_axis(scores_RN, first_RK, axis=1), axis=1, kind="stable")
+        order_RK = np.take_along_axis(first_RK, best_RK, axis=1)
         nearest.append(order_RK)
         cosines.append(np.take_along_axis(scores_RN, order_RK, axis=1))
     return np.concatenate(nearest), np.concatenate(cosines)

@@ -1,5 +1,6 @@
 """A map as one self-contained page, with Plotly, and as a picture for reports."""
 
+import base64
 import io
 import json
 from importlib import resources
@@ -22,16 +23,17 @@ def page(made: VideoMap) -> str:
     """Return HTML: points with posters, a choice of space and colour, and a selection that can be saved as CSV."""
     folder = resources.files("rayreel.recommendation")
     content = {
-        "ids": made.ids,
-        "titles": made.titles,
+        "count": len(made.ids),
+        "ids": _lines(made.ids),
+        "titles": _lines(made.titles),
         "spaces": {
-            "2-D": {name: _coordinates(places_N2) for name, places_N2 in made.planes.items()},
-            "3-D": {name: _coordinates(places_N3) for name, places_N3 in made.solids.items()},
+            "2-D": {name: _axes(places_N2) for name, places_N2 in made.planes.items()},
+            "3-D": {name: _axes(places_N3) for name, places_N3 in made.solids.items()},
         },
-        "groups": made.groups,
-        "copies": made.copies,
+        "groups": {name: _codes(values) for name, values in made.groups.items()},
+        "copies": _lines(made.copies) if any(made.copies) else "",
         "ndcg": _numbers(made.ndcg),
-        "posters": made.posters,
+        "posters": made.posters if any(made.posters) else [],
         "colours": COLOURS,
     }
     # In a script element, only `</` could end it early.
@@ -65,9 +67,23 @@ def picture(made: VideoMap) -> bytes:
     return out.getvalue()
 
 
-def _coordinates(places_NA: NDArray[np.float32]) -> list[list[float | None]]:
+# A million numbers or texts as JSON would be a million objects in the browser: numbers are base64 of little-endian
+# arrays, and texts one text.
+
+
+def _axes(places_NA: NDArray[np.float32]) -> list[str]:
     return [_numbers(values_N) for values_N in places_NA.T]
 
 
-def _numbers(values_N: NDArray[np.float32]) -> list[float | None]:
-    return [None if np.isnan(value) else round(float(value), 4) for value in values_N]
+def _numbers(values_N: NDArray[np.float32]) -> str:
+    return base64.b64encode(values_N.astype("<f4").tobytes()).decode()
+
+
+def _codes(values: list[str]) -> dict[str, list[str] | str]:
+    """Return the different values, and the number of each video's value in uint32."""
+    names, codes_N = np.unique(np.array(values, object), return_inverse=True)
+    return {"names": names.tolist(), "of": base64.b64encode(codes_N.astype("<u4").tobytes()).decode()}
+
+
+def _lines(texts: list[str]) -> str:
+    return "\n".join(text.replace("\n", " ") for text in texts)

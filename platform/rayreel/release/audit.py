@@ -46,8 +46,8 @@ def events() -> list[dict[str, Any]]:
 
     `promoted`, `rolled back`, `restored` (after its index was lost) and `kept` (the alias `champion` was set back to
     it) also have `forced_reason`, and `champion_was` if the alias pointed at a third version. `refused` has `reason`
-    and `gates`, `arm ended` (of an experiment) `reason`. `champion deleted` has no other fields. Only completed actions
-    are recorded, never intentions.
+    and `gates`, `arm ended` (of an experiment) and `quarantine retried` `reason`. `champion deleted` has no other
+    fields. Only completed actions are recorded, never intentions.
     """
     tags = registry.model_tags()
     return [json.loads(tags[name]) for name in sorted(tags) if name.startswith(_EVENT)]
@@ -96,6 +96,11 @@ def champion_deleted(serving: int | None, by: str) -> None:
 def arm_ended(serving: int, by: str, reason: str) -> None:
     """Record that a guardrail ended an arm of an experiment; the serving release is unaffected."""
     _event("arm ended", serving, str(serving), by=by, reason=reason)
+
+
+def quarantine_retried(serving: int, by: str, reason: str) -> None:
+    """Record that quarantined videos are tried again; `reason` says which."""
+    _event("quarantine retried", serving, str(serving), by=by, reason=reason)
 
 
 def _release(number: int, tags: Mapping[str, str], champion: bool) -> ReleaseRecord:

@@ -120,6 +120,7 @@ def test_with_interactions_a_user_tower_is_registered_with_the_version_and_has_a
     pq.write_table(ordered_views(), tmp_path / "views.parquet")
     sets = ["train.recipe=frozen", "splits.user_cut=per_user", f"interactions={tmp_path / 'views.parquet'}", *SETS]
     sets += ["user_tower.epochs=12", "user_tower.width=16", "user_tower.learning_rate=0.01"]
+    sets += ["user_tower.batch_size=128"]  # in batches of all views, one seed of five stops before it has learnt
     settings = load_settings(sets=[*sets, "evaluation.bootstrap=100"], storage=str(tmp_path))
     made = train_tower(settings)
     tower = registry.load(made.version)

@@ -20,6 +20,7 @@ from chromium import chromium, needs_browser, opened
 
 pytestmark = [needs_browser, pytest.mark.timeout(900)]  # the first test waits for the service
 PHONE, WIDE = 390, 1200
+UNENDED = {"QUEUED", "PENDING", "RUNNING"}
 COUNT = len(CLIPS) + 2  # with the mute and the still one
 TITLE = {clip.video_id: clip.title for clip in CLIPS}
 
@@ -228,7 +229,7 @@ def test_a_repaired_video_is_served_after_it_is_tried_again(page: Page, chain: C
 
 def ended(client: httpx.Client, job_id: str) -> dict[str, Any]:
     """Wait for a job and return it."""
-    while (job := client.get(f"/v1/jobs/{job_id}").raise_for_status().json())["status"] in {"PENDING", "RUNNING"}:
+    while (job := client.get(f"/v1/jobs/{job_id}").raise_for_status().json())["status"] in UNENDED:
         time.sleep(0.2)
     found: dict[str, Any] = job
     return found

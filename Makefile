@@ -36,7 +36,7 @@ serve: install ## Start or update the HTTP service
 stop: ## Stop the service and the local Ray cluster
 	-@test ! -x $(BIN)/ray || $(BIN)/ray stop --grace-period 20 --log-style pretty
 
-test: install ## Run the tests, in about twenty minutes
+test: install ## Run the tests, in about ten minutes
 	$(PYTEST)
 
 test-all: install ## Run the slow tests too, as CI does: kills in the middle of work, fuzzing, the notebook

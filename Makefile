@@ -48,7 +48,7 @@ test-faults: install ## Run the long tests that `make test-all` leaves out: kill
 test-cluster: install ## Run the tests on clusters of several nodes with simulated GPUs: placement, autoscaling, S3
 	$(BIN)/python -m pytest tests/cluster -m "cluster or not cluster"
 
-benchmark: install ## Compare rayreel with peers and limits, in ten minutes: make benchmark [CATALOG=folder-or-manifest]
+benchmark: install ## Compare rayreel with peers and limits, in ten to twenty minutes: make benchmark [CATALOG=folder-or-manifest]
 	$(BIN)/python benchmarks/run.py --storage $(STORAGE) $(if $(CATALOG),--catalog $(CATALOG))
 
 check: install ## Check lint, formatting, types, documentation and, where a database can be reached, vulnerabilities

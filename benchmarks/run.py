@@ -125,7 +125,7 @@ def main(
 
     [bold]serve[/] highest rate at p99 <= 100 ms (uploads: 1 s), open-loop; peer: bare FastAPI; limit: FastAPI.
 
-    Exits with 1 if a ratio is below its floor. All four take about ten minutes on two cores that do nothing else.
+    Exits with 1 if a ratio is below its floor. All four take ten to twenty minutes on two cores that do nothing else.
     """
     os.environ["PYTHONPATH"] = os.pathsep.join([sys.path[0], os.environ.get("PYTHONPATH", "")])  # for Ray's workers
     runs = list[BenchmarkRun]()

@@ -34,7 +34,7 @@ class ReleaseNotKept(BadQuery):
 
 @dataclass(slots=True)
 class _Loaded:
-    """A release with all its changes, and what is shown of it beside a state of the serving release."""
+    """A release with all its changes, and the part that may be shown beside the serving release."""
 
     own: Live
     shown: Serving

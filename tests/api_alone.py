@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import uvicorn
 from ray.serve.exceptions import RayServeException
+from starlette.types import ASGIApp
 
 from ports import free_port
 from rayreel.settings import Settings
@@ -37,15 +38,21 @@ async def announce() -> None:
 def served(settings: Settings, *, keys: bool = False, encoders: Encoding | None = None) -> Iterator[str]:
     """The URL of the API on a server of its own, which needs keys or none. Its videos have no originals."""
     settings = settings.model_copy(update={"serve": settings.serve.model_copy(update={"require_keys": keys})})
+    with running(make_api(Service(settings, encoders or NoEncoders(), announce, []), 256)) as url:
+        yield url
+
+
+@contextmanager
+def running(api: ASGIApp) -> Iterator[str]:
+    """The URL of a server in a thread of this process."""
     port = free_port()
-    api = make_api(Service(settings, encoders or NoEncoders(), announce, []), 256)
     server = uvicorn.Server(uvicorn.Config(api, host="127.0.0.1", port=port, log_level="error"))
-    running = threading.Thread(target=server.run)
-    running.start()
-    while running.is_alive() and not server.started:
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while thread.is_alive() and not server.started:
         time.sleep(0.01)
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
-        running.join()
+        thread.join()

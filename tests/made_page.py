@@ -1,19 +1,16 @@
 """The page with made answers of the API, always the same: for its looks, and for more videos than tests can index."""
 
 import io
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
 import numpy as np
-import uvicorn
 from fastapi import FastAPI, Response
 from fastapi.responses import HTMLResponse
 from PIL import Image, ImageDraw
 
-from ports import free_port
+from api_alone import running
 from rayreel.client.messages import CategoryCount, Explanation, Facets, NumberRange, Recommendations, Result, Video
 from rayreel.client.messages import VideoPage as Listed
 from rayreel.client.operation import (
@@ -190,14 +187,5 @@ def _found(rank: int) -> Result:
 @contextmanager
 def made_page(videos: int = 240) -> Iterator[str]:
     """Serve the page with made answers on a port of its own, and yield its address."""
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(made_api(videos), host="127.0.0.1", port=port, log_level="error"))
-    running = threading.Thread(target=server.run)
-    running.start()
-    while running.is_alive() and not server.started:
-        time.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        running.join()
+    with running(made_api(videos)) as url:
+        yield url

@@ -107,7 +107,7 @@ _USER = func.coalesce(events.c.user_id, sessions.c.user_id, literal(name_of_sess
 
 
 def _taken_back(connection: Connection) -> dict[tuple[str, str], float]:
-    """When each user last took back an opinion of a video."""
+    """When each user last withdrew an opinion of a video."""
     query = select(_USER, events.c.video_id, func.max(events.c.at)).select_from(_WITH_SESSIONS)
     found = connection.execute(query.where(events.c.type == UNLIKE).group_by(_USER, events.c.video_id))
     return {(user, video): at for user, video, at in found}

@@ -124,7 +124,7 @@ class EventWriter:
         return results
 
     def _drop_old(self) -> None:
-        """Now and then, delete what is older than configured, in a transaction of its own: it locks whole months."""
+        """Delete expired events from time to time, in a separate transaction, because it locks whole months."""
         if time.monotonic() - self._dropped_at < DROP_EVERY_S:
             return
         self._dropped_at = time.monotonic()

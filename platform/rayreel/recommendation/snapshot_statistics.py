@@ -1,4 +1,4 @@
-"""What is computed once per snapshot, when it is first needed, and kept while the snapshot serves."""
+"""Statistics of a snapshot, computed when first needed and kept while it serves."""
 
 from functools import cached_property, lru_cache
 
@@ -9,7 +9,7 @@ from rayreel.index.filters import Filter
 from rayreel.release.snapshot import Snapshot
 from rayreel.tower.interests import mean_cosine_of
 
-# Rows summed at a time: of a large release only this much of the mapped file is touched at once.
+# Rows summed at a time, so that only this much of a large mapped file is in memory at once.
 CHUNK = 8192
 # Filters whose verdicts are kept; each takes a byte per video.
 FILTERS = 32
